@@ -1,0 +1,103 @@
+"""What happens during a run, as values: progress displays and event logs see nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tcia_covid.model import Outcome, Series, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The work is known: `series` series still to fetch, of `images` images and `size` bytes."""
+
+    series: int
+    images: int
+    size: int
+    already_complete: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStarted:
+    """A worker took a series; `kept` images of an earlier attempt are there already."""
+
+    series: Series
+    kept: int
+    kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BytesStored:
+    """Bytes of a series reached the disk; negative where they were thrown away again."""
+
+    series: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRetried:
+    """An attempt at a series failed; the next one starts after `wait` seconds."""
+
+    series: str
+    reason: str
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRetried:
+    """A request that belongs to no single series failed; asked again after `wait` seconds."""
+
+    what: str
+    reason: str
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFinished:
+    """A series ended, one way or the other."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PaceChanged:
+    """The number of connections that may work at once is now `limit`."""
+
+    limit: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth a line to the user."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run is over."""
+
+    summary: Summary
+
+
+Event = (
+    RunStarted
+    | SeriesStarted
+    | BytesStored
+    | SeriesRetried
+    | RequestRetried
+    | SeriesFinished
+    | PaceChanged
+    | Notice
+    | RunFinished
+)
+Emit = Callable[[Event], None]
+"""Called from any thread; must not raise and must not block for long."""
+
+
+def discard(event: Event) -> None:
+    """Take an event and do nothing: the default listener of the library."""
+    del event
