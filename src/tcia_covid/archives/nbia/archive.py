@@ -1,0 +1,241 @@
+"""NBIA behind the archive protocol: lists, series as ZIP streams, single images, hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from tcia_covid.archives.base import Sink
+from tcia_covid.archives.nbia.rows import read_rows, read_series
+from tcia_covid.dicom import is_uid
+from tcia_covid.errors import ArchiveError, BadAnswerError, NotAvailableError, StatusError, ZipError
+from tcia_covid.http import Answer, Client
+from tcia_covid.md5list import parse_md5_list
+from tcia_covid.model import RemoteImage, Series, StoredImage
+from tcia_covid.zipstream import ZipStream
+
+DEFAULT_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
+_NAME = "nbia"
+_UIDS_A_REQUEST = 1000
+_MD5_LIST = "md5hashes.csv"
+_LICENCE = "LICENSE"
+_SMALL_TEXT = 64 * 1024 * 1024
+_MARGIN = 16 * 1024 * 1024
+_NOT_GRANTED = ("not been granted", "not in public domain")
+_EMPTY_ANSWERS = 3
+
+
+class NbiaArchive:
+    """One NBIA server.
+
+    Args:
+        client: speaks HTTP with it.
+        base_url: ends in the API's version; v4 unless it ends in `/v1`.
+    """
+
+    name = _NAME
+    skips_known = False
+
+    def __init__(self, client: Client, base_url: str = DEFAULT_URL) -> None:
+        self._client = client
+        self._base = base_url.rstrip("/")
+        self._v1 = self._base.endswith("/v1")
+
+    def collections(self) -> list[str]:
+        """The names of all public collections, as the archive spells them."""
+        rows = self._client.ask(self._url("getCollectionValues"), read_rows)
+        return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
+
+    def list_collection(self, collection: str) -> list[Series]:
+        """Every series of `collection`.
+
+        An empty answer can be a hiccup of the server's database, so it is asked for again.
+
+        Raises:
+            NotAvailableError: the answer stayed empty.
+        """
+        params = {"Collection": collection}
+        for _ in range(_EMPTY_ANSWERS):
+            series = self._client.ask(self._url("getSeries"), read_series, params=params)
+            if series:
+                return series
+            self._client.stop.wait(min(1.0, self._client.settings.retry_wait))
+        raise NotAvailableError(
+            f"the archive lists no series of collection {collection!r}",
+            hint="check the name with 'tcia-covid list'; if it is right, try again later",
+        )
+
+    def list_series(self, uids: Iterable[str]) -> list[Series]:
+        """The series with these UIDs, sorted; unknown ones are absent."""
+        wanted = sorted(set(uids))
+        found: dict[str, Series] = {}
+        for start in range(0, len(wanted), _UIDS_A_REQUEST):
+            part = wanted[start : start + _UIDS_A_REQUEST]
+            found.update((series.uid, series) for series in self._list_part(part))
+        return [found[uid] for uid in wanted if uid in found]
+
+    def shared_cart(self, name: str) -> list[str]:
+        """The SeriesInstanceUIDs of a shared cart; v1 alone knows them."""
+        url = self._url("getContentsByName").replace("/v4/", "/v1/")
+        rows = self._client.ask(url, read_rows, params={"name": name})
+        return sorted({str(row.get("SeriesInstanceUID", "")).strip() for row in rows} - {""})
+
+    def images(self, series: Series) -> list[RemoteImage]:
+        """The UIDs of the images of `series`; sizes and hashes are not listed by NBIA."""
+        rows = self._client.ask(
+            self._url("getSOPInstanceUIDs"), read_rows, params={"SeriesInstanceUID": series.uid}
+        )
+        uids = {str(row.get("SOPInstanceUID", "")).strip() for row in rows}
+        return [RemoteImage(uid=uid) for uid in sorted(uids) if is_uid(uid)]
+
+    def receive_series(self, series: Series, sink: Sink) -> None:
+        """Pour the series' ZIP into `sink` while it arrives.
+
+        A ZIP that ends well proves nothing: the server leaves out what it cannot read. What did
+        arrive is judged by the caller.
+        """
+        for endpoint, params in self._zip_requests(series.uid):
+            try:
+                with self._client.open("GET", self._url(endpoint), params=params) as answer:
+                    received = _unpack(answer, series, sink)
+            except StatusError as error:
+                if _unknown_parameter(error):
+                    continue
+                raise _not_granted(error, series.uid) from error
+            if received:
+                return
+
+    def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
+        """Pour one image into `sink`.
+
+        Raises:
+            NotAvailableError: the server does not have it. It says so with status 500, which may
+                also be a hiccup: the error is retryable.
+        """
+        params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
+        try:
+            with self._client.open("GET", self._url("getSingleImage"), params=params) as answer:
+                return sink.receive(_bounded(answer, series), source=_NAME, image=image)
+        except StatusError as error:
+            if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
+                raise NotAvailableError(
+                    f"the archive does not give image {image.uid} of series {series.uid}",
+                    retryable=True,
+                ) from error
+            raise _not_granted(error, series.uid) from error
+
+    def image_md5(self, series: Series, uid: str) -> str | None:
+        """The archive's MD5 of one image as it spells it; None where it has none."""
+        del series
+        if self._v1:
+            name, params = "getM5HashForImage", {"SOPInstanceUid": uid}
+        else:
+            name, params = "getMD5HashForImage", {"SOPInstanceUID": uid}
+        return self._client.ask(self._url(name), _read_hash, params=params, limit=_few)
+
+    def series_md5(self, series: Series) -> str | None:
+        """MD5 of the series' sorted image MD5s, as stored; None where the archive has none."""
+        if self._v1:
+            return None
+        form = {"SeriesInstanceUID": series.uid}
+        return self._client.ask(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
+
+    def _list_part(self, uids: list[str]) -> list[Series]:
+        if not self._v1:
+            form = {"list": ",".join(uids), "format": "JSON"}
+            try:
+                return self._client.ask(self._url("getSeriesMetadata"), read_series, form=form)
+            except StatusError as error:
+                if error.retryable and error.status != 500:  # noqa: PLR2004
+                    raise
+        return [series for uid in uids for series in self._list_one(uid)]
+
+    def _list_one(self, uid: str) -> list[Series]:
+        params = {"SeriesInstanceUID": uid}
+        return self._client.ask(self._url("getSeries"), read_series, params=params)
+
+    def _zip_requests(self, uid: str) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """The ways to ask for a series, best first: later ones serve older servers."""
+        series = {"SeriesInstanceUID": uid}
+        if not self._v1:
+            yield "getImage", {**series, "IncludeMD5": "Yes"}
+        yield "getImageWithMD5Hash", series
+        yield "getImage", series
+
+    def _url(self, endpoint: str) -> str:
+        return f"{self._base}/{endpoint}"
+
+
+def _unpack(answer: Answer, series: Series, sink: Sink) -> int:
+    """Pour a ZIP into `sink`; give the number of images that it had."""
+    bound = _bound(series)
+    uids: dict[str, str] = {}
+    received = 0
+    try:
+        for entry in ZipStream(answer.read, max_entry_size=bound, max_total_size=bound):
+            if entry.name == _LICENCE:
+                continue
+            if entry.name == _MD5_LIST:
+                _note_hashes(b"".join(entry.chunks()), uids, sink)
+                continue
+            received += 1
+            try:
+                uids[entry.name] = sink.receive(entry.chunks(), source=_NAME).uid
+            except BadAnswerError:
+                # A stub: the series is found incomplete, and the image is asked for by its UID.
+                continue
+    except ZipError as error:
+        error.retryable = True
+        raise
+    return received
+
+
+def _note_hashes(listing: bytes, uids: Mapping[str, str], sink: Sink) -> None:
+    for name, md5 in parse_md5_list(listing).items():
+        if md5 and name in uids:
+            sink.note_md5(uids[name], md5)
+
+
+def _bounded(answer: Answer, series: Series) -> Iterator[bytes]:
+    bound = _bound(series)
+    for chunk in answer.chunks():
+        if answer.received > bound:
+            raise BadAnswerError(
+                f"{answer.url} sent more than {bound} bytes for one image of series {series.uid}"
+            )
+        yield chunk
+
+
+def _bound(series: Series) -> int:
+    """The most bytes that the whole series may inflate to: what is on record and a margin."""
+    if series.size is None:
+        return 64 * 1024**3
+    return series.size + series.size // 4 + _MARGIN
+
+
+def _read_hash(answer: Answer) -> str | None:
+    text = answer.read_all(_SMALL_TEXT).decode("ascii", "replace").strip()
+    if not text:
+        return None
+    if len(text) > 32 or not all(c in "0123456789abcdefABCDEF" for c in text):  # noqa: PLR2004
+        raise BadAnswerError(f"{answer.url} answered with something that is no MD5", retryable=True)
+    return text
+
+
+def _few(error: ArchiveError) -> int:
+    """Hashes can be done without, where the archive does not give them: ask twice more."""
+    del error
+    return 2
+
+
+def _unknown_parameter(error: StatusError) -> bool:
+    return error.status == 400 and "Invalid query parameter" in error.body  # noqa: PLR2004
+
+
+def _not_granted(error: StatusError, uid: str) -> ArchiveError:
+    """Tell "this series is not public" from other errors; it can be a hiccup of the database."""
+    if error.status == 400 and any(words in error.body for words in _NOT_GRANTED):  # noqa: PLR2004
+        return NotAvailableError(
+            f"the archive does not give series {uid}: not there, or not public",
+            retryable=True,
+        )
+    return error

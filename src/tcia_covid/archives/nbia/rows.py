@@ -1,0 +1,134 @@
+"""Reading NBIA's list answers: tolerant exactly where the server is known to be odd.
+
+Null values are absent keys, so rows of one answer differ in their keys; "no rows" is an empty
+body; v1 and v4 name some columns differently and write dates in different ways.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tcia_covid.dicom import is_uid
+from tcia_covid.errors import BadAnswerError
+from tcia_covid.http.answer import Answer
+from tcia_covid.http.redact import excerpt
+from tcia_covid.model import Series
+
+LIST_LIMIT = 512 * 1024 * 1024
+"""Bytes; the longest list of the six collections has about 16 MB."""
+
+Row = Mapping[str, Any]
+
+_V4_DATE = re.compile(r"(\d\d)-(\d\d)-(\d{4})")
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def read_rows(answer: Answer) -> list[Row]:
+    """Read a list answer; an empty body is an empty list.
+
+    Raises:
+        BadAnswerError: the body is no JSON list of objects (retryable).
+    """
+    return [row for row in _parse(answer, dict) if isinstance(row, dict)]
+
+
+def read_series(answer: Answer) -> list[Series]:
+    """Read a list of series, sorted by UID: the server's order changes from call to call.
+
+    Each row becomes a `Series` while it is parsed, so that a list of 18,000 rows never stands in
+    memory as dictionaries.
+
+    Raises:
+        BadAnswerError: the body is no list of series (retryable).
+    """
+    rows = _parse(answer, series_of)
+    found = {row.uid: row for row in rows if isinstance(row, Series)}
+    if rows and not found:
+        raise _bad(answer, "rows without SeriesInstanceUID", b"")
+    return [found[uid] for uid in sorted(found)]
+
+
+def series_of(row: Row) -> Series | None:
+    """Turn one row of getSeries or getSeriesMetadata into a `Series`; None if it has no UIDs."""
+    uid, study = _text(row, "SeriesInstanceUID"), _text(row, "StudyInstanceUID")
+    if uid is None or study is None or not is_uid(uid) or not is_uid(study):
+        return None
+    return Series(
+        uid=uid,
+        collection=_text(row, "Collection") or "",
+        patient=_text(row, "PatientID", "PatientId") or "",
+        study=study,
+        modality=_text(row, "Modality"),
+        body_part=_text(row, "BodyPartExamined"),
+        description=_text(row, "SeriesDescription"),
+        number=_whole(row, "SeriesNumber"),
+        date=_date(row, "SeriesDate"),
+        study_date=_date(row, "StudyDate"),
+        study_description=_text(row, "StudyDesc", "StudyDescription"),
+        manufacturer=_text(row, "Manufacturer"),
+        manufacturer_model=_text(row, "ManufacturerModelName"),
+        image_count=_whole(row, "ImageCount"),
+        size=_whole(row, "FileSize"),
+        licence=_text(row, "LicenseName"),
+        licence_url=_text(row, "LicenseURI"),
+        data_url=_text(row, "DataDescriptionURI", "CollectionURI"),
+        released=_date(row, "DateReleased"),
+        third_party=_text(row, "ThirdPartyAnalysis") == "YES",
+    )
+
+
+def _parse(answer: Answer, make: Any) -> list[Any]:
+    body = answer.read_all(LIST_LIMIT)
+    if not body.strip():
+        return []
+    head = body[:400]
+    try:
+        text = body.decode("utf-8")
+        del body
+        rows = json.loads(text, object_hook=make)
+    except (ValueError, RecursionError) as error:
+        raise _bad(answer, "something that is not the list asked for", head) from error
+    if not isinstance(rows, list):
+        raise _bad(answer, "something that is not a list", head)
+    return rows
+
+
+def _bad(answer: Answer, what: str, head: bytes) -> BadAnswerError:
+    said = f": {excerpt(head)}" if head else ""
+    return BadAnswerError(
+        f"{answer.url} answered with {what}{said}",
+        hint="the archive may be down or behind a login page; try again later",
+        retryable=True,
+    )
+
+
+def _text(row: Row, *names: str) -> str | None:
+    for name in names:
+        value = row.get(name)
+        if value is not None and str(value).strip():
+            return str(value).strip()
+    return None
+
+
+def _whole(row: Row, name: str) -> int | None:
+    """Read a number that some versions send as `16357620` and others as `"16357620.000000"`."""
+    text = _text(row, name)
+    if text is None:
+        return None
+    try:
+        number = int(text) if text.isdigit() else int(float(text))
+    except (ValueError, OverflowError):
+        return None
+    return number if number >= 0 else None
+
+
+def _date(row: Row, name: str) -> str | None:
+    text = _text(row, name) or ""
+    if v4 := _V4_DATE.match(text):
+        month, day, year = v4.groups()
+        return f"{year}-{month}-{day}"
+    iso = _ISO_DATE.match(text)
+    return iso.group() if iso else None
