@@ -1,0 +1,203 @@
+"""Many series: workers, order, waiting for other runs, giving up when an archive is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tcia_covid.archives.base import Archive
+from tcia_covid.errors import (
+    ArchiveError,
+    DestinationError,
+    HeldError,
+    NotAvailableError,
+    SeriesError,
+    TakenOverError,
+    TciaCovidError,
+)
+from tcia_covid.events import Notice, SeriesFinished
+from tcia_covid.http.redact import scrub
+from tcia_covid.model import Failure, Outcome, Series, State
+from tcia_covid.store import Tree
+from tcia_covid.store.disk import explain
+from tcia_covid.transfer import Context, fetch_series
+
+_ABANDON_AFTER = 1.5
+"""Seconds that workers have to end after the run was stopped."""
+_POLL = 0.5
+"""Seconds between looks at a series that another run works on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One series to bring into one tree."""
+
+    series: Series
+    tree: Tree
+    update: bool = False
+
+
+@dataclass(slots=True)
+class _Held:
+    job: Job
+    error: TciaCovidError
+    activity: int
+    since: float
+
+
+class Engine:
+    """Runs jobs on a fixed number of threads.
+
+    Args:
+        archives: where series can be had, the first choice first.
+        context: the run's shared parts.
+        workers: series under way at once.
+        on_outcome: hears of each series' end, one at a time.
+    """
+
+    def __init__(
+        self,
+        archives: Sequence[Archive],
+        context: Context,
+        workers: int,
+        on_outcome: Callable[[Outcome], None],
+    ) -> None:
+        self._archives = archives
+        self._context = context
+        self._workers = workers
+        self._on_outcome = on_outcome
+        self._queue: deque[Job] = deque()
+        self._held: deque[_Held] = deque()
+        self._lock = threading.Lock()
+        self._fruitless = 0
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run all jobs, biggest first (else the last worker works alone); ends early on stop."""
+        self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.series.uid)))
+        count = max(1, min(self._workers, len(self._queue)))
+        threads = [
+            threading.Thread(target=self._work, name=f"series-{n}", daemon=True)
+            for n in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        self._join(threads)
+        for job in [*self._queue, *(held.job for held in self._held)]:
+            self._report(Outcome(job.series, State.REMAINING))
+
+    def _join(self, threads: list[threading.Thread]) -> None:
+        """Wait for the workers; once stopped, not longer than they need to notice."""
+        stop = self._context.stop
+        deadline = None
+        while any(thread.is_alive() for thread in threads):
+            if stop.is_set():
+                deadline = deadline or time.monotonic() + _ABANDON_AFTER
+                if time.monotonic() > deadline:
+                    return
+            for thread in threads:
+                thread.join(0.05)
+                if thread.is_alive():
+                    break
+
+    def _work(self) -> None:
+        while not self._context.stop.is_set():
+            with self._lock:
+                job = self._queue.popleft() if self._queue else None
+            if job is not None:
+                self._do(job, None)
+            elif not self._wait_for_held():
+                return
+
+    def _wait_for_held(self) -> bool:
+        """Look again at a series that another run held; False if there is none."""
+        with self._lock:
+            held = self._held.popleft() if self._held else None
+        if held is None:
+            return False
+        try:
+            self._context.stop.wait(_POLL)
+        except TciaCovidError:
+            with self._lock:
+                self._held.append(held)
+            return False
+        self._do(held.job, held)
+        return True
+
+    def _do(self, job: Job, held: _Held | None) -> None:
+        try:
+            outcome = fetch_series(
+                job.series, self._archives, job.tree, self._context, update=job.update
+            )
+        except (HeldError, TakenOverError) as error:
+            self._hold(job, error, held)
+        except DestinationError as error:
+            self._end_run(job, error)
+        except OSError as error:
+            self._end_run(job, explain(error, str(job.tree.root)))
+        except (SeriesError, ArchiveError) as error:
+            self._failed(job, error)
+        except TciaCovidError:
+            self._report(Outcome(job.series, State.REMAINING))
+        except Exception as error:  # noqa: BLE001 - a worker must not die in silence
+            self._end_run(job, _unforeseen(error))
+        else:
+            self._fruitless = 0
+            self._report(outcome)
+
+    def _failed(self, job: Job, error: SeriesError | ArchiveError) -> None:
+        if self._context.stop.is_set():
+            self._report(Outcome(job.series, State.REMAINING))
+            return
+        self._report(Outcome(job.series, State.FAILED, failure=failure_of(job.series, error)))
+        if isinstance(error, SeriesError | NotAvailableError):
+            self._fruitless = 0
+            return
+        self._fruitless += 1
+        if self._fruitless >= max(4, self._workers):
+            self._context.stop.set(error)
+
+    def _end_run(self, job: Job, error: TciaCovidError) -> None:
+        self._context.stop.set(error)
+        self._report(Outcome(job.series, State.REMAINING))
+
+    def _hold(self, job: Job, error: TciaCovidError, held: _Held | None) -> None:
+        """Put a series back that another run works on, as long as that run gets on with it."""
+        activity = job.tree.activity(job.series.uid)
+        now = time.monotonic()
+        if held is None or held.activity != activity:
+            if held is None:
+                self._context.emit(Notice(error.message))
+            held = _Held(job, error, activity, now)
+        if now - held.since > self._context.settings.first_byte_timeout:
+            failure = failure_of(job.series, error)
+            self._report(Outcome(job.series, State.HELD, failure=failure))
+            return
+        with self._lock:
+            self._held.append(held)
+
+    def _report(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._on_outcome(outcome)
+        self._context.emit(SeriesFinished(outcome))
+
+
+def failure_of(series: Series, error: TciaCovidError) -> Failure:
+    """Give the record of why `series` is not there."""
+    if isinstance(error, SeriesError):
+        return Failure(series.uid, error.reason, error.message, error.missing, error.hint)
+    reason = "not-available" if isinstance(error, NotAvailableError) else "archive"
+    if isinstance(error, HeldError):
+        reason = "held"
+    return Failure(series.uid, reason, error.message, hint=error.hint)
+
+
+def _unforeseen(error: Exception) -> TciaCovidError:
+    fault = TciaCovidError(
+        f"a fault of the program itself: {type(error).__name__}: {scrub(str(error))}",
+        hint="run again with --verbose and report what it prints",
+    )
+    fault.__cause__ = error
+    return fault

@@ -1,0 +1,114 @@
+"""Taking over images that are on disk already: each is hashed and read, none is trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tcia_covid.dicom import header_of_file
+from tcia_covid.errors import ForeignImageError
+from tcia_covid.model import Check, Receipt, StoredImage
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.staging import Staging
+
+_PIECE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """A DICOM file on disk."""
+
+    uid: str
+    series: str
+    size: int
+    md5: str
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Give a file's size and MD5 (32 hex digits).
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    md5 = hashlib.md5(usedforsecurity=False)
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            md5.update(piece)
+            size += len(piece)
+    return size, md5.hexdigest()
+
+
+def hash_image(path: Path) -> FoundImage | None:
+    """Hash a DICOM file and read its UIDs; None if it is none, or cannot be read."""
+    try:
+        size, md5 = hash_file(path)
+        header = header_of_file(path)
+    except (OSError, ForeignImageError):
+        return None
+    return FoundImage(header.sop, header.series, size, md5)
+
+
+class Adoption:
+    """Fills a staging folder from folders that earlier runs, or the tree itself, left.
+
+    Args:
+        disk: the seam to the file system.
+        quarantine: where files go that differ from their receipt or do not belong there.
+    """
+
+    def __init__(self, disk: Disk, quarantine: Path) -> None:
+        self._disk = disk
+        self._quarantine = quarantine
+
+    def fill(self, staging: Staging, others: list[Path], receipt: Receipt | None) -> None:
+        """Move what is right from `others` into the staging folder, and take it in.
+
+        Args:
+            staging: what is filled.
+            others: folders that belong to this run alone.
+            receipt: what is known of the images, if the series stood in the tree before.
+        """
+        known = {image.uid: image for image in receipt.images} if receipt else {}
+        for uid, image in known.items():
+            if image.check is not Check.SIZE:
+                staging.note_md5(uid, image.md5)
+        for folder in [staging.folder, *others]:
+            for file in sorted(folder.iterdir()):
+                self._take(staging, file, known)
+            if folder != staging.folder:
+                self._disk.remove_folder(folder)
+
+    def _take(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
+        if file.name.endswith(".part"):
+            self._disk.remove(file)
+            return
+        found = hash_image(file) if file.is_file() else None
+        if found is None or found.series != staging.series.uid or found.uid in staging.images:
+            self._drop(file, known)
+            return
+        image = StoredImage(found.uid, found.size, found.md5, source="adopted")
+        was = known.get(found.uid)
+        if was is not None and was.md5 != found.md5:
+            self._drop(file, known)
+            return
+        if was is not None:
+            image = replace(was, check=was.check)
+        target = staging.folder / image.file
+        if file != target:
+            self._disk.replace(file, target)
+        staging.adopt(image)
+
+    def _drop(self, file: Path, known: dict[str, StoredImage]) -> None:
+        """Set aside what stood in the tree; a stub of a dead run is just removed."""
+        if known:
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.make_folder(self._quarantine)
+                self._disk.replace(file, self._quarantine / file.name)
+            return
+        if file.is_dir():
+            self._disk.remove_folder(file)
+        else:
+            self._disk.remove(file)

@@ -1,0 +1,157 @@
+"""The one seam through which every change of the disk passes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP, errno.EISDIR})
+
+
+class Disk:
+    """Changes files and folders; one method a kind of side effect.
+
+    All methods raise `OSError` as the system does; `explained` turns those that end a run into
+    errors for the user.
+
+    Args:
+        durable: whether `sync_*` force data to the disk. False loses the promise that a series
+            in the tree survives a power cut, and nothing else.
+    """
+
+    def __init__(self, *, durable: bool = True) -> None:
+        self.durable = durable
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and what lacks above it, each durable in its parent."""
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            self.sync_folder(folder.parent)
+
+    def create(self, path: Path) -> FileIO:
+        """Open a new file for unbuffered writing; fails if it exists."""
+        return FileIO(path, "xb")
+
+    def write(self, file: FileIO, data: bytes) -> None:
+        """Write all of `data`: an unbuffered write may be short without an error."""
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+    def sync_file(self, path: Path) -> None:
+        """Force a file's content to the disk."""
+        if not self.durable:
+            return
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def sync_folder(self, path: Path) -> None:
+        """Force a folder's entries to the disk, where the system can."""
+        if not self.durable or sys.platform == "win32":
+            return
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
+        finally:
+            os.close(handle)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a folder; fails if `target` is a folder with content."""
+        source.rename(target)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename a file over another."""
+        source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; it may be gone already."""
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove a folder with all its content; it may be gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+    def remove_empty(self, path: Path) -> None:
+        """Remove a folder if nothing is in it."""
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name, where the file system can."""
+        os.link(source, target)
+
+    def write_file(self, path: Path, content: Iterable[bytes]) -> None:
+        """Put a whole file in place at once: a reader sees the old content or the new one."""
+        part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+        try:
+            with self.create(part) as file:
+                for piece in content:
+                    self.write(file, piece)
+            self.sync_file(part)
+            self.replace(part, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(part)
+            raise
+        self.sync_folder(path.parent)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn the OSErrors that no retry mends into errors for the user.
+
+    Args:
+        what: the folder or file concerned, for the sentence.
+
+    Raises:
+        NoSpaceError: the file system, the quota or the allowed file size is used up.
+        PermissionRefusedError: writing is not allowed, or something else is in the way.
+        DestinationError: any other failure of the disk.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise explain(error, what) from error
+
+
+def explain(error: OSError, what: str) -> DestinationError:
+    """Give the error for the user behind an `OSError` about `what`."""
+    if error.errno in _FULL:
+        return NoSpaceError(
+            f"no space left while writing to {what}",
+            hint="free some space (or raise the quota), then run the same command again",
+        )
+    if error.errno in _REFUSED or isinstance(error, (FileExistsError, PermissionError)):
+        return PermissionRefusedError(
+            f"cannot write to {what}: {error.strerror or error}",
+            hint="check the folder's permissions, or choose another one with --output",
+        )
+    return DestinationError(
+        f"the disk failed at {what}: {error.strerror or error}",
+        hint="check the file system, then run the same command again",
+    )

@@ -1,0 +1,109 @@
+"""Where the folder of a series stands below its collection's folder."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tcia_covid.errors import UsageError
+from tcia_covid.model import Series
+from tcia_covid.names import safe_name
+
+_UID_TEMPLATE = "{patient}/{study}/{series}"
+_DESCRIPTIVE_TEMPLATE = (
+    "{patient}/{study_date}-{study_description}-{study_tail}/"
+    "{modality}-{number}-{description}-{series_tail}"
+)
+_TAIL = 5
+"""Characters of a UID that NBIA's own retriever puts at the end of descriptive names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A folder template; fields in braces, folders parted by `/`."""
+
+    template: str
+
+    @classmethod
+    def parse(cls, text: str) -> Layout:
+        """Make a layout from `uid`, `descriptive` or a template.
+
+        Raises:
+            UsageError: an unknown field, or a template that does not tell series apart.
+        """
+        if text in ("uid", "descriptive"):
+            return UID if text == "uid" else DESCRIPTIVE
+        layout = cls(text)
+        names = layout._fields()
+        unknown = sorted(names - _fields_of(_EXAMPLE).keys())
+        if unknown:
+            known = ", ".join(sorted(_fields_of(_EXAMPLE)))
+            raise UsageError(
+                f"the layout has an unknown field {{{unknown[0]}}}", hint=f"known fields: {known}"
+            )
+        if "series" not in names and "series_tail" not in names:
+            raise UsageError(
+                "the layout does not tell series apart",
+                hint="use {series} or {series_tail} in its last folder",
+            )
+        return layout
+
+    def folder(self, series: Series, *, whole_uid: bool = False) -> PurePosixPath:
+        """Give the folder of `series`, relative to the collection's folder.
+
+        Args:
+            series: the series.
+            whole_uid: append the SeriesInstanceUID, for a folder whose plain name is taken.
+        """
+        fields = _fields_of(series)
+        parts = [part.format(**fields) for part in self.template.split("/") if part]
+        if whole_uid:
+            parts[-1] = f"{parts[-1][:60]}-{series.uid}"
+        return PurePosixPath(*(_component(part) for part in parts))
+
+    def _fields(self) -> set[str]:
+        try:
+            parsed = list(string.Formatter().parse(self.template))
+        except ValueError as error:
+            raise UsageError(f"the layout cannot be read: {error}") from error
+        if any(conversion or spec for _, _, spec, conversion in parsed):
+            raise UsageError("the layout's fields take no format or conversion")
+        return {name for _, name, _, _ in parsed if name is not None}
+
+
+def _component(part: str) -> str:
+    """Keep what is made of safe pieces; anything else becomes safe as a whole."""
+    plain = part.strip(" .") or "_"
+    safe = all(c in _PLAIN for c in plain) and len(plain) <= _LONGEST
+    return plain if safe else str(safe_name(plain))
+
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
+_LONGEST = 150
+
+
+def _fields_of(series: Series) -> dict[str, str]:
+    return {
+        "patient": safe_name(series.patient),
+        "study": series.study,
+        "series": series.uid,
+        "modality": _readable(series.modality),
+        "number": str(series.number) if series.number is not None else "NA",
+        "description": _readable(series.description),
+        "study_date": _readable(series.study_date),
+        "study_description": _readable(series.study_description),
+        "study_tail": series.study[-_TAIL:].replace(".", "_"),
+        "series_tail": series.uid[-_TAIL:].replace(".", "_"),
+    }
+
+
+def _readable(text: str | None) -> str:
+    """Keep letters, digits and hyphens of a description; it need not be unique."""
+    kept = "".join(c if c in _PLAIN else " " for c in (text or "NA"))
+    return "_".join(kept.split())[:53] or "NA"
+
+
+_EXAMPLE = Series(uid="1.2.3", collection="", patient="P", study="1.2")
+UID = Layout(_UID_TEMPLATE)
+DESCRIPTIVE = Layout(_DESCRIPTIVE_TEMPLATE)

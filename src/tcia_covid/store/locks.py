@@ -1,0 +1,104 @@
+"""Locks between processes, one a series.
+
+They save bandwidth and nothing else: on some network file systems a lock silently locks nothing.
+What is right on disk rests on staging folders that are unique to a run and on renames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tcia_covid.errors import HeldError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        # Far behind the text, which others want to read: locks are mandatory on Windows.
+        os.lseek(handle, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Lock:
+    """A lock file; held between `__enter__` and `__exit__`, and never beyond the process's life.
+
+    Raises on entering:
+        HeldError: another process holds it; the message says which.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self._path = path
+        self._what = what
+        self._handle: int | None = None
+
+    def __enter__(self) -> Lock:
+        while self._handle is None:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                _lock(handle)
+            except OSError as error:
+                holder = _holder(handle)
+                os.close(handle)
+                raise HeldError(
+                    f"{self._what} is held by another run ({holder})",
+                    hint="wait for that run, or end it; what it completed is used",
+                ) from error
+            if self._is_current(handle):
+                self._handle = handle
+            else:
+                os.close(handle)
+        self._sign()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is None:
+            return
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        os.close(self._handle)
+        self._handle = None
+
+    def _is_current(self, handle: int) -> bool:
+        """Whether the locked file is still the one under that name: its last holder removes it."""
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _sign(self) -> None:
+        if self._handle is None:
+            return
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+        with contextlib.suppress(OSError):
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            os.ftruncate(self._handle, 0)
+            os.write(self._handle, text.encode())
+
+
+def _holder(handle: int) -> str:
+    try:
+        os.lseek(handle, 0, os.SEEK_SET)
+        signed = json.loads(os.read(handle, 4096))
+        return f"process {signed['pid']} on {signed['host']} since {signed['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its process is not known"

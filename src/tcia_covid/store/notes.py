@@ -1,0 +1,45 @@
+"""Small notes about single series, from one run to the next: damage found, failures and why."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.store.disk import Disk
+
+
+class Notes:
+    """One JSON file a series that there is something to say about."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._folder = folder
+        self._disk = disk
+
+    def uids(self) -> set[str]:
+        """The SeriesInstanceUIDs that have a note."""
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208 - names alone are wanted
+        except FileNotFoundError:
+            return set()
+        return {name[:-5] for name in names if name.endswith(".json") and name[0] != "."}
+
+    def read(self, uid: str) -> list[dict[str, Any]]:
+        """What the note of a series says; empty if there is none, or none that can be read."""
+        try:
+            lines = json.loads((self._folder / f"{uid}.json").read_bytes())
+        except (OSError, ValueError):
+            return []
+        return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+
+    def write(self, uid: str, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write, or write anew, the note of a series."""
+        self._disk.make_folder(self._folder)
+        text = json.dumps([dict(line) for line in lines], indent=1, ensure_ascii=False)
+        self._disk.write_file(self._folder / f"{uid}.json", [text.encode()])
+
+    def clear(self, uid: str) -> None:
+        """There is nothing to say any more."""
+        self._disk.remove(self._folder / f"{uid}.json")

@@ -1,0 +1,102 @@
+"""Receipts: one JSON file a series, saying what stands in the tree and how it was checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.model import Check, Receipt, Series, StoredImage
+from tcia_covid.store.disk import Disk
+
+FORMAT = 1
+_SERIES_FIELDS = frozenset(field.name for field in fields(Series))
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A receipt as it is on file."""
+
+    receipt: Receipt
+    staged: str
+    """The staging folder that the commit publishes; while it stands, that is not finished."""
+
+
+class Receipts:
+    """The receipts of one collection's folder."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.folder = folder
+        self._disk = disk
+
+    def path(self, uid: str) -> Path:
+        """Where the receipt of series `uid` is."""
+        return self.folder / f"{uid}.json"
+
+    def uids(self) -> list[str]:
+        """The SeriesInstanceUIDs that have a receipt, sorted."""
+        try:
+            names = [entry.name for entry in _scan(self.folder)]
+        except FileNotFoundError:
+            return []
+        return sorted(n[:-5] for n in names if n.endswith(".json") and not n.startswith("."))
+
+    def read(self, uid: str) -> Filed | None:
+        """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
+        try:
+            return _from_document(json.loads(self.path(uid).read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def all(self) -> Iterator[Receipt]:
+        """Every readable receipt, by SeriesInstanceUID."""
+        for uid in self.uids():
+            filed = self.read(uid)
+            if filed is not None:
+                yield filed.receipt
+
+    def write(self, filed: Filed) -> None:
+        """Put a receipt on file, durably."""
+        document = _to_document(filed)
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
+        self._disk.make_folder(self.folder)
+        self._disk.write_file(self.path(filed.receipt.series.uid), [text.encode(), b"\n"])
+
+
+def _scan(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def _to_document(filed: Filed) -> dict[str, Any]:
+    receipt = filed.receipt
+    return {
+        "format": FORMAT,
+        "series": {k: v for k, v in asdict(receipt.series).items() if v is not None},
+        "folder": receipt.folder,
+        "staged": filed.staged,
+        "finished": receipt.finished,
+        "program": receipt.program,
+        "images": [
+            {"uid": i.uid, "size": i.size, "md5": i.md5, "check": i.check.value, "source": i.source}
+            for i in receipt.images
+        ],
+    }
+
+
+def _from_document(document: dict[str, Any]) -> Filed:
+    if document["format"] != FORMAT:
+        raise ValueError(document["format"])
+    known = {k: v for k, v in document["series"].items() if k in _SERIES_FIELDS}
+    receipt = Receipt(
+        series=Series(**known),
+        folder=str(document["folder"]),
+        images=tuple(
+            StoredImage(i["uid"], i["size"], i["md5"], Check(i["check"]), i["source"])
+            for i in document["images"]
+        ),
+        finished=str(document["finished"]),
+        program=str(document["program"]),
+    )
+    return Filed(receipt, str(document["staged"]))

@@ -1,0 +1,240 @@
+"""The images of one series under way: written while they arrive, kept when the line breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from tcia_covid.dicom import Header, header_of_file
+from tcia_covid.errors import (
+    BadAnswerError,
+    ConflictingImageError,
+    ForeignImageError,
+    TakenOverError,
+)
+from tcia_covid.md5list import same_md5
+from tcia_covid.model import Check, RemoteImage, Series, StoredImage
+from tcia_covid.store.disk import Disk, explained
+
+_HEAD = 64 * 1024
+"""Bytes of a file that are kept in memory to read its header from."""
+_PREAMBLE = 132
+
+
+class Staging:
+    """A folder that takes the images of one series; implements the archives' `Sink`.
+
+    Args:
+        series: what is fetched.
+        folder: exists, and belongs to this run alone.
+        disk: the seam to the file system.
+        on_bytes: hears of bytes written (positive) and thrown away (negative).
+    """
+
+    def __init__(
+        self, series: Series, folder: Path, disk: Disk, on_bytes: Callable[[int], None]
+    ) -> None:
+        self.series = series
+        self.folder = folder
+        self.images: dict[str, StoredImage] = {}
+        """By SOPInstanceUID."""
+        self.stored_md5: dict[str, str] = {}
+        """The archive's hash by SOPInstanceUID, as the archive spells it."""
+        self._disk = disk
+        self._on_bytes = on_bytes
+        self._keys: dict[str, str] = {}
+        self._fresh: set[str] = set()
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+
+    def begin_stream(self) -> None:
+        """A new stream starts: an image may come again, and replaces what is here."""
+        self._fresh.clear()
+
+    def receive(
+        self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
+    ) -> StoredImage:
+        """Write one image, and keep it under its SOPInstanceUID (see `archives.base.Sink`)."""
+        part = self.folder / f".{next(self._numbers)}.part"
+        counted = 0
+        try:
+            with explained(str(self.folder)):
+                size, md5, head = self._write(part, chunks)
+                counted = size
+                header = self._header(part, head)
+                stored = StoredImage(header.sop, size, md5, source=source)
+                self._keep(part, stored)
+        except FileNotFoundError as error:
+            raise self._taken_over() from error
+        except BaseException:
+            self._on_bytes(-counted)
+            with contextlib.suppress(OSError):
+                self._disk.remove(part)
+            raise
+        if image is not None:
+            self._note(image, stored.uid)
+        return stored
+
+    def note_md5(self, uid: str, stored: str) -> None:
+        """Note the archive's hash of image `uid`, as the archive spells it."""
+        self.stored_md5[uid] = stored
+
+    def has(self, image: RemoteImage) -> bool:
+        """Whether `image` is here: by UID, by the archive's own name of it, or by MD5."""
+        if image.uid is not None:
+            return image.uid in self.images
+        if image.key is not None and self._keys.get(image.key) in self.images:
+            return True
+        if image.md5 is None:
+            return False
+        return any(here.md5 == image.md5 for here in list(self.images.values()))
+
+    def wrong(self) -> list[str]:
+        """The UIDs of images whose bytes differ from the archive's hash."""
+        return [
+            uid
+            for uid, image in sorted(self.images.items())
+            if uid in self.stored_md5 and not same_md5(self.stored_md5[uid], image.md5)
+        ]
+
+    def unproven(self) -> list[str]:
+        """The UIDs of images that no hash of the archive has proved."""
+        return [
+            uid
+            for uid, image in sorted(self.images.items())
+            if image.check is Check.SIZE and uid not in self.stored_md5
+        ]
+
+    def prove(self, uids: Iterable[str], check: Check) -> None:
+        """Record how images were proved."""
+        for uid in uids:
+            self.images[uid] = replace(self.images[uid], check=check)
+
+    def settle(self) -> None:
+        """Record the images that their own hash proves."""
+        self.prove(
+            [
+                uid
+                for uid, image in self.images.items()
+                if uid in self.stored_md5 and same_md5(self.stored_md5[uid], image.md5)
+            ],
+            Check.MD5,
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of all images here."""
+        return sum(image.size for image in self.images.values())
+
+    def adopt(self, image: StoredImage) -> None:
+        """Take an image that stands in the folder already, hashed and read by the caller."""
+        self.images[image.uid] = image
+
+    def discard(self, uid: str) -> None:
+        """Throw an image away."""
+        image = self.images.pop(uid)
+        self._on_bytes(-image.size)
+        with explained(str(self.folder)):
+            self._disk.remove(self.folder / image.file)
+
+    def set_aside(self, uid: str, quarantine: Path) -> Path:
+        """Move an image out, for inspection; gives where to."""
+        image = self.images.pop(uid)
+        self._on_bytes(-image.size)
+        target = quarantine / image.file
+        with explained(str(quarantine)):
+            self._disk.make_folder(quarantine)
+            self._disk.replace(self.folder / image.file, target)
+        return target
+
+    def _write(self, part: Path, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
+        md5 = hashlib.md5(usedforsecurity=False)
+        head = bytearray()
+        size = 0
+        file = self._disk.create(part)
+        try:
+            for chunk in chunks:
+                self._disk.write(file, chunk)
+                md5.update(chunk)
+                size += len(chunk)
+                if len(head) < _HEAD:
+                    head += chunk[: _HEAD - len(head)]
+                self._on_bytes(len(chunk))
+        except BaseException:
+            self._on_bytes(-size)
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
+        file.close()
+        return size, md5.hexdigest(), bytes(head)
+
+    def _header(self, part: Path, head: bytes) -> Header:
+        if len(head) < _PREAMBLE:
+            raise BadAnswerError(
+                f"an image of series {self.series.uid} was cut to {len(head)} bytes",
+                retryable=True,
+            )
+        try:
+            header = header_of_file(part, head)
+        except ForeignImageError as error:
+            if head[128:132] != b"DICM":
+                raise ForeignImageError(
+                    f"series {self.series.uid}: the archive sent something that is no DICOM file"
+                ) from error
+            raise BadAnswerError(
+                f"an image of series {self.series.uid} was cut before its UIDs", retryable=True
+            ) from error
+        if header.series != self.series.uid:
+            raise ForeignImageError(
+                f"series {self.series.uid}: the archive sent an image of series {header.series}"
+            )
+        if _other_patient(header.patient, self.series.patient):
+            raise ForeignImageError(
+                f"series {self.series.uid}: the archive sent an image of another patient"
+            )
+        return header
+
+    def _keep(self, part: Path, stored: StoredImage) -> None:
+        with self._lock:
+            here = self.images.get(stored.uid)
+            if here is not None and stored.uid in self._fresh and here.md5 != stored.md5:
+                raise ConflictingImageError(
+                    f"series {self.series.uid}: image {stored.uid} came twice, with different bytes"
+                )
+            self._fresh.add(stored.uid)
+            if here is not None and here.md5 == stored.md5:
+                self._disk.remove(part)
+                self._on_bytes(-stored.size)
+                return
+            self._disk.replace(part, self.folder / stored.file)
+            self.images[stored.uid] = stored
+            if here is not None:
+                self._on_bytes(-here.size)
+
+    def _note(self, image: RemoteImage, uid: str) -> None:
+        if image.uid is not None and image.uid != uid:
+            raise ForeignImageError(
+                f"series {self.series.uid}: asked for image {image.uid}, the archive sent {uid}"
+            )
+        if image.key is not None:
+            self._keys[image.key] = uid
+        if image.md5 is not None:
+            self.note_md5(uid, image.md5)
+
+    def _taken_over(self) -> TakenOverError:
+        return TakenOverError(
+            f"series {self.series.uid} was taken over by another run",
+            hint="it is looked at again after the others",
+        )
+
+
+def _other_patient(header: str | None, listed: str) -> bool:
+    """Whether an image's PatientID names somebody else; blanks and non-ASCII tell nothing."""
+    if not header or not listed or not (header.isascii() and listed.isascii()):
+        return False
+    return header.strip().casefold() != listed.strip().casefold()

@@ -1,0 +1,292 @@
+"""The folder of one collection: what stands in it, and how a series gets there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from tcia_covid import __version__
+from tcia_covid.errors import TakenOverError
+from tcia_covid.model import Receipt, Series
+from tcia_covid.names import safe_name
+from tcia_covid.store.adoption import Adoption, hash_image
+from tcia_covid.store.disk import Disk, explained
+from tcia_covid.store.layout import UID, Layout
+from tcia_covid.store.locks import Lock
+from tcia_covid.store.notes import Notes
+from tcia_covid.store.receipts import Filed, Receipts
+from tcia_covid.store.staging import Staging
+
+STATE = ".tcia-covid"
+_PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
+
+
+def collection_folder(name: str) -> str:
+    """Give the folder name of a collection: its own name where that is safe everywhere."""
+    return name if _PLAIN_COLLECTION.fullmatch(name) else str(safe_name(name))
+
+
+class Tree:
+    """One collection's folder.
+
+    Args:
+        root: `DIR/<collection>`.
+        layout: where new series go.
+        disk: the seam to the file system.
+    """
+
+    def __init__(self, root: Path, layout: Layout = UID, disk: Disk | None = None) -> None:
+        self.root = root
+        self.layout = layout
+        self.disk = disk or Disk()
+        self.state = root / STATE
+        self.receipts = Receipts(self.state / "series", self.disk)
+        self.damage = Notes(self.state / "damaged", self.disk)
+        """What `verify` found wrong, for the next download to mend."""
+        self.failures = Notes(self.state / "failed", self.disk)
+        """Why series could not be completed, for `status`."""
+        self.staging = self.state / "staging"
+        self.quarantine = self.state / "quarantine"
+        self._replaced = self.state / "replaced"
+        self._locks = self.state / "locks"
+        self._run = f"{socket.gethostname()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
+
+    def prepare(self) -> None:
+        """Make the folders, and see that files can be written.
+
+        Raises:
+            DestinationError: they cannot.
+        """
+        with explained(str(self.root)):
+            for folder in (self.receipts.folder, self.staging, self._locks):
+                self.disk.make_folder(folder)
+            probe = self.state / f".probe-{self._run}"
+            self.disk.create(probe).close()
+            self.disk.remove(probe)
+
+    def under_way(self) -> set[str]:
+        """The SeriesInstanceUIDs that have something in staging."""
+        try:
+            return set(os.listdir(self.staging))  # noqa: PTH208 - names alone are wanted
+        except FileNotFoundError:
+            return set()
+
+    def unsettled(self) -> set[str]:
+        """The SeriesInstanceUIDs that need a look whatever their receipt says."""
+        return self.under_way() | self.damage.uids()
+
+    def activity(self, uid: str) -> int:
+        """A number that changes while any run gets on with a series."""
+        total = 0
+        with contextlib.suppress(OSError):
+            for file in (self.staging / uid).rglob("*"):
+                total += file.stat().st_size + 1
+        return total
+
+    def kept(self) -> int:
+        """Bytes of all images in staging."""
+        total = 0
+        for uid in self.under_way():
+            with contextlib.suppress(OSError):
+                total += sum(file.stat().st_size for file in (self.staging / uid).glob("*/*.dcm"))
+        return total
+
+    def standing(self, uid: str) -> Receipt | None:
+        """The receipt of a series whose folder has all its files, by name; else None.
+
+        Opens the receipt and lists the folder; no image is opened.
+        """
+        filed = self.receipts.read(uid)
+        if filed is None or not self._all_named(filed.receipt):
+            return None
+        return filed.receipt
+
+    def path(self, receipt: Receipt) -> Path:
+        """Where the folder of a receipt stands."""
+        return self.root.joinpath(*PurePosixPath(receipt.folder).parts)
+
+    @contextmanager
+    def stage(
+        self, series: Series, on_bytes: Callable[[int], None], *, update: bool = False
+    ) -> Iterator[Staging | Receipt]:
+        """Work on one series: its staging folder, or its receipt if nothing is left to do.
+
+        Holds the series' lock. On leaving, what is in staging stays for the next attempt.
+
+        Args:
+            series: the series, as listed.
+            on_bytes: see `Staging`.
+            update: whether a complete series is to be fetched anew beside the old version.
+
+        Raises:
+            HeldError: another run works on the series.
+            DestinationError: the disk.
+        """
+        with explained(str(self.root)), Lock(self._locks / f"{series.uid}.lock", "the series"):
+            receipt = self._recover(series.uid)
+            if receipt is not None and not update:
+                self._tidy(series.uid)
+                yield receipt
+                return
+            folder = self.staging / series.uid / self._run
+            staging = Staging(series, folder, self.disk, on_bytes)
+            with _as_takeover(series.uid):
+                Adoption(self.disk, self.quarantine / series.uid).fill(
+                    staging, *self._leftovers(series, folder, update=update)
+                )
+            try:
+                yield staging
+            finally:
+                self._tidy(series.uid)
+
+    def commit(self, staging: Staging) -> Receipt:
+        """Publish a proved series: sync, receipt, rename, in this order.
+
+        Raises:
+            TakenOverError: another run took the staging folder.
+            DestinationError: the disk.
+        """
+        series = staging.series
+        with explained(str(self.root)), _as_takeover(series.uid):
+            self._check_names(staging)
+            for image in staging.images.values():
+                self.disk.sync_file(staging.folder / image.file)
+            self.disk.sync_folder(staging.folder)
+            old = self.receipts.read(series.uid)
+            folder = old.receipt.folder if old else self._free_folder(series)
+            receipt = _receipt(staging, folder)
+            self.receipts.write(Filed(receipt, staging.folder.name))
+            self._publish(staging.folder, receipt)
+            self._clear_notes(series.uid)
+        return receipt
+
+    def _recover(self, uid: str) -> Receipt | None:
+        """Finish a commit that was cut short; give the receipt if the series stands."""
+        filed = self.receipts.read(uid)
+        if filed is None:
+            return None
+        staged = self.staging / uid / filed.staged
+        if filed.staged and staged.is_dir() and _sizes(staged) == _expected_sizes(filed.receipt):
+            self._publish(staged, filed.receipt)
+            self._clear_notes(uid)
+        if self._all_named(filed.receipt) and uid not in self.damage.uids():
+            return filed.receipt
+        return None
+
+    def _leftovers(
+        self, series: Series, folder: Path, *, update: bool
+    ) -> tuple[list[Path], Receipt | None]:
+        """Gather in `folder` what there is of a series already; old folders beside it."""
+        self.disk.make_folder(folder.parent)
+        filed = self.receipts.read(series.uid)
+        receipt = filed.receipt if filed else None
+        standing = self.path(receipt) if receipt else self._orphan(series)
+        if standing is not None and standing.is_dir() and not update:
+            self.disk.rename(standing, folder.parent / f"{self._run}~tree")
+        others = []
+        for number, other in enumerate(sorted(folder.parent.iterdir())):
+            # One rename takes a dead run's folder over whole; a run that is alive after all
+            # (its lock locked nothing) finds it gone, and looks at the series again later.
+            mine = folder.parent / f"{self._run}~{number}"
+            with contextlib.suppress(FileNotFoundError):
+                self.disk.rename(other, mine)
+                others.append(mine)
+        self.disk.make_folder(folder)
+        if update and receipt is not None:
+            self._link_old(receipt, folder)
+        return others, None if update else receipt
+
+    def _link_old(self, receipt: Receipt, folder: Path) -> None:
+        """Start an update from second names of the old images, where the file system has such."""
+        for image in receipt.images:
+            with contextlib.suppress(OSError):
+                self.disk.link(self.path(receipt) / image.file, folder / image.file)
+
+    def _orphan(self, series: Series) -> Path | None:
+        """A folder in the series' place that has no readable receipt, but images of the series."""
+        folder = self.root.joinpath(*self.layout.folder(series).parts)
+        for file in sorted(folder.glob("*.dcm"))[:1]:
+            found = hash_image(file)
+            if found is not None and found.series == series.uid:
+                return folder
+        return None
+
+    def _free_folder(self, series: Series) -> str:
+        """The series' folder by the layout; with its whole UID where that name is taken."""
+        plain = self.layout.folder(series)
+        taken = self.root.joinpath(*plain.parts).exists()
+        return str(self.layout.folder(series, whole_uid=True) if taken else plain)
+
+    def _publish(self, staged: Path, receipt: Receipt) -> None:
+        target = self.path(receipt)
+        aside = self._replaced / receipt.series.uid
+        self.disk.make_folder(target.parent)
+        if target.is_dir():
+            self.disk.make_folder(aside.parent)
+            self.disk.remove_folder(aside)
+            self.disk.rename(target, aside)
+        self.disk.rename(staged, target)
+        self.disk.sync_folder(target.parent)
+        self.disk.remove_folder(aside)
+
+    def _clear_notes(self, uid: str) -> None:
+        self.damage.clear(uid)
+        self.failures.clear(uid)
+
+    def _check_names(self, staging: Staging) -> None:
+        sizes = _sizes(staging.folder)
+        for name in sizes.keys() - {image.file for image in staging.images.values()}:
+            self.disk.remove(staging.folder / name)
+        if any(sizes.get(image.file) != image.size for image in staging.images.values()):
+            raise FileNotFoundError(str(staging.folder))
+
+    def _all_named(self, receipt: Receipt) -> bool:
+        try:
+            names = os.listdir(self.path(receipt))  # noqa: PTH208 - names alone are wanted
+        except OSError:
+            return False
+        return set(names) == {image.file for image in receipt.images}
+
+    def _tidy(self, uid: str) -> None:
+        """Remove the series' staging folders that have nothing in them."""
+        parent = self.staging / uid
+        with contextlib.suppress(OSError):
+            for folder in parent.iterdir():
+                self.disk.remove_empty(folder)
+        self.disk.remove_empty(parent)
+
+
+@contextmanager
+def _as_takeover(uid: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TakenOverError(
+            f"series {uid} was taken over by another run",
+            hint="it is looked at again after the others",
+        ) from error
+
+
+def _receipt(staging: Staging, folder: str) -> Receipt:
+    return Receipt(
+        series=staging.series,
+        folder=folder,
+        images=tuple(image for _, image in sorted(staging.images.items())),
+        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        program=f"tcia-covid {__version__}",
+    )
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries}
+
+
+def _expected_sizes(receipt: Receipt) -> dict[str, int]:
+    return {image.file: image.size for image in receipt.images}

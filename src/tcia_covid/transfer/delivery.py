@@ -1,0 +1,213 @@
+"""Completing one series from one archive: stream, look what lacks, fill, prove."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tcia_covid.archives.base import Archive
+from tcia_covid.errors import (
+    ArchiveError,
+    BadAnswerError,
+    ChecksumError,
+    IncompleteSeriesError,
+    NotAvailableError,
+    SeriesChangedError,
+    TruncatedZipError,
+    ZipError,
+)
+from tcia_covid.events import SeriesRetried
+from tcia_covid.http import Patience
+from tcia_covid.model import RemoteImage, Series
+from tcia_covid.store import Staging
+from tcia_covid.transfer.choice import stream_is_cheaper
+from tcia_covid.transfer.proof import note_hashes, prove
+
+if TYPE_CHECKING:
+    from tcia_covid.transfer.series import Context
+
+_WRONG_AT_MOST = 3
+"""Deliveries of one image with other bytes than the archive's own hash."""
+_NOT_GRANTED_RETRIES = 1
+_ASKS_FOR_ABSENT = 2
+_BROKEN_ZIPS = 2
+
+
+def _is_cut(error: ZipError) -> bool:
+    return isinstance(error, TruncatedZipError)
+
+
+class Delivery:
+    """One archive's attempts at one series, until it is complete and proved.
+
+    Args:
+        series: as listed.
+        archive: where the images come from.
+        staging: where they go; what is there already is not fetched again.
+        quarantine: where an image goes that stays wrong.
+        context: the run's shared parts.
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        archive: Archive,
+        staging: Staging,
+        quarantine: Path,
+        context: Context,
+    ) -> None:
+        self._series = series
+        self._archive = archive
+        self._staging = staging
+        self._quarantine = quarantine
+        self._context = context
+        self._patience = Patience(context.settings, context.stop, self._on_retry)
+        self._remote: list[RemoteImage] | None = None
+        self._wrong: Counter[str] = Counter()
+        self._streams_help = True
+        self._broken_zips = 0
+
+    def run(self) -> None:
+        """Fetch until the series is complete and proved.
+
+        Raises:
+            SeriesError: it cannot be.
+            ArchiveError: the archive gives no usable answers.
+        """
+        while True:
+            before = set(self._staging.images)
+            try:
+                if self._step():
+                    return
+            except ArchiveError as error:
+                if set(self._staging.images) - before:
+                    self._patience.progressed()
+                limit = _NOT_GRANTED_RETRIES if isinstance(error, NotAvailableError) else None
+                self._patience.failed(error, limit=limit)
+
+    def _step(self) -> bool:
+        """Do the next thing that brings the series forward; True if it is complete and proved."""
+        staging = self._staging
+        self._drop_wrong()
+        staging.settle()
+        if not staging.images and self._streams_help:
+            self._stream()
+            return False
+        if self._adds_up():
+            return prove(self._series, self._archive, staging)
+        missing = self._missing()
+        if not missing:
+            return self._reconcile()
+        if self._streams_help and stream_is_cheaper(
+            self._series, staging, len(missing), skips=self._archive.skips_known
+        ):
+            self._stream()
+        else:
+            self._fetch(missing)
+        return False
+
+    def _stream(self) -> None:
+        before = set(self._staging.images)
+        self._staging.begin_stream()
+        try:
+            self._archive.receive_series(self._series, self._staging)
+            self._streams_help = bool(set(self._staging.images) - before)
+        except ArchiveError as error:
+            # A line that breaks before anything arrived says nothing about streams; a ZIP that is
+            # broken in itself, twice, does.
+            self._broken_zips += isinstance(error, ZipError) and not _is_cut(error)
+            helped = not before or bool(set(self._staging.images) - before)
+            self._streams_help = helped and self._broken_zips < _BROKEN_ZIPS
+            raise
+
+    def _fetch(self, missing: list[RemoteImage]) -> None:
+        """Fetch images one by one; those that the archive denies are asked for once more."""
+        denied = missing
+        for attempt in range(_ASKS_FOR_ABSENT):
+            if attempt and denied:
+                self._context.stop.wait(self._context.settings.retry_wait)
+            denied = [image for image in denied if not self._fetch_one(image)]
+        if denied:
+            uids = tuple(image.uid or image.key or "" for image in denied)
+            raise IncompleteSeriesError(
+                f"series {self._series.uid} is incomplete: the archive does not give "
+                f"{len(uids)} of its images",
+                hint="what is there is kept; run the same command again later",
+                missing=uids,
+            )
+
+    def _fetch_one(self, image: RemoteImage) -> bool:
+        try:
+            self._archive.receive_image(self._series, image, self._staging)
+        except NotAvailableError:
+            return False
+        self._patience.progressed()
+        return True
+
+    def _adds_up(self) -> bool:
+        """Whether count and bytes are those on record."""
+        series, staging = self._series, self._staging
+        if series.image_count is None or series.size is None:
+            return False
+        return len(staging.images) == series.image_count and staging.size == series.size
+
+    def _missing(self) -> list[RemoteImage]:
+        """The archive's images that are not here; what is here but not there is thrown away."""
+        if self._remote is None:
+            self._remote = self._archive.images(self._series)
+        if not self._remote:
+            self._remote = None
+            raise BadAnswerError(
+                f"the archive names no image of series {self._series.uid}", retryable=True
+            )
+        named = {image.uid for image in self._remote}
+        if None not in named:
+            for uid in sorted(self._staging.images.keys() - named):
+                self._staging.discard(uid)
+        return [image for image in self._remote if not self._staging.has(image)]
+
+    def _reconcile(self) -> bool:
+        """All named images are here, yet count or bytes are not those on record: find out why."""
+        series, staging = self._series, self._staging
+        count = series.image_count
+        if count is not None and len(staging.images) < count:
+            raise IncompleteSeriesError(
+                f"series {series.uid} is incomplete: the archive has {count} images on record "
+                f"and names only {len(staging.images)}",
+                hint="run the same command again later; report it to TCIA if it stays",
+            )
+        if count is not None and len(staging.images) > count:
+            raise SeriesChangedError(
+                f"series {series.uid} changed while it was fetched: {count} images were listed, "
+                f"{len(staging.images)} are there",
+                hint="run the same command again to list it anew",
+            )
+        note_hashes(series, self._archive, staging, staging.unproven())
+        if staging.wrong():
+            return False
+        if staging.unproven() and series.size is not None:
+            raise IncompleteSeriesError(
+                f"series {series.uid} has {staging.size} bytes, the archive has {series.size} on "
+                "record, and no hash tells which image is wrong",
+                hint="run the same command again later",
+            )
+        return prove(series, self._archive, staging)
+
+    def _drop_wrong(self) -> None:
+        for uid in self._staging.wrong():
+            self._wrong[uid] += 1
+            if self._wrong[uid] < _WRONG_AT_MOST:
+                self._staging.discard(uid)
+                continue
+            here = self._staging.images[uid].md5
+            said = self._staging.stored_md5[uid]
+            kept = self._staging.set_aside(uid, self._quarantine)
+            raise ChecksumError(
+                f"image {uid} of series {self._series.uid} has MD5 {here}, the archive says {said}",
+                hint=f"the image is kept for inspection as {kept}",
+                missing=(uid,),
+            )
+
+    def _on_retry(self, reason: str, wait: float) -> None:
+        self._context.emit(SeriesRetried(self._series.uid, reason, wait))

@@ -1,0 +1,86 @@
+"""Proving a series that is complete by count and bytes against the archive's hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from tcia_covid.archives.base import Archive
+from tcia_covid.errors import ArchiveError
+from tcia_covid.model import Check, Series
+from tcia_covid.store import Staging
+
+_BLANKS_TELL = 3
+"""Images without a hash after which the others are taken to have none either."""
+
+
+def prove(series: Series, archive: Archive, staging: Staging) -> bool:
+    """Prove every image that no hash of its own has proved; False if one turned out wrong.
+
+    One request serves the whole series where the archive hashes it. Images of an earlier run
+    that no hash can prove are thrown away: nobody knows what happened to them since.
+    """
+    unproven = staging.unproven()
+    if not unproven:
+        return True
+    if _series_hash_fits(series, archive, staging):
+        staging.prove(unproven, Check.SERIES_MD5)
+        return True
+    note_hashes(series, archive, staging, unproven)
+    if staging.wrong():
+        return False
+    staging.settle()
+    doubtful = [uid for uid in staging.unproven() if staging.images[uid].source == "adopted"]
+    for uid in doubtful:
+        staging.discard(uid)
+    return not doubtful
+
+
+def note_hashes(series: Series, archive: Archive, staging: Staging, uids: Iterable[str]) -> None:
+    """Ask for the hashes of single images; where the archive has none for one, it has none."""
+    blanks = 0
+    for uid in uids:
+        try:
+            stored = archive.image_md5(series, uid)
+        except ArchiveError:
+            return
+        if stored is not None:
+            staging.note_md5(uid, stored)
+            continue
+        blanks += 1
+        if blanks >= _BLANKS_TELL:
+            return
+
+
+def series_md5(stored: Iterable[str]) -> str:
+    """MD5 over sorted image MD5s: how NBIA hashes a series."""
+    joined = "".join(sorted(stored))
+    return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
+
+
+def hash_fits(said: str, spelled: Iterable[str | None], computed: Iterable[str]) -> bool:
+    """Whether the archive's hash of a series is that of these images.
+
+    Args:
+        said: the archive's hash of the series.
+        spelled: each image's MD5 as the archive spells it, None where it did not say.
+        computed: each image's MD5, 32 hex digits, in the same order.
+    """
+    pairs = list(zip(spelled, computed, strict=True))
+    padded = [known or md5 for known, md5 in pairs]
+    # Stored digests may lack their leading zeros, all those of one ingest path alike.
+    bare = [known or md5.lstrip("0") for known, md5 in pairs]
+    said = said.strip().lower().zfill(32)
+    return said in (series_md5(padded), series_md5(bare))
+
+
+def _series_hash_fits(series: Series, archive: Archive, staging: Staging) -> bool:
+    try:
+        said = archive.series_md5(series)
+    except ArchiveError:
+        return False
+    if said is None:
+        return False
+    images = list(staging.images.values())
+    spelled = [staging.stored_md5.get(image.uid) for image in images]
+    return hash_fits(said, spelled, [image.md5 for image in images])
