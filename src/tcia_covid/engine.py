@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.errors import (
@@ -19,33 +18,18 @@ from tcia_covid.errors import (
     TciaCovidError,
 )
 from tcia_covid.events import Notice, SeriesFinished
+from tcia_covid.held import Held, HeldJobs, Job
 from tcia_covid.http.redact import scrub
 from tcia_covid.model import Failure, Outcome, Series, State
-from tcia_covid.store import Tree
 from tcia_covid.store.disk import explain
 from tcia_covid.transfer import Context, fetch_series
+
+__all__ = ["Engine", "Job", "failure_of"]
 
 _ABANDON_AFTER = 1.5
 """Seconds that workers have to end after the run was stopped."""
 _POLL = 0.5
 """Seconds between looks at a series that another run works on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One series to bring into one tree."""
-
-    series: Series
-    tree: Tree
-    update: bool = False
-
-
-@dataclass(slots=True)
-class _Held:
-    job: Job
-    error: TciaCovidError
-    activity: int
-    since: float
 
 
 class Engine:
@@ -70,7 +54,7 @@ class Engine:
         self._workers = workers
         self._on_outcome = on_outcome
         self._queue: deque[Job] = deque()
-        self._held: deque[_Held] = deque()
+        self._held = HeldJobs()
         self._lock = threading.Lock()
         self._fruitless = 0
 
@@ -85,7 +69,7 @@ class Engine:
         for thread in threads:
             thread.start()
         self._join(threads)
-        for job in [*self._queue, *(held.job for held in self._held)]:
+        for job in self._queue:
             self._report(Outcome(job.series, State.REMAINING))
 
     def _join(self, threads: list[threading.Thread]) -> None:
@@ -112,21 +96,24 @@ class Engine:
                 return
 
     def _wait_for_held(self) -> bool:
-        """Look again at a series that another run held; False if there is none."""
-        with self._lock:
-            held = self._held.popleft() if self._held else None
+        """Look again at a series that another run had; False if there is none."""
+        held = self._held.take()
         if held is None:
             return False
         try:
             self._context.stop.wait(_POLL)
         except TciaCovidError:
-            with self._lock:
-                self._held.append(held)
+            self._report(Outcome(held.job.series, State.REMAINING))
             return False
-        self._do(held.job, held)
+        if held.ready:
+            self._do(held.job, held)
+        elif held.idle > self._context.settings.first_byte_timeout:
+            self._give_up(held)
+        else:
+            self._held.put_back(held)
         return True
 
-    def _do(self, job: Job, held: _Held | None) -> None:
+    def _do(self, job: Job, held: Held | None) -> None:
         try:
             outcome = fetch_series(
                 job.series, self._archives, job.tree, self._context, update=job.update
@@ -163,20 +150,18 @@ class Engine:
         self._context.stop.set(error)
         self._report(Outcome(job.series, State.REMAINING))
 
-    def _hold(self, job: Job, error: TciaCovidError, held: _Held | None) -> None:
+    def _hold(self, job: Job, error: TciaCovidError, was: Held | None) -> None:
         """Put a series back that another run works on, as long as that run gets on with it."""
-        activity = job.tree.activity(job.series.uid)
-        now = time.monotonic()
-        if held is None or held.activity != activity:
-            if held is None:
-                self._context.emit(Notice(error.message))
-            held = _Held(job, error, activity, now)
-        if now - held.since > self._context.settings.first_byte_timeout:
-            failure = failure_of(job.series, error)
-            self._report(Outcome(job.series, State.HELD, failure=failure))
-            return
-        with self._lock:
-            self._held.append(held)
+        if was is None:
+            self._context.emit(Notice(error.message))
+        if was is not None and was.idle > self._context.settings.first_byte_timeout:
+            self._give_up(was)
+        else:
+            self._held.put(job, error, was)
+
+    def _give_up(self, held: Held) -> None:
+        series = held.job.series
+        self._report(Outcome(series, State.HELD, failure=failure_of(series, held.error)))
 
     def _report(self, outcome: Outcome) -> None:
         with self._lock:

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import shutil
+import socket
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -14,6 +16,8 @@ from pathlib import Path
 
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 
+_MACHINE = socket.gethostname()[:32].replace("~", "-")
+_A_DAY = 24 * 3600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP, errno.EISDIR})
@@ -103,9 +107,16 @@ class Disk:
         """Give a file a second name, where the file system can."""
         os.link(source, target)
 
-    def write_file(self, path: Path, content: Iterable[bytes]) -> None:
-        """Put a whole file in place at once: a reader sees the old content or the new one."""
-        part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
+    def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
+        """Put a whole file in place at once: a reader sees the old content or the new one.
+
+        Args:
+            path: the file.
+            content: its pieces.
+            temporary: a folder on the same file system, swept by `sweep`.
+        """
+        self.make_folder(temporary)
+        part = temporary / f"{_MACHINE}~{os.getpid()}~{os.urandom(4).hex()}.part"
         try:
             with self.create(part) as file:
                 for piece in content:
@@ -117,6 +128,30 @@ class Disk:
                 self.remove(part)
             raise
         self.sync_folder(path.parent)
+
+
+def sweep(temporary: Path, disk: Disk) -> None:
+    """Remove the temporary files of runs that are gone."""
+    if not temporary.is_dir():
+        return
+    for part in temporary.glob("*.part"):
+        with contextlib.suppress(OSError, ValueError):
+            machine, process, _ = part.name.split("~")
+            old = time.time() - part.stat().st_mtime > _A_DAY
+            if old or (machine == _MACHINE and not _alive(int(process))):
+                disk.remove(part)
+
+
+def _alive(process: int) -> bool:
+    if sys.platform == "win32":  # os.kill would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

@@ -7,6 +7,7 @@ What is right on disk rests on staging folders that are unique to a run and on r
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tcia_covid.errors import HeldError
+
+_HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 
 if sys.platform == "win32":
     import msvcrt
@@ -50,12 +53,9 @@ class Lock:
             try:
                 _lock(handle)
             except OSError as error:
-                holder = _holder(handle)
-                os.close(handle)
-                raise HeldError(
-                    f"{self._what} is held by another run ({holder})",
-                    hint="wait for that run, or end it; what it completed is used",
-                ) from error
+                if error.errno in _HELD:
+                    raise self._held(handle) from error
+                # A file system without locks: what is right rests on renames, so go on.
             if self._is_current(handle):
                 self._handle = handle
             else:
@@ -76,6 +76,14 @@ class Lock:
                 self._path.unlink()
         os.close(self._handle)
         self._handle = None
+
+    def _held(self, handle: int) -> HeldError:
+        holder = _holder(handle)
+        os.close(handle)
+        return HeldError(
+            f"{self._what} is held by another run ({holder})",
+            hint="wait for that run, or end it; what it completed is used",
+        )
 
     def _is_current(self, handle: int) -> bool:
         """Whether the locked file is still the one under that name: its last holder removes it."""

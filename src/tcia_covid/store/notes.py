@@ -14,9 +14,10 @@ from tcia_covid.store.disk import Disk
 class Notes:
     """One JSON file a series that there is something to say about."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, temporary: Path) -> None:
         self._folder = folder
         self._disk = disk
+        self._temporary = temporary
 
     def uids(self) -> set[str]:
         """The SeriesInstanceUIDs that have a note."""
@@ -38,7 +39,7 @@ class Notes:
         """Write, or write anew, the note of a series."""
         self._disk.make_folder(self._folder)
         text = json.dumps([dict(line) for line in lines], indent=1, ensure_ascii=False)
-        self._disk.write_file(self._folder / f"{uid}.json", [text.encode()])
+        self._disk.write_file(self._folder / f"{uid}.json", [text.encode()], self._temporary)
 
     def clear(self, uid: str) -> None:
         """There is nothing to say any more."""

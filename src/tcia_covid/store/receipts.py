@@ -27,9 +27,10 @@ class Filed:
 class Receipts:
     """The receipts of one collection's folder."""
 
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, temporary: Path) -> None:
         self.folder = folder
         self._disk = disk
+        self._temporary = temporary
 
     def path(self, uid: str) -> Path:
         """Where the receipt of series `uid` is."""
@@ -62,7 +63,8 @@ class Receipts:
         document = _to_document(filed)
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
         self._disk.make_folder(self.folder)
-        self._disk.write_file(self.path(filed.receipt.series.uid), [text.encode(), b"\n"])
+        path = self.path(filed.receipt.series.uid)
+        self._disk.write_file(path, [text.encode(), b"\n"], self._temporary)
 
 
 def _scan(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from tcia_covid.errors import TakenOverError
 from tcia_covid.model import Receipt, Series
 from tcia_covid.names import safe_name
 from tcia_covid.store.adoption import Adoption, hash_image
-from tcia_covid.store.disk import Disk, explained
+from tcia_covid.store.disk import Disk, explained, sweep
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
@@ -46,10 +46,12 @@ class Tree:
         self.layout = layout
         self.disk = disk or Disk()
         self.state = root / STATE
-        self.receipts = Receipts(self.state / "series", self.disk)
-        self.damage = Notes(self.state / "damaged", self.disk)
+        self.temporary = self.state / "tmp"
+        """Files on their way into place."""
+        self.receipts = Receipts(self.state / "series", self.disk, self.temporary)
+        self.damage = Notes(self.state / "damaged", self.disk, self.temporary)
         """What `verify` found wrong, for the next download to mend."""
-        self.failures = Notes(self.state / "failed", self.disk)
+        self.failures = Notes(self.state / "failed", self.disk, self.temporary)
         """Why series could not be completed, for `status`."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
@@ -66,9 +68,12 @@ class Tree:
         with explained(str(self.root)):
             for folder in (self.receipts.folder, self.staging, self._locks):
                 self.disk.make_folder(folder)
-            probe = self.state / f".probe-{self._run}"
-            self.disk.create(probe).close()
-            self.disk.remove(probe)
+            self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
+            sweep(self.temporary, self.disk)
+
+    def write_file(self, path: Path, *content: bytes) -> None:
+        """Put a file in place, whole."""
+        self.disk.write_file(path, content, self.temporary)
 
     def under_way(self) -> set[str]:
         """The SeriesInstanceUIDs that have something in staging."""
@@ -159,12 +164,20 @@ class Tree:
                 self.disk.sync_file(staging.folder / image.file)
             self.disk.sync_folder(staging.folder)
             old = self.receipts.read(series.uid)
+            if old is not None and self._published(old.receipt, staging):
+                self.disk.remove_folder(staging.folder)
+                return old.receipt
             folder = old.receipt.folder if old else self._free_folder(series)
             receipt = _receipt(staging, folder)
             self.receipts.write(Filed(receipt, staging.folder.name))
             self._publish(staging.folder, receipt)
             self._clear_notes(series.uid)
         return receipt
+
+    def _published(self, receipt: Receipt, staging: Staging) -> bool:
+        """Whether another run published the very same images first: its lock held nothing."""
+        here = {image.uid: image.md5 for image in staging.images.values()}
+        return here == {one.uid: one.md5 for one in receipt.images} and self._all_named(receipt)
 
     def _recover(self, uid: str) -> Receipt | None:
         """Finish a commit that was cut short; give the receipt if the series stands."""

@@ -1,0 +1,56 @@
+"""Opening the archives that a run may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tcia_covid import catalogue
+from tcia_covid.archives.base import Archive
+from tcia_covid.archives.idc import IdcArchive
+from tcia_covid.archives.nbia import NbiaArchive
+from tcia_covid.events import Emit
+from tcia_covid.http import Client, HttpSettings, Meter
+from tcia_covid.stop import Stop
+
+_IDC_CONNECTIONS_A_JOB = 2
+"""S3 serves single images, so more requests are under way than with NBIA's streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archives:
+    """The archives of a run, and what they share."""
+
+    nbia: NbiaArchive
+    idc: IdcArchive
+    order: Sequence[Archive]
+    """Where series are fetched, the first choice first."""
+    meter: Meter
+    clients: tuple[Client, ...]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self.clients:
+            client.close()
+
+
+def open_archives(
+    source: str,
+    settings: HttpSettings,
+    *,
+    nbia_url: str,
+    idc_url: str | None,
+    jobs: int,
+    stop: Stop,
+    emit: Emit,
+) -> Archives:
+    """Make the archives ready; nothing is sent yet."""
+    meter = Meter()
+    nbia_client = Client(settings, stop=stop, connections=jobs, meter=meter, emit=emit)
+    idc_client = Client(
+        settings, stop=stop, connections=jobs * _IDC_CONNECTIONS_A_JOB, meter=meter, emit=emit
+    )
+    nbia = NbiaArchive(nbia_client, nbia_url)
+    idc = IdcArchive(idc_client, idc_url, find=catalogue.find, list_all=catalogue.load)
+    orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
+    return Archives(nbia, idc, orders[source], meter, (nbia_client, idc_client))

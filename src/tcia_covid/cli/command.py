@@ -1,0 +1,129 @@
+"""What click lacks for this program: options in sections, opposites of flags, lazy verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, cast
+
+import click
+
+from tcia_covid.cli.console import Console
+
+ENVIRONMENT = "TCIA_COVID"
+_RULES = (
+    "Every option can also be given by an environment variable (--max-rate by "
+    "TCIA_COVID_MAX_RATE) or in tcia-covid.yaml; the command line beats the environment, that "
+    "beats the file. A flag given there is taken back by its opposite: --no-json, --progress."
+)
+
+Run = Callable[..., int]
+
+
+class Option(click.Option):
+    """An option that knows its section of the help text and its environment variable.
+
+    Flags have an opposite, which help texts leave out: what an environment variable or a
+    configuration file switched on can be switched off again.
+    """
+
+    def __init__(self, declarations: Sequence[str], *, section: str, **attributes: Any) -> None:
+        self.section = section
+        name = next(one for one in declarations if one.startswith("--"))[2:]
+        if attributes.get("is_flag"):
+            opposite = name[3:] if name.startswith("no-") else f"no-{name}"
+            declarations = _with_opposite(declarations, name, opposite)
+            attributes.setdefault("default", False)
+        word = name.upper().replace("-", "_")
+        super().__init__(declarations, envvar=f"{ENVIRONMENT}_{word}", **attributes)
+        self.long_name = name
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The line of the help text, without the opposite."""
+        opposites, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = opposites
+
+
+def _with_opposite(declarations: Sequence[str], name: str, opposite: str) -> list[str]:
+    changed = {f"--{name}": f"--{name}/--{opposite}"}
+    shown = [changed.get(one, one) for one in declarations]
+    # click would take the name of the value from the first of the two spellings
+    return [name.replace("-", "_"), *shown]
+
+
+class Verb(click.Command):
+    """One verb: its function gets the console and the values of its options."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Tell the console what is asked of it, then run."""
+        console = ctx.ensure_object(Console)
+        console.configure(ctx.info_name or "", ctx.params)
+        return ctx.invoke(cast("Run", self.callback), console=console, **ctx.params)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, a section at a time."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                section = param.section if isinstance(param, Option) else "Help"
+                sections.setdefault(section, []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what holds for the options of every verb."""
+        formatter.write_paragraph()
+        formatter.write_text(_RULES)
+
+
+def verb(*params: click.Parameter, **attributes: Any) -> Callable[[Run], Verb]:
+    """Make a function the verb of its name; its docstring is the help text."""
+
+    def decorate(function: Run) -> Verb:
+        return Verb(
+            function.__name__.rstrip("_"),
+            callback=function,
+            params=list(params),
+            help=function.__doc__,
+            **attributes,
+        )
+
+    return decorate
+
+
+class Verbs(click.Group):
+    """The program itself; a verb is imported when it is used.
+
+    Args:
+        package: where the verbs' modules are; each holds a `command`.
+        verbs: their names, in the order of the help text.
+        attributes: of the group.
+    """
+
+    def __init__(self, package: str, verbs: Sequence[str], **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self._package = package
+        self._verbs = list(verbs)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs' names."""
+        return self._verbs
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb."""
+        if cmd_name not in self._verbs:
+            return None
+        return cast("click.Command", import_module(f"{self._package}.{cmd_name}").command)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Move options that stand before the verb behind it: they mean the same there."""
+        given, rest, _ = self.make_parser(ctx).parse_args(list(args))
+        before = args[: len(args) - len(rest)]
+        if rest and not given.keys() & {"help", "version"}:
+            args = [rest[0], *(one for one in before if one != "--"), *rest[1:]]
+        return super().parse_args(ctx, args)

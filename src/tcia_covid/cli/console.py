@@ -1,0 +1,113 @@
+"""The two output streams: results on one, everything that is said meanwhile on the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from tcia_covid.errors import DestinationError, TciaCovidError
+
+
+@dataclass(slots=True)
+class Console:
+    """How a command speaks to its user."""
+
+    verb: str = ""
+    json: bool = False
+    """One JSON document is the result."""
+    quiet: bool = False
+    verbose: bool = False
+    no_progress: bool = False
+    log_file: str | None = None
+    events: str | None = None
+    answered: bool = False
+    """Whether the JSON document was written."""
+
+    def configure(self, verb: str, given: dict[str, Any]) -> None:
+        """Take what concerns the console out of the values given."""
+        self.verb = verb
+        self.json = given.pop("json")
+        self.verbose = given.pop("verbose")
+        self.quiet = given.pop("quiet") and not self.verbose
+        self.no_progress = given.pop("no_progress")
+        self.log_file = given.pop("log_file")
+        self.events = given.pop("events")
+
+    def result(self, text: str) -> None:
+        """Write a result for people or other programs; nothing where JSON is wanted."""
+        if not self.json:
+            write(sys.stdout, text)
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """Write the result as the JSON document, where that is wanted."""
+        if self.json and not self.answered:
+            self.answered = True
+            plain = not is_unicode(sys.stdout)
+            write(sys.stdout, json.dumps({**content}, indent=2, ensure_ascii=plain))
+
+    def say(self, text: str) -> None:
+        """Write something beside the result."""
+        if not self.quiet:
+            write(sys.stderr, text)
+
+    def complain(self, message: str, hint: str = "") -> None:
+        """Write an error: what happened, and what to do next."""
+        write(sys.stderr, "\n".join(filter(None, (f"error: {message}", hint))))
+
+    def trace(self, error: BaseException) -> None:
+        """Write where an error came from, for those who asked for it."""
+        if self.verbose:
+            write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+
+
+def write(stream: TextIO | None, text: str) -> None:
+    """Write a line; a reader who has gone away is no reason to stop a download.
+
+    Raises:
+        DestinationError: a full disk behind a redirection, for instance.
+    """
+    if stream is None or not text:
+        return
+    try:
+        stream.write(f"{printable(stream, text)}\n")
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+    except ValueError:
+        return  # the stream is closed
+    except OSError as error:
+        if stream is sys.stdout:
+            _silence(stream)
+            raise _unwritable(error) from error
+
+
+def printable(stream: TextIO, text: str) -> str:
+    """The text with the characters that the stream cannot carry replaced."""
+    if is_unicode(stream):
+        return text.encode("utf-8", "replace").decode("utf-8")
+    encoding = stream.encoding or "ascii"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether the stream carries every character."""
+    return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still buffered nowhere: the interpreter flushes once more at its end."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return
+
+
+def _unwritable(error: OSError) -> TciaCovidError:
+    return DestinationError(f"standard output cannot be written: {error.strerror or error}")

@@ -1,0 +1,239 @@
+"""Every option there is, once: what verbs accept, the environment sets and files may say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tcia_covid.cli import values
+from tcia_covid.cli.command import Option
+
+_FILTERS = "Filters (values of one are alternatives, different ones combine)"
+_HOW = "How"
+_TRANSFER = "Transfer"
+_OUTPUT = "Output"
+_ARCHIVES = "Archives"
+
+
+def _filter(name: str, help_text: str, **attributes: Any) -> Option:
+    return Option([f"--{name}"], section=_FILTERS, multiple=True, help=help_text, **attributes)
+
+
+def _flag(section: str, *names: str, text: str) -> Option:
+    return Option(names, section=section, is_flag=True, help=text)
+
+
+def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
+    return Option(names, section=section, help=text, **attributes)
+
+
+COUNT = click.IntRange(min=0)
+
+FILTERS = (
+    _filter("patient", "PatientID.", type=values.ONE_A_LINE),
+    _filter("study", "StudyInstanceUID."),
+    _filter("series", "SeriesInstanceUID."),
+    _filter("modality", "CT, MR, CR, DX, …"),
+    _filter("body-part", "BodyPartExamined, in any case.", type=values.ONE_A_LINE),
+    _filter(
+        "description",
+        "Found anywhere in SeriesDescription, in any case.",
+        type=values.ONE_A_LINE,
+        metavar="REGEX",
+    ),
+    _option(
+        _FILTERS,
+        "--first-patients",
+        text="At most N patients of each collection.",
+        type=COUNT,
+        metavar="N",
+    ),
+    _option(_FILTERS, "--max-series", text="At most N series.", type=COUNT, metavar="N"),
+    _option(
+        _FILTERS,
+        "--max-size",
+        text="Series in order until the next would not fit: 20GB.",
+        type=values.SIZE,
+    ),
+    _option(
+        _FILTERS,
+        "--shard",
+        text="The I-th of N disjoint, balanced shares, for job arrays.",
+        type=values.SHARD,
+        metavar="I/N",
+    ),
+)
+
+OUTPUT = _option(
+    _HOW,
+    "--output",
+    "-o",
+    text="The folder that holds the collections' folders.",
+    type=click.Path(file_okay=True),
+    metavar="DIR",
+    default="tcia-data",
+    show_default=True,
+)
+SOURCE = _option(
+    _HOW,
+    "--source",
+    text="Where series come from; auto takes whichever archive can give them.  [default: auto]",
+    type=click.Choice(("auto", "nbia", "idc")),
+)
+ACCEPT_LISTED = _flag(
+    _HOW,
+    "--accept-listed",
+    text="The archive's list is right although more is expected: a series was withdrawn.",
+)
+COMMERCIAL_USE = _flag(
+    _HOW, "--commercial-use", text="Refuse a collection whose licence forbids commercial use."
+)
+UPDATE = _flag(_HOW, "--update", text="Fetch series that changed in the archive anew.")
+LAYOUT = _option(
+    _HOW,
+    "--layout",
+    text="Folders of new series: uid, descriptive, or a template such as "
+    "'{patient}/{modality}-{series}'.  [default: uid]",
+    metavar="LAYOUT",
+)
+
+PATIENCE = (
+    _option(
+        _TRANSFER,
+        "--retries",
+        text="Fruitless attempts in a row before giving up; progress starts the count again.  "
+        "[default: 6]",
+        type=COUNT,
+        metavar="N",
+    ),
+    _option(
+        _TRANSFER,
+        "--retry-wait",
+        text="The longest first pause before a retry; doubles each time.  [default: 1]",
+        type=values.SECONDS,
+    ),
+    _option(
+        _TRANSFER,
+        "--connect-timeout",
+        text="To make a connection.  [default: 20]",
+        type=values.SECONDS,
+    ),
+    _option(
+        _TRANSFER,
+        "--first-byte-timeout",
+        text="From a request to the first byte of its answer.  [default: 620]",
+        type=values.SECONDS,
+    ),
+    _option(
+        _TRANSFER,
+        "--stall-timeout",
+        text="Silence in the middle of an answer.  [default: 60]",
+        type=values.SECONDS,
+    ),
+    _option(
+        _TRANSFER,
+        "--min-rate",
+        text="Bytes a second; a slower answer is dropped and asked for again.  [default: 1kB]",
+        type=values.SIZE,
+    ),
+)
+MAX_RATE = _option(
+    _TRANSFER,
+    "--max-rate",
+    text="Bytes a second, all connections together: 50MB.",
+    type=values.SIZE,
+)
+JOBS = _option(
+    _TRANSFER,
+    "--jobs",
+    "-j",
+    text="The most series at once.  [default: 8]",
+    type=click.IntRange(min=1, max=256),
+    metavar="N",
+)
+NO_FSYNC = _flag(
+    _TRANSFER,
+    "--no-fsync",
+    text="Do not force data to the disk: faster on slow disks, but a power cut may damage series "
+    "that count as complete ('verify' would find them).",
+)
+
+EVERYWHERE = (
+    _flag(_OUTPUT, "--json", text="One JSON document on standard output, nothing else there."),
+    _flag(_OUTPUT, "--quiet", "-q", text="Nothing on standard error but errors."),
+    _flag(_OUTPUT, "--verbose", "-v", text="More detail; tracebacks of errors."),
+    _flag(_OUTPUT, "--no-progress", text="A line now and then instead of progress bars."),
+    _option(
+        _OUTPUT,
+        "--log-file",
+        text="Append everything that happens, with times, to FILE.",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+    ),
+    _option(
+        _OUTPUT,
+        "--events",
+        text="Append one JSON object a line to FILE as things happen.",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+    ),
+    _option(
+        _ARCHIVES,
+        "--registry",
+        text="A file of collections, added to the shipped one; may be repeated.",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        multiple=True,
+    ),
+    _option(_ARCHIVES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=values.URL),
+    _option(
+        _ARCHIVES,
+        "--idc-url",
+        text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint.",
+        type=values.BUCKET_HOST,
+    ),
+    _option(_ARCHIVES, "--site-url", text="Base URL of TCIA's site API.", type=values.URL),
+)
+
+DRY_RUN = _flag(_HOW, "--dry-run", text="Only say what would be done, as 'plan' does.")
+COMPARE = _flag(
+    _HOW, "--compare", text="List how NBIA's lists differ from the shipped catalogue; exit code 1."
+)
+FORMAT = _option(
+    _HOW,
+    "--format",
+    text="How the result is written.",
+    type=click.Choice(("table", "csv", "json", "tcia", "txt")),
+    default="table",
+    show_default=True,
+)
+STYLE = _option(
+    _HOW,
+    "--format",
+    text="How the citation is written.",
+    type=click.Choice(("text", "bibtex", "csl-json")),
+    default="text",
+    show_default=True,
+)
+DEEP = _flag(_HOW, "--deep", text="Also read each file as DICOM: header, length, UIDs.")
+ONLINE = _flag(_HOW, "--online", text="Also compare with the archive's own hash of each series.")
+SERVE = _flag(_HOW, "--serve", text="Only start the archive, print its base URL, and stay.")
+PORT = _option(
+    _HOW,
+    "--port",
+    text="The port that --serve listens on.  [default: any free one]",
+    type=click.IntRange(0, 65535),
+    default=0,
+)
+
+SELECTING = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
+DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO_FSYNC)
+
+ALL = (*FILTERS, *DOWNLOADING, *EVERYWHERE, DRY_RUN, COMPARE, FORMAT, DEEP, ONLINE, SERVE, PORT)
+"""What the environment and files may set; the choices of `--format` differ from verb to verb."""
+
+
+def targets(*, required: bool = True) -> click.Argument:
+    """The TARGET words of a verb."""
+    return click.Argument(["targets"], nargs=-1, required=required, metavar="TARGET...")

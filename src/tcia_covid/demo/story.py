@@ -1,0 +1,171 @@
+"""The demonstration: the main job, an interruption, a resume, damage, repair, verification."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tcia_covid.demo.corpus import Corpus, demo_corpus
+from tcia_covid.demo.holdings import DemoSeries
+from tcia_covid.demo.mishap import CutOnce
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.download import download
+from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL, EXIT_SIGINT, InterruptedRunError
+from tcia_covid.events import Emit, discard
+from tcia_covid.model import Summary
+from tcia_covid.options import Options, Request
+from tcia_covid.selection.sizes import format_size
+from tcia_covid.stop import Stop
+from tcia_covid.verify import verify
+
+Say = Callable[[str], None]
+
+REGISTRY = Path(__file__).with_name("registry.yaml")
+_BLINK = 0.3
+"""Seconds between the cut of the line and the interruption: the images before it are kept."""
+
+
+def run(directory: Path | None, *, say: Say, emit: Emit = discard) -> int:
+    """Tell the whole story in `directory` (default: a new temporary folder); give an exit code.
+
+    The archive is a server of this process on loopback; the downloads are those of
+    `tcia-covid download`, against it.
+    """
+    output = Path(directory or tempfile.mkdtemp(prefix="tcia-covid-demo-"))
+    corpus = demo_corpus()
+    victim = max(corpus, key=lambda series: (len(series.images), series.uid))
+    stop = Stop()
+    cut = CutOnce(victim.uid, _half(victim), lambda: _interrupt_soon(stop))
+    with ArchiveServer(corpus, interceptor=cut) as server:
+        request = Request(
+            targets=tuple(item.name for item in corpus.collections),
+            output=str(output),
+            options=Options(source="nbia", nbia_url=server.base_url, registry=(str(REGISTRY),)),
+        )
+        say(f"an archive of {_contents(corpus)} listens on {server.base_url}")
+        story = _Story(request, output, victim, server, say, emit)
+        good = (
+            story.interrupted(stop)
+            and story.resumed()
+            and story.damaged()
+            and story.mended()
+            and story.proved()
+        )
+    say("" if good else "\nthe demonstration did not go as it should: please report it")
+    say(f"the files are in {output}; remove that folder when you are done")
+    return EXIT_OK if good else EXIT_PARTIAL
+
+
+def serve(port: int, say: Say, stop: Stop | None = None) -> None:
+    """Serve the demonstration archive until the run is stopped.
+
+    Raises:
+        OSError: the port is taken.
+        TciaCovidError: the run was stopped.
+    """
+    stop = stop or Stop()
+    with ArchiveServer(demo_corpus(), port=port) as server:
+        say(server.base_url)
+        while True:
+            stop.wait(3600)
+
+
+class _Story:
+    def __init__(
+        self,
+        request: Request,
+        output: Path,
+        victim: DemoSeries,
+        server: ArchiveServer,
+        say: Say,
+        emit: Emit,
+    ) -> None:
+        self._request = request
+        self._output = output
+        self._victim = victim
+        self._server = server
+        self._say = say
+        self._emit = emit
+
+    def interrupted(self, stop: Stop) -> bool:
+        """Start; the line breaks in the middle of a series, and somebody presses Ctrl-C."""
+        self._say("\n1. download, with the line cut in the middle of a series, then Ctrl-C")
+        # One series at a time, the biggest first: else all would be there before the cut.
+        slow = replace(self._request, options=replace(self._request.options, jobs=1))
+        summary = download(slow, emit=self._emit, stop=stop)
+        self._tell(summary)
+        return summary.exit_code == EXIT_SIGINT and summary.remaining > 0
+
+    def resumed(self) -> bool:
+        """The same command again: only what lacks is fetched."""
+        self._say("\n2. the same command again: it goes on")
+        before = len(self._server.requests)
+        summary = download(self._request, emit=self._emit)
+        self._tell(summary)
+        asked = self._server.requests[before:]
+        singles = [one for one in asked if one.endpoint == "getSingleImage"]
+        self._say(
+            f"   of the cut series only {len(singles)} of {len(self._victim.images)} images were "
+            "asked for again"
+        )
+        return summary.exit_code == EXIT_OK
+
+    def damaged(self) -> bool:
+        """One bit of one file flips; verify finds it."""
+        self._say("\n3. one byte of one file changes on disk; verify finds it")
+        file = min(self._output.rglob(f"{self._victim.uid}/*.dcm"))
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 0xFF
+        file.write_bytes(content)
+        result = verify(self._output, emit=self._emit)
+        for damage in result.damage:
+            self._say(f"   {damage.reason}: {damage.file}")
+        return result.exit_code == EXIT_PARTIAL and len(result.damage) == 1
+
+    def mended(self) -> bool:
+        """Download mends just that image."""
+        self._say("\n4. the same command again: it mends just that image")
+        before = len(self._server.requests)
+        summary = download(self._request, emit=self._emit)
+        self._tell(summary)
+        asked = [one.endpoint for one in self._server.requests[before:]]
+        self._say(f"   asked for: {', '.join(sorted(set(asked)))}")
+        return summary.exit_code == EXIT_OK and asked.count("getSingleImage") == 1
+
+    def proved(self) -> bool:
+        """Everything is as the archive has it."""
+        self._say("\n5. verify reads every file again")
+        result = verify(self._output, emit=self._emit)
+        self._say(
+            f"   {result.series_intact} of {result.series_checked} series and "
+            f"{result.images_intact} of {result.images_checked} images are intact"
+        )
+        return result.exit_code == EXIT_OK
+
+    def _tell(self, summary: Summary) -> None:
+        self._say(
+            f"   {summary.complete} of {summary.selected} series complete "
+            f"({summary.already_complete} were there), {summary.checked_md5} checked by MD5, "
+            f"{format_size(summary.bytes_received)} received, exit code {summary.exit_code}"
+        )
+        for failure in summary.failures:
+            self._say(f"   {failure.detail}")
+
+
+def _interrupt_soon(stop: Stop) -> None:
+    time.sleep(_BLINK)
+    stop.set(InterruptedRunError())
+
+
+def _half(series: DemoSeries) -> int:
+    """About half of the series' ZIP: these images deflate to a good half of their bytes."""
+    return sum(image.size for image in series.images) // 4
+
+
+def _contents(corpus: Corpus) -> str:
+    images = [image for series in corpus for image in series.images]
+    size = format_size(sum(image.size for image in images))
+    return f"{len(corpus)} series, {len(images)} images ({size})"

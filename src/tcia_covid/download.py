@@ -1,0 +1,240 @@
+"""The main job: from a request to a tree in which every series is complete and checked."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tcia_covid.archives.choose import Archives, open_archives
+from tcia_covid.engine import Engine, Job
+from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, TciaCovidError
+from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
+from tcia_covid.model import Failure, Outcome, Receipt, Series, State, Summary
+from tcia_covid.options import Options, Request
+from tcia_covid.registry import Registry, load_registry
+from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lists
+from tcia_covid.selection.resolve import Group, Selected, resolve
+from tcia_covid.selection.sizes import format_size
+from tcia_covid.stop import Stop
+from tcia_covid.store import Disk, Layout, Tree
+from tcia_covid.store.tree import collection_folder
+from tcia_covid.tally import Tally
+from tcia_covid.transfer import Context
+
+_RESERVE = 64 * 1024 * 1024
+"""Bytes that stay free for receipts and reports."""
+
+
+def download(request: Request, *, emit: Emit = discard, stop: Stop | None = None) -> Summary:
+    """Carry out a request; running it again resumes, mends, and is free when nothing is left.
+
+    Raises:
+        RequestError: it cannot be carried out as asked.
+        ArchiveError: no list could be had.
+        DestinationError: the folder cannot be used.
+
+    What goes wrong after the first series was begun is in the summary, not raised.
+    """
+    started = time.monotonic()
+    stop = stop or Stop()
+    options = request.options
+    layout = Layout.parse(options.layout)
+    registry = load_registry(options.registry)
+    archives = open_for(options, stop, emit)
+    try:
+        selected = select(request, registry, archives, stop)
+        for notice in selected.notices:
+            emit(Notice(notice))
+        run = _Run(request, registry, archives, Context(stop, options.http, emit))
+        summary = run.carry_out(selected, layout)
+    finally:
+        archives.close()
+    summary.seconds = round(time.monotonic() - started, 3)
+    summary.bytes_received = archives.meter.received
+    emit(RunFinished(summary))
+    return summary
+
+
+def open_for(options: Options, stop: Stop, emit: Emit) -> Archives:
+    """Open the archives that the options name."""
+    return open_archives(
+        options.source,
+        options.http,
+        nbia_url=options.nbia_url,
+        idc_url=options.idc_url,
+        jobs=options.jobs,
+        stop=stop,
+        emit=emit,
+    )
+
+
+def select(
+    request: Request, registry: Registry, archives: Archives, stop: Stop, *, offline: bool = False
+) -> Selected:
+    """List what a request names.
+
+    Args:
+        request: the targets and filters.
+        registry: the known collections.
+        archives: asked for lists.
+        stop: ends the waiting.
+        offline: prefer the catalogue to asking.
+    """
+    options = request.options
+    online = ArchiveLists(
+        archives.nbia,
+        registry,
+        accept_listed=options.accept_listed,
+        mirrored=options.source == "auto",
+    )
+    lists: Lists = online
+    if options.source == "idc":
+        lists = CatalogueLists(None)
+    elif offline:
+        lists = CatalogueLists(online)
+    selected = resolve(
+        request.targets,
+        registry,
+        lists,
+        filters=request.filters,
+        share=options.share,
+        commercial_use=options.commercial_use,
+    )
+    stop.check()
+    return selected
+
+
+class _Run:
+    def __init__(
+        self, request: Request, registry: Registry, archives: Archives, context: Context
+    ) -> None:
+        self._request = request
+        self._registry = registry
+        self._archives = archives
+        self._context = context
+        self._tally = Tally(request.targets, request.output)
+        self._done: set[str] = set()
+        self._trees: dict[str, Tree] = {}
+
+    def carry_out(self, selected: Selected, layout: Layout) -> Summary:
+        self._tally.selected(selected.series)
+        pairs = [(group, self._tree(group, layout)) for group in selected.groups]
+        jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
+        self._check_space(jobs)
+        self._announce(jobs)
+        options = self._request.options
+        Engine(self._archives.order, self._context, options.jobs, self._on_outcome).run(jobs)
+        ended = self._ended()
+        for group, tree in pairs:
+            ended = self._report(group, tree, ended)
+        return self._tally.finish(selected.failures, selected.notices, ended)
+
+    def _tree(self, group: Group, layout: Layout) -> Tree:
+        disk = Disk(durable=self._request.options.durable)
+        root = Path(self._request.output) / collection_folder(group.name)
+        tree = Tree(root, layout, disk)
+        tree.prepare()
+        self._trees.update(dict.fromkeys((one.uid for one in group.series), tree))
+        return tree
+
+    def _outstanding(self, group: Group, tree: Tree) -> list[Job]:
+        """Count what stands already; give what is still to do."""
+        update = self._request.options.update
+        unsettled = tree.unsettled()
+        jobs = []
+        for series in group.series:
+            receipt = None if series.uid in unsettled else tree.standing(series.uid)
+            if receipt is None:
+                jobs.append(Job(series, tree, update=update and self._changed_below(tree, series)))
+            elif not _changed(receipt, series):
+                self._tally.outcome(Outcome(series, State.ALREADY, receipt))
+            elif update:
+                jobs.append(Job(series, tree, update=True))
+            else:
+                failure = _changed_failure(receipt, series)
+                self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
+        return jobs
+
+    def _changed_below(self, tree: Tree, series: Series) -> bool:
+        """Whether an update of this series was begun: its receipt is of another version."""
+        filed = tree.receipts.read(series.uid)
+        return filed is not None and _changed(filed.receipt, series)
+
+    def _check_space(self, jobs: Sequence[Job]) -> None:
+        kept = sum(tree.kept() for tree in {job.tree for job in jobs})
+        needed = sum(job.series.size or 0 for job in jobs) - kept
+        if needed <= 0:
+            return
+        free = shutil.disk_usage(self._request.output).free
+        if free < needed + _RESERVE:
+            raise NoSpaceError(
+                f"{self._request.output} has {format_size(free)} free, the download needs "
+                f"{format_size(needed)}",
+                hint=f"free {format_size(needed + _RESERVE - free)} more, choose another folder "
+                "with --output, or take less with --max-size or --first-patients",
+            )
+
+    def _announce(self, jobs: Sequence[Job]) -> None:
+        self._context.emit(
+            RunStarted(
+                series=len(jobs),
+                images=sum(job.series.image_count or 0 for job in jobs),
+                size=sum(job.series.size or 0 for job in jobs),
+                already_complete=self._tally.summary.already_complete,
+                output=self._request.output,
+            )
+        )
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        uid = outcome.series.uid
+        if uid in self._done:
+            return
+        if outcome.state is not State.REMAINING:
+            self._done.add(uid)
+        self._tally.outcome(outcome)
+        if outcome.failure is not None:
+            self._note(uid, outcome.failure)
+
+    def _note(self, uid: str, failure: Failure) -> None:
+        try:
+            self._trees[uid].failures.write(uid, [asdict(failure)])
+        except OSError:
+            return  # the summary has it; the note is for `status` alone
+
+    def _ended(self) -> TciaCovidError | None:
+        stop = self._context.stop
+        return stop.reason if stop.is_set() else None
+
+    def _report(
+        self, group: Group, tree: Tree, ended: TciaCovidError | None
+    ) -> TciaCovidError | None:
+        """Write the collection's files anew; an interrupted run leaves that to the next."""
+        if ended is not None and ended.exit_code != EXIT_ARCHIVE:
+            return ended
+        if not reports_are_stale(tree):
+            return ended
+        try:
+            write_reports(tree, group.collection, self._registry)
+        except TciaCovidError as error:
+            return error
+        return ended
+
+
+def _changed(receipt: Receipt, series: Series) -> bool:
+    """Whether what the archive lists is no longer what was fetched: other count or bytes."""
+    count = series.image_count is not None and series.image_count != len(receipt.images)
+    return count or (series.size is not None and series.size != receipt.size)
+
+
+def _changed_failure(receipt: Receipt, series: Series) -> Failure:
+    return Failure(
+        series=series.uid,
+        reason="changed",
+        detail=f"series {series.uid} changed in the archive: {len(receipt.images)} images of "
+        f"{receipt.size} bytes are here, {series.image_count} of {series.size} bytes are listed",
+        hint="--update fetches the new version; the old one stays until that is proved",
+    )

@@ -1,0 +1,74 @@
+"""Names that are safe on every file system, and the grammar of UIDs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import NewType
+
+from tcia_covid.errors import ForeignImageError
+
+PathComponent = NewType("PathComponent", str)
+"""One folder's or file's name that was made here, never taken over from outside unseen."""
+
+_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*\Z")
+_SAFE = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
+_TAG = re.compile(r"[a-f][0-9a-f]{7}")
+_LIKE_TAGGED = re.compile(r"-[A-F][0-9A-F]{7}\Z")
+_UNREADABLE = re.compile(r"[^A-Za-z0-9-]+")
+_LONGEST_STEM = 60
+
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file, with any extension
+_DEVICES = {"CON", "PRN", "AUX", "NUL"} | {f"{d}{n}" for d in ("COM", "LPT") for n in range(10)}
+# files that stand beside the patients' folders
+_OURS = {"METADATA.CSV", "MANIFEST-MD5.TXT", "LICENSE.TXT", "CITATION.BIB"}
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` is a DICOM UID: numbers joined by dots, 1 to 64 characters.
+
+    Leading zeros are accepted, against PS3.5 section 9.1, for files in the archives have them.
+    """
+    return _UID.match(text) is not None
+
+
+def uid_name(uid: str) -> PathComponent:
+    """A UID as the name of a folder or, with an extension, of a file.
+
+    Raises:
+        ForeignImageError: it is not a UID.
+    """
+    if not is_uid(uid):
+        raise ForeignImageError(f"{uid[:64]!r} is not a UID")
+    return PathComponent(uid)
+
+
+def safe_name(original: str) -> PathComponent:
+    """A folder name for a PatientID or description: readable, harmless, at most 69 characters.
+
+    Distinct originals have distinct names, even where upper and lower case are the same. An
+    original of capitals, digits, `.`, `_` and `-` stays as it is, unless it means something to
+    an operating system. Any other gets a tag: 8 hexadecimal digits of its SHA-256, the first of
+    them a letter. An original that ends like a tag gets one itself, so neither kind of name can
+    be taken for the other; `COVID-19-AR-16406491` ends in decimal digits alone, and stays.
+    """
+    if _is_safe(original):
+        return PathComponent(original)
+    stem = _UNREADABLE.sub("_", original)[:_LONGEST_STEM].strip("_-") or "unnamed"
+    return PathComponent(f"{stem}-{_tag(original)}")
+
+
+def _is_safe(original: str) -> bool:
+    return (
+        _SAFE.match(original) is not None
+        and not original.endswith(".")
+        and original.partition(".")[0] not in _DEVICES
+        and original not in _OURS
+        and not _LIKE_TAGGED.search(original)
+    )
+
+
+def _tag(original: str) -> str:
+    digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
+    found = _TAG.search(digest + "f0000000")  # should a digest have no letter at all
+    return found[0] if found else ""

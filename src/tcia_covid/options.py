@@ -1,0 +1,52 @@
+"""Everything a run can be told, with its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tcia_covid.archives.nbia import DEFAULT_URL
+from tcia_covid.http import HttpSettings
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.shards import Share
+
+Source = Literal["auto", "nbia", "idc"]
+SOURCES: tuple[Source, ...] = ("auto", "nbia", "idc")
+DEFAULT_OUTPUT = "tcia-data"
+DEFAULT_JOBS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run goes about its work."""
+
+    jobs: int = DEFAULT_JOBS
+    """The most series under way at once."""
+    source: Source = "auto"
+    layout: str = "uid"
+    """`uid`, `descriptive`, or a template (see `store.layout`)."""
+    http: HttpSettings = field(default_factory=HttpSettings)
+    nbia_url: str = DEFAULT_URL
+    idc_url: str | None = None
+    """`aws`, `gcs`, or the URL of another S3 endpoint; None for AWS, then Google."""
+    registry: tuple[str, ...] = ()
+    """Registry files added to the shipped one."""
+    update: bool = False
+    """Fetch series that changed in the archive anew."""
+    accept_listed: bool = False
+    """Take the archive's list as right although more was expected."""
+    commercial_use: bool = False
+    """Refuse collections whose licence forbids it."""
+    share: Share | None = None
+    durable: bool = True
+    """Force data to the disk before a series counts as complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for, and how."""
+
+    targets: tuple[str, ...]
+    output: str = DEFAULT_OUTPUT
+    filters: Filters = field(default_factory=Filters)
+    options: Options = field(default_factory=Options)

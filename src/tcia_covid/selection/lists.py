@@ -1,0 +1,236 @@
+"""Listing what targets name: from an archive, compared with what is expected, or offline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tcia_covid import catalogue
+from tcia_covid.errors import ArchiveError, NotAvailableError
+from tcia_covid.model import Failure, Series
+from tcia_covid.registry import Collection, Registry
+from tcia_covid.selection.targets import unknown_collection
+
+
+@dataclass(slots=True)
+class Listed:
+    """Series, and what was odd about the list."""
+
+    series: list[Series] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def add(self, other: Listed) -> None:
+        """Append another list."""
+        self.series += other.series
+        self.failures += other.failures
+        self.notices += other.notices
+
+
+class Lists(Protocol):
+    """Where lists come from."""
+
+    def collection(self, collection: Collection) -> Listed:
+        """List a collection of the registry."""
+        ...
+
+    def other(self, name: str) -> Listed:
+        """List a collection outside the registry, by its exact name."""
+        ...
+
+    def series(self, uids: Sequence[str]) -> Listed:
+        """List single series."""
+        ...
+
+
+class Lister(Protocol):
+    """The part of an archive that lists."""
+
+    def collections(self) -> list[str]:
+        """All names."""
+        ...
+
+    def list_collection(self, collection: str) -> list[Series]:
+        """All series of one."""
+        ...
+
+    def list_series(self, uids: Sequence[str]) -> list[Series]:
+        """The series with these UIDs."""
+        ...
+
+
+class ArchiveLists:
+    """Lists as NBIA gives them, each compared with the registry and the catalogue.
+
+    Args:
+        nbia: the archive of record.
+        registry: what is expected.
+        accept_listed: take a list that is shorter than expected as right.
+        mirrored: whether series that NBIA does not list can be had from IDC.
+    """
+
+    def __init__(
+        self, nbia: Lister, registry: Registry, *, accept_listed: bool, mirrored: bool
+    ) -> None:
+        self._nbia = nbia
+        self._registry = registry
+        self._accept_listed = accept_listed
+        self._mirrored = mirrored
+
+    def collection(self, collection: Collection) -> Listed:
+        """List a collection; the catalogue stands in for NBIA where IDC has the series."""
+        known = _catalogued(collection.name)
+        name = collection.nbia or collection.name
+        try:
+            series = self._nbia.list_collection(name)
+        except ArchiveError as error:
+            if not (self._mirrored and known):
+                raise
+            notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalogue's"
+            return Listed(list(known.values()), notices=[f"{notice} list is used"])
+        expected = len(known) or collection.series
+        if expected is not None and len(series) < expected:
+            series = _longer(series, self._nbia.list_collection(name))
+        return self._compared(collection, [_located(one, known) for one in series], known)
+
+    def other(self, name: str) -> Listed:
+        """List a collection outside the registry.
+
+        Raises:
+            UnknownCollectionError: the archive has no such collection.
+        """
+        names = self._nbia.collections()
+        if name not in names:
+            raise unknown_collection(name, names, self._registry)
+        return Listed(self._nbia.list_collection(name))
+
+    def series(self, uids: Sequence[str]) -> Listed:
+        """List single series; those that nobody knows become failures."""
+        known = catalogue.find(uids)
+        try:
+            found = {one.uid: _located(one, known) for one in self._nbia.list_series(uids)}
+        except ArchiveError:
+            if not (self._mirrored and known):
+                raise
+            found = {}
+        if self._mirrored:
+            found = known | found
+        return _listed(uids, found)
+
+    def _compared(
+        self, collection: Collection, series: list[Series], known: dict[str, Series]
+    ) -> Listed:
+        listed = Listed(series)
+        here = {one.uid for one in series}
+        absent = [one for uid, one in known.items() if uid not in here]
+        if absent and self._mirrored:
+            listed.series = series + absent
+            listed.notices.append(
+                f"NBIA lists {len(series)} of the {len(known)} series of {collection.name}; "
+                "the others are fetched from IDC"
+            )
+        elif absent and not self._accept_listed:
+            listed.failures += [_unlisted(one.uid, collection.name) for one in absent]
+        elif not known:
+            listed.failures += self._short(collection, len(series))
+        if known and (new := here - known.keys()):
+            listed.notices.append(
+                f"NBIA lists {len(new)} series of {collection.name} that the catalogue does not "
+                f"know: {', '.join(sorted(new)[:3])}{', …' if len(new) > 3 else ''}"  # noqa: PLR2004
+            )
+        return listed
+
+    def _short(self, collection: Collection, count: int) -> list[Failure]:
+        expected = collection.series
+        if expected is None or count >= expected or self._accept_listed:
+            return []
+        return [
+            Failure(
+                series="",
+                reason="short-list",
+                detail=f"the archive lists {count} series of {collection.name}, "
+                f"{expected} are expected",
+                hint="run again later; if series were withdrawn, --accept-listed takes the list "
+                "as right",
+            )
+        ]
+
+
+class CatalogueLists:
+    """Lists from the shipped catalogue alone; what it does not know goes to `online`.
+
+    Args:
+        online: asked for what the catalogue does not have; None to refuse that.
+    """
+
+    def __init__(self, online: Lists | None) -> None:
+        self._online = online
+
+    def collection(self, collection: Collection) -> Listed:
+        """List a collection, without a network where the catalogue has it."""
+        if catalogue.has(collection.name):
+            return Listed(catalogue.load(collection.name))
+        return self._elsewhere(collection.name).collection(collection)
+
+    def other(self, name: str) -> Listed:
+        """List a collection outside the registry: never in the catalogue."""
+        return self._elsewhere(name).other(name)
+
+    def series(self, uids: Sequence[str]) -> Listed:
+        """List single series, asking only for those that the catalogue does not have."""
+        found = catalogue.find(uids)
+        rest = [uid for uid in uids if uid not in found]
+        if not rest or self._online is None:
+            return _listed(uids, found)
+        listed = self._online.series(rest)
+        return Listed([*found.values(), *listed.series], listed.failures, listed.notices)
+
+    def _elsewhere(self, name: str) -> Lists:
+        if self._online is None:
+            raise NotAvailableError(
+                f"IDC's catalogue does not list {name}",
+                hint="use --source nbia or auto for it",
+            )
+        return self._online
+
+
+def _catalogued(name: str) -> dict[str, Series]:
+    if not catalogue.has(name):
+        return {}
+    return {one.uid: one for one in catalogue.load(name)}
+
+
+def _located(series: Series, known: dict[str, Series]) -> Series:
+    """Add where IDC keeps the series, where the catalogue knows."""
+    entry = known.get(series.uid)
+    if entry is None:
+        return series
+    return replace(series, bucket=entry.bucket, crdc_uuid=entry.crdc_uuid)
+
+
+def _longer(one: list[Series], other: list[Series]) -> list[Series]:
+    return one if len(one) >= len(other) else other
+
+
+def _listed(uids: Sequence[str], found: dict[str, Series]) -> Listed:
+    failures = [
+        Failure(
+            series=uid,
+            reason="not-available",
+            detail=f"no archive lists series {uid}",
+            hint="check the UID; withdrawn and restricted series are not listed",
+        )
+        for uid in uids
+        if uid not in found
+    ]
+    return Listed([found[uid] for uid in uids if uid in found], failures)
+
+
+def _unlisted(uid: str, collection: str) -> Failure:
+    return Failure(
+        series=uid,
+        reason="not-listed",
+        detail=f"the archive does not list series {uid} of {collection} any more",
+        hint="run again later; if it was withdrawn, --accept-listed takes the list as right",
+    )

@@ -1,0 +1,277 @@
+"""Manifests: lists of series in files, as carts, retrievers and people write them.
+
+Reading is lenient in form and strict in content: line ends, byte order marks, blank lines and
+order do not matter, but a line that names no series is an error, never a series less.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO
+
+from tcia_covid.errors import ManifestError
+from tcia_covid.model import Series
+from tcia_covid.names import is_uid
+
+Kind = Literal["tcia", "csv", "txt"]
+Numbered = Iterator[tuple[int, str]]
+"""Line numbers, counted from 1, with what stands there."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""A manifest of every series in TCIA is smaller than this."""
+SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
+"""Where NBIA's Data Retriever fetches from: the first line of the manifests that TCIA makes."""
+
+_LIST_KEY = "listofseriestodownload"
+_TCIA_KEYS = (_LIST_KEY, "downloadserverurl", "manifestversion")
+_COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
+_KEY = re.compile(r"([A-Za-z][A-Za-z0-9_.]*)\s*=")
+_SERVER = re.compile(r"^\s*downloadServerUrl\s*=\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_SHOWN = 64
+_CSV_COLUMNS = {
+    "SeriesInstanceUID": "uid",
+    "Collection": "collection",
+    "PatientID": "patient",
+    "StudyInstanceUID": "study",
+    "Modality": "modality",
+    "BodyPartExamined": "body_part",
+    "SeriesNumber": "number",
+    "SeriesDescription": "description",
+    "SeriesDate": "date",
+    "StudyDate": "study_date",
+    "StudyDescription": "study_description",
+    "Manufacturer": "manufacturer",
+    "ManufacturerModelName": "manufacturer_model",
+    "ImageCount": "image_count",
+    "FileSize": "size",
+    "LicenseName": "licence",
+    "LicenseURI": "licence_url",
+    "DataDescriptionURI": "data_url",
+    "aws_bucket": "bucket",
+    "crdc_series_uuid": "crdc_uuid",
+}
+"""Column, as NBIA (the last two: IDC) names it, to field of `Series`."""
+
+
+_RENAMED = {
+    "uid": "series",
+    "image_count": "images",
+    "size": "bytes",
+    "bucket": "aws_bucket",
+    "crdc_uuid": "crdc_series_uuid",
+}
+_JSON_KEYS = tuple((_RENAMED.get(one.name, one.name), one.name) for one in fields(Series))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a manifest asks for."""
+
+    name: str
+    """The file as the user named it; `standard input` for `-`."""
+    kind: Kind
+    uids: tuple[str, ...]
+    """SeriesInstanceUIDs without repetition, in the manifest's order."""
+    duplicates: int = 0
+    """Entries that repeat an earlier one."""
+    server: str | None = None
+    """`.tcia`: the downloadServerUrl, which this program does not ask."""
+
+
+def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manifest:
+    """Read the manifest `source`: `.tcia`, CSV, TSV, or one UID a line; `-` is standard input.
+
+    The content decides what it is, and the name's suffix where the content does not.
+
+    Raises:
+        ManifestError: it cannot be read, is no text or too large, names no series, or holds
+            something that is not a SeriesInstanceUID: with the number of its line.
+    """
+    name = "standard input" if str(source) == "-" else str(source)
+    text = _decode(name, _read(name, source, stdin)).replace("\r\n", "\n").replace("\r", "\n")
+    kind = _kind(text, Path(source).suffix.lower())
+    found = list(_checked(name, _READERS[kind](name, text)))
+    if not found:
+        raise ManifestError(f"{name} names no series", hint="is it the right file, and whole?")
+    uids = tuple(dict.fromkeys(found))
+    server = _SERVER.search(text) if kind == "tcia" else None
+    return Manifest(name, kind, uids, len(found) - len(uids), server and server[1])
+
+
+def write_tcia(
+    series: Iterable[Series], out: TextIO, *, server: str = SERVER, basket: str | None = None
+) -> None:
+    """Write a manifest that NBIA's and TCIA's Data Retrievers open.
+
+    Args:
+        series: what to list, in this order.
+        out: where to write; opened with `newline=""`, so that lines end alike everywhere.
+        server: the downloadServerUrl to name.
+        basket: the databasketId; by default made from the time, as TCIA does.
+    """
+    out.write(
+        f"downloadServerUrl={server}\n"
+        "includeAnnotation=true\n"
+        "noOfrRetry=4\n"  # spelled so by every reader and writer of the format
+        f"databasketId={basket or f'manifest-{time.time_ns() // 1_000_000}.tcia'}\n"
+        "manifestVersion=3.0\n"
+        "ListOfSeriesToDownload=\n"
+    )
+    write_txt(series, out)
+
+
+def write_txt(series: Iterable[Series], out: TextIO) -> None:
+    """Write one SeriesInstanceUID a line."""
+    out.writelines(f"{one.uid}\n" for one in series)
+
+
+def write_csv(series: Iterable[Series], out: TextIO, *, delimiter: str = ",") -> None:
+    """Write a row a series under NBIA's column names, which TCIA's Data Retriever reads."""
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for one in series:
+        writer.writerow([getattr(one, field) for field in _CSV_COLUMNS.values()])
+
+
+def series_json(series: Series) -> dict[str, object]:
+    """The series as a JSON object: its UID is under `series`, bytes under `bytes`."""
+    return {key: getattr(series, name) for key, name in _JSON_KEYS}
+
+
+def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
+    try:
+        if str(source) == "-":
+            data = (stdin or sys.stdin.buffer).read(MOST_BYTES + 1)
+        else:
+            with Path(source).open("rb") as file:
+                data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ManifestError(f"the manifest {name} cannot be read: {reason}") from error
+    if len(data) > MOST_BYTES:
+        raise ManifestError(f"{name} is no manifest: it is larger than {MOST_BYTES >> 20} MiB")
+    return data
+
+
+def _decode(name: str, data: bytes) -> str:
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ManifestError(
+            f"{name}, line {line}: not UTF-8 text", hint="save the manifest as UTF-8"
+        ) from error
+
+
+def _kind(text: str, suffix: str) -> Kind:
+    lines = [line for _, line in _lines(text)]
+    if suffix == ".tcia" or any(_key(line) in _TCIA_KEYS for line in lines):
+        return "tcia"
+    if suffix in {".csv", ".tsv"} or (lines and _delimiter(lines[0])):
+        return "csv"
+    return "txt"
+
+
+def _tcia(name: str, text: str) -> Numbered:
+    listing = False
+    for number, line in _lines(text):
+        key = _key(line)
+        listing = listing or key == _LIST_KEY
+        if not key and not listing:
+            raise ManifestError(
+                f"{name}, line {number}: {_short(line.strip())} before the list of series"
+            )
+        if not key or key == _LIST_KEY:
+            yield from _entries(number, line.partition("=")[2] if key else line)
+    if not listing:
+        raise ManifestError(
+            f"{name} has no line ListOfSeriesToDownload=: it is cut, or of an old version",
+            hint="download the manifest again from TCIA's page of the collection",
+        )
+
+
+def _txt(_name: str, text: str) -> Numbered:
+    for number, line in _lines(text):
+        yield from _entries(number, line.partition("#")[0])
+
+
+def _csv(name: str, text: str) -> Numbered:
+    delimiter = _delimiter(next(_lines(text), (0, ""))[1]) or ","
+    # strict: a quote that nobody closes would swallow the rest of the list without a word
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    rows = (row for row in reader if any(cell.strip() for cell in row))
+    try:
+        header = next(rows, None)
+        if header is None:
+            return
+        column = _column(header)
+        if column is None:
+            raise ManifestError(
+                f"{name}, line {reader.line_num}: no column SeriesInstanceUID or Series UID",
+                hint="the first line of a CSV manifest names its columns",
+            )
+        for row in rows:
+            yield reader.line_num, row[column].strip() if column < len(row) else ""
+    except csv.Error as error:
+        raise ManifestError(f"{name}, line {reader.line_num}: {error}") from error
+
+
+_READERS = {"tcia": _tcia, "csv": _csv, "txt": _txt}
+
+
+def _lines(text: str) -> Numbered:
+    """The lines that are not blank."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _key(line: str) -> str:
+    """The key of a line `key=value`, in lower case; empty where it is none."""
+    match = _KEY.match(line.strip())
+    return match[1].lower() if match else ""
+
+
+def _entries(number: int, line: str) -> Numbered:
+    if _plain(line.strip(",; \t")) not in _COLUMNS:
+        yield from ((number, one.strip("\"'")) for one in re.split(r"[,;\s]+", line) if one)
+
+
+def _delimiter(header: str) -> str | None:
+    """What separates the columns of `header`, if one of them holds UIDs."""
+    for delimiter in ",\t;":
+        if any(_plain(cell) in _COLUMNS for cell in header.split(delimiter)):
+            return delimiter
+    return None
+
+
+def _column(header: list[str]) -> int | None:
+    """Where the UIDs are, the best name first."""
+    plain = [_plain(cell) for cell in header]
+    return next((plain.index(name) for name in _COLUMNS if name in plain), None)
+
+
+def _plain(cell: str) -> str:
+    return re.sub('[ _"]', "", cell).casefold()
+
+
+def _checked(name: str, entries: Numbered) -> Iterator[str]:
+    for number, uid in entries:
+        if not uid:
+            raise ManifestError(f"{name}, line {number}: no SeriesInstanceUID in this row")
+        if not (is_uid(uid) and "." in uid):
+            raise ManifestError(f"{name}, line {number}: {_short(uid)} is not a SeriesInstanceUID")
+        yield uid
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

@@ -1,0 +1,154 @@
+"""From a request to the series it names, by collection."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tcia_covid.errors import LicenceRefusedError
+from tcia_covid.model import Failure, Series
+from tcia_covid.registry import Collection, Registry
+from tcia_covid.selection.filters import Filters, apply
+from tcia_covid.selection.lists import Listed, Lists
+from tcia_covid.selection.shards import Share, shard
+from tcia_covid.selection.targets import dicom_only, parse_targets
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The selected series of one collection."""
+
+    name: str
+    collection: Collection | None
+    """What the registry knows of it; None for a collection outside the registry."""
+    series: list[Series]
+
+    @property
+    def patients(self) -> int:
+        """Distinct PatientIDs."""
+        return len({one.patient for one in self.series})
+
+    @property
+    def studies(self) -> int:
+        """Distinct StudyInstanceUIDs."""
+        return len({one.study for one in self.series})
+
+    @property
+    def images(self) -> int:
+        """Images on record."""
+        return sum(one.image_count or 0 for one in self.series)
+
+    @property
+    def size(self) -> int:
+        """Bytes on record."""
+        return sum(one.size or 0 for one in self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Everything that a request selects, and what is to be said of the lists."""
+
+    groups: list[Group]
+    failures: list[Failure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def series(self) -> list[Series]:
+        """All series."""
+        return [one for group in self.groups for one in group.series]
+
+
+def resolve(
+    words: Sequence[str],
+    registry: Registry,
+    lists: Lists,
+    *,
+    filters: Filters,
+    share: Share | None = None,
+    commercial_use: bool = False,
+) -> Selected:
+    """List the targets, keep what the filters ask for, take the share.
+
+    Raises:
+        RequestError: a target, filter or licence.
+        ArchiveError: a list could not be had.
+    """
+    targets = parse_targets(words, registry)
+    for collection in targets.collections:
+        _refuse_commercial(collection, commercial_use)
+    listed = Listed(notices=list(targets.notices))
+    for collection in targets.collections:
+        listed.add(lists.collection(collection))
+    for name in targets.others:
+        listed.add(lists.other(name))
+    if targets.uids:
+        listed.add(lists.series(targets.uids))
+    unique = {one.uid: one for one in listed.series}
+    filtered = apply(filters, unique.values())
+    listed.notices += _filter_notices(filtered.lacking, filtered.unmatched)
+    kept = shard(filtered.series, share.index, share.count) if share else filtered.series
+    groups = _grouped(kept, registry)
+    for group in groups:
+        _refuse_group(group, commercial_use)
+    return Selected(groups, _relevant(listed.failures, filters), listed.notices)
+
+
+def _grouped(series: list[Series], registry: Registry) -> list[Group]:
+    by_name: dict[str, list[Series]] = defaultdict(list)
+    for one in series:
+        by_name[one.collection].append(one)
+    groups = []
+    for name, members in by_name.items():
+        known = registry.find(name)
+        collection = dicom_only(known) if known else None
+        groups.append(Group(known.name if known else name, collection, members))
+    return groups
+
+
+def _relevant(failures: list[Failure], filters: Filters) -> list[Failure]:
+    """Leave out unlisted series that a --series filter did not ask for."""
+    if not filters.series:
+        return failures
+    wanted = set(filters.series)
+    return [one for one in failures if not one.series or one.series in wanted]
+
+
+def _filter_notices(lacking: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:
+    notices = [
+        f"{count} series have no value for the filter {_option(name)} and are left out"
+        for name, count in lacking.items()
+    ]
+    return notices + [f"no series has {_option(name)} {value!r}" for name, value in unmatched]
+
+
+def _option(name: str) -> str:
+    options = {"patients": "patient", "studies": "study", "modalities": "modality"}
+    options |= {"body_parts": "body-part", "descriptions": "description", "max_size": "max-size"}
+    return f"--{options.get(name, name)}"
+
+
+def _refuse_commercial(collection: Collection, commercial_use: bool) -> None:  # noqa: FBT001
+    licence = collection.licence
+    if commercial_use and licence is not None and not licence.commercial_use:
+        raise LicenceRefusedError(
+            f"the licence of {collection.name} ({licence.name}) forbids commercial use",
+            hint="leave the collection out, or leave --commercial-use out if the use is not",
+        )
+
+
+def _refuse_group(group: Group, commercial_use: bool) -> None:  # noqa: FBT001
+    if group.collection is not None:
+        _refuse_commercial(group.collection, commercial_use)
+        return
+    for one in group.series if commercial_use else []:
+        if _non_commercial(one.licence or ""):
+            raise LicenceRefusedError(
+                f"the licence of {group.name} ({one.licence}) forbids commercial use",
+                hint="leave the collection out, or leave --commercial-use out if the use is not",
+            )
+
+
+def _non_commercial(licence: str) -> bool:
+    text = licence.casefold().replace("-", " ").replace("noncommercial", "non commercial")
+    return "non commercial" in text or " nc" in text

@@ -1,0 +1,206 @@
+"""What stands in a folder: complete, under way, failed and why, without the network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.model import Check, Failure, Receipt
+from tcia_covid.registry import Collection, Registry
+from tcia_covid.store import Tree
+from tcia_covid.verify.trees import trees_in
+
+
+@dataclass(slots=True)
+class Standing:
+    """Series that stand in the tree with all their files, by name; no file was opened."""
+
+    series: int = 0
+    images: int = 0
+    size: int = 0
+    """Bytes, by the receipts."""
+    checks: Counter[Check] = field(default_factory=Counter)
+    """How many series by the weakest proof of their images."""
+    sources: Counter[str] = field(default_factory=Counter)
+    """How many series have images from an archive; `adopted`: found on disk by a later run."""
+    finished: str | None = None
+    """When the latest of them was: UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A series with images in staging, from a run that goes on or one that ended."""
+
+    series: str
+    images: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the registry says that the whole collection is."""
+
+    series: int | None
+    images: int | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatus:
+    """What stands in one collection's folder."""
+
+    name: str
+    """The collection, as the archive spells it where a receipt tells."""
+    folder: str
+    complete: Standing
+    under_way: list[UnderWay]
+    damaged: list[str]
+    """Series that `verify` found damaged and no download has mended since."""
+    missing_files: list[str]
+    """Series whose folder does not have the files that their receipt names."""
+    failed: list[Failure]
+    expected: Expected | None
+    """None for a collection that the registry does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """What stands in each collection's folder of a directory."""
+
+    directory: str
+    collections: list[CollectionStatus]
+
+
+def status(directory: Path, registry: Registry | None = None) -> StatusResult:
+    """Look at receipts, notes and file names; no image is opened, nothing is asked.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        registry: where the expected totals are from.
+
+    Raises:
+        RequestError: the folder is not one of this program's.
+    """
+    known = registry or Registry()
+    return StatusResult(str(directory), [_status(tree, known) for tree in trees_in(directory)])
+
+
+def document(result: StatusResult) -> dict[str, Any]:
+    """The JSON document of `status --json`."""
+    return {
+        "command": "status",
+        "output": result.directory,
+        "exit_code": 0,
+        "collections": [_document(collection) for collection in result.collections],
+    }
+
+
+def _status(tree: Tree, registry: Registry) -> CollectionStatus:
+    complete = Standing()
+    missing_files = []
+    spelled = tree.root.name
+    damaged = tree.damage.uids()
+    for receipt in tree.receipts.all():
+        spelled = receipt.series.collection
+        uid = receipt.series.uid
+        if not _all_named(tree.path(receipt), receipt):
+            missing_files.append(uid)
+        elif uid not in damaged:
+            _add(complete, receipt)
+    return CollectionStatus(
+        name=spelled,
+        folder=str(tree.root),
+        complete=complete,
+        under_way=_under_way(tree),
+        damaged=sorted(damaged),
+        missing_files=missing_files,
+        failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
+        expected=_expected(registry.find(spelled) or registry.find(tree.root.name)),
+    )
+
+
+def _all_named(folder: Path, receipt: Receipt) -> bool:
+    try:
+        present = set(os.listdir(folder))  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return False
+    return len(present) >= len(receipt.images) and all(i.file in present for i in receipt.images)
+
+
+def _add(complete: Standing, receipt: Receipt) -> None:
+    complete.series += 1
+    complete.images += len(receipt.images)
+    complete.size += receipt.size
+    complete.checks[receipt.check] += 1
+    complete.sources.update({image.source for image in receipt.images})
+    complete.finished = max(complete.finished or "", receipt.finished)
+
+
+def _under_way(tree: Tree) -> list[UnderWay]:
+    found = []
+    for uid in sorted(tree.under_way()):
+        sizes = list(_sizes(tree.staging / uid))
+        if sizes:
+            found.append(UnderWay(uid, len(sizes), sum(sizes)))
+    return found
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    """The sizes of the images below a folder that a running download may be changing."""
+    for file in folder.glob("*/*.dcm"):
+        with contextlib.suppress(OSError):
+            yield file.stat().st_size
+
+
+def _failure(tree: Tree, uid: str) -> Failure:
+    """The latest reason that is on record for a series."""
+    lines = tree.failures.read(uid)
+    last = lines[-1] if lines else {}
+    missing = last.get("missing")
+    return Failure(
+        series=uid,
+        reason=str(last.get("reason", "failed")),
+        detail=str(last.get("detail", "")),
+        missing=tuple(str(image) for image in missing) if isinstance(missing, list) else (),
+        hint=str(last.get("hint", "")),
+    )
+
+
+def _expected(collection: Collection | None) -> Expected | None:
+    if collection is None:
+        return None
+    return Expected(collection.series, collection.images, collection.size)
+
+
+def _document(collection: CollectionStatus) -> dict[str, Any]:
+    complete, expected = collection.complete, collection.expected
+    return {
+        "collection": collection.name,
+        "folder": collection.folder,
+        "series": {
+            "complete": complete.series,
+            "under_way": len(collection.under_way),
+            "damaged": len(collection.damaged),
+            "missing_files": len(collection.missing_files),
+            "failed": len(collection.failed),
+            "expected": expected.series if expected else None,
+        },
+        "images": {"stored": complete.images, "expected": expected.images if expected else None},
+        "bytes": {"stored": complete.size, "expected": expected.size if expected else None},
+        "checked": {check.value: complete.checks[check] for check in Check},
+        "sources": dict(complete.sources),
+        "finished": complete.finished,
+        "under_way": [_under_way_document(series) for series in collection.under_way],
+        "damaged": collection.damaged,
+        "missing_files": collection.missing_files,
+        "failures": [asdict(failure) for failure in collection.failed],
+    }
+
+
+def _under_way_document(series: UnderWay) -> dict[str, Any]:
+    return {"series": series.series, "images": series.images, "bytes": series.size}

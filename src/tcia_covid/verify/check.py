@@ -1,0 +1,227 @@
+"""The story of a check: every series of every collection, then what stands beside them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tcia_covid.archives.base import Archive
+from tcia_covid.errors import HeldError
+from tcia_covid.events import Emit, Notice, discard
+from tcia_covid.model import Check, Receipt
+from tcia_covid.names import is_uid
+from tcia_covid.stop import Stop
+from tcia_covid.store import Tree
+from tcia_covid.store.locks import Lock
+from tcia_covid.verify.ahead import ahead
+from tcia_covid.verify.faults import Fault, Look
+from tcia_covid.verify.online import OnlineCheck
+from tcia_covid.verify.pieces import Piece, check, pieces
+from tcia_covid.verify.result import Damage, Online, Reason, VerifyResult
+from tcia_covid.verify.strays import strays
+from tcia_covid.verify.trees import trees_in
+
+OnProgress = Callable[[int, int], None]
+"""Hears of bytes and images that were checked, piece by piece, in the caller's thread."""
+
+
+def verify(
+    directory: Path,
+    *,
+    deep: bool = False,
+    archive: Archive | None = None,
+    jobs: int | None = None,
+    emit: Emit = discard,
+    stop: Stop | None = None,
+    on_progress: OnProgress = lambda size, images: None,
+) -> VerifyResult:
+    """Compare every file of a download with its receipt, and note damage for the next download.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        deep: also read each file as DICOM.
+        archive: compare intact series with this archive's own hashes, too.
+        jobs: threads; by default twice the processors, eight at most.
+        emit: hears of what is worth a line.
+        stop: ends the check early.
+        on_progress: hears how far it is.
+
+    Raises:
+        RequestError: the folder is not one of this program's.
+        TciaCovidError: the check was stopped.
+    """
+    started = time.monotonic()
+    stop = stop or Stop()
+    jobs = jobs or min(8, 2 * (os.cpu_count() or 1))
+    result = VerifyResult(str(directory), online=Online() if archive else None)
+    trees = trees_in(directory)
+    checks = [
+        _TreeCheck(tree, _prefix(tree, directory), result, Look(deep, stop)) for tree in trees
+    ]
+    for tree_check in checks:
+        tree_check.check_files(jobs, on_progress)
+        tree_check.find_strays()
+    if archive is not None:
+        online = OnlineCheck(archive, jobs, emit, stop)
+        for tree_check in checks:
+            tree_check.compare(online)
+        result.online = online.online
+    if not result.noted:
+        emit(Notice(f"{directory} cannot be written: the next download does not know of damage"))
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _prefix(tree: Tree, directory: Path) -> str:
+    return "" if tree.root == directory else f"{tree.root.name}/"
+
+
+class _TreeCheck:
+    """The check of one collection's folder; adds what it finds to a result."""
+
+    def __init__(self, tree: Tree, prefix: str, result: VerifyResult, look: Look) -> None:
+        self._tree = tree
+        self._prefix = prefix
+        self._result = result
+        self._look = look
+        self._noted = tree.damage.uids()
+        self._folders: dict[str, str] = {}
+        """Of every receipt, by SeriesInstanceUID."""
+        self._doubtful: set[str] = set()
+        """Series that the archive need not be asked about."""
+
+    def check_files(self, jobs: int, on_progress: OnProgress) -> None:
+        """Hash every image that a receipt names, and settle each series in turn."""
+        faults: list[Fault] = []
+        for piece, found in ahead(self._check, self._pieces(), jobs, self._look.stop):
+            faults += found
+            on_progress(piece.size, len(piece.images))
+            if piece.last:
+                self._settle(piece.receipt, faults)
+                faults = []
+
+    def find_strays(self) -> None:
+        """Name what no receipt names; a series may have been published in the meantime."""
+        found = []
+        for stray in strays(self._tree.root, set(self._folders.values())):
+            self._look.stop.check()
+            found.append(stray)
+        if not found:
+            return
+        fresh = self._fresh_folders()
+        for series, fault in found:
+            if not fault.file.startswith(fresh):
+                self._add(series, fault)
+
+    def compare(self, online: OnlineCheck) -> None:
+        """Ask the archive about every series that is intact on disk."""
+        for receipt in online.differing(self._intact()):
+            detail = "the archive's hash of the series differs: 'download --update' fetches it anew"
+            self._add(
+                receipt.series.uid,
+                Fault(receipt.folder, Reason.CHANGED, detail, mendable=False),
+            )
+            self._result.series.intact -= 1
+            self._result.series.damaged += 1
+
+    def _pieces(self) -> Iterator[Piece]:
+        for uid in self._tree.receipts.uids():
+            filed = self._tree.receipts.read(uid)
+            if filed is None or filed.receipt.series.uid != uid:
+                self._broken_receipt(uid)
+                continue
+            self._folders[uid] = filed.receipt.folder
+            yield from pieces(self._tree, filed.receipt)
+
+    def _check(self, piece: Piece) -> list[Fault]:
+        return check(piece, self._look)
+
+    def _check_now(self, receipt: Receipt) -> list[Fault]:
+        return [fault for piece in pieces(self._tree, receipt) for fault in self._check(piece)]
+
+    def _broken_receipt(self, uid: str) -> None:
+        path = self._tree.receipts.path(uid)
+        if not path.exists():
+            return
+        self._doubtful.add(uid)
+        file = path.relative_to(self._tree.root).as_posix()
+        series = uid if is_uid(uid) else ""
+        self._add(series, Fault(file, Reason.UNEXPECTED, "no receipt that can be read", extra=True))
+        self._result.series.checked += bool(series)
+        self._result.series.damaged += bool(series)
+
+    def _settle(self, receipt: Receipt, faults: list[Fault]) -> None:
+        """Count a series, and note its damage or that there is none."""
+        uid = receipt.series.uid
+        if not faults:
+            if uid in self._noted:
+                self._note(uid, [])
+            self._count(receipt, faults)
+            return
+        self._doubtful.add(uid)
+        locks = self._tree.state / "locks"
+        try:
+            self._tree.disk.make_folder(locks)
+            with Lock(locks / f"{uid}.lock", f"series {uid}"):
+                receipt, faults = self._look_again(receipt, faults)
+                self._note(uid, faults)
+        except HeldError:
+            self._result.under_way += 1
+            return
+        except OSError:
+            self._result.noted = False
+        self._count(receipt, faults)
+
+    def _look_again(self, receipt: Receipt, faults: list[Fault]) -> tuple[Receipt, list[Fault]]:
+        """Check a series anew if a download published it while it was being checked."""
+        filed = self._tree.receipts.read(receipt.series.uid)
+        if filed is None or filed.receipt == receipt:
+            return receipt, faults
+        return filed.receipt, self._check_now(filed.receipt)
+
+    def _note(self, uid: str, faults: list[Fault]) -> None:
+        lines = [
+            {"file": fault.file, "reason": fault.reason.value, "detail": fault.detail}
+            for fault in faults
+            if fault.mendable
+        ]
+        try:
+            if lines:
+                self._tree.damage.write(uid, lines)
+            else:
+                self._tree.damage.clear(uid)
+        except OSError:
+            self._result.noted = False
+
+    def _count(self, receipt: Receipt, faults: list[Fault]) -> None:
+        result, images = self._result, len(receipt.images)
+        damaged = len({fault.file for fault in faults if not fault.extra})
+        result.series.checked += 1
+        result.series.intact += not faults
+        result.series.damaged += bool(faults)
+        result.images.checked += images
+        result.images.intact += images - damaged
+        result.images.damaged += damaged
+        result.size += receipt.size
+        result.unproven += not faults and receipt.check is Check.SIZE
+        for fault in faults:
+            self._add(receipt.series.uid, fault)
+
+    def _add(self, series: str, fault: Fault) -> None:
+        self._result.damage.append(
+            Damage(series, self._prefix + fault.file, fault.reason, fault.detail, fault.mendable)
+        )
+
+    def _fresh_folders(self) -> tuple[str, ...]:
+        """Folders of receipts that were written since the check began, as prefixes."""
+        fresh = set(self._tree.receipts.uids()) - self._folders.keys() - self._doubtful
+        filed = [self._tree.receipts.read(uid) for uid in fresh]
+        return tuple(f"{one.receipt.folder}/" for one in filed if one is not None)
+
+    def _intact(self) -> Iterator[Receipt]:
+        for uid in sorted(self._folders.keys() - self._doubtful):
+            filed = self._tree.receipts.read(uid)
+            if filed is not None:
+                yield filed.receipt

@@ -1,0 +1,118 @@
+"""One file: is it the image that its receipt names, and if not, what is it?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcia_covid.dicom import check_file_deep, header_of_file
+from tcia_covid.errors import ForeignImageError
+from tcia_covid.model import StoredImage
+from tcia_covid.stop import Stop
+from tcia_covid.verify.result import Reason
+
+_PIECE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One file of a collection that is not as it should be."""
+
+    file: str
+    """Relative to the collection's folder, with forward slashes."""
+    reason: Reason
+    detail: str
+    extra: bool = False
+    """Whether no receipt names it."""
+    mendable: bool = True
+    """Whether fetching it again mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How images are looked at."""
+
+    deep: bool
+    """Whether each is read as DICOM, too."""
+    stop: Stop
+
+
+def image_fault(path: Path, file: str, image: StoredImage, series: str, look: Look) -> Fault | None:
+    """Hash one image; None if it is what its receipt says.
+
+    Args:
+        path: where it is.
+        file: what it is called in the fault.
+        image: what the receipt says of it.
+        series: the SeriesInstanceUID.
+        look: how to look.
+    """
+    try:
+        size, md5 = _size_and_md5(path, image.size, look.stop)
+    except FileNotFoundError:
+        return Fault(file, Reason.MISSING, "")
+    except OSError as error:
+        return Fault(file, Reason.UNREADABLE, error.strerror or str(error))
+    if size != image.size:
+        detail = f"{size} bytes where its receipt says {image.size}"
+    elif md5 != image.md5:
+        detail = f"MD5 {md5} where its receipt says {image.md5}"
+    else:
+        return _deep_fault(path, file) if look.deep else None
+    other = _other_series(path, series)
+    if other:
+        return Fault(file, Reason.FOREIGN, f"an image of series {other}")
+    return Fault(file, Reason.CHANGED, detail)
+
+
+def extra_fault(path: Path, file: str, series: str) -> Fault:
+    """Say what a file is that stands in the folder of `series` and in no receipt."""
+    try:
+        found = header_of_file(path).series
+    except OSError as error:
+        return Fault(file, Reason.UNREADABLE, error.strerror or str(error), extra=True)
+    except ForeignImageError:
+        image = file.lower().endswith(".dcm")
+        reason = Reason.FOREIGN if image else Reason.UNEXPECTED
+        return Fault(file, reason, "not a DICOM file", extra=True)
+    if found != series:
+        return Fault(file, Reason.FOREIGN, f"an image of series {found}", extra=True)
+    return Fault(file, Reason.UNEXPECTED, "the series' receipt does not name it", extra=True)
+
+
+def _size_and_md5(path: Path, expected: int, stop: Stop) -> tuple[int, str]:
+    """Size and MD5 of a file; no MD5 where the size tells enough."""
+    md5 = hashlib.md5(usedforsecurity=False)
+    view = memoryview(bytearray(min(_PIECE, expected + 1)))
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        there = os.fstat(file.fileno()).st_size
+        if there != expected:
+            return there, ""
+        while count := file.readinto(view):
+            md5.update(view[:count])
+            size += count
+            stop.check()
+    return size, md5.hexdigest()
+
+
+def _deep_fault(path: Path, file: str) -> Fault | None:
+    """What reading the whole file finds; its bytes are as they came, so no download mends it."""
+    try:
+        check_file_deep(path)
+    except ForeignImageError as error:
+        return Fault(file, Reason.UNREADABLE, error.message, mendable=False)
+    except OSError as error:
+        return Fault(file, Reason.UNREADABLE, error.strerror or str(error))
+    return None
+
+
+def _other_series(path: Path, series: str) -> str:
+    """The series that a file is of, where that is another one."""
+    try:
+        found = header_of_file(path).series
+    except (OSError, ForeignImageError):
+        return ""
+    return found if found != series else ""

@@ -1,0 +1,111 @@
+"""Comparing series that are intact on disk with the archive's own hashes of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import Enum, auto
+
+from tcia_covid.archives.base import Archive
+from tcia_covid.errors import ArchiveError
+from tcia_covid.events import Emit, Notice
+from tcia_covid.md5list import same_md5
+from tcia_covid.model import Check, Receipt
+from tcia_covid.stop import Stop
+from tcia_covid.transfer.proof import hash_fits
+from tcia_covid.verify.ahead import ahead
+from tcia_covid.verify.result import Online
+
+_GIVE_UP = 4
+"""Series in a row, a thread, that an archive does not answer for before it is left alone."""
+
+
+class Verdict(Enum):
+    """What an archive's hash says of a series."""
+
+    PROVED = auto()
+    DIFFERING = auto()
+    WITHOUT_HASH = auto()
+    UNANSWERED = auto()
+
+
+class OnlineCheck:
+    """Asks one archive for the hashes of many series.
+
+    Args:
+        archive: whom to ask.
+        jobs: requests at once.
+        emit: hears when the archive is given up.
+        stop: the flag that ends the run.
+    """
+
+    def __init__(self, archive: Archive, jobs: int, emit: Emit, stop: Stop) -> None:
+        self._counts: Counter[Verdict] = Counter()
+        self._archive = archive
+        self._jobs = jobs
+        self._emit = emit
+        self._stop = stop
+        self._silent = 0
+
+    @property
+    def online(self) -> Online:
+        """What the archive said so far."""
+        return Online(
+            proved=self._counts[Verdict.PROVED],
+            differing=self._counts[Verdict.DIFFERING],
+            without_hash=self._counts[Verdict.WITHOUT_HASH],
+            unanswered=self._counts[Verdict.UNANSWERED],
+        )
+
+    def differing(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+        """Compare series with the archive; gives those that differ, counts the others."""
+        for receipt, verdict in ahead(self._ask, receipts, self._jobs, self._stop):
+            self._count(verdict)
+            if verdict is Verdict.DIFFERING:
+                yield receipt
+
+    def _count(self, verdict: Verdict) -> None:
+        self._counts[verdict] += 1
+        self._silent = self._silent + 1 if verdict is Verdict.UNANSWERED else 0
+        if self._silent == _GIVE_UP * self._jobs:
+            self._emit(
+                Notice(f"{self._archive.name} does not answer: the other series are not compared")
+            )
+
+    def _ask(self, receipt: Receipt) -> Verdict:
+        if self._silent >= _GIVE_UP * self._jobs:
+            return Verdict.UNANSWERED
+        try:
+            said = self._archive.series_md5(receipt.series)
+            return _judge(receipt, said, self._archive) if said else Verdict.WITHOUT_HASH
+        except ArchiveError:
+            return Verdict.UNANSWERED
+
+
+def _judge(receipt: Receipt, said: str, archive: Archive) -> Verdict:
+    computed = [image.md5 for image in receipt.images]
+    if hash_fits(said, [None] * len(computed), computed):
+        return Verdict.PROVED
+    if _leaves_out_unproven(receipt, said):
+        return Verdict.WITHOUT_HASH
+    spelled = _spellings(receipt, archive)
+    fits = all(same_md5(text or md5, md5) for text, md5 in zip(spelled, computed, strict=True))
+    if fits and hash_fits(said, spelled, computed):
+        return Verdict.PROVED
+    return Verdict.DIFFERING
+
+
+def _leaves_out_unproven(receipt: Receipt, said: str) -> bool:
+    """Whether `said` covers only the images that have a hash: a blank one adds nothing to it."""
+    hashed = [image.md5 for image in receipt.images if image.check is not Check.SIZE]
+    if len(hashed) == len(receipt.images):
+        return False
+    return hash_fits(said, [None] * len(hashed), hashed)
+
+
+def _spellings(receipt: Receipt, archive: Archive) -> list[str | None]:
+    """How the archive spells the MD5s that begin with zeros: some may lack them, some not."""
+    return [
+        archive.image_md5(receipt.series, image.uid) if image.md5.startswith("0") else None
+        for image in receipt.images
+    ]

@@ -1,0 +1,114 @@
+"""One series, as pieces of work that are small enough to share among threads."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcia_covid.model import Receipt, StoredImage
+from tcia_covid.store import Tree
+from tcia_covid.verify.faults import Fault, Look, extra_fault, image_fault
+from tcia_covid.verify.result import Reason
+
+_BYTES = 8 * 1024 * 1024
+"""Bytes of a piece from which on it takes no further image."""
+_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some images of one series, to be hashed one after the other."""
+
+    receipt: Receipt
+    folder: Path
+    images: tuple[StoredImage, ...]
+    faults: tuple[Fault, ...]
+    """What the names in the folder tell already."""
+    last: bool
+    """Whether the series has no further piece."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the images."""
+        return sum(image.size for image in self.images)
+
+
+def pieces(tree: Tree, receipt: Receipt) -> Iterator[Piece]:
+    """Compare the names in the series' folder with its receipt, and share out the images."""
+    folder = tree.path(receipt)
+    try:
+        present = _entries(folder, tree.root)
+    except OSError as error:
+        faults = tuple(_unreachable(receipt, error))
+        yield Piece(receipt, folder, (), faults, last=True)
+        return
+    plain = {name for name, entry in present.items() if entry.is_file(follow_symlinks=False)}
+    faults = tuple(_by_name(receipt, folder, set(present), plain))
+    groups = list(_groups([image for image in receipt.images if image.file in plain])) or [()]
+    for number, group in enumerate(groups, start=1):
+        yield Piece(receipt, folder, group, faults, last=number == len(groups))
+        faults = ()
+
+
+def check(piece: Piece, look: Look) -> list[Fault]:
+    """Look at every image of a piece."""
+    receipt = piece.receipt
+    faults = list(piece.faults)
+    for image in piece.images:
+        file = f"{receipt.folder}/{image.file}"
+        fault = image_fault(piece.folder / image.file, file, image, receipt.series.uid, look)
+        if fault is not None:
+            faults.append(fault)
+    return faults
+
+
+def _entries(folder: Path, root: Path) -> dict[str, os.DirEntry[str]]:
+    """What is in a series' folder; OSError where it lies outside of the collection's folder."""
+    real = Path(os.path.realpath(folder))
+    if not real.is_relative_to(os.path.realpath(root)):
+        raise OSError(errno.EXDEV, "its folder lies outside of the collection's folder")
+    try:
+        with os.scandir(real) as entries:
+            return {entry.name: entry for entry in entries}
+    except FileNotFoundError:
+        return {}
+
+
+def _unreachable(receipt: Receipt, error: OSError) -> Iterator[Fault]:
+    """All images of a series whose folder cannot be looked into."""
+    for image in receipt.images:
+        detail = error.strerror or str(error)
+        yield Fault(f"{receipt.folder}/{image.file}", Reason.UNREADABLE, detail, mendable=False)
+
+
+def _by_name(receipt: Receipt, folder: Path, present: set[str], plain: set[str]) -> Iterator[Fault]:
+    """Images that are not there, or are no plain files, and files that are none of the images."""
+    expected = {image.file for image in receipt.images}
+    for name in sorted(expected - plain):
+        reason, detail = (Reason.CHANGED, "not a plain file") if name in present else _MISSING
+        yield Fault(f"{receipt.folder}/{name}", reason, detail)
+    for name in sorted(present - expected):
+        file = f"{receipt.folder}/{name}"
+        if name in plain:
+            yield extra_fault(folder / name, file, receipt.series.uid)
+        else:
+            yield Fault(file, Reason.UNEXPECTED, "not a plain file", extra=True)
+
+
+_MISSING = (Reason.MISSING, "")
+
+
+def _groups(images: list[StoredImage]) -> Iterator[tuple[StoredImage, ...]]:
+    group: list[StoredImage] = []
+    size = 0
+    for image in images:
+        group.append(image)
+        size += image.size
+        if size >= _BYTES or len(group) >= _IMAGES:
+            yield tuple(group)
+            group, size = [], 0
+    if group:
+        yield tuple(group)

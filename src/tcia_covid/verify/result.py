@@ -1,0 +1,120 @@
+"""What a check found, as values and as the contract's JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from tcia_covid.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
+
+
+class Reason(str, Enum):
+    """What is wrong with a file."""
+
+    MISSING = "missing"
+    """A receipt names it, it is not there."""
+    CHANGED = "changed"
+    """Its bytes are not those of its receipt, or the archive's are others by now."""
+    UNREADABLE = "unreadable"
+    """The system does not give its bytes, or they are no sound DICOM file."""
+    FOREIGN = "foreign"
+    """An image of another series, or no DICOM file, where an image of the series belongs."""
+    UNEXPECTED = "unexpected"
+    """No receipt names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One file that is not as it should be."""
+
+    series: str
+    """SeriesInstanceUID; empty for a file that belongs to none."""
+    file: str
+    """Relative to the folder that was checked, with forward slashes."""
+    reason: Reason
+    detail: str = ""
+    mendable: bool = True
+    """Whether the next download mends it."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many were checked, and how they were found."""
+
+    checked: int = 0
+    intact: int = 0
+    damaged: int = 0
+
+
+@dataclass(slots=True)
+class Online:
+    """What the archive's own hashes said of the series that are intact on disk."""
+
+    proved: int = 0
+    differing: int = 0
+    without_hash: int = 0
+    """Series that the archive has no hash for, or none that covers every image."""
+    unanswered: int = 0
+    """Series that the archive did not answer for."""
+
+
+@dataclass(slots=True)
+class VerifyResult:
+    """What `verify` found."""
+
+    output: str
+    """The folder that was checked."""
+    series: Tally = field(default_factory=Tally)
+    images: Tally = field(default_factory=Tally)
+    """Images that receipts name; files that none names stand in `damage` alone."""
+    size: int = 0
+    """Bytes of the files that were checked."""
+    damage: list[Damage] = field(default_factory=list)
+    unproven: int = 0
+    """Intact series with images that no hash of an archive ever proved."""
+    under_way: int = 0
+    """Series that were left out, for a running download works on them."""
+    online: Online | None = None
+    """None where the archive was not asked."""
+    noted: bool = True
+    """Whether what was found could be noted in the tree, for the next download to mend."""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 for damage or an archive that did not answer for some series, 3 for any."""
+        online = self.online
+        if self.damage or online is None or not online.unanswered:
+            return EXIT_PARTIAL if self.damage else EXIT_OK
+        answered = online.proved + online.without_hash
+        return EXIT_PARTIAL if answered else EXIT_ARCHIVE
+
+
+def document(result: VerifyResult) -> dict[str, Any]:
+    """The JSON document of `verify --json`."""
+    return {
+        "command": "verify",
+        "output": result.output,
+        "exit_code": result.exit_code,
+        "seconds": round(result.seconds, 3),
+        "series": {
+            **asdict(result.series),
+            "unproven": result.unproven,
+            "under_way": result.under_way,
+        },
+        "images": asdict(result.images),
+        "bytes": {"checked": result.size},
+        "damage": [_damage(found) for found in result.damage],
+        "online": asdict(result.online) if result.online else None,
+    }
+
+
+def _damage(found: Damage) -> dict[str, Any]:
+    return {
+        "series": found.series,
+        "file": found.file,
+        "reason": found.reason.value,
+        "detail": found.detail,
+        "mendable": found.mendable,
+    }

@@ -1,0 +1,83 @@
+"""Where the bytes of a ZIP stream come from: forwards only, with a few bytes of look-ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tcia_covid.zipstream.problems import cut, refused
+
+FEED = 64 * 1024
+"""Bytes asked for at a time; larger feeds are slower (page faults), smaller ones as well."""
+
+
+class Source:
+    """A reader of a stream that cannot be rewound.
+
+    Attributes:
+        position: bytes taken so far, from the stream's start.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], *, limit: int) -> None:
+        self._read = read
+        self._limit = limit
+        self._buffer = b""
+        self._at = 0
+        self._received = 0
+        self.position = 0
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes without taking them; fewer only at the stream's end."""
+        while len(self._buffer) - self._at < size:
+            more = self._receive()
+            if not more:
+                break
+            self._buffer = self._buffer[self._at :] + more
+            self._at = 0
+        return self._buffer[self._at : self._at + size]
+
+    def exactly(self, size: int) -> bytes:
+        """Take the next `size` bytes.
+
+        Raises:
+            TruncatedZipError: the stream ends before.
+        """
+        piece = self._take(size)
+        if len(piece) == size:
+            return piece
+        pieces, missing = [piece], size - len(piece)
+        while missing:
+            piece = self.feed(missing)
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def feed(self, limit: int = FEED) -> bytes:
+        """Take what is at hand or arrives next: at least one byte, at most `limit`.
+
+        Raises:
+            TruncatedZipError: the stream has ended.
+        """
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self._receive(), 0
+            if not self._buffer:
+                raise cut(self.position)
+        return self._take(limit)
+
+    def give_back(self, unused: bytes) -> None:
+        """Put back the end of what was fed last."""
+        self._buffer = unused + self._buffer[self._at :]
+        self._at = 0
+        self.position -= len(unused)
+
+    def _take(self, limit: int) -> bytes:
+        piece = self._buffer[self._at : self._at + limit]
+        self._at += len(piece)
+        self.position += len(piece)
+        return piece
+
+    def _receive(self) -> bytes:
+        more = self._read(FEED)
+        self._received += len(more)
+        if self._received > self._limit:
+            raise refused(f"the ZIP stream is longer than the {self._limit} bytes it may have")
+        return more

@@ -1,0 +1,23 @@
+"""What all tests share: the demonstration archive on loopback, and the real command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tcia_covid.demo.corpus import Corpus, demo_corpus
+from tcia_covid.demo.server import ArchiveServer
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    """The demonstration archive's content: real scanner files."""
+    return demo_corpus()
+
+
+@pytest.fixture
+def server(corpus: Corpus) -> Iterator[ArchiveServer]:
+    """The demonstration archive, listening on loopback."""
+    with ArchiveServer(corpus, compression=1) as running:
+        yield running

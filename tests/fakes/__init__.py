@@ -1,0 +1,1 @@
+"""Stand-ins that run on loopback: the archive, its faults, the wire, synthetic images."""

@@ -1,0 +1,167 @@
+"""Disks that crash: at the n-th side effect, or with everything lost that was not synced."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from io import FileIO
+from pathlib import Path
+
+from tcia_covid.store import Disk
+
+
+class Crash(BaseException):
+    """The machine stops here."""
+
+
+class CountingDisk(Disk):
+    """Counts side effects, and fails or crashes at the n-th.
+
+    Args:
+        at: which side effect, counted from 0; None for never.
+        error: the errno to fail with; None to crash.
+        halfway: whether the effect happens in part before the crash.
+    """
+
+    def __init__(self, at: int | None = None, error: int | None = None, *, halfway: bool = False):
+        super().__init__(durable=True)
+        self.at = at
+        self.error = error
+        self.halfway = halfway
+        self.count = 0
+        self.crashed = False
+
+    def _effect(self) -> bool:
+        """Count one side effect; True if it is to happen by half before the crash."""
+        if self.crashed and self.error is None:
+            raise Crash
+        number, self.count = self.count, self.count + 1
+        if number != self.at:
+            return False
+        self.crashed = True
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        if self.halfway:
+            return True
+        raise Crash
+
+    def make_folder(self, path: Path) -> None:
+        if path.is_dir():
+            return
+        if self._effect():
+            super().make_folder(path.parent)
+            raise Crash
+        super().make_folder(path)
+
+    def create(self, path: Path) -> FileIO:
+        if self._effect():
+            super().create(path).close()
+            raise Crash
+        return super().create(path)
+
+    def write(self, file: FileIO, data: bytes) -> None:
+        if self._effect():
+            super().write(file, data[: len(data) // 2])
+            raise Crash
+        super().write(file, data)
+
+    def sync_file(self, path: Path) -> None:
+        self._effect()
+        super().sync_file(path)
+
+    def sync_folder(self, path: Path) -> None:
+        self._effect()
+        super().sync_folder(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._effect()
+        super().rename(source, target)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._effect()
+        super().replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._effect()
+        super().remove(path)
+
+    def remove_folder(self, path: Path) -> None:
+        if self._effect():
+            for file in sorted(path.iterdir())[:1]:
+                super().remove(file)
+            raise Crash
+        super().remove_folder(path)
+
+    def remove_empty(self, path: Path) -> None:
+        self._effect()
+        super().remove_empty(path)
+
+    def link(self, source: Path, target: Path) -> None:
+        self._effect()
+        super().link(source, target)
+
+
+class PowerLossDisk(CountingDisk):
+    """Knows what would survive a power cut: synced content under synced names."""
+
+    def __init__(self, root: Path, at: int | None = None) -> None:
+        super().__init__(at)
+        self._root = root
+        self._content: dict[int, bytes] = {}
+        self._entries: dict[int, dict[str, int]] = {}
+        self._folders: set[int] = {root.stat().st_ino}
+
+    def create(self, path: Path) -> FileIO:
+        file = super().create(path)
+        self._content.pop(os.fstat(file.fileno()).st_ino, None)
+        return file
+
+    def make_folder(self, path: Path) -> None:
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            super().make_folder(folder)
+            self._entries[folder.stat().st_ino] = {}
+
+    def sync_file(self, path: Path) -> None:
+        super().sync_file(path)
+        self._content[path.stat().st_ino] = path.read_bytes()
+
+    def sync_folder(self, path: Path) -> None:
+        super().sync_folder(path)
+        now = {entry.name: entry.inode() for entry in os.scandir(path)}
+        for names in self._entries.values():  # a rename is in one journal entry, both ends
+            for name in [name for name, inode in names.items() if inode in now.values()]:
+                del names[name]
+        self._entries[path.stat().st_ino] = now
+        self._folders |= {entry.inode() for entry in os.scandir(path) if entry.is_dir()}
+
+    def cut_power(self) -> None:
+        """Leave on disk only what was synced."""
+        survivors = self._survivors(self._root.stat().st_ino)
+        shutil.rmtree(self._root)
+        _lay_out(self._root, survivors)
+
+    def _survivors(self, inode: int) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, child in self._entries.get(inode, {}).items():
+            is_folder = child in self._folders
+            found[name] = self._survivors(child) if is_folder else self._content.get(child, b"")
+        return found
+
+
+def _lay_out(folder: Path, content: dict[str, object]) -> None:
+    folder.mkdir(parents=True)
+    for name, child in content.items():
+        if isinstance(child, dict):
+            _lay_out(folder / name, child)
+        else:
+            assert isinstance(child, bytes)
+            (folder / name).write_bytes(child)
+
+
+DISK_ERRORS: Iterable[int] = (errno.ENOSPC, errno.EIO, errno.EACCES)

@@ -1,0 +1,158 @@
+"""A door in front of an S3 server that notes who comes through, and lets things go wrong there.
+
+with Front(server.port, Cut("/a.dcm", after=1000), SlowDown(times=3)) as front:
+    IdcArchive(client, front.url, ...)
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+from tests.fakes.s3_faults import Fault, Reply, Seen
+
+
+class Front:
+    """Passes requests on to the S3 server at `port`, past the faults in order."""
+
+    def __init__(self, port: int, *faults: Fault) -> None:
+        self.faults = list(faults)
+        self.seen: list[Seen] = []
+        self.sent = 0
+        """Bytes of objects' bodies that went out."""
+        self.most_at_once = 0
+        self._at_once = 0
+        self._upstream = port
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def __enter__(self) -> Front:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.close_all()
+        self._server.server_close()
+        self._thread.join()
+
+    def objects(self) -> list[Seen]:
+        """The requests for objects."""
+        return [seen for seen in self.seen if not seen.listing]
+
+    def lists(self) -> list[Seen]:
+        """The requests for lists."""
+        return [seen for seen in self.seen if seen.listing]
+
+    def pass_on(self, seen: Seen) -> Reply:
+        """Give the answer to a request, faults and all."""
+        with self._lock:
+            self.seen.append(seen)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            due = [fault for fault in self.faults if fault.due(seen)]
+        headers = dict(seen.headers)
+        for fault in due:
+            fault.before(headers)
+        reply = self._ask(seen.path, headers)
+        for fault in due:
+            reply = fault.after(reply)
+        return reply
+
+    def left(self, seen: Seen, sent: int) -> None:
+        """An answer went out, or what was to go of it."""
+        with self._lock:
+            self._at_once -= 1
+            self.sent += 0 if seen.listing else sent
+
+    def _ask(self, path: str, headers: dict[str, str]) -> Reply:
+        connection = http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=20)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            body = response.read()
+            dropped = ("connection", "content-length", "date", "server")
+            kept = {n: v for n, v in response.getheaders() if n.lower() not in dropped}
+            return Reply(response.status, kept, body)
+        finally:
+            connection.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+    request_queue_size = 64
+
+    def __init__(self, *args: Any) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is its own affair."""
+
+    def close_all(self) -> None:
+        """Wake the handlers that wait for a next request."""
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+def _handler_of(front: Front) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            headers = {n: v for n, v in self.headers.items() if n.lower() != "host"}
+            seen = Seen(self.path, headers, self.client_address[1])
+            sent = 0
+            reply = front.pass_on(seen)
+            try:
+                sent = self._reply(reply)
+            finally:
+                front.left(seen, sent)
+
+        def _reply(self, reply: Reply) -> int:
+            self.send_response(reply.status)
+            self.close_connection = not reply.framed or reply.limit is not None
+            lengths = {"Content-Length": str(len(reply.body))} if reply.framed else {}
+            for name, value in (lengths | reply.headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            body = reply.body[: reply.limit]
+            self.wfile.write(body)
+            if reply.limit is not None:
+                self.wfile.flush()
+                time.sleep(reply.pause)
+                if not reply.pause:
+                    time.sleep(0.02)  # what is still on its way is not to be lost with the reset
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            return len(body)
+
+        def log_message(self, *args: Any) -> None:
+            """Nothing: the tests look at `seen`."""
+
+    return Handler
