@@ -11,23 +11,30 @@ import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 
 import pytest
 
-from tcia_covid.demo.holdings import DemoSeries
+from tcia_covid.archives.idc import IdcArchive
+from tcia_covid.demo.holdings import DemoPatient, DemoSeries, DemoStudy
+from tcia_covid.http import Client, HttpSettings
 from tcia_covid.model import Series
+from tests.fakes.synthetic import ROOT, synthetic_series
 
 BUCKET = "idc-open-data"
 RESTRICTED_BUCKET = "idc-open-data-cr"
+QUICK = HttpSettings(
+    retries=3, retry_wait=0.01, connect_timeout=2, stall_timeout=0.4, first_byte_timeout=5
+)
 _SERVE = """
-import sys
+import os, sys
 from moto.server import ThreadedMotoServer
 server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
-server.stop()
+os._exit(0)
 """
 """Ends with the pipe, so with the process that started it, whatever becomes of that."""
 _PUBLIC = {"x-amz-acl": "public-read"}
@@ -156,6 +163,20 @@ class S3Server:
         return connection
 
 
+def series_of(number: int, *, images: int = 4, rows: int = 16) -> DemoSeries:
+    """A series for one test; its images have 2 x `rows` x `rows` bytes and a header."""
+    return synthetic_series(
+        f"{ROOT}.7.{number}",
+        "SYNTHETIC",
+        DemoPatient(f"P-{number}"),
+        DemoStudy(f"{ROOT}.7.{number}.0", "1901-02-03"),
+        images=images,
+        rows=rows,
+        columns=rows,
+        seed=number,
+    )
+
+
 def folder_of(series_uid: str) -> str:
     """The folder that IDC might have given a series."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, series_uid))
@@ -181,8 +202,28 @@ def catalogued(series: DemoSeries, bucket: str = BUCKET) -> Series:
     )
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+@contextmanager
+def idc_of(
+    url: str, *held: Series, settings: HttpSettings = QUICK, connections: int = 8
+) -> Iterator[IdcArchive]:
+    """An IDC client of the S3 server at `url`, with a catalogue of the series `held`."""
+    client = Client(settings, connections=connections)
+    known = {series.uid: series for series in held}
+
+    def find(uids: Iterable[str]) -> dict[str, Series]:
+        return {uid: known[uid] for uid in uids if uid in known}
+
+    def list_all(collection: str) -> list[Series]:
+        return [series for series in held if series.collection == collection]
+
+    try:
+        yield IdcArchive(client, url, find=find, list_all=list_all)
+    finally:
+        client.close()
+
+
+@pytest.fixture(scope="session", name="s3_server")
+def running_s3() -> Iterator[S3Server]:
     """One S3 server for all tests; each uses series of its own."""
     with S3Server() as server:
         yield server

@@ -55,7 +55,7 @@ _UNUSABLE_URL = (
 def _proxy(host: str) -> UnreachableError:
     return UnreachableError(
         f"the proxy towards {host} refused or did not answer",
-        hint="check HTTPS_proxy, HTTP_proxy and NO_proxy",
+        hint="check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         retryable=True,
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tcia_covid.model import Series
 from tcia_covid.store import Staging
 
-_REQUEST = 256 * 1024
-"""Bytes that could have arrived in the time that one request waits for its first byte."""
+_REQUEST = 64 * 1024
+"""Bytes that a slow line could have brought in the time that a request waits for its answer."""
 _DEFLATED = 0.55
 """A ZIP's share of the bytes that it holds: CT and radiographs deflate to 0.5 to 0.6."""
 

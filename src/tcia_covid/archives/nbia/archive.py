@@ -18,7 +18,7 @@ _NAME = "nbia"
 _UIDS_A_REQUEST = 1000
 _MD5_LIST = "md5hashes.csv"
 _LICENCE = "LICENSE"
-_SMALL_TEXT = 64 * 1024 * 1024
+_SMALL_TEXT = 16 * 1024 * 1024
 _MARGIN = 16 * 1024 * 1024
 _NOT_GRANTED = ("not been granted", "not in public domain")
 _EMPTY_ANSWERS = 3
@@ -175,7 +175,7 @@ def _unpack(answer: Answer, series: Series, sink: Sink) -> int:
             if entry.name == _LICENCE:
                 continue
             if entry.name == _MD5_LIST:
-                _note_hashes(b"".join(entry.chunks()), uids, sink)
+                _note_hashes(entry.read(_SMALL_TEXT), uids, sink)
                 continue
             received += 1
             try:
@@ -184,6 +184,7 @@ def _unpack(answer: Answer, series: Series, sink: Sink) -> int:
                 # A stub: the series is found incomplete, and the image is asked for by its UID.
                 continue
     except ZipError as error:
+        # Even a hostile ZIP leaves a way: the images one by one.
         error.retryable = True
         raise
     return received

@@ -1,0 +1,185 @@
+"""Rows 10 to 14 and 26: what the archive says instead of what was asked for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+
+from tcia_covid.errors import (
+    ArchiveError,
+    NotAvailableError,
+    NotDicomError,
+    StatusError,
+    UnknownCollectionError,
+)
+from tcia_covid.events import PaceChanged
+from tests.fakes.faults import (
+    CutJson,
+    DropRows,
+    EmptyAnswer,
+    NotGranted,
+    Status,
+    html_page,
+    html_status,
+)
+from tests.faults.trial import Trial
+
+IMAGES = ("getImage", "getSingleImage")
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504, 429])
+def test_fault_10_a_passing_error_status_is_asked_again(trial: Trial, code: int) -> None:
+    trial.add(html_status("getSeries", code), html_status("getImage", code))
+    trial.assert_complete(trial.download())
+
+
+def test_fault_10_retry_after_in_seconds_is_obeyed_by_all_workers(trial: Trial) -> None:
+    trial.add(Status("getImage", code=503, retry_after="1", series=trial.series.uid))
+    started = time.monotonic()
+    trial.assert_complete(trial.download(jobs=2))
+    assert time.monotonic() - started >= 1
+
+
+def test_fault_10_retry_after_as_a_date_is_obeyed(trial: Trial) -> None:
+    when = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)
+    trial.add(Status("getImage", code=429, retry_after=when, series=trial.series.uid))
+    started = time.monotonic()
+    trial.assert_complete(trial.download())
+    assert time.monotonic() - started >= 0.9
+
+
+def test_fault_10_push_back_lowers_the_number_of_workers_and_success_raises_it(
+    trial: Trial,
+) -> None:
+    trial.add(Status("getImage", code=503, series=trial.series.uid))
+    trial.assert_complete(trial.download(jobs=4))
+    limits = [event.limit for event in trial.events if isinstance(event, PaceChanged)]
+    assert limits[0] == 2
+
+
+def test_fault_10_an_error_that_stays_fails_the_series_and_not_the_others(trial: Trial) -> None:
+    trial.add(Status(IMAGES, code=502, series=trial.series.uid, times=None))
+    summary = trial.download()
+    assert summary.exit_code == 1
+    assert summary.failures[0].reason == "archive"
+    assert "502" in summary.failures[0].detail
+    assert trial.files() == trial.expected(without=(trial.series.uid,))
+    trial.assert_heals()
+
+
+def test_fault_10_an_archive_that_only_errs_is_exit_code_3(trial: Trial) -> None:
+    trial.add(Status(IMAGES, code=503, times=None))
+    assert trial.download().exit_code == 3
+    trial.assert_heals()
+
+
+def test_fault_11_not_granted_is_asked_once_more(trial: Trial) -> None:
+    trial.add(NotGranted("getImage", series=trial.series.uid))
+    trial.assert_complete(trial.download())
+
+
+def test_fault_11_not_granted_for_good_is_reported_and_others_go_on(trial: Trial) -> None:
+    trial.add(NotGranted(IMAGES, series=trial.series.uid, times=None))
+    summary = trial.download()
+    assert summary.exit_code == 1
+    assert summary.failures[0].reason == "not-available"
+    assert trial.asked("getImage") == 3
+    assert trial.files() == trial.expected(without=(trial.series.uid,))
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_fault_12_a_refusal_is_not_asked_again(trial: Trial, code: int) -> None:
+    trial.add(Status("getCollectionValues", code=code, body=b"no", times=None))
+    with pytest.raises(StatusError, match=f"HTTP {code}"):
+        trial.download()
+    assert trial.asked("getCollectionValues") == 1
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_fault_12_a_refused_series_fails_alone(trial: Trial, code: int) -> None:
+    trial.add(Status("getImage", code=code, body=b"no", series=trial.series.uid, times=None))
+    summary = trial.download()
+    assert summary.exit_code == 1
+    assert str(code) in summary.failures[0].detail
+    assert trial.asked("getImage") == 2
+
+
+def test_fault_13_a_page_instead_of_a_list_is_asked_again(trial: Trial) -> None:
+    trial.add(html_page("getSeries"), CutJson("getSeries", skip=0))
+    trial.assert_complete(trial.download())
+
+
+def test_fault_13_a_page_that_stays_is_named_with_its_first_bytes(trial: Trial) -> None:
+    trial.add(html_page("getCollectionValues", times=None))
+    with pytest.raises(ArchiveError, match=r"getCollectionValues answered .*<html>") as caught:
+        trial.download()
+    assert caught.value.exit_code == 3
+
+
+def test_fault_13_a_page_instead_of_a_zip_is_asked_again(trial: Trial) -> None:
+    trial.add(html_page("getImage", series=trial.series.uid))
+    trial.assert_complete(trial.download())
+
+
+@pytest.mark.parametrize("endpoint", ["getSeries", "getImage", "getSOPInstanceUIDs"])
+def test_fault_13_an_empty_answer_is_asked_again(trial: Trial, endpoint: str) -> None:
+    trial.add(EmptyAnswer(endpoint))
+    trial.assert_complete(trial.download())
+
+
+def test_fault_13_no_series_is_never_success_for_a_known_collection(trial: Trial) -> None:
+    trial.add(EmptyAnswer("getSeries", times=None))
+    with pytest.raises(NotAvailableError, match="lists no series") as caught:
+        trial.download(registry=(trial.registry(),))
+    assert caught.value.exit_code == 3
+
+
+def test_fault_14_a_short_list_is_asked_again(trial: Trial) -> None:
+    trial.add(DropRows("getSeries"))
+    trial.assert_complete(trial.download(registry=(trial.registry(series=2),)))
+    assert trial.asked("getSeries") == 2
+
+
+def test_fault_14_a_list_that_stays_short_is_said_and_fetched(trial: Trial) -> None:
+    lost = trial.all_series[1].uid
+    trial.add(DropRows("getSeries", uids=(lost,), times=None))
+    summary = trial.download(registry=(trial.registry(series=2),))
+    assert summary.exit_code == 1
+    assert summary.failures[0].reason == "short-list"
+    assert "1 series of TRIAL, 2 are expected" in summary.failures[0].detail
+    assert trial.files() == trial.expected(without=(lost,))
+
+
+def test_fault_14_accept_listed_takes_a_shorter_list_as_right(trial: Trial) -> None:
+    trial.corpus.remove(trial.all_series[1].uid)
+    summary = trial.download(registry=(trial.registry(series=2),), accept_listed=True)
+    trial.assert_complete(summary)
+
+
+def test_fault_26_an_unknown_collection_is_refused_with_near_names(trial: Trial) -> None:
+    with pytest.raises(UnknownCollectionError, match="'TRAIL'") as caught:
+        trial.download("TRAIL")
+    assert caught.value.exit_code == 2
+    assert "TRIAL" in caught.value.hint
+
+
+def test_fault_26_a_collection_that_is_not_dicom_is_refused_without_a_request(
+    trial: Trial,
+) -> None:
+    with pytest.raises(NotDicomError, match="NIfTI") as caught:
+        trial.download("CT Images in COVID-19")
+    assert caught.value.exit_code == 2
+    assert "cancerimagingarchive.net/collection/ct-images-in-covid-19" in caught.value.hint
+    assert trial.server.requests == []
+
+
+def test_fault_13_retries_are_bounded(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, retries=2)
+    trial.add(CutJson("getCollectionValues", times=None))
+    with pytest.raises(ArchiveError):
+        trial.download()
+    assert trial.asked("getCollectionValues") == 3

@@ -1,0 +1,206 @@
+"""Rows 20, 24, 25 and 28: the tree and the disk under it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.demo.holdings import DemoSeries
+from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
+from tcia_covid.store import disk as disk_module
+from tcia_covid.verify import verify
+from tests.fakes.synthetic import synthetic_corpus
+from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as new_trial
+
+
+def _file(trial: Trial, number: int) -> Path:
+    series = trial.series
+    folder = trial.output / NAME / series.patient.id / series.study.uid / series.uid
+    return folder / f"{series.images[number].uid}.dcm"
+
+
+def test_fault_20_too_little_space_is_said_before_the_start(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    with pytest.raises(NoSpaceError, match=r"has 1.* free, the download needs") as caught:
+        trial.download()
+    assert caught.value.exit_code == 4
+    assert trial.asked("getImage") == 0
+
+
+def test_fault_20_a_disk_that_fills_up_ends_the_run_and_leaves_no_rubbish(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 0
+    plain = disk_module.Disk.write
+
+    def write(self: disk_module.Disk, file: object, data: bytes) -> None:
+        nonlocal written
+        written += len(data)
+        if written > 30_000:
+            raise OSError(28, "No space left on device")
+        plain(self, file, data)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(disk_module.Disk, "write", write)
+    summary = trial.download(jobs=2)
+    assert summary.exit_code == 4
+    assert isinstance(summary.error, NoSpaceError)
+    assert not list(trial.output.rglob("*.part"))
+    monkeypatch.undo()
+    trial.assert_heals()
+
+
+def test_fault_20_a_destination_that_is_a_file_is_refused(trial: Trial) -> None:
+    trial.output.write_text("in the way")
+    with pytest.raises(PermissionRefusedError, match="cannot write"):
+        trial.download()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_fault_20_a_read_only_destination_is_refused(trial: Trial) -> None:
+    trial.output.mkdir(mode=0o500)
+    with pytest.raises(DestinationError):
+        trial.download()
+
+
+def _delete(path: Path) -> None:
+    path.unlink()
+
+
+def _shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _alter(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"), [(_delete, "missing"), (_shorten, "changed"), (_alter, "changed")]
+)
+def test_fault_24_damage_is_found_and_just_that_image_is_mended(
+    trial: Trial, harm: object, reason: str
+) -> None:
+    trial.download()
+    harm(_file(trial, 2))  # type: ignore[operator]
+    result = verify(trial.output)
+    assert result.exit_code == 1
+    assert [(one.reason, one.file.endswith(_file(trial, 2).name)) for one in result.damage] == [
+        (reason, True)
+    ]
+    trial.assert_complete(trial.download())
+    assert trial.asked("getImage") == 0
+    assert trial.asked("getSingleImage") == 1
+    assert verify(trial.output).exit_code == 0
+
+
+def test_fault_24_a_deleted_file_is_noticed_by_download_alone(trial: Trial) -> None:
+    trial.download()
+    _file(trial, 1).unlink()
+    trial.assert_complete(trial.download())
+    assert trial.asked("getSingleImage") == 1
+
+
+def test_fault_24_a_deleted_folder_is_fetched_again(trial: Trial) -> None:
+    trial.download()
+    folder = _file(trial, 1).parent
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    trial.assert_complete(trial.download())
+
+
+def test_fault_24_a_lost_receipt_costs_a_look_and_no_download(trial: Trial) -> None:
+    trial.download()
+    trial.tree.receipts.path(trial.series.uid).unlink()
+    trial.assert_complete(trial.download())
+    assert trial.asked("getImage") == 0
+    assert trial.asked("getSingleImage") == 0
+
+
+def test_fault_24_a_file_that_does_not_belong_there_is_set_aside_not_lost(trial: Trial) -> None:
+    trial.download()
+    note = _file(trial, 1).parent / "notes.txt"
+    note.write_text("mine")
+    result = verify(trial.output)
+    assert [one.reason for one in result.damage] == ["unexpected"]
+    summary = trial.download()
+    assert summary.exit_code == 0
+    assert [file.read_text() for file in trial.tree.quarantine.rglob("notes.txt")] == ["mine"]
+    assert trial.asked("getSingleImage") == 0
+
+
+def test_fault_24_nothing_to_do_is_one_request(trial: Trial) -> None:
+    registry = trial.registry(series=2)
+    trial.download(registry=(registry,))
+    trial.assert_complete(trial.download(registry=(registry,)))
+    assert [one.endpoint for one in trial.server.requests] == ["getSeries"]
+
+
+def _grown(trial: Trial) -> DemoSeries:
+    """The first series with one image more and another one changed."""
+    other = synthetic_corpus(
+        NAME, patients=1, series_per_patient=1, images_per_series=7, rows=256, columns=256
+    )
+    new = max(other, key=lambda one: len(one.images))
+    images = (*trial.series.images[:5], new.images[6])
+    return replace(trial.series, images=images)
+
+
+def test_fault_25_a_changed_series_is_said_and_the_old_version_stays(trial: Trial) -> None:
+    trial.download()
+    before = trial.files()
+    old = trial.series
+    trial.corpus.put(replace(old, images=old.images[:5]))
+    summary = trial.download()
+    assert summary.exit_code == 1
+    assert summary.failures[0].reason == "changed"
+    assert "--update" in summary.failures[0].hint
+    assert trial.files() == before
+
+
+def test_fault_25_update_fetches_what_changed(trial: Trial) -> None:
+    trial.download()
+    trial.corpus.put(replace(trial.series, images=trial.series.images[:5]))
+    trial.assert_complete(trial.download(update=True))
+    assert trial.asked("getImage") == 0
+
+
+def test_fault_25_an_update_that_fails_leaves_the_old_version(trial: Trial) -> None:
+    from tests.fakes.faults import Status  # noqa: PLC0415
+
+    trial.download()
+    before = trial.files()
+    fewer = replace(trial.series, images=trial.series.images[:5])
+    trial.corpus.put(fewer)
+    trial.add(Status(("getSOPInstanceUIDs", "getImage", "getSingleImage"), code=500, times=None))
+    summary = trial.download(update=True)
+    assert summary.exit_code != 0
+    assert trial.files() == before
+    trial.heal()
+    trial.assert_complete(trial.download(update=True))
+
+
+ODD = ["A/B", "A\\B", "..", "CON", "name with spaces", "Müller^Jürgen", "名前", "a", "A", "x" * 64]
+
+
+def test_fault_28_odd_patient_ids_get_safe_and_distinct_folders(tmp_path: Path) -> None:
+    corpus = synthetic_corpus(NAME, patients=ODD, series_per_patient=1, images_per_series=1)
+    with new_trial(tmp_path, corpus) as odd:
+        summary = odd.download()
+        assert summary.exit_code == 0
+        root = odd.output / NAME
+        folders = [path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."]
+        assert len({name.casefold() for name in folders}) == len(ODD)
+        assert all(name.isascii() for name in folders)
+        text = (root / "metadata.csv").read_text(encoding="utf-8")
+        assert all(patient in text for patient in ODD)

@@ -1,0 +1,205 @@
+"""Rows 1, 2, 8, 9, 15 and 16: what happens on the way between the archive and here."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tcia_covid.errors import ArchiveError, RedirectError, TlsError, UnreachableError
+from tcia_covid.events import SeriesRetried
+from tests.fakes.faults import Cut, EndEarly, Redirect, SlowStart, Stall, Trickle
+from tests.fakes.wire import Line, Wire
+from tests.faults.trial import Trial
+from tests.faults.trial import trial as new_trial
+
+ZIP = 330_000
+"""Bytes of the ZIP after which most of its images are whole."""
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_fault_01_a_cut_zip_keeps_whole_images_and_fetches_only_the_others(
+    trial: Trial, reset: bool
+) -> None:
+    trial.add(Cut("getImage", at=ZIP, reset=reset, series=trial.series.uid))
+    trial.assert_complete(trial.download())
+    # A reset takes with it what was received and not yet read: then a second stream may be due.
+    assert trial.asked("getImage") == 2 or reset
+    assert 0 < trial.asked("getSingleImage") < 6 or reset
+    assert any(isinstance(event, SeriesRetried) for event in trial.events)
+
+
+def test_fault_01_a_line_that_breaks_again_and_again_is_slow_not_broken(trial: Trial) -> None:
+    trial.add(Cut("getImage", at=ZIP, times=None))
+    trial.add(Cut("getSingleImage", at=4000, times=8))
+    trial.settings = replace(trial.settings, retries=4)
+    trial.download()
+    trial.download()
+    trial.assert_heals()
+
+
+def test_fault_01_what_was_kept_is_not_fetched_by_the_next_run(trial: Trial) -> None:
+    trial.add(Cut("getImage", at=ZIP, series=trial.series.uid, times=None))
+    trial.add(Cut("getSingleImage", at=0, times=None))
+    trial.settings = replace(trial.settings, retries=0)
+    summary = trial.download()
+    assert summary.exit_code == 1
+    kept = len(list(trial.tree.staging.rglob("*.dcm")))
+    assert 0 < kept < 6
+    trial.heal()
+    trial.assert_complete(trial.download())
+    assert trial.asked("getImage") == 0
+    assert trial.asked("getSingleImage") == 6 - kept
+
+
+def test_fault_01_a_reset_on_the_wire_is_survived(trial: Trial) -> None:
+    with Wire(trial.server.port) as wire:
+        wire.script(Line(reset_after=200), Line(reset_after=9000), Line(cut_after=15_000))
+        trial.url = wire.url(trial.url)
+        trial.assert_complete(trial.download(jobs=1))
+
+
+def test_fault_02_a_zip_without_its_end_is_a_cut_whatever_http_says(trial: Trial) -> None:
+    trial.add(EndEarly("getImage", at=ZIP, series=trial.series.uid))
+    trial.assert_complete(trial.download())
+    assert 0 < trial.asked("getSingleImage") < 6
+
+
+def test_fault_08_silence_in_the_middle_ends_at_the_stall_timeout(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, stall_timeout=0.4)
+    trial.add(Stall("getImage", after=ZIP, seconds=30, series=trial.series.uid))
+    summary = trial.download()
+    trial.assert_complete(summary)
+    assert summary.seconds < 5
+
+
+def test_fault_08_a_trickle_below_the_minimum_rate_is_dropped(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, min_rate=1000, rate_window=0.6)
+    trial.add(Trickle("getImage", size=1, seconds=0.05, series=trial.series.uid))
+    summary = trial.download()
+    trial.assert_complete(summary)
+    assert summary.seconds < 10
+
+
+def test_fault_08_a_half_open_connection_does_not_hang_the_run(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, first_byte_timeout=0.5)
+    with Wire(trial.server.port) as wire:
+        wire.script(Line(half_open=True))
+        trial.url = wire.url(trial.url)
+        trial.assert_complete(trial.download())
+
+
+def test_fault_09_a_late_first_byte_is_waited_for_beyond_the_stall_timeout(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, stall_timeout=0.2)
+    trial.add(SlowStart("getSeries", seconds=0.8), SlowStart("getImage", seconds=0.8))
+    trial.assert_complete(trial.download())
+    assert trial.asked("getSeries") == 1
+
+
+def test_fault_09_but_not_for_ever(trial: Trial) -> None:
+    trial.settings = replace(trial.settings, first_byte_timeout=0.3, retries=1)
+    trial.add(SlowStart("getCollectionValues", seconds=20, times=None))
+    with pytest.raises(ArchiveError, match="sent nothing within"):
+        trial.download()
+
+
+def test_fault_15_a_name_that_does_not_resolve_is_said_in_a_sentence(trial: Trial) -> None:
+    trial.url = "http://archive.invalid/nbia-api/services/v4"
+    trial.settings = replace(trial.settings, retries=0)
+    with pytest.raises(UnreachableError, match=r"archive\.invalid cannot be resolved") as caught:
+        trial.download()
+    assert "DNS" in caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+def test_fault_15_a_refused_connection_is_said_in_a_sentence(trial: Trial) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    trial.url = f"http://127.0.0.1:{port}/nbia-api/services/v4"
+    trial.settings = replace(trial.settings, retries=1)
+    with pytest.raises(UnreachableError, match="refused the connection"):
+        trial.download()
+
+
+def test_fault_15_a_dead_proxy_is_said_in_a_sentence(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:hunter2@127.0.0.1:{port}")
+    monkeypatch.setenv("NO_PROXY", "")
+    trial.url = "http://archive.example/nbia-api/services/v4"
+    trial.settings = replace(trial.settings, retries=0)
+    with pytest.raises(UnreachableError, match="proxy") as caught:
+        trial.download()
+    assert "HTTPS_PROXY" in caught.value.hint
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """A certificate authority of the tests' own."""
+    return trustme.CA()
+
+
+def _context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def test_fault_15_an_unknown_authority_is_refused_and_a_known_one_trusted(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_trial(tmp_path, tls=_context(authority, "127.0.0.1")) as secure:
+        with pytest.raises(TlsError, match="cannot be trusted") as caught:
+            secure.download()
+        assert "REQUESTS_CA_BUNDLE" in caught.value.hint
+        bundle = tmp_path / "ca.pem"
+        authority.cert_pem.write_to_path(str(bundle))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        secure.assert_complete(secure.download())
+
+
+def test_fault_15_a_certificate_of_another_host_is_refused(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with (
+        new_trial(tmp_path, tls=_context(authority, "elsewhere.example")) as wrong,
+        pytest.raises(TlsError, match=r"127\.0\.0\.1"),
+    ):
+        wrong.download()
+
+
+def test_fault_16_a_redirect_from_https_to_http_is_not_followed(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, trial: Trial
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    folder = tmp_path / "secure"
+    folder.mkdir()
+    with new_trial(folder, tls=_context(authority, "127.0.0.1")) as secure:
+        secure.add(Redirect(location=f"{trial.url}/getCollectionValues", times=None))
+        with pytest.raises(RedirectError, match="not protected by TLS"):
+            secure.download()
+    assert trial.server.requests == []
+
+
+def test_fault_16_no_credential_goes_to_another_host(trial: Trial, tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    with new_trial(folder) as other:
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        trial.add(Redirect("getCollectionValues", location=f"{elsewhere}/getCollectionValues"))
+        trial.url = trial.url.replace("http://", "http://user:hunter2@")
+        trial.assert_complete(trial.download())
+        (asked,) = other.server.requests
+        assert "authorization" not in {name.lower() for name in asked.headers}
