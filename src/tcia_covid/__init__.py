@@ -1,3 +1,83 @@
 """Download The Cancer Imaging Archive's COVID-19 collections: complete, checked, resumable."""
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tcia_covid.errors import (
+        ArchiveError,
+        DestinationError,
+        InterruptedRunError,
+        RequestError,
+        TciaCovidError,
+    )
+    from tcia_covid.library import download, iter_series, plan, status, verify
+    from tcia_covid.model import Failure, Series, Summary
+    from tcia_covid.plan import Plan
+    from tcia_covid.registry import Registry, load_registry
+    from tcia_covid.stop import Stop
+
 __version__ = "0.1.0"
+__all__ = [
+    "ArchiveError",
+    "DestinationError",
+    "Failure",
+    "InterruptedRunError",
+    "Plan",
+    "Registry",
+    "RequestError",
+    "Series",
+    "Stop",
+    "Summary",
+    "TciaCovidError",
+    "download",
+    "iter_series",
+    "load_registry",
+    "plan",
+    "status",
+    "verify",
+]
+
+_HOMES = {
+    "library": ("download", "iter_series", "plan", "status", "verify"),
+    "errors": (
+        "ArchiveError",
+        "DestinationError",
+        "InterruptedRunError",
+        "RequestError",
+        "TciaCovidError",
+    ),
+    "model": ("Failure", "Series", "Summary"),
+    "plan": ("Plan",),
+    "registry": ("Registry", "load_registry"),
+    "stop": ("Stop",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: importing the package costs next to nothing."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """This package: `tcia_covid.download` is the function, although a module is called so, too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME_OF and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -21,6 +21,7 @@ from tcia_covid.selection.resolve import Group, Selected, resolve
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
+from tcia_covid.store.disk import explained
 from tcia_covid.store.tree import collection_folder
 from tcia_covid.tally import Tally
 from tcia_covid.transfer import Context
@@ -123,7 +124,8 @@ class _Run:
     def carry_out(self, selected: Selected, layout: Layout) -> Summary:
         self._tally.selected(selected.series)
         pairs = [(group, self._tree(group, layout)) for group in selected.groups]
-        jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
+        with explained(self._request.output):
+            jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
         self._check_space(jobs)
         self._announce(jobs)
         options = self._request.options

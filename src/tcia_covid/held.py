@@ -11,7 +11,7 @@ from tcia_covid.errors import TakenOverError, TciaCovidError
 from tcia_covid.model import Series
 from tcia_covid.store import Tree
 
-_QUIET = 5.0
+_QUIET = 1.5
 """Seconds without a change on disk before a series is taken from a run that held no lock."""
 
 

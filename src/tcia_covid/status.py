@@ -13,7 +13,7 @@ from typing import Any
 from tcia_covid.model import Check, Failure, Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.store import Tree
-from tcia_covid.verify.trees import trees_in
+from tcia_covid.verify.trees import readable, trees_in
 
 
 @dataclass(slots=True)
@@ -85,9 +85,12 @@ def status(directory: Path, registry: Registry | None = None) -> StatusResult:
 
     Raises:
         RequestError: the folder is not one of this program's.
+        DestinationError: the program's own files in it cannot be read.
     """
     known = registry or Registry()
-    return StatusResult(str(directory), [_status(tree, known) for tree in trees_in(directory)])
+    trees = trees_in(directory)
+    with readable(directory):
+        return StatusResult(str(directory), [_status(tree, known) for tree in trees])
 
 
 def document(result: StatusResult) -> dict[str, Any]:

@@ -222,8 +222,14 @@ def idc_of(
         client.close()
 
 
+_RUNNING = pytest.StashKey[S3Server]()
+
+
 @pytest.fixture(scope="session", name="s3_server")
-def running_s3() -> Iterator[S3Server]:
-    """One S3 server for all tests; each uses series of its own."""
-    with S3Server() as server:
-        yield server
+def running_s3(pytestconfig: pytest.Config) -> S3Server:
+    """One S3 server for all tests, whichever modules take this in; each uses series of its own."""
+    if _RUNNING not in pytestconfig.stash:
+        server = S3Server()
+        pytestconfig.add_cleanup(server.close)
+        pytestconfig.stash[_RUNNING] = server
+    return pytestconfig.stash[_RUNNING]

@@ -123,6 +123,7 @@ class _Server(ThreadingHTTPServer):
 def _handler_of(front: Front) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             headers = {n: v for n, v in self.headers.items() if n.lower() != "host"}

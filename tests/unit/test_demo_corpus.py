@@ -16,8 +16,10 @@ from tcia_covid.demo.corpus import (
     corpus_of,
     corpus_of_folder,
     demo_corpus,
+    demo_registry,
     shipped_folder,
 )
+from tcia_covid.registry import load_registry
 from tests.fakes.synthetic import ImageSpec, synthetic_corpus, synthetic_image, with_unpadded_md5s
 
 
@@ -151,3 +153,21 @@ def test_unpadded_md5s_lack_their_zeros() -> None:
 
 def test_shipped_folder_is_that_of_the_installed_pydicom() -> None:
     assert (shipped_folder() / "CT_small.dcm").is_file()
+
+
+def test_the_registry_tells_the_truth_about_the_corpus(corpus: Corpus) -> None:
+    registry = {item.name: item for item in load_registry([demo_registry()]).collections}
+    for collection in corpus.collections:
+        known, series = registry[collection.name], corpus.select(Selection(collection.name))
+        assert known.title == collection.title
+        assert known.licence is not None
+        assert (known.licence.name, known.licence.url) == (
+            collection.licence,
+            collection.licence_url,
+        )
+        assert set(known.modalities) == {item.modality for item in series}
+        assert known.patients == len({item.patient.id for item in series})
+        assert known.studies == len({item.study.uid for item in series})
+        assert known.series == len(series)
+        assert known.images == sum(len(item.images) for item in series)
+        assert known.size == sum(item.size for item in series)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 import time
 import tracemalloc
@@ -284,7 +283,3 @@ def test_pydicoms_warnings_are_kept_quiet_and_the_filters_as_they_were(tmp_path)
         thread.join()
 
     assert list(warnings.filters) == filters
-
-
-def test_pydicom_reads_from_memory_alone():
-    assert pydicom.dcmread(io.BytesIO(meta() + identity())).SeriesInstanceUID == "1.2.4"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 import time
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import requests
-from requests.exceptions import ChunkedEncodingError, ReadTimeout, SSLError
+from requests.exceptions import ChunkedEncodingError
 from requests.exceptions import ConnectionError as Refused
 
 from tcia_covid.demo.corpus import Corpus
@@ -20,10 +18,8 @@ from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.demo.server import ArchiveServer
 from tests.fakes import faults as f
 from tests.fakes import zip_faults as z
-from tests.fakes.archive import Authority, PrebuiltZips, archive_process
 from tests.fakes.client import Client
 from tests.fakes.synthetic import synthetic_corpus
-from tests.fakes.wire import Line, Wire
 
 BROKEN = (ChunkedEncodingError, Refused)
 
@@ -72,15 +68,20 @@ def test_cut_sends_exactly_so_many_bytes(corpus: Corpus, series: DemoSeries, at:
 
 
 def test_reset_is_seen_as_one(corpus: Corpus, series: DemoSeries) -> None:
-    with with_faults(corpus, f.Cut("getImage", at=9000, reset=True)) as server:
-        with Client(server.base_url) as client, pytest.raises(BROKEN, match="reset"):
-            client.get("getImage", SeriesInstanceUID=series.uid)
+    with (
+        with_faults(corpus, f.Cut("getImage", at=9000, reset=True)) as server,
+        Client(server.base_url) as client,
+        pytest.raises(BROKEN, match="reset"),
+    ):
+        client.get("getImage", SeriesInstanceUID=series.uid)
 
 
 def test_an_early_end_looks_right_to_http(corpus: Corpus, series: DemoSeries) -> None:
-    with with_faults(corpus, f.EndEarly("getImage", at=9000)) as server:
-        with Client(server.base_url) as client:
-            response = client.get("getImage", SeriesInstanceUID=series.uid)
+    with (
+        with_faults(corpus, f.EndEarly("getImage", at=9000)) as server,
+        Client(server.base_url) as client,
+    ):
+        response = client.get("getImage", SeriesInstanceUID=series.uid)
     assert len(response.content) == 9000
     with pytest.raises(zipfile.BadZipFile):
         zipped(response)
@@ -97,18 +98,20 @@ def test_faults_wait_for_their_series_and_turn(corpus: Corpus, series: DemoSerie
 
 
 def test_stall_sends_what_came_before_it_and_goes_on(corpus: Corpus, series: DemoSeries) -> None:
-    with with_faults(corpus, f.Stall("getImage", after=100, seconds=0.3)) as server:
-        with Client(server.base_url) as client:
-            url = f"{client.base}/getImage?SeriesInstanceUID={series.uid}"
-            began = time.monotonic()
-            response = client.session.get(url, stream=True)
-            first = response.raw.read(100)
-            early = time.monotonic() - began
-            rest = response.raw.read()
-            late = time.monotonic() - began
+    with (
+        with_faults(corpus, f.Stall("getImage", after=100, seconds=0.8)) as server,
+        Client(server.base_url) as client,
+    ):
+        url = f"{client.base}/getImage?SeriesInstanceUID={series.uid}"
+        began = time.monotonic()
+        response = client.session.get(url, stream=True)
+        first = response.raw.read(100)
+        early = time.monotonic() - began
+        rest = response.raw.read()
+        late = time.monotonic() - began
     assert zipfile.ZipFile(io.BytesIO(first + rest)).testzip() is None
-    assert early < 0.25
-    assert late >= 0.3
+    assert early < 0.7
+    assert late >= 0.8
 
 
 def test_trickle_and_slow_start_take_their_time(corpus: Corpus) -> None:
@@ -148,22 +151,26 @@ def test_answers_that_are_none(corpus: Corpus, fault: f.Fault, status: int, star
 
 
 def test_redirects_name_where_to_go(corpus: Corpus) -> None:
-    with with_faults(corpus, f.Redirect("getSeries", location="http://x.invalid/")) as server:
-        with Client(server.base_url) as client:
-            url = f"{client.base}/getSeries"
-            response = client.session.get(url, allow_redirects=False)
+    with (
+        with_faults(corpus, f.Redirect("getSeries", location="http://x.invalid/")) as server,
+        Client(server.base_url) as client,
+    ):
+        url = f"{client.base}/getSeries"
+        response = client.session.get(url, allow_redirects=False)
     assert (response.status_code, response.headers["Location"]) == (302, "http://x.invalid/")
 
 
 def test_lists_can_be_cut_and_shortened(corpus: Corpus, series: DemoSeries) -> None:
     short = f.DropRows("getSeries", uids=(series.uid,), times=1)
-    with with_faults(corpus, f.CutJson("getPatient"), short) as server:
-        with Client(server.base_url) as client:
-            cut = client.get("getPatient").text
-            with pytest.raises(json.JSONDecodeError):
-                json.loads(cut)
-            assert len(client.rows("getSeries")) == 3
-            assert len(client.rows("getSeries")) == 4
+    with (
+        with_faults(corpus, f.CutJson("getPatient"), short) as server,
+        Client(server.base_url) as client,
+    ):
+        cut = client.get("getPatient").text
+        with pytest.raises(json.JSONDecodeError):
+            json.loads(cut)
+        assert len(client.rows("getSeries")) == 3
+        assert len(client.rows("getSeries")) == 4
 
 
 def test_a_lost_image_ends_the_zip_and_may_be_had_singly(
@@ -172,17 +179,21 @@ def test_a_lost_image_ends_the_zip_and_may_be_had_singly(
     uid = series.images[2].uid
     asked = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": uid}
     for singly, status in ((False, 500), (True, 200)):
-        with with_faults(corpus, z.LostImage(uid=uid, singly=singly)) as server:
-            with Client(server.base_url) as client:
-                whole = client.get("getImage", SeriesInstanceUID=series.uid, IncludeMD5="Yes")
-                assert client.get("getSingleImage", **asked).status_code == status
+        with (
+            with_faults(corpus, z.LostImage(uid=uid, singly=singly)) as server,
+            Client(server.base_url) as client,
+        ):
+            whole = client.get("getImage", SeriesInstanceUID=series.uid, IncludeMD5="Yes")
+            assert client.get("getSingleImage", **asked).status_code == status
         assert zipped(whole).namelist() == ["LICENSE", "00000001.dcm", "00000002.dcm"]
 
 
 def test_a_truncated_image_has_a_matching_crc(corpus: Corpus, series: DemoSeries) -> None:
-    with with_faults(corpus, z.TruncatedImage(uid=series.images[1].uid)) as server:
-        with Client(server.base_url) as client:
-            archive = zipped(client.get("getImage", SeriesInstanceUID=series.uid))
+    with (
+        with_faults(corpus, z.TruncatedImage(uid=series.images[1].uid)) as server,
+        Client(server.base_url) as client,
+    ):
+        archive = zipped(client.get("getImage", SeriesInstanceUID=series.uid))
     assert archive.namelist() == ["LICENSE", "00000001.dcm", "00000002.dcm"]
     assert archive.getinfo("00000002.dcm").file_size == series.images[1].size // 2
 
@@ -241,75 +252,3 @@ def test_the_entries_of_a_zip_can_be_anything(
         assert server.errors == []
     found = [info.orig_filename for info in archive.infolist()]
     assert [short.get(name, name) for name in found] == names
-
-
-def test_prebuilt_zips_are_the_same_each_time(corpus: Corpus, series: DemoSeries) -> None:
-    with ArchiveServer(corpus, interceptor=PrebuiltZips()) as server:
-        with Client(server.base_url) as client:
-            one, two = (client.get("getImage", SeriesInstanceUID=series.uid) for _ in "12")
-    assert one.content == two.content
-    assert len(zipped(one).namelist()) == 5
-
-
-def test_the_wire_carries_and_breaks(corpus: Corpus) -> None:
-    with ArchiveServer(corpus) as server, Wire(server.port) as wire:
-        wire.script(Line(reset_after=300), Line(cut_after=300), Line(half_open=True))
-        url = f"{wire.url(server.base_url)}/getSeries"
-        for _ in range(2):
-            with pytest.raises(BROKEN):
-                requests.get(url, timeout=2)
-        with pytest.raises(ReadTimeout):
-            requests.get(url, timeout=0.2)
-        assert len(requests.get(url, timeout=2).json()) == 4
-        assert wire.connections == 4
-
-
-def test_the_wire_stalls_slows_and_pauses(corpus: Corpus) -> None:
-    with ArchiveServer(corpus) as server, Wire(server.port, Line(rate=20_000)) as wire:
-        url = f"{wire.url(server.base_url)}/getSeries"
-        wire.script(Line(stall_after=250))
-        with pytest.raises((ReadTimeout, Refused), match="timed out"):
-            requests.get(url, timeout=0.2)
-        began = time.monotonic()
-        assert requests.get(url, timeout=5).json()
-        assert time.monotonic() - began > wire.bytes_down / 40_000
-        wire.pause()
-        with pytest.raises(ReadTimeout):
-            requests.get(url, timeout=0.2)
-        wire.resume()
-        wire.line = Line(latency=0.1)
-        assert requests.get(url, timeout=5).json()
-
-
-def test_the_wire_resets_what_is_open(corpus: Corpus) -> None:
-    with ArchiveServer(corpus) as server, Wire(server.port) as wire:
-        connection = http.client.HTTPConnection("127.0.0.1", wire.port)
-        connection.request("GET", "/nbia-api/up")
-        assert connection.getresponse().read() == b"up"
-        assert connection.sock is not None
-        wire.reset_all()
-        with pytest.raises(ConnectionResetError):
-            connection.sock.recv(1)
-        connection.close()
-
-
-def test_tls_is_trusted_by_those_who_know_the_authority(corpus: Corpus, tmp_path: Path) -> None:
-    authority = Authority()
-    bundle = str(authority.write_bundle(tmp_path / "ca.pem"))
-    with ArchiveServer(corpus, tls=authority.server_context()) as server:
-        url = f"{server.base_url}/getSeries"
-        assert requests.get(url, verify=bundle, timeout=5).json()
-        with pytest.raises(SSLError, match="certificate verify failed"):
-            requests.get(url, timeout=5)
-    with ArchiveServer(corpus, tls=authority.server_context(expired=True)) as server:
-        with pytest.raises(SSLError, match="expired"):
-            requests.get(f"{server.base_url}/getSeries", verify=bundle, timeout=5)
-    with ArchiveServer(corpus, tls=authority.server_context("elsewhere.invalid")) as server:
-        with pytest.raises(SSLError, match="127"):
-            requests.get(f"{server.base_url}/getSeries", verify=bundle, timeout=5)
-
-
-def test_an_archive_can_have_a_process_of_its_own() -> None:
-    with archive_process("--patients", "3", "--unhashed", "--prebuilt") as base:
-        with Client(base) as client:
-            assert len(client.rows("getPatient", Collection="SYNTHETIC")) == 3

@@ -52,6 +52,10 @@ class Archive(Protocol):
         """Whether `receive_series` leaves out what the sink has already."""
         ...
 
+    def holds(self, series: Series) -> bool:
+        """Whether the archive may have `series`, as far as is known without asking."""
+        ...
+
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of a collection; asks again where the answer is unusable."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import click
 
 from tcia_covid.cli.console import Console
+from tcia_covid.errors import UsageError
 
 ENVIRONMENT = "TCIA_COVID"
 _RULES = (
@@ -25,18 +27,27 @@ class Option(click.Option):
 
     Flags have an opposite, which help texts leave out: what an environment variable or a
     configuration file switched on can be switched off again.
+
+    Args:
+        declarations: as click's.
+        section: where help texts list it.
+        key: its name in configuration files and, in capitals, in the environment; by default
+            that on the command line.
+        attributes: as click's.
     """
 
-    def __init__(self, declarations: Sequence[str], *, section: str, **attributes: Any) -> None:
+    def __init__(
+        self, declarations: Sequence[str], *, section: str, key: str = "", **attributes: Any
+    ) -> None:
         self.section = section
         name = next(one for one in declarations if one.startswith("--"))[2:]
+        self.key = key or name
         if attributes.get("is_flag"):
             opposite = name[3:] if name.startswith("no-") else f"no-{name}"
             declarations = _with_opposite(declarations, name, opposite)
             attributes.setdefault("default", False)
-        word = name.upper().replace("-", "_")
-        super().__init__(declarations, envvar=f"{ENVIRONMENT}_{word}", **attributes)
-        self.long_name = name
+        variable = f"{ENVIRONMENT}_{self.key.upper().replace('-', '_')}"
+        super().__init__(declarations, envvar=variable, **attributes)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The line of the help text, without the opposite."""
@@ -67,7 +78,7 @@ class Verb(click.Command):
         """Write the options, a section at a time."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 section = param.section if isinstance(param, Option) else "Help"
                 sections.setdefault(section, []).append(record)
@@ -75,7 +86,7 @@ class Verb(click.Command):
             with formatter.section(section):
                 formatter.write_dl(records)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what holds for the options of every verb."""
         formatter.write_paragraph()
         formatter.write_text(_RULES)
@@ -110,15 +121,31 @@ class Verbs(click.Group):
         self._package = package
         self._verbs = list(verbs)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _: click.Context) -> list[str]:
         """The verbs' names."""
         return self._verbs
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb."""
         if cmd_name not in self._verbs:
             return None
         return cast("click.Command", import_module(f"{self._package}.{cmd_name}").command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if args[0] not in self._verbs:
+            near = difflib.get_close_matches(args[0], self._verbs, n=1)
+            asked = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(
+                f"there is no verb {args[0]!r}", hint=f"{asked}'tcia-covid --help' lists them all"
+            )
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move options that stand before the verb behind it: they mean the same there."""

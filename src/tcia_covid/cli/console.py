@@ -55,6 +55,10 @@ class Console:
         if not self.quiet:
             write(sys.stderr, text)
 
+    def report(self, text: str) -> None:
+        """Write what no option silences."""
+        write(sys.stderr, text)
+
     def complain(self, message: str, hint: str = "") -> None:
         """Write an error: what happened, and what to do next."""
         write(sys.stderr, "\n".join(filter(None, (f"error: {message}", hint))))

@@ -28,7 +28,7 @@ def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
     return Option(names, section=section, help=text, **attributes)
 
 
-COUNT = click.IntRange(min=0)
+COUNT = values.whole_number(0)
 
 FILTERS = (
     _filter("patient", "PatientID.", type=values.ONE_A_LINE),
@@ -111,7 +111,7 @@ PATIENCE = (
         _TRANSFER,
         "--retry-wait",
         text="The longest first pause before a retry; doubles each time.  [default: 1]",
-        type=values.SECONDS,
+        type=values.PAUSE,
     ),
     _option(
         _TRANSFER,
@@ -134,7 +134,7 @@ PATIENCE = (
     _option(
         _TRANSFER,
         "--min-rate",
-        text="Bytes a second; a slower answer is dropped and asked for again.  [default: 1kB]",
+        text="Bytes a second; a slower answer is dropped and asked for again.  [default: 1KiB]",
         type=values.SIZE,
     ),
 )
@@ -149,7 +149,15 @@ JOBS = _option(
     "--jobs",
     "-j",
     text="The most series at once.  [default: 8]",
-    type=click.IntRange(min=1, max=256),
+    type=values.whole_number(1, 256),
+    metavar="N",
+)
+READERS = _option(
+    _TRANSFER,
+    "--jobs",
+    "-j",
+    text="Threads that read.  [default: twice the processors, at most 8]",
+    type=values.whole_number(1, 256),
     metavar="N",
 )
 NO_FSYNC = _flag(
@@ -210,7 +218,9 @@ FORMAT = _option(
 )
 STYLE = _option(
     _HOW,
+    "style",
     "--format",
+    key="cite-format",
     text="How the citation is written.",
     type=click.Choice(("text", "bibtex", "csl-json")),
     default="text",
@@ -223,17 +233,37 @@ PORT = _option(
     _HOW,
     "--port",
     text="The port that --serve listens on.  [default: any free one]",
-    type=click.IntRange(0, 65535),
+    type=values.whole_number(0, 65535),
     default=0,
 )
 
 SELECTING = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO_FSYNC)
 
-ALL = (*FILTERS, *DOWNLOADING, *EVERYWHERE, DRY_RUN, COMPARE, FORMAT, DEEP, ONLINE, SERVE, PORT)
-"""What the environment and files may set; the choices of `--format` differ from verb to verb."""
+_ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT)
+ALL = (*FILTERS, *DOWNLOADING, *EVERYWHERE, *_ONE_VERB)
+"""What the environment and configuration files may set."""
 
 
 def targets(*, required: bool = True) -> click.Argument:
     """The TARGET words of a verb."""
     return click.Argument(["targets"], nargs=-1, required=required, metavar="TARGET...")
+
+
+def directory() -> click.Argument:
+    """The DIR of a verb that looks at a download: by default where `download` puts it."""
+    return click.Argument(
+        ["directory"],
+        required=False,
+        metavar="[DIR]",
+        type=click.Path(),
+        envvar=OUTPUT.envvar,
+        default=default_directory,
+    )
+
+
+def default_directory() -> str:
+    """What a configuration file says that the output folder is, or the default."""
+    context = click.get_current_context(silent=True)
+    found = context.lookup_default(str(OUTPUT.name)) if context else None
+    return str(found or OUTPUT.default)

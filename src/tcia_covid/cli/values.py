@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
 from tcia_covid.errors import UsageError
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic since click 8.2 only
 
-class Parsed(click.ParamType):
+
+class Parsed(_ParamType):
     """Text that a function of the library understands.
 
     Args:
@@ -54,18 +59,46 @@ def shard(text: str) -> Any:
     return parse_shard(text)
 
 
+def whole_number(least: int, most: int | None = None) -> Parsed:
+    """A kind of whole numbers, from `least` to `most`."""
+    span = f"of {least} or more" if most is None else f"from {least} to {most}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise UsageError(f"{text[:40]!r} is not a whole number {span}")
+        return value
+
+    return Parsed("n", parse)
+
+
+def pause(text: str) -> float:
+    """A duration, which may be none.
+
+    Raises:
+        UsageError: it is no duration.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise UsageError(f"{text[:40]!r} is not a number of seconds")
+    return value
+
+
 def seconds(text: str) -> float:
     """A duration that is longer than nothing.
 
     Raises:
         UsageError: it is not.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise UsageError(f"{text[:40]!r} is not a number of seconds above 0")
+    value = pause(text)
+    if not value:
+        raise UsageError("it has to be above 0 seconds")
     return value
 
 
@@ -97,6 +130,7 @@ def bucket_host(text: str) -> str:
 SIZE = Parsed("size", size)
 SHARD = Parsed("i/n", shard)
 SECONDS = Parsed("seconds", seconds)
+PAUSE = Parsed("seconds", pause)
 URL = Parsed("url", url)
 BUCKET_HOST = Parsed("aws|gcs|url", bucket_host)
 ONE_A_LINE = OneALine()

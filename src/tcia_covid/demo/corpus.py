@@ -162,6 +162,11 @@ def demo_corpus() -> Corpus:
     return Corpus([_shipped_collection(name) for name in SHIPPED], chain.from_iterable(series))
 
 
+def demo_registry() -> Path:
+    """The registry file that describes the collections of `demo_corpus`."""
+    return Path(__file__).with_name("registry.yaml")
+
+
 def shipped_folder() -> Path:
     """Where the installed pydicom keeps its test files; nothing is fetched."""
     import pydicom.data  # noqa: PLC0415 -- costs half a second

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from tcia_covid.demo.corpus import Corpus, demo_corpus
@@ -14,7 +12,7 @@ from tcia_covid.demo.mishap import CutOnce
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL, EXIT_SIGINT, InterruptedRunError
-from tcia_covid.events import Emit, discard
+from tcia_covid.events import Emit, Event, SeriesRetried, SeriesStarted, discard
 from tcia_covid.model import Summary
 from tcia_covid.options import Options, Request
 from tcia_covid.selection.sizes import format_size
@@ -24,8 +22,6 @@ from tcia_covid.verify import verify
 Say = Callable[[str], None]
 
 REGISTRY = Path(__file__).with_name("registry.yaml")
-_BLINK = 0.3
-"""Seconds between the cut of the line and the interruption: the images before it are kept."""
 
 
 def run(directory: Path | None, *, say: Say, emit: Emit = discard) -> int:
@@ -36,10 +32,9 @@ def run(directory: Path | None, *, say: Say, emit: Emit = discard) -> int:
     """
     output = Path(directory or tempfile.mkdtemp(prefix="tcia-covid-demo-"))
     corpus = demo_corpus()
-    victim = max(corpus, key=lambda series: (len(series.images), series.uid))
-    stop = Stop()
-    cut = CutOnce(victim.uid, _half(victim), lambda: _interrupt_soon(stop))
-    with ArchiveServer(corpus, interceptor=cut) as server:
+    several = [series for series in corpus if len(series.images) > 1]
+    victim = max(several, key=lambda series: (series.size, series.uid))
+    with ArchiveServer(corpus, interceptor=CutOnce(victim.uid)) as server:
         request = Request(
             targets=tuple(item.name for item in corpus.collections),
             output=str(output),
@@ -48,7 +43,7 @@ def run(directory: Path | None, *, say: Say, emit: Emit = discard) -> int:
         say(f"an archive of {_contents(corpus)} listens on {server.base_url}")
         story = _Story(request, output, victim, server, say, emit)
         good = (
-            story.interrupted(stop)
+            story.interrupted()
             and story.resumed()
             and story.damaged()
             and story.mended()
@@ -90,28 +85,37 @@ class _Story:
         self._say = say
         self._emit = emit
 
-    def interrupted(self, stop: Stop) -> bool:
+    def interrupted(self) -> bool:
         """Start; the line breaks in the middle of a series, and somebody presses Ctrl-C."""
-        self._say("\n1. download, with the line cut in the middle of a series, then Ctrl-C")
-        # One series at a time, the biggest first: else all would be there before the cut.
-        slow = replace(self._request, options=replace(self._request.options, jobs=1))
-        summary = download(slow, emit=self._emit, stop=stop)
+        self._say("\n1. download; the line is cut in the middle of a series, then comes Ctrl-C")
+        stop = Stop()
+
+        def interrupt(event: Event) -> None:
+            self._emit(event)
+            if isinstance(event, SeriesRetried):
+                stop.set(InterruptedRunError())
+
+        summary = download(self._request, emit=interrupt, stop=stop)
         self._tell(summary)
         return summary.exit_code == EXIT_SIGINT and summary.remaining > 0
 
     def resumed(self) -> bool:
         """The same command again: only what lacks is fetched."""
         self._say("\n2. the same command again: it goes on")
-        before = len(self._server.requests)
-        summary = download(self._request, emit=self._emit)
+        kept: list[int] = []
+
+        def watch(event: Event) -> None:
+            if isinstance(event, SeriesStarted) and event.series.uid == self._victim.uid:
+                kept.append(event.kept)
+            self._emit(event)
+
+        summary = download(self._request, emit=watch)
         self._tell(summary)
-        asked = self._server.requests[before:]
-        singles = [one for one in asked if one.endpoint == "getSingleImage"]
         self._say(
-            f"   of the cut series only {len(singles)} of {len(self._victim.images)} images were "
-            "asked for again"
+            f"   of the series that was cut, {sum(kept)} of {len(self._victim.images)} images were "
+            "kept and not fetched again"
         )
-        return summary.exit_code == EXIT_OK
+        return summary.exit_code == EXIT_OK and sum(kept) > 0
 
     def damaged(self) -> bool:
         """One bit of one file flips; verify finds it."""
@@ -122,7 +126,7 @@ class _Story:
         file.write_bytes(content)
         result = verify(self._output, emit=self._emit)
         for damage in result.damage:
-            self._say(f"   {damage.reason}: {damage.file}")
+            self._say(f"   {damage.reason.value}: {damage.file}")
         return result.exit_code == EXIT_PARTIAL and len(result.damage) == 1
 
     def mended(self) -> bool:
@@ -140,8 +144,8 @@ class _Story:
         self._say("\n5. verify reads every file again")
         result = verify(self._output, emit=self._emit)
         self._say(
-            f"   {result.series_intact} of {result.series_checked} series and "
-            f"{result.images_intact} of {result.images_checked} images are intact"
+            f"   {result.series.intact} of {result.series.checked} series and "
+            f"{result.images.intact} of {result.images.checked} images are intact"
         )
         return result.exit_code == EXIT_OK
 
@@ -153,16 +157,6 @@ class _Story:
         )
         for failure in summary.failures:
             self._say(f"   {failure.detail}")
-
-
-def _interrupt_soon(stop: Stop) -> None:
-    time.sleep(_BLINK)
-    stop.set(InterruptedRunError())
-
-
-def _half(series: DemoSeries) -> int:
-    """About half of the series' ZIP: these images deflate to a good half of their bytes."""
-    return sum(image.size for image in series.images) // 4
 
 
 def _contents(corpus: Corpus) -> str:

@@ -77,12 +77,22 @@ def _what_pydicom_finds(data: bytes) -> str:
 
 
 def _read_sequences(dataset: Any) -> None:
-    """Have pydicom parse every sequence, which it puts off until somebody looks."""
+    """Have pydicom parse every sequence, which it puts off until somebody looks.
+
+    Other values are left alone: archives have many that are not quite what their VR asks for.
+    """
     for tag in list(dataset.keys()):
-        element = dataset.get_item(tag)
-        if element.VR in (None, "SQ", "UN") and dataset[tag].VR == "SQ":
+        vr = dataset.get_item(tag).VR or _vr_in_dictionary(tag)
+        if vr == "SQ":
             for item in dataset[tag].value:
                 _read_sequences(item)
+
+
+def _vr_in_dictionary(tag: Any) -> str:
+    """The VR of an element that does not say, as those of implicit VR do not."""
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR  # noqa: PLC0415
+
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
 
 
 def _what_pixels_lack(dataset: Any) -> str:

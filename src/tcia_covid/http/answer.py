@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import time
+import http.client
 from collections.abc import Iterator
 
 import requests
 import urllib3
 
 from tcia_covid.errors import BadAnswerError, ConnectionLostError
-from tcia_covid.http.call import Call
+from tcia_covid.http.call import Break, Call
 from tcia_covid.http.meter import Meter, RateLimit
 from tcia_covid.http.redact import redact
-from tcia_covid.http.settings import HttpSettings
 from tcia_covid.stop import Stop
 
 CHUNK = 64 * 1024
 """Bytes; what the socket, the inflater and the disk are all near their best with."""
-_SMALLEST_READ = 2 * 1024
-_QUICK, _SLOW = 0.1, 0.5
 
 
 class Answer:
-    """A successful response; reading it raises `ConnectionLostError` where the body breaks."""
+    """A successful response; reading it raises `ConnectionLostError` where the body breaks.
+
+    Every byte that arrived before the break is given first.
+    """
 
     def __init__(
-        self,
-        response: requests.Response,
-        call: Call,
-        settings: HttpSettings,
-        stop: Stop,
-        meter: Meter,
-        rate: RateLimit,
+        self, response: requests.Response, call: Call, stop: Stop, meter: Meter, rate: RateLimit
     ) -> None:
         self._response = response
         self._call = call
-        self._settings = settings
         self._stop = stop
         self._meter = meter
         self._rate = rate
-        self._ask = _SMALLEST_READ * 4
+        self._cut: Exception | None = None
         self.received = 0
         """Bytes of the body so far, as sent."""
         self.status = response.status_code
@@ -53,15 +46,13 @@ class Answer:
             ConnectionLostError: the body was cut, stalled, or came too slowly.
             TciaCovidError: the run is to end.
         """
-        started = time.monotonic()
-        self._call.waiting_since = started
-        try:
-            data: bytes = self._response.raw.read(min(count, self._ask), decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            raise self._lost(error) from error
-        finally:
-            self._call.waiting_since = None
-        self._account(len(data), time.monotonic() - started)
+        data = self._receive(min(count, CHUNK))
+        self._stop.check()
+        if not data:
+            self._check_end()
+        self.received += len(data)
+        self._meter.add(len(data))
+        self._rate.take(len(data))
         return data
 
     def chunks(self) -> Iterator[bytes]:
@@ -83,38 +74,47 @@ class Answer:
                 raise BadAnswerError(f"{self.url} answered with more than {limit} bytes")
         return b"".join(pieces)
 
-    def _account(self, count: int, seconds: float) -> None:
+    def _receive(self, count: int) -> bytes:
+        if self._cut is not None:
+            return b""
+        self._call.begin_read()
+        try:
+            data: bytes = self._response.raw.read(count, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            self._cut = error
+            return _gathered(error)
+        finally:
+            self._call.end_read()
+        return data
+
+    def _check_end(self) -> None:
+        """Tell the end of the body from a cut; where nothing frames the body, HTTP cannot."""
         call = self._call
-        if call.broken is not None:
-            raise self._lost(None)
-        self._stop.check()
-        # Small reads on a slow line: what is still inside a read is not yet counted.
-        if seconds > _SLOW:
-            self._ask = max(_SMALLEST_READ, self._ask // 2)
-        elif seconds < _QUICK:
-            self._ask = min(CHUNK, self._ask * 2)
-        self.received += count
-        self._meter.add(count)
-        call.window_bytes += count
-        call.window_seconds += seconds
-        if call.window_seconds >= self._settings.rate_window and not call.too_slow(self._settings):
-            call.window_bytes, call.window_seconds = 0, 0.0
-        self._rate.take(count)
-
-    def _lost(self, error: Exception | None) -> ConnectionLostError:
-        self._stop.check()
-        return ConnectionLostError(
-            f"the answer of {self.url} broke off after {self.received} bytes: {self._why(error)}",
+        if self._cut is None and call.failure is None and call.broken is None:
+            return
+        raise ConnectionLostError(
+            f"the answer of {self.url} broke off after {self.received} bytes: {self._why()}",
+            hint="check the network; the same command goes on from what is kept",
             retryable=True,
-            push_back=isinstance(error, urllib3.exceptions.ReadTimeoutError),
-        )
+            push_back=call.broken is Break.SLOW or isinstance(call.failure, TimeoutError),
+        ) from (call.failure or self._cut)
 
-    def _why(self, error: Exception | None) -> str:
-        settings = self._settings
-        if self._call.broken is not None:
-            return f"slower than {settings.min_rate:.0f} bytes/s for {settings.rate_window:.0f} s"
-        if isinstance(error, (urllib3.exceptions.ReadTimeoutError, TimeoutError)):
+    def _why(self) -> str:
+        settings, failure = self._call.settings, self._call.failure
+        if self._call.broken is Break.SLOW:
+            return f"slower than {settings.min_rate:g} bytes/s for {settings.rate_window:g} s"
+        if isinstance(failure, TimeoutError):
             return f"no byte for {settings.stall_timeout:g} s"
-        if isinstance(error, urllib3.exceptions.IncompleteRead):
-            return "the connection was closed too early"
-        return "the connection was cut"
+        if failure is not None:
+            return "the connection was reset"
+        return "the connection was closed too early"
+
+
+def _gathered(error: Exception) -> bytes:
+    """Give what a chunked read had gathered when the body ended: http.client hands it over so."""
+    outer = error.__cause__
+    # Whole chunks in the outer error; in the one that it answers, the chunk that was cut.
+    errors = (outer, outer.__context__ if outer is not None else None)
+    # urllib3's own error of that type has a number in place of the bytes.
+    partial = [e.partial for e in errors if isinstance(e, http.client.IncompleteRead)]
+    return b"".join(part for part in partial if isinstance(part, bytes))

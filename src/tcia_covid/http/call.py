@@ -1,174 +1,144 @@
-"""One request under way, with a handle on its socket so that it can be broken from outside.
+"""One request under way: a handle on its connection, and how fast its answer arrives.
 
-A read time-out never fires on a slow drip, and nothing but the socket itself wakes a thread
-that waits for a first byte: so every call knows its socket.
+A read time-out never fires on a slow drip, and nothing but the connection itself wakes a thread
+that waits for a first byte: so every call can be broken off from another thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import socket
 import threading
 import time
-from typing import Any
-
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tcia_covid.http.settings import HttpSettings
 
 _thread = threading.local()
 
 
+class Break(enum.Enum):
+    """Why this side broke a connection."""
+
+    STOPPED = "the run is to end"
+    LATE = "no whole answer head within the first-byte time-out"
+    SLOW = "slower than the minimum rate"
+
+
 class Call:
-    """One request: its socket, and the rate at which its answer arrives."""
+    """One request: its connection, and the rate at which its answer arrives.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self.broken: str | None = None
-        """Why this side broke the connection; None while it did not."""
-        self.waiting_since: float | None = None
-        """When the read under way began (monotonic seconds); None between reads."""
-        self.window_seconds = 0.0
-        """Seconds spent reading since the rate was last judged."""
-        self.window_bytes = 0
-
-    def make_current(self) -> None:
-        """Have the connections that this thread opens from now on belong to this call."""
-        _thread.call = self
-
-    def attach(self, sock: socket.socket | None) -> None:
-        """Take the socket that carries this call."""
-        with self._lock:
-            self._socket = sock
-            broken = self.broken
-        if broken is not None:
-            self.break_off(broken)
-
-    def set_timeout(self, seconds: float) -> None:
-        """Change the silence that the socket bears."""
-        with self._lock:
-            if self._socket is not None:
-                self._socket.settimeout(seconds)
-
-    def break_off(self, reason: str) -> None:
-        """Shut the socket down: the thread that reads from it wakes within milliseconds."""
-        with self._lock:
-            self.broken = self.broken or reason
-            if self._socket is None:
-                return
-            with contextlib.suppress(OSError, AttributeError, TypeError):
-                # The plain socket's method: SSLSocket.shutdown pulls the TLS object from under
-                # the reading thread.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-    def too_slow(self, settings: HttpSettings) -> bool:
-        """Whether the answer arrived slower than the minimum rate over a whole window."""
-        since = self.waiting_since
-        pending = time.monotonic() - since if since is not None else 0.0
-        seconds = self.window_seconds + pending
-        if seconds < settings.rate_window:
-            return False
-        return self.window_bytes < settings.min_rate * seconds
-
-
-class _AttachedHTTPConnection(HTTPConnection):
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        super().request(*args, **kwargs)
-        _attach(self.sock)
-
-    def connect(self) -> None:
-        super().connect()
-        _attach(self.sock)
-
-
-class _AttachedHTTPSConnection(HTTPSConnection):
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        super().request(*args, **kwargs)
-        _attach(self.sock)
-
-    def connect(self) -> None:
-        super().connect()
-        _attach(self.sock)
-
-
-def _attach(sock: Any) -> None:
-    call: Call | None = getattr(_thread, "call", None)
-    if call is not None:
-        call.attach(sock)
-
-
-class _AttachedHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _AttachedHTTPConnection
-
-
-class _AttachedHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _AttachedHTTPSConnection
-
-
-_POOLS = {"http": _AttachedHTTPPool, "https": _AttachedHTTPSPool}
-
-
-class AttachingAdapter(HTTPAdapter):
-    """Opens connections that tell the current call their socket; retries nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(pool_connections=4, pool_maxsize=4, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Have the pools make the connections above."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Have the pools towards proxies make the connections above, too."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
-
-
-class RateWatch:
-    """A thread that breaks off calls which are slower than the minimum rate."""
+    The reading thread owns it; `judge` and `break_off` come from other threads.
+    """
 
     def __init__(self, settings: HttpSettings) -> None:
-        self._settings = settings
+        self.settings = settings
+        self.broken: Break | None = None
+        """Why this side broke the connection; None while it did not."""
+        self.failure: OSError | None = None
+        """What the socket raised in the middle of the body."""
+        self.received = 0
+        """Bytes that the socket gave."""
+        self.asked = False
+        """Whether the request was sent on the connection that carries it now."""
         self._lock = threading.Lock()
-        self._calls: set[Call] = set()
-        self._thread: threading.Thread | None = None
+        self._handle: socket.socket | None = None
+        self._finished = False
+        self._due: float | None = None
+        # Seconds of all reads that ended, and when the one under way began: one value, so that
+        # the watch never sees half of an update.
+        self._reading: tuple[float, float | None] = (0.0, None)
+        self._judged = (0.0, 0)
 
-    def add(self, call: Call) -> None:
-        """Watch `call`, and start the thread with the first one."""
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Have the connections that this thread uses meanwhile belong to this call."""
+        before = getattr(_thread, "call", None)
+        _thread.call = self
+        try:
+            yield
+        finally:
+            _thread.call = before
+
+    def attach(self, descriptor: int) -> None:
+        """Take the connection that carries this call; its answer's head is due from now on.
+
+        The handle is a duplicate: it stays valid while the TLS layer swaps socket objects, and
+        it can never name a descriptor that meanwhile belongs to something else.
+        """
+        handle = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
         with self._lock:
-            self._calls.add(call)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rate-watch", daemon=True)
-                self._thread.start()
+            if self._finished:
+                handle.close()
+                return
+            self._drop_handle()
+            self._handle = handle
+            self.asked = False
+            self._due = time.monotonic() + self.settings.first_byte_timeout
+            if self.broken is not None:
+                self._shut_down()
 
-    def remove(self, call: Call) -> None:
-        """Watch `call` no longer."""
+    def answered(self) -> None:
+        """The answer's head is here."""
+        self._due = None
+
+    def begin_read(self) -> None:
+        """A read of the body begins."""
+        self._reading = (self._reading[0], time.monotonic())
+
+    def end_read(self) -> None:
+        """The read under way ended; time between reads is not the archive's."""
+        seconds, since = self._reading
+        if since is not None:
+            self._reading = (seconds + time.monotonic() - since, None)
+
+    def break_off(self, reason: Break) -> None:
+        """Shut the connection down: the thread that waits for it wakes within milliseconds.
+
+        Does nothing once the call is finished: its connection may serve another one.
+        """
         with self._lock:
-            self._calls.discard(call)
+            if self._finished:
+                return
+            self.broken = self.broken or reason
+            self._shut_down()
 
-    def break_all(self, reason: str) -> None:
-        """Break off every call under way."""
+    def finish(self) -> None:
+        """Let go of the connection."""
         with self._lock:
-            calls = list(self._calls)
-        for call in calls:
-            call.break_off(reason)
+            self._finished = True
+            self._drop_handle()
 
-    def _run(self) -> None:
-        period = min(1.0, self._settings.rate_window / 4)
-        idle = 0.0
-        while True:
-            time.sleep(period)
-            with self._lock:
-                calls = list(self._calls)
-                idle = 0.0 if calls else idle + period
-                if idle > 5:  # noqa: PLR2004 - a later call starts a new thread
-                    self._thread = None
-                    return
-            for call in calls:
-                if call.too_slow(self._settings):
-                    call.break_off("slow")
+    def judge(self) -> None:
+        """Break off if the head is overdue, or the body was too slow over a whole window."""
+        now = time.monotonic()
+        due = self._due
+        if due is not None and now >= due:
+            self.break_off(Break.LATE)
+        ended, since = self._reading
+        seconds = ended + (now - since if since is not None else 0.0)
+        elapsed = seconds - self._judged[0]
+        if elapsed < self.settings.rate_window:
+            return
+        received = self.received
+        if received - self._judged[1] < self.settings.min_rate * elapsed:
+            self.break_off(Break.SLOW)
+        self._judged = (seconds, received)
+
+    def _shut_down(self) -> None:
+        if self._handle is not None:
+            with contextlib.suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def _drop_handle(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+def current_call() -> Call | None:
+    """The call that this thread is sending."""
+    call: Call | None = getattr(_thread, "call", None)
+    return call

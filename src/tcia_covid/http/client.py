@@ -9,18 +9,23 @@ from typing import TypeVar
 
 import requests
 
-from tcia_covid.errors import ArchiveError, TciaCovidError
+from tcia_covid.errors import ArchiveError, ConnectionLostError
 from tcia_covid.events import Emit, RequestRetried, discard
 from tcia_covid.http.answer import Answer
-from tcia_covid.http.call import Call, RateWatch
-from tcia_covid.http.failures import from_exception, from_status, refuse_encoded
+from tcia_covid.http.call import Call
+from tcia_covid.http.failures import from_exception
 from tcia_covid.http.meter import Meter, RateLimit
 from tcia_covid.http.pace import Pace
+from tcia_covid.http.redact import redact
 from tcia_covid.http.retry import Patience
 from tcia_covid.http.session import ArchiveSession
 from tcia_covid.http.settings import HttpSettings
+from tcia_covid.http.statuses import from_status, refuse_encoded
+from tcia_covid.http.watch import Watch
 from tcia_covid.stop import Stop
 
+_ERROR_TEXT = 1024
+"""Bytes of an error's body that are read for the message."""
 T = TypeVar("T")
 Params = Mapping[str, str]
 
@@ -30,7 +35,7 @@ class Client:
 
     Args:
         settings: time-outs, rates, budgets.
-        stop: ends every wait.
+        stop: ends every wait but those for DNS and for the TCP handshake.
         connections: the most requests under way at once.
         meter: counts the bytes received; shared between archives.
         emit: hears of retries and of changes of the pace.
@@ -51,11 +56,11 @@ class Client:
         self.pace = Pace(connections, self.stop, emit)
         self._emit = emit
         self._rate = RateLimit(self.settings.max_rate, self.stop)
-        self._watch = RateWatch(self.settings)
+        self._watch = Watch(self.settings)
         self._local = threading.local()
         self._sessions: list[ArchiveSession] = []
         self._lock = threading.Lock()
-        self.stop.on_stop(lambda: self._watch.break_all("stopped"))
+        self.stop.on_stop(self._watch.break_all)
 
     @contextmanager
     def open(
@@ -69,24 +74,24 @@ class Client:
     ) -> Iterator[Answer]:
         """Send one request and give its answer while the body arrives: one attempt.
 
+        Not to be nested in one thread (see `Pace.slot`).
+
         Raises:
-            ArchiveError: no answer, or an HTTP status of 400 or more.
+            ArchiveError: no answer, or an HTTP status other than 2xx.
+            RequestError: the URL, the proxy or the CA bundle cannot be used.
             TciaCovidError: the run is to end.
         """
-        call = Call()
-        with self.pace.slot() as started:
-            self._watch.add(call)
+        call = Call(self.settings)
+        with self.pace.slot() as started, self._watch.over(call):
+            # Only now would `break_all` find the call.
+            self.stop.check()
             try:
                 with closing(self._send(call, method, url, params, form, headers)) as response:
-                    answer = self._answer(response, call)
-                    yield answer
+                    yield self._answer(response, call)
                 self.pace.succeeded()
             except ArchiveError as error:
-                if error.push_back:
-                    self.pace.push_back(started, error.message, error.retry_after)
+                self._slow_down(error, started)
                 raise
-            finally:
-                self._watch.remove(call)
 
     def ask(
         self,
@@ -109,7 +114,7 @@ class Client:
             headers: further headers.
             limit: a smaller retry budget for some errors.
         """
-        what = url.rpartition("/")[2]
+        what = redact(url).rpartition("/")[2]
 
         def on_retry(reason: str, wait: float) -> None:
             self._emit(RequestRetried(what, reason, wait))
@@ -124,12 +129,13 @@ class Client:
                 patience.failed(error, limit=limit(error))
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, of threads that ended as well."""
         with self._lock:
             sessions, self._sessions = self._sessions, []
+            self._local = threading.local()
         for session in sessions:
             session.close()
-        self._local = threading.local()
+        self._watch.close()
 
     def _send(
         self,
@@ -141,32 +147,39 @@ class Client:
         headers: Params | None,
     ) -> requests.Response:
         settings = self.settings
-        call.make_current()
         try:
-            return self._session().request(
-                method,
-                url,
-                params=params,
-                data=form,
-                headers=headers,
-                timeout=(settings.connect_timeout, settings.first_byte_timeout),
-                stream=True,
-            )
-        except TciaCovidError:
-            raise
+            with call.current():
+                return self._session().request(
+                    method,
+                    url,
+                    params=params,
+                    data=form,
+                    headers=headers,
+                    timeout=(settings.connect_timeout, settings.first_byte_timeout),
+                    stream=True,
+                )
         except (requests.RequestException, OSError, ValueError) as error:
             self.stop.check()
-            raise from_exception(error, url, settings) from error
+            raise from_exception(error, url, call) from error
 
     def _answer(self, response: requests.Response, call: Call) -> Answer:
-        call.set_timeout(self.settings.stall_timeout)
-        answer = Answer(response, call, self.settings, self.stop, self.meter, self._rate)
-        status = response.status_code
-        if status >= 400 or 300 <= status < 400:  # noqa: PLR2004 - HTTP's classes of status
-            body = answer.read(1024)
-            raise from_status(status, response.url, response.headers, body, self.settings)
+        answer = Answer(response, call, self.stop, self.meter, self._rate)
+        if not 200 <= response.status_code < 300:  # noqa: PLR2004 - HTTP's class of success
+            raise from_status(
+                response.status_code,
+                response.url,
+                response.headers,
+                _error_text(answer),
+                self.settings,
+            )
         refuse_encoded(response.headers, response.url)
         return answer
+
+    def _slow_down(self, error: ArchiveError, started: float) -> None:
+        if error.push_back:
+            self.pace.push_back(started, error.message, error.retry_after)
+        elif error.retry_after is not None:
+            self.pace.hold(error.retry_after)
 
     def _session(self) -> ArchiveSession:
         session: ArchiveSession | None = getattr(self._local, "session", None)
@@ -176,3 +189,11 @@ class Client:
             with self._lock:
                 self._sessions.append(session)
         return session
+
+
+def _error_text(answer: Answer) -> bytes:
+    """What an error says of itself: the status counts even where its text is cut."""
+    try:
+        return answer.read(_ERROR_TEXT)
+    except ConnectionLostError:
+        return b""

@@ -1,113 +1,159 @@
-"""From what requests raises, and from HTTP statuses, to this program's errors."""
+"""From what requests raises while a request is sent to this program's errors."""
 
 from __future__ import annotations
 
-import email.utils
+import http.client
+import re
 import ssl
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.utils import get_environ_proxies, select_proxy
 
 from tcia_covid.errors import (
     ArchiveError,
     BadAnswerError,
+    ConfigError,
     ConnectionLostError,
     RedirectError,
-    StatusError,
+    RequestError,
     TlsError,
     UnreachableError,
     UsageError,
 )
-from tcia_covid.http.redact import excerpt, redact
-from tcia_covid.http.settings import HttpSettings
-
-_PUSH_BACK = frozenset({429, 502, 503, 504})
-_RETRYABLE = _PUSH_BACK | {408, 425, 500, 522, 524}
-
-
-def from_exception(error: Exception, url: str, settings: HttpSettings) -> ArchiveError | UsageError:
-    """Turn an exception of sending a request into an error with a sentence for the user."""
-    host = urlsplit(redact(url)).netloc or "the archive"
-    causes = list(_chain(error))
-    if isinstance(error, _UNUSABLE_URL):
-        return UsageError(
-            f"{redact(url)!r} is no usable http(s) URL", hint="check the archive's URL option"
-        )
-    if isinstance(error, requests.exceptions.TooManyRedirects):
-        return RedirectError(f"{host} redirects in a circle")
-    if isinstance(error, requests.exceptions.ProxyError):
-        return _proxy(host)
-    if _any(causes, ssl.SSLError) or isinstance(error, requests.exceptions.SSLError):
-        return _tls(host, causes)
-    return _silence(error, host, causes, settings) or _connection(host, causes)
-
+from tcia_covid.http.call import Break, Call
+from tcia_covid.http.redact import redact
 
 _UNUSABLE_URL = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationParseError,
 )
+_NOT_HTTP = (
+    http.client.BadStatusLine,
+    http.client.LineTooLong,
+    requests.exceptions.InvalidHeader,
+)
+_PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
+_TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
-def _proxy(host: str) -> UnreachableError:
-    return UnreachableError(
-        f"the proxy towards {host} refused or did not answer",
-        hint="check HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
-        retryable=True,
+def from_exception(error: Exception, url: str, call: Call) -> ArchiveError | RequestError:
+    """Turn an exception of sending a request into an error with a sentence for the user."""
+    host = urlsplit(redact(url)).netloc or "the archive"
+    causes = list(_chain(error))
+    if isinstance(error, _UNUSABLE_URL):
+        return _unusable(url)
+    if _is_ca_bundle(error, causes):
+        return ConfigError(
+            "the CA bundle that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names cannot be read",
+            hint="point the variable at a PEM file with certificates, or unset it",
+        )
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return RedirectError(f"{host} redirects in a circle", hint="check the archive's URL")
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _proxy(host, url, causes)
+    return (
+        _unreachable(host, causes, call)
+        or _silence(host, causes, call)
+        or _tls(host, causes)
+        or _broken(host, causes)
     )
 
 
-def _silence(
-    error: Exception, host: str, causes: list[BaseException], settings: HttpSettings
-) -> ArchiveError | None:
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return UnreachableError(
-            f"{host} accepted no connection within {settings.connect_timeout:g} s",
-            hint="check the network, a firewall or proxy, or try again later",
-            retryable=True,
-            push_back=True,
+def _unusable(url: str) -> RequestError:
+    proxy = _proxy_towards(url)
+    if proxy and _is_usable(url):
+        socks = proxy.lower().startswith("socks")
+        return ConfigError(
+            f"the proxy {redact(proxy)} that the environment names cannot be used",
+            hint="a SOCKS proxy needs the package PySocks: pip install pysocks"
+            if socks
+            else f"it should look like http://host:port; check {_PROXY_VARIABLES}",
         )
-    if _any(causes, urllib3.exceptions.ReadTimeoutError) or _any(causes, TimeoutError):
-        return ConnectionLostError(
-            f"{host} sent nothing within {settings.first_byte_timeout:g} s of the request",
-            hint="raise --first-byte-timeout if the archive is known to be slow",
-            retryable=True,
-            push_back=True,
-        )
-    return None
+    return UsageError(
+        f"{redact(url)!r} is no usable http(s) URL", hint="check the archive's URL option"
+    )
 
 
-def _connection(host: str, causes: list[BaseException]) -> ArchiveError:
+def _is_usable(url: str) -> bool:
+    try:
+        parts = urllib3.util.parse_url(url)
+    except urllib3.exceptions.LocationParseError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.host)
+
+
+def _is_ca_bundle(error: Exception, causes: list[BaseException]) -> bool:
+    # requests raises a bare OSError for a file that is not there; OpenSSL tells of one that holds
+    # no certificate.
+    if type(error) is OSError and "CA certificate bundle" in str(error):
+        return True
+    return any(isinstance(c, ssl.SSLError) and "NO_CERTIFICATE" in str(c) for c in causes)
+
+
+def _proxy(host: str, url: str, causes: list[BaseException]) -> UnreachableError:
+    proxy = urlsplit(redact(_proxy_towards(url))).netloc
+    name = f"the proxy {proxy} towards {host}" if proxy else f"the proxy towards {host}"
+    status = next(filter(None, (_TUNNEL_STATUS.search(str(cause)) for cause in causes)), None)
+    if status is None:
+        said = "cannot be reached" if _any(causes, _NO_CONNECTION) else "did not answer"
+        return UnreachableError(f"{name} {said}", hint=f"check {_PROXY_VARIABLES}", retryable=True)
+    code = int(status[1])
+    asks = code == http.client.PROXY_AUTHENTICATION_REQUIRED
+    return UnreachableError(
+        f"{name} refused the connection with status {code}",
+        hint="put user and password into HTTPS_PROXY" if asks else f"check {_PROXY_VARIABLES}",
+        retryable=code >= http.client.INTERNAL_SERVER_ERROR,
+    )
+
+
+_NO_CONNECTION = (
+    urllib3.exceptions.NameResolutionError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+
+
+def _unreachable(host: str, causes: list[BaseException], call: Call) -> ArchiveError | None:
+    """No connection came about; `None` if one did."""
+    seconds = f"{call.settings.connect_timeout:g} s"
+    timed_out = _any(causes, urllib3.exceptions.ReadTimeoutError)
     if _any(causes, urllib3.exceptions.NameResolutionError):
-        return UnreachableError(
-            f"the name {host} cannot be resolved",
-            hint="check the network connection, DNS and the archive's URL",
-            retryable=True,
-        )
-    if _any(causes, ConnectionRefusedError):
-        return UnreachableError(
-            f"{host} refused the connection",
-            hint="check the archive's URL, or try again later",
-            retryable=True,
-        )
-    if _any(causes, urllib3.exceptions.NewConnectionError):
-        return UnreachableError(
-            f"no route to {host}",
-            hint="check the network connection and the proxy settings",
-            retryable=True,
-        )
-    if _any(causes, FileNotFoundError) or "CA certificate bundle" in str(causes[0]):
-        return TlsError(
-            "the CA bundle named by REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE does not exist",
-            hint="point the variable at a PEM file, or unset it",
-        )
-    return ConnectionLostError(f"{host} closed the connection before it answered", retryable=True)
+        what, hint = f"the name {host} cannot be resolved", "the network connection and DNS"
+    elif _any(causes, ConnectionRefusedError):
+        what, hint = f"{host} refused the connection", "that the archive is not down"
+    elif _any(causes, urllib3.exceptions.ConnectTimeoutError):
+        what, hint = f"{host} accepted no connection within {seconds}", "firewall and proxy"
+    elif _any(causes, urllib3.exceptions.NewConnectionError):
+        what, hint = f"there is no route to {host}", "the network connection"
+    elif timed_out and not call.asked:
+        what, hint = f"{host} accepted no request within {seconds}", "firewall and proxy"
+    else:
+        return None
+    overloaded = timed_out or _any(causes, urllib3.exceptions.ConnectTimeoutError)
+    return UnreachableError(
+        what, hint=f"check {hint}, and the archive's URL", retryable=True, push_back=overloaded
+    )
 
 
-def _tls(host: str, causes: list[BaseException]) -> TlsError:
+def _silence(host: str, causes: list[BaseException], call: Call) -> ConnectionLostError | None:
+    late = call.broken is Break.LATE
+    if not late and not _any(causes, urllib3.exceptions.ReadTimeoutError):
+        return None
+    what = "no complete answer head" if late else "nothing"
+    return ConnectionLostError(
+        f"{host} sent {what} within {call.settings.first_byte_timeout:g} s of the request",
+        hint="raise --first-byte-timeout if the archive is known to be slow",
+        retryable=True,
+        push_back=True,
+    )
+
+
+def _tls(host: str, causes: list[BaseException]) -> TlsError | None:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = cause.verify_message or "the certificate was not accepted"
@@ -116,76 +162,44 @@ def _tls(host: str, causes: list[BaseException]) -> TlsError:
                 hint="behind an inspecting proxy set REQUESTS_CA_BUNDLE to its CA file; "
                 "check the computer's clock; TLS checks cannot be switched off",
             )
-    return TlsError(
-        f"the TLS connection to {host} failed",
-        hint="check proxy settings; a server that speaks plain http needs an http:// URL",
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            why = (cause.reason or "unknown reason").replace("_", " ").lower()
+            return TlsError(
+                f"the TLS connection to {host} failed: {why}",
+                hint="a server that speaks plain http needs an http:// URL; check the proxy",
+                retryable=True,
+            )
+    return None
+
+
+def _broken(host: str, causes: list[BaseException]) -> ArchiveError:
+    gone = _any(causes, (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError))
+    if not gone and (_any(causes, _NOT_HTTP) or type(causes[-1]) is http.client.HTTPException):
+        return BadAnswerError(
+            f"{host} answered with something that is not HTTP",
+            hint="check the archive's URL and its port, and the proxy",
+            retryable=True,
+        )
+    return ConnectionLostError(
+        f"{host} closed the connection before it answered",
+        hint="check the network, or try again later",
         retryable=True,
     )
 
 
-def from_status(
-    status: int, url: str, headers: Mapping[str, str], body: bytes, settings: HttpSettings
-) -> StatusError:
-    """Turn an HTTP error status into an error; says whether asking again may help."""
-    text = excerpt(body)
-    said = f": {text}" if text else ""
-    return StatusError(
-        f"{redact(url)} answered with HTTP {status}{said}",
-        status=status,
-        body=text,
-        hint=_STATUS_HINTS.get(status, ""),
-        retryable=status in _RETRYABLE,
-        retry_after=retry_after(headers, settings.retry_after_cap),
-        push_back=status in _PUSH_BACK,
-    )
-
-
-_STATUS_HINTS = {
-    401: "the archive asks for a login; public TCIA data needs none: check the URL",
-    403: "the archive or a proxy on the way refuses; check the URL and the network's rules",
-    404: "check the archive's URL",
-    407: "the proxy asks for a login: set it in HTTPS_PROXY",
-}
-
-
-def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
-    """Read Retry-After, in seconds or as a date; None where absent, past or senseless.
-
-    A date is compared with the answer's own Date header, so that a wrong clock here does not
-    matter.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    if value.isdigit():
-        return min(float(value), cap)
-    when, now = _date(value), _date(headers.get("Date", "")) or datetime.now(timezone.utc)
-    if when is None or when <= now:
-        return None
-    return min((when - now).total_seconds(), cap)
-
-
-def refuse_encoded(headers: Mapping[str, str], url: str) -> None:
-    """Refuse a body that something on the way compressed although none was asked for."""
-    encoding = headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("", "identity"):
-        raise BadAnswerError(
-            f"{redact(url)} answered with Content-Encoding {excerpt(encoding.encode(), 20)}",
-            hint="a proxy on the way changes answers; try without it",
-            retryable=True,
-        )
-
-
-def _date(text: str) -> datetime | None:
+def _proxy_towards(url: str) -> str:
+    """The proxy that the environment names for `url`, with its credentials; empty if none."""
     try:
-        when = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+        return select_proxy(url, get_environ_proxies(url)) or ""
+    except ValueError:
+        return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Walk to the innermost cause: requests wraps urllib3, which wraps the socket's error."""
+    """Walk to the innermost cause: requests wraps urllib3, which wraps the socket's error.
+
+    Not along `__context__`, which may lead to an error of an earlier request.
+    """
     seen: list[BaseException] = []
     queue: list[BaseException] = [error]
     while queue:
@@ -194,9 +208,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.append(current)
         yield current
-        nested = [current.__cause__, current.__context__, getattr(current, "reason", None)]
-        queue += [n for n in (*nested, *current.args) if isinstance(n, BaseException)]
+        nested = [*current.args, getattr(current, "reason", None), current.__cause__]
+        queue += [n for n in nested if isinstance(n, BaseException)]
 
 
-def _any(causes: list[BaseException], kind: type[BaseException]) -> bool:
+def _any(
+    causes: list[BaseException], kind: type[BaseException] | tuple[type[BaseException], ...]
+) -> bool:
     return any(isinstance(cause, kind) for cause in causes)

@@ -7,6 +7,9 @@ import time
 
 from tcia_covid.stop import Stop
 
+_SHORT = 0.01
+"""Seconds; shorter pauses are noise to the scheduler."""
+
 
 class Meter:
     """Counts the bytes that all connections of a run received."""
@@ -38,5 +41,5 @@ class RateLimit:
             now = time.monotonic()
             self._free_at = max(self._free_at, now) + count / self._rate
             wait = self._free_at - now
-        if wait > 0.01:  # noqa: PLR2004 - shorter pauses are noise to the scheduler
+        if wait > _SHORT:
             self._stop.wait(wait)

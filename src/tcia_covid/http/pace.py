@@ -36,24 +36,37 @@ class Pace:
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Wait for a place among the requests under way; gives the moment it was had."""
-        self._enter()
+        """Wait for a place among the requests under way; gives the moment it was had.
+
+        Not to be nested: with a limit of one a thread would wait for itself.
+        """
+        started = self._enter()
         try:
-            yield time.monotonic()
+            yield started
         finally:
             with self._condition:
                 self._active -= 1
-                self._condition.notify()
+                self._condition.notify_all()
 
     def succeeded(self) -> None:
-        """A request ended well: one more place after a round of such."""
+        """A request that has a place ended well: one more place after a round of such.
+
+        Only where all places are taken: what is not used is not known to be borne.
+        """
         with self._condition:
             before = self.limit
+            if self._active < before:
+                return
             self._limit = min(float(self.ceiling), self._limit + 1.0 / self._limit)
             after = self.limit
-            self._condition.notify()
+            self._condition.notify_all()
         if after != before:
             self._emit(PaceChanged(after, "the archive keeps up"))
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody ask within the next `seconds`, as the archive wants it."""
+        with self._condition:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def push_back(self, started: float, reason: str, retry_after: float | None = None) -> None:
         """The archive pushed back on a request that had its place since `started`.
@@ -63,10 +76,10 @@ class Pace:
             reason: for the event.
             retry_after: seconds that nobody may ask again.
         """
+        if retry_after is not None:
+            self.hold(retry_after)
         with self._condition:
-            if retry_after is not None:
-                self._not_before = max(self._not_before, time.monotonic() + retry_after)
-            if started < self._halved_at:
+            if started <= self._halved_at:
                 return
             self._halved_at = time.monotonic()
             before = self.limit
@@ -75,14 +88,15 @@ class Pace:
         if after != before:
             self._emit(PaceChanged(after, reason))
 
-    def _enter(self) -> None:
+    def _enter(self) -> float:
         with self._condition:
             while True:
                 self._stop.check()
-                wait = self._not_before - time.monotonic()
+                now = time.monotonic()
+                wait = self._not_before - now
                 if wait <= 0 and self._active < self.limit:
                     self._active += 1
-                    return
+                    return now
                 self._condition.wait(wait if wait > 0 else None)
 
     def _wake(self) -> None:

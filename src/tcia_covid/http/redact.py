@@ -5,28 +5,36 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-_USERINFO = re.compile(r"(?<=://)[^/\s@]*@")
-_QUERY = re.compile(r"\?[^\s'\"<>)]*")
+_UNREADABLE = "(unreadable URL)"
+# Greedy up to the last "@", since a password may hold "@" and "/" that somebody did not encode.
+_USERINFO = re.compile(r"(?<=://)[^\s'\"<>]*@|[^\s'\"<>:/]+:[^\s'\"<>]*@")
+_QUERY = re.compile(r"\?[^\s'\"<>)]+")
+_HEADER = re.compile(r"(?i)\b(authorization)\b['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?[^\s'\"]+")
 
 
 def redact(url: str) -> str:
     """Give `url` without user, password, query and fragment: what messages may show."""
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+        _ = parts.port
     except ValueError:
-        return "(unreadable URL)"
+        return _UNREADABLE
+    if "@" in parts.path:
+        # Without "//", or with an unencoded "/" in the password, it is not where it belongs.
+        return _UNREADABLE
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def scrub(text: str) -> str:
-    """Give `text` with the user information and query strings of all URLs in it removed."""
-    return _QUERY.sub("?…", _USERINFO.sub("", text))
+    """Give `text` without the user information and queries of URLs, and without credentials."""
+    text = _USERINFO.sub("", text)
+    return _HEADER.sub(r"\1: …", _QUERY.sub("?…", text))
 
 
 def excerpt(body: bytes, limit: int = 120) -> str:
     """Give the first printable characters of an answer, on one line, for an error message."""
-    text = body[: 4 * limit].decode("utf-8", "replace")
+    text = body[: 8 * limit].decode("utf-8", "replace")
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     line = scrub(line)
     return line if len(line) <= limit else line[:limit] + "…"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 
 from tcia_covid.errors import ArchiveError
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.stop import Stop
+
+_DOUBLINGS = 30
+"""Enough for any cap; a float takes no power of two without end."""
 
 
 class Patience:
@@ -26,26 +30,30 @@ class Patience:
         self._settings = settings
         self._stop = stop
         self._on_retry = on_retry
+        self._kinds: Counter[type[ArchiveError]] = Counter()
         self.failures = 0
+        """Fruitless attempts since the last progress."""
 
     def progressed(self) -> None:
         """Something new arrived."""
         self.failures = 0
+        self._kinds.clear()
 
     def failed(self, error: ArchiveError, *, limit: int | None = None) -> None:
         """Wait before the next attempt after `error`, or raise it.
 
         Args:
             error: why the attempt failed.
-            limit: a smaller budget for this kind of error.
+            limit: a smaller budget for errors of this type alone.
 
         Raises:
             ArchiveError: `error`, where it is final or the budget is spent.
             TciaCovidError: the run is to end.
         """
         self.failures += 1
-        budget = self._settings.retries if limit is None else min(limit, self._settings.retries)
-        if not error.retryable or self.failures > budget:
+        self._kinds[type(error)] += 1
+        spent = limit is not None and self._kinds[type(error)] > limit
+        if not error.retryable or spent or self.failures > self._settings.retries:
             raise error
         wait = self._pause(error.retry_after)
         self._on_retry(error.message, wait)
@@ -53,5 +61,6 @@ class Patience:
 
     def _pause(self, retry_after: float | None) -> float:
         settings = self._settings
-        ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2 ** (self.failures - 1))
+        doublings = min(self.failures - 1, _DOUBLINGS)
+        ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2**doublings)
         return max(random.uniform(0, ceiling), retry_after or 0.0)

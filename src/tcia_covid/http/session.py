@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -10,11 +10,12 @@ from requests.utils import get_auth_from_url
 
 from tcia_covid import __version__
 from tcia_covid.errors import RedirectError
-from tcia_covid.http.call import AttachingAdapter
+from tcia_covid.http.connection import WatchedAdapter
 from tcia_covid.http.redact import redact
 
 USER_AGENT = f"tcia-covid/{__version__}"
 _MAX_REDIRECTS = 5
+_KEEP_THE_FORM = frozenset({307, 308})
 
 
 class _UrlAuth(AuthBase):
@@ -22,7 +23,7 @@ class _UrlAuth(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         user, password = get_auth_from_url(request.url or "")
-        return HTTPBasicAuth(user, password)(request) if user else request
+        return HTTPBasicAuth(user, password)(request) if user or password else request
 
 
 class ArchiveSession(requests.Session):
@@ -35,28 +36,36 @@ class ArchiveSession(requests.Session):
         )
         self.auth = _UrlAuth()
         self.max_redirects = _MAX_REDIRECTS
-        self.mount("http://", AttachingAdapter())
-        self.mount("https://", AttachingAdapter())
+        self.mount("http://", WatchedAdapter())
+        self.mount("https://", WatchedAdapter())
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Give the redirect's target, or refuse it.
 
         Raises:
-            RedirectError: it leads from https to something else.
+            RedirectError: it leads from https to something else, or nowhere, or would turn a POST
+                into a GET.
         """
         target: str | None = super().get_redirect_target(resp)
         if target is None:
             return None
-        absolute = urljoin(resp.url, target)
-        scheme = urlsplit(absolute).scheme.lower()
-        was = urlsplit(resp.url).scheme.lower()
-        if scheme == "https" or scheme == was == "http":
-            return target
-        resp.close()
-        raise RedirectError(
-            f"{redact(resp.url)} redirects to {redact(absolute)}, which is not protected by TLS",
-            hint="not followed; check the archive's URL and the proxy settings",
-        )
+        # The body of a redirect is of no use; it may be endless.
+        resp.raw.close()
+        here, there = redact(resp.url), _split(resp.url, target)
+        if there is None:
+            raise RedirectError(f"{here} redirects to an address that is no http(s) URL")
+        shown = redact(there.geturl())
+        if there.scheme != "https" and urlsplit(resp.url).scheme.lower() != "http":
+            raise RedirectError(
+                f"{here} redirects to {shown}, which is not protected by TLS",
+                hint="not followed; check the archive's URL and the proxy settings",
+            )
+        if resp.request.method == "POST" and resp.status_code not in _KEEP_THE_FORM:
+            raise RedirectError(
+                f"{here} redirects a form to {shown}, which would lose what the form says",
+                hint="set the archive's URL to where it redirects to",
+            )
+        return target
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
@@ -65,3 +74,13 @@ class ArchiveSession(requests.Session):
         before, after = response.request.url or "", prepared_request.url or ""
         if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
             prepared_request.headers.pop("Authorization", None)
+
+
+def _split(base: str, target: str) -> SplitResult | None:
+    """Give the address that `target` means; None if it is no usable http(s) URL."""
+    try:
+        parts = urlsplit(urljoin(base, target))
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None

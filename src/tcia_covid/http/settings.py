@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+
+from tcia_covid.errors import UsageError
+
+_LONGEST = 1e7
+"""Seconds, a hundred days and more: what the system's own timers are sure to take."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """All durations in seconds, all rates in bytes a second."""
+    """All durations in seconds, all rates in bytes a second.
+
+    Raises:
+        UsageError: a value that makes no sense, such as a time-out of 0.
+    """
 
     connect_timeout: float = 20.0
-    """For name resolution's answer and the TCP handshake of one address."""
+    """For the TCP handshake with one address, and for the TLS handshake."""
     first_byte_timeout: float = 620.0
-    """From the request to the first header; NBIA's own proxy gives up after 600 s."""
+    """From the request to the answer's whole head; NBIA's own proxy gives up after 600 s."""
     stall_timeout: float = 60.0
     """Silence in the middle of an answer."""
     min_rate: float = 1024.0
@@ -27,3 +37,18 @@ class HttpSettings:
     retry_wait_cap: float = 60.0
     retry_after_cap: float = 600.0
     """The longest that an archive's Retry-After is obeyed."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not _makes_sense(field.name, value):
+                raise UsageError(f"{value:g} makes no sense as {field.name.replace('_', '-')}")
+
+
+def _makes_sense(name: str, value: float) -> bool:
+    if name == "max_rate":
+        return value > 0 and math.isfinite(value)
+    if name in ("min_rate", "retries"):
+        return value >= 0 and math.isfinite(value)
+    lowest_allowed = name in ("retry_wait", "retry_wait_cap", "retry_after_cap")
+    return (value > 0 or (lowest_allowed and value == 0)) and value <= _LONGEST

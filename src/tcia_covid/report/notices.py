@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import re
+from collections.abc import Set
 from dataclasses import dataclass
 
 from tcia_covid.citation import cite, licence_text
 from tcia_covid.model import Series
 from tcia_covid.registry import Collection, Licence, Registry
+from tcia_covid.registry.facts import DICOM
 from tcia_covid.registry.names import DOI, bare_doi
 
 LICENCE = "LICENSE.txt"
 CITATION = "CITATION.bib"
+
+_ATTRIBUTION = re.compile(
+    r"(?:CC BY|Creative Commons Attribution)(?P<nc>[ -]?NC|[ -]Non-?Commercial)?"
+    r" (?P<version>\d\.\d)(?: International| Unported)?(?: Licen[cs]e)?",
+    re.IGNORECASE,
+)
+"""How NBIA and IDC spell the two licences of TCIA's public collections."""
+_RESULTS = """\
+Series with YES under '3rd Party Analysis' in metadata.csv are somebody's analysis
+results, with a licence and a citation of their own:"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,17 +46,14 @@ class Terms:
         )
 
 
-def licence(collection: Collection, terms: Iterable[Terms]) -> bytes:
-    """The licence file; analysis results have a paragraph of their own."""
+def licence(collection: Collection, terms: Set[Terms]) -> bytes:
+    """The licence file; what the archive says of single series comes last."""
+    original = [one for one in terms if not one.third_party]
+    results = [one for one in terms if one.third_party]
     text = licence_text(collection)
-    own = sorted(one for one in set(terms) if one.third_party)
-    if own:
-        lines = [_line(one) for one in own]
-        text += (
-            "\nSeries with YES under '3rd Party Analysis' in metadata.csv are somebody's analysis\n"
-            "results, with a licence and a citation of their own:\n" + "".join(lines)
-        )
-    return text.encode()
+    if collection.licence is None:
+        text += _listed("The archive lists the series under:", original)
+    return (text + _listed(_RESULTS, results)).encode()
 
 
 def citation(collection: Collection, registry: Registry) -> bytes:
@@ -53,36 +61,39 @@ def citation(collection: Collection, registry: Registry) -> bytes:
     return cite(collection, registry, "bibtex").encode()
 
 
-def unregistered(name: str, terms: Counter[Terms]) -> Collection:
-    """A collection that no registry has, as far as its series tell.
+def unregistered(name: str, terms: Set[Terms]) -> Collection:
+    """A collection that no registry has, as far as the terms of its series tell.
 
-    Args:
-        name: as the archive spells it.
-        terms: how many series are under which terms.
+    Nothing is said of it that its series do not agree on.
     """
-    original = Counter({one: n for one, n in terms.items() if not one.third_party})
-    common = max(original or terms, key=lambda one: (terms[one], one), default=None)
-    if common is None:
-        return Collection(name=name, format="DICOM", title=name)
-    doi = bare_doi(common.data_url)
+    original = [one for one in terms if not one.third_party] or list(terms)
+    licences = {(one.licence, one.licence_url) for one in original}
+    dois = {bare_doi(one.data_url) for one in original}
+    doi = dois.pop() if len(dois) == 1 else ""
     return Collection(
         name=name,
-        format="DICOM",
+        format=DICOM,
         title=name,
-        licence=_licence(common),
+        licence=_creative_commons(*licences.pop()) if len(licences) == 1 else None,
         doi=doi if DOI.fullmatch(doi) else None,
-        page=None if DOI.fullmatch(doi) else common.data_url or None,
     )
 
 
-def _licence(terms: Terms) -> Licence | None:
-    if not terms.licence:
+def _creative_commons(name: str, url: str) -> Licence | None:
+    """The licence by the name that it has in the registry; None for any other."""
+    known = _ATTRIBUTION.fullmatch(name.strip())
+    if known is None:
         return None
-    words = terms.licence.casefold()
-    free = "noncommercial" not in words.replace("-", "") and "-nc" not in words.replace(" ", "-")
-    return Licence(terms.licence, commercial_use=free, url=terms.licence_url or None)
+    noncommercial = bool(known["nc"])
+    short = f"CC BY{'-NC' if noncommercial else ''} {known['version']}"
+    return Licence(short, commercial_use=not noncommercial, url=url or None)
+
+
+def _listed(heading: str, terms: list[Terms]) -> str:
+    lines = {_line(one) for one in terms}
+    return "\n".join(["", heading, *sorted(lines), ""]) if lines else ""
 
 
 def _line(terms: Terms) -> str:
     parts = (terms.licence, terms.licence_url, terms.data_url)
-    return f"  {' '.join(part for part in parts if part) or 'not on record'}\n"
+    return "  " + (" ".join(part for part in parts if part) or "no licence on record")

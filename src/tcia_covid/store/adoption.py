@@ -85,7 +85,7 @@ class Adoption:
         if file.name.endswith(".part"):
             self._disk.remove(file)
             return
-        found = hash_image(file) if file.is_file() else None
+        found = hash_image(file) if file.is_file() and not file.is_symlink() else None
         if found is None or found.series != staging.series.uid or found.uid in staging.images:
             self._drop(file, known)
             return
@@ -108,7 +108,7 @@ class Adoption:
                 self._disk.make_folder(self._quarantine)
                 self._disk.replace(file, self._quarantine / file.name)
             return
-        if file.is_dir():
+        if file.is_dir() and not file.is_symlink():
             self._disk.remove_folder(file)
         else:
             self._disk.remove(file)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tcia_covid.dicom import is_uid
 from tcia_covid.model import Check, Receipt, Series, StoredImage
 from tcia_covid.store.disk import Disk
 
 FORMAT = 1
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_NOT_IN_NAMES = frozenset("\\:\0")
 _SERIES_FIELDS = frozenset(field.name for field in fields(Series))
 
 
@@ -88,17 +92,35 @@ def _to_document(filed: Filed) -> dict[str, Any]:
 
 
 def _from_document(document: dict[str, Any]) -> Filed:
+    """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
     if document["format"] != FORMAT:
         raise ValueError(document["format"])
     known = {k: v for k, v in document["series"].items() if k in _SERIES_FIELDS}
     receipt = Receipt(
         series=Series(**known),
-        folder=str(document["folder"]),
-        images=tuple(
-            StoredImage(i["uid"], i["size"], i["md5"], Check(i["check"]), i["source"])
-            for i in document["images"]
-        ),
+        folder=_inside(str(document["folder"])),
+        images=tuple(_image(image) for image in document["images"]),
         finished=str(document["finished"]),
         program=str(document["program"]),
     )
-    return Filed(receipt, str(document["staged"]))
+    staged = str(document["staged"])
+    if not is_uid(receipt.series.uid) or "/" in staged or "\\" in staged:
+        raise ValueError(receipt.series.uid)
+    return Filed(receipt, staged)
+
+
+def _inside(folder: str) -> str:
+    """Give a folder back if it is a plain path below the collection's folder."""
+    parts = folder.split("/")
+    if any(
+        part in ("", ".", "..") or part[0] == "." or set(part) & _NOT_IN_NAMES for part in parts
+    ):
+        raise ValueError(folder)
+    return folder
+
+
+def _image(document: dict[str, Any]) -> StoredImage:
+    uid, size, md5 = document["uid"], document["size"], document["md5"]
+    if not (is_uid(uid) and isinstance(size, int) and size >= 0 and _MD5.fullmatch(md5)):
+        raise ValueError(uid)
+    return StoredImage(uid, size, md5, Check(document["check"]), str(document["source"]))

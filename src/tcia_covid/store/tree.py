@@ -136,7 +136,8 @@ class Tree:
         with explained(str(self.root)), Lock(self._locks / f"{series.uid}.lock", "the series"):
             receipt = self._recover(series.uid)
             if receipt is not None and not update:
-                self._tidy(series.uid)
+                with contextlib.suppress(FileNotFoundError):
+                    self._clear_staging(series.uid)
                 yield receipt
                 return
             folder = self.staging / series.uid / self._run
@@ -148,7 +149,7 @@ class Tree:
             try:
                 yield staging
             finally:
-                self._tidy(series.uid)
+                self._leave(series.uid)
 
     def commit(self, staging: Staging) -> Receipt:
         """Publish a proved series: sync, receipt, rename, in this order.
@@ -200,8 +201,8 @@ class Tree:
         filed = self.receipts.read(series.uid)
         receipt = filed.receipt if filed else None
         standing = self.path(receipt) if receipt else self._orphan(series)
-        if standing is not None and standing.is_dir() and not update:
-            self.disk.rename(standing, folder.parent / f"{self._run}~tree")
+        if standing is not None and standing.exists() and not update:
+            self._take_back(standing, folder.parent / f"{self._run}~tree")
         others = []
         for number, other in enumerate(sorted(folder.parent.iterdir())):
             # One rename takes a dead run's folder over whole; a run that is alive after all
@@ -214,6 +215,14 @@ class Tree:
         if update and receipt is not None:
             self._link_old(receipt, folder)
         return others, None if update else receipt
+
+    def _take_back(self, standing: Path, folder: Path) -> None:
+        """Take a series out of the tree; a file that stands in its place is set aside."""
+        if standing.is_dir() and not standing.is_symlink():
+            self.disk.rename(standing, folder)
+            return
+        self.disk.make_folder(self.quarantine)
+        self.disk.replace(standing, self.quarantine / f"{standing.name}-{self._run}")
 
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
         """Start an update from second names of the old images, where the file system has such."""
@@ -266,12 +275,22 @@ class Tree:
             return False
         return set(names) == {image.file for image in receipt.images}
 
-    def _tidy(self, uid: str) -> None:
-        """Remove the series' staging folders that have nothing in them."""
+    def _leave(self, uid: str) -> None:
+        """Remove this run's staging folder if nothing is in it."""
         parent = self.staging / uid
-        with contextlib.suppress(OSError):
-            for folder in parent.iterdir():
-                self.disk.remove_empty(folder)
+        self.disk.remove_empty(parent / self._run)
+        self.disk.remove_empty(parent)
+
+    def _clear_staging(self, uid: str) -> None:
+        """Remove what earlier runs left in staging of a series that stands."""
+        parent = self.staging / uid
+        if not parent.is_dir():
+            return
+        for number, folder in enumerate(sorted(parent.iterdir())):
+            # Renamed first: a run whose lock held nothing must not publish half a folder.
+            mine = parent / f"{self._run}~{number}"
+            self.disk.rename(folder, mine)
+            self.disk.remove_folder(mine)
         self.disk.remove_empty(parent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from tcia_covid.errors import (
     TruncatedZipError,
     ZipError,
 )
-from tcia_covid.events import SeriesRetried
 from tcia_covid.http import Patience
 from tcia_covid.model import RemoteImage, Series
 from tcia_covid.store import Staging
@@ -46,6 +46,8 @@ class Delivery:
         archive: where the images come from.
         staging: where they go; what is there already is not fetched again.
         quarantine: where an image goes that stays wrong.
+        provers: archives whose hashes prove what no hash of its own does, first choice first.
+        patience: how long to go on trying.
         context: the run's shared parts.
     """
 
@@ -55,14 +57,18 @@ class Delivery:
         archive: Archive,
         staging: Staging,
         quarantine: Path,
+        *,
+        provers: Sequence[Archive],
+        patience: Patience,
         context: Context,
     ) -> None:
         self._series = series
         self._archive = archive
         self._staging = staging
         self._quarantine = quarantine
+        self._provers = provers
+        self._patience = patience
         self._context = context
-        self._patience = Patience(context.settings, context.stop, self._on_retry)
         self._remote: list[RemoteImage] | None = None
         self._wrong: Counter[str] = Counter()
         self._streams_help = True
@@ -95,7 +101,7 @@ class Delivery:
             self._stream()
             return False
         if self._adds_up():
-            return prove(self._series, self._archive, staging)
+            return self._prove()
         missing = self._missing()
         if not missing:
             return self._reconcile()
@@ -184,7 +190,7 @@ class Delivery:
                 f"{len(staging.images)} are there",
                 hint="run the same command again to list it anew",
             )
-        note_hashes(series, self._archive, staging, staging.unproven())
+        note_hashes(series, self._provers, staging, staging.unproven())
         if staging.wrong():
             return False
         if staging.unproven() and series.size is not None:
@@ -193,7 +199,11 @@ class Delivery:
                 "record, and no hash tells which image is wrong",
                 hint="run the same command again later",
             )
-        return prove(series, self._archive, staging)
+        return self._prove()
+
+    def _prove(self) -> bool:
+        usable = [one for one in self._provers if not self._context.health.is_down(one)]
+        return prove(self._series, usable, self._staging)
 
     def _drop_wrong(self) -> None:
         for uid in self._staging.wrong():
@@ -209,6 +219,3 @@ class Delivery:
                 hint=f"the image is kept for inspection as {kept}",
                 missing=(uid,),
             )
-
-    def _on_retry(self, reason: str, wait: float) -> None:
-        self._context.emit(SeriesRetried(self._series.uid, reason, wait))

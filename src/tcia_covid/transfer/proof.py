@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.errors import ArchiveError
@@ -14,7 +14,7 @@ _BLANKS_TELL = 3
 """Images without a hash after which the others are taken to have none either."""
 
 
-def prove(series: Series, archive: Archive, staging: Staging) -> bool:
+def prove(series: Series, archives: Sequence[Archive], staging: Staging) -> bool:
     """Prove every image that no hash of its own has proved; False if one turned out wrong.
 
     One request serves the whole series where the archive hashes it. Images of an earlier run
@@ -23,10 +23,10 @@ def prove(series: Series, archive: Archive, staging: Staging) -> bool:
     unproven = staging.unproven()
     if not unproven:
         return True
-    if _series_hash_fits(series, archive, staging):
+    if any(_series_hash_fits(series, archive, staging) for archive in archives):
         staging.prove(unproven, Check.SERIES_MD5)
         return True
-    note_hashes(series, archive, staging, unproven)
+    note_hashes(series, archives, staging, unproven)
     if staging.wrong():
         return False
     staging.settle()
@@ -36,8 +36,19 @@ def prove(series: Series, archive: Archive, staging: Staging) -> bool:
     return not doubtful
 
 
-def note_hashes(series: Series, archive: Archive, staging: Staging, uids: Iterable[str]) -> None:
-    """Ask for the hashes of single images; where the archive has none for one, it has none."""
+def note_hashes(
+    series: Series, archives: Sequence[Archive], staging: Staging, uids: Iterable[str]
+) -> None:
+    """Ask for the hashes of single images, where the archives have such."""
+    left = list(uids)
+    for archive in archives:
+        _ask_for_hashes(series, archive, staging, left)
+        left = [uid for uid in left if uid not in staging.stored_md5]
+
+
+def _ask_for_hashes(
+    series: Series, archive: Archive, staging: Staging, uids: Iterable[str]
+) -> None:
     blanks = 0
     for uid in uids:
         try:

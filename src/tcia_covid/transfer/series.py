@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from tcia_covid.archives.base import Archive
-from tcia_covid.errors import ArchiveError, SeriesError, TakenOverError, TciaCovidError
-from tcia_covid.events import BytesStored, Emit, Notice, SeriesStarted
-from tcia_covid.http import HttpSettings
+from tcia_covid.errors import (
+    ArchiveError,
+    ConnectionLostError,
+    SeriesError,
+    StatusError,
+    TakenOverError,
+    TciaCovidError,
+    TlsError,
+    UnreachableError,
+)
+from tcia_covid.events import BytesStored, Emit, Notice, SeriesRetried, SeriesStarted
+from tcia_covid.http import HttpSettings, Patience
 from tcia_covid.model import Outcome, Receipt, Series, State
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging, Tree
 from tcia_covid.transfer.delivery import Delivery
+from tcia_covid.transfer.health import Health
+
+_RETRIES_BEFORE_ANOTHER = 2
+_DOWN = (UnreachableError, TlsError, ConnectionLostError, StatusError)
+"""What says that an archive does not work, rather than that it lacks a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +36,7 @@ class Context:
     stop: Stop
     settings: HttpSettings
     emit: Emit
+    health: Health = field(default_factory=Health)
 
 
 def fetch_series(
@@ -67,19 +82,48 @@ def _complete(
     context: Context,
 ) -> None:
     """Complete and prove `staging` from the first archive that can; each goes on where one left."""
+    holders = [archive for archive in archives if archive.holds(series)] or list(archives)
+    candidates = context.health.order(holders)
     errors: list[TciaCovidError] = []
-    for archive in archives:
+    for archive in candidates:
+        is_last = archive is candidates[-1]
+        # Where another archive can take over, an archive that is down must not hold up the rest.
+        retries = context.settings.retries if is_last else _RETRIES_BEFORE_ANOTHER
+        settings = replace(context.settings, retries=min(retries, context.settings.retries))
+        delivery = Delivery(
+            series,
+            archive,
+            staging,
+            tree.quarantine / series.uid,
+            provers=[archive, *(one for one in holders if one is not archive)],
+            patience=Patience(settings, context.stop, _on_retry(series, context)),
+            context=context,
+        )
         try:
-            Delivery(series, archive, staging, tree.quarantine / series.uid, context).run()
+            delivery.run()
+            context.health.worked(archive)
             return
         except TakenOverError:
             raise
         except (ArchiveError, SeriesError) as error:
             context.stop.check()
             errors.append(error)
-            if archive is not archives[-1]:
-                context.emit(Notice(f"{archive.name}: {error.message}; trying the other archive"))
+            _note_failure(archive, error, context, is_last=is_last)
     raise _most_telling(errors)
+
+
+def _note_failure(
+    archive: Archive, error: TciaCovidError, context: Context, *, is_last: bool
+) -> None:
+    if isinstance(error, _DOWN):
+        context.health.failed(archive)
+    if not is_last:
+        text = f"{archive.name}: {error.message}; trying the other archive"
+        context.emit(Notice(text))
+
+
+def _on_retry(series: Series, context: Context) -> Callable[[str, float], None]:
+    return lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait))
 
 
 def _most_telling(errors: list[TciaCovidError]) -> TciaCovidError:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.errors import HeldError
@@ -17,11 +18,13 @@ from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
 from tcia_covid.verify.ahead import ahead
 from tcia_covid.verify.faults import Fault, Look
-from tcia_covid.verify.online import OnlineCheck
 from tcia_covid.verify.pieces import Piece, check, pieces
-from tcia_covid.verify.result import Damage, Online, Reason, VerifyResult
+from tcia_covid.verify.result import Damage, Reason, VerifyResult
 from tcia_covid.verify.strays import strays
-from tcia_covid.verify.trees import trees_in
+from tcia_covid.verify.trees import readable, trees_in
+
+if TYPE_CHECKING:
+    from tcia_covid.verify.online import OnlineCheck
 
 OnProgress = Callable[[int, int], None]
 """Hears of bytes and images that were checked, piece by piece, in the caller's thread."""
@@ -50,28 +53,32 @@ def verify(
 
     Raises:
         RequestError: the folder is not one of this program's.
+        DestinationError: the program's own files in it cannot be read.
         TciaCovidError: the check was stopped.
     """
     started = time.monotonic()
     stop = stop or Stop()
     jobs = jobs or min(8, 2 * (os.cpu_count() or 1))
-    result = VerifyResult(str(directory), online=Online() if archive else None)
-    trees = trees_in(directory)
-    checks = [
-        _TreeCheck(tree, _prefix(tree, directory), result, Look(deep, stop)) for tree in trees
-    ]
-    for tree_check in checks:
-        tree_check.check_files(jobs, on_progress)
-        tree_check.find_strays()
-    if archive is not None:
-        online = OnlineCheck(archive, jobs, emit, stop)
-        for tree_check in checks:
-            tree_check.compare(online)
-        result.online = online.online
+    result = VerifyResult(str(directory))
+    online = _online(archive, jobs, emit, stop) if archive else None
+    for tree in trees_in(directory):
+        with readable(directory):
+            tree_check = _TreeCheck(tree, _prefix(tree, directory), result, Look(deep, stop))
+            tree_check.check_files(jobs, on_progress)
+            tree_check.find_strays()
+            if online is not None:
+                tree_check.compare(online)
+                result.online = online.online
     if not result.noted:
         emit(Notice(f"{directory} cannot be written: the next download does not know of damage"))
     result.seconds = time.monotonic() - started
     return result
+
+
+def _online(archive: Archive, jobs: int, emit: Emit, stop: Stop) -> OnlineCheck:
+    from tcia_covid.verify.online import OnlineCheck  # noqa: PLC0415 - brings all of HTTP along
+
+    return OnlineCheck(archive, jobs, emit, stop)
 
 
 def _prefix(tree: Tree, directory: Path) -> str:

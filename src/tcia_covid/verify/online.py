@@ -83,29 +83,20 @@ class OnlineCheck:
 
 
 def _judge(receipt: Receipt, said: str, archive: Archive) -> Verdict:
+    """Compare with the hash of the series; with hashes of images where that leaves a doubt."""
     computed = [image.md5 for image in receipt.images]
     if hash_fits(said, [None] * len(computed), computed):
         return Verdict.PROVED
-    if _leaves_out_unproven(receipt, said):
-        return Verdict.WITHOUT_HASH
-    spelled = _spellings(receipt, archive)
-    fits = all(same_md5(text or md5, md5) for text, md5 in zip(spelled, computed, strict=True))
-    if fits and hash_fits(said, spelled, computed):
-        return Verdict.PROVED
-    return Verdict.DIFFERING
-
-
-def _leaves_out_unproven(receipt: Receipt, said: str) -> bool:
-    """Whether `said` covers only the images that have a hash: a blank one adds nothing to it."""
-    hashed = [image.md5 for image in receipt.images if image.check is not Check.SIZE]
-    if len(hashed) == len(receipt.images):
-        return False
-    return hash_fits(said, [None] * len(hashed), hashed)
-
-
-def _spellings(receipt: Receipt, archive: Archive) -> list[str | None]:
-    """How the archive spells the MD5s that begin with zeros: some may lack them, some not."""
-    return [
-        archive.image_md5(receipt.series, image.uid) if image.md5.startswith("0") else None
-        for image in receipt.images
-    ]
+    spelled: list[str | None] = []
+    for image in receipt.images:
+        unproven = image.check is Check.SIZE
+        if not unproven and not image.md5.startswith("0"):
+            spelled.append(None)
+            continue
+        stored = archive.image_md5(receipt.series, image.uid)
+        if stored is None and unproven:
+            return Verdict.WITHOUT_HASH
+        if stored is None or not same_md5(stored, image.md5):
+            return Verdict.DIFFERING
+        spelled.append(stored)  # its leading zeros may lack, and those of others not
+    return Verdict.PROVED if hash_fits(said, spelled, computed) else Verdict.DIFFERING

@@ -36,10 +36,12 @@ def strays(root: Path, known: Set[str]) -> Iterator[tuple[str, Fault]]:
             continue
         for entry in entries:
             file = f"{prefix}/{entry.name}" if prefix else entry.name
-            if not entry.is_dir(follow_symlinks=False):
-                yield from _stray(entry, file, top=not prefix)
-            elif file not in known and file != STATE:
+            if file in known or file == STATE:
+                continue
+            if entry.is_dir(follow_symlinks=False):
                 waiting.append(file)
+            else:
+                yield from _stray(entry, file, top=not prefix)
 
 
 def _stray(entry: os.DirEntry[str], file: str, *, top: bool) -> Iterator[tuple[str, Fault]]:

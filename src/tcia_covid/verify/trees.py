@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tcia_covid.errors import RequestError
+from tcia_covid.errors import PermissionRefusedError, RequestError
 from tcia_covid.store import Tree
 from tcia_covid.store.tree import STATE
 
@@ -34,3 +36,20 @@ def trees_in(directory: Path) -> list[Tree]:
             hint="give the folder that 'download --output' named, or a collection's folder in it",
         )
     return [Tree(root) for root in roots]
+
+
+@contextmanager
+def readable(directory: Path) -> Iterator[None]:
+    """Turn a folder that the system does not give into an error for the user.
+
+    Raises:
+        DestinationError: what is being looked at below `directory` cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or directory
+        raise PermissionRefusedError(
+            f"{what} cannot be read: {error.strerror or error}",
+            hint="check the folder's permissions and the file system",
+        ) from error

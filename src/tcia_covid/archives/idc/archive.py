@@ -65,6 +65,10 @@ class IdcArchive:
         self._list_all = list_all
         self._helpers = Helpers(client.pace.ceiling)
 
+    def holds(self, series: Series) -> bool:
+        """Whether the catalogue knows where the series lies in IDC."""
+        return self._known_place(series) is not None
+
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of `collection` as the catalogue lists it; no network.
 
@@ -128,13 +132,19 @@ class IdcArchive:
         return None
 
     def _place(self, series: Series) -> _Place:
+        place = self._known_place(series)
+        if place is None:
+            raise NotAvailableError(f"the catalogue knows no place of series {series.uid} in IDC")
+        return place
+
+    def _known_place(self, series: Series) -> _Place | None:
         """Where the series lies: NBIA's lists do not say it, the catalogue does."""
         if series.bucket is None or series.crdc_uuid is None:
             series = self._find([series.uid]).get(series.uid, series)
         bucket, folder = series.bucket or "", series.crdc_uuid or ""
-        if not (_BUCKET.fullmatch(bucket) and _FOLDER.fullmatch(folder)):
-            raise NotAvailableError(f"the catalogue knows no place of series {series.uid} in IDC")
-        return _Place(series.uid, bucket, folder)
+        if _BUCKET.fullmatch(bucket) and _FOLDER.fullmatch(folder):
+            return _Place(series.uid, bucket, folder)
+        return None
 
     def _list(self, host: Host, place: _Place) -> list[RemoteImage]:
         url = host.bucket_url(place.bucket)

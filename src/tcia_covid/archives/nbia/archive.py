@@ -45,6 +45,11 @@ class NbiaArchive:
         rows = self._client.ask(self._url("getCollectionValues"), read_rows)
         return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
 
+    def holds(self, series: Series) -> bool:
+        """NBIA may have any series."""
+        del series
+        return True
+
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of `collection`.
 

@@ -1,0 +1,5 @@
+"""`python -m tcia_covid` is `tcia-covid`."""
+
+from tcia_covid.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""The command line: verbs that parse, call and present."""
+
+from tcia_covid.cli.entry import main
+
+__all__ = ["main"]

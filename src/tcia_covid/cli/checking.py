@@ -1,0 +1,90 @@
+"""A check of a download, in words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from tcia_covid.cli.console import Console
+from tcia_covid.cli.listening import draws_bars, listening
+from tcia_covid.cli.supervise import supervised
+from tcia_covid.cli.tables import count
+from tcia_covid.errors import EXIT_OK
+from tcia_covid.events import Emit
+from tcia_covid.library import verify
+from tcia_covid.progress.counting import Counting
+from tcia_covid.progress.phrases import clean
+from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.stop import Stop
+from tcia_covid.verify import Damage, VerifyResult, document
+
+_MOST = 20
+
+
+def show_check(console: Console, directory: str, **choices: Any) -> int:
+    """Check a folder and show what was found; give the exit code."""
+    with listening(console) as emit:
+        found = supervised(lambda stop: _check(console, directory, emit, stop, choices))
+    console.document(document(found))
+    if console.quiet:
+        console.report("\n".join(_damage_lines(found)))
+    else:
+        console.result("\n".join([*_lines(found), *_damage_lines(found)]))
+    if found.exit_code != EXIT_OK:
+        console.complain(*_complaint(found))
+    return found.exit_code
+
+
+def _check(
+    console: Console, directory: str, emit: Emit, stop: Stop, choices: dict[str, Any]
+) -> VerifyResult:
+    bars = draws_bars() and not (console.quiet or console.no_progress)
+    counting = Counting(console.say, sys.stderr if bars else None)
+    try:
+        return verify(directory, emit=emit, stop=stop, on_progress=counting.add, **choices)
+    finally:
+        counting.close()
+
+
+def _lines(found: VerifyResult) -> Iterator[str]:
+    yield (
+        f"{found.series.intact:,} of {count(found.series.checked, 'series')} and "
+        f"{found.images.intact:,} of {count(found.images.checked, 'image')} in {found.output} are "
+        f"intact ({format_size(found.size)} read in {format_duration(found.seconds)})"
+    )
+    if found.unproven:
+        yield (
+            f"of these {count(found.unproven, 'series')} were never checked against a hash of the "
+            "archive, for it has none: they are as they came"
+        )
+    if found.under_way:
+        yield f"{count(found.under_way, 'series')} left out: a download works on them"
+    if found.online is not None:
+        one = found.online
+        yield (
+            f"archive: {count(one.proved, 'series')} proved by its hash, {one.differing:,} differ, "
+            f"{one.without_hash:,} without a hash, {one.unanswered:,} unanswered"
+        )
+
+
+def _damage_lines(found: VerifyResult) -> Iterator[str]:
+    yield from (_damage(one) for one in found.damage[:_MOST])
+    if len(found.damage) > _MOST:
+        yield f"  and {len(found.damage) - _MOST:,} more: --json lists all"
+
+
+def _damage(one: Damage) -> str:
+    detail = f" ({one.detail})" if one.detail else ""
+    return clean(f"  {one.reason.value}: {one.file}{detail}")
+
+
+def _complaint(found: VerifyResult) -> tuple[str, str]:
+    if not found.damage:
+        return "the archive gave no answer for some series", "run the same command again later"
+    what = count(len(found.damage), "file")
+    if any(one.mendable for one in found.damage):
+        hint = "'download' with the same target and folder fetches what is damaged, and no more"
+    else:
+        hint = "no download changes these: look at them, then move or remove them"
+    return f"{what} in {found.output} are not as they should be", hint

@@ -1,0 +1,82 @@
+"""Citations of what targets name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tcia_covid.citation import cite, references
+from tcia_covid.cli.console import Console
+from tcia_covid.cli.listening import listening
+from tcia_covid.cli.selecting import listed
+from tcia_covid.cli.supervise import supervised
+from tcia_covid.errors import EXIT_OK, UnknownCollectionError
+from tcia_covid.options import Request
+from tcia_covid.registry import Collection, Registry, load_registry
+
+
+def show_citations(console: Console, request: Request, style: str) -> int:
+    """Show what is to be cited for the targets' collections; give the exit code."""
+    registry = load_registry(request.options.registry)
+    found = _collections(console, request, registry)
+    console.document(_document(found, registry))
+    console.result(_joined([cite(one, registry, style) for one in found], style))
+    return EXIT_OK
+
+
+def _collections(console: Console, request: Request, registry: Registry) -> list[Collection]:
+    """The collections that the targets are, or that the series they name belong to."""
+    found: dict[str, Collection] = {}
+    for word in request.targets:
+        known = registry.find(word)
+        for one in [known] if known else _of_series(console, request, word):
+            found[one.name] = one
+    return list(found.values())
+
+
+def _of_series(console: Console, request: Request, word: str) -> list[Collection]:
+    one_word = Request(targets=(word,), options=request.options)
+    with listening(console) as emit:
+        selected = supervised(lambda stop: listed(one_word, emit, stop))
+    unknown = [group.name for group in selected.groups if group.collection is None]
+    if unknown or not selected.groups:
+        raise UnknownCollectionError(
+            f"how to cite {unknown[0] if unknown else word!r} is not on record",
+            hint="its page on www.cancerimagingarchive.net says it",
+        )
+    return [group.collection for group in selected.groups if group.collection]
+
+
+def _joined(citations: Iterable[str], style: str) -> str:
+    """Several collections' citations as one; what they share stands there once."""
+    if style == "csl-json":
+        items = [item for text in citations for item in json.loads(text)]
+        unique = {json.dumps(item, sort_keys=True): item for item in items}
+        return json.dumps(list(unique.values()), indent=2, ensure_ascii=False)
+    entries = [entry.strip() for text in citations for entry in text.split("\n\n")]
+    return "\n\n".join(dict.fromkeys(entries))
+
+
+def _document(found: Iterable[Collection], registry: Registry) -> dict[str, Any]:
+    return {
+        "command": "cite",
+        "exit_code": EXIT_OK,
+        "collections": [
+            {
+                "collection": one.name,
+                "references": [
+                    {
+                        "role": item.role.name.lower(),
+                        "key": item.key,
+                        "text": item.publication.text,
+                        "doi": item.publication.doi,
+                    }
+                    for item in references(one, registry)
+                ],
+                "bibtex": cite(one, registry, "bibtex"),
+                "csl_json": json.loads(cite(one, registry, "csl-json")),
+            }
+            for one in found
+        ],
+    }

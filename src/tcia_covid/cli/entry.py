@@ -1,0 +1,164 @@
+"""Where the program starts and ends: arguments in, exit code out, every error in one place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import click
+
+from tcia_covid.cli import config
+from tcia_covid.cli.command import ENVIRONMENT, Option, Verbs
+from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import ALL, EVERYWHERE
+from tcia_covid.errors import (
+    EXIT_OK,
+    EXIT_SIGTERM,
+    InterruptedRunError,
+    TciaCovidError,
+    UsageError,
+)
+
+NAMES = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "demo")
+_EPILOG = (
+    "Try 'tcia-covid demo' for the whole job in seconds without a network, 'tcia-covid download "
+    "COVID-19-AR --first-patients 1' for a first real one, 'tcia-covid VERB --help' for more."
+)
+
+
+@click.group(
+    cls=Verbs,
+    package="tcia_covid.cli.verbs",
+    verbs=NAMES,
+    name="tcia-covid",
+    invoke_without_command=True,
+    subcommand_metavar="VERB ...",
+    epilog=_EPILOG,
+    params=[
+        *EVERYWHERE,
+        Option(["--version"], section="", is_flag=True, help="With --verbose: in detail."),
+    ],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.pass_context
+def program(ctx: click.Context, /, *, version: bool, **given: Any) -> int:
+    """Download TCIA's COVID-19 imaging collections: complete, checked, resumable."""
+    console = ctx.ensure_object(Console)
+    if version:
+        from tcia_covid.cli.version import show_version  # noqa: PLC0415
+
+        console.configure("version", given)
+        show_version(console)
+        ctx.exit(EXIT_OK)
+    if ctx.invoked_subcommand is None:
+        raise UsageError("no verb given", hint=f"one of {', '.join(NAMES)}; --help explains them")
+    if not _asks_for_help(ctx):
+        found = config.load(ALL)
+        ctx.default_map = dict.fromkeys(NAMES, found)
+    return EXIT_OK
+
+
+def _asks_for_help(ctx: click.Context) -> bool:
+    return any(one in ctx.help_option_names for one in ctx.args)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line; give the exit code."""
+    console = Console(json=_wants_json(arguments))
+    try:
+        code = program.main(
+            args=list(arguments), prog_name="tcia-covid", obj=console, standalone_mode=False
+        )
+        return code if isinstance(code, int) else EXIT_OK
+    except KeyboardInterrupt:
+        return _tell(console, InterruptedRunError())
+    except click.Abort:
+        return _tell(console, InterruptedRunError())
+    except click.ClickException as error:
+        return _tell(console, _misused(error, console))
+    except TciaCovidError as error:
+        return _tell(console, error)
+    except Exception as error:  # noqa: BLE001 - the last place where it can be told
+        return _tell(console, _unforeseen(error), error)
+
+
+def _tell(console: Console, error: TciaCovidError, origin: Exception | None = None) -> int:
+    """Say what went wrong, in words and, where that is wanted, as the JSON document."""
+    from tcia_covid.document import error_document  # noqa: PLC0415
+    from tcia_covid.http.redact import scrub  # noqa: PLC0415
+
+    console.trace(origin or error)
+    console.complain(scrub(error.message), scrub(error.hint))
+    try:
+        console.document(error_document(console.verb, error))
+    except TciaCovidError as unwritable:
+        console.complain(unwritable.message)
+    return error.exit_code
+
+
+def _misused(error: click.ClickException, console: Console) -> TciaCovidError:
+    """The error behind click's, in this program's words."""
+    ctx: click.Context | None = getattr(error, "ctx", None)
+    if ctx is not None and ctx.info_name in NAMES:
+        console.verb = console.verb or ctx.info_name
+    where = ctx.command_path if ctx else "tcia-covid"
+    message = error.format_message().rstrip(".")
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        message = f"{_origin(error)}: {error.message.rstrip('.')}"
+    return UsageError(message[:1].lower() + message[1:], hint=f"'{where} --help' explains it")
+
+
+def _origin(error: click.BadParameter) -> str:
+    """Where the value came from: the option's name or the environment variable's."""
+    param = error.param
+    name = param.name if param else None
+    if error.ctx and name and isinstance(param, click.Option):
+        source = error.ctx.get_parameter_source(name)
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            return str(param.envvar)
+        return param.opts[-1] if len(param.opts) == 1 else max(param.opts, key=len)
+    return param.human_readable_name if param else "the command line"
+
+
+def _unforeseen(error: Exception) -> TciaCovidError:
+    return TciaCovidError(
+        f"a fault of the program itself: {type(error).__name__}: {error}",
+        hint="run again with --verbose and report what it prints",
+    )
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether errors in the arguments themselves are wanted as JSON."""
+    for one in reversed(arguments):
+        if one in {"--json", "--no-json"}:
+            return one == "--json"
+    return os.environ.get(f"{ENVIRONMENT}_JSON", "").lower() in {"1", "true", "yes", "on", "t", "y"}
+
+
+def main() -> None:
+    """Run the command line of this process, and end the process."""
+    signal.signal(signal.SIGTERM, _terminated)
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
+    if threading.active_count() > 1:
+        os._exit(code)  # a thread that hangs in the network must not hold the process
+    sys.exit(code)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """SIGTERM while no job is under way: nothing to keep."""
+    del number, frame
+    os._exit(EXIT_SIGTERM)
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        return

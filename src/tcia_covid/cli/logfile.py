@@ -1,0 +1,103 @@
+"""The log file: everything that happens, as text with times, for a person who looks for a cause."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from tcia_covid.errors import UsageError
+from tcia_covid.events import (
+    BytesStored,
+    Event,
+    RequestRetried,
+    RunFinished,
+    RunStarted,
+    SeriesFinished,
+    SeriesRetried,
+)
+from tcia_covid.events import Notice as NoticeEvent
+from tcia_covid.http.redact import scrub
+from tcia_covid.progress import phrases
+
+_FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(threadName)s %(name)s: %(message)s"
+_OTHERS = ("urllib3", "requests")
+"""Whose own debug lines belong in the file."""
+
+
+class _Formatter(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record, tracebacks included, without credentials."""
+        return scrub(super().format(record))
+
+
+class LogFile:
+    """Appends events, and what the HTTP libraries log, to a file.
+
+    Args:
+        path: made if it is not there.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._handler = logging.FileHandler(Path(path), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"the log cannot be written to {path}: {error.strerror or error}"
+            ) from error
+        self._handler.setFormatter(_Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+        self._handler.handleError = lambda record: None  # type: ignore[method-assign]
+        self._logger = logging.getLogger("tcia_covid")
+        self._logger.propagate = False
+        for name in ("tcia_covid", *_OTHERS):
+            logger = logging.getLogger(name)
+            logger.setLevel(logging.DEBUG)
+            logger.addHandler(self._handler)
+
+    def take(self, event: Event) -> None:
+        """Log an event."""
+        if not isinstance(event, BytesStored):
+            level, text = _record(event)
+            self._logger.log(level, text)
+
+    def note(self, text: str) -> None:
+        """Log something that is no event."""
+        self._logger.info(text)
+
+    def error(self, error: BaseException) -> None:
+        """Log an error with its traceback."""
+        self._logger.error("%s", error, exc_info=error)
+
+    def close(self) -> None:
+        """Log no more."""
+        for name in ("tcia_covid", *_OTHERS):
+            logging.getLogger(name).removeHandler(self._handler)
+        self._handler.close()
+
+
+def _record(event: Event) -> tuple[int, str]:
+    if isinstance(event, RunStarted):
+        return logging.INFO, phrases.beginning(event) or "nothing is left to fetch"
+    if isinstance(event, NoticeEvent):
+        return logging.WARNING, phrases.notice(event)
+    if isinstance(event, SeriesRetried | RequestRetried):
+        return logging.WARNING, phrases.retry(event)
+    if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
+        found = event.outcome.failure
+        return logging.ERROR, f"failed ({found.reason}): {phrases.failure(found)}"
+    if isinstance(event, RunFinished):
+        return logging.INFO, _finished(event)
+    return logging.DEBUG, phrases.detail(event)
+
+
+def _finished(event: RunFinished) -> str:
+    summary = event.summary
+    return (
+        f"finished: {summary.complete} of {summary.selected} series complete, "
+        f"{summary.failed} failed, {summary.remaining} remain, exit code {summary.exit_code}"
+    )

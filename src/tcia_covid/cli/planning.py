@@ -1,0 +1,138 @@
+"""A plan in words, for `plan` and `download --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tcia_covid.cli.console import Console
+from tcia_covid.cli.listening import listening
+from tcia_covid.cli.outcome import failure_lines
+from tcia_covid.cli.supervise import supervised
+from tcia_covid.cli.tables import count, number, table, width
+from tcia_covid.document import comparison_document, plan_document
+from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
+from tcia_covid.options import Request
+from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
+from tcia_covid.selection.sizes import format_duration, format_size
+
+_HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")
+_MOST = 20
+"""Series that are listed of each kind of difference."""
+
+
+def show_plan(console: Console, request: Request) -> int:
+    """Show what a download would do; give the exit code."""
+    with listening(console) as emit:
+        found = supervised(lambda stop: plan(request, emit=emit, stop=stop))
+    console.document(plan_document(found, console.verb))
+    console.result("\n".join(_lines(found)))
+    return found.exit_code
+
+
+def show_comparison(console: Console, request: Request) -> int:
+    """Show how NBIA's lists differ from the catalogue; 1 if they do."""
+    with listening(console) as emit:
+        found = supervised(lambda stop: compare(request, emit=emit, stop=stop))
+    console.document(comparison_document(request.targets, found))
+    console.result("\n".join(line for one in found for line in _compared(one)))
+    return EXIT_PARTIAL if any(one.differs for one in found) else EXIT_OK
+
+
+def _lines(found: Plan) -> Iterator[str]:
+    rows = [_row(one.name, one) for one in found.groups]
+    if len(rows) > 1:
+        rows.append(_sums(found))
+    yield table(_HEADS, rows, right=range(1, len(_HEADS)), columns=width())
+    yield ""
+    for group in found.groups:
+        yield f"{group.name}: {_modalities(group)}"
+    yield from _effort(found)
+    yield from (f"note: {notice}" for notice in found.notices)
+    yield from failure_lines(found.failures)
+
+
+def _row(name: str, group: GroupPlan) -> tuple[object, ...]:
+    return (
+        name,
+        number(group.patients),
+        number(group.studies),
+        *_amounts(group.selected, group.there, group.to_fetch),
+    )
+
+
+def _sums(found: Plan) -> tuple[object, ...]:
+    return ("together", "", "", *_amounts(found.selected, found.there, found.to_fetch))
+
+
+def _amounts(selected: Amount, there: Amount, to_fetch: Amount) -> tuple[str, ...]:
+    return (
+        number(selected.series),
+        number(selected.images),
+        format_size(selected.size),
+        format_size(there.size) if there.series else "-",
+        format_size(to_fetch.size) if to_fetch.series else "-",
+    )
+
+
+def _modalities(group: GroupPlan) -> str:
+    return "; ".join(
+        f"{name} {count(one.series, 'series')}, {count(one.images, 'image')}, "
+        f"{format_size(one.size)}"
+        for name, one in group.modalities.items()
+    )
+
+
+def _effort(found: Plan) -> Iterator[str]:
+    rest = found.to_fetch
+    if not found.selected.series:
+        yield "nothing is selected"
+        return
+    if not rest.series:
+        yield f"all of it is complete in {found.output}: nothing is left to fetch"
+        return
+    there = f" ({format_size(found.partial.size)} of it begun)" if found.partial.series else ""
+    yield (
+        f"to fetch into {found.output}: {count(rest.series, 'series')}, "
+        f"{count(rest.images, 'image')}, {format_size(rest.size)}{there}"
+    )
+    yield _disk(found)
+    reckoned = "an assumed" if found.rate_is_assumed else "the"
+    limit = "" if found.rate_is_assumed else " of --max-rate"
+    yield (
+        f"time: about {format_duration(found.seconds)} at {reckoned} "
+        f"{format_size(found.rate)}/s{limit}; compression makes it less"
+    )
+
+
+def _disk(found: Plan) -> str:
+    if found.free is None:
+        return "disk: how much is free cannot be told"
+    verdict = "enough" if found.fits else "NOT enough: --max-size or --first-patients take less"
+    return f"disk: {format_size(found.free)} free, {verdict}"
+
+
+def _compared(one: Comparison) -> Iterator[str]:
+    yield (
+        f"{one.collection}: NBIA lists {count(one.listed, 'series')}, the catalogue "
+        f"{one.known:,}; {one.same:,} are the same"
+    )
+    yield from _some("only NBIA has", one.only_nbia)
+    yield from _some("only the catalogue has", one.only_catalogue)
+    yield from _some(
+        "different:",
+        [
+            f"{two.series}: NBIA {_described(two.images[0], two.sizes[0])}, catalogue "
+            f"{_described(two.images[1], two.sizes[1])}"
+            for two in one.different
+        ],
+    )
+
+
+def _described(images: int | None, size: int | None) -> str:
+    return f"{number(images) or '?'} images of {number(size) or '?'} bytes"
+
+
+def _some(what: str, found: Sequence[str]) -> Iterator[str]:
+    yield from (f"  {what} {one}" for one in found[:_MOST])
+    if len(found) > _MOST:
+        yield f"  {what} {len(found) - _MOST:,} more: --json lists all"

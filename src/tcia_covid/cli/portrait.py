@@ -1,0 +1,77 @@
+"""One collection in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tcia_covid.cli.tables import facts, number, paragraphs
+from tcia_covid.registry import Collection, SupportingFile
+from tcia_covid.selection.sizes import format_size
+
+
+def portrait(collection: Collection, columns: int | None) -> str:
+    """All that the registry says of a collection, for people."""
+    sections = [
+        facts(_facts(collection), columns),
+        _section("Cite as", [str(one) for one in _citations(collection)], columns),
+        _section("Files beside the images", list(_files(collection)), columns),
+        _section("Know before use", list(collection.pitfalls), columns),
+    ]
+    return "\n\n".join(filter(None, sections))
+
+
+def _facts(one: Collection) -> Iterator[tuple[str, object]]:
+    yield "collection", one.name
+    yield "title", one.title if one.title != one.name else ""
+    yield "also called", ", ".join(one.aliases)
+    yield "DOI", f"https://doi.org/{one.doi}" if one.doi else ""
+    yield "page", one.page
+    yield "licence", _licence(one)
+    yield "access", one.access
+    yield "images as", ", ".join((one.format, *one.modalities))
+    yield "about", ", ".join(filter(None, (one.cancer_type, one.location, one.species)))
+    yield "patients", number(one.patients)
+    yield "studies", number(one.studies)
+    yield "series", number(one.series)
+    yield "images", number(one.images)
+    yield "volumes", number(one.volumes)
+    yield "size", format_size(one.size) if one.size else ""
+    yield "version", " of ".join(filter(None, (one.version, one.updated)))
+    yield "can be had", "\n".join(_places(one))
+
+
+def _licence(one: Collection) -> str:
+    if one.licence is None:
+        return ""
+    use = "commercial use allowed" if one.licence.commercial_use else "no commercial use"
+    return "\n".join(filter(None, (f"{one.licence.name} ({use})", one.licence.url)))
+
+
+def _places(one: Collection) -> Iterator[str]:
+    if one.idc:
+        yield f"from IDC, bucket {one.idc.bucket}"
+    if one.nbia:
+        yield f"from NBIA, as {one.nbia}"
+    if one.aspera:
+        yield "as IBM Aspera packages: the page leads to them"
+
+
+def _citations(one: Collection) -> Iterator[object]:
+    if one.citation:
+        yield one.citation
+    yield from one.publications
+
+
+def _files(one: Collection) -> Iterator[str]:
+    for file in one.supporting:
+        size = format_size(file.size) if file.size else ""
+        details = ", ".join(filter(None, (file.kind, file.file, size)))
+        yield f"{file.title} ({details}){_address(file)}"
+
+
+def _address(file: SupportingFile) -> str:
+    return f" {file.url}" if file.url else ""
+
+
+def _section(head: str, items: list[str], columns: int | None) -> str:
+    return f"{head}:\n{paragraphs(items, columns)}" if items else ""

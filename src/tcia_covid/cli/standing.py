@@ -1,0 +1,59 @@
+"""What stands in a folder, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tcia_covid.cli.outcome import failure_lines
+from tcia_covid.cli.tables import count
+from tcia_covid.model import Check
+from tcia_covid.selection.sizes import format_size
+from tcia_covid.status import CollectionStatus, StatusResult
+
+_MOST = 20
+
+
+def standing_lines(found: StatusResult) -> Iterator[str]:
+    """The state of each collection in a folder."""
+    for number, one in enumerate(found.collections):
+        if number:
+            yield ""
+        yield from _collection(one)
+
+
+def _collection(one: CollectionStatus) -> Iterator[str]:
+    complete = one.complete
+    yield f"{one.name} in {one.folder}"
+    yield (
+        f"  complete: {count(complete.series, 'series')}{_expected(one)}, "
+        f"{count(complete.images, 'image')}, {format_size(complete.size)}{_latest(one)}"
+    )
+    if unproved := complete.checks[Check.SIZE]:
+        yield f"  of these {count(unproved, 'series')} checked by count, size and header alone"
+    if one.under_way:
+        size = format_size(sum(series.size for series in one.under_way))
+        yield f"  begun: {count(len(one.under_way), 'series')}, {size} of them there"
+    yield from _listed("damaged, to be mended by the next download", one.damaged)
+    yield from _listed("with files missing, to be mended by the next download", one.missing_files)
+    if one.failed:
+        yield f"  failed: {count(len(one.failed), 'series')}"
+        yield from (f"  {line}" for line in failure_lines(one.failed))
+
+
+def _expected(one: CollectionStatus) -> str:
+    if one.expected is None or one.expected.series is None:
+        return ""
+    return f" of the {one.expected.series:,} of the whole collection"
+
+
+def _latest(one: CollectionStatus) -> str:
+    return f", the latest {one.complete.finished}" if one.complete.finished else ""
+
+
+def _listed(what: str, uids: Sequence[str]) -> Iterator[str]:
+    if not uids:
+        return
+    yield f"  {what}: {count(len(uids), 'series')}"
+    yield from (f"    {uid}" for uid in uids[:_MOST])
+    if len(uids) > _MOST:
+        yield f"    and {len(uids) - _MOST:,} more: --json lists all"

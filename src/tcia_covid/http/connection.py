@@ -1,0 +1,146 @@
+"""Connections that tell the current call about themselves, and lose no byte before a cut."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import io
+import socket
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+
+from tcia_covid.http.call import Call, current_call
+from tcia_covid.http.settings import HttpSettings
+
+_BUFFER = 64 * 1024
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds, seconds, count. Routers forget connections that are silent for minutes, as they are
+while an archive prepares a big series; and a connection so forgotten is noticed."""
+
+
+class _Wire(io.RawIOBase):
+    """What the socket gives, counted; ends in the body where the socket fails.
+
+    A buffered read that meets an error throws away what it had gathered. With an end instead,
+    every byte before the cut is delivered; the error waits in the call.
+    """
+
+    def __init__(self, raw: io.RawIOBase, call: Call) -> None:
+        super().__init__()
+        self._raw = raw
+        self._call = call
+        self.in_body = False
+        self.head_ended = False
+        """Whether the connection ended before the head did."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._call.failure is not None:
+            return 0
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        except OSError as error:
+            if not self.in_body:
+                raise
+            self._call.failure = error
+            return 0
+        self._call.received += count or 0
+        self.head_ended = self.head_ended or (count == 0 and not self.in_body)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Reads through a `_Wire`; the stall time-out holds as soon as the answer's head is here."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._call = current_call() or Call(HttpSettings())
+        self._socket = sock
+        self._wire = _Wire(self.fp.detach(), self._call)
+        self.fp = io.BufferedReader(self._wire, _BUFFER)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._wire.head_ended:
+            # http.client takes what there is of the head for all: no length, no body, no error.
+            raise http.client.RemoteDisconnected("the head of the answer was cut")
+        self._wire.in_body = True
+        self._call.answered()
+        self._socket.settimeout(self._call.settings.stall_timeout)
+
+    def _read_next_chunk_size(self) -> int:
+        # http.client takes "-1" for "all there is", however much that be.
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise ValueError(size)
+        return size
+
+
+class _Watched:
+    """Goes before urllib3's connection classes: attaches each connection to the current call."""
+
+    response_class = _Response
+    sock: Any
+
+    def _new_conn(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        _keep_alive(sock)
+        call = current_call()
+        if call is not None:
+            call.attach(sock.fileno())
+        return sock
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        call = current_call()
+        if call is not None and self.sock is not None:
+            call.attach(self.sock.fileno())
+        super().request(*args, **kwargs)  # type: ignore[misc]
+        if call is not None:
+            call.asked = True
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+@functools.cache
+def _watched(pool: Any) -> Any:
+    """Give `pool`, a class, with watched connections; works for proxies' own classes, too."""
+    if issubclass(pool.ConnectionCls, _Watched):
+        return pool
+    connection = type(pool.ConnectionCls.__name__, (_Watched, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+def _watch_pools(manager: Any) -> Any:
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools.items()}
+    return manager
+
+
+class WatchedAdapter(HTTPAdapter):
+    """Opens watched connections; retries nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=4, pool_maxsize=4, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Have the pools make watched connections."""
+        super().init_poolmanager(*args, **kwargs)
+        _watch_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Have the pools towards proxies make watched connections, too."""
+        return _watch_pools(super().proxy_manager_for(*args, **kwargs))

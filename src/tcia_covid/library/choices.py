@@ -1,0 +1,168 @@
+"""What can be chosen by keyword, and a request made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from tcia_covid.errors import UsageError
+from tcia_covid.http import HttpSettings
+from tcia_covid.options import DEFAULT_OUTPUT, SOURCES, Options, Request, Source
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.shards import Share, parse_shard
+from tcia_covid.selection.sizes import parse_size
+
+if TYPE_CHECKING:
+    from typing import Unpack  # Python 3.11; nothing asks for it at run time
+
+Words = str | Sequence[str]
+"""One value or several."""
+Bytes = int | str
+"""A number of bytes, or text such as `20GB`."""
+Paths = str | Path | Sequence[str | Path]
+
+
+class Choices(TypedDict, total=False):
+    """What can be chosen by keyword; None means the default, as leaving out does.
+
+    The names are those of the command line's options.
+    """
+
+    patient: Words | None
+    study: Words | None
+    series: Words | None
+    modality: Words | None
+    body_part: Words | None
+    description: Words | None
+    """Regular expressions, found anywhere in a series' description, in any case."""
+    first_patients: int | None
+    max_series: int | None
+    max_size: Bytes | None
+    shard: str | Share | None
+    """`"I/N"`: the I-th of N disjoint, balanced shares."""
+    jobs: int | None
+    """The most series at once."""
+    source: Source | None
+    layout: str | None
+    """`uid`, `descriptive` or a template."""
+    max_rate: Bytes | None
+    """Bytes a second, all connections together."""
+    min_rate: Bytes | None
+    """Bytes a second; a slower answer is dropped and asked for again."""
+    retries: int | None
+    retry_wait: float | None
+    """Seconds, as all durations."""
+    connect_timeout: float | None
+    first_byte_timeout: float | None
+    stall_timeout: float | None
+    update: bool | None
+    accept_listed: bool | None
+    commercial_use: bool | None
+    """Refuse collections whose licence forbids it."""
+    no_fsync: bool | None
+    """Do not force data to the disk: a power cut may damage series that count as complete."""
+    registry: Paths | None
+    """Files of collections, added to the shipped one."""
+    nbia_url: str | None
+    idc_url: str | None
+    site_url: str | None
+
+
+def request_of(
+    targets: Words, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
+) -> Request:
+    """Make a request of plain values.
+
+    Raises:
+        UsageError: a value makes no sense.
+        TypeError: there is no such choice.
+    """
+    return Request(
+        targets=_words(targets),
+        output=str(output),
+        filters=_filters(choices),
+        options=options_of(**choices),
+    )
+
+
+def options_of(**choices: Unpack[Choices]) -> Options:
+    """Make the options of a run of plain values.
+
+    Raises:
+        UsageError: a value makes no sense.
+        TypeError: there is no such choice.
+    """
+    unknown = sorted(choices.keys() - Choices.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"there is no choice {unknown[0]!r}")
+    _check(choices)
+    share = choices.get("shard")
+    given = {
+        name: choices[name]  # type: ignore[literal-required]
+        for name in ("jobs", "source", "layout", "nbia_url", "idc_url", *_FLAGS)
+        if choices.get(name) is not None
+    }
+    return Options(
+        **given,
+        http=_settings(choices),
+        registry=paths_of(choices.get("registry")),
+        share=parse_shard(share) if isinstance(share, str) else share,
+        durable=not choices.get("no_fsync"),
+    )
+
+
+_FLAGS = ("update", "accept_listed", "commercial_use")
+
+
+def _filters(choices: Choices) -> Filters:
+    size = choices.get("max_size")
+    return Filters(
+        patients=_words(choices.get("patient")),
+        studies=_words(choices.get("study")),
+        series=_words(choices.get("series")),
+        modalities=_words(choices.get("modality")),
+        body_parts=_words(choices.get("body_part")),
+        descriptions=_words(choices.get("description")),
+        first_patients=choices.get("first_patients"),
+        max_series=choices.get("max_series"),
+        max_size=None if size is None else _bytes(size),
+    )
+
+
+def _settings(choices: Choices) -> HttpSettings:
+    given: dict[str, Any] = {
+        one.name: choices[one.name]  # type: ignore[literal-required]
+        for one in fields(HttpSettings)
+        if choices.get(one.name) is not None
+    }
+    for name in ("min_rate", "max_rate"):
+        if name in given:
+            given[name] = float(_bytes(given[name]))
+    return HttpSettings(**given)
+
+
+def _check(choices: Choices) -> None:
+    jobs, source = choices.get("jobs"), choices.get("source")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"jobs has to be at least 1, not {jobs}")
+    if source not in (None, *SOURCES):
+        raise UsageError(f"source has to be one of {', '.join(SOURCES)}, not {source!r}")
+
+
+def _words(given: Words | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def paths_of(given: Paths | None) -> tuple[str, ...]:
+    """One path or several, as text."""
+    if given is None:
+        return ()
+    return (str(given),) if isinstance(given, str | Path) else tuple(str(one) for one in given)
+
+
+def _bytes(given: Bytes) -> int:
+    return parse_size(given) if isinstance(given, str) else int(given)

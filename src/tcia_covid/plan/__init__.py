@@ -1,0 +1,17 @@
+"""What a download would do, found out without doing anything."""
+
+from tcia_covid.plan.compare import Comparison, Difference, compare
+from tcia_covid.plan.make import ASSUMED_RATE, plan
+from tcia_covid.plan.values import RESERVE, Amount, GroupPlan, Plan
+
+__all__ = [
+    "ASSUMED_RATE",
+    "RESERVE",
+    "Amount",
+    "Comparison",
+    "Difference",
+    "GroupPlan",
+    "Plan",
+    "compare",
+    "plan",
+]

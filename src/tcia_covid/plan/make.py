@@ -1,0 +1,114 @@
+"""Finding out what a download would do, without doing anything: no folder is made."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tcia_covid.download import open_for, select
+from tcia_covid.events import Emit, discard
+from tcia_covid.model import Receipt, Series
+from tcia_covid.options import Request
+from tcia_covid.plan.values import Amount, GroupPlan, Plan
+from tcia_covid.registry import load_registry
+from tcia_covid.selection.resolve import Group
+from tcia_covid.stop import Stop
+from tcia_covid.store import Tree
+from tcia_covid.store.tree import collection_folder
+
+ASSUMED_RATE = 10_000_000
+"""Bytes a second that a rough time is reckoned with: what a good connection gets of an archive."""
+
+
+def plan(request: Request, *, emit: Emit = discard, stop: Stop | None = None) -> Plan:
+    """Find out what a download would do; the catalogue is asked before any archive.
+
+    Raises:
+        RequestError: the request cannot be carried out as asked.
+        ArchiveError: a list was needed and could not be had.
+    """
+    stop = stop or Stop()
+    options = request.options
+    registry = load_registry(options.registry)
+    archives = open_for(options, stop, emit)
+    try:
+        selected = select(request, registry, archives, stop, offline=True)
+    finally:
+        archives.close()
+    groups = [_group(one, Path(request.output), update=options.update) for one in selected.groups]
+    rate = options.http.max_rate
+    return Plan(
+        targets=request.targets,
+        output=request.output,
+        groups=groups,
+        free=_free(Path(request.output)),
+        rate=int(min(rate or ASSUMED_RATE, ASSUMED_RATE)) or 1,
+        rate_is_assumed=rate is None or rate > ASSUMED_RATE,
+        failures=selected.failures,
+        notices=selected.notices + _changed_notices(groups, update=options.update),
+    )
+
+
+def _group(group: Group, output: Path, *, update: bool) -> GroupPlan:
+    total = Amount(len(group.series), group.images, group.size)
+    planned = GroupPlan(group.name, group.patients, group.studies, total)
+    planned.modalities = _modalities(group.series)
+    tree = Tree(output / collection_folder(group.name))
+    if not tree.state.is_dir():
+        return planned
+    staged, unsettled = tree.under_way(), tree.unsettled()
+    for one in group.series:
+        receipt = None if one.uid in unsettled else tree.standing(one.uid)
+        if one.uid in staged:
+            planned.partial.add(1, *_staged(tree, one))
+        if receipt is None:
+            continue
+        if _changed(receipt, one):
+            planned.changed.append(one.uid)
+        if not (update and _changed(receipt, one)):
+            planned.there.add(1, one.image_count or len(receipt.images), one.size or receipt.size)
+    return planned
+
+
+def _staged(tree: Tree, series: Series) -> tuple[int, int]:
+    """Images and bytes of a series that an earlier run left."""
+    sizes = []
+    with contextlib.suppress(OSError):
+        sizes = [file.stat().st_size for file in (tree.staging / series.uid).glob("*/*.dcm")]
+    images, size = len(sizes), sum(sizes)
+    return min(images, series.image_count or images), min(size, series.size or size)
+
+
+def _changed(receipt: Receipt, series: Series) -> bool:
+    listed = (series.image_count, series.size)
+    there = (len(receipt.images), receipt.size)
+    return any(one not in (None, two) for one, two in zip(listed, there, strict=True))
+
+
+def _modalities(series: Iterable[Series]) -> dict[str, Amount]:
+    found: dict[str, Amount] = {}
+    for one in series:
+        amount = found.setdefault(one.modality or "not recorded", Amount())
+        amount.add(1, one.image_count or 0, one.size or 0)
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1].size, pair[0])))
+
+
+def _changed_notices(groups: Sequence[GroupPlan], *, update: bool) -> list[str]:
+    if update:
+        return []
+    return [
+        f"{len(one.changed)} series of {one.name} changed in the archive since they were fetched: "
+        "--update fetches them anew"
+        for one in groups
+        if one.changed
+    ]
+
+
+def _free(output: Path) -> int | None:
+    """Bytes free where `output` is, or would be made."""
+    for folder in (output.absolute(), *output.absolute().parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(folder).free
+    return None

@@ -1,0 +1,125 @@
+"""Progress on a terminal: one bar for the whole job, one line for each series under way."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from tcia_covid.events import Event, RunStarted
+from tcia_covid.progress import phrases
+from tcia_covid.progress.board import Board
+from tcia_covid.progress.lines import Remarks, Ticker
+
+EVERY = 0.15
+_NARROW = 60
+"""Columns below which the words need the room of the bar."""
+_SPARE_ROWS = 4
+_BAR = "{percentage:3.0f} % {bar} {words}"
+_WORDS = "{percentage:3.0f} % {words}"
+_SERIES = "{words}"
+
+
+if TYPE_CHECKING:
+    _Tqdm = tqdm[Any]
+else:
+    _Tqdm = tqdm  # generic in its stubs alone
+
+
+class Row(_Tqdm):
+    """A row of the display; its words are this program's own."""
+
+    monitor_interval = 0  # no thread that watches over displays
+    words = ""
+
+    @property
+    def format_dict(self) -> MutableMapping[str, Any]:
+        """What the format may name."""
+        return {**super().format_dict, "words": self.words}
+
+
+_LOCK = threading.RLock()
+Row.set_lock(_LOCK)  # tqdm's own is one for processes, too
+
+
+class Bars:
+    """A display of bars.
+
+    Args:
+        stream: a terminal.
+        verbose: whether every event deserves a line above the bars.
+        every: seconds between two drawings.
+    """
+
+    def __init__(self, stream: TextIO, *, verbose: bool = False, every: float = EVERY) -> None:
+        self._stream = stream
+        self._board = Board()
+        self._remarks = Remarks(self._say, verbose=verbose)
+        self._lock: threading.RLock = _LOCK
+        self._rows: list[Row] = []
+        self._every = every
+        self._ticker: Ticker | None = None
+
+    def take(self, event: Event) -> None:
+        """Show an event."""
+        self._board.take(event)
+        self._remarks.take(event)
+        if isinstance(event, RunStarted) and event.series and self._ticker is None:
+            self._ticker = Ticker(self.draw, self._every)
+            self._ticker.start()
+
+    def draw(self) -> None:
+        """Draw how the run stands."""
+        picture = self._board.look()
+        columns, lines = shutil.get_terminal_size()
+        under_way = picture.under_way[: max(1, lines - _SPARE_ROWS)]
+        with self._lock:
+            whole = self._row(0)
+            whole.bar_format = _WORDS if columns < _NARROW else _BAR
+            whole.total, whole.n = max(picture.total, 1), min(picture.size, picture.total)
+            whole.words = phrases.facts(picture)
+            for place, one in enumerate(under_way, start=1):
+                self._row(place).words = phrases.row(one)
+            for spare in self._rows[len(under_way) + 1 :]:
+                spare.words = ""
+            for drawn in self._rows:
+                drawn.refresh()
+
+    def close(self) -> None:
+        """Take all bars off the screen."""
+        if self._ticker is not None:
+            self._ticker.close()
+        with self._lock:
+            rows, self._rows = self._rows, []
+            for drawn in reversed(rows):
+                drawn.close()
+
+    def _row(self, place: int) -> Row:
+        while len(self._rows) <= place:
+            number = len(self._rows)
+            self._rows.append(new_row(self._stream, number, _SERIES if number else _BAR))
+        return self._rows[place]
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            Row.write(line, file=self._stream)
+
+
+def new_row(stream: TextIO, position: int = 0, form: str = _SERIES) -> Row:
+    """Make a row of the display, `position` lines below the first."""
+    return Row(
+        total=1,
+        position=position,
+        file=stream,
+        leave=False,
+        dynamic_ncols=True,
+        bar_format=form,
+        ascii=None if _carries_blocks(stream) else True,
+    )
+
+
+def _carries_blocks(stream: TextIO) -> bool:
+    return (getattr(stream, "encoding", None) or "").lower().startswith("utf")

@@ -1,0 +1,63 @@
+"""Progress of a check: how much was read so far, and how fast."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from tcia_covid.progress.lines import EVERY, Say, Ticker
+from tcia_covid.selection.sizes import format_size
+
+if TYPE_CHECKING:
+    from tcia_covid.progress.bars import Row
+
+_REDRAW = 0.2
+
+
+class Counting:
+    """Counts what was checked.
+
+    Args:
+        say: writes a line.
+        terminal: where one line is drawn again and again; None for a plain line now and then.
+    """
+
+    def __init__(self, say: Say, terminal: TextIO | None) -> None:
+        self._say = say
+        self._lock = threading.Lock()
+        self._size = 0
+        self._images = 0
+        self._since = time.monotonic()
+        self._row = _row(terminal) if terminal else None
+        self._ticker = Ticker(self._draw, _REDRAW if terminal else EVERY)
+        self._ticker.start()
+
+    def add(self, size: int, images: int) -> None:
+        """Count bytes and images."""
+        with self._lock:
+            self._size += size
+            self._images += images
+
+    def close(self) -> None:
+        """Show no more."""
+        self._ticker.close()
+        if self._row is not None:
+            self._row.close()
+
+    def _draw(self) -> None:
+        with self._lock:
+            size, images = self._size, self._images
+        rate = size / max(0.001, time.monotonic() - self._since)
+        words = f"checked {images:,} images, {format_size(size)}, {format_size(round(rate))}/s"
+        if self._row is None:
+            self._say(words)
+        else:
+            self._row.words = words
+            self._row.refresh()
+
+
+def _row(terminal: TextIO) -> Row:
+    from tcia_covid.progress.bars import new_row  # noqa: PLC0415 - tqdm costs time
+
+    return new_row(terminal)

@@ -1,0 +1,139 @@
+"""Progress where there is no terminal: a plain line now and then."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from tcia_covid.events import (
+    Event,
+    Notice,
+    RequestRetried,
+    RunStarted,
+    SeriesFinished,
+    SeriesRetried,
+)
+from tcia_covid.progress import phrases
+from tcia_covid.progress.board import Board
+
+Say = Callable[[str], None]
+"""Writes one line."""
+
+EVERY = 30.0
+_RETRIES_APART = 5.0
+"""Seconds between two lines about retries."""
+
+
+class Ticker:
+    """Calls a function at intervals from a thread of its own, until it is closed."""
+
+    def __init__(self, act: Callable[[], None], every: float) -> None:
+        self._act = act
+        self._every = every
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin, after a first interval."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; nothing is called any more after this."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)  # a stopped terminal may hold it
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._every):
+            self._act()
+
+
+class Remarks:
+    """Says what deserves a line of its own: beginnings, retries, notices, failures.
+
+    Args:
+        say: writes a line.
+        verbose: whether every event deserves one.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, say: Say, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._verbose = verbose
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_retry = clock()
+        self._unsaid = 0
+
+    def take(self, event: Event) -> None:
+        """Say a line about `event`, or nothing."""
+        line = self._line(event)
+        if line:
+            self._say(line)
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, RunStarted):
+            return phrases.beginning(event)
+        if isinstance(event, Notice):
+            return phrases.notice(event)
+        if isinstance(event, SeriesRetried | RequestRetried):
+            return self._retry(event)
+        if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
+            return f"failed: {phrases.failure(event.outcome.failure)}"
+        return phrases.detail(event) if self._verbose else ""
+
+    def _retry(self, event: SeriesRetried | RequestRetried) -> str:
+        """A line about a retry; an archive that is down would fill the screen with them."""
+        with self._lock:
+            now = self._clock()
+            if now < self._next_retry and not self._verbose:
+                self._unsaid += 1
+                return ""
+            self._next_retry = now + _RETRIES_APART
+            unsaid, self._unsaid = self._unsaid, 0
+        return phrases.retry(event) + (f" (and {unsaid} more retries)" if unsaid else "")
+
+
+class Lines:
+    """A display of plain lines.
+
+    Args:
+        say: writes a line.
+        verbose: whether every event deserves one.
+        every: seconds between two lines about the whole.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        say: Say,
+        *,
+        verbose: bool = False,
+        every: float = EVERY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say = say
+        self._board = Board(clock)
+        self._remarks = Remarks(say, verbose=verbose, clock=clock)
+        self._every = every
+        self._ticker: Ticker | None = None
+
+    def take(self, event: Event) -> None:
+        """Show an event."""
+        self._board.take(event)
+        self._remarks.take(event)
+        if isinstance(event, RunStarted) and event.series and self._ticker is None:
+            self._ticker = Ticker(self.draw, self._every)
+            self._ticker.start()
+
+    def draw(self) -> None:
+        """Say how the whole stands."""
+        self._say(phrases.facts(self._board.look()))
+
+    def close(self) -> None:
+        """Say no more."""
+        if self._ticker is not None:
+            self._ticker.close()

@@ -1,0 +1,151 @@
+"""When the files of a collection's folder are out of date, and how they are written anew."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tcia_covid.errors import HeldError
+from tcia_covid.model import Receipt
+from tcia_covid.registry import Collection, Registry
+from tcia_covid.report.manifest import MANIFEST, manifest
+from tcia_covid.report.metadata import METADATA, metadata
+from tcia_covid.report.notices import (
+    CITATION,
+    LICENCE,
+    Terms,
+    citation,
+    licence,
+    unregistered,
+)
+from tcia_covid.store import Tree
+from tcia_covid.store.disk import explain
+from tcia_covid.store.locks import Lock
+
+REPORT_FILES = (METADATA, MANIFEST, LICENCE, CITATION)
+
+_STAMP = "reports.json"
+"""In the state folder: of which state of the receipts the reports are."""
+_ATTEMPTS = 3
+"""How often the reports are written while other runs go on committing series."""
+_WAIT = 60.0
+"""Seconds that another run may take to write them before it is not waited for."""
+_POLL = 0.1
+
+
+def reports_are_stale(tree: Tree) -> bool:
+    """Whether a receipt was written since the reports, or one of these is missing.
+
+    Costs a few looks at single files, however many series there are.
+    """
+    receipts = _receipts_state(tree)
+    missing = [name for name in REPORT_FILES if not (tree.root / name).is_file()]
+    if receipts is None or len(missing) == len(REPORT_FILES):
+        return bool(tree.receipts.uids())
+    return bool(missing) or _stamp(tree) != receipts
+
+
+def write_reports(tree: Tree, collection: Collection | None, registry: Registry) -> None:
+    """Write metadata.csv, manifest-md5.txt, LICENSE.txt and CITATION.bib from the receipts.
+
+    Each is put in place at once. Where another process writes them it is waited for, and they
+    are written again only if it had not seen the latest receipt.
+
+    Args:
+        tree: the collection's folder.
+        collection: what the registry says of it; None if it has no such collection.
+        registry: the whole registry, for TCIA's own citation.
+
+    Raises:
+        DestinationError: the folder cannot be written.
+    """
+    deadline = time.monotonic() + _WAIT
+    try:
+        while time.monotonic() < deadline:
+            try:
+                with Lock(_lock_folder(tree) / "reports.lock", f"the reports of {tree.root}"):
+                    _write_until_fresh(tree, collection, registry)
+                return
+            except HeldError:
+                time.sleep(_POLL)
+                if not reports_are_stale(tree):
+                    return
+        # Whoever holds the lock hangs. Two writers do no harm: the stamp tells whose state it is.
+        _write_until_fresh(tree, collection, registry)
+    except OSError as error:
+        raise explain(error, str(tree.root)) from error
+
+
+def _lock_folder(tree: Tree) -> Path:
+    folder = tree.state / "locks"
+    tree.disk.make_folder(folder)
+    return folder
+
+
+def _write_until_fresh(tree: Tree, collection: Collection | None, registry: Registry) -> None:
+    """Write the reports, and again if receipts were written meanwhile; not without an end."""
+    for _ in range(_ATTEMPTS):
+        state, uids = _receipts_state(tree), tree.receipts.uids()
+        whole = _write(tree, collection, registry)
+        # The names are compared too: the clock of a file system ticks in milliseconds.
+        fresh = (_receipts_state(tree), tree.receipts.uids()) == (state, uids)
+        stamp = state if whole and fresh else None
+        _put(tree, tree.state / _STAMP, [json.dumps(stamp).encode()])
+        if fresh:
+            return
+
+
+def _write(tree: Tree, collection: Collection | None, registry: Registry) -> bool:
+    """Write the reports once; False if a series was left out that may come back as it was."""
+    seen = _Seen()
+    _put(tree, tree.root / METADATA, metadata(seen.noting(_standing(tree))))
+    _put(tree, tree.root / MANIFEST, manifest(_standing(tree)))
+    known = collection or unregistered(min(seen.names, default=tree.root.name), seen.terms)
+    _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])
+    _put(tree, tree.root / CITATION, [citation(known, registry)])
+    return seen.series == len(tree.receipts.uids())
+
+
+def _put(tree: Tree, path: Path, content: Iterable[bytes]) -> None:
+    tree.disk.write_file(path, content, tree.temporary)
+
+
+def _standing(tree: Tree) -> Iterator[Receipt]:
+    """Receipts whose series' folder stands: one that is being mended is not in the tree."""
+    return (receipt for receipt in tree.receipts.all() if tree.path(receipt).is_dir())
+
+
+class _Seen:
+    """What the receipts that passed by had in common."""
+
+    def __init__(self) -> None:
+        self.series = 0
+        self.terms: set[Terms] = set()
+        self.names: set[str] = set()
+        """Of the collection, as archives spell it."""
+
+    def noting(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+        """Pass receipts on, and note what they say."""
+        for receipt in receipts:
+            self.series += 1
+            self.terms.add(Terms.of(receipt.series))
+            self.names.add(receipt.series.collection)
+            yield receipt
+
+
+def _receipts_state(tree: Tree) -> int | None:
+    """A number that changes when a receipt is written: the folder's time; None if there is none."""
+    try:
+        return tree.receipts.folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _stamp(tree: Tree) -> int | None:
+    try:
+        stamp = json.loads((tree.state / _STAMP).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return stamp if isinstance(stamp, int) else None

@@ -1,0 +1,86 @@
+"""Sending single requests in a test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from tcia_covid.errors import TciaCovidError
+from tcia_covid.events import Event
+from tcia_covid.http import Client, HttpSettings
+from tcia_covid.stop import Stop
+
+QUICK = HttpSettings(
+    connect_timeout=5, first_byte_timeout=5, stall_timeout=5, retries=3, retry_wait=0.01
+)
+SECRET = "hunter2"
+
+
+@dataclass
+class Waiting:
+    """How a thread that was waiting ended."""
+
+    error: BaseException | None = None
+    after: float = 0.0
+    """Seconds between the break and the end."""
+
+
+@contextmanager
+def client_with(
+    *, stop: Stop | None = None, events: list[Event] | None = None, jobs: int = 8, **changes: object
+) -> Iterator[Client]:
+    """A client of quick settings, with `changes`."""
+    emit = (events if events is not None else []).append
+    client = Client(replace(QUICK, **changes), stop=stop, connections=jobs, emit=emit)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def get(client: Client, url: str, received: bytearray | None = None, **options: object) -> bytes:
+    """Send one GET, one attempt; what arrived before an error stays in `received`."""
+    body = bytearray() if received is None else received
+    with client.open("GET", url, **options) as answer:
+        for chunk in answer.chunks():
+            body += chunk
+    return bytes(body)
+
+
+def ask(client: Client, url: str, **options: object) -> bytes:
+    """Send a GET until it succeeds."""
+    return client.ask(url, lambda answer: answer.read_all(1 << 20), **options)
+
+
+def stop_while(wait: Callable[[], object], stop: Stop, after: float = 0.15) -> Waiting:
+    """Run `wait` in a thread, set `stop` while it waits, and say how it ended."""
+    ended = Waiting()
+
+    def run() -> None:
+        try:
+            wait()
+        except TciaCovidError as error:
+            ended.error = error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(after)
+    assert thread.is_alive(), "it did not wait"
+    started = time.monotonic()
+    stop.set()
+    thread.join(10)
+    ended.after = time.monotonic() - started
+    assert not thread.is_alive()
+    return ended
+
+
+def in_threads(count: int, work: Callable[[], object]) -> None:
+    """Run `work` in `count` threads at once."""
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

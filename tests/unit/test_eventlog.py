@@ -1,0 +1,85 @@
+"""The event log: a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.errors import UsageError
+from tcia_covid.eventlog import EventLog
+from tcia_covid.events import (
+    BytesStored,
+    Notice,
+    PaceChanged,
+    RequestRetried,
+    RunFinished,
+    RunStarted,
+    SeriesFinished,
+    SeriesRetried,
+    SeriesStarted,
+)
+from tests.unit.making import complete, failed, series, summary
+
+ALL = (
+    RunStarted(1, 2, 1000, 0, "data"),
+    SeriesStarted(series(), 1, 500),
+    BytesStored("1.2.3", 100),
+    SeriesRetried("1.2.3", "cut", 1.0),
+    RequestRetried("getSeries", "https://u:hunter2@a/b?api_key=hunter2 failed", 1.0),
+    SeriesFinished(complete(series())),
+    SeriesFinished(failed(series())),
+    PaceChanged(4, "503"),
+    Notice("a note"),
+    RunFinished(summary()),
+)
+
+
+def test_every_event_but_arriving_bytes_is_a_line_with_type_and_time(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    for event in ALL:
+        log.take(event)
+    log.close()
+    log.take(ALL[0])
+    lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert [line["type"] for line in lines] == [
+        *("run-started", "series-started", "series-retried", "request-retried"),
+        *("series-finished", "series-finished", "pace-changed", "notice", "run-finished"),
+    ]
+    assert all(line["time"].endswith("Z") for line in lines)
+    assert lines[0]["bytes"] == 1000
+    assert (lines[1]["series"], lines[1]["kept_bytes"]) == ("1.2.3", 500)
+    assert (lines[4]["state"], lines[4]["checked"], lines[4]["images"]) == ("complete", "md5", 2)
+    assert lines[5]["failure"]["reason"] == "incomplete"
+    assert lines[8]["summary"]["command"] == "download"
+    assert log.failed is None
+
+
+def test_fault_29_no_credential_reaches_the_log(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.take(ALL[4])
+    log.close()
+    assert "hunter2" not in (tmp_path / "events").read_text()
+
+
+def test_a_second_run_adds_to_the_log(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = EventLog(tmp_path / "events")
+        log.take(Notice("x"))
+        log.close()
+    assert len((tmp_path / "events").read_text().splitlines()) == 2
+
+
+def test_a_log_that_cannot_be_opened_is_told_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written to"):
+        EventLog(tmp_path / "none" / "events")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_log_that_fills_its_disk_does_not_stop_the_run() -> None:
+    log = EventLog("/dev/full")
+    log.take(Notice("x"))
+    log.take(Notice("y"))
+    log.close()
+    assert log.failed is not None

@@ -1,0 +1,232 @@
+"""One pace for all workers: halved on push-back, up again later, and Retry-After for everybody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tcia_covid.errors import StatusError
+from tcia_covid.events import Event, PaceChanged
+from tcia_covid.http import Pace
+from tcia_covid.http.meter import RateLimit
+from tcia_covid.stop import Stop
+from tests.fakes.scripted import Head, ScriptedServer, Sleep, ok, status
+from tests.unit.requesting import ask, client_with, get, in_threads
+
+
+def limits(events: list[Event]) -> list[int]:
+    return [event.limit for event in events if isinstance(event, PaceChanged)]
+
+
+def test_no_more_than_the_ceiling_are_under_way() -> None:
+    most, lock = 0, threading.Lock()
+    with ScriptedServer(answer=lambda request: [Sleep(0.02), *ok()]) as server:
+        with client_with(jobs=3) as client:
+
+            def work() -> None:
+                nonlocal most
+                for _ in range(3):
+                    with client.open("GET", server.url) as answer:
+                        with lock:
+                            most = max(most, server.active)
+                        answer.read()
+
+            in_threads(8, work)
+    assert most <= 3
+
+
+def test_eight_workers_told_at_once_halve_the_pace_once() -> None:
+    events: list[Event] = []
+    gate = threading.Barrier(8)
+
+    def answer(request: Head):
+        gate.wait(5)
+        return status(503)
+
+    with ScriptedServer(answer=answer) as server, client_with(events=events) as client:
+
+        def work() -> None:
+            with pytest.raises(StatusError):
+                get(client, server.url)
+
+        in_threads(8, work)
+        assert client.pace.limit == 4
+    assert limits(events) == [4]
+
+
+def test_the_pace_recovers_one_by_one_to_the_ceiling_and_not_beyond() -> None:
+    events: list[Event] = []
+    scripts = [*[status(503)] * 3, [Sleep(0.005), *ok()]]
+    with ScriptedServer(*scripts) as server, client_with(events=events) as client:
+        ask(client, server.url)
+        assert limits(events) == [4, 2, 1, 2]
+        in_threads(9, lambda: [get(client, server.url) for _ in range(12)])
+        assert client.pace.limit == 8
+    assert limits(events)[3:] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_places_that_nobody_takes_do_not_become_more() -> None:
+    pace = Pace(8, Stop())
+    with pace.slot() as started:
+        pace.push_back(started, "busy")
+    for _ in range(100):
+        with pace.slot():
+            pace.succeeded()
+    assert pace.limit == 4
+
+
+@pytest.mark.parametrize("code", [408, 500])
+def test_faults_that_say_nothing_of_load_leave_the_pace_alone(code: int) -> None:
+    with ScriptedServer(status(code), ok()) as server, client_with() as client:
+        ask(client, server.url)
+        assert client.pace.limit == 8
+
+
+def test_time_outs_push_back() -> None:
+    with ScriptedServer([Sleep(5)], ok()) as server:
+        with client_with(first_byte_timeout=0.1) as client:
+            ask(client, server.url)
+            assert client.pace.limit < 8
+
+
+def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
+    events: list[Event] = []
+    done: list[bytes] = []
+
+    def answer(request: Head):
+        return status(503) if server.active > 3 else [Sleep(0.01), *ok()]
+
+    server = ScriptedServer(answer=answer)
+    with server, client_with(events=events, retries=10) as client:
+        in_threads(8, lambda: done.extend(ask(client, server.url) for _ in range(8)))
+    assert done == [b"fine"] * 64
+    assert max(limits(events)[3:]) <= 4
+    # What was asked in vain is a fraction of the work, not a storm.
+    assert len(server.heads) < 64 + 40
+
+
+def test_retry_after_holds_all_workers() -> None:
+    asked: list[float] = []
+
+    def answer(request: Head):
+        asked.append(time.monotonic())
+        return status(429, Retry_After="1") if len(asked) == 1 else ok()
+
+    with ScriptedServer(answer=answer) as server, client_with() as client:
+        first = threading.Thread(target=lambda: ask(client, server.url))
+        first.start()
+        while not asked:
+            time.sleep(0.005)
+        time.sleep(0.05)
+        in_threads(4, lambda: get(client, server.url))
+        first.join()
+    assert len(asked) == 6
+    assert min(asked[1:]) - asked[0] >= 0.99
+    assert max(asked[1:]) - asked[0] < 1.6
+
+
+def test_retry_after_of_a_plain_500_holds_all_workers_without_slowing_them() -> None:
+    with ScriptedServer(status(500, Retry_After="1"), ok()) as server, client_with() as client:
+        with pytest.raises(StatusError):
+            get(client, server.url)
+        started = time.monotonic()
+        get(client, server.url)
+        assert time.monotonic() - started > 0.9
+        assert client.pace.limit == 8
+
+
+def test_nobody_is_forgotten_when_a_hold_ends() -> None:
+    """All who wait for a place start together once the hold is over."""
+    pace = Pace(8, Stop())
+    started: list[float] = []
+    everybody_in = threading.Event()
+
+    def work() -> None:
+        with pace.slot() as when:
+            started.append(when)
+            if len(started) == 8:
+                everybody_in.set()
+            everybody_in.wait(2)
+
+    with ExitStack() as first:
+        for _ in range(8):
+            first.enter_context(pace.slot())
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)
+        pace.hold(0.2)
+    for thread in threads:
+        thread.join()
+    assert everybody_in.is_set()
+    assert max(started) - min(started) < 0.1
+
+
+def test_a_lower_limit_waits_until_enough_have_ended() -> None:
+    pace = Pace(4, Stop())
+    had = threading.Event()
+
+    def work() -> None:
+        with pace.slot():
+            had.set()
+
+    with ExitStack() as stack:
+        places = [stack.enter_context(ExitStack()) for _ in range(4)]
+        moments = [place.enter_context(pace.slot()) for place in places]
+        pace.push_back(moments[0], "busy")
+        assert pace.limit == 2
+        thread = threading.Thread(target=work)
+        thread.start()
+        for place in places[:2]:
+            place.close()
+            assert not had.wait(0.05)
+        places[2].close()
+        assert had.wait(1)
+        thread.join()
+
+
+def test_the_limit_never_falls_below_one() -> None:
+    pace = Pace(2, Stop())
+    for _ in range(5):
+        with pace.slot() as started:
+            pace.push_back(started, "busy")
+    assert pace.limit == 1
+
+
+def test_a_push_back_on_an_old_request_counts_no_second_time() -> None:
+    pace = Pace(8, Stop())
+    with pace.slot() as first, pace.slot() as second:
+        pace.push_back(first, "busy")
+        pace.push_back(second, "busy")
+        assert pace.limit == 4
+    with pace.slot() as third:
+        pace.push_back(third, "busy")
+    assert pace.limit == 2
+
+
+def test_a_maximum_rate_holds_within_a_tenth_over_a_second() -> None:
+    body = bytes(1_000_000)
+    with ScriptedServer(ok(body)) as server, client_with(max_rate=1_000_000) as client:
+        started = time.monotonic()
+        get(client, server.url)
+        assert 0.9 < time.monotonic() - started < 1.1
+
+
+def test_a_maximum_rate_is_for_all_connections_together() -> None:
+    body = bytes(200_000)
+    with ScriptedServer(ok(body)) as server, client_with(max_rate=1_000_000) as client:
+        started = time.monotonic()
+        in_threads(4, lambda: get(client, server.url))
+        assert 0.72 < time.monotonic() - started < 0.95
+
+
+def test_time_without_traffic_is_not_saved_up_under_a_maximum_rate() -> None:
+    limit = RateLimit(1_000_000, Stop())
+    time.sleep(0.2)
+    started = time.monotonic()
+    for _ in range(10):
+        limit.take(20_000)
+    assert time.monotonic() - started > 0.18

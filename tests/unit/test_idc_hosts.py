@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tcia_covid.archives.idc import DEFAULT_HOSTS
+from tcia_covid.archives.idc.hosts import Host, Hosts, read_hosts
+from tcia_covid.errors import (
+    ArchiveError,
+    ConnectionLostError,
+    NotAvailableError,
+    StatusError,
+    UnreachableError,
+    UsageError,
+)
+
+FIRST, SECOND = Host("https://first.example"), Host("https://second.example")
+
+
+def asked(hosts: Hosts, *down: Host, error: ArchiveError | None = None) -> list[Host]:
+    """The hosts that are tried, in order, while those in `down` fail."""
+    tried: list[Host] = []
+
+    def attempt(host: Host) -> None:
+        tried.append(host)
+        if host in down:
+            raise error or UnreachableError("no route")
+
+    try:
+        hosts.first_answer(attempt)
+    except ArchiveError:
+        tried.append(Host("raised"))
+    return tried
+
+
+def test_amazon_is_asked_in_virtual_host_style() -> None:
+    (aws,) = read_hosts("aws")
+    assert aws.bucket_url("idc-open-data") == "https://idc-open-data.s3.amazonaws.com"
+    assert aws.object_url("idc-open-data", "f/i.dcm") == (
+        "https://idc-open-data.s3.amazonaws.com/f/i.dcm"
+    )
+
+
+def test_google_is_asked_in_path_style_under_its_own_bucket_names() -> None:
+    (gcs,) = read_hosts("gcs")
+    assert gcs.bucket_url("idc-open-data") == "https://storage.googleapis.com/idc-open-data"
+    assert gcs.object_url("idc-open-data-cr", "f/i.dcm") == (
+        "https://storage.googleapis.com/idc-open-cr/f/i.dcm"
+    )
+
+
+def test_googles_own_url_means_google() -> None:
+    assert read_hosts("https://storage.googleapis.com/") == read_hosts("GCS")
+
+
+def test_any_other_endpoint_is_asked_in_path_style() -> None:
+    (host,) = read_hosts("http://127.0.0.1:9000/s3/")
+    assert host.object_url("idc-open-data-cr", "f/i.dcm") == (
+        "http://127.0.0.1:9000/s3/idc-open-data-cr/f/i.dcm"
+    )
+
+
+def test_a_key_cannot_become_a_query() -> None:
+    assert FIRST.object_url("b-b", "f/a b?x#y").endswith("/b-b/f/a%20b%3Fx%23y")
+
+
+def test_the_default_is_amazon_then_google() -> None:
+    assert read_hosts(DEFAULT_HOSTS) == [*read_hosts("aws"), *read_hosts("gcs")]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "azure", "ftp://host", "http://", "https://h/?q=1", "http:// h"]
+)
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="an IDC endpoint is"):
+        read_hosts(text)
+
+
+def test_a_refusal_shows_no_credentials() -> None:
+    with pytest.raises(UsageError) as caught:
+        read_hosts("ftp://me:secret@host/?token=secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnreachableError("refused"),
+        ConnectionLostError("cut"),
+        StatusError("oops", status=500),
+        StatusError("slow down", status=503),
+    ],
+)
+def test_another_host_is_asked_when_the_first_is_down(error: ArchiveError) -> None:
+    assert asked(Hosts([FIRST, SECOND]), FIRST, error=error) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("error", [NotAvailableError("gone"), StatusError("no", status=404)])
+def test_an_answer_about_the_series_is_final(error: ArchiveError) -> None:
+    hosts = Hosts([FIRST, SECOND])
+    with pytest.raises(type(error)):
+        hosts.first_answer(_raising(error))
+    assert asked(hosts) == [FIRST]
+
+
+def test_a_host_that_was_down_is_left_alone() -> None:
+    hosts = Hosts([FIRST, SECOND])
+    asked(hosts, FIRST)
+    assert asked(hosts) == [SECOND]
+
+
+def test_a_resting_host_is_the_last_resort() -> None:
+    hosts = Hosts([FIRST, SECOND])
+    asked(hosts, FIRST)
+    assert asked(hosts, SECOND) == [SECOND, FIRST]
+
+
+def test_a_host_is_looked_at_again_and_used_when_it_is_back() -> None:
+    hosts = Hosts([FIRST, SECOND], first_rest=0.02)
+    asked(hosts, FIRST)
+    time.sleep(0.03)
+    assert asked(hosts) == [FIRST]
+    assert asked(hosts) == [FIRST]
+
+
+def test_each_vain_look_makes_the_rest_longer() -> None:
+    hosts = Hosts([FIRST, SECOND], first_rest=0.05)
+    asked(hosts, FIRST)
+    time.sleep(0.06)
+    assert asked(hosts, FIRST) == [FIRST, SECOND]
+    time.sleep(0.06)
+    assert asked(hosts, FIRST) == [SECOND]
+
+
+def test_one_caller_at_a_time_looks_whether_a_host_is_back() -> None:
+    hosts = Hosts([FIRST, SECOND], first_rest=0.02)
+    asked(hosts, FIRST)
+    time.sleep(0.03)
+    others: list[Host] = []
+
+    def look(host: Host) -> None:
+        if host is FIRST:
+            others.extend(asked(hosts))
+
+    hosts.first_answer(look)
+    assert others == [SECOND]
+
+
+def test_when_all_are_down_the_last_error_is_raised() -> None:
+    hosts = Hosts([FIRST, SECOND])
+    with pytest.raises(UnreachableError, match="no route"):
+        hosts.first_answer(_raising(UnreachableError("no route")))
+
+
+def test_an_unreachable_host_is_not_asked_long_where_there_is_another() -> None:
+    error = UnreachableError("no route")
+    assert Hosts([FIRST, SECOND]).limit(error) == 1
+    assert Hosts([FIRST]).limit(error) is None
+    assert Hosts([FIRST, SECOND]).limit(ConnectionLostError("cut")) is None
+
+
+def _raising(error: ArchiveError) -> Callable[[Host], None]:
+    def attempt(host: Host) -> None:
+        raise error
+
+    return attempt
