@@ -90,7 +90,7 @@ def select(
         archives.nbia,
         registry,
         accept_listed=options.accept_listed,
-        mirrored=options.source == "auto",
+        hasty=archives.hasty if options.source == "auto" else None,
     )
     lists: Lists = online
     if options.source == "idc":

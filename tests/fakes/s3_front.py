@@ -27,6 +27,7 @@ class Front:
         self.sent = 0
         """Bytes of objects' bodies that went out."""
         self.most_at_once = 0
+        """Requests that waited for their answers together."""
         self._at_once = 0
         self._upstream = port
         self._lock = threading.Lock()
@@ -64,6 +65,19 @@ class Front:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             due = [fault for fault in self.faults if fault.due(seen)]
+        try:
+            return self._reply(seen, due)
+        finally:
+            # Before the answer goes out: whoever has it may ask again at once.
+            with self._lock:
+                self._at_once -= 1
+
+    def note_sent(self, seen: Seen, count: int) -> None:
+        """An answer went out, or what was to go of it."""
+        with self._lock:
+            self.sent += 0 if seen.listing else count
+
+    def _reply(self, seen: Seen, due: list[Fault]) -> Reply:
         headers = dict(seen.headers)
         for fault in due:
             fault.before(headers)
@@ -71,12 +85,6 @@ class Front:
         for fault in due:
             reply = fault.after(reply)
         return reply
-
-    def left(self, seen: Seen, sent: int) -> None:
-        """An answer went out, or what was to go of it."""
-        with self._lock:
-            self._at_once -= 1
-            self.sent += 0 if seen.listing else sent
 
     def _ask(self, path: str, headers: dict[str, str]) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=20)
@@ -128,14 +136,9 @@ def _handler_of(front: Front) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             headers = {n: v for n, v in self.headers.items() if n.lower() != "host"}
             seen = Seen(self.path, headers, self.client_address[1])
-            sent = 0
-            reply = front.pass_on(seen)
-            try:
-                sent = self._reply(reply)
-            finally:
-                front.left(seen, sent)
+            front.note_sent(seen, self._send(front.pass_on(seen)))
 
-        def _reply(self, reply: Reply) -> int:
+        def _send(self, reply: Reply) -> int:
             self.send_response(reply.status)
             self.close_connection = not reply.framed or reply.limit is not None
             lengths = {"Content-Length": str(len(reply.body))} if reply.framed else {}

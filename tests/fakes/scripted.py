@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends RST instead of FIN."""
+TLS_RECORD = b"\x16\x03"
+"""How a TLS handshake begins that somebody sends to a plain server."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,9 @@ class ScriptedServer:
             for sock in self._open:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        # The listening thread first: after it, no more are added.
         while self._threads:
-            self._threads.pop().join()
+            self._threads.pop(0).join()
 
     def close_idle(self) -> None:
         """Close all connections now, as a server does whose keep-alive time is over."""
@@ -171,8 +174,8 @@ class ScriptedServer:
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -254,6 +257,8 @@ def _read_request(sock: socket.socket, number: int) -> Head | None:
         if not more:
             return None
         received += more
+        if received.startswith(TLS_RECORD):
+            return Head(number, "TLS", "")
     text, _, body = received.partition(b"\r\n\r\n")
     first, *lines = text.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)}

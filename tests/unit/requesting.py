@@ -55,7 +55,7 @@ def ask(client: Client, url: str, **options: object) -> bytes:
     return client.ask(url, lambda answer: answer.read_all(1 << 20), **options)
 
 
-def stop_while(wait: Callable[[], object], stop: Stop, after: float = 0.15) -> Waiting:
+def stop_while(wait: Callable[[], object], stop: Stop, after: float = 0.08) -> Waiting:
     """Run `wait` in a thread, set `stop` while it waits, and say how it ended."""
     ended = Waiting()
 

@@ -106,33 +106,43 @@ def test_an_answer_left_unread_is_cut_off_and_poisons_nothing() -> None:
 
 
 def test_bytes_beyond_the_announced_length_are_not_the_next_answer() -> None:
-    with ScriptedServer([Send(head(length=4) + b"fineEVIL")], ok(b"good")) as server:
-        with client_with() as client:
-            assert get(client, server.url) == b"fine"
-            assert ask(client, server.url) == b"good"
+    with (
+        ScriptedServer([Send(head(length=4) + b"fineEVIL")], ok(b"good")) as server,
+        client_with() as client,
+    ):
+        assert get(client, server.url) == b"fine"
+        assert ask(client, server.url) == b"good"
 
 
 def test_read_gives_at_most_what_was_asked_for() -> None:
-    with ScriptedServer(ok(b"0123456789")) as server, client_with() as client:
-        with client.open("GET", server.url) as answer:
-            assert [answer.read(4), answer.read(4), answer.read(4)] == [b"0123", b"4567", b"89"]
-            assert answer.received == 10
+    with (
+        ScriptedServer(ok(b"0123456789")) as server,
+        client_with() as client,
+        client.open("GET", server.url) as answer,
+    ):
+        assert [answer.read(4), answer.read(4), answer.read(4)] == [b"0123", b"4567", b"89"]
+        assert answer.received == 10
 
 
 def test_read_all_refuses_more_than_its_limit() -> None:
     with ScriptedServer(in_chunks(BODY)) as server, client_with() as client:
-        with pytest.raises(BadAnswerError, match="more than 1000 bytes"):
-            with client.open("GET", server.url) as answer:
-                answer.read_all(1000)
+        with (
+            pytest.raises(BadAnswerError, match="more than 1000 bytes"),
+            client.open("GET", server.url) as answer,
+        ):
+            answer.read_all(1000)
         with client.open("GET", server.url) as answer:
             assert answer.read_all(len(BODY)) == BODY
 
 
 def test_an_answer_tells_status_headers_and_a_clean_url() -> None:
-    with ScriptedServer(ok(X_Name="value")) as server, client_with() as client:
-        with client.open("GET", f"{server.url}/a", params={"token": SECRET}) as answer:
-            assert (answer.status, answer.headers["x-name"]) == (200, "value")
-            assert answer.url == f"{server.url}/a"
+    with (
+        ScriptedServer(ok(X_Name="value")) as server,
+        client_with() as client,
+        client.open("GET", f"{server.url}/a", params={"token": SECRET}) as answer,
+    ):
+        assert (answer.status, answer.headers["x-name"]) == (200, "value")
+        assert answer.url == f"{server.url}/a"
 
 
 def test_no_content_is_an_empty_answer() -> None:
@@ -142,9 +152,12 @@ def test_no_content_is_an_empty_answer() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "br, gzip", "x-unheard-of"])
 def test_a_compressed_body_is_refused_since_none_was_asked_for(encoding: str) -> None:
-    with ScriptedServer(ok(b"?", Content_Encoding=encoding)) as server, client_with() as client:
-        with pytest.raises(BadAnswerError, match="Content-Encoding") as refused:
-            get(client, server.url)
+    with (
+        ScriptedServer(ok(b"?", Content_Encoding=encoding)) as server,
+        client_with() as client,
+        pytest.raises(BadAnswerError, match="Content-Encoding") as refused,
+    ):
+        get(client, server.url)
     assert refused.value.retryable
 
 
@@ -172,9 +185,11 @@ def test_asking_goes_on_until_the_answer_makes_sense() -> None:
             raise BadAnswerError("an HTML page", retryable=True)
         return body
 
-    with ScriptedServer(status(503), ok(b"<html>"), [Fin()], ok(b"[]")) as server:
-        with client_with(events=events) as client:
-            answered = client.ask(f"{server.url}/getSeries?token={SECRET}", understand)
+    with (
+        ScriptedServer(status(503), ok(b"<html>"), [Fin()], ok(b"[]")) as server,
+        client_with(events=events) as client,
+    ):
+        answered = client.ask(f"{server.url}/getSeries?token={SECRET}", understand)
     assert answered == b"[]"
     retries = [event for event in events if isinstance(event, RequestRetried)]
     assert [event.what for event in retries] == ["getSeries"] * 3
@@ -254,18 +269,25 @@ def test_closing_ends_the_watching_thread() -> None:
 
 def test_a_redirected_request_still_ends_when_the_connection_does() -> None:
     second = ScriptedServer([Send(head(length=9) + b"half"), Fin()])
-    with second, ScriptedServer(status(302, Location=second.url)) as first:
-        with client_with() as client, pytest.raises(ConnectionLostError):
-            get(client, first.url)
+    with (
+        second,
+        ScriptedServer(status(302, Location=second.url)) as first,
+        client_with() as client,
+        pytest.raises(ConnectionLostError),
+    ):
+        get(client, first.url)
 
 
 def test_a_request_within_a_request_leaves_the_outer_one_alone() -> None:
     """Two open answers of one thread: each call keeps its own connection."""
     slow = [Send(head(length=8) + b"slow"), Sleep(0.1), Send(b"half")]
-    with ScriptedServer(slow, ok(b"inner")) as server, client_with() as client:
-        with client.open("GET", server.url) as outer:
-            assert get(client, server.url) == b"inner"
-            assert b"".join(outer.chunks()) == b"slowhalf"
+    with (
+        ScriptedServer(slow, ok(b"inner")) as server,
+        client_with() as client,
+        client.open("GET", server.url) as outer,
+    ):
+        assert get(client, server.url) == b"inner"
+        assert b"".join(outer.chunks()) == b"slowhalf"
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,12 @@ def unframed(cut: int) -> list[Step]:
 @pytest.mark.parametrize("framed", [sized, chunked], ids=["length", "chunked"])
 def test_a_framed_body_that_is_closed_early_is_lost_but_for_what_came(framed, cut: int) -> None:
     received = bytearray()
-    with ScriptedServer([*framed(cut), Fin()]) as server, client_with() as client:
-        with pytest.raises(ConnectionLostError, match="closed too early") as lost:
-            get(client, server.url, received)
+    with (
+        ScriptedServer([*framed(cut), Fin()]) as server,
+        client_with() as client,
+        pytest.raises(ConnectionLostError, match="closed too early") as lost,
+    ):
+        get(client, server.url, received)
     assert received == BODY[:cut]
     assert lost.value.retryable
     assert not lost.value.push_back
@@ -49,9 +52,12 @@ def test_a_reset_loses_nothing_that_was_received(framed, cut: int) -> None:
     received = bytearray()
     # A reset may overtake what lies in the sender's buffer, hence the pause.
     script = [*framed(cut), Sleep(0.05), Reset()]
-    with ScriptedServer(script) as server, client_with() as client:
-        with pytest.raises(ConnectionLostError, match="was reset") as lost:
-            get(client, server.url, received)
+    with (
+        ScriptedServer(script) as server,
+        client_with() as client,
+        pytest.raises(ConnectionLostError, match="was reset") as lost,
+    ):
+        get(client, server.url, received)
     assert received == BODY[:cut]
     assert lost.value.retryable
 
@@ -62,9 +68,12 @@ def test_a_reset_loses_nothing_that_was_received(framed, cut: int) -> None:
 def test_a_stall_loses_nothing_that_was_received(framed) -> None:
     received = bytearray()
     script = [*framed(70_000), Sleep(5)]
-    with ScriptedServer(script) as server, client_with(stall_timeout=0.1) as client:
-        with pytest.raises(ConnectionLostError, match=r"no byte for 0\.1 s") as lost:
-            get(client, server.url, received)
+    with (
+        ScriptedServer(script) as server,
+        client_with(stall_timeout=0.1) as client,
+        pytest.raises(ConnectionLostError, match=r"no byte for 0\.1 s") as lost,
+    ):
+        get(client, server.url, received)
     assert received == BODY[:70_000]
     assert lost.value.retryable
     assert lost.value.push_back
@@ -79,9 +88,12 @@ def test_a_cut_body_without_length_looks_whole_to_http() -> None:
 def test_a_chunked_body_needs_its_last_chunk(rest: bytes) -> None:
     received = bytearray()
     script = [Send(head(chunked=True) + b"4\r\nfour" + rest), Fin()]
-    with ScriptedServer(script) as server, client_with() as client:
-        with pytest.raises(ConnectionLostError):
-            get(client, server.url, received)
+    with (
+        ScriptedServer(script) as server,
+        client_with() as client,
+        pytest.raises(ConnectionLostError),
+    ):
+        get(client, server.url, received)
     assert received == b"four"
 
 
@@ -94,25 +106,34 @@ def test_the_line_end_after_the_last_chunk_may_lack() -> None:
 @pytest.mark.parametrize("end", [Fin(), Reset()], ids=["closed", "reset"])
 @pytest.mark.parametrize("sent", [b"", HEAD_ONLY], ids=["nothing", "half a head"])
 def test_a_connection_that_ends_before_the_head_is_retryable(sent: bytes, end: Step) -> None:
-    with ScriptedServer([Send(sent), end]) as server, client_with() as client:
-        with pytest.raises(ConnectionLostError, match="before it answered") as lost:
-            get(client, server.url)
+    with (
+        ScriptedServer([Send(sent), end]) as server,
+        client_with() as client,
+        pytest.raises(ConnectionLostError, match="before it answered") as lost,
+    ):
+        get(client, server.url)
     assert lost.value.retryable
 
 
 def test_a_lost_answer_stays_lost_when_it_is_read_again() -> None:
-    with ScriptedServer([*sized(10), Fin()]) as server, client_with() as client:
-        with client.open("GET", server.url) as answer:
-            assert answer.read() == BODY[:10]
-            for _ in range(2):
-                with pytest.raises(ConnectionLostError):
-                    answer.read()
+    with (
+        ScriptedServer([*sized(10), Fin()]) as server,
+        client_with() as client,
+        client.open("GET", server.url) as answer,
+    ):
+        assert answer.read() == BODY[:10]
+        for _ in range(2):
+            with pytest.raises(ConnectionLostError):
+                answer.read()
 
 
 def test_a_whole_answer_stays_at_its_end_when_it_is_read_again() -> None:
-    with ScriptedServer(ok(b"x")) as server, client_with() as client:
-        with client.open("GET", server.url) as answer:
-            assert [answer.read(), answer.read(), answer.read()] == [b"x", b"", b""]
+    with (
+        ScriptedServer(ok(b"x")) as server,
+        client_with() as client,
+        client.open("GET", server.url) as answer,
+    ):
+        assert [answer.read(), answer.read(), answer.read()] == [b"x", b"", b""]
 
 
 def test_an_earlier_cut_leaves_nothing_in_a_later_answer() -> None:

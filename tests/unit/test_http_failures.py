@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import traceback
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -140,7 +141,7 @@ def test_an_earlier_error_does_not_colour_a_later_one() -> None:
     """A request inside the handler of another error has that error as its context."""
     with ScriptedServer([Fin()]) as server:
         try:
-            raise ConnectionRefusedError
+            socket.create_connection(("127.0.0.1", closed_port()))
         except ConnectionRefusedError:
             assert isinstance(failure(server.url), ConnectionLostError)
 

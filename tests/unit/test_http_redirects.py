@@ -101,12 +101,16 @@ def test_a_form_is_sent_again_where_the_redirect_keeps_it(code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["ftp://host/x", "file:///etc/passwd", "http://:80/", "http://[::1/", "http://h:99999/"]
+    "location",
+    ["ftp://host/x", "file:///etc/passwd", "http://:80/", "http://[::1/", "http://h:99999/"],
 )
 def test_a_redirect_to_something_else_is_refused(location: str) -> None:
-    with ScriptedServer(status(302, Location=location)) as server, client_with() as client:
-        with pytest.raises(RedirectError, match=r"no http\(s\) URL"):
-            get(client, server.url)
+    with (
+        ScriptedServer(status(302, Location=location)) as server,
+        client_with() as client,
+        pytest.raises(RedirectError, match=r"no http\(s\) URL"),
+    ):
+        get(client, server.url)
 
 
 def test_a_refused_redirect_names_both_ends_without_secrets() -> None:
@@ -120,17 +124,22 @@ def test_a_refused_redirect_names_both_ends_without_secrets() -> None:
 
 @pytest.mark.parametrize("code", [300, 301, 302, 304, 305])
 def test_a_redirect_to_nowhere_is_an_error(code: int) -> None:
-    with ScriptedServer(status(code)) as server, client_with() as client:
-        with pytest.raises(StatusError, match=f"HTTP {code}") as refused:
-            get(client, server.url)
+    with (
+        ScriptedServer(status(code)) as server,
+        client_with() as client,
+        pytest.raises(StatusError, match=f"HTTP {code}") as refused,
+    ):
+        get(client, server.url)
     assert not refused.value.retryable
 
 
 def test_the_body_of_a_redirect_is_not_waited_for() -> None:
     endless = [Send(head(302, length=1 << 40, Location="/new") + b"x" * 1000), Sleep(5)]
-    with ScriptedServer(endless, ok(b"there")) as server:
-        with client_with(first_byte_timeout=1) as client:
-            assert get(client, server.url) == b"there"
+    with (
+        ScriptedServer(endless, ok(b"there")) as server,
+        client_with(first_byte_timeout=1) as client,
+    ):
+        assert get(client, server.url) == b"there"
 
 
 def test_a_redirect_whose_body_is_cut_is_followed() -> None:

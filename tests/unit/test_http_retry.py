@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -12,7 +11,7 @@ from tcia_covid.errors import ArchiveError, ConnectionLostError, NotAvailableErr
 from tcia_covid.http import HttpSettings, Patience
 from tcia_covid.http.statuses import from_status, retry_after
 from tcia_covid.stop import Stop
-from tests.fakes.scripted import Fin, ScriptedServer, Send, head, ok, status
+from tests.fakes.scripted import Fin, ScriptedServer, Send, head
 from tests.unit.requesting import ask, client_with
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
@@ -176,22 +175,16 @@ def test_statuses_say_whether_to_ask_again_and_whether_slower(
     assert (error.retryable, error.push_back) == (retryable, push_back)
     assert error.retry_after == (3.0 if retryable else None)
     assert error.message == f"http://h/x answered with HTTP {code}: why"
-    assert error.hint or code in (400,)
-
-
-@pytest.mark.parametrize("code", [429, 500])
-def test_retry_after_is_waited_for(code: int) -> None:
-    script = status(code, b"later", Retry_After="1")
-    with ScriptedServer(script, ok()) as server, client_with() as client:
-        started = time.monotonic()
-        assert ask(client, server.url) == b"fine"
-        assert 0.95 < time.monotonic() - started < 2
+    assert error.hint
 
 
 def test_an_error_whose_text_is_cut_is_still_that_error() -> None:
     script = [Send(head(503, length=100, Retry_After="9") + b"busy"), Fin()]
-    with ScriptedServer(script) as server, client_with(retries=0) as client:
-        with pytest.raises(StatusError) as refused:
-            ask(client, server.url)
+    with (
+        ScriptedServer(script) as server,
+        client_with(retries=0) as client,
+        pytest.raises(StatusError) as refused,
+    ):
+        ask(client, server.url)
     assert (refused.value.status, refused.value.retry_after) == (503, 9.0)
     assert refused.value.body == "busy"

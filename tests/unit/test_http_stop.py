@@ -120,17 +120,21 @@ def test_a_proxy_that_never_opens_its_tunnel(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_pausing_before_a_retry() -> None:
     stop = Stop()
-    with ScriptedServer(status(503)) as server:
-        with client_with(stop=stop, retry_wait=1000, retry_wait_cap=1000) as client:
-            assert_at_once(stop_while(lambda: ask(client, server.url), stop))
+    with (
+        ScriptedServer(status(503)) as server,
+        client_with(stop=stop, retry_wait=1000, retry_wait_cap=1000) as client,
+    ):
+        assert_at_once(stop_while(lambda: ask(client, server.url), stop))
 
 
 def test_holding_back_because_of_retry_after() -> None:
     stop = Stop()
-    with ScriptedServer(status(503, Retry_After="500")) as server:
-        with client_with(stop=stop) as client:
-            assert_at_once(stop_while(lambda: ask(client, server.url), stop))
-            assert len(server.heads) == 1
+    with (
+        ScriptedServer(status(503, Retry_After="500")) as server,
+        client_with(stop=stop) as client,
+    ):
+        assert_at_once(stop_while(lambda: ask(client, server.url), stop))
+        assert len(server.heads) == 1
 
 
 def test_waiting_for_a_hold_of_the_pace_to_end() -> None:
@@ -148,9 +152,11 @@ def test_waiting_for_a_place() -> None:
 
 def test_waiting_because_of_the_maximum_rate(transport: Transport) -> None:
     stop = Stop()
-    with transport.serve(ok(bytes(100_000))) as server:
-        with client_with(stop=stop, max_rate=1000) as client:
-            assert_at_once(stop_while(lambda: get(client, server.url), stop))
+    with (
+        transport.serve(ok(bytes(100_000))) as server,
+        client_with(stop=stop, max_rate=1000) as client,
+    ):
+        assert_at_once(stop_while(lambda: get(client, server.url), stop))
 
 
 def test_waiting_in_eight_threads() -> None:
@@ -167,7 +173,7 @@ def test_waiting_in_eight_threads() -> None:
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
             thread.start()
-        time.sleep(0.15)
+        time.sleep(0.1)
         started = time.monotonic()
         stop.set()
         for thread in threads:

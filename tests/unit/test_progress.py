@@ -22,6 +22,7 @@ from tcia_covid.events import (
 )
 from tcia_covid.model import Outcome, State
 from tcia_covid.progress import Lines, open_display, phrases
+from tcia_covid.progress.bars import Bars, Row
 from tcia_covid.progress.board import Board
 from tcia_covid.progress.counting import Counting
 from tests.unit.making import complete, failed, series
@@ -248,8 +249,6 @@ def test_bars_fit_the_terminal_and_leave_it_empty(
     monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
     monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
-    from tcia_covid.progress.bars import Bars, Row
-
     monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda _: (columns, 24))
     stream = Terminal()
     display = Bars(stream, every=3600)
@@ -275,8 +274,6 @@ def test_more_series_than_rows_of_the_terminal_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((80, 10)))
-    from tcia_covid.progress.bars import Bars
-
     stream = Terminal()
     display = Bars(stream, every=3600)
     display.take(STARTED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tcia_covid import catalogue
 from tcia_covid.archives.base import Archive
@@ -22,6 +22,8 @@ class Archives:
     """The archives of a run, and what they share."""
 
     nbia: NbiaArchive
+    hasty: NbiaArchive
+    """NBIA asked without much patience, for what can be had elsewhere as well."""
     idc: IdcArchive
     order: Sequence[Archive]
     """Where series are fetched, the first choice first."""
@@ -50,7 +52,19 @@ def open_archives(
     idc_client = Client(
         settings, stop=stop, connections=jobs * _IDC_CONNECTIONS_A_JOB, meter=meter, emit=emit
     )
+    hasty_client = Client(_hasty(settings), stop=stop, connections=jobs, meter=meter, emit=emit)
     nbia = NbiaArchive(nbia_client, nbia_url)
+    hasty = NbiaArchive(hasty_client, nbia_url)
     idc = IdcArchive(idc_client, idc_url, find=catalogue.find, list_all=catalogue.load)
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
-    return Archives(nbia, idc, orders[source], meter, (nbia_client, idc_client))
+    clients = (nbia_client, hasty_client, idc_client)
+    return Archives(nbia, hasty, idc, orders[source], meter, clients)
+
+
+def _hasty(settings: HttpSettings) -> HttpSettings:
+    return replace(
+        settings,
+        retries=min(settings.retries, 1),
+        connect_timeout=min(settings.connect_timeout, 10.0),
+        first_byte_timeout=min(settings.first_byte_timeout, 120.0),
+    )

@@ -113,13 +113,21 @@ class Verbs(click.Group):
     Args:
         package: where the verbs' modules are; each holds a `command`.
         verbs: their names, in the order of the help text.
+        settings: gives what configuration files say, by the names of the values.
         attributes: of the group.
     """
 
-    def __init__(self, package: str, verbs: Sequence[str], **attributes: Any) -> None:
+    def __init__(
+        self,
+        package: str,
+        verbs: Sequence[str],
+        settings: Callable[[], dict[str, Any]],
+        **attributes: Any,
+    ) -> None:
         super().__init__(**attributes)
         self._package = package
         self._verbs = list(verbs)
+        self._settings = settings
 
     def list_commands(self, _: click.Context) -> list[str]:
         """The verbs' names."""
@@ -134,10 +142,11 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb.
+        """Find the verb, and what configuration files say of its options.
 
         Raises:
             UsageError: there is none of that name.
+            ConfigError: a file is broken; no reason to withhold a verb's help.
         """
         if args[0] not in self._verbs:
             near = difflib.get_close_matches(args[0], self._verbs, n=1)
@@ -145,6 +154,8 @@ class Verbs(click.Group):
             raise UsageError(
                 f"there is no verb {args[0]!r}", hint=f"{asked}'tcia-covid --help' lists them all"
             )
+        if not set(args) & set(ctx.help_option_names):
+            ctx.default_map = dict.fromkeys(self._verbs, self._settings())
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

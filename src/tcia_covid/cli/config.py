@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tcia_covid.cli.command import Option
 
 LOCAL = "tcia-covid.yaml"
+_NULL = "tag:yaml.org,2002:null"
 
 
 def files() -> list[Path]:
@@ -79,9 +80,9 @@ def _entries(path: Path, content: bytes) -> Iterator[tuple[yaml.ScalarNode, yaml
 
     try:
         top = yaml.compose(content, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise _not_yaml(path, error) from error
-    if top is None:
+    if top is None or top.tag == _NULL:
         return
     if not isinstance(top, yaml.MappingNode):
         raise _broken(path, top, "not a line 'option: value'", hint="such as 'jobs: 16'")
@@ -121,7 +122,7 @@ def _texts(path: Path, key: yaml.ScalarNode, node: yaml.Node, option: Option) ->
         if not isinstance(one, yaml.ScalarNode):
             kind = "one value or a list of values" if option.multiple else "one value"
             raise _broken(path, one, f"{key.value} takes {kind}")
-    return [str(one.value) for one in nodes if one.tag != "tag:yaml.org,2002:null"]
+    return [str(one.value) for one in nodes if one.tag != _NULL]
 
 
 def _not_yaml(path: Path, error: Exception) -> ConfigError:

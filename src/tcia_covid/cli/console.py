@@ -66,7 +66,9 @@ class Console:
     def trace(self, error: BaseException) -> None:
         """Write where an error came from, for those who asked for it."""
         if self.verbose:
-            write(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+            from tcia_covid.http.redact import scrub  # noqa: PLC0415 - few errors are traced
+
+            write(sys.stderr, scrub("".join(traceback.format_exception(error))).rstrip())
 
 
 def write(stream: TextIO | None, text: str) -> None:

@@ -25,16 +25,20 @@ from tcia_covid.errors import (
 )
 
 NAMES = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "demo")
-_EPILOG = (
-    "Try 'tcia-covid demo' for the whole job in seconds without a network, 'tcia-covid download "
-    "COVID-19-AR --first-patients 1' for a first real one, 'tcia-covid VERB --help' for more."
-)
+_EPILOG = """\b
+First steps:
+  tcia-covid demo                                      the whole job, no network
+  tcia-covid plan COVID-19-AR                          what a download would be
+  tcia-covid download COVID-19-AR --first-patients 1   a first real one
+  tcia-covid VERB --help                               more on a verb
+"""
 
 
 @click.group(
     cls=Verbs,
     package="tcia_covid.cli.verbs",
     verbs=NAMES,
+    settings=lambda: config.load(ALL),
     name="tcia-covid",
     invoke_without_command=True,
     subcommand_metavar="VERB ...",
@@ -57,14 +61,7 @@ def program(ctx: click.Context, /, *, version: bool, **given: Any) -> int:
         ctx.exit(EXIT_OK)
     if ctx.invoked_subcommand is None:
         raise UsageError("no verb given", hint=f"one of {', '.join(NAMES)}; --help explains them")
-    if not _asks_for_help(ctx):
-        found = config.load(ALL)
-        ctx.default_map = dict.fromkeys(NAMES, found)
     return EXIT_OK
-
-
-def _asks_for_help(ctx: click.Context) -> bool:
-    return any(one in ctx.help_option_names for one in ctx.args)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -108,9 +105,11 @@ def _misused(error: click.ClickException, console: Console) -> TciaCovidError:
         console.verb = console.verb or ctx.info_name
     where = ctx.command_path if ctx else "tcia-covid"
     message = error.format_message().rstrip(".")
-    if isinstance(error, click.BadParameter) and error.param is not None:
+    if type(error) is click.BadParameter and error.param is not None:
         message = f"{_origin(error)}: {error.message.rstrip('.')}"
-    return UsageError(message[:1].lower() + message[1:], hint=f"'{where} --help' explains it")
+    if message[1:2].islower():
+        message = message[:1].lower() + message[1:]
+    return UsageError(message, hint=f"'{where} --help' explains it")
 
 
 def _origin(error: click.BadParameter) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TextIO
 
 from tcia_covid.cli.console import Console
 from tcia_covid.events import Emit, Event
@@ -73,4 +74,13 @@ def draws_bars() -> bool:
     stream = sys.stderr
     if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
         return False
+    if not _columns(stream):
+        return False  # a terminal that nobody gave a size, as some containers have
     return os.environ.get("CI", "").lower() in {"", "0", "false"}
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0

@@ -228,6 +228,17 @@ STYLE = _option(
 )
 DEEP = _flag(_HOW, "--deep", text="Also read each file as DICOM: header, length, UIDs.")
 ONLINE = _flag(_HOW, "--online", text="Also compare with the archive's own hash of each series.")
+COLLECTION = _option(
+    _HOW,
+    "--collection",
+    text="Take the files of this collection alone.  [default: of any that is known]",
+    metavar="NAME",
+)
+LINK = _flag(
+    _HOW, "--link", text="Make hard links, where that fails reflinks or copies (the default)."
+)
+MOVE = _flag(_HOW, "--move", text="Remove files from DIR once their series is complete.")
+COPY = _flag(_HOW, "--copy", text="Make copies that share nothing with DIR.")
 SERVE = _flag(_HOW, "--serve", text="Only start the archive, print its base URL, and stay.")
 PORT = _option(
     _HOW,
@@ -240,7 +251,8 @@ PORT = _option(
 SELECTING = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO_FSYNC)
 
-_ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT)
+_ADOPTING = (COLLECTION, LINK, MOVE, COPY)
+_ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT, *_ADOPTING)
 ALL = (*FILTERS, *DOWNLOADING, *EVERYWHERE, *_ONE_VERB)
 """What the environment and configuration files may set."""
 

@@ -70,7 +70,14 @@ def paragraphs(texts: Iterable[str], columns: int | None = None) -> str:
     """Texts as items of a list, each filled to the width."""
     room = columns or 100
     return "\n".join(
-        textwrap.fill(_cell(text), room, initial_indent="- ", subsequent_indent="  ")
+        textwrap.fill(
+            _cell(text),
+            room,
+            initial_indent="- ",
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         for text in texts
     )
 

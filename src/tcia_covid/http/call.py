@@ -40,7 +40,7 @@ class Call:
         self.failure: OSError | None = None
         """What the socket raised in the middle of the body."""
         self.received = 0
-        """Bytes that the socket gave."""
+        """Bytes that the socket gave of the answer under way."""
         self.asked = False
         """Whether the request was sent on the connection that carries it now."""
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class Call:
                 return
             self._drop_handle()
             self._handle = handle
-            self.asked = False
+            self.asked, self.received = False, 0
             self._due = time.monotonic() + self.settings.first_byte_timeout
             if self.broken is not None:
                 self._shut_down()

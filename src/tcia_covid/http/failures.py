@@ -118,23 +118,24 @@ _NO_CONNECTION = (
 )
 
 
+_SILENT = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError)
+
+
 def _unreachable(host: str, causes: list[BaseException], call: Call) -> ArchiveError | None:
     """No connection came about; `None` if one did."""
     seconds = f"{call.settings.connect_timeout:g} s"
-    timed_out = _any(causes, urllib3.exceptions.ReadTimeoutError)
+    overloaded = False
     if _any(causes, urllib3.exceptions.NameResolutionError):
         what, hint = f"the name {host} cannot be resolved", "the network connection and DNS"
     elif _any(causes, ConnectionRefusedError):
         what, hint = f"{host} refused the connection", "that the archive is not down"
-    elif _any(causes, urllib3.exceptions.ConnectTimeoutError):
-        what, hint = f"{host} accepted no connection within {seconds}", "firewall and proxy"
     elif _any(causes, urllib3.exceptions.NewConnectionError):
         what, hint = f"there is no route to {host}", "the network connection"
-    elif timed_out and not call.asked:
-        what, hint = f"{host} accepted no request within {seconds}", "firewall and proxy"
+    elif not call.asked and (_any(causes, _SILENT) or call.broken is Break.LATE):
+        what, hint = f"{host} accepted no connection within {seconds}", "firewall and proxy"
+        overloaded = True
     else:
         return None
-    overloaded = timed_out or _any(causes, urllib3.exceptions.ConnectTimeoutError)
     return UnreachableError(
         what, hint=f"check {hint}, and the archive's URL", retryable=True, push_back=overloaded
     )
@@ -144,7 +145,7 @@ def _silence(host: str, causes: list[BaseException], call: Call) -> ConnectionLo
     late = call.broken is Break.LATE
     if not late and not _any(causes, urllib3.exceptions.ReadTimeoutError):
         return None
-    what = "no complete answer head" if late else "nothing"
+    what = "no complete answer head" if call.received else "nothing"
     return ConnectionLostError(
         f"{host} sent {what} within {call.settings.first_byte_timeout:g} s of the request",
         hint="raise --first-byte-timeout if the archive is known to be slow",

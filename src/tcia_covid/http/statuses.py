@@ -15,7 +15,6 @@ _RETRYABLE = _PUSH_BACK | {408, 425, 500, 522, 524}
 _HINTS = {
     401: "the archive asks for a login; public TCIA data needs none: check the URL",
     403: "the archive or a proxy on the way refuses; check the URL and the network's rules",
-    404: "check the archive's URL",
     407: "the proxy asks for a login: put user and password into HTTPS_PROXY",
 }
 
@@ -31,7 +30,7 @@ def from_status(
         f"{redact(url)} answered with HTTP {status}{said}",
         status=status,
         body=text,
-        hint=_HINTS.get(status, "try again later" if retryable else ""),
+        hint=_HINTS.get(status, "try again later" if retryable else "check the archive's URL"),
         retryable=retryable,
         retry_after=retry_after(headers, settings.retry_after_cap) if retryable else None,
         push_back=status in _PUSH_BACK,

@@ -67,23 +67,26 @@ class ArchiveLists:
         nbia: the archive of record.
         registry: what is expected.
         accept_listed: take a list that is shorter than expected as right.
-        mirrored: whether series that NBIA does not list can be had from IDC.
+        hasty: NBIA with little patience, asked where the catalogue can stand in; None if series
+            that NBIA does not list cannot be had from elsewhere.
     """
 
     def __init__(
-        self, nbia: Lister, registry: Registry, *, accept_listed: bool, mirrored: bool
+        self, nbia: Lister, registry: Registry, *, accept_listed: bool, hasty: Lister | None
     ) -> None:
         self._nbia = nbia
+        self._hasty = hasty or nbia
         self._registry = registry
         self._accept_listed = accept_listed
-        self._mirrored = mirrored
+        self._mirrored = hasty is not None
 
     def collection(self, collection: Collection) -> Listed:
         """List a collection; the catalogue stands in for NBIA where IDC has the series."""
         known = _catalogued(collection.name)
         name = collection.nbia or collection.name
+        lister = self._hasty if known else self._nbia
         try:
-            series = self._nbia.list_collection(name)
+            series = lister.list_collection(name)
         except ArchiveError as error:
             if not (self._mirrored and known):
                 raise
@@ -91,7 +94,7 @@ class ArchiveLists:
             return Listed(list(known.values()), notices=[f"{notice} list is used"])
         expected = len(known) or collection.series
         if expected is not None and len(series) < expected:
-            series = _longer(series, self._nbia.list_collection(name))
+            series = _longer(series, lister.list_collection(name))
         return self._compared(collection, [_located(one, known) for one in series], known)
 
     def other(self, name: str) -> Listed:
@@ -108,8 +111,9 @@ class ArchiveLists:
     def series(self, uids: Sequence[str]) -> Listed:
         """List single series; those that nobody knows become failures."""
         known = catalogue.find(uids)
+        lister = self._hasty if len(known) == len(uids) else self._nbia
         try:
-            found = {one.uid: _located(one, known) for one in self._nbia.list_series(uids)}
+            found = {one.uid: _located(one, known) for one in lister.list_series(uids)}
         except ArchiveError:
             if not (self._mirrored and known):
                 raise

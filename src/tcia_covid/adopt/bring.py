@@ -1,0 +1,149 @@
+"""Getting a file from where it is into a staging folder, without touching the original.
+
+Three ways, the cheapest first: a second name of the same file (hard link), a second file that
+shares its blocks until one of them is written to (reflink, on Btrfs, XFS and others), a copy.
+Moving is bringing, and removing the original once the whole series stands in the layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tcia_covid.adopt.result import Mode
+from tcia_covid.adopt.scan import Found
+from tcia_covid.errors import ArchiveError, SeriesError, TakenOverError
+from tcia_covid.model import Check, StoredImage
+from tcia_covid.store import Disk, Staging
+
+_PIECE = 256 * 1024
+_FICLONE = 0x40049409
+"""ioctl_ficlone(2); Python has no name for it."""
+_NAME = "adopted"
+
+if sys.platform == "linux":
+    import fcntl
+
+    def _clone(source: int, target: int) -> None:
+        fcntl.ioctl(target, _FICLONE, source)
+
+else:
+
+    def _clone(_source: int, _target: int) -> None:
+        raise OSError
+
+
+class Bringer:
+    """Brings files of one folder.
+
+    Args:
+        root: the folder.
+        mode: `copy` makes no hard links; `link` and `move` prefer them.
+        disk: the seam to the file system.
+    """
+
+    def __init__(self, root: Path, mode: Mode, disk: Disk) -> None:
+        self._root = root
+        self._links = mode != "copy"
+        self._disk = disk
+
+    def bring(self, found: Found, check: Check, staging: Staging) -> str:
+        """Put a file into a staging folder under its own UID.
+
+        Returns:
+            the way it took; `kept` if the image was there already; nothing if the file is no
+            longer the one that was hashed.
+
+        Raises:
+            DestinationError: the disk.
+            TakenOverError: another run took the staging folder.
+        """
+        here = staging.images.get(found.uid)
+        if here is not None and here.md5 == found.md5:
+            staging.adopt(replace(here, check=check))
+            return "kept"
+        if here is not None:
+            staging.discard(found.uid)
+        way = self._share(found, staging) or self._copy(found, staging)
+        if way:
+            image = StoredImage(found.uid, found.size, found.md5, check, _NAME)
+            staging.adopt(image)
+        return way
+
+    def remove(self, found: Found) -> bool:
+        """Remove an original, and the folders that this leaves empty; not if it changed since."""
+        if not (self._is_same(found) and _done(lambda: self._disk.remove(self._root / found.file))):
+            return False
+        folder = self._root / found.folder
+        while folder != self._root and self._root in folder.parents:
+            self._disk.remove_empty(folder)
+            folder = folder.parent
+        return True
+
+    def _share(self, found: Found, staging: Staging) -> str:
+        """Have the target share the bytes of the original, where the file system can."""
+        source, target = self._root / found.file, staging.folder / f"{found.uid}.dcm"
+        way = ""
+        if self._may_link(source) and _done(lambda: self._disk.link(source, target)):
+            way = "link"
+        elif _done(lambda: self._reflink(source, target)):
+            way = "reflink"
+        if way and not self._is_same(found):
+            self._disk.remove(target)
+            way = ""
+        return way
+
+    def _may_link(self, source: Path) -> bool:
+        """Whether to try: a name of a file that may not be written cannot be synced on commit."""
+        return self._links and (not self._disk.durable or os.access(source, os.W_OK))
+
+    def _reflink(self, source: Path, target: Path) -> None:
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with source.open("rb", buffering=0) as origin, self._disk.create(part) as file:
+                _clone(origin.fileno(), file.fileno())
+            self._disk.replace(part, target)
+        except OSError:
+            self._disk.remove(part)
+            raise
+
+    def _copy(self, found: Found, staging: Staging) -> str:
+        """Copy through the staging folder's own door, which hashes and reads the header again."""
+        try:
+            stored = staging.receive(self._pieces(found), source=_NAME)
+        except TakenOverError:
+            raise
+        except (SeriesError, ArchiveError):
+            return ""  # cut, or another file by now
+        if (stored.uid, stored.md5) == (found.uid, found.md5):
+            return "copy"
+        staging.discard(stored.uid)
+        return ""
+
+    def _pieces(self, found: Found) -> Iterator[bytes]:
+        # What cannot be read ends the file early; its hash tells.
+        with (
+            contextlib.suppress(OSError),
+            (self._root / found.file).open("rb", buffering=0) as file,
+        ):
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def _is_same(self, found: Found) -> bool:
+        try:
+            now = (self._root / found.file).stat()
+        except OSError:
+            return False
+        return (now.st_size, now.st_mtime_ns) == (found.size, found.modified)
+
+
+def _done(act: Callable[[], None]) -> bool:
+    try:
+        act()
+    except OSError:
+        return False  # the next way finds out whether the disk or this way is at fault
+    return True

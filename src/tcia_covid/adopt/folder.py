@@ -1,0 +1,289 @@
+"""The story of adopting a folder: read it, match it, prove it, bring it in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tcia_covid.adopt.match import Matches, match
+from tcia_covid.adopt.prove import Panel
+from tcia_covid.adopt.result import (
+    MOST_DUPLICATES,
+    AdoptResult,
+    Duplicate,
+    Left,
+    Mode,
+    Reason,
+)
+from tcia_covid.adopt.scan import Inventory, OnProgress, scan
+from tcia_covid.adopt.series import Adopter, Candidate, Taken
+from tcia_covid.archives.choose import Archives
+from tcia_covid.download import open_for
+from tcia_covid.errors import NoSpaceError, RequestError, UsageError
+from tcia_covid.events import Emit, Notice, SeriesFinished, discard
+from tcia_covid.model import Outcome, Series, State
+from tcia_covid.options import Options
+from tcia_covid.registry import Collection, load_registry
+from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.selection.sizes import format_size
+from tcia_covid.selection.targets import dicom_only
+from tcia_covid.stop import Stop
+from tcia_covid.store import Disk, Layout, Tree
+from tcia_covid.store.tree import STATE, collection_folder
+from tcia_covid.verify.ahead import ahead
+
+_RESERVE = 64 * 1024 * 1024
+"""Bytes that stay free for receipts and reports."""
+_MOST_THREADS = 8
+
+
+def adopt(
+    directory: Path,
+    output: Path,
+    *,
+    collection: Collection | None = None,
+    mode: Mode = "link",
+    options: Options | None = None,
+    emit: Emit = discard,
+    stop: Stop | None = None,
+    on_progress: OnProgress = lambda size, images: None,
+) -> AdoptResult:
+    """Take the DICOM files of any folder into the layout, where the archive's hashes prove them.
+
+    Series that are whole are committed. Images of others wait in staging: the next download of
+    the collection fetches only the rest. Nothing in `directory` is changed, except that `move`
+    removes a series' files once the series stands in the layout.
+
+    Args:
+        directory: what other programs, or this one elsewhere, downloaded.
+        output: the folder that holds the collections' folders.
+        collection: takes its series alone; None takes every series that an archive knows.
+        mode: `link` makes hard links, else reflinks, else copies; `copy` makes reflinks, else
+            copies.
+        options: archives, layout, threads.
+        emit: hears of what is worth a line.
+        stop: ends it early; what was committed stays.
+        on_progress: hears of bytes and images as they are read.
+
+    Raises:
+        RequestError: the folder is none, has no DICOM file, or is one of this program's own.
+        ArchiveError: the list of the collection could not be had.
+        DestinationError: the output cannot be used.
+        InterruptedRunError: `stop` was set.
+    """
+    options, stop = options or Options(), stop or Stop()
+    run = _Run(Path(directory), Path(output), collection, mode, options, emit, stop)
+    started = time.monotonic()
+    archives = open_for(options, stop, emit)
+    try:
+        result = run.carry_out(archives, on_progress)
+    finally:
+        archives.close()
+    result.seconds = time.monotonic() - started
+    return result
+
+
+class _Run:
+    def __init__(
+        self,
+        directory: Path,
+        output: Path,
+        collection: Collection | None,
+        mode: Mode,
+        options: Options,
+        emit: Emit,
+        stop: Stop,
+    ) -> None:
+        self._layout = Layout.parse(options.layout)
+        self._registry = load_registry(options.registry)
+        self._collection = dicom_only(collection) if collection else None
+        self._root = directory.resolve()
+        self._output = output.resolve()
+        self._mode = mode
+        self._options = options
+        self._emit = emit
+        self._stop = stop
+        self._trees: dict[str, Tree] = {}
+        name = collection.name if collection else None
+        self._result = AdoptResult(str(directory), str(output), mode, name)
+
+    def carry_out(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
+        inventory = self._read(on_progress)
+        lister = None if self._options.source == "idc" else archives.nbia
+        matches = match(inventory.series, self._collection, lister)
+        self._note(inventory, matches)
+        candidates = [self._candidate(one, inventory) for one in matches.known]
+        self._refuse_overlap(candidates)
+        for tree in self._trees.values():
+            tree.prepare()
+        adopter = self._adopter(archives)
+        self._check_space(adopter, candidates)
+        self._tell(f"{len(candidates)} series found: comparing them with the archive's hashes")
+        for candidate, taken in ahead(adopter.take, candidates, self._options.jobs, self._stop):
+            self._count(candidate, taken)
+        self._report()
+        return self._result
+
+    def _read(self, on_progress: OnProgress) -> Inventory:
+        _refuse_own(self._root, self._output)
+        jobs = min(_MOST_THREADS, 2 * (os.cpu_count() or 1))
+        ours = _trees_in(self._output)
+        inventory = scan(
+            self._root, skipped=ours, jobs=jobs, stop=self._stop, on_progress=on_progress
+        )
+        if not inventory.images and not inventory.damaged:
+            raise RequestError(
+                f"there is no DICOM file in {self._result.directory}",
+                hint=f"{len(inventory.files.zips)} ZIP files are in it: unpack them first"
+                if inventory.files.zips
+                else "give the folder that the other program downloaded to",
+            )
+        if inventory.ours and self._mode == "move":
+            raise UsageError(
+                f"{self._result.directory} has a folder that this program keeps receipts of: "
+                "moving its files away would leave these without files",
+                hint="use --link or --copy",
+            )
+        return inventory
+
+    def _note(self, inventory: Inventory, matches: Matches) -> None:
+        result = self._result
+        result.series.found = len(inventory.series)
+        result.images.found = inventory.images
+        result.files = inventory.files
+        result.damaged += inventory.damaged
+        result.images.damaged += len(inventory.damaged)
+        result.foreign = matches.foreign
+        result.series.foreign = len(matches.foreign)
+        result.images.foreign = sum(one.images for one in matches.foreign)
+        result.notices += matches.notices
+        for text in matches.notices:
+            self._tell(text)
+
+    def _candidate(self, series: Series, inventory: Inventory) -> Candidate:
+        return Candidate(series, inventory.series[series.uid], self._tree(series))
+
+    def _tree(self, series: Series) -> Tree:
+        known = self._registry.find(series.collection)
+        name = known.name if known else series.collection
+        if name not in self._trees:
+            root = self._output / collection_folder(name)
+            self._trees[name] = Tree(root, self._layout, Disk(durable=self._options.durable))
+        return self._trees[name]
+
+    def _refuse_overlap(self, candidates: Sequence[Candidate]) -> None:
+        """A folder cannot be taken from and published into at the same time."""
+        for candidate in candidates:
+            root = candidate.tree.root
+            folders = {found.folder for found in candidate.files}
+            if any((self._root / folder).is_relative_to(root) for folder in folders):
+                raise RequestError(
+                    f"{root} is where the series of {candidate.series.collection} would go, and "
+                    "files to adopt are in it",
+                    hint="name another folder with --output",
+                )
+
+    def _adopter(self, archives: Archives) -> Adopter:
+        panel = Panel(archives.order, self._emit, self._stop)
+        unsettled = {tree.root: tree.unsettled() for tree in self._trees.values()}
+        return Adopter(self._root, self._mode, panel, unsettled, self._stop)
+
+    def _check_space(self, adopter: Adopter, candidates: Sequence[Candidate]) -> None:
+        """See that there is room where files have to be copied."""
+        if not candidates or (self._mode != "copy" and _one_disk(self._root, self._output)):
+            return
+        needed = sum(
+            found.size
+            for candidate in candidates
+            if adopter.stands(candidate) is None
+            for found in {found.uid: found for found in candidate.files}.values()
+        )
+        free = shutil.disk_usage(self._output).free
+        if needed and free < needed + _RESERVE:
+            raise NoSpaceError(
+                f"{self._result.output} has {format_size(free)} free, copies of the files need "
+                f"{format_size(needed)}",
+                hint="choose an output folder on the same file system, where links take no space, "
+                f"or free {format_size(needed + _RESERVE - free)}",
+            )
+
+    def _count(self, candidate: Candidate, taken: Taken) -> None:
+        self._count_images(candidate, taken)
+        result, series = self._result, candidate.series
+        counts = result.series
+        if taken.receipt is None:
+            counts.staged += bool(taken.staged)
+            counts.left += not taken.staged
+            result.left.append(_left(candidate, taken))
+            return
+        counts.already_complete += taken.already
+        if not taken.already:
+            counts.adopted += 1
+            result.collections[candidate.tree.root.name] += 1
+            self._emit(SeriesFinished(Outcome(series, State.COMPLETE, taken.receipt)))
+
+    def _count_images(self, candidate: Candidate, taken: Taken) -> None:
+        result, images = self._result, self._result.images
+        images.already_complete += len(candidate.files) if taken.already else 0
+        images.adopted += taken.adopted
+        images.staged += taken.staged
+        images.unproven += taken.unproven
+        images.damaged += len(taken.damaged)
+        images.duplicate += len(taken.doubles)
+        result.size += taken.size
+        result.not_removed += taken.not_removed
+        result.brought += taken.brought
+        result.damaged += taken.damaged
+        for found, of in taken.doubles[: max(0, MOST_DUPLICATES - len(result.duplicates))]:
+            result.duplicates.append(Duplicate(found.file, of.file, found.md5 == of.md5))
+
+    def _report(self) -> None:
+        """Write the files of each collection that gained a series."""
+        for name, tree in self._trees.items():
+            if reports_are_stale(tree):
+                write_reports(tree, self._registry.find(name), self._registry)
+
+    def _tell(self, text: str) -> None:
+        self._emit(Notice(text))
+
+
+def _left(candidate: Candidate, taken: Taken) -> Left:
+    series = candidate.series
+    return Left(
+        series=series.uid,
+        collection=series.collection,
+        reason=taken.reason or Reason.INCOMPLETE,
+        detail=taken.detail,
+        staged=taken.staged,
+        expected=series.image_count,
+    )
+
+
+def _refuse_own(root: Path, output: Path) -> None:
+    """Refuse what is no folder, and what stands in the layout already.
+
+    Raises:
+        RequestError: it is one of these.
+    """
+    if not root.is_dir():
+        raise RequestError(f"there is no folder {root}", hint="give the folder to adopt")
+    for folder in (root, *root.parents):
+        if folder.parent == output and (folder / STATE).is_dir():
+            raise RequestError(
+                f"{root} is one of this program's own folders in {output}",
+                hint="'verify' checks it, 'download' completes it",
+            )
+
+
+def _trees_in(output: Path) -> frozenset[Path]:
+    """The collections' folders of this program in the output folder."""
+    if not output.is_dir():
+        return frozenset()
+    return frozenset(child for child in output.iterdir() if (child / STATE).is_dir())
+
+
+def _one_disk(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev

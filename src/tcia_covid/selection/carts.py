@@ -1,0 +1,40 @@
+"""Carts that somebody shared on NBIA's page: a name that stands for a list of series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tcia_covid.dicom import is_uid
+from tcia_covid.errors import RequestError, UsageError
+
+
+class CartKeeper(Protocol):
+    """The part of an archive that knows shared carts."""
+
+    def shared_cart(self, name: str) -> Sequence[str]:
+        """The SeriesInstanceUIDs of a cart; nothing for one that is not known."""
+        ...
+
+
+def cart_uids(archive: CartKeeper, name: str) -> tuple[str, ...]:
+    """The series in a shared cart, sorted.
+
+    NBIA answers alike for a cart that is empty and for one that it does not know.
+
+    Raises:
+        UsageError: the name is blank.
+        RequestError: there is no such cart, or nothing public is in it.
+        ArchiveError: the archive gave no usable answer.
+    """
+    name = name.strip()
+    if not name:
+        raise UsageError("the name of a shared cart is blank")
+    uids = sorted({uid for uid in archive.shared_cart(name) if is_uid(uid)})
+    if not uids:
+        raise RequestError(
+            f"no shared cart is called {name!r}, or nothing public is in it",
+            hint="check the name, or have the cart's owner export a "
+            ".tcia manifest: that can be given as a target",
+        )
+    return tuple(uids)

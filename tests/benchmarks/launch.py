@@ -1,0 +1,27 @@
+"""Runs a command and writes down what it cost; run as a script, by a Python without extras.
+
+`python -I -S launch.py RESULT COMMAND...`. A process of its own, because the kernel gives to a
+child's peak memory that of the process which it was forked from: this one is smaller than any
+Python program that does something.
+"""
+
+import os
+import sys
+import time
+
+
+def main() -> None:
+    result, command = sys.argv[1], sys.argv[2:]
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        os.execvp(command[0], command)  # noqa: S606 - the arguments are the benchmark's own
+    _, status, used = os.wait4(child, 0)
+    wall = time.monotonic() - began
+    figures = (wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, used.ru_minflt)
+    with open(result, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib is large
+        file.write(" ".join(str(figure) for figure in figures))
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+main()

@@ -1,0 +1,161 @@
+"""A server of prebuilt answers that costs next to nothing: bodies go from the page cache.
+
+`python -m tests.benchmarks.server FOLDER --latency 0.3 --rate 4000000` prints its base URL and
+serves a collection of `inputs` until its standard input ends. Besides the calls of NBIA's v4 that
+a download needs, `/statistics` tells what was asked for, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from tests.benchmarks.inputs import Input, Recipe, image_uid
+from tests.benchmarks.zips import without_chunks
+
+_SLICE = 0.05
+"""Seconds' worth of bytes that are sent at once under a rate."""
+
+
+class Server:
+    """Answers from threads, one a connection.
+
+    Args:
+        made: what it serves.
+        latency: seconds before an answer's first byte.
+        rate: bytes a second of each connection; None for as fast as it goes.
+    """
+
+    def __init__(self, made: Input, *, latency: float = 0.0, rate: float | None = None) -> None:
+        self._made = made
+        self._latency = latency
+        self._rate = rate
+        self._list = (made.folder / "list.json").read_bytes()
+        self._asked: Counter[str] = Counter()
+        self._series: Counter[str] = Counter()
+        self._sent = 0
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v4"
+
+    def serve(self) -> None:
+        """Accept connections until the process ends."""
+        while True:
+            connection, _ = self._listener.accept()
+            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def _converse(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            with connection:
+                while request := _request(connection):
+                    self._answer(connection, request)
+        except OSError:
+            return  # the client is gone
+
+    def _answer(self, connection: socket.socket, target: str) -> None:
+        began = time.monotonic()
+        url = urlsplit(target)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        endpoint = url.path.rpartition("/")[2]
+        if endpoint == "statistics":
+            connection.sendall(_whole(json.dumps(self._statistics()).encode()))
+            return
+        with self._lock:
+            self._asked[endpoint] += 1
+        time.sleep(max(0.0, began + self._latency - time.monotonic()))
+        if endpoint == "getImage":
+            self._send_series(connection, query["SeriesInstanceUID"])
+        else:
+            connection.sendall(_whole(self._small(endpoint, query)))
+
+    def _send_series(self, connection: socket.socket, uid: str) -> None:
+        with self._lock:
+            self._series[uid] += 1
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        with self._made.body(uid).open("rb") as body:
+            self._pour(connection, body.fileno(), os.fstat(body.fileno()).st_size)
+
+    def _pour(self, connection: socket.socket, body: int, size: int) -> None:
+        began, at = time.monotonic(), 0
+        piece = int(self._rate * _SLICE) if self._rate else size
+        while at < size:
+            sent = os.sendfile(connection.fileno(), body, at, min(piece, size - at))
+            at += sent
+            with self._lock:
+                self._sent += sent
+            if self._rate:
+                time.sleep(max(0.0, began + at / self._rate - time.monotonic()))
+
+    def _small(self, endpoint: str, query: dict[str, str]) -> bytes:
+        if endpoint == "getCollectionValues":
+            return json.dumps([{"Collection": self._made.recipe.collection}]).encode()
+        if endpoint == "getSeries":
+            return self._list
+        uid = query["SeriesInstanceUID"]
+        numbers = range(1, self._made.recipe.images + 1)
+        if endpoint == "getSOPInstanceUIDs":
+            rows = [{"SOPInstanceUID": image_uid(uid, number)} for number in numbers]
+            return json.dumps(rows).encode()
+        return self._image(uid, int(query["SOPInstanceUID"].rpartition(".")[2]))
+
+    def _image(self, uid: str, number: int) -> bytes:
+        """One image; made from its series' ZIP."""
+        place = self._made.places(uid)[number - 1]
+        packed = without_chunks(self._made.body(uid).read_bytes())[place.offset :][: place.packed]
+        return zlib.decompress(packed, -zlib.MAX_WBITS)
+
+    def _statistics(self) -> dict[str, object]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "asked": dict(self._asked),
+            "series": dict(self._series),
+            "sent": self._sent,
+            "cpu": round(used.ru_utime + used.ru_stime, 3),
+        }
+
+
+def _request(connection: socket.socket) -> str:
+    """The target of the next request; empty when the client has closed."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        more = connection.recv(65536)
+        if not more:
+            return ""
+        received += more
+    return received.split(b" ", 2)[1].decode()
+
+
+def _whole(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--rate", type=float)
+    options = parser.parse_args()
+    recipe = Recipe(**json.loads((options.folder / "done").read_text()))
+    server = Server(Input(recipe, options.folder), latency=options.latency, rate=options.rate)
+    threading.Thread(target=server.serve, daemon=True).start()
+    print(server.url, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

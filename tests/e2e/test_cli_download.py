@@ -1,0 +1,350 @@
+"""`download` and its neighbours as a user runs them, against an archive on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.demo.story import REGISTRY
+from tests.e2e.command import COMMAND, QUICK, document, environment, run, start
+from tests.fakes.faults import Faults, SlowStart, Status
+from tests.fakes.scripted import closed_port
+from tests.fakes.synthetic import synthetic_corpus
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+NAME = "SMALL"
+SECRET = "hunter2"
+
+Ran = Any
+
+
+@pytest.fixture(name="faults")
+def _faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture(name="archive")
+def _archive(faults: Faults) -> Iterator[ArchiveServer]:
+    corpus = synthetic_corpus(
+        NAME, patients=3, series_per_patient=2, images_per_series=2, rows=32, columns=32
+    )
+    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
+        yield server
+
+
+@pytest.fixture(name="command")
+def _command(archive: ArchiveServer, tmp_path: Path) -> Callable[..., Ran]:
+    """Runs a verb against the archive; the output folder is `data` below the current folder."""
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    variables = {
+        "TCIA_COVID_NBIA_URL": archive.base_url,
+        "TCIA_COVID_SOURCE": "nbia",
+        "TCIA_COVID_REGISTRY": "registry.yaml",
+        "TCIA_COVID_OUTPUT": "data",
+        "TCIA_COVID_RETRY_WAIT": "0.01",
+        "TCIA_COVID_RETRIES": "2",
+    }
+
+    def command(*arguments: str, **more: str) -> Ran:
+        return run(*arguments, home=tmp_path, **{**variables, **more})
+
+    return command
+
+
+def test_a_download_is_told_on_both_streams(command: Callable[..., Ran]) -> None:
+    ran = command("download", NAME)
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("6 of 6 series complete in data: 12 images, ")
+    assert "every image checked against the archive's MD5" in ran.stdout
+    assert ran.stderr.startswith("fetching 6 series (12 images, ")
+
+
+def test_a_download_as_json_has_one_document(command: Callable[..., Ran]) -> None:
+    told = document(command("download", NAME, "--json"))
+    assert told["series"]["complete"] == 6
+    again = document(command("download", NAME, "--json"))
+    assert again["series"] == {**told["series"], "already_complete": 6}
+    assert again["exit_code"] == 0
+
+
+def test_the_quiet_hear_nothing_where_all_is_well(command: Callable[..., Ran]) -> None:
+    ran = command("download", NAME, "--quiet")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_filters_choose_and_a_second_run_adds(command: Callable[..., Ran]) -> None:
+    assert (
+        document(command("download", NAME, "--json", "--first-patients", "1"))["series"]["selected"]
+        == 2
+    )
+    told = document(command("plan", NAME, "--json"))
+    assert told["series"] == {"selected": 6, "already_complete": 2, "partial": 0, "to_fetch": 4}
+    rest = document(command("download", NAME, "--json"))
+    assert (rest["series"]["complete"], rest["series"]["already_complete"]) == (6, 2)
+
+
+def test_what_stands_can_be_looked_at_verified_and_mended(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    command("download", NAME)
+    (one,) = document(command("status", "--json"))["collections"]
+    assert one["series"]["complete"] == 6
+    assert "complete: 6 series" in command("status", "data").stdout
+    victim = min((tmp_path / "data").rglob("*.dcm"))
+    victim.write_bytes(b"x" + victim.read_bytes()[1:])
+    found = command("verify")
+    assert found.returncode == 1
+    assert f"changed: {victim.relative_to(tmp_path / 'data').as_posix()}" in found.stdout
+    assert "error: 1 file in data are not as they should be" in found.stderr
+    assert document(command("verify", "--json"))["exit_code"] == 1
+    assert command("verify", "--quiet").stdout == ""
+    assert command("download", NAME).returncode == 0
+    assert command("verify", "--deep", "--online").returncode == 0
+
+
+def test_series_that_fail_are_listed_and_the_rest_is_there(
+    command: Callable[..., Ran], archive: ArchiveServer, faults: Faults
+) -> None:
+    victim = min(archive.corpus, key=lambda series: series.uid)
+    names = ("getImage", "getSingleImage", "getImageWithMD5Hash")
+    faults.add(Status(names, code=404, times=None, series=victim.uid))
+    ran = command("download", NAME)
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("5 of 6 series complete")
+    assert victim.uid in ran.stdout
+    assert "error: 1 of 6 series are not complete" in ran.stderr
+    told = document(command("download", NAME, "--json"))
+    assert [one["series"] for one in told["failures"]] == [victim.uid]
+    assert told["exit_code"] == 1
+    assert "failed: 1 series" in command("status").stdout
+
+
+def test_an_archive_that_cannot_be_reached_ends_with_3(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/nbia-api/services/v4"
+    ran = run(
+        *("download", "COVID-19-AR", "--source", "nbia", "--nbia-url", url, *QUICK, "--json"),
+        home=tmp_path,
+    )
+    assert ran.returncode == 3
+    assert document(ran)["error"]["type"] == "UnreachableError"
+    assert len([line for line in ran.stderr.splitlines() if "again in" not in line]) <= 3
+
+
+def test_a_file_in_the_folders_place_ends_with_4(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("in the way")
+    ran = command("download", NAME)
+    assert ran.returncode == 4
+    assert "data" in ran.stderr
+    assert not ran.stdout
+
+
+def test_logs_tell_the_run(command: Callable[..., Ran], tmp_path: Path) -> None:
+    assert command("download", NAME, "--log-file", "log", "--events", "events").returncode == 0
+    lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    assert lines[0]["type"] == "run-started"
+    assert lines[-1]["type"] == "run-finished"
+    assert sum(line["type"] == "series-finished" for line in lines) == 6
+    log = (tmp_path / "log").read_text()
+    assert "fetching 6 series" in log
+    assert "DEBUG" in log
+    assert "finished: 6 of 6 series complete" in log
+
+
+def test_errors_before_the_run_are_in_the_log_with_their_trace(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    assert command("download", "no.tcia", "--log-file", "log").returncode == 2
+    log = (tmp_path / "log").read_text()
+    assert "the manifest no.tcia cannot be read" in log
+    assert "Traceback" in log
+
+
+def test_fault_29_no_output_holds_a_credential(
+    archive: ArchiveServer, faults: Faults, tmp_path: Path
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    url = archive.base_url.replace("http://", f"http://me:{SECRET}@")
+    page = f"<html>see {url}?token={SECRET}</html>".encode()
+    everywhere = ("--source", "nbia", "--nbia-url", url, "--registry", "registry.yaml", *QUICK)
+    logged = ("--log-file", "log", "--events", "events", "--verbose")
+    for fault in (
+        Status("getSeries", code=500, body=page, times=None),
+        Status("getImage", code=403, body=page, times=None),
+    ):
+        faults.add(fault)
+        for extra in ((), ("--json",)):
+            ran = run("download", NAME, *everywhere, *logged, *extra, home=tmp_path)
+            assert ran.returncode != 0
+            assert SECRET not in ran.stdout + ran.stderr
+        faults.clear()
+    for kept in ("log", "events"):
+        assert SECRET not in (tmp_path / kept).read_text()
+    assert not [path for path in (tmp_path / "tcia-data").rglob("*") if SECRET in str(path)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("endpoint", ["getSeries", "getImage"])
+def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
+    archive: ArchiveServer,
+    faults: Faults,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    endpoint: str,
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    faults.add(SlowStart(endpoint, seconds=60, times=None))
+    where = ("--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml")
+    process = start("download", NAME, *where, "--json", home=tmp_path)
+    wait_for(lambda: archive.count(endpoint) > 0)
+    process.send_signal(number)
+    sent = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - sent < 2
+    assert process.returncode == code
+    told = json.loads(out)
+    assert told["exit_code"] == code
+    assert told["error"]["type"] == "InterruptedRunError"
+    assert "the same command" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_the_program(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, threading\n"
+        "socket.getaddrinfo = lambda *_, **__: threading.Event().wait(60)\n"
+    )
+    process = start(
+        *("download", "COVID-19-AR", "--source", "nbia"), home=tmp_path, PYTHONPATH=str(tmp_path)
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - sent < 2.5
+    assert process.returncode == 143
+    assert "error: interrupted" in err
+
+
+def test_without_a_reader_the_run_goes_on(archive: ArchiveServer, tmp_path: Path) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    where = ("--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml")
+    process = start("download", NAME, *where, home=tmp_path)
+    assert process.stdout
+    process.stdout.close()
+    assert process.stderr
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(30) == 0
+    assert "Traceback" not in err
+    assert len(list((tmp_path / "tcia-data").rglob("*.dcm"))) == 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
+def test_on_a_terminal_bars_are_drawn_and_taken_away(
+    archive: ArchiveServer, faults: Faults, tmp_path: Path
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    faults.add(SlowStart("getImage", seconds=0.5, times=1))
+    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
+    shown = on_a_terminal([*COMMAND, "download", NAME, *where], tmp_path)
+    assert " % " in shown
+    assert "of 6 series" in shown
+    assert "\x1b[A" in shown
+    last = shown.rstrip().rpartition("\x1b[A")[2]
+    assert "6 of 6 series complete" in last
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
+@pytest.mark.parametrize(
+    ("columns", "variable", "value"),
+    [(80, "CI", "true"), (80, "TERM", "dumb"), (80, "TCIA_COVID_NO_PROGRESS", "1"), (0, "X", "")],
+)
+def test_where_bars_make_no_sense_a_terminal_gets_plain_lines(
+    archive: ArchiveServer, tmp_path: Path, columns: int, variable: str, value: str
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
+    command = [*COMMAND, "download", NAME, *where]
+    shown = on_a_terminal(command, tmp_path, columns, **{variable: value})
+    assert "\x1b[A" not in shown
+    assert "fetching 6 series" in shown
+
+
+def test_the_demonstration_runs(tmp_path: Path) -> None:
+    ran = run("demo", "shown", home=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "the files are in shown" in ran.stdout
+    assert document(run("demo", "again", "--json", home=tmp_path))["exit_code"] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_the_demonstrations_archive_stays_until_it_is_told_to_end(tmp_path: Path) -> None:
+    process = start("demo", "--serve", home=tmp_path)
+    assert process.stdout
+    url = process.stdout.readline().strip()
+    where = ("--source", "nbia", "--nbia-url", url, "--registry", str(REGISTRY))
+    assert document(run("download", "DEMO-CT", *where, "--json", home=tmp_path))["exit_code"] == 0
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+def test_a_port_that_is_taken_is_told(archive: ArchiveServer, tmp_path: Path) -> None:
+    ran = run("demo", "--serve", "--port", str(archive.port), home=tmp_path)
+    assert ran.returncode == 2
+    assert f"port {archive.port} cannot be used" in ran.stderr
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str) -> str:
+    """What a command writes to a terminal."""
+    variables = {"CI": "", "TERM": "xterm", **more}
+    terminal, end = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=end, stdout=end, stderr=end, cwd=home, env=environment(home, **variables)
+    )
+    os.close(end)
+    shown = b""
+    while select.select([terminal], [], [], 30)[0]:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break  # Linux says so at a terminal's end
+        if not piece:
+            break
+        shown += piece
+    process.wait(30)
+    os.close(terminal)
+    return shown.decode()

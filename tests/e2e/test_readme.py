@@ -1,0 +1,134 @@
+"""Every command of the README runs, and help texts and README agree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tcia_covid.demo.server import ArchiveServer
+from tests.e2e.archive import real_names
+from tests.e2e.command import environment, run
+
+TOP = Path(__file__).resolve().parents[2]
+README = (TOP / "README.md").read_text(encoding="utf-8")
+VERBS = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "demo")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def _commands() -> list[str]:
+    lines = [line for block in _blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("tcia-covid")]
+
+
+@pytest.fixture(scope="module", name="place")
+def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder to run in, and an environment that leads to a stand-in for the archive."""
+    home = tmp_path_factory.mktemp("readme")
+    with ArchiveServer(real_names(), compression=1) as server:
+        settings = environment(
+            home,
+            TCIA_COVID_NBIA_URL=server.base_url,
+            TCIA_COVID_SOURCE="nbia",
+            TCIA_COVID_ACCEPT_LISTED="1",
+            PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        )
+        yield home, settings
+
+
+def _shell(command: str, place: tuple[Path, dict[str, str]]) -> subprocess.CompletedProcess[str]:
+    home, settings = place
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=home,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_a_command_of_the_readme_runs(command: str, place: tuple[Path, dict[str, str]]) -> None:
+    result = _shell(command, place)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_python_example_runs(place: tuple[Path, dict[str, str]]) -> None:
+    home, settings = place
+    (example,) = _blocks("python")
+    # The library takes no settings from the environment: the example gets them as arguments.
+    url = settings["TCIA_COVID_NBIA_URL"]
+    stand_in = f', source="nbia", nbia_url={url!r}, accept_listed=True)'
+    example = example.replace("first_patients=1)", f"first_patients=1{stand_in}")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=home,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "images intact" in result.stdout
+
+
+def test_the_ci_example_is_complete_and_runs(place: tuple[Path, dict[str, str]]) -> None:
+    (text,) = _blocks("yaml")
+    job = yaml.safe_load(text)["jobs"]["data"]
+    (script,) = [step["run"] for step in job["steps"] if "tcia-covid" in step.get("run", "")]
+    result = _shell(script, place)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_commands_for_a_fresh_machine_are_what_ci_runs() -> None:
+    ci = (TOP / ".ci" / "run").read_text(encoding="utf-8")
+    for words in ("-m venv", "'.[dev]'", 'tcia-covid" demo', "-m pytest"):
+        assert words in ci
+    fresh = [line for block in _blocks("sh") for line in block.splitlines() if "venv" in line]
+    assert len(fresh) == 2
+
+
+def test_the_readme_names_every_verb_and_no_option_that_does_not_exist(tmp_path: Path) -> None:
+    helps = {verb: run(verb, "--help", home=tmp_path).stdout for verb in VERBS}
+    for verb in VERBS:
+        assert re.search(rf"tcia-covid {verb}\b|`{verb}`", README), verb
+    known = " ".join([*helps.values(), run("--help", home=tmp_path).stdout])
+    ours = [line for line in README.splitlines() if "pip" not in line and "uses:" not in line]
+    for option in sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(ours)))):
+        assert option in known, option
+
+
+def test_the_readme_states_every_exit_code() -> None:
+    for code in ("0", "1", "2", "3", "4", "130, 143"):
+        assert f"| {code} |" in README
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for document in [TOP / "README.md", *(TOP / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_fault_table_is_that_of_the_tests() -> None:
+    written = subprocess.run(
+        [sys.executable, str(TOP / "scripts" / "fault_table.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert (TOP / "docs" / "faults.md").read_text(encoding="utf-8") == written
+    rows = [line for line in written.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert len(rows) == 30
+    assert all(not line.endswith("|  |") for line in rows)

@@ -1,0 +1,252 @@
+"""The two archives check and replace each other: the whole download against both, on loopback."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_covid import catalogue
+from tcia_covid.demo.corpus import Corpus
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.download import download
+from tcia_covid.http import HttpSettings
+from tcia_covid.model import Check, Series, Summary
+from tcia_covid.options import Options, Request
+from tcia_covid.plan import compare
+from tcia_covid.store import Tree
+from tests.e2e.archive import real_names
+from tests.fakes.faults import DropRows, Faults, Status
+from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3
+from tests.fakes.zip_faults import LostImage
+from tests.unit.helpers import expected_files, files_of
+
+__all__ = ["running_s3"]
+QUICK = HttpSettings(
+    retries=2, retry_wait=0.01, connect_timeout=2, stall_timeout=1, first_byte_timeout=5
+)
+FIVE = tuple(entry.collection for entry in catalogue.info().entries)
+
+
+class Both:
+    """Both archives with the same small series, and a catalogue of them."""
+
+    def __init__(self, corpus: Corpus, nbia: ArchiveServer, s3: S3Server, folder: Path) -> None:
+        self.corpus = corpus
+        self.nbia = nbia
+        self.s3 = s3
+        self.output = folder / "data"
+        self.nbia_url = nbia.base_url
+        self.idc_url = s3.url
+        assert isinstance(nbia.interceptor, Faults)
+        self.faults = nbia.interceptor
+
+    def run(self, *targets: str, **options: Any) -> Summary:
+        """Download, with `--source auto` unless told otherwise."""
+        settings = {"nbia_url": self.nbia_url, "idc_url": self.idc_url, "http": QUICK}
+        request = Request(
+            targets or ("COVID-19-AR",),
+            str(self.output),
+            options=Options(**{**settings, "durable": False, **options}),
+        )
+        return download(request)
+
+    def assert_complete(self, summary: Summary, *names: str) -> None:
+        assert summary.failures == []
+        assert summary.exit_code == 0
+        for name in names or ("COVID-19-AR",):
+            expected: dict[str, str] = {}
+            for one in self.corpus:
+                expected |= expected_files(one) if one.collection == name else {}
+            files = files_of(self.output / name)
+            assert {k: v for k, v in files.items() if k.endswith(".dcm")} == expected
+
+    def first(self, name: str = "COVID-19-AR") -> str:
+        return min(one.uid for one in self.corpus if one.collection == name)
+
+
+def nowhere() -> str:
+    """The URL of a port that refuses connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module", name="held")
+def _held(s3_server: S3Server) -> Corpus:
+    """Three series of each of the five collections, put into the buckets as IDC has them."""
+    every = real_names()
+    corpus = Corpus(every.collections)
+    for name in FIVE:
+        for one in sorted((s for s in every if s.collection == name), key=lambda s: s.uid)[:3]:
+            corpus.put(one)
+            s3_server.hold(one, bucket_of(one.uid))
+    return corpus
+
+
+def bucket_of(uid: str) -> str:
+    return catalogue.find([uid])[uid].bucket or ""
+
+
+@pytest.fixture(name="both")
+def _both(
+    held: Corpus, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Both]:
+    lines = [_line(one.uid, held) for one in held]
+
+    def load(name: str) -> list[Series]:
+        return [line for line in lines if line.collection == name]
+
+    def find(uids: Iterable[str]) -> dict[str, Series]:
+        wanted = set(uids)
+        return {line.uid: line for line in lines if line.uid in wanted}
+
+    monkeypatch.setattr(catalogue, "load", load)
+    monkeypatch.setattr(catalogue, "find", find)
+    with ArchiveServer(held, interceptor=Faults(), compression=1) as nbia:
+        yield Both(held, nbia, s3_server, tmp_path)
+
+
+def _line(uid: str, held: Corpus) -> Series:
+    one = held.series(uid)
+    assert one is not None
+    return replace(
+        catalogue.find([uid])[uid],
+        image_count=len(one.images),
+        size=sum(image.size for image in one.images),
+        crdc_uuid=folder_of(uid),
+    )
+
+
+def test_with_nbia_refused_every_collection_comes_from_idc(both: Both) -> None:
+    both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
+    summary = both.run(*FIVE)
+    both.assert_complete(summary, *FIVE)
+    assert summary.sources == {"nbia": 0, "idc": 15}
+    assert any("catalogue" in notice for notice in summary.notices)
+
+
+def test_with_idc_refused_every_collection_comes_from_nbia(both: Both) -> None:
+    both.idc_url = nowhere()
+    summary = both.run(*FIVE)
+    both.assert_complete(summary, *FIVE)
+    assert summary.sources == {"nbia": 15, "idc": 0}
+
+
+def test_with_both_refused_the_run_says_so(both: Both) -> None:
+    both.idc_url = nowhere()
+    both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
+    assert both.run().exit_code == 3
+
+
+def test_auto_takes_images_from_idc_and_the_list_from_nbia(both: Both) -> None:
+    summary = both.run()
+    both.assert_complete(summary)
+    assert summary.sources == {"nbia": 0, "idc": 3}
+    assert [one.endpoint for one in both.nbia.requests] == ["getSeries"]
+    assert summary.checked_md5 == 3
+
+
+@pytest.mark.parametrize("source", ["nbia", "idc"])
+def test_a_pinned_source_asks_no_other_archive(both: Both, source: str) -> None:
+    if source == "idc":
+        both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
+    else:
+        both.idc_url = nowhere()
+    summary = both.run(source=source)
+    both.assert_complete(summary)
+    assert summary.sources[source] == 3
+
+
+def test_a_series_that_idc_lacks_in_part_is_completed_from_nbia(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    bucket, key = bucket_of(uid), object_key(uid, one.images[0].uid)
+    both.s3.delete(bucket, key)
+    try:
+        summary = both.run()
+        both.assert_complete(summary)
+        filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
+        assert filed is not None
+        assert {image.source for image in filed.receipt.images} == {"nbia", "idc"}
+    finally:
+        both.s3.put(bucket, key, one.images[0].read())
+
+
+def test_a_series_that_nbia_lacks_in_part_is_completed_from_idc(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    both.idc_url, url = nowhere(), both.idc_url
+    both.faults.add(LostImage(uid=one.images[1].uid))
+    assert both.run().exit_code == 1
+    both.idc_url = url
+    both.assert_complete(both.run())
+
+
+def test_an_object_uploaded_in_parts_is_proved_by_nbia(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    bucket, key = bucket_of(uid), object_key(uid, one.images[0].uid)
+    both.s3.put_in_parts(bucket, key, one.images[0].read())
+    try:
+        both.assert_complete(both.run())
+        filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
+        assert filed is not None
+        assert filed.receipt.check is Check.SERIES_MD5
+        assert both.nbia.count("getMD5Hierarchy") == 1
+    finally:
+        both.s3.put(bucket, key, one.images[0].read())
+
+
+def test_other_bytes_at_idc_are_found_out_and_taken_from_nbia(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    bucket, key = bucket_of(uid), object_key(uid, one.images[0].uid)
+    content = one.images[0].read()
+    both.s3.put_in_parts(bucket, key, content[:-1] + b"!")
+    try:
+        summary = both.run()
+        both.assert_complete(summary)
+    finally:
+        both.s3.put(bucket, key, content)
+
+
+def test_series_that_nbia_does_not_list_come_from_idc_and_are_told(both: Both) -> None:
+    both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
+    summary = both.run()
+    both.assert_complete(summary)
+    assert any("lists 2 of the 3" in notice for notice in summary.notices)
+
+
+def test_pinned_to_nbia_the_series_that_it_does_not_list_are_named(both: Both) -> None:
+    both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
+    summary = both.run(source="nbia")
+    assert summary.exit_code == 1
+    assert [(one.series, one.reason) for one in summary.failures] == [(both.first(), "not-listed")]
+
+
+def test_archives_that_fail_in_turn_complete_the_job_between_them(both: Both) -> None:
+    both.faults.add(Status("getImage", code=503, times=2))
+    both.idc_url, url = nowhere(), both.idc_url
+    both.run(first := "COVID-19-AR")
+    both.idc_url = url
+    both.assert_complete(both.run(first))
+
+
+def test_compare_shows_what_differs(both: Both) -> None:
+    both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
+    request = Request(
+        ("COVID-19-AR",),
+        str(both.output),
+        options=Options(nbia_url=both.nbia_url, http=QUICK),
+    )
+    found = compare(request)
+    assert both.first() in json.dumps(found, default=str)

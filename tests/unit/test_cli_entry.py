@@ -1,0 +1,251 @@
+"""Where the program starts and ends: errors, exit codes, streams."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcia_covid import __version__
+from tcia_covid.cli import config, entry
+from tcia_covid.cli.console import Console, printable, write
+from tcia_covid.cli.entry import NAMES, run
+from tcia_covid.errors import DestinationError
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([name, "--help"] for name in NAMES)])
+def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) -> None:
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "Usage: tcia-covid" in out
+    assert not err
+
+
+def test_the_overview_shows_every_verb_with_a_whole_sentence(capsys: Captured) -> None:
+    run(["--help"])
+    overview = capsys.readouterr().out
+    lines = overview.partition("Commands:")[2].splitlines()
+    told = {line.split()[0]: line.rstrip() for line in lines if line.startswith("  ")}
+    for name in NAMES:
+        assert told[name].endswith(".")
+        assert not told[name].endswith("...")
+
+
+def test_help_is_given_even_where_the_configuration_is_broken(capsys: Captured) -> None:
+    Path("tcia-covid.yaml").write_text("jbos: 3\n")
+    assert run(["download", "--help"]) == 0
+    assert run(["download", "X"]) == 2
+    assert "tcia-covid.yaml, line 1" in capsys.readouterr().err
+
+
+def test_the_version(capsys: Captured) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"tcia-covid {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version", "-v"], ["--verbose", "--version"]])
+def test_the_version_in_detail_names_what_the_program_stands_on(
+    capsys: Captured, arguments: list[str]
+) -> None:
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    for word in ("catalogue", "built", "inflate", "python", "requests", "pydicom"):
+        assert word in out
+
+
+def test_the_version_as_json(capsys: Captured) -> None:
+    assert run(["--version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ([], "no verb given", "one of list, info"),
+        (["downlaod"], "there is no verb 'downlaod'", "did you mean 'download'?"),
+        (["xyzzy"], "there is no verb 'xyzzy'", "'tcia-covid --help' lists them all"),
+        (["download"], "missing argument 'TARGET...'", "'tcia-covid download --help'"),
+        (["info", "covid-19-arr"], "no collection, manifest or series", "did you mean COVID-19-AR"),
+        (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),
+        (["download", "no.tcia"], "the manifest no.tcia cannot be read", ""),
+        (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", ""),
+        (["status", "."], "folder . holds no collection", "give the folder"),
+        (["verify", "nowhere"], "there is no folder nowhere", "give the folder"),
+        (["plan", "COVID-19-AR", "--log-file", "a/b"], "the log cannot be written to a/b", ""),
+        (["plan", "COVID-19-AR", "--events", "a/b"], "the events cannot be written to a/b", ""),
+        (["plan", "X", "--compare"], "'X' is not in the catalogue", "--compare takes COVID-19-AR"),
+    ],
+)
+def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
+    capsys: Captured, arguments: list[str], message: str, hint: str
+) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith(f"error: {message}")
+    assert hint in err
+    assert len(err.splitlines()) <= 3
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "kind"),
+    [
+        (["--json"], None, "UsageError"),
+        (["downlaod", "--json"], None, "UsageError"),
+        (["download", "--json"], "download", "UsageError"),
+        (["plan", "X", "--jobs", "0", "--json"], "plan", "UsageError"),
+        (["info", "nope", "--json"], "info", "UnknownCollectionError"),
+        (["--json", "status", "nowhere"], "status", "RequestError"),
+        (["series", "no.tcia", "--json"], "series", "ManifestError"),
+    ],
+)
+def test_errors_are_one_json_document_where_that_is_wanted(
+    capsys: Captured, arguments: list[str], command: str | None, kind: str
+) -> None:
+    assert run(arguments) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["command"], told["exit_code"]) == (command, 2)
+    assert told["error"]["type"] == kind
+    assert told["error"]["message"]
+
+
+def test_errors_are_json_where_the_environment_wants_it(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TCIA_COVID_JSON", "true")
+    assert run(["download"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+    assert run(["download", "--no-json"]) == 2
+    assert not capsys.readouterr().out
+
+
+def test_a_fault_of_the_program_is_one_sentence_and_detail_on_demand(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("https://user:hunter2@x/y?token=hunter2")
+
+    monkeypatch.setattr("tcia_covid.registry.load_registry", broken)
+    assert run(["list"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: a fault of the program itself: RuntimeError: ")
+    assert "run again with --verbose" in err
+    assert "Traceback" not in err
+    assert "hunter2" not in err
+    assert run(["list", "--verbose"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
+def test_an_interruption_before_the_work_ends_with_130(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tcia_covid.registry.load_registry", interrupted)
+    assert run(["list", "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == 130
+    assert "the same command" in err
+
+
+class Gone(io.StringIO):
+    """A pipe whose reader has gone away."""
+
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_reader_who_went_away_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert run(["list"]) == 0
+    assert run(["list", "--json"]) == 0
+
+
+def test_a_result_that_cannot_be_written_is_an_error_of_the_destination(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert run(["list", "--json"]) == 4
+    assert "standard output cannot be written: No space left" in capsys.readouterr().err
+
+
+def test_streams_that_are_closed_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run(["list"]) == 0
+    assert run(["downlaod"]) == 2
+
+
+def test_a_full_disk_behind_standard_error_is_no_reason_to_stop() -> None:
+    write(Full(), "x")
+
+
+def test_a_full_disk_behind_standard_output_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(DestinationError):
+        write(sys.stdout, "x")
+
+
+def test_a_stream_that_carries_few_characters_gets_these() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    assert printable(stream, "Müller…") == "M?ller?"
+    stream.close()
+
+
+def test_json_on_a_stream_that_carries_few_characters_stays_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    Console(json=True).document({"name": "Müller"})
+    assert json.loads(buffer.getvalue()) == {"name": "Müller"}
+    monkeypatch.undo()
+    stream.close()
+
+
+def test_at_most_one_document_is_written(capsys: Captured) -> None:
+    console = Console(json=True)
+    console.document({"a": 1})
+    console.document({"b": 1})
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+
+
+def test_more_detail_beats_less() -> None:
+    console = Console()
+    given = {"json": False, "verbose": True, "quiet": True, "no_progress": False}
+    console.configure("list", {**given, "log_file": None, "events": None})
+    assert console.verbose
+    assert not console.quiet
+
+
+def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["tcia-covid", "--version"])
+    monkeypatch.setattr(entry.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(entry.threading, "active_count", lambda: 1)
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 0

@@ -1,0 +1,121 @@
+"""The end of a download, in words."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tcia_covid.cli.console import Console
+from tcia_covid.cli.outcome import MOST_FAILURES, failure_lines, present
+from tcia_covid.errors import InterruptedRunError, NoSpaceError, UnreachableError
+from tcia_covid.model import Failure
+from tests.unit.making import summary
+
+Captured = pytest.CaptureFixture[str]
+
+
+def failures(count: int) -> list[Failure]:
+    return [
+        Failure(f"1.{n}", "incomplete", f"series 1.{n} lacks an image", (f"1.{n}.1",), "try again")
+        for n in range(count)
+    ]
+
+
+def test_a_run_that_went_well_is_told_in_three_lines(capsys: Captured) -> None:
+    assert present(Console(), summary(already_complete=1)) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "3 of 3 series complete in data: 6 images, 3.0 kB (1 were there)",
+        "received 2.0 kB in 12 s (3 series from nbia)",
+        "every image checked against the archive's MD5",
+    ]
+    assert not err
+
+
+def test_a_run_with_nothing_left_to_do(capsys: Captured) -> None:
+    present(Console(), summary(already_complete=3, bytes_received=0))
+    assert capsys.readouterr().out.splitlines() == [
+        "3 of 3 series complete in data: 6 images, 3.0 kB (all were there)",
+        "every image checked against the archive's MD5",
+    ]
+
+
+def test_fault_07_series_without_a_hash_are_told(capsys: Captured) -> None:
+    present(Console(), summary(checked_md5=1, checked_size=2))
+    assert (
+        "1 series checked against the archive's MD5, 2 series by count, size and header alone: "
+        "the archive has no hash of some images"
+    ) in capsys.readouterr().out
+
+
+def test_failures_are_listed_and_what_to_do_is_said(capsys: Captured) -> None:
+    found = summary(complete=1, failed=2, failures=failures(2), exit_code=1)
+    assert present(Console(), found) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-3:] == [
+        "  incomplete: series 1.0 lacks an image (missing: 1.0.1)",
+        "    try again",
+        "  incomplete: series 1.1 lacks an image (missing: 1.1.1)",
+    ]
+    assert err.splitlines() == [
+        "error: 2 of 3 series are not complete",
+        "the same command tries them again and fetches only what is missing",
+    ]
+
+
+def test_only_the_first_failures_are_listed() -> None:
+    lines = list(failure_lines(failures(MOST_FAILURES + 5)))
+    assert lines[-1] == "  and 5 more: --json or 'tcia-covid status' lists all"
+    assert sum("incomplete" in line for line in lines) == MOST_FAILURES
+
+
+def test_a_series_is_named_once() -> None:
+    first = Failure("1.2", "archive", "503 from the archive")
+    second = Failure("1.3", "archive", "series 1.3: 503")
+    assert list(failure_lines([first, second])) == [
+        "  archive: series 1.2: 503 from the archive",
+        "  archive: series 1.3: 503",
+    ]
+
+
+def test_a_list_that_is_too_short_is_told_apart_from_series_that_failed(capsys: Captured) -> None:
+    short = Failure("", "short-list", "the archive lists 2 series of C, 3 are expected")
+    assert present(Console(), summary(failures=[short], exit_code=1)) == 1
+    assert "--accept-listed" in capsys.readouterr().err
+
+
+def test_fault_22_an_interruption_says_how_to_go_on(capsys: Captured) -> None:
+    error = InterruptedRunError(exit_code=143)
+    found = summary(complete=1, remaining=2, error=error, exit_code=143)
+    assert present(Console(), found) == 143
+    assert capsys.readouterr().err.splitlines() == [
+        "error: interrupted: 1 of 3 series are complete and kept",
+        "the same command goes on where this one stopped",
+    ]
+
+
+@pytest.mark.parametrize("error", [NoSpaceError("full", hint="free some"), UnreachableError("no")])
+def test_what_ended_the_run_is_told(capsys: Captured, error: NoSpaceError) -> None:
+    found = summary(complete=1, remaining=2, error=error, exit_code=error.exit_code)
+    assert present(Console(verbose=True), found) == error.exit_code
+    err = capsys.readouterr().err
+    assert f"error: {error.message}" in err
+    assert error.hint in err
+
+
+def test_the_quiet_hear_of_errors_alone(capsys: Captured) -> None:
+    present(Console(quiet=True), summary())
+    assert capsys.readouterr() == ("", "")
+    present(Console(quiet=True), summary(complete=2, failures=failures(1), exit_code=1))
+    out, err = capsys.readouterr()
+    assert not out
+    assert "series 1.0 lacks an image" in err
+    assert "error: 1 of 3 series" in err
+
+
+def test_json_is_all_there_is_on_standard_output(capsys: Captured) -> None:
+    present(Console(json=True), summary(complete=2, failures=failures(1), exit_code=1))
+    out, err = capsys.readouterr()
+    assert json.loads(out)["failures"][0]["series"] == "1.0"
+    assert "error: 1 of 3 series" in err

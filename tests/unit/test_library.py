@@ -1,0 +1,199 @@
+"""The package from Python: plain values in, values and the package's own errors out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tcia_covid
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.errors import (
+    InterruptedRunError,
+    NotAvailableError,
+    RequestError,
+    UnreachableError,
+    UsageError,
+)
+from tcia_covid.events import Event, RunFinished, SeriesStarted
+from tcia_covid.library import options_of, request_of
+from tcia_covid.options import Options
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.shards import Share
+from tcia_covid.stop import Stop
+from tests.fakes.faults import Faults, SlowStart
+from tests.fakes.scripted import closed_port
+from tests.fakes.synthetic import synthetic_corpus
+
+NAME = "SMALL"
+
+
+@pytest.fixture(name="faults")
+def _faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture(name="archive")
+def _archive(faults: Faults) -> Iterator[ArchiveServer]:
+    corpus = synthetic_corpus(
+        NAME, patients=3, series_per_patient=1, images_per_series=2, rows=16, columns=16
+    )
+    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
+        yield server
+
+
+@pytest.fixture(name="choices")
+def _choices(archive: ArchiveServer) -> dict[str, Any]:
+    return {"nbia_url": archive.base_url, "source": "nbia", "retries": 0, "no_fsync": True}
+
+
+def test_a_download_gives_its_summary(choices: dict[str, Any], tmp_path: Path) -> None:
+    events: list[Event] = []
+    summary = tcia_covid.download(NAME, tmp_path, emit=events.append, first_patients=2, **choices)
+    assert (summary.selected, summary.complete, summary.exit_code) == (2, 2, 0)
+    assert isinstance(events[-1], RunFinished)
+    assert len(list(tmp_path.rglob("*.dcm"))) == 4
+
+
+def test_what_was_downloaded_can_be_verified_and_looked_at(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    tcia_covid.download(NAME, tmp_path, **choices)
+    checked = tcia_covid.verify(tmp_path, deep=True, online=True, **choices)
+    assert checked.exit_code == 0
+    assert checked.online is not None
+    (one,) = tcia_covid.status(tmp_path).collections
+    assert one.complete.series == 3
+
+
+def test_a_plan_and_the_series_agree(choices: dict[str, Any], tmp_path: Path) -> None:
+    planned = tcia_covid.plan(NAME, tmp_path, **choices)
+    series = list(tcia_covid.iter_series(NAME, **choices))
+    assert planned.selected.series == len(series) == 3
+    assert [one.patient for one in series] == sorted(one.patient for one in series)
+
+
+def test_several_targets_and_values_may_be_given(choices: dict[str, Any]) -> None:
+    first, second, _ = tcia_covid.iter_series(NAME, **choices)
+    both = tcia_covid.iter_series([first.uid, second.uid], **choices)
+    assert {one.uid for one in both} == {first.uid, second.uid}
+    patients = [first.patient, second.patient]
+    assert len(list(tcia_covid.iter_series(NAME, patient=patients, **choices))) == 2
+
+
+def test_a_series_that_nobody_lists_is_an_error_and_no_shorter_list(
+    choices: dict[str, Any],
+) -> None:
+    with pytest.raises(NotAvailableError, match=r"no archive lists series 1\.2\.3 \(and 1 more"):
+        list(tcia_covid.iter_series(["1.2.3", "1.2.4"], **choices))
+
+
+def test_errors_are_the_packages_own(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{closed_port()}/v4"
+    with pytest.raises(UnreachableError):
+        tcia_covid.download("X", tmp_path, nbia_url=url, source="nbia", retries=0)
+    with pytest.raises(RequestError):
+        tcia_covid.download("CT Images in COVID-19", tmp_path)
+    with pytest.raises(RequestError):
+        tcia_covid.status(tmp_path)
+    with pytest.raises(RequestError):
+        tcia_covid.verify(tmp_path)
+
+
+def test_a_run_that_is_stopped_raises_and_keeps_what_is_complete(
+    choices: dict[str, Any], faults: Faults, tmp_path: Path
+) -> None:
+    faults.add(SlowStart("getImage", seconds=30, times=None))
+    stop = Stop()
+
+    def emit(event: Event) -> None:
+        if isinstance(event, SeriesStarted):
+            threading.Timer(0.1, stop.set).start()
+
+    with pytest.raises(InterruptedRunError):
+        tcia_covid.download(NAME, tmp_path, emit=emit, stop=stop, **choices)
+
+
+def test_ctrl_c_in_the_callers_thread_stops_the_workers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    stop = Stop()
+    monkeypatch.setattr("tcia_covid.library.functions.carry_out", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tcia_covid.download(NAME, tmp_path, stop=stop)
+    assert stop.is_set()
+
+
+def test_the_library_neither_prints_nor_logs(
+    choices: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    handlers = list(logging.getLogger().handlers)
+    tcia_covid.download(NAME, tmp_path, **choices)
+    tcia_covid.verify(tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger().handlers == handlers
+    assert not logging.getLogger("tcia_covid").handlers
+
+
+def test_plain_values_make_a_request() -> None:
+    request = request_of(
+        "A",
+        Path("data"),
+        modality="CT",
+        patient=["P1", "P2"],
+        max_size="20GB",
+        shard="2/8",
+        max_rate="50MB",
+        stall_timeout=5,
+        registry=Path("mine.yaml"),
+        update=True,
+        no_fsync=True,
+    )
+    assert request.targets == ("A",)
+    assert request.output == "data"
+    assert request.filters == Filters(
+        modalities=("CT",), patients=("P1", "P2"), max_size=20 * 10**9
+    )
+    options = request.options
+    assert options.share == Share(2, 8)
+    assert (options.http.max_rate, options.http.stall_timeout) == (50e6, 5)
+    assert options.registry == ("mine.yaml",)
+    assert options.update
+    assert not options.durable
+
+
+def test_left_out_and_none_are_the_default() -> None:
+    assert options_of() == Options()
+    assert options_of(jobs=None, source=None, max_rate=None, registry=None) == Options()
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"jobs": 0},
+        {"retries": -1},
+        {"stall_timeout": 0},
+        {"max_rate": 0},
+        {"max_rate": "fast"},
+        {"max_size": "big"},
+        {"max_series": -1},
+        {"shard": "0/8"},
+        {"source": "mars"},
+        {"description": "("},
+    ],
+)
+def test_values_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        request_of("A", **choices)
+
+
+def test_a_choice_that_does_not_exist_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="there is no choice 'modalities'"):
+        request_of("A", modalities="CT")  # type: ignore[call-arg]
