@@ -12,6 +12,7 @@ from tcia_covid.selection.shards import Share
 
 Source = Literal["auto", "nbia", "idc"]
 SOURCES: tuple[Source, ...] = ("auto", "nbia", "idc")
+DEFAULT_SITE = "https://cancerimagingarchive.net"
 DEFAULT_OUTPUT = "tcia-data"
 DEFAULT_JOBS = 8
 
@@ -29,6 +30,8 @@ class Options:
     nbia_url: str = DEFAULT_URL
     idc_url: str | None = None
     """`aws`, `gcs`, or the URL of another S3 endpoint; None for AWS, then Google."""
+    site_url: str = DEFAULT_SITE
+    """TCIA's site, for what is not in the archives."""
     registry: tuple[str, ...] = ()
     """Registry files added to the shipped one."""
     update: bool = False

@@ -59,7 +59,8 @@ def test_fault_04_a_truncated_entry_is_fetched_again(trial: Trial, keep: float) 
 
 
 def test_fault_05_an_image_with_other_bytes_is_fetched_again(trial: Trial) -> None:
-    trial.add(AlteredImage(uid=trial.series.images[2].uid, times=1))
+    series = trial.series
+    trial.add(AlteredImage(uid=series.images[2].uid, series=series.uid, times=1))
     trial.assert_complete(trial.download())
     assert trial.asked("getSingleImage") == 1
 

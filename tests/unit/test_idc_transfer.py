@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tcia_covid.demo.holdings import DemoSeries
-from tcia_covid.errors import ChecksumError, IncompleteSeriesError
+from tcia_covid.errors import ChecksumError, IncompleteSeriesError, NotAvailableError
 from tcia_covid.events import discard
 from tcia_covid.model import Check, Outcome, Series, State
 from tcia_covid.stop import Stop
@@ -154,3 +155,85 @@ def test_an_image_that_stays_damaged_fails_the_series(
         fetched(front.url, series, tree)
     assert caught.value.missing == (demo.images[4].uid,)
     assert files_of(tree.root) == {}
+
+
+def test_what_an_earlier_run_left_is_proved_by_the_list_and_not_fetched_again(
+    s3_server: S3Server, tree: Tree
+) -> None:
+    demo = series_of(next(numbers), images=20)
+    series = s3_server.hold(demo)
+    with (
+        Front(s3_server.port, Say(".dcm", skip=10, times=None, status=403)) as front,
+        pytest.raises(NotAvailableError),
+    ):
+        fetched(front.url, series, tree)
+    kept = len(list(tree.staging.rglob("*.dcm")))
+    assert kept >= 10
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        assert len(front.objects()) == 20 - kept
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_a_run_killed_before_its_commit_costs_one_list(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    leave(tree, demo)
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        assert (len(front.lists()), len(front.objects())) == (1, 0)
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+
+
+def test_of_what_an_earlier_run_left_only_images_without_a_hash_are_fetched_again(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    leave(tree, demo)
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        (seen,) = front.objects()
+    assert key_of(demo, 1) in seen.path
+    assert outcome.receipt is not None
+    assert [image.source for image in outcome.receipt.images].count("idc") == 1
+
+
+def test_an_image_without_a_hash_that_comes_again_the_same_is_as_good_as_new(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    leave(tree, replace(demo, images=demo.images[:3]))
+    with Front(s3_server.port) as front:
+        fetched(front.url, series, tree)
+        assert len(front.objects()) == 3 + 1
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_an_image_left_from_another_version_is_thrown_away(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    longer = series_of(int(demo.uid.rpartition(".")[2]), images=7)
+    series = s3_server.hold(demo)
+    leave(tree, replace(longer, images=longer.images[6:]))
+    fetched(s3_server.url, series, tree)
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_keys_are_not_given_for_uids(s3_server: S3Server, demo: DemoSeries, tree: Tree) -> None:
+    series = s3_server.hold(demo)
+    gone = Say(key_of(demo, 2), times=None, status=404)
+    with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
+        fetched(front.url, series, tree)
+    assert caught.value.missing == ()
+
+
+def leave(tree: Tree, demo: DemoSeries) -> None:
+    """Leave images in staging, as a run does that is killed."""
+    folder = tree.staging / demo.uid / "killed-run"
+    folder.mkdir(parents=True)
+    for image in demo.images:
+        (folder / f"{image.uid}.dcm").write_bytes(image.read())

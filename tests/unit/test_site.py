@@ -184,7 +184,7 @@ def test_a_refusal_is_not_asked_again(site: FakeSite, client: Client, code: int)
         ("file:///etc/passwd", DEFAULT_URL, None),
         ("https://x.example:0/a", DEFAULT_URL, None),
         ("https://x.example/a\r\nHost: b", DEFAULT_URL, None),
-        ("https:///a", DEFAULT_URL, None),
+        ("https:///a", DEFAULT_URL, f"{DEFAULT_URL}/a"),
     ],
 )
 def test_addresses_from_the_site_are_taken_with_care(

@@ -50,7 +50,11 @@ def open_archives(
     meter = Meter()
     nbia_client = Client(settings, stop=stop, connections=jobs, meter=meter, emit=emit)
     idc_client = Client(
-        settings, stop=stop, connections=jobs * _IDC_CONNECTIONS_A_JOB, meter=meter, emit=emit
+        _prompt(settings),
+        stop=stop,
+        connections=jobs * _IDC_CONNECTIONS_A_JOB,
+        meter=meter,
+        emit=emit,
     )
     hasty_client = Client(_hasty(settings), stop=stop, connections=jobs, meter=meter, emit=emit)
     nbia = NbiaArchive(nbia_client, nbia_url)
@@ -59,6 +63,11 @@ def open_archives(
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
     clients = (nbia_client, hasty_client, idc_client)
     return Archives(nbia, hasty, idc, orders[source], meter, clients)
+
+
+def _prompt(settings: HttpSettings) -> HttpSettings:
+    """S3 answers at once or not at all; the long wait is for NBIA's ZIPs."""
+    return replace(settings, first_byte_timeout=min(settings.first_byte_timeout, 60.0))
 
 
 def _hasty(settings: HttpSettings) -> HttpSettings:

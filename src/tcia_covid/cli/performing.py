@@ -23,7 +23,7 @@ def perform(console: Console, directory: Path | None) -> int:
     muted = Console(quiet=not console.verbose, verbose=console.verbose, no_progress=True)
     muted.log_file, muted.events = console.log_file, console.events
     with listening(muted) as emit:
-        code = supervised(lambda stop: story.run(directory, say=say, emit=emit))
+        code = supervised(lambda stop: story.run(directory, say=say, emit=emit, stop=stop))
     console.document({"command": "demo", "exit_code": code, "told": told})
     return code
 

@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 REGISTRY = Path(__file__).with_name("registry.yaml")
 
 
-def run(directory: Path | None, *, say: Say, emit: Emit = discard) -> int:
+def run(directory: Path | None, *, say: Say, emit: Emit = discard, stop: Stop | None = None) -> int:
     """Tell the whole story in `directory` (default: a new temporary folder); give an exit code.
 
     The archive is a server of this process on loopback; the downloads are those of
@@ -41,7 +41,7 @@ def run(directory: Path | None, *, say: Say, emit: Emit = discard) -> int:
             options=Options(source="nbia", nbia_url=server.base_url, registry=(str(REGISTRY),)),
         )
         say(f"an archive of {_contents(corpus)} listens on {server.base_url}")
-        story = _Story(request, output, victim, server, say, emit)
+        story = _Story(request, output, victim, server, say, emit, stop or Stop())
         good = (
             story.interrupted()
             and story.resumed()
@@ -77,6 +77,7 @@ class _Story:
         server: ArchiveServer,
         say: Say,
         emit: Emit,
+        stop: Stop,
     ) -> None:
         self._request = request
         self._output = output
@@ -84,18 +85,21 @@ class _Story:
         self._server = server
         self._say = say
         self._emit = emit
+        self._stop = stop
 
     def interrupted(self) -> bool:
         """Start; the line breaks in the middle of a series, and somebody presses Ctrl-C."""
         self._say("\n1. download; the line is cut in the middle of a series, then comes Ctrl-C")
-        stop = Stop()
+        ctrl_c = Stop()
+        self._stop.on_stop(ctrl_c.set)
 
         def interrupt(event: Event) -> None:
             self._emit(event)
             if isinstance(event, SeriesRetried):
-                stop.set(InterruptedRunError())
+                ctrl_c.set(InterruptedRunError())
 
-        summary = download(self._request, emit=interrupt, stop=stop)
+        summary = download(self._request, emit=interrupt, stop=ctrl_c)
+        self._stop.check()
         self._tell(summary)
         return summary.exit_code == EXIT_SIGINT and summary.remaining > 0
 
@@ -109,7 +113,7 @@ class _Story:
                 kept.append(event.kept)
             self._emit(event)
 
-        summary = download(self._request, emit=watch)
+        summary = download(self._request, emit=watch, stop=self._stop)
         self._tell(summary)
         self._say(
             f"   of the series that was cut, {sum(kept)} of {len(self._victim.images)} images were "
@@ -118,13 +122,14 @@ class _Story:
         return summary.exit_code == EXIT_OK and sum(kept) > 0
 
     def damaged(self) -> bool:
-        """One bit of one file flips; verify finds it."""
+        """One byte of one file changes; verify finds it."""
         self._say("\n3. one byte of one file changes on disk; verify finds it")
-        file = min(self._output.rglob(f"{self._victim.uid}/*.dcm"))
+        longest = max(self._server.corpus, key=lambda series: (len(series.images), series.uid))
+        file = min(self._output.rglob(f"{longest.uid}/*.dcm"))
         content = bytearray(file.read_bytes())
         content[-1] ^= 0xFF
         file.write_bytes(content)
-        result = verify(self._output, emit=self._emit)
+        result = verify(self._output, emit=self._emit, stop=self._stop)
         for damage in result.damage:
             self._say(f"   {damage.reason.value}: {damage.file}")
         return result.exit_code == EXIT_PARTIAL and len(result.damage) == 1
@@ -133,7 +138,7 @@ class _Story:
         """Download mends just that image."""
         self._say("\n4. the same command again: it mends just that image")
         before = len(self._server.requests)
-        summary = download(self._request, emit=self._emit)
+        summary = download(self._request, emit=self._emit, stop=self._stop)
         self._tell(summary)
         asked = [one.endpoint for one in self._server.requests[before:]]
         self._say(f"   asked for: {', '.join(sorted(set(asked)))}")
@@ -142,7 +147,7 @@ class _Story:
     def proved(self) -> bool:
         """Everything is as the archive has it."""
         self._say("\n5. verify reads every file again")
-        result = verify(self._output, emit=self._emit)
+        result = verify(self._output, emit=self._emit, stop=self._stop)
         self._say(
             f"   {result.series.intact} of {result.series.checked} series and "
             f"{result.images.intact} of {result.images.checked} images are intact"

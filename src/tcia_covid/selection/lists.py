@@ -103,7 +103,12 @@ class ArchiveLists:
         Raises:
             UnknownCollectionError: the archive has no such collection.
         """
-        names = self._nbia.collections()
+        try:
+            names = self._nbia.collections()
+        except ArchiveError as error:
+            if near := self._registry.near(name):
+                error.hint = f"did you mean {' or '.join(near)}? {error.hint}"
+            raise
         if name not in names:
             raise unknown_collection(name, names, self._registry)
         return Listed(self._nbia.list_collection(name))

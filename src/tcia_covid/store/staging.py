@@ -85,14 +85,24 @@ class Staging:
         self.stored_md5[uid] = stored
 
     def has(self, image: RemoteImage) -> bool:
-        """Whether `image` is here: by UID, by the archive's own name of it, or by MD5."""
-        if image.uid is not None:
-            return image.uid in self.images
-        if image.key is not None and self._keys.get(image.key) in self.images:
+        """Whether `image` is here: by UID, by the archive's own name of it, or by MD5.
+
+        What an earlier run left is proved by the MD5 that it is recognised by.
+        """
+        if self.uid_of(image) is not None:
             return True
-        if image.md5 is None:
+        if image.uid is not None or image.md5 is None:
             return False
-        return any(here.md5 == image.md5 for here in list(self.images.values()))
+        for uid, here in list(self.images.items()):
+            if here.md5 == image.md5:
+                self._note(image, uid)
+                return True
+        return False
+
+    def uid_of(self, image: RemoteImage) -> str | None:
+        """The SOPInstanceUID under which `image` is here; None where it is not, or not known."""
+        uid = image.uid if image.key is None else self._keys.get(image.key, image.uid)
+        return uid if uid in self.images else None
 
     def wrong(self) -> list[str]:
         """The UIDs of images whose bytes differ from the archive's hash."""
@@ -210,6 +220,8 @@ class Staging:
             if here is not None and here.md5 == stored.md5:
                 self._disk.remove(part)
                 self._on_bytes(-stored.size)
+                # It came again with the same bytes: whose it was before is of no interest.
+                self.images[stored.uid] = replace(stored, check=here.check)
                 return
             self._disk.replace(part, self.folder / stored.file)
             self.images[stored.uid] = stored

@@ -89,6 +89,8 @@ class Delivery:
             except ArchiveError as error:
                 if set(self._staging.images) - before:
                     self._patience.progressed()
+                if isinstance(error, BadAnswerError):
+                    self._remote = None
                 limit = _NOT_GRANTED_RETRIES if isinstance(error, NotAvailableError) else None
                 self._patience.failed(error, limit=limit)
 
@@ -101,6 +103,7 @@ class Delivery:
             self._stream()
             return False
         if self._adds_up():
+            self._recognise()
             return self._prove()
         missing = self._missing()
         if not missing:
@@ -124,7 +127,7 @@ class Delivery:
             # A line that breaks before anything arrived says nothing about streams; a ZIP that is
             # broken in itself, twice, does.
             self._broken_zips += isinstance(error, ZipError) and not _is_cut(error)
-            helped = not before or bool(set(self._staging.images) - before)
+            helped = self._archive.skips_known or not before or set(self._staging.images) > before
             self._streams_help = helped and self._broken_zips < _BROKEN_ZIPS
             raise
 
@@ -136,12 +139,11 @@ class Delivery:
                 self._context.stop.wait(self._context.settings.retry_wait)
             denied = [image for image in denied if not self._fetch_one(image)]
         if denied:
-            uids = tuple(image.uid or image.key or "" for image in denied)
             raise IncompleteSeriesError(
                 f"series {self._series.uid} is incomplete: the archive does not give "
-                f"{len(uids)} of its images",
+                f"{len(denied)} of its images",
                 hint="what is there is kept; run the same command again later",
-                missing=uids,
+                missing=tuple(image.uid for image in denied if image.uid is not None),
             )
 
     def _fetch_one(self, image: RemoteImage) -> bool:
@@ -161,18 +163,31 @@ class Delivery:
 
     def _missing(self) -> list[RemoteImage]:
         """The archive's images that are not here; what is here but not there is thrown away."""
-        if self._remote is None:
+        staging, listed = self._staging, self._listed()
+        missing = [image for image in listed if not staging.has(image)]
+        named = {image.uid or staging.uid_of(image) for image in listed}
+        if None not in named:
+            for uid in sorted(staging.images.keys() - named):
+                staging.discard(uid)
+        return missing
+
+    def _listed(self) -> list[RemoteImage]:
+        if not self._remote:
             self._remote = self._archive.images(self._series)
         if not self._remote:
-            self._remote = None
             raise BadAnswerError(
                 f"the archive names no image of series {self._series.uid}", retryable=True
             )
-        named = {image.uid for image in self._remote}
-        if None not in named:
-            for uid in sorted(self._staging.images.keys() - named):
-                self._staging.discard(uid)
-        return [image for image in self._remote if not self._staging.has(image)]
+        return self._remote
+
+    def _recognise(self) -> None:
+        """Prove what an earlier run left by the hashes of the archive's list, where it has such."""
+        staging = self._staging
+        left = any(staging.images[uid].source == "adopted" for uid in staging.unproven())
+        if left and self._archive.skips_known:
+            for image in self._listed():
+                staging.has(image)
+            staging.settle()
 
     def _reconcile(self) -> bool:
         """All named images are here, yet count or bytes are not those on record: find out why."""
@@ -190,7 +205,7 @@ class Delivery:
                 f"{len(staging.images)} are there",
                 hint="run the same command again to list it anew",
             )
-        note_hashes(series, self._provers, staging, staging.unproven())
+        note_hashes(series, self._usable_provers(), staging, staging.unproven())
         if staging.wrong():
             return False
         if staging.unproven() and series.size is not None:
@@ -202,8 +217,10 @@ class Delivery:
         return self._prove()
 
     def _prove(self) -> bool:
-        usable = [one for one in self._provers if not self._context.health.is_down(one)]
-        return prove(self._series, usable, self._staging)
+        return prove(self._series, self._usable_provers(), self._staging)
+
+    def _usable_provers(self) -> list[Archive]:
+        return [one for one in self._provers if not self._context.health.is_down(one)]
 
     def _drop_wrong(self) -> None:
         for uid in self._staging.wrong():

@@ -78,11 +78,15 @@ def hash_fits(said: str, spelled: Iterable[str | None], computed: Iterable[str])
         computed: each image's MD5, 32 hex digits, in the same order.
     """
     pairs = list(zip(spelled, computed, strict=True))
-    padded = [known or md5 for known, md5 in pairs]
-    # Stored digests may lack their leading zeros, all those of one ingest path alike.
-    bare = [known or md5.lstrip("0") for known, md5 in pairs]
-    said = said.strip().lower().zfill(32)
-    return said in (series_md5(padded), series_md5(bare))
+    # Stored digests may lack their leading zeros, all those of one ingest path alike; what is
+    # known of an image may be another archive's spelling.
+    spellings = (
+        [known or md5 for known, md5 in pairs],
+        [known or md5.lstrip("0") for known, md5 in pairs],
+        [md5 for _, md5 in pairs],
+        [md5.lstrip("0") for _, md5 in pairs],
+    )
+    return said.strip().lower().zfill(32) in map(series_md5, spellings)
 
 
 def _series_hash_fits(series: Series, archive: Archive, staging: Staging) -> bool:

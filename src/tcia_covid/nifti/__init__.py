@@ -1,0 +1,1 @@
+"""NIfTI volumes: checked, taken into a collection's folder, received through Aspera."""

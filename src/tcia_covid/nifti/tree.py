@@ -1,0 +1,154 @@
+"""The folder of a collection of volumes: a patient takes the place that a series has elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tcia_covid.errors import ChecksumError, ForeignImageError
+from tcia_covid.model import Check, Receipt, Series, StoredImage
+from tcia_covid.nifti.names import SUFFIX, VolumeName, VolumePattern
+from tcia_covid.nifti.volume import Volume, read_volume
+from tcia_covid.registry import Collection
+from tcia_covid.store import Disk, Layout, Staging, Tree
+from tcia_covid.store.disk import explained
+from tcia_covid.store.locks import Lock
+from tcia_covid.store.tree import collection_folder
+
+_LAYOUT = Layout("{patient}")
+
+
+class VolumeTree(Tree):
+    """One collection's folder: `<patient>/<volume>.nii.gz`, a receipt for each patient.
+
+    Args:
+        output: the folder that holds the collections' folders.
+        collection: whose volumes these are.
+        disk: the seam to the file system.
+    """
+
+    def __init__(self, output: Path, collection: Collection, disk: Disk | None = None) -> None:
+        super().__init__(output / collection_folder(collection.name), _LAYOUT, disk)
+        self.collection = collection
+        self.pattern = VolumePattern(collection.aspera and collection.aspera.file_pattern)
+
+    def series(self, name: VolumeName) -> Series:
+        """The patient of a volume, in the words of the receipts."""
+        one = self.collection
+        return Series(
+            uid=name.subject,
+            collection=one.name,
+            patient=name.patient,
+            study="",
+            modality=one.modalities[0] if len(one.modalities) == 1 else None,
+            licence=one.licence.name if one.licence else None,
+            licence_url=one.licence.url if one.licence else None,
+            data_url=f"https://doi.org/{one.doi}" if one.doi else None,
+        )
+
+    def sound(self) -> dict[str, Receipt]:
+        """The receipts of all patients that stand whole, by subject; no volume is opened."""
+        found = ((uid, self.standing(uid)) for uid in self.receipts.uids())
+        unsettled = self.unsettled()
+        return {uid: one for uid, one in found if one is not None and uid not in unsettled}
+
+    def standing_files(self) -> set[str]:
+        """The names of the volumes that stand as their receipts say, as far as names tell."""
+        files: set[str] = set()
+        for receipt in self.receipts.all():
+            files |= {image.file for image in receipt.images} - self.lacking(receipt)
+        return files
+
+    def lacking(self, receipt: Receipt) -> set[str]:
+        """The files of a patient that are not there, or that `verify` found damaged."""
+        noted = self.damage.read(receipt.series.uid)
+        damaged = {str(line.get("file", "")).rpartition("/")[2] for line in noted}
+        folder = self.path(receipt)
+        return {one.file for one in receipt.images if not (folder / one.file).is_file()} | (
+            damaged & {one.file for one in receipt.images}
+        )
+
+    @contextmanager
+    def hold(self, series: Series) -> Iterator[Receipt | None]:
+        """Hold a patient's lock; gives the receipt where the patient stands whole.
+
+        Raises:
+            HeldError: another run works on the patient.
+            DestinationError: the disk.
+        """
+        lock = Lock(self._locks / f"{series.uid}.lock", f"patient {series.patient}")
+        with explained(str(self.root)), lock:
+            try:
+                yield self._recover(series.uid)
+            finally:
+                self._tidy(series.uid)
+
+    def gather(self, series: Series) -> Staging:
+        """Make a staging folder of all that is sound of a patient, wherever a run left it.
+
+        What differs from its receipt goes to quarantine. To be called under `hold`.
+        """
+        folder = self.staging / series.uid / self._run
+        others, receipt = self._leftovers(series, folder, update=False)
+        staging = Staging(series, folder, self.disk, lambda count: None)
+        known = {one.file: one for one in receipt.images} if receipt else {}
+        for place in others:
+            for file in sorted(place.iterdir()):
+                self._take_over(staging, file, known)
+            self.disk.remove_folder(place)
+        return staging
+
+    def _take_over(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
+        image = self._sound_image(file, known.get(file.name))
+        if image is None or image.uid in staging.images:
+            quarantine = self.quarantine / staging.series.uid
+            self.disk.make_folder(quarantine)
+            with contextlib.suppress(FileNotFoundError):
+                self.disk.replace(file, quarantine / file.name)
+            return
+        self.disk.replace(file, staging.folder / image.file)
+        staging.adopt(image)
+
+    def _sound_image(self, file: Path, known: StoredImage | None) -> StoredImage | None:
+        """What a file is that a run left; None if it is not what it should be."""
+        if self.pattern.read(file.name) is None or not file.is_file():
+            return None
+        try:
+            volume = read_volume(file)
+        except (ForeignImageError, ChecksumError, OSError):
+            return None
+        if known is None:
+            return stored(volume, source="adopted")
+        return known if known.md5 == volume.md5 else None
+
+    def _orphan(self, series: Series) -> Path | None:
+        """A folder in the patient's place that has no readable receipt."""
+        folder = self.root.joinpath(*self.layout.folder(series).parts)
+        named = (self.pattern.read(file.name) for file in folder.glob(f"*{SUFFIX}"))
+        return folder if any(one and one.subject == series.uid for one in named) else None
+
+
+def stored(volume: Volume, *, source: str, proved: bool = False) -> StoredImage:
+    """A volume as receipts have it.
+
+    Args:
+        volume: as it was read.
+        source: where it came from.
+        proved: whether its hash is one that was published.
+    """
+    return StoredImage(
+        uid=volume.path.name.removesuffix(SUFFIX),
+        size=volume.size,
+        md5=volume.md5,
+        check=Check.MD5 if proved else Check.SIZE,
+        source=source,
+        suffix=SUFFIX,
+    )
+
+
+def counted(series: Series, images: int, size: int) -> Series:
+    """The patient with what there is of him."""
+    return replace(series, image_count=images, size=size)
