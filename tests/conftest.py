@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tcia_covid.demo.server import ArchiveServer
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile("default")
 
 
 @pytest.fixture

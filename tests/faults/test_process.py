@@ -16,7 +16,8 @@ from tcia_covid.demo.corpus import Corpus
 from tests.e2e.command import QUICK, run, start
 from tests.fakes.faults import SlowStart, Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
-from tests.faults.trial import NAME, Trial, trial as new_trial
+from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as new_trial
 
 KILLS = 100
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +24,12 @@ from tcia_covid.registry import Collection, load_registry
 from tcia_covid.store import Tree
 from tests.fakes.layouts import flat, idc_index
 from tests.fakes.s3 import S3Server, running_s3
-from tests.fakes.synthetic import synthetic_corpus, synthetic_series
+from tests.fakes.synthetic import ROOT, ImageSpec, demo_image, synthetic_corpus
 from tests.unit.helpers import QUICK
 
 __all__ = ["running_s3"]
 
-NAME = "COVID-19-AR"
+NAME = "COVID-19-NY-SBU"
 HASTY = replace(QUICK, retries=0)
 
 
@@ -38,19 +39,24 @@ def registered() -> Collection:
     return found
 
 
-def listed(images: int = 2) -> Series:
-    """A series of the catalogue."""
-    return next(one for one in catalogue.load(NAME) if one.image_count == images)
+def listed(place: int, images: int = 2) -> Series:
+    """A series of the catalogue; each test has another, for they share the server."""
+    return [one for one in catalogue.load(NAME) if one.image_count == images][place]
 
 
-def invented(known: Series, images: int = 2) -> DemoSeries:
+def invented(known: Series) -> DemoSeries:
     """Images under a real series' UIDs; nobody's real ones."""
-    return synthetic_series(
+    stem = f"{ROOT}.8.{zlib.crc32(known.uid.encode())}"
+    specs = [
+        ImageSpec(f"{stem}.{n}", known.uid, known.study, known.patient, "CR", n, seed=n)
+        for n in range(1, (known.image_count or 0) + 1)
+    ]
+    return DemoSeries(
         known.uid,
-        NAME,
+        known.collection,
         DemoPatient(known.patient),
         DemoStudy(known.study, "1901-02-03"),
-        images=images,
+        tuple(demo_image(spec) for spec in specs),
         modality="CR",
     )
 
@@ -86,7 +92,7 @@ def put(s3: S3Server, known: Series, series: DemoSeries, *, in_parts: int = 0) -
 def test_without_a_network_series_of_the_catalogue_wait_unproved(
     tmp_path: Path, nowhere: str
 ) -> None:
-    known = listed()
+    known = listed(10)
     idc_index(tmp_path / "have", [invented(known)])
     events: list[Event] = []
     result = take(tmp_path / "have", tmp_path / "data", nowhere, nowhere, emit=events.append)
@@ -101,7 +107,7 @@ def test_an_archive_that_is_silent_is_not_waited_for_every_time(
     tmp_path: Path, nowhere: str
 ) -> None:
     for known in [one for one in catalogue.load(NAME) if one.image_count == 1][:6]:
-        flat(tmp_path / "have", [invented(known, 1)])
+        flat(tmp_path / "have", [invented(known)])
     events: list[Event] = []
     result = take(tmp_path / "have", tmp_path / "data", nowhere, nowhere, emit=events.append)
     assert result.series.staged == 6
@@ -112,7 +118,7 @@ def test_an_archive_that_is_silent_is_not_waited_for_every_time(
 def test_what_waited_is_proved_and_completed_once_the_archive_answers(
     tmp_path: Path, nowhere: str, s3_server: S3Server
 ) -> None:
-    known = listed()
+    known = listed(11)
     series = invented(known)
     flat(tmp_path / "have", [series])
     take(tmp_path / "have", tmp_path / "data", nowhere, nowhere)
@@ -148,7 +154,7 @@ def test_a_collection_that_cannot_be_listed_is_an_error(tmp_path: Path, nowhere:
 def test_with_a_collection_of_the_catalogue_nobody_is_told_of_other_series(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
-    known = listed()
+    known = listed(12)
     series = invented(known)
     put(s3_server, known, series)
     flat(tmp_path / "have", [series, *synthetic_corpus(patients=1, series_per_patient=1)])
@@ -169,7 +175,7 @@ def test_a_foreign_series_is_told_by_the_collection_that_it_is_of(
     tmp_path: Path, nowhere: str
 ) -> None:
     other = next(one for one in catalogue.load("MIDRC-RICORD-1C") if one.image_count == 1)
-    flat(tmp_path / "have", [invented(other, 1)])
+    flat(tmp_path / "have", [invented(other)])
     result = take(tmp_path / "have", tmp_path / "data", nowhere, nowhere, collection=registered())
     assert [one.collection for one in result.foreign] == ["MIDRC-RICORD-1C"]
     assert result.exit_code == 1
@@ -182,12 +188,12 @@ def test_a_foreign_series_is_told_by_the_collection_that_it_is_of(
 def test_etags_prove_each_image_by_its_own_hash(
     tmp_path: Path, nowhere: str, s3_server: S3Server, source: Source
 ) -> None:
-    known = [one for one in catalogue.load(NAME) if one.image_count == 3][source == "idc"]
-    series = invented(known, 3)
+    known = listed(source == "idc")
+    series = invented(known)
     put(s3_server, known, series)
     idc_index(tmp_path / "have", [series])
     result = take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url, source)
-    assert (result.exit_code, result.series.adopted, result.images.adopted) == (0, 1, 3)
+    assert (result.exit_code, result.series.adopted, result.images.adopted) == (0, 1, 2)
     receipt = Tree(tmp_path / "data" / NAME).standing(known.uid)
     assert receipt is not None
     assert receipt.check is Check.MD5
@@ -196,31 +202,31 @@ def test_etags_prove_each_image_by_its_own_hash(
 def test_a_file_that_no_etag_fits_is_damaged(
     tmp_path: Path, nowhere: str, s3_server: S3Server
 ) -> None:
-    known = [one for one in catalogue.load(NAME) if one.image_count == 3][2]
-    series = invented(known, 3)
+    known = listed(2)
+    series = invented(known)
     put(s3_server, known, series)
     flat(tmp_path / "have", [series])
     victim = min((tmp_path / "have").iterdir())
     victim.write_bytes(victim.read_bytes()[:-1] + b"\xff")
     result = take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url, "idc")
     assert [(one.file, one.reason) for one in result.damaged] == [(victim.name, Reason.CHANGED)]
-    assert (result.images.staged, result.exit_code) == (2, 1)
+    assert (result.images.staged, result.exit_code) == (1, 1)
 
 
 def test_an_object_uploaded_in_parts_leaves_its_image_unproven(
     tmp_path: Path, nowhere: str, s3_server: S3Server
 ) -> None:
-    known = [one for one in catalogue.load(NAME) if one.image_count == 3][3]
-    series = invented(known, 3)
+    known = listed(3)
+    series = invented(known)
     put(s3_server, known, series, in_parts=1)
     flat(tmp_path / "have", [series])
     result = take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url, "idc")
-    assert (result.images.staged, result.images.unproven, result.damaged) == (2, 1, [])
+    assert (result.images.staged, result.images.unproven, result.damaged) == (1, 1, [])
 
 
 def test_nbia_proves_what_idc_has_no_hash_of(tmp_path: Path, s3_server: S3Server) -> None:
-    known = [one for one in catalogue.load(NAME) if one.image_count == 3][4]
-    series = invented(known, 3)
+    known = listed(4)
+    series = invented(known)
     put(s3_server, known, series, in_parts=2)
     flat(tmp_path / "have", [series])
     with ArchiveServer(Corpus([DemoCollection(NAME)], [series])) as server:
@@ -232,12 +238,12 @@ def test_nbia_proves_what_idc_has_no_hash_of(tmp_path: Path, s3_server: S3Server
 def test_a_download_from_idc_fetches_only_the_rest(
     tmp_path: Path, nowhere: str, s3_server: S3Server
 ) -> None:
-    known = [one for one in catalogue.load(NAME) if one.image_count == 3][5]
-    series = invented(known, 3)
+    known = listed(5)
+    series = invented(known)
     put(s3_server, known, series)
     flat(tmp_path / "have", [series])
     min((tmp_path / "have").iterdir()).unlink()
-    assert take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url).images.staged == 2
+    assert take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url).images.staged == 1
     options = Options(source="idc", idc_url=s3_server.url, http=QUICK, durable=False)
     summary = download(Request((known.uid,), str(tmp_path / "data"), options=options))
     assert summary.bytes_received < 2 * series.images[0].size + 4096

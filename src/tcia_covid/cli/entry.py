@@ -24,7 +24,10 @@ from tcia_covid.errors import (
     UsageError,
 )
 
-NAMES = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "demo")
+NAMES = (
+    *("list", "info", "series", "plan", "download"),
+    *("adopt", "status", "verify", "cite", "demo"),
+)
 _EPILOG = """\b
 First steps:
   tcia-covid demo                                      the whole job, no network

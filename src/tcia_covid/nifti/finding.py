@@ -51,12 +51,13 @@ class Finds:
         return path.relative_to(self.top).as_posix()
 
 
-def find_volumes(top: Path, pattern: VolumePattern) -> Finds:
+def find_volumes(top: Path, pattern: VolumePattern, *, skipped: Path | None = None) -> Finds:
     """Look through a folder and all below it; links to folders are not followed.
 
     Args:
         top: the folder.
         pattern: how the volumes are called.
+        skipped: a folder that is left out, should it be below.
 
     Raises:
         RequestError: there is no such folder.
@@ -64,7 +65,7 @@ def find_volumes(top: Path, pattern: VolumePattern) -> Finds:
     if not top.is_dir():
         raise RequestError(f"there is no folder {top}", hint="name the folder that has the files")
     finds = Finds(top, Sums(pattern))
-    for path in _files(top, finds):
+    for path in _files(top, finds, skipped):
         name = pattern.read(path.name)
         if path.is_symlink() or not path.is_file():
             finds.unfit.append(Unfit(finds.shown(path), "foreign", "not a plain file"))
@@ -77,15 +78,20 @@ def find_volumes(top: Path, pattern: VolumePattern) -> Finds:
     return finds
 
 
-def _files(top: Path, finds: Finds) -> Iterator[Path]:
+def _files(top: Path, finds: Finds, skipped: Path | None) -> Iterator[Path]:
     """Every file below a folder, in order, but for what this program keeps for itself."""
 
     def unreadable(error: OSError) -> None:
         file = finds.shown(Path(error.filename)) if error.filename else "."
         finds.unfit.append(Unfit(file, "unreadable", error.strerror or str(error)))
 
+    left_out = os.path.realpath(skipped) if skipped is not None else ""
     for folder, folders, files in os.walk(top, onerror=unreadable):
-        folders[:] = sorted(one for one in folders if one != STATE)
+        folders[:] = sorted(
+            one
+            for one in folders
+            if one != STATE and os.path.realpath(Path(folder, one)) != left_out
+        )
         yield from (Path(folder) / file for file in sorted(files))
 
 

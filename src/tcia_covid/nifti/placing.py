@@ -1,10 +1,10 @@
-"""Bringing a file from where it is to where it belongs: second name, rename or copy."""
+"""Bringing a volume from where it is into the tree: second name, shared blocks, or a copy."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -15,64 +15,79 @@ from tcia_covid.nifti.volume import Volume
 from tcia_covid.store import Disk
 
 Mode = Literal["link", "move", "copy"]
-MODES: tuple[Mode, ...] = ("link", "move", "copy")
+Way = Literal["link", "rename", "reflink", "copy"]
 
 _PIECE = 256 * 1024
-_CLONE = 0x40049409
-"""FICLONE of Linux: share the blocks of another file until one of the two is written to."""
-_ELSEWHERE = frozenset(
-    {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
-)
-"""What says that a file cannot have a second name, or another one, there."""
+_FICLONE = 0x40049409
+"""ioctl_ficlone(2); Python has no name for it."""
+
+if sys.platform == "linux":
+    import fcntl
+
+    def _clone(source: int, target: int) -> None:
+        fcntl.ioctl(target, _FICLONE, source)
+
+else:
+
+    def _clone(_source: int, _target: int) -> None:
+        raise OSError
 
 
-def place(
-    volume: Volume, target: Path, mode: Mode, disk: Disk, tick: Callable[[int], None]
-) -> bool:
+def place(volume: Volume, target: Path, mode: Mode, disk: Disk, tick: Callable[[int], None]) -> Way:
     """Have the bytes of a volume stand at `target`, as they were when it was read.
-
-    Where a second name or a rename is not possible, they are copied.
 
     Args:
         volume: as it was read.
         target: a name that is free.
-        mode: how.
+        mode: `link` makes a hard link where that is possible, else shares blocks, else copies;
+            `copy` makes no hard link; `move` is `link`, with a rename as its second choice. The
+            caller removes the original.
         disk: the seam to the file system.
         tick: hears of bytes copied; what it raises ends the copying.
-
-    Returns:
-        Whether the file still stands where it was although it was to be moved.
 
     Raises:
         ChecksumError: it changed since it was read.
         OSError: the disk.
     """
-    # Forcing a file to the disk needs the right to write to it.
-    if mode != "copy" and os.access(volume.path, os.W_OK):
-        act = disk.link if mode == "link" else disk.replace
-        try:
-            act(volume.path, target)
-        except OSError as error:
-            if error.errno not in _ELSEWHERE:
-                raise
-        else:
-            return False
-    if not _cloned(volume.path, target, disk):
-        _copy(volume, target, disk, tick)
-    return mode == "move"
+    _check_unchanged(volume)
+    # A name of a file that may not be written cannot be forced to the disk on commit.
+    writable = os.access(volume.path, os.W_OK)
+    if mode != "copy" and writable and _done(lambda: disk.link(volume.path, target)):
+        return "link"
+    if mode == "move" and writable and _done(lambda: disk.replace(volume.path, target)):
+        return "rename"
+    if _done(lambda: _reflink(volume.path, target, disk)):
+        return "reflink"
+    _copy(volume, target, disk, tick)
+    return "copy"
 
 
-def _cloned(source: Path, target: Path, disk: Disk) -> bool:
-    """Share the blocks of `source`, where the file system can."""
+def _check_unchanged(volume: Volume) -> None:
+    status = volume.path.stat()
+    if (status.st_size, status.st_mtime_ns) != (volume.size, volume.modified):
+        raise _changed(volume)
+
+
+def _changed(volume: Volume) -> ChecksumError:
+    return ChecksumError(f"{volume.path.name} changed since it was read")
+
+
+def _done(act: Callable[[], None]) -> bool:
+    try:
+        act()
+    except OSError:
+        return False  # the next way finds out whether the disk or this way is at fault
+    return True
+
+
+def _reflink(source: Path, target: Path, disk: Disk) -> None:
+    """Share the blocks of `source` until one of the two files is written to."""
     with FileIO(source) as old, disk.create(target) as new:
         try:
-            import fcntl  # noqa: PLC0415 - not everywhere
-
-            fcntl.ioctl(new.fileno(), _CLONE, old.fileno())
-        except (ImportError, OSError):
+            _clone(old.fileno(), new.fileno())
+        except OSError:
             disk.remove(target)
-            return False
-    return True
+            raise
 
 
 def _copy(volume: Volume, target: Path, disk: Disk, tick: Callable[[int], None]) -> None:
@@ -84,4 +99,4 @@ def _copy(volume: Volume, target: Path, disk: Disk, tick: Callable[[int], None])
             tick(len(piece))
     if md5.hexdigest() != volume.md5:
         disk.remove(target)
-        raise ChecksumError(f"{volume.path.name} changed while it was copied")
+        raise _changed(volume)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from tcia_covid.errors import ChecksumError, ForeignImageError
@@ -33,7 +32,8 @@ class VolumeTree(Tree):
     def __init__(self, output: Path, collection: Collection, disk: Disk | None = None) -> None:
         super().__init__(output / collection_folder(collection.name), _LAYOUT, disk)
         self.collection = collection
-        self.pattern = VolumePattern(collection.aspera and collection.aspera.file_pattern)
+        place = collection.aspera
+        self.pattern = VolumePattern(place.file_pattern if place else None)
 
     def series(self, name: VolumeName) -> Series:
         """The patient of a volume, in the words of the receipts."""
@@ -75,6 +75,8 @@ class VolumeTree(Tree):
     def hold(self, series: Series) -> Iterator[Receipt | None]:
         """Hold a patient's lock; gives the receipt where the patient stands whole.
 
+        What earlier runs left of a patient that stands is removed.
+
         Raises:
             HeldError: another run works on the patient.
             DestinationError: the disk.
@@ -82,9 +84,13 @@ class VolumeTree(Tree):
         lock = Lock(self._locks / f"{series.uid}.lock", f"patient {series.patient}")
         with explained(str(self.root)), lock:
             try:
-                yield self._recover(series.uid)
+                receipt = self._recover(series.uid)
+                if receipt is not None:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._clear_staging(series.uid)
+                yield receipt
             finally:
-                self._tidy(series.uid)
+                self._leave(series.uid)
 
     def gather(self, series: Series) -> Staging:
         """Make a staging folder of all that is sound of a patient, wherever a run left it.
@@ -104,17 +110,25 @@ class VolumeTree(Tree):
     def _take_over(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
         image = self._sound_image(file, known.get(file.name))
         if image is None or image.uid in staging.images:
-            quarantine = self.quarantine / staging.series.uid
-            self.disk.make_folder(quarantine)
-            with contextlib.suppress(FileNotFoundError):
-                self.disk.replace(file, quarantine / file.name)
+            self._drop(file, self.quarantine / staging.series.uid, known=bool(known))
             return
         self.disk.replace(file, staging.folder / image.file)
         staging.adopt(image)
 
+    def _drop(self, file: Path, quarantine: Path, *, known: bool) -> None:
+        """Set aside what stood in the tree; what a dead run left half-way is just removed."""
+        if known:
+            with contextlib.suppress(FileNotFoundError):
+                self.disk.make_folder(quarantine)
+                self.disk.replace(file, quarantine / file.name)
+        elif file.is_dir() and not file.is_symlink():
+            self.disk.remove_folder(file)
+        else:
+            self.disk.remove(file)
+
     def _sound_image(self, file: Path, known: StoredImage | None) -> StoredImage | None:
         """What a file is that a run left; None if it is not what it should be."""
-        if self.pattern.read(file.name) is None or not file.is_file():
+        if file.is_symlink() or not file.is_file() or self.pattern.read(file.name) is None:
             return None
         try:
             volume = read_volume(file)
@@ -147,8 +161,3 @@ def stored(volume: Volume, *, source: str, proved: bool = False) -> StoredImage:
         source=source,
         suffix=SUFFIX,
     )
-
-
-def counted(series: Series, images: int, size: int) -> Series:
-    """The patient with what there is of him."""
-    return replace(series, image_count=images, size=size)

@@ -31,6 +31,8 @@ class Volume:
     digests: dict[str, str]
     """Of the file, by algorithm; MD5 is always there."""
     header: NiftiHeader
+    modified: int
+    """When it was last changed, in nanoseconds as the file system counts them."""
 
     @property
     def md5(self) -> str:
@@ -67,9 +69,10 @@ def read_volume(
             raise ChecksumError(f"{path.name} is cut: its gzip stream has no end") from error
         except zlib.error as error:
             raise ChecksumError(f"{path.name} is damaged: its gzip stream is broken") from error
-        if hashed.size != os.fstat(file.fileno()).st_size:
-            raise ChecksumError(f"{path.name} changed while it was read")
-    return Volume(path, hashed.size, hashed.hexdigests(), header)
+        status = os.fstat(file.fileno())
+    if hashed.size != status.st_size:
+        raise ChecksumError(f"{path.name} changed while it was read")
+    return Volume(path, hashed.size, hashed.hexdigests(), header, status.st_mtime_ns)
 
 
 class _Hashed(BufferedIOBase):

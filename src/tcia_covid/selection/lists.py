@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tcia_covid import catalogue
+from tcia_covid.catalogue import index
 from tcia_covid.errors import ArchiveError, NotAvailableError
 from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection, Registry
@@ -108,14 +109,23 @@ class ArchiveLists:
         except ArchiveError as error:
             if near := self._registry.near(name):
                 error.hint = f"did you mean {' or '.join(near)}? {error.hint}"
+            if self._mirrored and (known := index.load(name)):
+                return Listed(known, notices=[f"NBIA gave no list of {name}: IDC's index is used"])
             raise
         if name not in names:
             raise unknown_collection(name, names, self._registry)
-        return Listed(self._nbia.list_collection(name))
+        return Listed(self._everywhere(self._nbia.list_collection(name), name))
+
+    def _everywhere(self, series: list[Series], name: str) -> list[Series]:
+        """Add where IDC keeps the series, as far as its index is installed."""
+        if not self._mirrored:
+            return series
+        known = {one.uid: one for one in index.load(name)}
+        return [_located(one, known) for one in series]
 
     def series(self, uids: Sequence[str]) -> Listed:
         """List single series; those that nobody knows become failures."""
-        known = catalogue.find(uids)
+        known = _mirrored_series(uids) if self._mirrored else catalogue.find(uids)
         lister = self._hasty if len(known) == len(uids) else self._nbia
         try:
             found = {one.uid: _located(one, known) for one in lister.list_series(uids)}
@@ -183,12 +193,14 @@ class CatalogueLists:
         return self._elsewhere(collection.name).collection(collection)
 
     def other(self, name: str) -> Listed:
-        """List a collection outside the registry: never in the catalogue."""
+        """List a collection outside the registry: in IDC's index, if that is installed."""
+        if known := index.load(name):
+            return Listed(known)
         return self._elsewhere(name).other(name)
 
     def series(self, uids: Sequence[str]) -> Listed:
         """List single series, asking only for those that the catalogue does not have."""
-        found = catalogue.find(uids)
+        found = _mirrored_series(uids)
         rest = [uid for uid in uids if uid not in found]
         if not rest or self._online is None:
             return _listed(uids, found)
@@ -199,9 +211,15 @@ class CatalogueLists:
         if self._online is None:
             raise NotAvailableError(
                 f"IDC's catalogue does not list {name}",
-                hint="use --source nbia or auto for it",
+                hint="use --source nbia or auto, or install the extra 'idc' for IDC's whole index",
             )
         return self._online
+
+
+def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
+    """The series that IDC has: in the catalogue, or in IDC's index where that is installed."""
+    known = catalogue.find(uids)
+    return known | index.find(uid for uid in uids if uid not in known)
 
 
 def _catalogued(name: str) -> dict[str, Series]:

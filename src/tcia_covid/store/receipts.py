@@ -51,9 +51,10 @@ class Receipts:
     def read(self, uid: str) -> Filed | None:
         """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
         try:
-            return _from_document(json.loads(self.path(uid).read_bytes()))
-        except (OSError, ValueError, TypeError, KeyError):
+            filed = _from_document(json.loads(self.path(uid).read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+        return filed if filed.receipt.series.uid == uid else None
 
     def all(self) -> Iterator[Receipt]:
         """Every readable receipt, by SeriesInstanceUID."""

@@ -1,0 +1,80 @@
+"""Adopting a folder of volumes: taken in, compared with the registry, reported."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tcia_covid.errors import RequestError
+from tcia_covid.events import Emit, discard
+from tcia_covid.nifti.placing import Mode
+from tcia_covid.nifti.result import Standing, VolumeAdoption
+from tcia_covid.nifti.take import take_in
+from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.registry import Collection, Registry
+from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.stop import Stop
+from tcia_covid.store import Disk
+
+
+def adopt(
+    directory: Path,
+    output: Path,
+    collection: Collection,
+    registry: Registry,
+    *,
+    mode: Mode = "link",
+    durable: bool = True,
+    jobs: int | None = None,
+    emit: Emit = discard,
+    stop: Stop | None = None,
+) -> VolumeAdoption:
+    """Take the volumes of any folder into the layout, where they prove sound.
+
+    Args:
+        directory: however the files came into it; its folders mean nothing.
+        output: the folder that holds the collections' folders.
+        collection: whose volumes these are.
+        registry: for TCIA's own citation.
+        mode: `link` makes hard links, else reflinks, else copies; `copy` makes no hard links;
+            `move` removes a patient's files once the patient stands in the layout.
+        durable: force data to the disk before a patient counts as complete.
+        jobs: threads.
+        emit: hears of patients and bytes.
+        stop: ends it early; what was committed stays.
+
+    Raises:
+        RequestError: the folder is none, has no volume of the collection, or is one of this
+            program's own.
+        DestinationError: the output cannot be used.
+        InterruptedRunError: `stop` was set.
+    """
+    tree = VolumeTree(output, collection, Disk(durable=durable))
+    _refuse_own(directory, tree)
+    if not directory.is_dir():
+        raise RequestError(f"there is no folder {directory}", hint="give the folder to adopt")
+    tree.prepare()
+    result = take_in(directory, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
+    if not result.volumes_found:
+        raise RequestError(
+            f"there is no volume of {collection.name} in {directory}",
+            hint=f"they are called {tree.pattern.text}",
+        )
+    result.standing = Standing.of(tree)
+    if reports_are_stale(tree):
+        write_reports(tree, collection, registry)
+    return result
+
+
+def _refuse_own(directory: Path, tree: VolumeTree) -> None:
+    """Refuse what stands in the layout already.
+
+    Raises:
+        RequestError: it does.
+    """
+    root = Path(os.path.realpath(tree.root))
+    if Path(os.path.realpath(directory)).is_relative_to(root):
+        raise RequestError(
+            f"{directory} is this program's own folder of {tree.collection.name}",
+            hint="'verify' checks it, 'download' completes it",
+        )

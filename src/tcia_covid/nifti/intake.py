@@ -1,0 +1,231 @@
+"""One patient's volumes: read to their end, settled on, brought in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from tcia_covid.errors import (
+    ChecksumError,
+    ForeignImageError,
+    HeldError,
+    IncompleteSeriesError,
+    SeriesError,
+)
+from tcia_covid.events import BytesStored, Emit, SeriesFinished, SeriesStarted
+from tcia_covid.model import Failure, Outcome, Receipt, Series, State
+from tcia_covid.nifti.finding import Finds, Unfit
+from tcia_covid.nifti.names import VolumeName
+from tcia_covid.nifti.placing import Mode, Way, place
+from tcia_covid.nifti.tree import VolumeTree, stored
+from tcia_covid.nifti.volume import Volume, read_volume
+from tcia_covid.stop import Stop
+from tcia_covid.store import Staging
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of one patient's volumes."""
+
+    series: Series
+    receipt: Receipt | None = None
+    failure: Failure | None = None
+    found: int = 0
+    there: int = 0
+    brought: list[tuple[Volume, Way]] = field(default_factory=list)
+    proved: int = 0
+    not_removed: int = 0
+    unfit: list[Unfit] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Volumes of which no file is sound, or nothing tells which one is right."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The same in the words of a run."""
+        state = State.COMPLETE if self.brought else State.ALREADY
+        if self.failure is not None:
+            state = State.HELD if self.failure.reason == "held" else State.FAILED
+        return Outcome(self.series, state, self.receipt, self.failure)
+
+
+class Intake:
+    """Takes patients in, one by one; safe for threads.
+
+    Args:
+        finds: what was found below a folder.
+        tree: where it belongs.
+        mode: how it gets there.
+        source: what receipts call its origin.
+        emit: hears of patients and bytes.
+        stop: ends it early.
+    """
+
+    def __init__(
+        self, finds: Finds, tree: VolumeTree, mode: Mode, source: str, emit: Emit, stop: Stop
+    ) -> None:
+        self._finds = finds
+        self._tree = tree
+        self._mode = mode
+        self._source = source
+        self._emit = emit
+        self._stop = stop
+
+    def subjects(self) -> Iterator[list[VolumeName]]:
+        """The volumes of each patient."""
+        yield from self._finds.subjects().values()
+
+    def take(self, names: Sequence[VolumeName]) -> Taken:
+        """Take one patient's volumes in.
+
+        Raises:
+            DestinationError: the tree cannot be written.
+            TciaCovidError: the run is to end.
+        """
+        size = sum(self._size(path) for name in names for path in self._finds.volumes[name])
+        series = replace(self._tree.series(names[0]), image_count=len(names), size=size)
+        taken = Taken(series, found=len(names))
+        self._emit(SeriesStarted(series, 0, 0))
+        arrivals = [one for name in names if (one := self._choose(name, taken)) is not None]
+        try:
+            with self._tree.hold(series) as receipt:
+                taken.receipt = self._settle(receipt, arrivals, taken)
+            self._remove_originals(taken)
+            self._note_lost(taken)
+        except HeldError as error:
+            taken.failure = Failure(series.uid, "held", error.message, hint=error.hint)
+        except SeriesError as error:
+            taken.failure = _failure(series, error)
+            self._note(taken.failure)
+        except FileNotFoundError:
+            detail = f"patient {series.patient}: a file went away while it was taken in"
+            taken.failure = Failure(series.uid, "changed", detail)
+        self._emit(SeriesFinished(taken.outcome))
+        return taken
+
+    def _choose(self, name: VolumeName, taken: Taken) -> Volume | None:
+        """Read all files of one name, and settle on one of them."""
+        sound = [
+            volume
+            for path in self._finds.volumes[name]
+            if (volume := self._read(path, name.file, taken)) is not None
+        ]
+        right = [one for one in sound if self._finds.sums.agree(name.file, one) is not False]
+        for one in sound:
+            if one not in right:
+                self._refuse(one.path, "damaged", "its hash is not that of the .sums file", taken)
+        if len({one.md5 for one in right}) > 1:
+            for one in right:
+                self._refuse(one.path, "conflict", "another file of that name differs", taken)
+            right = []
+        for one in right[1:]:
+            of = f"the same volume as {self._finds.shown(right[0].path)}"
+            self._refuse(one.path, "duplicate", of, taken)
+        if not right:
+            taken.lost.append(name.file)
+        return right[0] if right else None
+
+    def _read(self, path: Path, file: str, taken: Taken) -> Volume | None:
+        def tick(count: int) -> None:
+            self._stop.check()
+            self._emit(BytesStored(taken.series.uid, count))
+
+        try:
+            return read_volume(path, algorithms=self._finds.sums.algorithms(file), on_bytes=tick)
+        except ForeignImageError as error:
+            self._refuse(path, "foreign", error.message, taken)
+        except ChecksumError as error:
+            self._refuse(path, "damaged", error.message, taken)
+        except OSError as error:
+            self._refuse(path, "unreadable", error.strerror or str(error), taken)
+        return None
+
+    def _settle(
+        self, receipt: Receipt | None, arrivals: Sequence[Volume], taken: Taken
+    ) -> Receipt | None:
+        """Bring in what does not stand yet; gives the receipt of what stands then."""
+        here = {one.file: one for one in receipt.images} if receipt else {}
+        fresh = []
+        for volume in arrivals:
+            known = here.get(volume.path.name)
+            if known is None:
+                fresh.append(volume)
+            elif known.md5 == volume.md5:
+                taken.there += 1
+            else:
+                self._refuse(volume.path, "conflict", "another version of it stands", taken)
+        if not fresh:
+            return receipt
+        self._check_whole(taken.series, {one.path.name for one in fresh}, receipt)
+        return self._commit(fresh, taken)
+
+    def _check_whole(self, series: Series, arriving: set[str], receipt: Receipt | None) -> None:
+        """Leave a damaged patient alone as long as not all of his volumes can stand."""
+        filed = self._tree.receipts.read(series.uid)
+        if receipt is not None or filed is None:
+            return
+        missing = self._tree.lacking(filed.receipt) - arriving
+        if missing:
+            raise IncompleteSeriesError(
+                f"patient {series.patient}: {', '.join(sorted(missing))} was there before and is "
+                "missing or damaged now",
+                hint="adopt, or download, it together with the others",
+                missing=tuple(sorted(missing)),
+            )
+
+    def _commit(self, fresh: Sequence[Volume], taken: Taken) -> Receipt:
+        staging = self._tree.gather(taken.series)
+        for volume in fresh:
+            self._bring(volume, staging, taken)
+        size = sum(image.size for image in staging.images.values())
+        staging.series = replace(taken.series, image_count=len(staging.images), size=size)
+        return self._tree.commit(staging)
+
+    def _bring(self, volume: Volume, staging: Staging, taken: Taken) -> None:
+        proved = bool(self._finds.sums.agree(volume.path.name, volume))
+        image = stored(volume, source=self._source, proved=proved)
+        if staging.images.get(image.uid) is not None:
+            staging.discard(image.uid)
+        target = staging.folder / image.file
+        way = place(volume, target, self._mode, self._tree.disk, lambda count: self._stop.check())
+        staging.adopt(image)
+        taken.brought.append((volume, way))
+        taken.proved += proved
+
+    def _remove_originals(self, taken: Taken) -> None:
+        """Remove what was to be moved, now that the patient stands."""
+        for volume, way in taken.brought if self._mode == "move" else ():
+            if way != "rename":
+                try:
+                    self._tree.disk.remove(volume.path)
+                except OSError:
+                    taken.not_removed += 1
+
+    def _note_lost(self, taken: Taken) -> None:
+        """Leave word of volumes that are not sound, although the patient's others stand."""
+        if taken.lost:
+            uid, patient = taken.series.uid, taken.series.patient
+            stem = ", ".join(taken.lost)
+            detail = f"patient {patient}: no sound file of {stem} was found"
+            self._note(Failure(uid, "damaged", detail, tuple(taken.lost)))
+
+    @staticmethod
+    def _size(path: Path) -> int:
+        try:
+            return path.stat().st_size
+        except OSError:
+            return 0
+
+    def _note(self, failure: Failure) -> None:
+        """Leave word for `status`."""
+        try:
+            self._tree.failures.write(failure.series, [asdict(failure)])
+        except OSError:
+            return  # the result has it
+
+    def _refuse(self, path: Path, reason: str, detail: str, taken: Taken) -> None:
+        taken.unfit.append(Unfit(self._finds.shown(path), reason, detail))
+
+
+def _failure(series: Series, error: SeriesError) -> Failure:
+    return Failure(series.uid, error.reason, error.message, error.missing, error.hint)

@@ -1,0 +1,82 @@
+"""Row 27: what users hand in that is broken, through the real command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.command import run
+from tests.faults.trial import NAME, Trial
+
+UID = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
+
+BROKEN = {
+    "uid.tcia": (f"manifestVersion=3.0\nListOfSeriesToDownload=\n{UID}\n1.2..3\n", "line 4"),
+    "uid.txt": (f"{UID}\nnot-a-uid\n", "line 2"),
+    "column.csv": ("Name,Value\na,b\n", "SeriesInstanceUID"),
+    "cell.csv": (f"SeriesInstanceUID,Modality\n{UID},CT\nx,CT\n", "line 3"),
+    "empty.txt": ("\n\n", "empty.txt"),
+    "old.tcia": ("downloadServerUrl=x\n", "old.tcia"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_fault_27_a_broken_manifest_is_refused_with_line_and_reason(
+    tmp_path: Path, name: str
+) -> None:
+    content, said = BROKEN[name]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    result = run("download", name, home=tmp_path)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 3
+
+
+def test_fault_27_an_odd_but_readable_manifest_is_taken(trial: Trial, tmp_path: Path) -> None:
+    uid = trial.series.uid
+    odd = f"\ufeffdownloadServerUrl=x\r\nListOfSeriesToDownload=\r\n\r\n{uid},\r\n {uid} \r\n"
+    manifest = tmp_path / "odd.tcia"
+    manifest.write_bytes(odd.encode())
+    summary = trial.download(str(manifest))
+    assert (summary.exit_code, summary.selected, summary.complete) == (0, 1, 1)
+
+
+REGISTRIES = {
+    "collections: [\n": "line 2",
+    "collections:\n  X:\n    format: JPEG\n": "line 3",
+    "collections:\n  X:\n    format: DICOM\n    pateints: 3\n": "line 4",
+    "collections:\n  X:\n    format: DICOM\n    images: -3\n": "line 4",
+}
+
+
+@pytest.mark.parametrize("content", REGISTRIES)
+def test_fault_27_a_broken_registry_is_refused_with_its_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
+    result = run("list", "--registry", "mine.yaml", home=tmp_path)
+    assert result.returncode == 2
+    assert REGISTRIES[content] in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("jobs: many\n", "line 1"), ("\njbos: 3\n", "line 2"), ("- a\n", "line 1")],
+)
+def test_fault_27_a_broken_configuration_is_refused_with_its_line(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "tcia-covid.yaml").write_text(content, encoding="utf-8")
+    result = run("plan", NAME, home=tmp_path)
+    assert result.returncode == 2
+    assert said in result.stderr
+
+
+def test_fault_27_a_series_that_nobody_knows_is_named(trial: Trial) -> None:
+    summary = trial.download("1.2.3.4.5", trial.series.uid)
+    assert summary.exit_code == 1
+    assert [(one.series, one.reason) for one in summary.failures] == [
+        ("1.2.3.4.5", "not-available")
+    ]
+    assert summary.complete == 1

@@ -1,0 +1,150 @@
+"""Bringing single files: the ways, in their order, and files that change in the meantime."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.adopt import bring
+from tcia_covid.adopt.bring import Bringer
+from tcia_covid.adopt.scan import Found, scan
+from tcia_covid.model import Check
+from tcia_covid.stop import Stop
+from tcia_covid.store import Disk, Staging
+from tests.unit.trees import image_of, md5_of, new_tree, series_of
+
+SERIES = series_of(1)
+CONTENT = image_of(SERIES, 1)
+
+
+@pytest.fixture
+def have(tmp_path: Path) -> Path:
+    folder = tmp_path / "have" / "below"
+    folder.mkdir(parents=True)
+    (folder / "a.dcm").write_bytes(CONTENT)
+    return tmp_path / "have"
+
+
+@pytest.fixture
+def found(have: Path) -> Found:
+    inventory = scan(have, skipped=(), jobs=1, stop=Stop(), on_progress=lambda *_: None)
+    return inventory.series[SERIES.uid][0]
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    with new_tree(tmp_path / "data").stage(SERIES, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        yield staging
+
+
+def bringer(have: Path, mode: str = "link", *, durable: bool = False) -> Bringer:
+    return Bringer(have, mode, Disk(durable=durable))  # type: ignore[arg-type]
+
+
+def in_staging(staging: Staging) -> dict[str, str]:
+    return {path.name: md5_of(path.read_bytes()) for path in staging.folder.iterdir()}
+
+
+def clone(source: int, target: int) -> None:
+    """What a file system that shares blocks does, as far as can be seen."""
+    os.write(target, os.pread(source, 1 << 20, 0))
+
+
+def refuse(*_: object) -> None:
+    raise OSError(95, "not supported")
+
+
+def test_a_hard_link_comes_first(have: Path, found: Found, staging: Staging) -> None:
+    assert bringer(have).bring(found, Check.MD5, staging) == "link"
+    assert (staging.folder / f"{found.uid}.dcm").samefile(have / found.file)
+    (image,) = staging.images.values()
+    assert (image.md5, image.check, image.source) == (found.md5, Check.MD5, "adopted")
+
+
+def test_a_reflink_comes_next(
+    have: Path, found: Found, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bring, "_clone", clone)
+    assert bringer(have, "copy").bring(found, Check.MD5, staging) == "reflink"
+    assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
+
+
+def test_a_copy_comes_last(
+    have: Path, found: Found, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bring, "_clone", refuse)
+    assert bringer(have, "copy").bring(found, Check.MD5, staging) == "copy"
+    assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
+    assert staging.images[found.uid].check is Check.MD5
+
+
+def test_an_image_that_is_there_is_kept_and_its_proof_noted(
+    have: Path, found: Found, staging: Staging
+) -> None:
+    staging.receive([CONTENT], source="nbia")
+    assert bringer(have).bring(found, Check.SERIES_MD5, staging) == "kept"
+    (image,) = staging.images.values()
+    assert (image.check, image.source) == (Check.SERIES_MD5, "nbia")
+
+
+def test_another_version_in_staging_gives_way(have: Path, found: Found, staging: Staging) -> None:
+    staging.receive([CONTENT[:-1] + b"\xff"], source="nbia")
+    assert bringer(have).bring(found, Check.MD5, staging) == "link"
+    assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
+
+
+@pytest.mark.parametrize("mode", ["link", "copy"])
+@pytest.mark.parametrize("way", ["clone", "refuse"])
+@pytest.mark.parametrize("change", ["other bytes", "cut", "empty", "gone", "another image"])
+def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
+    have: Path,
+    found: Found,
+    staging: Staging,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    way: str,
+    change: str,
+) -> None:
+    monkeypatch.setattr(bring, "_clone", clone if way == "clone" else refuse)
+    file = have / found.file
+    file.unlink()
+    contents = {
+        "other bytes": CONTENT[:-1] + b"\xff",
+        "cut": CONTENT[:500],
+        "empty": b"",
+        "another image": image_of(SERIES, 2),
+    }
+    if change != "gone":
+        file.write_bytes(contents[change])
+    assert bringer(have, mode).bring(found, Check.MD5, staging) == ""
+    assert (in_staging(staging), staging.images) == ({}, {})
+
+
+def test_a_read_only_file_is_copied_where_a_link_could_not_be_synced(
+    have: Path, found: Found, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
+    assert bringer(have, durable=True).bring(found, Check.MD5, staging) != "link"
+
+
+def test_an_original_is_removed_with_the_folders_that_it_leaves_empty(
+    have: Path, found: Found
+) -> None:
+    assert bringer(have, "move").remove(found)
+    assert list(have.iterdir()) == []
+
+
+def test_an_original_that_changed_is_not_removed(have: Path, found: Found) -> None:
+    os.utime(have / found.file, (1, 1))
+    assert not bringer(have, "move").remove(found)
+    assert (have / found.file).exists()
+
+
+def test_an_original_that_is_gone_is_not_missed(have: Path, found: Found) -> None:
+    shutil.rmtree(have / "below")
+    assert not bringer(have, "move").remove(found)
