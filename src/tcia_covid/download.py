@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tcia_covid.archives.choose import Archives, open_archives
-from tcia_covid.engine import Engine, Job
+from tcia_covid.engine import Engine, Job, failure_of
 from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, TciaCovidError
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
-from tcia_covid.model import Failure, Outcome, Receipt, Series, State, Summary
+from tcia_covid.model import Failure, Outcome, Series, State, Summary
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Registry, load_registry
 from tcia_covid.report import reports_are_stale, write_reports
@@ -24,7 +24,7 @@ from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.tree import collection_folder
 from tcia_covid.tally import Tally
-from tcia_covid.transfer import Context
+from tcia_covid.transfer import Context, changed
 
 _RESERVE = 64 * 1024 * 1024
 """Bytes that stay free for receipts and reports."""
@@ -152,19 +152,19 @@ class _Run:
             receipt = None if series.uid in unsettled else tree.standing(series.uid)
             if receipt is None:
                 jobs.append(Job(series, tree, update=update and self._changed_below(tree, series)))
-            elif not _changed(receipt, series):
+            elif not receipt.differs_from(series):
                 self._tally.outcome(Outcome(series, State.ALREADY, receipt))
             elif update:
                 jobs.append(Job(series, tree, update=True))
             else:
-                failure = _changed_failure(receipt, series)
+                failure = failure_of(series, changed(receipt, series))
                 self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
         return jobs
 
     def _changed_below(self, tree: Tree, series: Series) -> bool:
         """Whether an update of this series was begun: its receipt is of another version."""
         filed = tree.receipts.read(series.uid)
-        return filed is not None and _changed(filed.receipt, series)
+        return filed is not None and filed.receipt.differs_from(series)
 
     def _check_space(self, jobs: Sequence[Job]) -> None:
         kept = sum(tree.kept() for tree in {job.tree for job in jobs})
@@ -224,19 +224,3 @@ class _Run:
         except TciaCovidError as error:
             return error
         return ended
-
-
-def _changed(receipt: Receipt, series: Series) -> bool:
-    """Whether what the archive lists is no longer what was fetched: other count or bytes."""
-    count = series.image_count is not None and series.image_count != len(receipt.images)
-    return count or (series.size is not None and series.size != receipt.size)
-
-
-def _changed_failure(receipt: Receipt, series: Series) -> Failure:
-    return Failure(
-        series=series.uid,
-        reason="changed",
-        detail=f"series {series.uid} changed in the archive: {len(receipt.images)} images of "
-        f"{receipt.size} bytes are here, {series.image_count} of {series.size} bytes are listed",
-        hint="--update fetches the new version; the old one stays until that is proved",
-    )

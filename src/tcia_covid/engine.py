@@ -57,9 +57,11 @@ class Engine:
         self._held = HeldJobs()
         self._lock = threading.Lock()
         self._fruitless = 0
+        self._open: dict[int, Job] = {}
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run all jobs, biggest first (else the last worker works alone); ends early on stop."""
+        self._open = {id(job): job for job in jobs}
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.series.uid)))
         count = max(1, min(self._workers, len(self._queue)))
         threads = [
@@ -69,8 +71,8 @@ class Engine:
         for thread in threads:
             thread.start()
         self._join(threads)
-        for job in self._queue:
-            self._report(Outcome(job.series, State.REMAINING))
+        for job in self._unreported():
+            self._report(job, Outcome(job.series, State.REMAINING))
 
     def _join(self, threads: list[threading.Thread]) -> None:
         """Wait for the workers; once stopped, not longer than they need to notice."""
@@ -103,7 +105,6 @@ class Engine:
         try:
             self._context.stop.wait(_POLL)
         except TciaCovidError:
-            self._report(Outcome(held.job.series, State.REMAINING))
             return False
         if held.ready:
             self._do(held.job, held)
@@ -118,27 +119,25 @@ class Engine:
             outcome = fetch_series(
                 job.series, self._archives, job.tree, self._context, update=job.update
             )
+            self._fruitless = 0
+            self._report(job, outcome)
         except (HeldError, TakenOverError) as error:
             self._hold(job, error, held)
         except DestinationError as error:
-            self._end_run(job, error)
+            self._end_run(error)
         except OSError as error:
-            self._end_run(job, explain(error, str(job.tree.root)))
+            self._end_run(explain(error, str(job.tree.root)))
         except (SeriesError, ArchiveError) as error:
             self._failed(job, error)
-        except TciaCovidError:
-            self._report(Outcome(job.series, State.REMAINING))
+        except TciaCovidError as error:
+            self._end_run(error)  # the reason why the run ends already, or one to end it
         except Exception as error:  # noqa: BLE001 - a worker must not die in silence
-            self._end_run(job, _unforeseen(error))
-        else:
-            self._fruitless = 0
-            self._report(outcome)
+            self._end_run(_unforeseen(error))
 
     def _failed(self, job: Job, error: SeriesError | ArchiveError) -> None:
         if self._context.stop.is_set():
-            self._report(Outcome(job.series, State.REMAINING))
             return
-        self._report(Outcome(job.series, State.FAILED, failure=failure_of(job.series, error)))
+        self._report(job, Outcome(job.series, State.FAILED, failure=failure_of(job.series, error)))
         if isinstance(error, SeriesError | NotAvailableError):
             self._fruitless = 0
             return
@@ -146,9 +145,8 @@ class Engine:
         if self._fruitless >= max(4, self._workers):
             self._context.stop.set(error)
 
-    def _end_run(self, job: Job, error: TciaCovidError) -> None:
+    def _end_run(self, error: TciaCovidError) -> None:
         self._context.stop.set(error)
-        self._report(Outcome(job.series, State.REMAINING))
 
     def _hold(self, job: Job, error: TciaCovidError, was: Held | None) -> None:
         """Put a series back that another run works on, as long as that run gets on with it."""
@@ -161,10 +159,17 @@ class Engine:
 
     def _give_up(self, held: Held) -> None:
         series = held.job.series
-        self._report(Outcome(series, State.HELD, failure=failure_of(series, held.error)))
+        failure = failure_of(series, held.error)
+        self._report(held.job, Outcome(series, State.HELD, failure=failure))
 
-    def _report(self, outcome: Outcome) -> None:
+    def _unreported(self) -> list[Job]:
         with self._lock:
+            return list(self._open.values())
+
+    def _report(self, job: Job, outcome: Outcome) -> None:
+        with self._lock:
+            if self._open.pop(id(job), None) is None:
+                return  # left behind as remaining before its worker came back
             self._on_outcome(outcome)
         self._context.emit(SeriesFinished(outcome))
 

@@ -42,6 +42,8 @@ class Series:
     data_url: str | None = None
     """The DOI link of the collection or analysis result that the series belongs to."""
     released: str | None = None
+    submitted: str | None = None
+    """When the last of its images was submitted to the archive of record."""
     third_party: bool = False
     """Whether the series is somebody's analysis result, not an original acquisition."""
     bucket: str | None = None
@@ -112,6 +114,18 @@ class Receipt:
     def size(self) -> int:
         """Bytes of all images."""
         return sum(image.size for image in self.images)
+
+    def differs_from(self, series: Series) -> bool:
+        """Whether what an archive lists is no longer what was fetched.
+
+        Told by count, bytes and day of submission, which are all that lists say.
+        """
+        pairs = (
+            (series.image_count, len(self.images)),
+            (series.size, self.size),
+            (series.submitted, self.series.submitted),
+        )
+        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
     @property
     def check(self) -> Check:

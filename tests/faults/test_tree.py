@@ -12,7 +12,8 @@ from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 from tcia_covid.store import disk as disk_module
 from tcia_covid.verify import verify
-from tests.fakes.synthetic import synthetic_corpus
+from tests.fakes.faults import Status
+from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
 
@@ -147,12 +148,12 @@ def test_fault_24_nothing_to_do_is_one_request(trial: Trial) -> None:
 
 
 def _grown(trial: Trial) -> DemoSeries:
-    """The first series with one image more and another one changed."""
+    """The first series with one image more."""
     other = synthetic_corpus(
         NAME, patients=1, series_per_patient=1, images_per_series=7, rows=256, columns=256
     )
     new = max(other, key=lambda one: len(one.images))
-    images = (*trial.series.images[:5], new.images[6])
+    images = (*trial.series.images, new.images[6])
     return replace(trial.series, images=images)
 
 
@@ -176,8 +177,6 @@ def test_fault_25_update_fetches_what_changed(trial: Trial) -> None:
 
 
 def test_fault_25_an_update_that_fails_leaves_the_old_version(trial: Trial) -> None:
-    from tests.fakes.faults import Status  # noqa: PLC0415
-
     trial.download()
     before = trial.files()
     fewer = replace(trial.series, images=trial.series.images[:5])
@@ -204,3 +203,33 @@ def test_fault_28_odd_patient_ids_get_safe_and_distinct_folders(tmp_path: Path) 
         assert all(name.isascii() for name in folders)
         text = (root / "metadata.csv").read_text(encoding="utf-8")
         assert all(patient in text for patient in ODD)
+
+
+def test_fault_25_an_update_that_was_cut_short_is_still_said_without_update(trial: Trial) -> None:
+    trial.download()
+    before = trial.files()
+    trial.corpus.put(_grown(trial))
+    trial.add(Status("getSingleImage", code=503, times=None))
+    trial.download(update=True)
+    assert trial.tree.under_way() == {trial.series.uid}
+    trial.heal()
+    summary = trial.download()
+    assert summary.failures[0].reason == "changed"
+    assert trial.files() == before
+    trial.assert_complete(trial.download(update=True))
+
+
+def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial: Trial) -> None:
+    trial.download()
+    series = trial.series
+    spec = ImageSpec(
+        series.images[2].uid, series.uid, series.study.uid, series.patient.id, "CT", 3, "CT 1",
+        256, 256, seed=99,
+    )  # fmt: skip
+    images = (*series.images[:2], demo_image(spec), *series.images[3:])
+    assert images[2].size == series.images[2].size
+    trial.corpus.put(replace(series, images=images, submitted="2026-01-01"))
+    assert trial.download().failures[0].reason == "changed"
+    trial.assert_complete(trial.download(update=True))
+    assert trial.asked("getSingleImage") <= 1
+    trial.assert_complete(trial.download())

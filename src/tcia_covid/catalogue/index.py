@@ -88,7 +88,9 @@ def _read(file: Path, column: str, values: list[str], collection: str | None) ->
 
 
 def _series(row: dict[str, Any], collection: str | None) -> Series:
-    text = {field: str(row[name]) if row[name] else None for name, field in _COLUMNS.items()}
+    text: dict[str, Any] = {
+        field: str(row[name]) if row[name] else None for name, field in _COLUMNS.items()
+    }
     number, doi = row["SeriesNumber"], row["source_DOI"]
     return Series(
         uid=str(row["SeriesInstanceUID"]),

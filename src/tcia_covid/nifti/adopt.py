@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tcia_covid.errors import RequestError
 from tcia_covid.events import Emit, discard
+from tcia_covid.nifti.finding import find_volumes
 from tcia_covid.nifti.placing import Mode
 from tcia_covid.nifti.result import Standing, VolumeAdoption
 from tcia_covid.nifti.take import take_in
@@ -51,15 +52,14 @@ def adopt(
     """
     tree = VolumeTree(output, collection, Disk(durable=durable))
     _refuse_own(directory, tree)
-    if not directory.is_dir():
-        raise RequestError(f"there is no folder {directory}", hint="give the folder to adopt")
-    tree.prepare()
-    result = take_in(directory, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
-    if not result.volumes_found:
+    finds = find_volumes(directory, tree.pattern, skipped=tree.root)
+    if not finds.volumes:
         raise RequestError(
             f"there is no volume of {collection.name} in {directory}",
             hint=f"they are called {tree.pattern.text}",
         )
+    tree.prepare()
+    result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     result.standing = Standing.of(tree)
     if reports_are_stale(tree):
         write_reports(tree, collection, registry)

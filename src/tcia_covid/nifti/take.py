@@ -1,4 +1,4 @@
-"""The story of taking volumes in: find them, have each patient taken in, count."""
+"""The story of taking volumes in: have each patient taken in, count."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import os
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 from tcia_covid.events import Emit, discard
-from tcia_covid.nifti.finding import find_volumes
+from tcia_covid.nifti.finding import Finds
 from tcia_covid.nifti.intake import Intake, Taken
 from tcia_covid.nifti.placing import Mode
 from tcia_covid.nifti.result import VolumeAdoption
@@ -21,7 +20,7 @@ _AHEAD = 4
 
 
 def take_in(
-    directory: Path,
+    finds: Finds,
     tree: VolumeTree,
     *,
     mode: Mode = "link",
@@ -30,14 +29,14 @@ def take_in(
     emit: Emit = discard,
     stop: Stop | None = None,
 ) -> VolumeAdoption:
-    """Take the volumes below a folder into a collection's folder, as far as they are sound.
+    """Take volumes into a collection's folder, as far as they are sound.
 
     Each is read to its end: gzip's CRC and length, the NIfTI-1 header, the hash that a `.sums`
-    file beside it gives. Nothing in `directory` is changed, except that `move` removes a
-    patient's files once the patient stands.
+    file beside it gives. No file is changed, except that `move` removes a patient's files once
+    the patient stands.
 
     Args:
-        directory: however the files came into it.
+        finds: the files, and what is published of them.
         tree: where they belong; has been prepared.
         mode: how they get there.
         source: what receipts call their origin.
@@ -46,12 +45,10 @@ def take_in(
         stop: ends it early; what was committed stays.
 
     Raises:
-        RequestError: there is no such folder.
         DestinationError: the tree cannot be written.
         TciaCovidError: `stop` was set.
     """
     stop = stop or Stop()
-    finds = find_volumes(directory, tree.pattern, skipped=tree.root)
     intake = Intake(finds, tree, mode, source, emit, stop)
     result = VolumeAdoption(unfit=list(finds.unfit))
     with closing(_in_turn(intake, jobs or min(4, os.cpu_count() or 1), stop)) as taken:

@@ -76,6 +76,9 @@ class Adoption:
             if image.check is not Check.SIZE:
                 staging.note_md5(uid, image.md5)
         for folder in [staging.folder, *others]:
+            if not folder.is_dir():
+                self._drop(folder, known)
+                continue
             for file in sorted(folder.iterdir()):
                 self._take(staging, file, known)
             if folder != staging.folder:

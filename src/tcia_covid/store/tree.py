@@ -6,10 +6,9 @@ import contextlib
 import os
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tcia_covid import __version__
 from tcia_covid.errors import TakenOverError
@@ -20,7 +19,8 @@ from tcia_covid.store.disk import Disk, explained, sweep
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
-from tcia_covid.store.receipts import Filed, Receipts
+from tcia_covid.store.publication import Publication
+from tcia_covid.store.receipts import Receipts
 from tcia_covid.store.staging import Staging
 
 STATE = ".tcia-covid"
@@ -55,7 +55,7 @@ class Tree:
         """Why series could not be completed, for `status`."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
-        self._replaced = self.state / "replaced"
+        self._publication = Publication(root, self.state, self.receipts, self.disk)
         self._locks = self.state / "locks"
         self._run = f"{socket.gethostname()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
 
@@ -108,13 +108,13 @@ class Tree:
         Opens the receipt and lists the folder; no image is opened.
         """
         filed = self.receipts.read(uid)
-        if filed is None or not self._all_named(filed.receipt):
+        if filed is None or not self._publication.stands(filed.receipt):
             return None
         return filed.receipt
 
     def path(self, receipt: Receipt) -> Path:
         """Where the folder of a receipt stands."""
-        return self.root.joinpath(*PurePosixPath(receipt.folder).parts)
+        return self._publication.path(receipt)
 
     @contextmanager
     def stage(
@@ -158,38 +158,22 @@ class Tree:
             TakenOverError: another run took the staging folder.
             DestinationError: the disk.
         """
-        series = staging.series
-        with explained(str(self.root)), _as_takeover(series.uid):
-            self._check_names(staging)
-            for image in staging.images.values():
-                self.disk.sync_file(staging.folder / image.file)
-            self.disk.sync_folder(staging.folder)
-            old = self.receipts.read(series.uid)
-            if old is not None and self._published(old.receipt, staging):
-                self.disk.remove_folder(staging.folder)
-                return old.receipt
-            folder = old.receipt.folder if old else self._free_folder(series)
-            receipt = _receipt(staging, folder)
-            self.receipts.write(Filed(receipt, staging.folder.name))
-            self._publish(staging.folder, receipt)
-            self._clear_notes(series.uid)
+        uid = staging.series.uid
+        with explained(str(self.root)), _as_takeover(uid):
+            old = self.receipts.read(uid)
+            folder = old.receipt.folder if old else self._free_folder(staging.series)
+            receipt = self._publication.commit(staging, folder)
+            self._clear_notes(uid)
         return receipt
-
-    def _published(self, receipt: Receipt, staging: Staging) -> bool:
-        """Whether another run published the very same images first: its lock held nothing."""
-        here = {image.uid: image.md5 for image in staging.images.values()}
-        return here == {one.uid: one.md5 for one in receipt.images} and self._all_named(receipt)
 
     def _recover(self, uid: str) -> Receipt | None:
         """Finish a commit that was cut short; give the receipt if the series stands."""
         filed = self.receipts.read(uid)
         if filed is None:
             return None
-        staged = self.staging / uid / filed.staged
-        if filed.staged and staged.is_dir() and _sizes(staged) == _expected_sizes(filed.receipt):
-            self._publish(staged, filed.receipt)
+        if self._publication.finish(filed):
             self._clear_notes(uid)
-        if self._all_named(filed.receipt) and uid not in self.damage.uids():
+        if self._publication.stands(filed.receipt) and uid not in self.damage.uids():
             return filed.receipt
         return None
 
@@ -245,35 +229,9 @@ class Tree:
         taken = self.root.joinpath(*plain.parts).exists()
         return str(self.layout.folder(series, whole_uid=True) if taken else plain)
 
-    def _publish(self, staged: Path, receipt: Receipt) -> None:
-        target = self.path(receipt)
-        aside = self._replaced / receipt.series.uid
-        self.disk.make_folder(target.parent)
-        if target.is_dir():
-            self.disk.make_folder(aside.parent)
-            self.disk.remove_folder(aside)
-            self.disk.rename(target, aside)
-        self.disk.rename(staged, target)
-        self.disk.sync_folder(target.parent)
-        self.disk.remove_folder(aside)
-
     def _clear_notes(self, uid: str) -> None:
         self.damage.clear(uid)
         self.failures.clear(uid)
-
-    def _check_names(self, staging: Staging) -> None:
-        sizes = _sizes(staging.folder)
-        for name in sizes.keys() - {image.file for image in staging.images.values()}:
-            self.disk.remove(staging.folder / name)
-        if any(sizes.get(image.file) != image.size for image in staging.images.values()):
-            raise FileNotFoundError(str(staging.folder))
-
-    def _all_named(self, receipt: Receipt) -> bool:
-        try:
-            names = os.listdir(self.path(receipt))  # noqa: PTH208 - names alone are wanted
-        except OSError:
-            return False
-        return set(names) == {image.file for image in receipt.images}
 
     def _leave(self, uid: str) -> None:
         """Remove this run's staging folder if nothing is in it."""
@@ -303,22 +261,3 @@ def _as_takeover(uid: str) -> Iterator[None]:
             f"series {uid} was taken over by another run",
             hint="it is looked at again after the others",
         ) from error
-
-
-def _receipt(staging: Staging, folder: str) -> Receipt:
-    return Receipt(
-        series=staging.series,
-        folder=folder,
-        images=tuple(image for _, image in sorted(staging.images.items())),
-        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        program=f"tcia-covid {__version__}",
-    )
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries}
-
-
-def _expected_sizes(receipt: Receipt) -> dict[str, int]:
-    return {image.file: image.size for image in receipt.images}

@@ -9,6 +9,7 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.errors import (
     ArchiveError,
     ConnectionLostError,
+    SeriesChangedError,
     SeriesError,
     StatusError,
     TakenOverError,
@@ -68,10 +69,21 @@ def fetch_series(
 
     with tree.stage(series, on_bytes, update=update) as staging:
         if isinstance(staging, Receipt):
+            if staging.differs_from(series):
+                raise changed(staging, series)
             return Outcome(series, State.ALREADY, staging)
         context.emit(SeriesStarted(series, len(staging.images), staging.size))
         _complete(series, archives, staging, tree, context)
         return Outcome(series, State.COMPLETE, tree.commit(staging))
+
+
+def changed(receipt: Receipt, series: Series) -> SeriesChangedError:
+    """Give the error for a series that stands in an older version than the archive lists."""
+    return SeriesChangedError(
+        f"series {series.uid} changed in the archive: {len(receipt.images)} images of "
+        f"{receipt.size} bytes are here, {series.image_count} of {series.size} bytes are listed",
+        hint="--update fetches the new version; the old one stays until that is proved",
+    )
 
 
 def _complete(

@@ -76,6 +76,7 @@ def series_of(row: Row) -> Series | None:
         licence_url=_text(row, "LicenseURI"),
         data_url=_text(row, "DataDescriptionURI", "CollectionURI"),
         released=_date(row, "DateReleased"),
+        submitted=_date(row, "MaxSubmissionTimestamp") or _date(row, "TimeStamp"),
         third_party=_text(row, "ThirdPartyAnalysis") == "YES",
     )
 
