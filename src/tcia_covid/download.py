@@ -16,6 +16,7 @@ from tcia_covid.model import Failure, Outcome, Series, State, Summary
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Registry, load_registry
 from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.selection.carts import cart_uids
 from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lists
 from tcia_covid.selection.resolve import Group, Selected, resolve
 from tcia_covid.selection.sizes import format_size
@@ -97,8 +98,9 @@ def select(
         lists = CatalogueLists(None)
     elif offline:
         lists = CatalogueLists(online)
+    shared = [uid for name in request.carts for uid in cart_uids(archives.nbia, name)]
     selected = resolve(
-        request.targets,
+        (*request.targets, *shared),
         registry,
         lists,
         filters=request.filters,

@@ -51,5 +51,7 @@ class Request:
 
     targets: tuple[str, ...]
     output: str = DEFAULT_OUTPUT
+    carts: tuple[str, ...] = ()
+    """Names of carts shared on NBIA's page, whose series are targets, too."""
     filters: Filters = field(default_factory=Filters)
     options: Options = field(default_factory=Options)

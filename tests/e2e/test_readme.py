@@ -17,7 +17,7 @@ from tests.e2e.command import environment, run
 
 TOP = Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
-VERBS = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "demo")
+VERBS = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "adopt", "demo")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")
 
 

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tcia_covid.adopt import AdoptResult, Mode, adopt, document
+from tcia_covid.adopt.bring import Bringer
 from tcia_covid.adopt.result import Reason
 from tcia_covid.demo.corpus import Corpus, demo_corpus, demo_registry
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
-from tcia_covid.errors import InterruptedRunError, NotDicomError, RequestError, UsageError
+from tcia_covid.errors import (
+    InterruptedRunError,
+    NoSpaceError,
+    NotDicomError,
+    RequestError,
+    UsageError,
+)
 from tcia_covid.events import Event, SeriesFinished
 from tcia_covid.model import Check
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
+from tcia_covid.store.locks import Lock
 from tcia_covid.verify import verify
 from tests.fakes.layouts import LAYOUTS, flat, retriever_classic, tcia_utils, tcia_utils_zipped
 from tests.fakes.synthetic import synthetic_corpus, with_md5s, with_unpadded_md5s
@@ -369,6 +378,7 @@ def test_series_go_to_the_folders_of_their_collections(
     assert (data / "OTHER" / "metadata.csv").is_file()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_other_files_zips_and_links_are_counted_and_left(
     server: ArchiveServer, corpus: Corpus, have: Path, data: Path
 ) -> None:
@@ -606,3 +616,52 @@ def test_the_document_has_every_key_and_is_plain(
     assert told["series"]["adopted"] == 3
     assert told["damaged"][0]["reason"] == "changed"
     assert told["left"][0]["staged"] == 3
+
+
+def test_a_series_that_another_run_works_on_is_left(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    tree = Tree(data / NAME)
+    tree.prepare()
+    held = one_series(corpus).uid
+    with Lock(tree.state / "locks" / f"{held}.lock", "the series"):
+        result = take(server, have, data)
+    assert [(one.series, one.reason) for one in result.left] == [(held, Reason.HELD)]
+    assert (result.exit_code, result.series.adopted, result.series.left) == (1, 3, 1)
+
+
+def test_copies_that_would_not_fit_are_not_begun(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tcia_utils(have, corpus)
+    full = shutil.disk_usage(have)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(NoSpaceError, match="copies of the files need"):
+        take(server, have, data, "copy")
+    assert images_in(data) == {}
+    assert take(server, have, data, "link").exit_code == 0
+    assert take(server, have, data, "copy").exit_code == 0  # nothing is left to copy
+
+
+def test_originals_that_cannot_be_removed_are_counted(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tcia_utils(have, [one_series(corpus)])
+    monkeypatch.setattr(Bringer, "remove", lambda self, found: False)
+    result = take(server, have, data, "move")
+    assert (result.exit_code, result.series.adopted, result.not_removed) == (0, 1, 4)
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to this user"
+)
+def test_what_may_not_be_read_is_named(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    any_file(have).chmod(0)
+    (have / "closed").mkdir(mode=0)
+    result = take(server, have, data)
+    assert {one.reason for one in result.damaged} == {Reason.UNREADABLE}
+    assert len(result.damaged) == 2

@@ -35,7 +35,7 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.transfer import Context
 from tests.unit.trees import grow, image_of, md5_of, new_tree, series_of
 
-SETTINGS = HttpSettings(retries=0, retry_wait=0, first_byte_timeout=0.6)
+SETTINGS = HttpSettings(retries=0, retry_wait=0, first_byte_timeout=0.4)
 IMAGES = 2
 
 
@@ -276,16 +276,22 @@ def test_a_fault_of_the_program_ends_the_run_and_is_told(tree: Tree) -> None:
     assert run.states_of(series) == [State.REMAINING] * 5
 
 
-def test_a_fault_while_an_outcome_is_counted_is_not_swallowed(tree: Tree) -> None:
-    run = Run(tree, FakeArchive(), workers=1)
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.HELD])
+def test_a_fault_while_an_outcome_is_counted_is_not_swallowed(
+    tree: Tree, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+    good, bad, theirs = listed(1), listed(2), listed(3)
+    run = Run(tree, FakeArchive(raising(IncompleteSeriesError("no"), bad.uid)), workers=1)
 
     def count(outcome: Outcome) -> None:
-        if outcome.state is State.COMPLETE:
+        if outcome.state is state:
             raise ZeroDivisionError("bug")
         run.outcomes.append(outcome)
 
     run.engine._on_outcome = count
-    run([listed(1), listed(2)])
+    with held_by_another_run(tree, theirs):
+        run([good, bad, theirs])
     assert isinstance(run.stop.reason, TciaCovidError)
     assert isinstance(run.stop.reason.__cause__, ZeroDivisionError)
 
@@ -314,18 +320,24 @@ def test_what_was_complete_before_an_interruption_stays_complete(tree: Tree) -> 
     assert tree.standing(series[0].uid) is not None
 
 
-def test_workers_that_do_not_notice_the_interruption_are_left_behind(tree: Tree) -> None:
+def test_workers_that_do_not_notice_the_interruption_are_left_behind(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in a name resolution, which nothing can end."""
+    assert engine_module._ABANDON_AFTER < 2
+    monkeypatch.setattr(engine_module, "_ABANDON_AFTER", 0.2)
     series = [listed(number) for number in range(1, 6)]
     free = threading.Event()
     run = Run(tree, FakeArchive(lambda one: free.wait(5) and None), workers=2)
     threading.Timer(0.1, run.stop.set).start()
     try:
         run(series)
-        assert run.seconds < 2
+        assert run.seconds < 1
         assert run.states_of(series) == [State.REMAINING] * 5
     finally:
         free.set()
+    time.sleep(0.1)
+    assert run.states_of(series) == [State.REMAINING] * 5
 
 
 def test_a_series_that_another_run_lets_go_of_is_taken_up(
@@ -373,7 +385,7 @@ def test_a_series_that_another_run_gets_on_with_is_waited_for(
         folder.mkdir(parents=True)
         for number in range(12):
             (folder / f"{number}.part").write_bytes(b"x")
-            time.sleep(0.1)
+            time.sleep(0.06)
         assert run.outcomes == [], "given up although the other run got on"
     thread.join()
     assert run.states == {theirs.uid: State.COMPLETE}

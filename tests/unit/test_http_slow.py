@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -165,6 +166,18 @@ def test_a_finished_call_breaks_nothing_any_more() -> None:
             calls[0].break_off(Break.SLOW)
             assert answer.read_all(100) == b"next"
         assert server.connections == 1
+
+
+def test_a_finished_call_takes_no_connection_any_more() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        call = Call(HttpSettings())
+        call.finish()
+        call.attach(ours.fileno())
+        call.break_off(Break.SLOW)
+        theirs.sendall(b"alive")
+        assert ours.recv(5) == b"alive"
+    assert call.broken is None
 
 
 def test_a_call_that_was_broken_before_it_had_a_connection_breaks_it_then() -> None:

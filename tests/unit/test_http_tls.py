@@ -146,6 +146,7 @@ def test_a_server_that_speaks_plain_http_is_no_tls_server(untrusted: None) -> No
     ):
         get(client, server.url.replace("http:", "https:"))
     assert "http:// URL" in caught.value.hint
+    assert not caught.value.retryable
 
 
 def test_a_handshake_that_never_comes_ends_at_the_connect_timeout(untrusted: None) -> None:

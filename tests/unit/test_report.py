@@ -99,6 +99,7 @@ def test_metadata_has_a_row_a_series(tree: Tree) -> None:
     report(tree)
     first, second = rows(tree)
     assert first == {
+        "PATIENT_ID": "PATIENT-1",
         "Series UID": series.uid,
         "Collection": NAME,
         "3rd Party Analysis": "YES",

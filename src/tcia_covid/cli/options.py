@@ -31,6 +31,14 @@ def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
 COUNT = values.whole_number(0)
 
 FILTERS = (
+    Option(
+        ["--shared-cart"],
+        section="Targets",
+        multiple=True,
+        type=values.ONE_A_LINE,
+        metavar="NAME",
+        help="A cart that somebody shared on NBIA's page, as one more TARGET.",
+    ),
     _filter("patient", "PatientID.", type=values.ONE_A_LINE),
     _filter("study", "StudyInstanceUID."),
     _filter("series", "SeriesInstanceUID."),

@@ -50,6 +50,7 @@ class Answer:
         self._stop.check()
         if not data:
             self._check_end()
+            return b""
         self.received += len(data)
         self._meter.add(len(data))
         self._rate.take(len(data))

@@ -154,6 +154,9 @@ def _silence(host: str, causes: list[BaseException], call: Call) -> ConnectionLo
     )
 
 
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"})
+
+
 def _tls(host: str, causes: list[BaseException]) -> TlsError | None:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -168,7 +171,7 @@ def _tls(host: str, causes: list[BaseException]) -> TlsError | None:
             return TlsError(
                 f"the TLS connection to {host} failed: {why}",
                 hint="a server that speaks plain http needs an http:// URL; check the proxy",
-                retryable=True,
+                retryable=cause.reason not in _NOT_TLS,
             )
     return None
 

@@ -42,7 +42,10 @@ class HttpSettings:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and not _makes_sense(field.name, value):
-                raise UsageError(f"{value:g} makes no sense as {field.name.replace('_', '-')}")
+                raise UsageError(
+                    f"{value:g} makes no sense as {field.name.replace('_', '-')}",
+                    hint="durations are seconds, rates are bytes a second, both above 0",
+                )
 
 
 def _makes_sense(name: str, value: float) -> bool:

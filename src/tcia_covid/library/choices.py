@@ -30,6 +30,8 @@ class Choices(TypedDict, total=False):
     The names are those of the command line's options.
     """
 
+    shared_cart: Words | None
+    """Names of carts shared on NBIA's page, as further targets."""
     patient: Words | None
     study: Words | None
     series: Words | None
@@ -82,6 +84,7 @@ def request_of(
     return Request(
         targets=_words(targets),
         output=str(output),
+        carts=_words(choices.get("shared_cart")),
         filters=_filters(choices),
         options=options_of(**choices),
     )
@@ -101,7 +104,7 @@ def options_of(**choices: Unpack[Choices]) -> Options:
     share = choices.get("shard")
     given = {
         name: choices[name]  # type: ignore[literal-required]
-        for name in ("jobs", "source", "layout", "nbia_url", "idc_url", *_FLAGS)
+        for name in ("jobs", "source", "layout", "nbia_url", "idc_url", "site_url", *_FLAGS)
         if choices.get(name) is not None
     }
     return Options(

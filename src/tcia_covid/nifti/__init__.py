@@ -1,6 +1,4 @@
-"""NIfTI volumes: checked, taken into a collection's folder, received through Aspera."""
+"""NIfTI volumes: checked, taken into a collection's folder, received through Aspera.
 
-from tcia_covid.nifti.adopt import adopt
-from tcia_covid.nifti.result import Standing, VolumeAdoption
-
-__all__ = ["Standing", "VolumeAdoption", "adopt"]
+`nifti.adopt.adopt` takes in what is there already, `nifti.download.download` fetches the rest.
+"""

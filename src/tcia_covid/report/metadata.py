@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 from tcia_covid.model import Receipt
+from tcia_covid.report.clinical import join_columns, join_keys
 
 METADATA = "metadata.csv"
 
@@ -40,16 +41,18 @@ COLUMNS = (
 which the archives' lists do not have."""
 
 
-def metadata(receipts: Iterable[Receipt]) -> Iterator[bytes]:
+def metadata(receipts: Iterable[Receipt], collection: str = "") -> Iterator[bytes]:
     """The file's content: RFC 4180 with CRLF as NBIA's retriever writes it, UTF-8.
 
-    Values are as archived, dates ISO; `File Location` is relative to the file.
+    Values are as archived, dates ISO; `File Location` is relative to the file. The last columns
+    spell patients and studies as the clinical file of `collection` does, where that is known.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, *join_columns(collection)))
     for receipt in receipts:
-        writer.writerow(_row(receipt))
+        keys = join_keys(collection, receipt.series)
+        writer.writerow((*_row(receipt), *keys.values()))
         yield _taken(text)
     yield _taken(text)
 

@@ -100,7 +100,11 @@ def _write_until_fresh(tree: Tree, collection: Collection | None, registry: Regi
 def _write(tree: Tree, collection: Collection | None, registry: Registry) -> bool:
     """Write the reports once; False if a series was left out that may come back as it was."""
     seen = _Seen()
-    _put(tree, tree.root / METADATA, metadata(seen.noting(_standing(tree))))
+    _put(
+        tree,
+        tree.root / METADATA,
+        metadata(seen.noting(_standing(tree)), collection.name if collection else ""),
+    )
     _put(tree, tree.root / MANIFEST, manifest(_standing(tree)))
     known = collection or unregistered(min(seen.names, default=tree.root.name), seen.terms)
     _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])

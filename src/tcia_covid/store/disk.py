@@ -62,7 +62,8 @@ class Disk:
         """Force a file's content to the disk."""
         if not self.durable:
             return
-        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        # Windows syncs only what is open for writing; elsewhere the file may be read-only.
+        handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -9,7 +9,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import DOWNLOADING, DRY_RUN, EVERYWHERE, FILTERS, targets
 
 
-@verb(targets(), *FILTERS, *DOWNLOADING, DRY_RUN, *EVERYWHERE)
+@verb(targets(required=False), *FILTERS, *DOWNLOADING, DRY_RUN, *EVERYWHERE)
 def download(
     console: Console, targets: tuple[str, ...], output: str, *, dry_run: bool, **choices: Any
 ) -> int:

@@ -9,7 +9,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import COMPARE, DOWNLOADING, EVERYWHERE, FILTERS, targets
 
 
-@verb(targets(), *FILTERS, *DOWNLOADING, COMPARE, *EVERYWHERE)
+@verb(targets(required=False), *FILTERS, *DOWNLOADING, COMPARE, *EVERYWHERE)
 def plan(
     console: Console, targets: tuple[str, ...], output: str, *, compare: bool, **choices: Any
 ) -> int:

@@ -9,7 +9,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import EVERYWHERE, FILTERS, FORMAT, PATIENCE, SELECTING, targets
 
 
-@verb(targets(), *FILTERS, FORMAT, *SELECTING, *PATIENCE, *EVERYWHERE)
+@verb(targets(required=False), *FILTERS, FORMAT, *SELECTING, *PATIENCE, *EVERYWHERE)
 def series(console: Console, targets: tuple[str, ...], *, format: str, **choices: Any) -> int:  # noqa: A002 - the option's name
     """List the series that TARGET and the filters name.
 

@@ -1,0 +1,226 @@
+"""Downloading a collection of volumes: its packages, received by `ascli`, taken in, reported."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tcia_covid.archives.site import SiteApi
+from tcia_covid.errors import (
+    ArchiveError,
+    DestinationError,
+    HeldError,
+    LicenceRefusedError,
+    NoSpaceError,
+    NotDicomError,
+    RequestError,
+    TciaCovidError,
+    UsageError,
+)
+from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
+from tcia_covid.faspex import Package, find_ascli
+from tcia_covid.http import Client, HttpSettings
+from tcia_covid.model import Failure, Summary
+from tcia_covid.nifti.guide import guide
+from tcia_covid.nifti.inbox import Inbox
+from tcia_covid.nifti.packages import find_packages
+from tcia_covid.nifti.receive import Receiver
+from tcia_covid.nifti.result import Standing
+from tcia_covid.nifti.summary import summarise
+from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.options import Request
+from tcia_covid.registry import Collection, Registry, load_registry
+from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.sizes import format_size
+from tcia_covid.stop import Stop
+from tcia_covid.store import Disk
+
+_RESERVE = 64 * 1024 * 1024
+"""Bytes that stay free for receipts and reports."""
+_GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
+"""Seconds that the site gets where its links are only to be shown."""
+
+
+def download(
+    collection: Collection, request: Request, *, emit: Emit = discard, stop: Stop | None = None
+) -> Summary:
+    """Bring a collection of volumes into the layout; running it again goes on, and mends.
+
+    Nothing is asked of anybody where all that the registry knows of stands.
+
+    Args:
+        collection: published as Aspera packages.
+        request: the output and the options; no filters.
+        emit: hears of progress.
+        stop: ends it early; what is complete is kept.
+
+    Raises:
+        NotDicomError: `ascli` is not installed; notices told what to do.
+        RequestError: it cannot be carried out as asked.
+        ArchiveError: the site gave no usable answer.
+        DestinationError: the folder cannot be used.
+
+    What goes wrong after the transfer began is in the summary, not raised.
+    """
+    started = time.monotonic()
+    _refuse(collection, request)
+    registry = load_registry(request.options.registry)
+    run = _Run(collection, request, registry, emit, stop or Stop())
+    summary = run.carry_out()
+    summary.seconds = round(time.monotonic() - started, 3)
+    emit(RunFinished(summary))
+    return summary
+
+
+def _refuse(collection: Collection, request: Request) -> None:
+    """Refuse what cannot be done with packages, and what the licence forbids."""
+    if request.filters != Filters() or request.options.share is not None:
+        raise UsageError(
+            f"{collection.name} comes in whole packages: filters and shards choose DICOM series",
+            hint="leave the filters out",
+        )
+    licence = collection.licence
+    if request.options.commercial_use and licence is not None and not licence.commercial_use:
+        raise LicenceRefusedError(
+            f"the licence of {collection.name} ({licence.name}) forbids commercial use"
+        )
+
+
+class _Run:
+    def __init__(
+        self,
+        collection: Collection,
+        request: Request,
+        registry: Registry,
+        emit: Emit,
+        stop: Stop,
+    ) -> None:
+        self._collection = collection
+        self._request = request
+        self._registry = registry
+        self._emit = emit
+        self._stop = stop
+        disk = Disk(durable=request.options.durable)
+        self._tree = VolumeTree(Path(request.output), collection, disk)
+        self._failures: list[Failure] = []
+        self._received = 0
+
+    def carry_out(self) -> Summary:
+        before = Standing.of(self._tree)
+        ended: TciaCovidError | None = None
+        if not before.is_whole:
+            program = find_ascli()
+            if program is None:
+                raise self._without_ascli()
+            packages = self._packages(self._request.options.http)
+            self._tree.prepare()
+            ended = self._receive(program, packages, before)
+        ended = self._report(ended)
+        return summarise(
+            self._request,
+            self._tree,
+            before,
+            failures=self._failures,
+            received=self._received,
+            ended=ended,
+        )
+
+    def _packages(self, settings: HttpSettings) -> list[Package]:
+        client = Client(settings, stop=self._stop, emit=self._emit)
+        try:
+            return find_packages(self._collection, SiteApi(client, self._request.options.site_url))
+        finally:
+            client.close()
+
+    def _without_ascli(self) -> NotDicomError:
+        """Say what to install and what to type; give the error that ends the run."""
+        settings = self._request.options.http
+        hurried = replace(
+            settings,
+            retries=min(1, settings.retries),
+            connect_timeout=min(_GUIDE_CONNECT, settings.connect_timeout),
+            first_byte_timeout=min(_GUIDE_ANSWER, settings.first_byte_timeout),
+        )
+        packages: list[Package] = []
+        try:
+            packages = self._packages(hurried)
+        except ArchiveError as error:
+            self._emit(Notice(f"the links to the packages could not be had: {error.message}"))
+        for line in guide(self._tree, packages):
+            self._emit(Notice(line))
+        return NotDicomError(
+            f"{self._collection.name} is published as Aspera packages, and ascli, which receives "
+            "them, is not installed",
+            hint="install it with 'gem install aspera-cli' and 'ascli config ascp install', or "
+            f"download with a browser: {self._collection.page or 'www.cancerimagingarchive.net'}",
+        )
+
+    def _receive(
+        self, program: str, packages: Sequence[Package], before: Standing
+    ) -> TciaCovidError | None:
+        """Receive every package; gives what ended the run early."""
+        inboxes = [Inbox(self._tree, package) for package in packages]
+        self._check_space(inboxes)
+        self._announce(inboxes, before)
+        for inbox in inboxes:
+            receiver = Receiver(program, inbox, self._tree, self._request, self._emit, self._stop)
+            try:
+                self._failures += receiver.run()
+            except (RequestError, ArchiveError) as error:
+                if isinstance(error, RequestError) or len(inboxes) == 1:
+                    return error
+                self._failures.append(_failure(inbox, error))
+            except HeldError as error:
+                self._failures.append(_failure(inbox, error))
+            except TciaCovidError as error:
+                return error
+            finally:
+                self._received += receiver.received
+        return None
+
+    def _check_space(self, inboxes: Sequence[Inbox]) -> None:
+        needed = sum(
+            max(0, (inbox.package.size or 0) - inbox.size)
+            for inbox in inboxes
+            if inbox.lacking() is None
+        )
+        free = shutil.disk_usage(self._request.output).free
+        if needed and free < needed + _RESERVE:
+            raise NoSpaceError(
+                f"{self._request.output} has {format_size(free)} free, the packages need "
+                f"{format_size(needed)}",
+                hint=f"free {format_size(needed + _RESERVE - free)} more, or choose another "
+                "folder with --output",
+            )
+
+    def _announce(self, inboxes: Sequence[Inbox], before: Standing) -> None:
+        self._emit(
+            RunStarted(
+                series=max(0, (before.patients_expected or 0) - before.patients),
+                images=max(0, (before.volumes_expected or 0) - before.volumes),
+                size=sum(one.package.size or 0 for one in inboxes if one.lacking() is None),
+                already_complete=before.patients,
+                output=self._request.output,
+            )
+        )
+
+    def _report(self, ended: TciaCovidError | None) -> TciaCovidError | None:
+        """Write the collection's files anew; an interrupted run leaves that to the next."""
+        if isinstance(ended, DestinationError) or self._stop.is_set():
+            return ended
+        if reports_are_stale(self._tree):
+            try:
+                write_reports(self._tree, self._collection, self._registry)
+            except TciaCovidError as error:
+                return error
+        return ended
+
+
+def _failure(inbox: Inbox, error: TciaCovidError) -> Failure:
+    reason = "held" if isinstance(error, HeldError) else "archive"
+    detail = f"package '{inbox.package.title}': {error.message}"
+    return Failure("", reason, detail, hint=error.hint)
