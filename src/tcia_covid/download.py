@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -126,6 +127,7 @@ class _Run:
     def carry_out(self, selected: Selected, layout: Layout) -> Summary:
         self._tally.selected(selected.series)
         pairs = [(group, self._tree(group, layout)) for group in selected.groups]
+        self._note_selected(pairs)
         with explained(self._request.output):
             jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
         self._check_space(jobs)
@@ -135,7 +137,16 @@ class _Run:
         ended = self._ended()
         for group, tree in pairs:
             ended = self._report(group, tree, ended)
+        self._count_kept(pairs)
         return self._tally.finish(selected.failures, selected.notices, ended)
+
+    def _count_kept(self, pairs: Sequence[tuple[Group, Tree]]) -> None:
+        """Count what stays in staging for the next run."""
+        summary = self._tally.summary
+        for group, tree in pairs:
+            begun = tree.under_way() & {series.uid for series in group.series}
+            summary.kept_series += len(begun)
+            summary.kept_bytes += tree.kept(begun)
 
     def _tree(self, group: Group, layout: Layout) -> Tree:
         disk = Disk(durable=self._request.options.durable)
@@ -144,6 +155,15 @@ class _Run:
         tree.prepare()
         self._trees.update(dict.fromkeys((one.uid for one in group.series), tree))
         return tree
+
+    def _note_selected(self, pairs: Sequence[tuple[Group, Tree]]) -> None:
+        """Leave a note of what was asked for, so that `status` can say what was not begun."""
+        if self._request.options.share is not None:
+            return  # one of many runs: none knows the whole
+        for group, tree in pairs:
+            asked = {"series": len(group.series), "images": group.images, "bytes": group.size}
+            with explained(str(tree.root)):
+                tree.write_file(tree.state / "selected.json", json.dumps(asked).encode())
 
     def _outstanding(self, group: Group, tree: Tree) -> list[Job]:
         """Count what stands already; give what is still to do."""
@@ -169,7 +189,7 @@ class _Run:
         return filed is not None and filed.receipt.differs_from(series)
 
     def _check_space(self, jobs: Sequence[Job]) -> None:
-        kept = sum(tree.kept() for tree in {job.tree for job in jobs})
+        kept = sum(tree.kept(tree.under_way()) for tree in {job.tree for job in jobs})
         needed = sum(job.series.size or 0 for job in jobs) - kept
         if needed <= 0:
             return

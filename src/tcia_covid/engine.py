@@ -57,6 +57,7 @@ class Engine:
         self._held = HeldJobs()
         self._lock = threading.Lock()
         self._fruitless = 0
+        self._told_of_held = False
         self._open: dict[int, Job] = {}
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -89,13 +90,20 @@ class Engine:
                     break
 
     def _work(self) -> None:
-        while not self._context.stop.is_set():
-            with self._lock:
-                job = self._queue.popleft() if self._queue else None
-            if job is not None:
-                self._do(job, None)
-            elif not self._wait_for_held():
-                return
+        try:
+            while not self._context.stop.is_set() and self._next():
+                pass
+        except Exception as error:  # noqa: BLE001 - a worker must not die in silence
+            self._end_run(_unforeseen(error))
+
+    def _next(self) -> bool:
+        """Do one job; False if there is none."""
+        with self._lock:
+            job = self._queue.popleft() if self._queue else None
+        if job is None:
+            return self._wait_for_held()
+        self._do(job, None)
+        return True
 
     def _wait_for_held(self) -> bool:
         """Look again at a series that another run had; False if there is none."""
@@ -131,8 +139,6 @@ class Engine:
             self._failed(job, error)
         except TciaCovidError as error:
             self._end_run(error)  # the reason why the run ends already, or one to end it
-        except Exception as error:  # noqa: BLE001 - a worker must not die in silence
-            self._end_run(_unforeseen(error))
 
     def _failed(self, job: Job, error: SeriesError | ArchiveError) -> None:
         if self._context.stop.is_set():
@@ -150,8 +156,10 @@ class Engine:
 
     def _hold(self, job: Job, error: TciaCovidError, was: Held | None) -> None:
         """Put a series back that another run works on, as long as that run gets on with it."""
-        if was is None:
-            self._context.emit(Notice(error.message))
+        if was is None and not self._told_of_held:
+            self._told_of_held = True
+            text = f"{error.message}; series of other runs are taken up when those let go of them"
+            self._context.emit(Notice(text))
         if was is not None and was.idle > self._context.settings.first_byte_timeout:
             self._give_up(was)
         else:

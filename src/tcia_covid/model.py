@@ -193,6 +193,12 @@ class Summary:
     checked_md5: int = 0
     checked_size: int = 0
     sources: dict[str, int] = field(default_factory=dict)
+    """Complete series by the archive that images of theirs came from."""
+    fetched_from: dict[str, int] = field(default_factory=dict)
+    """The same of the series that this run completed."""
+    kept_series: int = 0
+    """Series that are begun: some of their images are kept for the next run."""
+    kept_bytes: int = 0
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     """Things worth knowing that did not fail anything."""

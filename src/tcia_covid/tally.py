@@ -23,6 +23,7 @@ class Tally:
     def __init__(self, targets: Iterable[str], output: str) -> None:
         self.summary = Summary(targets=list(targets), output=output)
         self._sources: Counter[str] = Counter()
+        self._fetched: Counter[str] = Counter()
         self._archive_failures = 0
 
     def selected(self, series: Iterable[Series]) -> None:
@@ -39,6 +40,8 @@ class Tally:
             summary.already_complete += already
             summary.complete += 1
             self._receipt(outcome.receipt)
+            if not already:
+                self._fetched.update(_sources(outcome.receipt))
         elif outcome.failure is not None:
             summary.failed += 1
             summary.failures.append(outcome.failure)
@@ -52,7 +55,7 @@ class Tally:
             summary.checked_size += 1
         else:
             summary.checked_md5 += 1
-        self._sources.update({image.source for image in receipt.images})
+        self._sources.update(_sources(receipt))
 
     def finish(
         self, failures: Iterable[Failure], notices: Iterable[str], ended: TciaCovidError | None
@@ -68,6 +71,7 @@ class Tally:
         summary.failures = [*failures, *summary.failures]
         summary.notices = list(notices)
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
+        summary.fetched_from = dict(sorted(self._fetched.items()))
         summary.remaining = summary.selected - summary.complete - summary.failed
         summary.error = ended
         summary.exit_code = self._exit_code(ended)
@@ -86,3 +90,9 @@ class Tally:
         if not summary.complete and 0 < self._archive_failures == len(summary.failures):
             return EXIT_ARCHIVE
         return EXIT_PARTIAL
+
+
+def _sources(receipt: Receipt) -> set[str]:
+    """The archives that images of a series came from; images of earlier runs do not know theirs."""
+    sources = {image.source for image in receipt.images}
+    return sources - {"adopted"} or sources

@@ -55,8 +55,10 @@ def ask(client: Client, url: str, **options: object) -> bytes:
     return client.ask(url, lambda answer: answer.read_all(1 << 20), **options)
 
 
-def stop_while(wait: Callable[[], object], stop: Stop, after: float = 0.08) -> Waiting:
-    """Run `wait` in a thread, set `stop` while it waits, and say how it ended."""
+def stop_while(
+    wait: Callable[[], object], stop: Stop, once: Callable[[], object] = lambda: True
+) -> Waiting:
+    """Run `wait` in a thread, set `stop` a little after `once` is true, and say how it ended."""
     ended = Waiting()
 
     def run() -> None:
@@ -67,7 +69,10 @@ def stop_while(wait: Callable[[], object], stop: Stop, after: float = 0.08) -> W
 
     thread = threading.Thread(target=run)
     thread.start()
-    time.sleep(after)
+    deadline = time.monotonic() + 5
+    while not once() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.08)
     assert thread.is_alive(), "it did not wait"
     started = time.monotonic()
     stop.set()

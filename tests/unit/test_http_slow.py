@@ -202,4 +202,4 @@ def test_the_watch_wakes_a_blocked_reader_within_milliseconds() -> None:
         started = time.monotonic()
         with pytest.raises(ConnectionLostError, match="slower than"):
             answer.read()
-        assert 0.1 <= time.monotonic() - started < 0.16
+        assert 0.1 <= time.monotonic() - started < 0.3

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import trustme
@@ -57,7 +58,7 @@ def assert_at_once(ended: Waiting) -> None:
 def test_waiting_for_the_first_byte(transport: Transport) -> None:
     stop = Stop()
     with transport.serve([Sleep(9)]) as server, client_with(stop=stop) as client:
-        assert_at_once(stop_while(lambda: get(client, server.url), stop))
+        assert_at_once(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
 
 
 def test_waiting_for_the_first_byte_on_a_connection_used_before(transport: Transport) -> None:
@@ -68,7 +69,7 @@ def test_waiting_for_the_first_byte_on_a_connection_used_before(transport: Trans
             get(client, server.url)
             get(client, server.url)
 
-        assert_at_once(stop_while(work, stop))
+        assert_at_once(stop_while(work, stop, lambda: len(server.heads) == 2))
         assert server.connections == 1
 
 
@@ -76,7 +77,7 @@ def test_waiting_for_the_first_byte_after_a_redirect(transport: Transport) -> No
     stop = Stop()
     with transport.serve([Sleep(9)]) as second, client_with(stop=stop) as client:
         with transport.serve(status(302, Location=second.url)) as first:
-            assert_at_once(stop_while(lambda: get(client, first.url), stop))
+            assert_at_once(stop_while(lambda: get(client, first.url), stop, lambda: second.heads))
         assert len(second.heads) == 1
 
 
@@ -85,21 +86,21 @@ def test_reading_a_body_that_stalls(transport: Transport, framing: dict) -> None
     stop = Stop()
     script = [Send(head(**framing)), Sleep(9)]
     with transport.serve(script) as server, client_with(stop=stop) as client:
-        assert_at_once(stop_while(lambda: get(client, server.url), stop))
+        assert_at_once(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
 
 
 def test_reading_a_body_that_drips(transport: Transport) -> None:
     stop = Stop()
     script = [Send(head(length=10**6)), Drip(b"x" * 10**4, every=0.01)]
     with transport.serve(script) as server, client_with(stop=stop) as client:
-        assert_at_once(stop_while(lambda: get(client, server.url), stop))
+        assert_at_once(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
 
 
 def test_reading_a_body_that_comes_fast() -> None:
     stop = Stop()
     script = [Send(head(chunked=True)), *[Send(b"10000\r\n" + bytes(65536) + b"\r\n")] * 200_000]
     with ScriptedServer(script) as server, client_with(stop=stop) as client:
-        assert_at_once(stop_while(lambda: get(client, server.url), stop))
+        assert_at_once(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
 
 
 def test_a_tls_handshake_that_never_comes() -> None:
@@ -114,7 +115,8 @@ def test_a_proxy_that_never_opens_its_tunnel(monkeypatch: pytest.MonkeyPatch) ->
     with ScriptedServer([Sleep(9)]) as server, client_with(stop=stop) as client:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        assert_at_once(stop_while(lambda: get(client, "https://archive.invalid/"), stop))
+        wait = partial(get, client, "https://archive.invalid/")
+        assert_at_once(stop_while(wait, stop, lambda: server.heads))
         assert server.heads[0].method == "CONNECT"
 
 
@@ -133,7 +135,7 @@ def test_holding_back_because_of_retry_after() -> None:
         ScriptedServer(status(503, Retry_After="500")) as server,
         client_with(stop=stop) as client,
     ):
-        assert_at_once(stop_while(lambda: ask(client, server.url), stop))
+        assert_at_once(stop_while(lambda: ask(client, server.url), stop, lambda: server.heads))
         assert len(server.heads) == 1
 
 
@@ -156,7 +158,7 @@ def test_waiting_because_of_the_maximum_rate(transport: Transport) -> None:
         transport.serve(ok(bytes(100_000))) as server,
         client_with(stop=stop, max_rate=1000) as client,
     ):
-        assert_at_once(stop_while(lambda: get(client, server.url), stop))
+        assert_at_once(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
 
 
 def test_waiting_in_eight_threads() -> None:

@@ -350,7 +350,7 @@ def test_without_ascli_a_complete_collection_is_simply_there(
 def test_filters_and_forbidden_uses_are_refused(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
-    request = Request((fake.NAME,), str(tmp_path), Filters(patients=("0001",)))
+    request = Request((fake.NAME,), str(tmp_path), filters=Filters(patients=("0001",)))
     with pytest.raises(UsageError, match="whole packages"):
         download(fake.collection(), request)
     licence = Licence("CC BY-NC 4.0", commercial_use=False)

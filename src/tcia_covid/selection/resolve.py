@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tcia_covid.errors import LicenceRefusedError
+from tcia_covid.errors import LicenceRefusedError, UsageError
 from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.selection.filters import Filters, apply
 from tcia_covid.selection.lists import Listed, Lists
 from tcia_covid.selection.shards import Share, shard
+from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import dicom_only, parse_targets
 
 
@@ -87,6 +88,8 @@ def resolve(
     unique = {one.uid: one for one in listed.series}
     filtered = apply(filters, unique.values())
     listed.notices += _filter_notices(filtered.lacking, filtered.unmatched)
+    if unique and not filtered.series:
+        raise _nothing(unique.values(), filters, filtered.unmatched)
     kept = shard(filtered.series, share.index, share.count) if share else filtered.series
     groups = _grouped(kept, registry)
     for group in groups:
@@ -120,6 +123,27 @@ def _filter_notices(lacking: dict[str, int], unmatched: list[tuple[str, str]]) -
         for name, count in lacking.items()
     ]
     return notices + [f"no series has {_option(name)} {value!r}" for name, value in unmatched]
+
+
+def _nothing(
+    series: Iterable[Series], filters: Filters, unmatched: list[tuple[str, str]]
+) -> UsageError:
+    """Give the error for filters that leave nothing: a typo must not look like success."""
+    if unmatched:
+        said = ", ".join(f"{_option(name)} {value!r}" for name, value in unmatched)
+        return UsageError(
+            f"no series matches {said}", hint="'tcia-covid series' shows what is there"
+        )
+    smallest = min((one.size for one in series if one.size is not None), default=0)
+    if filters.max_size is not None and filters.max_size < smallest:
+        return UsageError(
+            f"no series fits into --max-size {format_size(filters.max_size)}: the smallest has "
+            f"{format_size(smallest)}",
+            hint="sizes take a unit, such as 20GB",
+        )
+    return UsageError(
+        "no series matches all filters together", hint="leave one out, or see 'tcia-covid series'"
+    )
 
 
 def _option(name: str) -> str:

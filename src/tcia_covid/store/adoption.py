@@ -77,7 +77,7 @@ class Adoption:
                 staging.note_md5(uid, image.md5)
         for folder in [staging.folder, *others]:
             if not folder.is_dir():
-                self._drop(folder, known)
+                self._drop(staging, folder, known)
                 continue
             for file in sorted(folder.iterdir()):
                 self._take(staging, file, known)
@@ -90,12 +90,12 @@ class Adoption:
             return
         found = hash_image(file) if file.is_file() and not file.is_symlink() else None
         if found is None or found.series != staging.series.uid or found.uid in staging.images:
-            self._drop(file, known)
+            self._drop(staging, file, known)
             return
         image = StoredImage(found.uid, found.size, found.md5, source="adopted")
         was = known.get(found.uid)
         if was is not None and was.md5 != found.md5:
-            self._drop(file, known)
+            self._drop(staging, file, known)
             return
         if was is not None:
             image = replace(was, check=was.check)
@@ -104,12 +104,13 @@ class Adoption:
             self._disk.replace(file, target)
         staging.adopt(image)
 
-    def _drop(self, file: Path, known: dict[str, StoredImage]) -> None:
+    def _drop(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
         """Set aside what stood in the tree; a stub of a dead run is just removed."""
         if known:
             with contextlib.suppress(FileNotFoundError):
                 self._disk.make_folder(self._quarantine)
                 self._disk.replace(file, self._quarantine / file.name)
+                staging.set_aside_files += 1
             return
         if file.is_dir() and not file.is_symlink():
             self._disk.remove_folder(file)

@@ -45,6 +45,8 @@ class Staging:
         """By SOPInstanceUID."""
         self.stored_md5: dict[str, str] = {}
         """The archive's hash by SOPInstanceUID, as the archive spells it."""
+        self.set_aside_files = 0
+        """Files that stood in the series' folder and went to quarantine."""
         self._disk = disk
         self._on_bytes = on_bytes
         self._keys: dict[str, str] = {}

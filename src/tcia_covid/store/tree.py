@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tcia_covid.errors import TakenOverError
 from tcia_covid.model import Receipt, Series
 from tcia_covid.names import safe_name
 from tcia_covid.store.adoption import Adoption, hash_image
-from tcia_covid.store.disk import Disk, explained, sweep
+from tcia_covid.store.disk import Disk, explain, explained, sweep
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
@@ -65,11 +65,14 @@ class Tree:
         Raises:
             DestinationError: they cannot.
         """
-        with explained(str(self.root)):
-            for folder in (self.receipts.folder, self.staging, self._locks):
-                self.disk.make_folder(folder)
-            self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
-            sweep(self.temporary, self.disk)
+        try:
+            with explained(str(self.root)):
+                for folder in (self.receipts.folder, self.staging, self._locks):
+                    self.disk.make_folder(folder)
+                self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
+                sweep(self.temporary, self.disk)
+        except FileNotFoundError as error:
+            raise explain(error, str(self.root)) from error
 
     def write_file(self, path: Path, *content: bytes) -> None:
         """Put a file in place, whole."""
@@ -94,10 +97,10 @@ class Tree:
                 total += file.stat().st_size + 1
         return total
 
-    def kept(self) -> int:
-        """Bytes of all images in staging."""
+    def kept(self, uids: Iterable[str]) -> int:
+        """Bytes of all images of these series in staging."""
         total = 0
-        for uid in self.under_way():
+        for uid in uids:
             with contextlib.suppress(OSError):
                 total += sum(file.stat().st_size for file in (self.staging / uid).glob("*/*.dcm"))
         return total
@@ -133,7 +136,10 @@ class Tree:
             HeldError: another run works on the series.
             DestinationError: the disk.
         """
-        with explained(str(self.root)), Lock(self._locks / f"{series.uid}.lock", "the series"):
+        with (
+            explained(str(self.root)),
+            Lock(self._locks / f"{series.uid}.lock", f"series {series.uid}"),
+        ):
             receipt = self._recover(series.uid)
             if receipt is not None and not update:
                 with contextlib.suppress(FileNotFoundError):

@@ -40,13 +40,13 @@ class Health:
             pause = self._pauses.get(archive.name)
         return pause is not None and pause.until > time.monotonic()
 
-    def failed(self, archive: Archive) -> float:
-        """Leave the archive alone from now on; gives for how many seconds."""
+    def failed(self, archive: Archive) -> float | None:
+        """Leave the archive alone from now on; gives for how many seconds, if that is news."""
         now = time.monotonic()
         with self._lock:
             known = self._pauses.get(archive.name)
             if known is not None and known.until > now:
-                return known.until - now
+                return None
             length = min(_LONGEST_PAUSE, known.length * 2 if known else _FIRST_PAUSE)
             self._pauses[archive.name] = _Pause(now + length, length)
         return length

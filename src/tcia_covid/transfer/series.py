@@ -9,6 +9,7 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.errors import (
     ArchiveError,
     ConnectionLostError,
+    NotAvailableError,
     SeriesChangedError,
     SeriesError,
     StatusError,
@@ -73,6 +74,9 @@ def fetch_series(
                 raise changed(staging, series)
             return Outcome(series, State.ALREADY, staging)
         context.emit(SeriesStarted(series, len(staging.images), staging.size))
+        if staging.set_aside_files:
+            text = f"{staging.set_aside_files} files of series {series.uid} that are damaged or do"
+            context.emit(Notice(f"{text} not belong there were moved to {tree.quarantine}"))
         _complete(series, archives, staging, tree, context)
         return Outcome(series, State.COMPLETE, tree.commit(staging))
 
@@ -96,7 +100,7 @@ def _complete(
     """Complete and prove `staging` from the first archive that can; each goes on where one left."""
     holders = [archive for archive in archives if archive.holds(series)] or list(archives)
     candidates = context.health.order(holders)
-    errors: list[TciaCovidError] = []
+    errors: dict[str, TciaCovidError] = {}
     for archive in candidates:
         is_last = archive is candidates[-1]
         # Where another archive can take over, an archive that is down must not hold up the rest.
@@ -119,26 +123,38 @@ def _complete(
             raise
         except (ArchiveError, SeriesError) as error:
             context.stop.check()
-            errors.append(error)
+            errors[archive.name] = error
             _note_failure(archive, error, context, is_last=is_last)
-    raise _most_telling(errors)
+    raise _most_telling(series, errors)
 
 
 def _note_failure(
     archive: Archive, error: TciaCovidError, context: Context, *, is_last: bool
 ) -> None:
     if isinstance(error, _DOWN):
-        context.health.failed(archive)
-    if not is_last:
-        text = f"{archive.name}: {error.message}; trying the other archive"
-        context.emit(Notice(text))
+        pause = context.health.failed(archive)
+        if pause is not None and not is_last:
+            text = f"{archive.name} is left alone for {pause:.0f} s ({error.message})"
+            context.emit(Notice(f"{text}; series are taken from the other archive"))
+    elif not is_last:
+        context.emit(Notice(f"{archive.name}: {error.message}; trying the other archive"))
 
 
 def _on_retry(series: Series, context: Context) -> Callable[[str, float], None]:
     return lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait))
 
 
-def _most_telling(errors: list[TciaCovidError]) -> TciaCovidError:
-    """The error that says most about the series: what lacks rather than what was unreachable."""
-    about_series = [error for error in errors if isinstance(error, SeriesError)]
-    return (about_series or errors)[0]
+def _most_telling(series: Series, errors: dict[str, TciaCovidError]) -> TciaCovidError:
+    """What lacks of the series says more than what was unreachable; else all that was tried."""
+    about_series = [error for error in errors.values() if isinstance(error, SeriesError)]
+    if about_series:
+        return about_series[0]
+    if len(errors) == 1:
+        return next(iter(errors.values()))
+    tried = "; ".join(f"{name}: {error.message}" for name, error in errors.items())
+    if all(isinstance(error, NotAvailableError) for error in errors.values()):
+        return NotAvailableError(f"no archive gives series {series.uid} ({tried})")
+    return ArchiveError(
+        f"no archive could be used for series {series.uid} ({tried})",
+        hint="check the network and the proxy settings, or try again later",
+    )

@@ -1,0 +1,1 @@
+"""What belongs to a collection and is not one of its images: tables, annotations, manifests."""

@@ -1,0 +1,211 @@
+"""Bringing single files in: received, compared with what is on record, unpacked, put in place."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tcia_covid import __version__
+from tcia_covid.errors import (
+    ArchiveError,
+    ChecksumError,
+    NotAvailableError,
+    SeriesError,
+    TciaCovidError,
+    ZipError,
+)
+from tcia_covid.events import Emit, Notice
+from tcia_covid.http import Client, redact
+from tcia_covid.model import Failure
+from tcia_covid.store import Tree
+from tcia_covid.store.disk import explained
+from tcia_covid.supporting.fetch import FileFetch
+from tcia_covid.supporting.naming import unlike
+from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member, hash_file
+from tcia_covid.supporting.result import SupportingResult
+from tcia_covid.supporting.unpack import unpack
+from tcia_covid.supporting.wanted import Wanted, file_name
+
+_ZIP = ".zip"
+_ATTEMPTS = 2
+"""How often a file is received that is not what is on record."""
+
+
+class Intake:
+    """Brings single files into a collection's folder.
+
+    Args:
+        tree: the collection's folder.
+        client: for the files.
+        emit: hears of failures.
+        accept_listed: take a file that is not what is on record, too.
+    """
+
+    def __init__(self, tree: Tree, client: Client, emit: Emit, *, accept_listed: bool) -> None:
+        self._tree = tree
+        self._client = client
+        self._emit = emit
+        self._accept_listed = accept_listed
+        self._receipts = FileReceipts(tree)
+        self._parts = tree.state / "supporting-parts"
+        self._owed = self._parts / "owed"
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is a receipt."""
+        return any(True for _ in self._receipts.all())
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether a file that only the site knows failed in an earlier run."""
+        return self._owed.exists()
+
+    def note_owed(self, *, owed: bool) -> None:
+        """Note whether the next run has to ask the site again."""
+        if owed:
+            self._tree.disk.make_folder(self._parts)
+            self._tree.write_file(self._owed)
+        else:
+            self._tree.disk.remove(self._owed)
+
+    def stands(self, key: str) -> FileReceipt | None:
+        """The receipt of a file that stands as it says."""
+        receipt = self._receipts.find(key)
+        if receipt is None or any(True for _ in self._receipts.differing(receipt)):
+            return None
+        return receipt
+
+    def keep_listed(self, result: SupportingResult) -> None:
+        """Count the files that the site alone knew, in an earlier run."""
+        counted = {one.key for one in (*result.fetched, *result.there)}
+        for receipt in list(self._receipts.all()):
+            if receipt.key not in counted and self.stands(receipt.key):
+                result.there.append(receipt)
+
+    def bring(self, wanted: Wanted, result: SupportingResult, *, update: bool) -> None:
+        """Have one file stand; what goes wrong with it is in the result."""
+        receipt = None if update else self.stands(wanted.key)
+        if receipt is not None:
+            result.there.append(receipt)
+            return
+        try:
+            with explained(str(self._receipts.files)):
+                result.fetched.append(self._fetch(wanted))
+        except (ArchiveError, SeriesError) as error:
+            failure = failure_of(wanted, error)
+            result.failures.append(failure)
+            self._emit(Notice(f"failed: {failure.detail}"))
+
+    def _fetch(self, wanted: Wanted) -> FileReceipt:
+        self._client.stop.check()
+        name = self._free_name(wanted)
+        fetch = FileFetch(self._client, wanted.url or "", name, self._tree, self._parts)
+        for attempt in range(1, _ATTEMPTS + 1):
+            part = fetch.run()
+            try:
+                receipt = self._publish(self._checked(wanted, name, part), part)
+            except (ChecksumError, ZipError):
+                self._set_aside(part)
+                fetch.discard()
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            fetch.discard()
+            return receipt
+        raise AssertionError  # the loop either returns or raises
+
+    def _free_name(self, wanted: Wanted) -> str:
+        """The file's name; another one where a different file has that already."""
+        taken = {one.file.casefold() for one in self._receipts.all() if one.key != wanted.key}
+        return str(unlike(file_name(wanted), wanted.key, taken))
+
+    def _checked(self, wanted: Wanted, name: str, part: Path) -> FileReceipt:
+        """Compare a file with what is on record, and give its receipt.
+
+        Raises:
+            ChecksumError: it is another one.
+        """
+        size, sha256 = hash_file(part)
+        check = FileCheck.NONE
+        if wanted.sha256 is not None:
+            check = FileCheck.SHA256
+        elif wanted.size is not None:
+            check = FileCheck.SIZE
+        wrong = wanted.sha256 not in (None, sha256) or wanted.size not in (None, size)
+        if wrong and not self._accept_listed:
+            raise ChecksumError(
+                f"{name} has {size} bytes and SHA-256 {sha256}, on record are {_record(wanted)}",
+                hint="if TCIA published another version, --accept-listed takes it",
+            )
+        return FileReceipt(
+            key=wanted.key,
+            file=name,
+            original=wanted.original,
+            title=wanted.title,
+            kind=wanted.kind,
+            source=wanted.source,
+            url=redact(wanted.url or ""),
+            size=size,
+            sha256=sha256,
+            check=FileCheck.NONE if wrong else check,
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            program=f"tcia-covid {__version__}",
+        )
+
+    def _publish(self, receipt: FileReceipt, part: Path) -> FileReceipt:
+        """Unpack a ZIP, put everything in place, and the receipt on file last."""
+        disk, files = self._tree.disk, self._receipts.files
+        members: list[Member] = []
+        folder = receipt.file[: -len(_ZIP)].rstrip("._-") or "unpacked"
+        unpacked = self._parts / f"{receipt.file}.unpacked"
+        if receipt.file.lower().endswith(_ZIP):
+            disk.remove_folder(unpacked)
+            members = unpack(part, unpacked, disk, self._client.stop.check)
+        disk.make_folder(files)
+        disk.sync_file(part)
+        self._make_way(files / receipt.file)
+        disk.replace(part, files / receipt.file)
+        if members:
+            self._make_way(files / folder)
+            disk.rename(unpacked, files / folder)
+        disk.sync_folder(files)
+        placed = tuple(replace(one, file=f"{folder}/{one.file}") for one in members)
+        receipt = replace(receipt, members=placed)
+        self._receipts.write(receipt)
+        return receipt
+
+    def _make_way(self, place: Path) -> None:
+        """Set aside what stands in a file's place: somebody may have worked on it."""
+        if place.exists() or place.is_symlink():
+            aside = self._quarantine() / f"{place.name}-{os.urandom(4).hex()}"
+            place.rename(aside)
+
+    def _set_aside(self, part: Path) -> None:
+        """Keep a file that is not what it should be, for inspection."""
+        target = self._quarantine() / part.name.removesuffix(".part")
+        self._tree.disk.replace(part, target)
+
+    def _quarantine(self) -> Path:
+        folder = self._tree.quarantine / "supporting"
+        self._tree.disk.make_folder(folder)
+        return folder
+
+
+def _record(wanted: Wanted) -> str:
+    size = f"{wanted.size} bytes" if wanted.size is not None else ""
+    sha256 = f"SHA-256 {wanted.sha256}" if wanted.sha256 is not None else ""
+    return " and ".join(filter(None, (size, sha256)))
+
+
+def failure_of(wanted: Wanted, error: TciaCovidError) -> Failure:
+    reason = "archive"
+    if isinstance(error, SeriesError):
+        reason = error.reason
+    elif isinstance(error, ZipError):
+        reason = "damaged"
+    elif isinstance(error, NotAvailableError):
+        reason = "not-available"
+    name = wanted.original or wanted.title
+    return Failure("", reason, f"supporting file {name}: {error.message}", hint=error.hint)

@@ -1,0 +1,150 @@
+"""Receipts of supporting files: what each is, where it came from, how it was checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.store import Tree
+
+FOLDER = "supporting"
+"""Of the files in the collection's folder, and of their receipts in its state folder."""
+
+_FORMAT = 1
+_PIECE = 256 * 1024
+
+
+class FileCheck(str, Enum):
+    """How a supporting file was checked; ordered strongest first."""
+
+    SHA256 = "sha256"
+    """It has the SHA-256 that is on record."""
+    SIZE = "size"
+    """It has the bytes that are on record; no hash is."""
+    NONE = "unchecked"
+    """Nothing is on record: what the server sent is what stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file that was unpacked."""
+
+    file: str
+    """Relative to the folder of supporting files, with forward slashes."""
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileReceipt:
+    """What is known of a supporting file."""
+
+    key: str
+    """What of the registry, or of the site's list, it is."""
+    file: str
+    """Its name in the folder of supporting files."""
+    original: str
+    """Its name as published."""
+    title: str
+    kind: str
+    source: str
+    """`registry` or `site`: who knew its address."""
+    url: str
+    """Without the query, which may hold a signature."""
+    size: int
+    sha256: str
+    check: FileCheck
+    finished: str
+    """UTC, ISO 8601."""
+    program: str
+    members: tuple[Member, ...] = ()
+    """What a ZIP was unpacked to."""
+
+
+class FileReceipts:
+    """The receipts of one collection's supporting files.
+
+    Args:
+        tree: the collection's folder.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.files = tree.root / FOLDER
+        self.folder = tree.state / FOLDER
+
+    def all(self) -> Iterator[FileReceipt]:
+        """Every readable receipt, by file name."""
+        for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
+            try:
+                yield _read(json.loads(path.read_bytes()))
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+
+    def find(self, key: str) -> FileReceipt | None:
+        """The receipt of what `key` means."""
+        return next((one for one in self.all() if one.key == key), None)
+
+    def write(self, receipt: FileReceipt) -> None:
+        """Put a receipt on file."""
+        document = {"format": _FORMAT, **asdict(receipt), "check": receipt.check.value}
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        self._tree.disk.make_folder(self.folder)
+        self._tree.write_file(self.folder / f"{receipt.file}.json", text.encode())
+
+    def remove(self, receipt: FileReceipt) -> None:
+        """Remove a receipt."""
+        self._tree.disk.remove(self.folder / f"{receipt.file}.json")
+
+    def differing(self, receipt: FileReceipt) -> Iterator[tuple[str, str]]:
+        """The files of a receipt that are not as it says, each with what is wrong."""
+        stated = (Member(receipt.file, receipt.size, receipt.sha256), *receipt.members)
+        for one in stated:
+            try:
+                found = hash_file(self.files / one.file)
+            except FileNotFoundError:
+                yield one.file, "missing"
+            except OSError as error:
+                yield one.file, error.strerror or str(error)
+            else:
+                if found != (one.size, one.sha256):
+                    yield one.file, "its bytes are not those of its receipt"
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Give a file's size and SHA-256.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    sha256 = hashlib.sha256()
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            sha256.update(piece)
+            size += len(piece)
+    return size, sha256.hexdigest()
+
+
+def _read(document: dict[str, Any]) -> FileReceipt:
+    """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
+    if document.pop("format") != _FORMAT:
+        raise ValueError
+    document["check"] = FileCheck(document["check"])
+    document["members"] = tuple(Member(**one) for one in document["members"])
+    receipt = FileReceipt(**document)
+    for name in (receipt.file, *(one.file for one in receipt.members)):
+        if not all(_is_plain(part) for part in name.split("/")):
+            raise ValueError(name)
+    if "/" in receipt.file or not isinstance(receipt.size, int):
+        raise ValueError(receipt.file)
+    return receipt
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..") and not set(part) & set("\\:\0")

@@ -1,0 +1,43 @@
+"""What fetching supporting files came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tcia_covid.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
+from tcia_covid.model import Failure, Summary
+from tcia_covid.selection.sizes import format_size
+from tcia_covid.supporting.receipts import FileCheck, FileReceipt
+
+
+@dataclass(slots=True)
+class SupportingResult:
+    """The supporting files of one collection."""
+
+    collection: str
+    fetched: list[FileReceipt] = field(default_factory=list)
+    there: list[FileReceipt] = field(default_factory=list)
+    """Were there, as their receipts say."""
+    failures: list[Failure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What came of it, for people."""
+        files = [*self.fetched, *self.there]
+        if not files and not self.failures:
+            return [f"{self.collection}: no supporting files are known", *self.notices]
+        size = format_size(sum(one.size for one in files))
+        unchecked = sum(one.check is FileCheck.NONE for one in files)
+        nothing = f", {unchecked} with no size or hash on record" if unchecked else ""
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        counted = f"{len(files)} supporting files ({size}{nothing}), {len(self.fetched)} fetched"
+        return [f"{self.collection}: {counted}{failed}", *self.notices]
+
+    def add_to(self, summary: Summary) -> None:
+        """Tell it in the summary of a run, and in its exit code."""
+        summary.failures += self.failures
+        summary.notices += self.lines()
+        if self.failures and summary.exit_code == EXIT_OK:
+            reached = summary.complete or self.fetched or self.there
+            archive = all(one.reason == "archive" for one in self.failures)
+            summary.exit_code = EXIT_ARCHIVE if archive and not reached else EXIT_PARTIAL
