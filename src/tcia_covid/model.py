@@ -90,11 +90,13 @@ class StoredImage:
     check: Check = Check.SIZE
     source: str = "nbia"
     """The archive it came from, or `adopted`."""
+    suffix: str = ".dcm"
+    """What its file's name ends in."""
 
     @property
     def file(self) -> str:
         """The file's name in the series folder."""
-        return f"{self.uid}.dcm"
+        return f"{self.uid}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)

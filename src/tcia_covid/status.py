@@ -13,7 +13,7 @@ from typing import Any
 from tcia_covid.model import Check, Failure, Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.store import Tree
-from tcia_covid.verify.trees import readable, trees_in
+from tcia_covid.verify.trees import Unchecked, readable, trees_in, unchecked_in
 
 
 @dataclass(slots=True)
@@ -74,6 +74,8 @@ class StatusResult:
 
     directory: str
     collections: list[CollectionStatus]
+    unchecked: list[Unchecked] = field(default_factory=list)
+    """Folders beside them with images that no receipt covers."""
 
 
 def status(directory: Path, registry: Registry | None = None) -> StatusResult:
@@ -90,7 +92,8 @@ def status(directory: Path, registry: Registry | None = None) -> StatusResult:
     known = registry or Registry()
     trees = trees_in(directory)
     with readable(directory):
-        return StatusResult(str(directory), [_status(tree, known) for tree in trees])
+        found = [_status(tree, known) for tree in trees]
+        return StatusResult(str(directory), found, unchecked_in(directory))
 
 
 def document(result: StatusResult) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def document(result: StatusResult) -> dict[str, Any]:
         "output": result.directory,
         "exit_code": 0,
         "collections": [_document(collection) for collection in result.collections],
+        "unchecked": [asdict(folder) for folder in result.unchecked],
     }
 
 

@@ -17,6 +17,7 @@ import threading
 import time
 import zlib
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,6 +46,7 @@ class Server:
         self._series: Counter[str] = Counter()
         self._sent = 0
         self._lock = threading.Lock()
+        self._zip = lru_cache(maxsize=8)(lambda uid: without_chunks(made.body(uid).read_bytes()))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v4"
 
@@ -115,7 +117,7 @@ class Server:
     def _image(self, uid: str, number: int) -> bytes:
         """One image; made from its series' ZIP."""
         place = self._made.places(uid)[number - 1]
-        packed = without_chunks(self._made.body(uid).read_bytes())[place.offset :][: place.packed]
+        packed = self._zip(uid)[place.offset : place.offset + place.packed]
         return zlib.decompress(packed, -zlib.MAX_WBITS)
 
     def _statistics(self) -> dict[str, object]:

@@ -114,7 +114,8 @@ def in_chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 def without_chunks(body: bytes) -> bytes:
     """The bytes that a body in chunks carries."""
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while True:
         line = body.index(b"\r\n", at)
         size = int(body[at:line], 16)

@@ -113,7 +113,7 @@ def test_an_archive_that_is_down_ends_with_3_and_loses_nothing(tmp_path: Path, h
     [
         (["nothing"], "there is no folder"),
         (["have", "--link", "--move"], "exclude each other"),
-        (["have", "--collection", "DEMO-CTT"], "did you mean DEMO-CT?"),
+        (["have", "--collection", "DEMO-CTT"], "did you mean 'DEMO-CT'?"),
         ([], "Missing argument 'DIR'"),
     ],
 )

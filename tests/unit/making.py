@@ -45,5 +45,6 @@ def summary(**more: Any) -> Summary:
         "bytes_received": 2000,
         "checked_md5": 3,
         "sources": {"nbia": 3, "idc": 0},
+        "fetched_from": {"nbia": 3},
     }
     return Summary(**(facts | more))

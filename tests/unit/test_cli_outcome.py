@@ -27,7 +27,7 @@ def test_a_run_that_went_well_is_told_in_three_lines(capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "3 of 3 series complete in data: 6 images, 3.0 kB (1 were there)",
-        "received 2.0 kB in 12 s (3 series from nbia)",
+        "downloaded 2.0 kB (compressed) in 12 s: 3 series from nbia",
         "every image checked against the archive's MD5",
     ]
     assert not err
@@ -38,6 +38,40 @@ def test_a_run_with_nothing_left_to_do(capsys: Captured) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "3 of 3 series complete in data: 6 images, 3.0 kB (all were there)",
         "every image checked against the archive's MD5",
+    ]
+
+
+def test_what_an_earlier_run_left_is_no_archive(capsys: Captured) -> None:
+    present(Console(), summary(fetched_from={"adopted": 1, "idc": 2}))
+    line = "downloaded 2.0 kB in 12 s: 1 series that an earlier run left, 2 series from idc"
+    assert line in capsys.readouterr().out
+
+
+def test_series_that_no_archive_lists_are_counted_as_wanted(capsys: Captured) -> None:
+    unknown = Failure("1.2.3", "not-available", "the archive does not list 1.2.3")
+    found = summary(
+        selected=0, complete=0, images_stored=0, bytes_stored=0, bytes_received=0, checked_md5=0
+    )
+    found.failures, found.exit_code = [unknown], 1
+    present(Console(), found)
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "0 of 1 series complete in data: 0 images, 0 B",
+        "  not-available: the archive does not list 1.2.3",
+    ]
+    assert err.splitlines() == [
+        "error: 1 of 1 series are not complete",
+        "no archive lists these: check where their UIDs are from",
+    ]
+
+
+def test_failures_of_the_same_words_are_one_line() -> None:
+    alike = [Failure(f"1.{n}", "archive", "no answer", hint="wait") for n in range(8)]
+    assert list(failure_lines([*alike[:4], *failures(1), *alike[4:]])) == [
+        "  archive: 8 series: no answer",
+        "    wait",
+        "  incomplete: series 1.0 lacks an image (missing: 1.0.1)",
+        "    try again",
     ]
 
 
@@ -95,6 +129,26 @@ def test_fault_22_an_interruption_says_how_to_go_on(capsys: Captured) -> None:
     ]
 
 
+def test_an_interruption_says_what_is_kept_of_series_that_are_begun(capsys: Captured) -> None:
+    error = InterruptedRunError()
+    kept = {"kept_series": 2, "kept_bytes": 169_600_000}
+    present(Console(), summary(complete=0, remaining=3, error=error, exit_code=130, **kept))
+    out, err = capsys.readouterr()
+    assert "169.6 MB of 2 series begun and kept for the next run" in out
+    assert "interrupted: 0 of 3 series are complete; 169.6 MB of 2 others are kept, too" in err
+
+
+def test_an_outage_says_what_remains_and_how_to_go_on(capsys: Captured) -> None:
+    error = UnreachableError("no archive answers", hint="check the network")
+    kept = {"kept_series": 1, "kept_bytes": 1000}
+    present(Console(), summary(complete=1, remaining=2, error=error, exit_code=3, **kept))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: no archive answers",
+        "check the network",
+        "2 of 3 series were not finished (1.0 kB of 1 series are kept): the same command goes on",
+    ]
+
+
 @pytest.mark.parametrize("error", [NoSpaceError("full", hint="free some"), UnreachableError("no")])
 def test_what_ended_the_run_is_told(capsys: Captured, error: NoSpaceError) -> None:
     found = summary(complete=1, remaining=2, error=error, exit_code=error.exit_code)
@@ -107,7 +161,7 @@ def test_what_ended_the_run_is_told(capsys: Captured, error: NoSpaceError) -> No
 def test_the_quiet_hear_of_errors_alone(capsys: Captured) -> None:
     present(Console(quiet=True), summary())
     assert capsys.readouterr() == ("", "")
-    present(Console(quiet=True), summary(complete=2, failures=failures(1), exit_code=1))
+    present(Console(quiet=True), summary(complete=2, failed=1, failures=failures(1), exit_code=1))
     out, err = capsys.readouterr()
     assert not out
     assert "series 1.0 lacks an image" in err
@@ -115,7 +169,7 @@ def test_the_quiet_hear_of_errors_alone(capsys: Captured) -> None:
 
 
 def test_json_is_all_there_is_on_standard_output(capsys: Captured) -> None:
-    present(Console(json=True), summary(complete=2, failures=failures(1), exit_code=1))
+    present(Console(json=True), summary(complete=2, failed=1, failures=failures(1), exit_code=1))
     out, err = capsys.readouterr()
     assert json.loads(out)["failures"][0]["series"] == "1.0"
     assert "error: 1 of 3 series" in err

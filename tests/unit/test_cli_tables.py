@@ -23,6 +23,22 @@ def test_the_widest_column_gives_way_on_a_narrow_terminal() -> None:
     assert lines[1].startswith("COVID-19-AR")
 
 
+def test_names_and_numbers_are_never_cut_columns_are_left_out_instead() -> None:
+    heads, rows = ("name", "size", "what", "title"), [("N" * 20, "1,234", "w" * 20, "t" * 20)]
+    shown = {
+        columns: tables.table(
+            heads, rows, right=(1,), keep=(0,), drop=(3, 2), columns=columns
+        ).splitlines()[1]
+        for columns in (71, 60, 50, 30, 10)
+    }
+    names = f"{'N' * 20}  1,234"
+    assert shown[71] == f"{names}  {'w' * 20}  {'t' * 20}"
+    assert shown[60].startswith(f"{names}  w")
+    assert shown[60].endswith("…")
+    assert shown[50] == f"{names}  {'w' * 20}"
+    assert shown[30] == shown[10] == names
+
+
 def test_no_terminal_is_too_narrow_for_a_table() -> None:
     tables.table(("name", "title"), [("a" * 30, "b" * 30)], columns=3)
 

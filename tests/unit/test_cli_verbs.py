@@ -110,7 +110,7 @@ def test_plan_needs_no_network_and_makes_nothing(capsys: Captured, tmp_path: Pat
 
 def test_plan_reckons_with_the_rate_that_is_allowed(capsys: Captured) -> None:
     shown = told(capsys, "plan", *SMALL, "--max-rate", "1MB")
-    assert "time: about 1 min 31 s at the 1.0 MB/s of --max-rate" in shown
+    assert "time: about 2 min at the 1.0 MB/s of --max-rate" in shown
 
 
 def test_plan_tells_a_disk_that_is_too_small(
@@ -121,8 +121,9 @@ def test_plan_tells_a_disk_that_is_too_small(
     assert read(capsys, "plan", *SMALL)["disk"]["enough"] is False
 
 
-def test_plan_of_nothing(capsys: Captured) -> None:
-    assert "nothing is selected" in told(capsys, "plan", *SMALL, "--modality", "MR")
+def test_a_selection_of_nothing_is_no_plan(capsys: Captured) -> None:
+    assert run(["plan", *SMALL, "--modality", "MR"]) == 2
+    assert "no series matches --modality 'MR'" in capsys.readouterr().err
 
 
 def test_dry_run_is_the_plan(capsys: Captured) -> None:

@@ -139,3 +139,11 @@ def test_each_system_has_its_folder_for_the_users_own(
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "set"))
     assert config.user_folder() == tmp_path / folder
+
+
+def test_a_variable_that_is_no_options_is_refused() -> None:
+    config.check_environment(["HOME", "TCIA_COVID_OUTPUT"], ALL)
+    with pytest.raises(ConfigError) as raised:
+        config.check_environment(["TCIA_COVID_OUTPT"], ALL)
+    assert "TCIA_COVID_OUTPT" in raised.value.message
+    assert raised.value.hint == "did you mean TCIA_COVID_OUTPUT?"

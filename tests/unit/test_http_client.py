@@ -16,7 +16,7 @@ from tcia_covid.errors import (
     UsageError,
 )
 from tcia_covid.events import Event, RequestRetried
-from tcia_covid.http import Answer, HttpSettings
+from tcia_covid.http import Answer
 from tests.fakes.scripted import (
     Fin,
     ScriptedServer,
@@ -287,28 +287,6 @@ def test_a_request_within_a_request_leaves_the_outer_one_alone() -> None:
     ):
         assert get(client, server.url) == b"inner"
         assert b"".join(outer.chunks()) == b"slowhalf"
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("connect_timeout", 0),
-        ("first_byte_timeout", -1),
-        ("stall_timeout", float("nan")),
-        ("rate_window", float("inf")),
-        ("max_rate", 0),
-        ("min_rate", -1),
-        ("retries", -1),
-        ("retry_wait", 1e12),
-    ],
-)
-def test_settings_without_sense_are_refused(name: str, value: float) -> None:
-    with pytest.raises(UsageError, match=name.replace("_", "-")):
-        HttpSettings(**{name: value})
-
-
-def test_settings_may_forbid_retries_pauses_and_the_minimum_rate() -> None:
-    HttpSettings(retries=0, retry_wait=0, retry_wait_cap=0, retry_after_cap=0, min_rate=0)
 
 
 @pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:9"])

@@ -184,6 +184,9 @@ def test_left_out_and_none_are_the_default() -> None:
         {"max_rate": "fast"},
         {"max_size": "big"},
         {"max_series": -1},
+        {"max_series": 0},
+        {"first_patients": 0},
+        {"layout": "{foo}"},
         {"shard": "0/8"},
         {"source": "mars"},
         {"description": "("},
@@ -197,3 +200,5 @@ def test_values_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:
 def test_a_choice_that_does_not_exist_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="there is no choice 'modalities'"):
         request_of("A", modalities="CT")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="did you mean 'modality'"):
+        request_of("A", modalty="CT")  # type: ignore[call-arg]

@@ -20,12 +20,12 @@ from tcia_covid.errors import (
     RequestError,
     UsageError,
 )
-from tcia_covid.events import BytesStored, Event, Notice, RunFinished, RunStarted, SeriesFinished
+from tcia_covid.events import BytesStored, Event, Notice, RunStarted, SeriesFinished
 from tcia_covid.http import HttpSettings
 from tcia_covid.model import Summary
-from tcia_covid.nifti.download import download
+from tcia_covid.nifti.download import download, in_packages
 from tcia_covid.options import Options, Request
-from tcia_covid.registry import Collection, Licence
+from tcia_covid.registry import Collection, Licence, Registry, load_registry
 from tcia_covid.selection.filters import Filters
 from tcia_covid.stop import Stop
 from tcia_covid.verify import verify
@@ -81,7 +81,7 @@ def fetch(
     chosen = Options(**{"http": QUICK, "site_url": site.url, "durable": False, **options})
     request = Request((fake.NAME,), str(tmp_path / "data"), options=chosen)
     emit = (events if events is not None else []).append
-    return download(collection or fake.collection(), request, emit=emit, stop=stop)
+    return download(collection or fake.collection(), request, Registry(), emit=emit, stop=stop)
 
 
 def root(tmp_path: Path) -> Path:
@@ -124,7 +124,6 @@ def test_a_collection_of_packages_is_downloaded_whole(
     assert sum(isinstance(event, SeriesFinished) for event in events) == 3
     arrived = sum(event.count for event in events if isinstance(event, BytesStored))
     assert arrived == summary.bytes_received
-    assert isinstance(events[-1], RunFinished)
 
 
 def test_no_link_is_written_or_said_anywhere(
@@ -352,7 +351,7 @@ def test_filters_and_forbidden_uses_are_refused(
 ) -> None:
     request = Request((fake.NAME,), str(tmp_path), filters=Filters(patients=("0001",)))
     with pytest.raises(UsageError, match="whole packages"):
-        download(fake.collection(), request)
+        download(fake.collection(), request, Registry())
     licence = Licence("CC BY-NC 4.0", commercial_use=False)
     with pytest.raises(LicenceRefusedError):
         fetch(
@@ -362,6 +361,25 @@ def test_filters_and_forbidden_uses_are_refused(
             commercial_use=True,
         )
     assert not site.heads
+
+
+@pytest.mark.parametrize(
+    ("targets", "carts", "found"),
+    [
+        (("ct-images",), (), True),
+        (("https://doi.org/10.7937/TCIA.2020.GQRY-NC81",), (), True),
+        (("ct-images", "COVID-19-AR"), (), False),
+        (("COVID-19-AR",), (), False),
+        (("1.2.3",), (), False),
+        (("ct-images",), ("cart",), False),
+        ((), (), False),
+    ],
+)
+def test_a_request_for_packages_names_nothing_else(
+    targets: tuple[str, ...], carts: tuple[str, ...], found: bool
+) -> None:
+    collection = in_packages(Request(targets, carts=carts), load_registry())
+    assert (collection is not None and collection.name == fake.NAME) == found
 
 
 def test_the_default_site_is_tcias() -> None:

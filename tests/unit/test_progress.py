@@ -22,9 +22,10 @@ from tcia_covid.events import (
 )
 from tcia_covid.model import Outcome, State
 from tcia_covid.progress import Lines, open_display, phrases
-from tcia_covid.progress.bars import Bars, Row
-from tcia_covid.progress.board import Board
+from tcia_covid.progress.bars import Bars, Places, Row
+from tcia_covid.progress.board import Board, UnderWay
 from tcia_covid.progress.counting import Counting
+from tcia_covid.progress.lines import Ticker
 from tests.unit.making import complete, failed, series
 
 STARTED = RunStarted(series=3, images=6, size=3000, already_complete=1, output="data")
@@ -72,12 +73,79 @@ def test_a_series_begun_again_is_counted_once() -> None:
     assert len(picture.under_way) == 1
 
 
-def test_what_failed_is_not_waited_for() -> None:
-    one = series("1.1")
-    board = board_after(STARTED, SeriesStarted(one, 0, 0), BytesStored("1.1", 300))
+def test_what_failed_is_not_waited_for_and_changes_no_total() -> None:
+    one, clock = series("1.1"), Clock()
+    board = board_after(STARTED, SeriesStarted(one, 0, 0), BytesStored("1.1", 300), clock=clock)
     board.take(SeriesFinished(failed(one)))
+    clock.now = 10.0
     picture = board.look()
-    assert (picture.failed, picture.total, picture.size) == (1, 3000 - 700, 300)
+    assert (picture.failed, picture.total, picture.size) == (1, 3000, 300)
+    assert picture.left == pytest.approx((3000 - 700 - 300) / 30)
+
+
+def test_silence_is_told_in_place_of_a_rate() -> None:
+    clock = Clock()
+    board = board_after(STARTED, SeriesStarted(series("1.1"), 0, 0), clock=clock)
+    board.take(BytesStored("1.1", 300))
+    clock.now = 2.0
+    assert "150 B/s" in phrases.facts(board.look())
+    clock.now = 6.0
+    told = "300 B of 3.0 kB, waiting for the archive, 6 s, 0 of 3 series"
+    assert phrases.facts(board.look()) == told
+    board.take(BytesStored("1.1", -300))
+    assert board.look().silence == 6
+    board.take(BytesStored("1.1", 600))
+    assert "B/s" in phrases.facts(board.look())
+
+
+def test_nothing_is_waited_for_before_and_after_the_series() -> None:
+    clock = Clock()
+    board = board_after(STARTED, clock=clock)
+    clock.now = 60.0
+    assert not board.look().silence
+
+
+def test_a_series_that_pauses_says_when_it_goes_on() -> None:
+    clock = Clock()
+    board = board_after(STARTED, SeriesStarted(series("1.1"), 0, 0), clock=clock)
+    board.take(SeriesRetried("1.1", "503", 4.0))
+    assert phrases.row(board.look().under_way[0]) == "    0 %  retry in 4 s  P1  series 1.1"
+    clock.now = 4.0
+    assert phrases.row(board.look().under_way[0]) == "    0 %  P1  series 1.1"
+
+
+def test_series_keep_their_lines() -> None:
+    places = Places()
+    one, two, three, four = (UnderWay(series(f"1.{n}"), 0) for n in (1, 2, 3, 4))
+    assert places.order([one, two, three]) == [one, two, three]
+    assert places.order([two, three]) == [None, two, three]
+    assert places.order([two, four]) == [four, two]
+
+
+def test_a_line_that_is_too_long_does_without_the_rate() -> None:
+    clock = Clock()
+    board = board_after(STARTED, SeriesStarted(series("1.1"), 0, 0), clock=clock)
+    board.take(BytesStored("1.1", 300))
+    clock.now = 1.0
+    picture = board.look()
+    assert phrases.facts(picture, 60).count(",") == 3
+    assert phrases.facts(picture, 40) == "300 B of 3.0 kB, 9 s left, 0 of 3 series"
+
+
+def test_a_failure_that_repeats_another_waits_for_the_summary() -> None:
+    one, two = (failed(series(f"1.{n}"), "no answer") for n in (1, 2))
+    told = lines_after(SeriesFinished(one), SeriesFinished(two))[:-1]
+    assert told == ["failed: series 1.1: no answer"]
+    told = lines_after(SeriesFinished(one), SeriesFinished(two), verbose=True)[:-1]
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("wait", "when"), [(0.0, "at once"), (0.06, "in 0.1 s"), (4.7, "in 4.7 s")]
+)
+def test_a_retry_is_told_in_plain_words(wait: float, when: str) -> None:
+    told = phrases.retry(RequestRetried("getSOPInstanceUIDs", "refused", wait))
+    assert told == f"list of images: refused; again {when}"
 
 
 def test_what_remains_after_an_interruption_did_not_fail() -> None:
@@ -139,6 +207,8 @@ def test_the_facts_of_a_run_fit_one_line() -> None:
     board = board_after(started, SeriesStarted(series("1.1", size=10**10), 0, 0), clock=clock)
     board.take(BytesStored("1.1", 1_200_000_000))
     board.take(SeriesFinished(failed(series("1.2", size=0))))
+    clock.now = 39.0
+    board.take(BytesStored("1.1", 1))
     clock.now = 40.0
     line = phrases.facts(board.look())
     assert line == "1.2 of 19.9 GB, 30.0 MB/s, 10 min 24 s left, 0 of 461 series, 1 failed"
@@ -168,7 +238,7 @@ def test_without_a_terminal_lines_tell_the_run() -> None:
         "fetching 3 series (6 images, 3.0 kB) into data; 1 are there already",
         "failed: series 1.2 has 1 of 2 images",
         "one image has no hash",
-        "1.0 of 2.0 kB, 0 B/s, 1 of 3 series, 1 failed",
+        "33 %: 1.0 of 3.0 kB, 0 B/s, 1 of 3 series, 1 failed",
     ]
 
 
@@ -181,13 +251,13 @@ def test_a_storm_of_retries_is_told_in_few_lines() -> None:
     clock = Clock()
     said: list[str] = []
     display = Lines(said.append, clock=clock)
-    for second in range(11):
+    for second in range(31):
         clock.now = second
         display.take(SeriesRetried("1.2.3", "503", 1.0))
     assert said == [
         "series 1.2.3: 503; again in 1.0 s",
-        "series 1.2.3: 503; again in 1.0 s (and 4 more retries)",
-        "series 1.2.3: 503; again in 1.0 s (and 4 more retries)",
+        "series 1.2.3: 503; again in 1.0 s (14 similar lines left out)",
+        "series 1.2.3: 503; again in 1.0 s (14 similar lines left out)",
     ]
 
 
@@ -204,8 +274,8 @@ def test_those_who_ask_for_detail_hear_of_every_event() -> None:
     )
     assert said[:-1] == [
         "begun: P1 CT 1.1, 1 images kept",
-        "getSeries: no answer; again in 0.5 s",
-        "getSeries: no answer; again in 0.5 s",
+        "list of series: no answer; again in 0.5 s",
+        "list of series: no answer; again in 0.5 s",
         "at most 4 connections: 503",
         "complete: P1 CT 1.1, 2 images, 1.0 kB, checked by md5",
         "remaining: series 1.1",
@@ -232,6 +302,14 @@ def test_the_ticker_draws_lines_and_ends() -> None:
     display.take(STARTED)
     assert said.wait(5)
     display.close()
+
+
+def test_the_first_line_comes_early() -> None:
+    drawn = threading.Event()
+    ticker = Ticker(drawn.set, 3600, 0.01)
+    ticker.start()
+    assert drawn.wait(5)
+    ticker.close()
 
 
 def test_a_pipe_gets_plain_lines() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tcia_covid.cli.standing import standing_lines
 from tcia_covid.errors import DestinationError, RequestError
 from tcia_covid.model import Check, Failure
 from tcia_covid.registry import Collection, Registry
@@ -16,6 +17,7 @@ from tcia_covid.status import CollectionStatus, Expected, document, status
 from tcia_covid.store import Tree
 from tcia_covid.store.receipts import Filed
 from tcia_covid.verify import verify
+from tcia_covid.verify.trees import Unchecked
 from tests.unit.trees import NAME, files, grow, image_of, new_tree, series_of, stage
 
 REGISTRY = Registry((Collection(NAME, "DICOM", NAME, series=461, images=31935, size=19927664950),))
@@ -190,3 +192,27 @@ def test_the_document_has_everything_in_plain_json(tree: Tree, tmp_path: Path) -
     assert collection["checked"] == {"md5": 1, "series-md5": 0, "size": 0}
     assert collection["failures"][0]["missing"] == ["1.2.3.1"]
     assert collection["under_way"][0]["images"] == 1
+
+
+def test_images_that_no_receipt_covers_are_named(tree: Tree, tmp_path: Path) -> None:
+    grow(tree, series_of(1), 1)
+    (tmp_path / "OTHER" / "P1").mkdir(parents=True)
+    (tmp_path / "OTHER" / "P1" / "1.dcm").write_bytes(b"")
+    (tmp_path / "notes").mkdir()
+    found = status(tmp_path)
+    assert found.unchecked == [Unchecked("OTHER", 1)]
+    assert document(found)["unchecked"] == [{"folder": "OTHER", "images": 1}]
+    assert status(tree.root).unchecked == []
+    assert (
+        "not checked: OTHER (1 image, no receipts); 'download OTHER' adopts what is right"
+        in standing_lines(found)
+    )
+
+
+def test_a_series_is_listed_once_whatever_is_wrong_with_it(tree: Tree, tmp_path: Path) -> None:
+    receipt = grow(tree, series_of(1), 1)
+    (tree.path(receipt) / receipt.images[0].file).unlink()
+    verify(tmp_path)
+    lines = list(standing_lines(status(tmp_path)))
+    assert sum(receipt.series.uid in line for line in lines) == 1
+    assert lines[-1] == "contents were not looked at: 'tcia-covid verify' does that"

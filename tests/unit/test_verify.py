@@ -653,3 +653,17 @@ def test_a_lock_without_damage_hinders_nothing(
 ) -> None:
     with Lock(tree.state / "locks" / f"{receipt.series.uid}.lock", "the series"):
         assert verify(tmp_path).series.intact == 1
+
+
+def test_images_that_no_receipt_covers_are_no_success(
+    tree: Tree, receipt: Receipt, tmp_path: Path
+) -> None:
+    shutil.copytree(tree.path(receipt), tmp_path / "OTHER" / "P1")
+    result = verify(tmp_path)
+    assert not result.damage
+    assert [(one.folder, one.images) for one in result.unchecked] == [
+        ("OTHER", len(names(receipt)))
+    ]
+    assert result.exit_code == 1
+    assert document(result)["unchecked"][0]["folder"] == "OTHER"
+    assert verify(tree.root).exit_code == 0

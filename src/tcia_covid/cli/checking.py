@@ -8,6 +8,7 @@ from typing import Any
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import draws_bars, listening
+from tcia_covid.cli.standing import unchecked_line
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.cli.tables import count
 from tcia_covid.errors import EXIT_OK
@@ -28,9 +29,9 @@ def show_check(console: Console, directory: str, **choices: Any) -> int:
         found = supervised(lambda stop: _check(console, directory, emit, stop, choices))
     console.document(document(found))
     if console.quiet:
-        console.report("\n".join(_damage_lines(found)))
+        console.report("\n".join(_troubles(found)))
     else:
-        console.result("\n".join([*_lines(found), *_damage_lines(found)]))
+        console.result("\n".join([*_lines(found), *_troubles(found)]))
     if found.exit_code != EXIT_OK:
         console.complain(*_complaint(found))
     return found.exit_code
@@ -68,6 +69,11 @@ def _lines(found: VerifyResult) -> Iterator[str]:
         )
 
 
+def _troubles(found: VerifyResult) -> Iterator[str]:
+    yield from map(unchecked_line, found.unchecked)
+    yield from _damage_lines(found)
+
+
 def _damage_lines(found: VerifyResult) -> Iterator[str]:
     yield from (_damage(one) for one in found.damage[:_MOST])
     if len(found.damage) > _MOST:
@@ -80,6 +86,9 @@ def _damage(one: Damage) -> str:
 
 
 def _complaint(found: VerifyResult) -> tuple[str, str]:
+    if not found.damage and found.unchecked:
+        folders = count(len(found.unchecked), "folder")
+        return f"{folders} in {found.output} could not be checked", "no receipts tell what is right"
     if not found.damage:
         return "the archive gave no answer for some series", "run the same command again later"
     what = count(len(found.damage), "file")

@@ -11,9 +11,10 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import listening
 from tcia_covid.cli.selecting import listed
 from tcia_covid.cli.supervise import supervised
-from tcia_covid.errors import EXIT_OK, UnknownCollectionError
+from tcia_covid.errors import EXIT_OK, TciaCovidError, UnknownCollectionError
 from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry, load_registry
+from tcia_covid.selection.targets import parse_targets
 
 
 def show_citations(console: Console, request: Request, style: str) -> int:
@@ -30,9 +31,21 @@ def _collections(console: Console, request: Request, registry: Registry) -> list
     found: dict[str, Collection] = {}
     for word in request.targets:
         known = registry.find(word)
+        if known is None and word in parse_targets([word], registry).others:
+            raise _not_on_record(word, registry)
         for one in [known] if known else _of_series(console, request, word):
             found[one.name] = one
     return list(found.values())
+
+
+def _not_on_record(word: str, registry: Registry) -> TciaCovidError:
+    """The error for a word that may be a collection outside the registry, or a slip."""
+    near = registry.near(word)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return UnknownCollectionError(
+        f"{word!r} is not in the registry, so how to cite it is not on record",
+        hint=f"{meant}the collection's page on www.cancerimagingarchive.net says it",
+    )
 
 
 def _of_series(console: Console, request: Request, word: str) -> list[Collection]:

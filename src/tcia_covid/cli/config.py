@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tcia_covid.cli.command import Option
 
 LOCAL = "tcia-covid.yaml"
+_PREFIX = "TCIA_COVID_"
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -36,6 +37,31 @@ def user_folder() -> Path:
     else:
         base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return base / "tcia-covid"
+
+
+def settings(options: Iterable[Option]) -> dict[str, Any]:
+    """What the files say, once the names of the environment's variables are found right.
+
+    Raises:
+        ConfigError: a file is broken, or a variable of this program's names no option.
+    """
+    known = list(options)
+    check_environment(os.environ, known)
+    return load(known)
+
+
+def check_environment(variables: Iterable[str], options: Iterable[Option]) -> None:
+    """Refuse variables that look like an option's and are none's: a slip would go unnoticed.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    known = {str(option.envvar) for option in options}
+    for name in sorted(variables):
+        if name.startswith(_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "unset it, or see 'tcia-covid --help'"
+            raise ConfigError(f"the environment variable {name[:60]} names no option", hint=hint)
 
 
 def load(options: Iterable[Option], paths: Iterable[Path] | None = None) -> dict[str, Any]:

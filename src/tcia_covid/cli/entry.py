@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ NAMES = (
     *("list", "info", "series", "plan", "download"),
     *("adopt", "status", "verify", "cite", "demo"),
 )
+_NEGATIVE = {"--no-progress", "--no-fsync"}
+"""Options whose plain name is negative."""
 _EPILOG = """\b
 First steps:
   tcia-covid demo                                      the whole job, no network
@@ -41,7 +44,7 @@ First steps:
     cls=Verbs,
     package="tcia_covid.cli.verbs",
     verbs=NAMES,
-    settings=lambda: config.load(ALL),
+    settings=lambda: config.settings(ALL),
     name="tcia-covid",
     invoke_without_command=True,
     subcommand_metavar="VERB ...",
@@ -107,12 +110,27 @@ def _misused(error: click.ClickException, console: Console) -> TciaCovidError:
     if ctx is not None and ctx.info_name in NAMES:
         console.verb = console.verb or ctx.info_name
     where = ctx.command_path if ctx else "tcia-covid"
+    if isinstance(error, click.NoSuchOption):
+        hint = f"{_meant(error)}'{where} --help' explains it"
+        return UsageError(f"no such option {error.option_name!r}", hint=hint)
     message = error.format_message().rstrip(".")
     if type(error) is click.BadParameter and error.param is not None:
         message = f"{_origin(error)}: {error.message.rstrip('.')}"
     if message[1:2].islower():
         message = message[:1].lower() + message[1:]
     return UsageError(message, hint=f"'{where} --help' explains it")
+
+
+def _meant(error: click.NoSuchOption) -> str:
+    """The option that a wrong one may be meant for; opposites of flags only for a like one."""
+    name = error.option_name
+    known = [
+        one
+        for one in error.possibilities or ()
+        if one.startswith("--no-") is name.startswith("--no-") or one in _NEGATIVE
+    ]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _origin(error: click.BadParameter) -> str:

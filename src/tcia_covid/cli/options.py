@@ -29,6 +29,7 @@ def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
 
 
 COUNT = values.whole_number(0)
+SOME = values.whole_number(1)
 
 FILTERS = (
     Option(
@@ -54,10 +55,10 @@ FILTERS = (
         _FILTERS,
         "--first-patients",
         text="At most N patients of each collection.",
-        type=COUNT,
+        type=SOME,
         metavar="N",
     ),
-    _option(_FILTERS, "--max-series", text="At most N series.", type=COUNT, metavar="N"),
+    _option(_FILTERS, "--max-series", text="At most N series.", type=SOME, metavar="N"),
     _option(
         _FILTERS,
         "--max-size",
@@ -149,7 +150,8 @@ PATIENCE = (
 MAX_RATE = _option(
     _TRANSFER,
     "--max-rate",
-    text="Bytes a second, all connections together: 50MB.",
+    text="Bytes a second on the network, all connections together: 50MB; bars count "
+    "unpacked bytes.",
     type=values.SIZE,
 )
 JOBS = _option(

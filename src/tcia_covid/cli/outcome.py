@@ -13,6 +13,7 @@ from tcia_covid.progress.phrases import clean, failure
 from tcia_covid.selection.sizes import format_duration, format_size
 
 MOST_FAILURES = 20
+_ORIGINS = {"adopted": "that an earlier run left"}
 
 
 def present(console: Console, summary: Summary) -> int:
@@ -32,17 +33,33 @@ def present(console: Console, summary: Summary) -> int:
 
 def _lines(summary: Summary) -> Iterator[str]:
     yield (
-        f"{summary.complete:,} of {count(summary.selected, 'series')} complete in "
+        f"{summary.complete:,} of {count(_wanted(summary), 'series')} complete in "
         f"{summary.output}: {count(summary.images_stored, 'image')}, "
         f"{format_size(summary.bytes_stored)}{_already(summary)}"
     )
+    if summary.kept_series:
+        yield f"{_kept(summary)} begun and kept for the next run"
     if summary.bytes_received:
+        packed = " (compressed)" if "nbia" in summary.fetched_from else ""
         yield (
-            f"received {format_size(summary.bytes_received)} in "
+            f"downloaded {format_size(summary.bytes_received)}{packed} in "
             f"{format_duration(summary.seconds)}{_sources(summary)}"
         )
     if summary.complete:
         yield _checked(summary)
+
+
+def _wanted(summary: Summary) -> int:
+    """Series that were asked for: those that no list has are wanted, too."""
+    return summary.selected + _unlisted(summary)
+
+
+def _unlisted(summary: Summary) -> int:
+    return max(0, sum(bool(one.series) for one in summary.failures) - summary.failed)
+
+
+def _kept(summary: Summary) -> str:
+    return f"{format_size(summary.kept_bytes)} of {count(summary.kept_series, 'series')}"
 
 
 def _already(summary: Summary) -> str:
@@ -53,9 +70,13 @@ def _already(summary: Summary) -> str:
 
 
 def _sources(summary: Summary) -> str:
-    used = [f"{count(number, 'series')} from {name}" for name, number in summary.sources.items()]
-    named = [one for one in used if not one.startswith("0 ")]
-    return f" ({', '.join(named)})" if named else ""
+    """Where the series that this run completed came from."""
+    named = [
+        f"{count(number, 'series')} {_ORIGINS.get(name) or f'from {name}'}"
+        for name, number in summary.fetched_from.items()
+        if number
+    ]
+    return f": {', '.join(named)}" if named else ""
 
 
 def _checked(summary: Summary) -> str:
@@ -71,15 +92,30 @@ def _checked(summary: Summary) -> str:
 def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
     """The first failures, each with what to do; a hint that holds for several is said once."""
     told = ""
-    for number, one in enumerate(failures):
-        if number == MOST_FAILURES:
-            rest = f"{len(failures) - MOST_FAILURES:,} more"
-            yield f"  and {rest}: --json or 'tcia-covid status' lists all"
-            return
-        yield f"  {one.reason}: {failure(one)}{_missing(one)}"
+    left = len(failures)
+    for alike in _alike(failures)[:MOST_FAILURES]:
+        one, left = alike[0], left - len(alike)
+        yield f"  {one.reason}: {_told(alike)}"
         if one.hint and one.hint != told:
             told = one.hint
             yield f"    {clean(one.hint)}"
+    if left:
+        yield f"  and {left:,} more: --json or 'tcia-covid status' lists all"
+
+
+def _alike(failures: Sequence[Failure]) -> list[list[Failure]]:
+    """Failures of the same words together, in the order of the first of each."""
+    groups: dict[tuple[str, ...], list[Failure]] = {}
+    for one in failures:
+        groups.setdefault((one.reason, one.detail, one.hint, *one.missing), []).append(one)
+    return list(groups.values())
+
+
+def _told(alike: Sequence[Failure]) -> str:
+    one = alike[0]
+    if len(alike) == 1:
+        return f"{failure(one)}{_missing(one)}"
+    return clean(f"{count(len(alike), 'series')}: {one.detail}{_missing(one)}")
 
 
 def _missing(one: Failure) -> str:
@@ -94,17 +130,34 @@ def _complaint(summary: Summary) -> tuple[str, str]:
     """What to say of a run that did not end well: the message and what to do next."""
     error = summary.error
     if isinstance(error, InterruptedRunError):
-        kept = f"{summary.complete:,} of {count(summary.selected, 'series')} are complete and kept"
-        return f"interrupted: {kept}", "the same command goes on where this one stopped"
+        return f"interrupted: {_left(summary)}", "the same command goes on where this one stopped"
     if error is not None:
-        return clean(error.message), clean(error.hint)
-    lacking = summary.selected - summary.complete
+        return clean(error.message), "\n".join(filter(None, (clean(error.hint), _rest(summary))))
+    lacking = _wanted(summary) - summary.complete
     if not lacking:
         return (
             "the archive's list is not what is expected of it",
             "run the same command again later, or with --accept-listed if the list is right",
         )
-    return (
-        f"{lacking:,} of {count(summary.selected, 'series')} are not complete",
-        "the same command tries them again and fetches only what is missing",
-    )
+    message = f"{lacking:,} of {count(_wanted(summary), 'series')} are not complete"
+    if lacking == _unlisted(summary):
+        return message, "no archive lists these: check where their UIDs are from"
+    return message, "the same command tries them again and fetches only what is missing"
+
+
+def _left(summary: Summary) -> str:
+    """What an interrupted run leaves behind."""
+    complete = f"{summary.complete:,} of {count(summary.selected, 'series')} are complete"
+    if not summary.kept_series:
+        return f"{complete} and kept"
+    others = f"{summary.kept_series:,} {'other' if summary.kept_series == 1 else 'others'}"
+    return f"{complete}; {format_size(summary.kept_bytes)} of {others} are kept, too"
+
+
+def _rest(summary: Summary) -> str:
+    """How a run that something else ended goes on."""
+    if not summary.remaining:
+        return ""
+    kept = f" ({_kept(summary)} are kept)" if summary.kept_series else ""
+    rest = f"{summary.remaining:,} of {count(summary.selected, 'series')}"
+    return f"{rest} were not finished{kept}: the same command goes on"

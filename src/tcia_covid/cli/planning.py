@@ -16,8 +16,11 @@ from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
 from tcia_covid.selection.sizes import format_duration, format_size
 
 _HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")
+_DROPPED = [_HEADS.index(one) for one in ("studies", "patients", "there", "images")]
+"""Left out in turn on a terminal that is too narrow."""
 _MOST = 20
 """Series that are listed of each kind of difference."""
+_MINUTE = 60
 
 
 def show_plan(console: Console, request: Request) -> int:
@@ -42,7 +45,8 @@ def _lines(found: Plan) -> Iterator[str]:
     rows = [_row(one.name, one) for one in found.groups]
     if len(rows) > 1:
         rows.append(_sums(found))
-    yield table(_HEADS, rows, right=range(1, len(_HEADS)), columns=width())
+    numbers = range(1, len(_HEADS))
+    yield table(_HEADS, rows, right=numbers, keep=(0,), drop=_DROPPED, columns=width())
     yield ""
     for group in found.groups:
         yield f"{group.name}: {_modalities(group)}"
@@ -99,9 +103,16 @@ def _effort(found: Plan) -> Iterator[str]:
     reckoned = "an assumed" if found.rate_is_assumed else "the"
     limit = "" if found.rate_is_assumed else " of --max-rate"
     yield (
-        f"time: about {format_duration(found.seconds)} at {reckoned} "
+        f"time: about {_roughly(found.seconds)} at {reckoned} "
         f"{format_size(found.rate)}/s{limit}; compression makes it less"
     )
+
+
+def _roughly(seconds: float) -> str:
+    """A duration without seconds from a minute on: they would be pretence."""
+    if seconds < _MINUTE:
+        return format_duration(seconds)
+    return format_duration(_MINUTE * round(seconds / _MINUTE))
 
 
 def _disk(found: Plan) -> str:

@@ -30,6 +30,8 @@ _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
     "txt": write_txt,
 }
 _HEADS = ("patient", "date", "type", "body part", "images", "size", "description", "series")
+_DROPPED = [_HEADS.index(one) for one in ("description", "body part", "date", "size", "images")]
+"""Left out in turn on a terminal that is too narrow."""
 
 
 def listed(request: Request, emit: Emit, stop: Stop) -> Selected:
@@ -66,7 +68,8 @@ def show_series(console: Console, request: Request, style: str) -> int:
 
 def _written(series: Sequence[Series], style: str) -> str:
     if style == "table":
-        return table(_HEADS, map(_row, series), right=(4, 5), columns=width())
+        rows, whole = map(_row, series), (_HEADS.index("patient"), _HEADS.index("series"))
+        return table(_HEADS, rows, right=(4, 5), keep=whole, drop=_DROPPED, columns=width())
     out = io.StringIO(newline="")
     _WRITERS[style](series, out)
     return out.getvalue().removesuffix("\n")

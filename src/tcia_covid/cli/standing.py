@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from tcia_covid.cli.outcome import failure_lines
 from tcia_covid.cli.tables import count
 from tcia_covid.model import Check
+from tcia_covid.progress.phrases import clean
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.status import CollectionStatus, StatusResult
+from tcia_covid.verify.trees import Unchecked
 
 _MOST = 20
 
@@ -19,6 +21,17 @@ def standing_lines(found: StatusResult) -> Iterator[str]:
         if number:
             yield ""
         yield from _collection(one)
+    yield from map(unchecked_line, found.unchecked)
+    if found.collections:
+        yield "contents were not looked at: 'tcia-covid verify' does that"
+
+
+def unchecked_line(one: Unchecked) -> str:
+    """A folder with images that no receipt covers."""
+    return clean(
+        f"not checked: {one.folder} ({count(one.images, 'image')}, no receipts); "
+        f"'download {one.folder}' adopts what is right"
+    )
 
 
 def _collection(one: CollectionStatus) -> Iterator[str]:
@@ -33,8 +46,8 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
     if one.under_way:
         size = format_size(sum(series.size for series in one.under_way))
         yield f"  begun: {count(len(one.under_way), 'series')}, {size} of them there"
-    yield from _listed("damaged, to be mended by the next download", one.damaged)
-    yield from _listed("with files missing, to be mended by the next download", one.missing_files)
+    wrong = sorted({*one.damaged, *one.missing_files})
+    yield from _listed("damaged or lacking files, mended by the next download", wrong)
     if one.failed:
         yield f"  failed: {count(len(one.failed), 'series')}"
         yield from (f"  {line}" for line in failure_lines(one.failed))

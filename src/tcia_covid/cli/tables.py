@@ -26,21 +26,27 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     right: Sequence[int] = (),
+    keep: Sequence[int] = (),
+    drop: Sequence[int] = (),
     columns: int | None = None,
 ) -> str:
-    """Aligned columns; the widest one is cut where the line would not fit.
+    """Aligned columns; where the line would not fit, some are left out, the widest one is cut.
 
     Args:
         heads: of the columns.
         rows: of cells; None is shown as nothing.
-        right: columns that are flush right.
+        right: columns that are flush right; these are numbers, and never cut.
+        keep: further columns that are never cut: names that people copy.
+        drop: columns that are left out in turn where cutting would not do.
         columns: the most that a line may have; None for as many as it takes.
     """
-    cells = [[_cell(one) for one in row] for row in rows]
-    widths = [max(map(_columns, column)) for column in zip(heads, *cells, strict=True)]
+    cells = [list(heads), *([_cell(one) for one in row] for row in rows)]
+    widths = [max(map(_columns, column)) for column in zip(*cells, strict=True)]
+    shown = list(range(len(heads)))
     if columns is not None:
-        _squeeze(widths, columns - len(_BETWEEN) * (len(widths) - 1))
-    return "\n".join(_line(row, widths, right) for row in [list(heads), *cells])
+        shown = _shown(widths, {*right, *keep}, drop, columns)
+        _squeeze(widths, [one for one in shown if one not in {*right, *keep}], shown, columns)
+    return "\n".join(_line(row, widths, shown, right) for row in cells)
 
 
 def facts(pairs: Iterable[tuple[str, object]], columns: int | None = None) -> str:
@@ -113,15 +119,36 @@ def _columns(text: str) -> int:
     )
 
 
-def _squeeze(widths: list[int], room: int) -> None:
-    while sum(widths) > room and max(widths) > _LEAST:
-        widths[widths.index(max(widths))] -= 1
+def _shown(widths: list[int], whole: set[int], drop: Sequence[int], columns: int) -> list[int]:
+    """The places of the columns that fit once all that may be cut are as narrow as they get."""
+    least = [one if place in whole else min(one, _LEAST) for place, one in enumerate(widths)]
+    shown = list(range(len(widths)))
+    for place in drop:
+        if _total(least, shown) <= columns:
+            break
+        shown.remove(place)
+    return shown
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:
+def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[place] for place in shown) + len(_BETWEEN) * (len(shown) - 1)
+
+
+def _squeeze(widths: list[int], places: Sequence[int], shown: Sequence[int], columns: int) -> None:
+    """Narrow the widest of `places` until the line fits."""
+    while places and _total(widths, shown) > columns:
+        widest = max(places, key=lambda place: widths[place])
+        if widths[widest] <= _LEAST:
+            return
+        widths[widest] -= 1
+
+
+def _line(
+    cells: Sequence[str], widths: Sequence[int], shown: Sequence[int], right: Sequence[int]
+) -> str:
     padded = [
-        _padded(_cut(cell, columns), columns, flush_right=place in right)
-        for place, (cell, columns) in enumerate(zip(cells, widths, strict=True))
+        _padded(_cut(cells[place], widths[place]), widths[place], flush_right=place in right)
+        for place in shown
     ]
     return _BETWEEN.join(padded).rstrip()
 

@@ -1,11 +1,15 @@
 """HTTP as a downloader needs it: honest waiting, one owner of retries, one pace for all workers."""
 
-from tcia_covid.http.answer import Answer
-from tcia_covid.http.client import Client
-from tcia_covid.http.meter import Meter
-from tcia_covid.http.pace import Pace
-from tcia_covid.http.redact import redact
-from tcia_covid.http.retry import Patience
-from tcia_covid.http.settings import HttpSettings
+from tcia_covid.http.versions import check_urllib3
+
+check_urllib3()
+
+from tcia_covid.http.answer import Answer  # noqa: E402 - only a new enough urllib3 has all it uses
+from tcia_covid.http.client import Client  # noqa: E402
+from tcia_covid.http.meter import Meter  # noqa: E402
+from tcia_covid.http.pace import Pace  # noqa: E402
+from tcia_covid.http.redact import redact  # noqa: E402
+from tcia_covid.http.retry import Patience  # noqa: E402
+from tcia_covid.http.settings import HttpSettings  # noqa: E402
 
 __all__ = ["Answer", "Client", "HttpSettings", "Meter", "Pace", "Patience", "redact"]

@@ -75,7 +75,7 @@ class Call:
                 return
             self._drop_handle()
             self._handle = handle
-            self.asked, self.received = False, 0
+            self.asked, self.received, self.failure = False, 0, None
             self._due = time.monotonic() + self.settings.first_byte_timeout
             if self.broken is not None:
                 self._shut_down()

@@ -42,7 +42,14 @@ _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 def from_exception(error: Exception, url: str, call: Call) -> ArchiveError | RequestError:
-    """Turn an exception of sending a request into an error with a sentence for the user."""
+    """Turn an exception of sending a request into an error with a sentence for the user.
+
+    Args:
+        error: what requests raised.
+        url: what was asked for; a redirect may have led elsewhere.
+        call: the request under way.
+    """
+    url = getattr(getattr(error, "request", None), "url", None) or url
     host = urlsplit(redact(url)).netloc or "the archive"
     causes = list(_chain(error))
     if isinstance(error, _UNUSABLE_URL):

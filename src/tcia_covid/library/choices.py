@@ -13,6 +13,7 @@ from tcia_covid.options import DEFAULT_OUTPUT, SOURCES, Options, Request, Source
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share, parse_shard
 from tcia_covid.selection.sizes import parse_size
+from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
     from typing import Unpack  # Python 3.11; nothing asks for it at run time
@@ -99,7 +100,7 @@ def options_of(**choices: Unpack[Choices]) -> Options:
     """
     unknown = sorted(choices.keys() - Choices.__annotations__.keys())
     if unknown:
-        raise TypeError(f"there is no choice {unknown[0]!r}")
+        raise TypeError(f"there is no choice {unknown[0]!r}{_meant(unknown[0])}")
     _check(choices)
     share = choices.get("shard")
     given = {
@@ -114,6 +115,13 @@ def options_of(**choices: Unpack[Choices]) -> Options:
         share=parse_shard(share) if isinstance(share, str) else share,
         durable=not choices.get("no_fsync"),
     )
+
+
+def _meant(name: str) -> str:
+    import difflib  # noqa: PLC0415 - only a wrong name needs it
+
+    near = difflib.get_close_matches(name, Choices.__annotations__, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 _FLAGS = ("update", "accept_listed", "commercial_use")
@@ -148,8 +156,17 @@ def _settings(choices: Choices) -> HttpSettings:
 
 def _check(choices: Choices) -> None:
     jobs, source = choices.get("jobs"), choices.get("source")
+    layout = choices.get("layout")
+    if layout is not None:
+        Layout.parse(layout)
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs has to be at least 1, not {jobs}")
+    for name, number in (
+        ("first_patients", choices.get("first_patients")),
+        ("max_series", choices.get("max_series")),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"{name} has to be at least 1, not {number}")
     if source not in (None, *SOURCES):
         raise UsageError(f"source has to be one of {', '.join(SOURCES)}, not {source!r}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from tcia_covid.errors import (
     TciaCovidError,
     UsageError,
 )
-from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
+from tcia_covid.events import Emit, Notice, RunStarted, discard
 from tcia_covid.faspex import Package, find_ascli
 from tcia_covid.http import Client, HttpSettings
 from tcia_covid.model import Failure, Summary
@@ -32,7 +31,7 @@ from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.summary import summarise
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.options import Request
-from tcia_covid.registry import Collection, Registry, load_registry
+from tcia_covid.registry import Collection, Registry
 from tcia_covid.report import reports_are_stale, write_reports
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.sizes import format_size
@@ -46,7 +45,12 @@ _GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
 
 
 def download(
-    collection: Collection, request: Request, *, emit: Emit = discard, stop: Stop | None = None
+    collection: Collection,
+    request: Request,
+    registry: Registry,
+    *,
+    emit: Emit = discard,
+    stop: Stop | None = None,
 ) -> Summary:
     """Bring a collection of volumes into the layout; running it again goes on, and mends.
 
@@ -55,6 +59,7 @@ def download(
     Args:
         collection: published as Aspera packages.
         request: the output and the options; no filters.
+        registry: for TCIA's own citation.
         emit: hears of progress.
         stop: ends it early; what is complete is kept.
 
@@ -64,16 +69,19 @@ def download(
         ArchiveError: the site gave no usable answer.
         DestinationError: the folder cannot be used.
 
-    What goes wrong after the transfer began is in the summary, not raised.
+    What goes wrong after the transfer began is in the summary, not raised. The summary's time is
+    the caller's affair, and so is the event that ends a run.
     """
-    started = time.monotonic()
     _refuse(collection, request)
-    registry = load_registry(request.options.registry)
-    run = _Run(collection, request, registry, emit, stop or Stop())
-    summary = run.carry_out()
-    summary.seconds = round(time.monotonic() - started, 3)
-    emit(RunFinished(summary))
-    return summary
+    return _Run(collection, request, registry, emit, stop or Stop()).carry_out()
+
+
+def in_packages(request: Request, registry: Registry) -> Collection | None:
+    """The one collection that a request names, if it is published as Aspera packages."""
+    found = [registry.find(word) for word in request.targets]
+    if len(found) != 1 or request.carts or found[0] is None:
+        return None
+    return found[0] if not found[0].is_dicom and found[0].aspera else None
 
 
 def _refuse(collection: Collection, request: Request) -> None:
@@ -153,8 +161,8 @@ class _Run:
         for line in guide(self._tree, packages):
             self._emit(Notice(line))
         return NotDicomError(
-            f"{self._collection.name} is published as Aspera packages, and ascli, which receives "
-            "them, is not installed",
+            f"{self._collection.name} is published as {self._collection.format} files in Aspera "
+            "packages, and ascli, which receives them, is not installed",
             hint="install it with 'gem install aspera-cli' and 'ascli config ascp install', or "
             f"download with a browser: {self._collection.page or 'www.cancerimagingarchive.net'}",
         )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
 from tcia_covid.events import Event, RunStarted
 from tcia_covid.progress import phrases
-from tcia_covid.progress.board import Board
+from tcia_covid.progress.board import Board, UnderWay
 from tcia_covid.progress.lines import Remarks, Ticker
 
 EVERY = 0.15
-_NARROW = 60
+_NARROW = 80
 """Columns below which the words need the room of the bar."""
+_PERCENT = 7
+"""Columns of the share, with a blank that stays free at the end."""
 _SPARE_ROWS = 4
 _BAR = "{percentage:3.0f} % {bar} {words}"
 _WORDS = "{percentage:3.0f} % {words}"
@@ -45,6 +47,30 @@ _LOCK = threading.RLock()
 Row.set_lock(_LOCK)  # tqdm's own is one for processes, too
 
 
+class Places:
+    """Which line each series has: it keeps its line while it is under way."""
+
+    def __init__(self) -> None:
+        self._uids: list[str] = []
+        """Of the lines from above; empty for a line that is free."""
+
+    def order(self, under_way: Sequence[UnderWay]) -> list[UnderWay | None]:
+        """The series line by line; new ones take the lines that others left."""
+        present = {one.series.uid: one for one in under_way}
+        self._uids = [uid if uid in present else "" for uid in self._uids]
+        for uid in [uid for uid in present if uid not in self._uids]:
+            self._place(uid)
+        while self._uids and not self._uids[-1]:
+            self._uids.pop()
+        return [present.get(uid) for uid in self._uids]
+
+    def _place(self, uid: str) -> None:
+        if "" in self._uids:
+            self._uids[self._uids.index("")] = uid
+        else:
+            self._uids.append(uid)
+
+
 class Bars:
     """A display of bars.
 
@@ -60,6 +86,7 @@ class Bars:
         self._remarks = Remarks(self._say, verbose=verbose)
         self._lock: threading.RLock = _LOCK
         self._rows: list[Row] = []
+        self._places = Places()
         self._every = every
         self._ticker: Ticker | None = None
 
@@ -75,14 +102,14 @@ class Bars:
         """Draw how the run stands."""
         picture = self._board.look()
         columns, lines = shutil.get_terminal_size()
-        under_way = picture.under_way[: max(1, lines - _SPARE_ROWS)]
         with self._lock:
+            under_way = self._places.order(picture.under_way)[: max(1, lines - _SPARE_ROWS)]
             whole = self._row(0)
             whole.bar_format = _WORDS if columns < _NARROW else _BAR
             whole.total, whole.n = max(picture.total, 1), min(picture.size, picture.total)
-            whole.words = phrases.facts(picture)
+            whole.words = phrases.facts(picture, columns - _PERCENT)
             for place, one in enumerate(under_way, start=1):
-                self._row(place).words = phrases.row(one)
+                self._row(place).words = phrases.row(one) if one else ""
             for spare in self._rows[len(under_way) + 1 :]:
                 spare.words = ""
             for drawn in self._rows:

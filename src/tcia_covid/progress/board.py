@@ -8,11 +8,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tcia_covid.events import BytesStored, Event, RunStarted, SeriesFinished, SeriesStarted
+from tcia_covid.events import (
+    BytesStored,
+    Event,
+    RunStarted,
+    SeriesFinished,
+    SeriesRetried,
+    SeriesStarted,
+)
 from tcia_covid.model import Outcome, Series, State
 
 _WINDOW = 20.0
 """Seconds that the rate is the mean of."""
+_PATIENCE = 3.0
+"""Seconds without a byte that need no word."""
 
 
 @dataclass(slots=True)
@@ -22,6 +31,8 @@ class UnderWay:
     series: Series
     size: int
     """Bytes that are there of it."""
+    pause: float = 0.0
+    """Seconds until it is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +44,22 @@ class Picture:
     complete: int
     failed: int
     total: int
-    """Bytes that were to be fetched, without those given up."""
+    """Bytes that were to be fetched."""
     size: int
     """Bytes of them that are there."""
     rate: float
     """Bytes a second, lately."""
     under_way: tuple[UnderWay, ...]
+    given_up: int = 0
+    """Bytes of series that failed, and will not come."""
+    silence: float = 0.0
+    """Seconds without a byte from the archive, where they are worth a word; else 0."""
 
     @property
     def left(self) -> float | None:
         """Seconds until the end at this rate; None where nothing arrives."""
-        return (self.total - self.size) / self.rate if self.rate > 0 else None
+        rest = max(0, self.total - self.given_up - self.size)
+        return rest / self.rate if self.rate > 0 else None
 
 
 class Board:
@@ -62,7 +78,11 @@ class Board:
         self._failed = 0
         self._size = 0
         self._fetched = 0
+        self._given_up = 0
+        self._heard = clock()
         self._under_way: dict[str, UnderWay] = {}
+        self._again: dict[str, float] = {}
+        """When a series is asked for again, by its UID."""
         self._samples: deque[tuple[float, int]] = deque()
 
     def take(self, event: Event) -> None:
@@ -72,11 +92,14 @@ class Board:
                 self._stored(event)
             elif isinstance(event, SeriesStarted):
                 self._started(event)
+            elif isinstance(event, SeriesRetried):
+                self._again[event.series] = self._clock() + event.wait
             elif isinstance(event, SeriesFinished):
                 self._finished(event.outcome)
             elif isinstance(event, RunStarted):
                 self._series, self._total = event.series, event.size
-                self._samples.append((self._clock(), 0))
+                self._heard = self._clock()
+                self._samples.append((self._heard, 0))
 
     def look(self) -> Picture:
         """How the run stands now."""
@@ -88,12 +111,24 @@ class Board:
                 total=self._total,
                 size=self._size,
                 rate=self._rate(),
-                under_way=tuple(UnderWay(one.series, one.size) for one in self._under_way.values()),
+                under_way=tuple(self._copy(one) for one in self._under_way.values()),
+                given_up=self._given_up,
+                silence=self._silence(),
             )
+
+    def _copy(self, one: UnderWay) -> UnderWay:
+        again = self._again.get(one.series.uid, 0.0)
+        return UnderWay(one.series, one.size, max(0.0, again - self._clock()))
+
+    def _silence(self) -> float:
+        seconds = self._clock() - self._heard
+        return seconds if self._under_way and seconds >= _PATIENCE else 0.0
 
     def _stored(self, event: BytesStored) -> None:
         self._fetched += event.count
         self._size += event.count
+        if event.count > 0:
+            self._heard = self._clock()
         one = self._under_way.get(event.series)
         if one is not None:
             one.size += event.count
@@ -113,10 +148,11 @@ class Board:
             self._size += there
             if outcome.state in {State.FAILED, State.HELD}:
                 self._failed += 1
-                self._total -= max(0, listed - there)
+                self._given_up += max(0, listed - there)
 
     def _forget(self, uid: str) -> int:
         """Take a series off the list, and its bytes out of the sum; gives these."""
+        self._again.pop(uid, None)
         one = self._under_way.pop(uid, None)
         if one is None:
             return 0

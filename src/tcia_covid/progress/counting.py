@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from tcia_covid.progress.lines import EVERY, Say, Ticker
+from tcia_covid.progress.lines import EARLY, EVERY, Say, Ticker
 from tcia_covid.selection.sizes import format_size
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Counting:
         self._images = 0
         self._since = time.monotonic()
         self._row = _row(terminal) if terminal else None
-        self._ticker = Ticker(self._draw, _REDRAW if terminal else EVERY)
+        self._ticker = Ticker(self._draw, _REDRAW if terminal else EVERY, EARLY)
         self._ticker.start()
 
     def add(self, size: int, images: int) -> None:

@@ -14,6 +14,7 @@ from tcia_covid.events import (
     SeriesFinished,
     SeriesRetried,
 )
+from tcia_covid.model import Failure
 from tcia_covid.progress import phrases
 from tcia_covid.progress.board import Board
 
@@ -21,16 +22,25 @@ Say = Callable[[str], None]
 """Writes one line."""
 
 EVERY = 30.0
-_RETRIES_APART = 5.0
+EARLY = 5.0
+"""Seconds until the first line about the whole."""
+_RETRIES_APART = 15.0
 """Seconds between two lines about retries."""
 
 
 class Ticker:
-    """Calls a function at intervals from a thread of its own, until it is closed."""
+    """Calls a function at intervals from a thread of its own, until it is closed.
 
-    def __init__(self, act: Callable[[], None], every: float) -> None:
+    Args:
+        act: the function.
+        every: seconds between two calls.
+        first: seconds until the first one; None for as many.
+    """
+
+    def __init__(self, act: Callable[[], None], every: float, first: float | None = None) -> None:
         self._act = act
         self._every = every
+        self._first = every if first is None else min(first, every)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -45,8 +55,10 @@ class Ticker:
             self._thread.join(1.0)  # a stopped terminal may hold it
 
     def _run(self) -> None:
-        while not self._closed.wait(self._every):
+        pause = self._first
+        while not self._closed.wait(pause):
             self._act()
+            pause = self._every
 
 
 class Remarks:
@@ -67,6 +79,7 @@ class Remarks:
         self._lock = threading.Lock()
         self._next_retry = clock()
         self._unsaid = 0
+        self._failures: set[str] = set()
 
     def take(self, event: Event) -> None:
         """Say a line about `event`, or nothing."""
@@ -82,8 +95,15 @@ class Remarks:
         if isinstance(event, SeriesRetried | RequestRetried):
             return self._retry(event)
         if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
-            return f"failed: {phrases.failure(event.outcome.failure)}"
+            return self._failure(event.outcome.failure)
         return phrases.detail(event) if self._verbose else ""
+
+    def _failure(self, found: Failure) -> str:
+        """A line about a failure; one that only repeats another waits for the summary."""
+        with self._lock:
+            repeated = found.detail in self._failures
+            self._failures.add(found.detail)
+        return "" if repeated and not self._verbose else f"failed: {phrases.failure(found)}"
 
     def _retry(self, event: SeriesRetried | RequestRetried) -> str:
         """A line about a retry; an archive that is down would fill the screen with them."""
@@ -94,7 +114,13 @@ class Remarks:
                 return ""
             self._next_retry = now + _RETRIES_APART
             unsaid, self._unsaid = self._unsaid, 0
-        return phrases.retry(event) + (f" (and {unsaid} more retries)" if unsaid else "")
+        return phrases.retry(event) + _left_out(unsaid)
+
+
+def _left_out(unsaid: int) -> str:
+    if not unsaid:
+        return ""
+    return f" ({unsaid:,} similar {'line' if unsaid == 1 else 'lines'} left out)"
 
 
 class Lines:
@@ -126,12 +152,13 @@ class Lines:
         self._board.take(event)
         self._remarks.take(event)
         if isinstance(event, RunStarted) and event.series and self._ticker is None:
-            self._ticker = Ticker(self.draw, self._every)
+            self._ticker = Ticker(self.draw, self._every, EARLY)
             self._ticker.start()
 
     def draw(self) -> None:
         """Say how the whole stands."""
-        self._say(phrases.facts(self._board.look()))
+        picture = self._board.look()
+        self._say(f"{phrases.share(picture)}: {phrases.facts(picture)}")
 
     def close(self) -> None:
         """Say no more."""

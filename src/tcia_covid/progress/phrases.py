@@ -17,19 +17,51 @@ from tcia_covid.model import Failure, Outcome, Series, State
 from tcia_covid.progress.board import Picture, UnderWay
 from tcia_covid.selection.sizes import format_duration, format_size
 
+_WORDS = {
+    "getCollectionValues": "list of collections",
+    "getSeries": "list of series",
+    "getSeriesMetadata": "list of series",
+    "getSOPInstanceUIDs": "list of images",
+    "getMD5HashForImage": "hash of an image",
+    "getMD5Hierarchy": "hash of a series",
+    "getSingleImage": "single image",
+}
+"""What NBIA's endpoints give."""
+_AT_ONCE = 0.05
+"""Seconds of a pause that is none."""
 
-def facts(picture: Picture) -> str:
-    """How a run stands, the most telling first, for one line."""
-    pieces = [
-        f"{_short(picture.size, picture.total)} of {format_size(picture.total)}",
-        f"{format_size(round(picture.rate))}/s",
-    ]
-    if picture.left is not None and picture.size < picture.total:
-        pieces.append(f"{format_duration(picture.left)} left")
+
+def facts(picture: Picture, room: int | None = None) -> str:
+    """How a run stands, the most telling first, for one line.
+
+    Args:
+        picture: of the run.
+        room: columns; the rate is left out where it does not fit.
+    """
+    pieces = [f"{_short(picture.size, picture.total)} of {format_size(picture.total)}"]
+    speed = _speed(picture)
+    pieces += speed
     pieces.append(f"{picture.complete:,} of {picture.series:,} series")
     if picture.failed:
         pieces.append(f"{picture.failed:,} failed")
+    told = ", ".join(pieces)
+    if room is not None and len(told) > room and len(speed) > 1:
+        pieces.remove(speed[0])
     return ", ".join(pieces)
+
+
+def share(picture: Picture) -> str:
+    """The part that is there, for the head of a line."""
+    return f"{min(100, 100 * picture.size // max(picture.total, 1))} %"
+
+
+def _speed(picture: Picture) -> list[str]:
+    if picture.silence:
+        return [f"waiting for the archive, {format_duration(picture.silence)}"]
+    told = [f"{format_size(round(picture.rate))}/s"]
+    if picture.left:
+        told.append(f"{format_duration(picture.left)} left")
+    return told
 
 
 def _short(size: int, total: int) -> str:
@@ -42,8 +74,9 @@ def row(one: UnderWay) -> str:
     """One series under way, for one line."""
     series = one.series
     words = (series.patient, series.modality, series.description or _tail(series.uid))
-    share = f"{min(99, 100 * one.size // series.size):3d} %" if series.size else "  … "
-    return f"  {share}  " + clean("  ".join(filter(None, words)))
+    there = f"{min(99, 100 * one.size // series.size):3d} %" if series.size else "  … "
+    pause = f"retry in {one.pause:.0f} s  " if one.pause >= 1 else ""
+    return f"  {there}  {pause}" + clean("  ".join(filter(None, words)))
 
 
 def beginning(event: RunStarted) -> str:
@@ -59,8 +92,12 @@ def beginning(event: RunStarted) -> str:
 
 def retry(event: SeriesRetried | RequestRetried) -> str:
     """What is asked for again, why, and when."""
-    what = _tail(event.series) if isinstance(event, SeriesRetried) else event.what
-    return clean(f"{what}: {event.reason}; again in {event.wait:.1f} s")
+    if isinstance(event, SeriesRetried):
+        what = _tail(event.series)
+    else:
+        what = _WORDS.get(event.what, event.what) or "a request"
+    when = f"in {max(event.wait, 0.1):.1f} s" if event.wait > _AT_ONCE else "at once"
+    return clean(f"{what}: {event.reason}; again {when}")
 
 
 def failure(found: Failure) -> str:

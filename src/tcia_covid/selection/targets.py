@@ -78,7 +78,9 @@ def unknown_collection(name: str, known: Iterable[str], registry: Registry) -> E
     near = registry.near(name) or difflib.get_close_matches(name, sorted(known), 3, 0.6)
     hint = "'tcia-covid list' shows the known collections"
     if near:
-        hint = f"did you mean {' or '.join(near)}? {hint}"
+        *others, last = [repr(one) for one in near]
+        meant = f"{', '.join(others)} or {last}" if others else last
+        hint = f"did you mean {meant}? {hint}"
     return UnknownCollectionError(
         f"no collection, manifest or series is called {name!r}", hint=hint
     )

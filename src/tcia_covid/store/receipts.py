@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.dicom import is_uid
 from tcia_covid.model import Check, Receipt, Series, StoredImage
 from tcia_covid.store.disk import Disk
 
 FORMAT = 1
+_DICOM = ".dcm"
+_SUFFIXES = (_DICOM, ".nii.gz")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
+"""UIDs, and the plain names that stand for them where images are no DICOM files."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_NAMES = frozenset("\\:\0")
 _SERIES_FIELDS = frozenset(field.name for field in fields(Series))
@@ -85,11 +88,14 @@ def _to_document(filed: Filed) -> dict[str, Any]:
         "staged": filed.staged,
         "finished": receipt.finished,
         "program": receipt.program,
-        "images": [
-            {"uid": i.uid, "size": i.size, "md5": i.md5, "check": i.check.value, "source": i.source}
-            for i in receipt.images
-        ],
+        "images": [_image_document(image) for image in receipt.images],
     }
+
+
+def _image_document(image: StoredImage) -> dict[str, Any]:
+    document = {"uid": image.uid, "size": image.size, "md5": image.md5}
+    document |= {"check": image.check.value, "source": image.source}
+    return document if image.suffix == _DICOM else {**document, "suffix": image.suffix}
 
 
 def _from_document(document: dict[str, Any]) -> Filed:
@@ -105,7 +111,7 @@ def _from_document(document: dict[str, Any]) -> Filed:
         program=str(document["program"]),
     )
     staged = str(document["staged"])
-    if not is_uid(receipt.series.uid) or "/" in staged or "\\" in staged:
+    if not _NAME.fullmatch(receipt.series.uid) or "/" in staged or "\\" in staged:
         raise ValueError(receipt.series.uid)
     return Filed(receipt, staged)
 
@@ -122,6 +128,9 @@ def _inside(folder: str) -> str:
 
 def _image(document: dict[str, Any]) -> StoredImage:
     uid, size, md5 = document["uid"], document["size"], document["md5"]
-    if not (is_uid(uid) and isinstance(size, int) and size >= 0 and _MD5.fullmatch(md5)):
+    suffix = document.get("suffix", _DICOM)
+    named = _NAME.fullmatch(uid) and suffix in _SUFFIXES
+    if not (named and isinstance(size, int) and size >= 0 and _MD5.fullmatch(md5)):
         raise ValueError(uid)
-    return StoredImage(uid, size, md5, Check(document["check"]), str(document["source"]))
+    check, source = Check(document["check"]), str(document["source"])
+    return StoredImage(uid, size, md5, check, source, suffix)

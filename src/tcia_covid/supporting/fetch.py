@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -52,13 +52,23 @@ class FileFetch:
         name: the file's name: tells what kind it should be.
         tree: the seam to the file system.
         folder: for half-received files.
+        on_retry: hears why an attempt failed, and how long it is until the next one.
     """
 
-    def __init__(self, client: Client, url: str, name: str, tree: Tree, folder: Path) -> None:
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        name: str,
+        tree: Tree,
+        folder: Path,
+        on_retry: Callable[[str, float], None] = lambda reason, wait: None,
+    ) -> None:
         self._client = client
         self._url = url
         self._name = name
         self._tree = tree
+        self._on_retry = on_retry
         self.part = folder / f"{name}.part"
         """Where the file is while it arrives."""
         self._note = folder / f"{name}.state"
@@ -72,7 +82,7 @@ class FileFetch:
             ArchiveError: it did not arrive.
             DestinationError: the disk.
         """
-        patience = Patience(self._client.settings, self._client.stop)
+        patience = Patience(self._client.settings, self._client.stop, self._on_retry)
         while True:
             before = self._size()
             try:

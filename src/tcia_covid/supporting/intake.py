@@ -16,7 +16,7 @@ from tcia_covid.errors import (
     TciaCovidError,
     ZipError,
 )
-from tcia_covid.events import Emit, Notice
+from tcia_covid.events import Emit, Notice, RequestRetried
 from tcia_covid.http import Client, redact
 from tcia_covid.model import Failure
 from tcia_covid.store import Tree
@@ -101,7 +101,12 @@ class Intake:
     def _fetch(self, wanted: Wanted) -> FileReceipt:
         self._client.stop.check()
         name = self._free_name(wanted)
-        fetch = FileFetch(self._client, wanted.url or "", name, self._tree, self._parts)
+
+        def on_retry(reason: str, wait: float) -> None:
+            self._emit(RequestRetried(name, reason, wait))
+
+        url = wanted.url or ""
+        fetch = FileFetch(self._client, url, name, self._tree, self._parts, on_retry)
         for attempt in range(1, _ATTEMPTS + 1):
             part = fetch.run()
             try:
@@ -200,6 +205,7 @@ def _record(wanted: Wanted) -> str:
 
 
 def failure_of(wanted: Wanted, error: TciaCovidError) -> Failure:
+    """Give the record of why a file is not there."""
     reason = "archive"
     if isinstance(error, SeriesError):
         reason = error.reason

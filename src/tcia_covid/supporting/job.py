@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from tcia_covid.archives.site import SiteApi
@@ -12,11 +12,11 @@ from tcia_covid.errors import (
     LicenceRefusedError,
     UsageError,
 )
-from tcia_covid.events import Emit, Notice, RunFinished, discard
+from tcia_covid.events import Emit, Notice, discard
 from tcia_covid.http import Client
 from tcia_covid.model import Failure, Summary
 from tcia_covid.options import Request
-from tcia_covid.registry import Collection, load_registry
+from tcia_covid.registry import Collection, Registry
 from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Tree
@@ -26,7 +26,7 @@ from tcia_covid.supporting.result import SupportingResult
 
 
 def download_supporting(
-    request: Request, *, emit: Emit = discard, stop: Stop | None = None
+    request: Request, registry: Registry, *, emit: Emit = discard, stop: Stop | None = None
 ) -> Summary:
     """Fetch the supporting files of the collections that a request names, and nothing else.
 
@@ -34,27 +34,35 @@ def download_supporting(
         RequestError: a target is no collection of the registry, or its licence forbids the use.
         DestinationError: the folder cannot be used.
 
-    What goes wrong after that is in the summary, not raised.
+    What goes wrong after that is in the summary, not raised. The summary's time is the caller's
+    affair, and so is the event that ends a run.
     """
-    started = time.monotonic()
     summary = Summary(targets=list(request.targets), output=request.output)
-    add_supporting(request, summary, emit=emit, stop=stop)
     summary.sources = {"nbia": 0, "idc": 0}
-    summary.seconds = round(time.monotonic() - started, 3)
-    emit(RunFinished(summary))
+    add_supporting(request, collections_of(request, registry), summary, emit=emit, stop=stop)
     return summary
 
 
 def add_supporting(
-    request: Request, summary: Summary, *, emit: Emit = discard, stop: Stop | None = None
+    request: Request,
+    collections: Iterable[Collection],
+    summary: Summary,
+    *,
+    emit: Emit = discard,
+    stop: Stop | None = None,
 ) -> list[SupportingResult]:
-    """Fetch the supporting files of the collections that a request names; tell it in a summary.
+    """Fetch the supporting files of some collections; tell it in the summary of a run.
+
+    Args:
+        request: the output and the options.
+        collections: whose files.
+        summary: gains notices, failures, and the exit code that these deserve.
+        emit: hears of what is worth a line.
+        stop: ends it early: the summary says so.
 
     Raises:
-        RequestError: a target is no collection of the registry, or its licence forbids the use.
         DestinationError: the folder cannot be used.
     """
-    collections = collections_of(request)
     client = Client(request.options.http, stop=stop or Stop(), connections=2, emit=emit)
     results: list[SupportingResult] = []
     try:
@@ -73,13 +81,12 @@ def add_supporting(
     return results
 
 
-def collections_of(request: Request) -> list[Collection]:
+def collections_of(request: Request, registry: Registry) -> list[Collection]:
     """The collections that a request names, each once.
 
     Raises:
         RequestError: a target is none, or its licence forbids the use.
     """
-    registry = load_registry(request.options.registry)
     found: dict[str, Collection] = {}
     for word in request.targets:
         collection = registry.find(word)

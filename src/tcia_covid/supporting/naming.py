@@ -10,6 +10,7 @@ from tcia_covid.names import PathComponent, safe_name
 _UNREADABLE = re.compile(r"[^A-Za-z0-9._+-]+")
 _ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,8}){1,2}\Z")
 _LONGEST = 120
+_SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,118}[A-Za-z0-9_+-])?")
 _DEVICES = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNORECASE)
 
 
@@ -19,11 +20,14 @@ def safe_file_name(original: str) -> PathComponent:
     `Clinical Data Jan 13 2021 .xlsx` becomes `Clinical_Data_Jan_13_2021.xlsx`. Not made to be
     unique: see `unlike`.
     """
-    plain = _UNREADABLE.sub("_", original.strip())
-    found = _ENDING.search(plain)
-    ending = found[0] if found else ""
-    stem = plain[: len(plain) - len(ending)].strip("._-") or "unnamed"
-    name = f"{stem[: _LONGEST - len(ending)]}{ending}"
+    if _SAFE.fullmatch(original):
+        name = original
+    else:
+        plain = _UNREADABLE.sub("_", original.strip()).lstrip("._-")
+        found = _ENDING.search(plain)
+        ending = found[0] if found else ""
+        stem = plain[: len(plain) - len(ending)].strip("._-") or "unnamed"
+        name = f"{stem[: _LONGEST - len(ending)]}{ending}"
     return PathComponent(f"_{name}" if _DEVICES.fullmatch(name) else name)
 
 

@@ -66,6 +66,16 @@ class FileReceipt:
     """What a ZIP was unpacked to."""
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file that is not as its receipt says."""
+
+    file: str
+    """Relative to the collection's folder, with forward slashes."""
+    detail: str = ""
+    is_missing: bool = False
+
+
 class FileReceipts:
     """The receipts of one collection's supporting files.
 
@@ -97,23 +107,20 @@ class FileReceipts:
         self._tree.disk.make_folder(self.folder)
         self._tree.write_file(self.folder / f"{receipt.file}.json", text.encode())
 
-    def remove(self, receipt: FileReceipt) -> None:
-        """Remove a receipt."""
-        self._tree.disk.remove(self.folder / f"{receipt.file}.json")
-
-    def differing(self, receipt: FileReceipt) -> Iterator[tuple[str, str]]:
-        """The files of a receipt that are not as it says, each with what is wrong."""
+    def differing(self, receipt: FileReceipt) -> Iterator[Difference]:
+        """The files of a receipt that are not as it says; each is hashed."""
         stated = (Member(receipt.file, receipt.size, receipt.sha256), *receipt.members)
         for one in stated:
+            file = f"{FOLDER}/{one.file}"
             try:
                 found = hash_file(self.files / one.file)
             except FileNotFoundError:
-                yield one.file, "missing"
+                yield Difference(file, is_missing=True)
             except OSError as error:
-                yield one.file, error.strerror or str(error)
+                yield Difference(file, error.strerror or str(error))
             else:
                 if found != (one.size, one.sha256):
-                    yield one.file, "its bytes are not those of its receipt"
+                    yield Difference(file, "its bytes are not those of its receipt")
 
 
 def hash_file(path: Path) -> tuple[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tcia_covid.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
+from tcia_covid.errors import EXIT_ARCHIVE, EXIT_DESTINATION, EXIT_OK, EXIT_PARTIAL
 from tcia_covid.model import Failure, Summary
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt
@@ -39,5 +39,7 @@ class SupportingResult:
         summary.notices += self.lines()
         if self.failures and summary.exit_code == EXIT_OK:
             reached = summary.complete or self.fetched or self.there
-            archive = all(one.reason == "archive" for one in self.failures)
-            summary.exit_code = EXIT_ARCHIVE if archive and not reached else EXIT_PARTIAL
+            reasons = {one.reason for one in self.failures}
+            summary.exit_code = EXIT_DESTINATION if reasons == {"held"} else EXIT_PARTIAL
+            if reasons == {"archive"} and not reached:
+                summary.exit_code = EXIT_ARCHIVE

@@ -21,7 +21,7 @@ from tcia_covid.verify.faults import Fault, Look
 from tcia_covid.verify.pieces import Piece, check, pieces
 from tcia_covid.verify.result import Damage, Reason, VerifyResult
 from tcia_covid.verify.strays import strays
-from tcia_covid.verify.trees import readable, trees_in
+from tcia_covid.verify.trees import readable, trees_in, unchecked_in
 
 if TYPE_CHECKING:
     from tcia_covid.verify.online import OnlineCheck
@@ -69,6 +69,8 @@ def verify(
             if online is not None:
                 tree_check.compare(online)
                 result.online = online.online
+    with readable(directory):
+        result.unchecked = unchecked_in(directory)
     if not result.noted:
         emit(Notice(f"{directory} cannot be written: the next download does not know of damage"))
     result.seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from tcia_covid.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
+from tcia_covid.verify.trees import Unchecked
 
 
 class Reason(str, Enum):
@@ -73,6 +74,8 @@ class VerifyResult:
     damage: list[Damage] = field(default_factory=list)
     unproven: int = 0
     """Intact series with images that no hash of an archive ever proved."""
+    unchecked: list[Unchecked] = field(default_factory=list)
+    """Folders with images that no receipt covers."""
     under_way: int = 0
     """Series that were left out, for a running download works on them."""
     online: Online | None = None
@@ -83,10 +86,15 @@ class VerifyResult:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 for damage or an archive that did not answer for some series, 3 for any."""
+        """What the command line ends with.
+
+        0, or 1 for damage, images without receipts or an archive that did not answer for some
+        series, 3 for one that answered for none.
+        """
         online = self.online
-        if self.damage or online is None or not online.unanswered:
-            return EXIT_PARTIAL if self.damage else EXIT_OK
+        lacking = self.damage or self.unchecked
+        if lacking or online is None or not online.unanswered:
+            return EXIT_PARTIAL if lacking else EXIT_OK
         answered = online.proved + online.without_hash
         return EXIT_PARTIAL if answered else EXIT_ARCHIVE
 
@@ -105,6 +113,7 @@ def document(result: VerifyResult) -> dict[str, Any]:
         },
         "images": asdict(result.images),
         "bytes": {"checked": result.size},
+        "unchecked": [asdict(folder) for folder in result.unchecked],
         "damage": [_damage(found) for found in result.damage],
         "online": asdict(result.online) if result.online else None,
     }

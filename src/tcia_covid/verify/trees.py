@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.errors import PermissionRefusedError, RequestError
@@ -20,7 +22,9 @@ def trees_in(directory: Path) -> list[Tree]:
     try:
         if not directory.is_dir():
             raise RequestError(
-                f"there is no folder {directory}", hint="give the folder that was downloaded to"
+                f"there is no folder {directory}",
+                hint="there is no download yet, or it is elsewhere: give the folder that "
+                "'download --output' named",
             )
         if (directory / STATE).is_dir():
             return [Tree(directory)]
@@ -36,6 +40,34 @@ def trees_in(directory: Path) -> list[Tree]:
             hint="give the folder that 'download --output' named, or a collection's folder in it",
         )
     return [Tree(root) for root in roots]
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """A folder beside the collections' with images that no receipt covers."""
+
+    folder: str
+    """Its name."""
+    images: int
+    """Files in it, at any depth, that are called DICOM."""
+
+
+def unchecked_in(directory: Path) -> list[Unchecked]:
+    """Folders in `directory` that hold images and lack what this program keeps of a collection."""
+    if (directory / STATE).is_dir():
+        return []
+    folders = sorted(child for child in directory.iterdir() if _is_unknown(child))
+    counted = [Unchecked(folder.name, _images(folder)) for folder in folders]
+    return [one for one in counted if one.images]
+
+
+def _is_unknown(folder: Path) -> bool:
+    hidden = folder.name.startswith(".")
+    return not hidden and folder.is_dir() and not (folder / STATE).is_dir()
+
+
+def _images(folder: Path) -> int:
+    return sum(name.endswith(".dcm") for _, _, files in os.walk(folder) for name in files)
 
 
 @contextmanager

@@ -34,7 +34,9 @@ def list_(console: Console, registry: tuple[str, ...], **_: Any) -> int:
         for one in known
     ]
     heads = ("collection", "patients", "series", "size", "what", "licence", "from", "title")
-    console.result(table(heads, rows, right=(1, 2, 3), columns=width()))
+    dropped = [heads.index(one) for one in ("title", "what", "from", "licence", "patients")]
+    told = table(heads, rows, right=(1, 2, 3), keep=(0,), drop=dropped, columns=width())
+    console.result(told)
     return EXIT_OK
 
 

@@ -1,0 +1,98 @@
+"""What all benchmarks share: inputs, fresh folders, repetition, limits."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks.inputs import Input, Recipe, prepare
+from tests.benchmarks.runs import REPOSITORY, Cost
+
+CORES = len(os.sched_getaffinity(0))
+_HOOKS = Path(__file__).parent / "hooks"
+
+
+@dataclass
+class Bench:
+    """How to measure.
+
+    Attributes:
+        cache: where inputs are kept between runs.
+        output: where trees are written.
+        scale: how much of everything, 1 for all.
+        repeat: how often each is measured; the fastest counts.
+        discard: remove each tree at once. Only for a file system in memory: where files were
+            removed lately, ext4 takes a millisecond more to make one.
+    """
+
+    cache: Path
+    output: Path
+    scale: float = 1.0
+    repeat: int = 3
+    discard: bool = False
+    _made: list[Path] = field(default_factory=list)
+
+    def input(self, recipe: Recipe) -> Input:
+        """A collection, made if the cache lacks it."""
+        return prepare(recipe.scaled(self.scale), self.cache)
+
+    def folder(self) -> Path:
+        """A new folder to write to."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(dir=self.output))
+        self._made.append(path)
+        return path
+
+    def done_with(self, folder: Path) -> None:
+        """Nobody needs the tree any more."""
+        if self.discard:
+            shutil.rmtree(folder)
+
+    def clean(self) -> None:
+        """Remove all that was written."""
+        for folder in self._made:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def times(self) -> range:
+        """For as often as is measured."""
+        return range(self.repeat)
+
+
+def best(costs: Sequence[Cost]) -> Cost:
+    """The fastest: whatever else the machine did, it did not speed it up."""
+    return min(costs, key=lambda cost: cost.wall)
+
+
+def engines() -> dict[str, str]:
+    """What can inflate here: its name, and what has to be absent for it."""
+    found = {"zlib": "isal"}
+    return {"isal": "", **found} if importlib.util.find_spec("isal") else found
+
+
+def disk_limit(bench: Bench, made: Input, threads: int, without: str) -> float:
+    """Seconds to inflate, hash and write a collection from ZIPs in the page cache."""
+    folder = bench.folder()
+    seconds = _limit("disk", made.folder, folder, threads, without=without)
+    bench.done_with(folder)
+    return seconds
+
+
+def socket_limit(url: str, made: Input, threads: int) -> float:
+    """Seconds to receive a collection into memory."""
+    return _limit("socket", url, made.folder, threads)
+
+
+def _limit(*arguments: object, without: str = "") -> float:
+    command = [sys.executable, "-m", "tests.benchmarks.limits", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(_HOOKS), "BENCHMARK_WITHOUT": without}
+    ended = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
+    return float(ended.stdout)

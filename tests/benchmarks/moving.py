@@ -1,0 +1,118 @@
+"""The benchmarks that move bytes: CT series, radiographs, tiny series, and a big one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.benchmarks.bench import CORES, Bench, best, disk_limit, engines, socket_limit
+from tests.benchmarks.inputs import CT, LARGE, RADIOGRAPHS, TINY, Input, Recipe
+from tests.benchmarks.results import Row, Target, at_least, below
+from tests.benchmarks.runs import Cost, download, serving, statistics
+
+_JOBS = 8
+_MEMORY = 120
+
+
+def ct_series(bench: Bench) -> Iterator[Row]:
+    """(a) A gigabyte of CT series at 1, 2, 4 and 8 jobs."""
+    made = bench.input(CT)
+    for engine, without in engines().items():
+        limits = {
+            threads: [disk_limit(bench, made, threads, without) for _ in bench.times()]
+            for threads in sorted({1, CORES})
+        }
+        for jobs in (1, 2, 4, 8):
+            threads = min(jobs, CORES)
+            # Once more beside the run itself: disks and neighbours change their minds.
+            costs = []
+            for _ in bench.times():
+                costs.append(_fetch(bench, made, jobs, without))
+                limits[threads].append(disk_limit(bench, made, threads, without))
+            limit = min(limits[threads])
+            cost = best(costs)
+            ratio = limit / cost.wall
+            targets = (at_least(ratio, 0.85, "of the limit"),) if jobs > 1 else ()
+            name = f"inflate+MD5+write, {threads} thread{'s' * (threads > 1)}"
+            with serving(made) as url:
+                received = min(socket_limit(url, made, jobs) for _ in bench.times())
+            yield Row(
+                "a",
+                f"CT series, {jobs} job{'s' * (jobs > 1)}, {engine}",
+                cost,
+                made.size,
+                {name: limit, "socket": received},
+                ratio,
+                targets,
+                {"all walls": [one.wall for one in costs], "all limits": limits[threads]},
+            )
+
+
+def radiographs(bench: Bench) -> Iterator[Row]:
+    """(b) Radiographs from an archive that is slow to begin, over slow connections."""
+    yield _bounded(bench, "b", "radiographs, 300 ms, 4 MB/s each", RADIOGRAPHS, 0.3, 4e6)
+
+
+def tiny_series(bench: Bench) -> Iterator[Row]:
+    """(c) Tiny series: nothing but waiting and what a series costs at least."""
+    yield _bounded(bench, "c", "tiny series, 50 ms", TINY, 0.05, None)
+
+
+def large_series(bench: Bench) -> Iterator[Row]:
+    """(d) One series of 2,464 images, beside the series of (a) on one core."""
+    made, ordinary = bench.input(LARGE), bench.input(CT)
+    for engine, without in engines().items():
+        costs, others, limits = [], [], []
+        for _ in bench.times():
+            limits.append(disk_limit(bench, made, 1, without))
+            costs.append(_fetch(bench, made, _JOBS, without))
+            others.append(_fetch(bench, ordinary, 1, without))
+        cost, other, limit = best(costs), best(others), min(limits)
+        share = made.size / cost.wall / (ordinary.size / other.wall)
+        targets = (
+            at_least(share, 0.9, "of (a) at 1 job"),
+            below(cost.memory / 1e6, _MEMORY, "MB"),
+        )
+        yield Row(
+            "d",
+            f"one series of {made.images:,} images, {engine}",
+            cost,
+            made.size,
+            {"inflate+MD5+write, 1 thread": limit},
+            limit / cost.wall,
+            targets,
+            {"share of (a) at 1 job": share, "(a) at 1 job": other.wall},
+        )
+
+
+def _fetch(bench: Bench, made: Input, jobs: int, without: str) -> Cost:
+    with serving(made) as url:
+        return _fetched(bench, made, url, jobs, without)
+
+
+def _fetched(bench: Bench, made: Input, url: str, jobs: int = _JOBS, without: str = "") -> Cost:
+    folder = bench.folder()
+    cost = download(made, url, folder, "--jobs", str(jobs), BENCHMARK_WITHOUT=without)
+    bench.done_with(folder)
+    return cost
+
+
+def _bounded(
+    bench: Bench, case: str, what: str, recipe: Recipe, latency: float, rate: float | None
+) -> Row:
+    """A download that waiting and the line bound."""
+    made = bench.input(recipe)
+    costs, asked = [], 0
+    for _ in bench.times():
+        with serving(made, latency=latency, rate=rate) as url:
+            costs.append(_fetched(bench, made, url))
+            asked = sum(statistics(url)["asked"].values())
+    waiting = latency * asked / _JOBS
+    line = made.sent / rate / _JOBS if rate else 0.0
+    cost = best(costs)
+    ratio = (waiting + line) / cost.wall
+    target: Target = at_least(ratio, 0.9, "of the bound")
+    names = "latency x requests / jobs" + (", and bytes / rate" if rate else "")
+    title = f"{recipe.scaled(bench.scale).series:,} {what}"
+    remarks = {"requests": asked, "all walls": [one.wall for one in costs]}
+    limits = {names: waiting + line}
+    return Row(case, title, cost, made.size, limits, ratio, (target,), remarks)
