@@ -131,9 +131,10 @@ def test_fault_22_an_interruption_says_how_to_go_on(capsys: Captured) -> None:
 
 def test_an_interruption_says_what_is_kept_of_series_that_are_begun(capsys: Captured) -> None:
     error = InterruptedRunError()
-    kept = {"kept_series": 2, "kept_bytes": 169_600_000}
+    kept = {"kept_series": 2, "kept_bytes": 169_600_000, "fetched_from": {}}
     present(Console(), summary(complete=0, remaining=3, error=error, exit_code=130, **kept))
     out, err = capsys.readouterr()
+    assert "downloaded 2.0 kB (compressed) in 12 s\n" in out
     assert "169.6 MB of 2 series begun and kept for the next run" in out
     assert "interrupted: 0 of 3 series are complete; 169.6 MB of 2 others are kept, too" in err
 

@@ -4,18 +4,21 @@ import hashlib
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.errors import InterruptedRunError, NoSpaceError, RequestError
+from tcia_covid.errors import ChecksumError, InterruptedRunError, NoSpaceError, RequestError
 from tcia_covid.events import BytesStored, Event, SeriesFinished
 from tcia_covid.model import Check, State
 from tcia_covid.nifti.adopt import adopt
 from tcia_covid.nifti.finding import find_volumes
+from tcia_covid.nifti.placing import place
 from tcia_covid.nifti.result import Standing, VolumeAdoption
 from tcia_covid.nifti.take import take_in
 from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.nifti.volume import read_volume
 from tcia_covid.registry import Registry, load_registry
 from tcia_covid.status import status
 from tcia_covid.stop import Stop
@@ -400,6 +403,26 @@ def test_a_read_only_file_is_copied_for_it_cannot_be_synced(tmp_path: Path) -> N
     (source / ONE).chmod(0o444)
     take(source, tmp_path)
     assert len(stands(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("disk", [Disk, _Elsewhere])
+def test_a_file_that_changes_after_it_was_read_is_not_taken(
+    source: Path, tmp_path: Path, disk: type[Disk]
+) -> None:
+    path = source / "some" / ONE
+    volume = read_volume(path)
+    path.write_bytes(fake.volume(99))
+    with pytest.raises(ChecksumError, match="changed since it was read"):
+        place(volume, tmp_path / "target", "link", disk(), lambda count: None)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_copy_is_compared_with_what_was_read(source: Path, tmp_path: Path) -> None:
+    path = source / "some" / ONE
+    volume = replace(read_volume(path), digests={"md5": "0" * 32})
+    with pytest.raises(ChecksumError, match="changed since it was read"):
+        place(volume, tmp_path / "target", "copy", Disk(), lambda count: None)
+    assert not (tmp_path / "target").exists()
 
 
 def test_a_receipt_with_a_hostile_name_proves_nothing(source: Path, tmp_path: Path) -> None:

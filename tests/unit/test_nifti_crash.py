@@ -16,7 +16,7 @@ from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.store import Disk
 from tcia_covid.verify import verify
 from tests.fakes import nifti as fake
-from tests.fakes.crash import Crash, CountingDisk, PowerLossDisk
+from tests.fakes.crash import CountingDisk, Crash, PowerLossDisk
 
 _, _, EARLY, LATE = fake.whole()
 FIRST = {EARLY: fake.whole()[EARLY]}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,12 +16,14 @@ from tcia_covid.archives.site import DEFAULT_URL
 from tcia_covid.errors import (
     InterruptedRunError,
     LicenceRefusedError,
+    NoSpaceError,
     NotAvailableError,
     NotDicomError,
     RequestError,
     UsageError,
 )
 from tcia_covid.events import BytesStored, Event, Notice, RunStarted, SeriesFinished
+from tcia_covid.faspex.transfer import TransferLock
 from tcia_covid.http import HttpSettings
 from tcia_covid.model import Summary
 from tcia_covid.nifti.download import download, in_packages
@@ -116,6 +119,8 @@ def test_a_collection_of_packages_is_downloaded_whole(
     assert (summary.images_expected, summary.images_stored) == (4, 4)
     assert (summary.checked_md5, summary.checked_size) == (2, 1)
     assert summary.sources == {"nbia": 0, "idc": 0, "aspera": 3}
+    assert summary.fetched_from == {"aspera": 3}
+    assert summary.kept_series == 0
     assert summary.bytes_received >= summary.bytes_stored
     assert verify(tmp_path / "data", deep=True).exit_code == 0
     assert (root(tmp_path) / "manifest-md5.txt").exists()
@@ -211,6 +216,8 @@ def test_an_interrupted_run_goes_on_later(site: FakeSite, ascli: FakeAscli, tmp_
     watcher.join()
     assert summary.exit_code == 130
     assert isinstance(summary.error, InterruptedRunError)
+    assert summary.kept_series == 1
+    assert summary.kept_bytes >= 500
     assert not stands(tmp_path)
     ascli.behave({})
     again = fetch(site, tmp_path)
@@ -260,6 +267,29 @@ def test_what_was_received_before_a_crash_is_taken_in_without_asking_again(
     assert fetch(site, tmp_path).exit_code == 0
     assert len(ascli.runs) == runs
     assert stands(tmp_path) == WHOLE
+
+
+def test_a_package_that_another_run_receives_is_left_to_it(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    fetch(site, tmp_path)
+    (root(tmp_path) / "0700" / LATE).unlink()
+    locks = [path.parent / "lock" for path in root(tmp_path).rglob("listing.json")]
+    with contextlib.ExitStack() as held:
+        for lock in locks:
+            held.enter_context(TransferLock(lock, "the package"))
+        summary = fetch(site, tmp_path)
+    assert (summary.exit_code, {one.reason for one in summary.failures}) == (4, {"held"})
+
+
+def test_packages_that_do_not_fit_are_not_begun(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(NoSpaceError, match=r"10.0 MB free, the packages need 3.0 MB"):
+        fetch(site, tmp_path)
+    assert not ascli.runs
 
 
 def test_fewer_volumes_than_the_registry_knows_are_a_failure(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import pytest
 
 from tcia_covid.archives.site import SiteApi
 from tcia_covid.errors import (
+    DestinationError,
     HeldError,
     InterruptedRunError,
     LicenceRefusedError,
@@ -31,6 +33,7 @@ from tcia_covid.supporting.fetching import fetch_supporting
 from tcia_covid.supporting.job import add_supporting, download_supporting
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts
 from tcia_covid.supporting.result import SupportingResult
+from tests.fakes.crash import CountingDisk, Crash
 from tests.fakes.site import FakeSite
 from tests.unit.requesting import client_with
 
@@ -528,6 +531,33 @@ def test_a_folder_that_cannot_be_written_ends_the_run(site: FakeSite, tree: Tree
     tree.disk = _ReadOnly(durable=False)
     with pytest.raises(PermissionRefusedError):
         fetch(site, tree, entry(site, "table.csv"))
+
+
+@pytest.mark.parametrize("error", [None, 28], ids=["crash", "ENOSPC"])
+def test_a_crash_or_disk_error_at_any_side_effect_is_recovered_from(
+    site: FakeSite, tmp_path: Path, error: int | None
+) -> None:
+    content = zipped({"a.json": JSON})
+    site.file("n.zip", content)
+    one = entry(site, "n.zip")
+    whole = {"n.zip": content, "n/a.json": JSON}
+    counting = CountingDisk()
+    clean = Tree(tmp_path / "clean", disk=counting)
+    clean.prepare()
+    before = counting.count
+    fetch(site, clean, one)
+    for number in range(before, counting.count):
+        broken = Tree(tmp_path / str(number))
+        broken.prepare()
+        broken.disk = CountingDisk(number - before, error)
+        with contextlib.suppress(Crash, DestinationError):
+            fetch(site, broken, one)
+        assert stands(broken).items() <= whole.items()
+        healthy = Tree(tmp_path / str(number), disk=Disk(durable=False))
+        healthy.prepare()
+        assert fetch(site, healthy, one).failures == []
+        assert stands(healthy) == whole
+        assert len(receipts(healthy)) == 1
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.kept_series:
         yield f"{_kept(summary)} begun and kept for the next run"
     if summary.bytes_received:
-        packed = " (compressed)" if "nbia" in summary.fetched_from else ""
+        packed = " (compressed)" if _compressed(summary) else ""
         yield (
             f"downloaded {format_size(summary.bytes_received)}{packed} in "
             f"{format_duration(summary.seconds)}{_sources(summary)}"
@@ -60,6 +60,13 @@ def _unlisted(summary: Summary) -> int:
 
 def _kept(summary: Summary) -> str:
     return f"{format_size(summary.kept_bytes)} of {count(summary.kept_series, 'series')}"
+
+
+def _compressed(summary: Summary) -> bool:
+    """Whether what came was ZIPs, as NBIA's are; of an early end only the sizes tell."""
+    if summary.fetched_from:
+        return "nbia" in summary.fetched_from
+    return summary.bytes_received < summary.kept_bytes
 
 
 def _already(summary: Summary) -> str:

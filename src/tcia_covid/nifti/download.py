@@ -114,6 +114,7 @@ class _Run:
         self._stop = stop
         disk = Disk(durable=request.options.durable)
         self._tree = VolumeTree(Path(request.output), collection, disk)
+        self._inboxes: list[Inbox] = []
         self._failures: list[Failure] = []
         self._received = 0
 
@@ -128,7 +129,7 @@ class _Run:
             self._tree.prepare()
             ended = self._receive(program, packages, before)
         ended = self._report(ended)
-        return summarise(
+        summary = summarise(
             self._request,
             self._tree,
             before,
@@ -136,6 +137,9 @@ class _Run:
             received=self._received,
             ended=ended,
         )
+        kept = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
+        summary.kept_series, summary.kept_bytes = len(kept), sum(kept)
+        return summary
 
     def _packages(self, settings: HttpSettings) -> list[Package]:
         client = Client(settings, stop=self._stop, emit=self._emit)
@@ -171,7 +175,7 @@ class _Run:
         self, program: str, packages: Sequence[Package], before: Standing
     ) -> TciaCovidError | None:
         """Receive every package; gives what ended the run early."""
-        inboxes = [Inbox(self._tree, package) for package in packages]
+        inboxes = self._inboxes = [Inbox(self._tree, package) for package in packages]
         self._check_space(inboxes)
         self._announce(inboxes, before)
         for inbox in inboxes:

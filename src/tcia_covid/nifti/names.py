@@ -8,7 +8,7 @@ from dataclasses import dataclass
 SUFFIX = ".nii.gz"
 
 _TOKEN = re.compile(r"N{2,}|D{2,}|\[[^\]]*\]|.", re.DOTALL)
-_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+_HARMLESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
 
 
 @dataclass(frozen=True, slots=True, order=True)

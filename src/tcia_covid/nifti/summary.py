@@ -49,6 +49,7 @@ def summarise(
     _expect(summary, now, accepted=request.options.accept_listed)
     summary.images_stored, summary.bytes_stored = now.volumes, now.size
     summary.bytes_received = received
+    summary.fetched_from = {"aspera": now.patients - summary.already_complete}
     _checks(summary, tree)
     summary.error = ended
     if ended is None and not failures and not now.is_whole:
