@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -161,9 +160,7 @@ class _Run:
         if self._request.options.share is not None:
             return  # one of many runs: none knows the whole
         for group, tree in pairs:
-            asked = {"series": len(group.series), "images": group.images, "bytes": group.size}
-            with explained(str(tree.root)):
-                tree.write_file(tree.state / "selected.json", json.dumps(asked).encode())
+            tree.note_asked(len(group.series))
 
     def _outstanding(self, group: Group, tree: Tree) -> list[Job]:
         """Count what stands already; give what is still to do."""

@@ -64,8 +64,17 @@ class CollectionStatus:
     missing_files: list[str]
     """Series whose folder does not have the files that their receipt names."""
     failed: list[Failure]
+    asked: int | None
+    """Series that the last download was asked for; None where that is not known."""
     expected: Expected | None
     """None for a collection that the registry does not have."""
+
+    @property
+    def not_begun(self) -> int:
+        """Series that the last download was asked for, and that nothing is here of."""
+        here = self.complete.series + len({*self.damaged, *self.missing_files})
+        begun = {one.series for one in self.under_way} | {one.series for one in self.failed}
+        return max(0, (self.asked or 0) - here - len(begun))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         damaged=sorted(damaged),
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
+        asked=tree.asked(),
         expected=_expected(registry.find(spelled) or registry.find(tree.root.name)),
     )
 
@@ -206,6 +216,8 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         "damaged": collection.damaged,
         "missing_files": collection.missing_files,
         "failures": [asdict(failure) for failure in collection.failed],
+        "asked": collection.asked,
+        "not_begun": collection.not_begun,
     }
 
 

@@ -114,8 +114,13 @@ def _environment(home: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("TCIA_COVID_") and name.upper() not in _DROPPED
     }
-    hooks = {"PYTHONPATH": str(_HERE / "hooks")}
-    return {**kept, **hooks, "HOME": home, "XDG_CONFIG_HOME": home}
+    paths = filter(None, [str(_HERE / "hooks"), os.environ.get("PYTHONPATH")])
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "HOME": home,
+        "XDG_CONFIG_HOME": home,
+    }
 
 
 def _parsed(text: str) -> dict[str, Any]:

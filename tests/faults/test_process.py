@@ -182,3 +182,15 @@ def test_fault_30_a_clock_that_jumps_changes_nothing(
     summary = trial.download()
     trial.assert_complete(summary)
     assert summary.seconds < 10
+
+
+def test_status_says_what_an_interrupted_run_did_not_begin(crowd: Trial, tmp_path: Path) -> None:
+    crowd.add(SlowStart("getImage", seconds=60, skip=6, times=None))
+    process = start(*_arguments(crowd, "-j", "2"), home=tmp_path)
+    while crowd.server.count("getImage") < 8:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    said = run("status", crowd.output, home=tmp_path).stdout
+    assert "complete: 6 series" in said
+    assert "not begun: 18 series of those last asked for" in said

@@ -46,6 +46,8 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
     if one.under_way:
         size = format_size(sum(series.size for series in one.under_way))
         yield f"  begun: {count(len(one.under_way), 'series')}, {size} of them there"
+    if one.not_begun:
+        yield f"  not begun: {count(one.not_begun, 'series')} of those last asked for"
     wrong = sorted({*one.damaged, *one.missing_files})
     yield from _listed("damaged or lacking files, mended by the next download", wrong)
     if one.failed:

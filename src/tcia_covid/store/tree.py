@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -77,6 +78,18 @@ class Tree:
     def write_file(self, path: Path, *content: bytes) -> None:
         """Put a file in place, whole."""
         self.disk.write_file(path, content, self.temporary)
+
+    def note_asked(self, series: int) -> None:
+        """Leave a note of how many series a run is asked for, so that `status` can tell."""
+        with explained(str(self.root)):
+            self.write_file(self.state / "asked.json", json.dumps({"series": series}).encode())
+
+    def asked(self) -> int | None:
+        """How many series the last run was asked for; None where that is not known."""
+        try:
+            return int(json.loads((self.state / "asked.json").read_bytes())["series"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
     def under_way(self) -> set[str]:
         """The SeriesInstanceUIDs that have something in staging."""
