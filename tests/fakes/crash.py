@@ -55,6 +55,14 @@ class CountingDisk(Disk):
             raise Crash
         super().make_folder(path)
 
+    def make_lasting_folder(self, path: Path) -> None:
+        if path.is_dir():
+            return
+        if self._effect():
+            super().make_lasting_folder(path.parent)
+            raise Crash
+        super().make_lasting_folder(path)
+
     def create(self, path: Path) -> FileIO:
         if self._effect():
             super().create(path).close()
@@ -119,13 +127,14 @@ class PowerLossDisk(CountingDisk):
         return file
 
     def make_folder(self, path: Path) -> None:
-        missing = []
-        while not path.is_dir():
-            missing.append(path)
-            path = path.parent
-        for folder in reversed(missing):
+        for folder in _missing(path):
             super().make_folder(folder)
             self._entries[folder.stat().st_ino] = {}
+
+    def make_lasting_folder(self, path: Path) -> None:
+        for folder in _missing(path):
+            super().make_lasting_folder(folder)
+            self._entries.setdefault(folder.stat().st_ino, {})
 
     def sync_file(self, path: Path) -> None:
         super().sync_file(path)
@@ -152,6 +161,14 @@ class PowerLossDisk(CountingDisk):
             is_folder = child in self._folders
             found[name] = self._survivors(child) if is_folder else self._content.get(child, b"")
         return found
+
+
+def _missing(path: Path) -> list[Path]:
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    return missing[::-1]
 
 
 def _lay_out(folder: Path, content: dict[str, object]) -> None:

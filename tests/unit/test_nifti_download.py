@@ -26,7 +26,8 @@ from tcia_covid.events import BytesStored, Event, Notice, RunStarted, SeriesFini
 from tcia_covid.faspex.transfer import TransferLock
 from tcia_covid.http import HttpSettings
 from tcia_covid.model import Summary
-from tcia_covid.nifti.download import download, in_packages
+from tcia_covid.nifti.download import download
+from tcia_covid.nifti.targets import in_packages
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Collection, Licence, Registry, load_registry
 from tcia_covid.selection.filters import Filters

@@ -76,14 +76,6 @@ def download(
     return _Run(collection, request, registry, emit, stop or Stop()).carry_out()
 
 
-def in_packages(request: Request, registry: Registry) -> Collection | None:
-    """The one collection that a request names, if it is published as Aspera packages."""
-    found = [registry.find(word) for word in request.targets]
-    if len(found) != 1 or request.carts or found[0] is None:
-        return None
-    return found[0] if not found[0].is_dicom and found[0].aspera else None
-
-
 def _refuse(collection: Collection, request: Request) -> None:
     """Refuse what cannot be done with packages, and what the licence forbids."""
     if request.filters != Filters() or request.options.share is not None:

@@ -38,6 +38,10 @@ class Disk:
         self.durable = durable
 
     def make_folder(self, path: Path) -> None:
+        """Make a folder and what lacks above it, for work that a power cut may undo."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def make_lasting_folder(self, path: Path) -> None:
         """Make a folder and what lacks above it, each durable in its parent."""
         missing = []
         while not path.is_dir():
@@ -111,6 +115,8 @@ class Disk:
     def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
         """Put a whole file in place at once: a reader sees the old content or the new one.
 
+        Whether its name survives a power cut is left open: everything here can be made anew.
+
         Args:
             path: the file.
             content: its pieces.
@@ -128,7 +134,6 @@ class Disk:
             with contextlib.suppress(OSError):
                 self.remove(part)
             raise
-        self.sync_folder(path.parent)
 
 
 def sweep(temporary: Path, disk: Disk) -> None:

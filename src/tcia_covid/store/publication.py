@@ -90,7 +90,7 @@ class Publication:
     def _publish(self, staged: Path, receipt: Receipt) -> None:
         target = self.path(receipt)
         aside = self._replaced / receipt.series.uid
-        self._disk.make_folder(target.parent)
+        self._disk.make_lasting_folder(target.parent)
         if target.is_dir():
             self._disk.make_folder(aside.parent)
             self._disk.remove_folder(aside)

@@ -69,7 +69,7 @@ class Tree:
         try:
             with explained(str(self.root)):
                 for folder in (self.receipts.folder, self.staging, self._locks):
-                    self.disk.make_folder(folder)
+                    self.disk.make_lasting_folder(folder)
                 self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
                 sweep(self.temporary, self.disk)
         except FileNotFoundError as error:
