@@ -133,7 +133,7 @@ class _Run:
         self._announce(jobs)
         options = self._request.options
         Engine(self._archives.order, self._context, options.jobs, self._on_outcome).run(jobs)
-        ended = self._ended()
+        ended = self._ended(jobs)
         for group, tree in pairs:
             ended = self._report(group, tree, ended)
         self._count_kept(pairs)
@@ -194,7 +194,7 @@ class _Run:
         if free < needed + _RESERVE:
             raise NoSpaceError(
                 f"{self._request.output} has {format_size(free)} free, the download needs "
-                f"{format_size(needed)}",
+                f"{format_size(needed)} and {format_size(_RESERVE)} to spare",
                 hint=f"free {format_size(needed + _RESERVE - free)} more, choose another folder "
                 "with --output, or take less with --max-size or --first-patients",
             )
@@ -226,9 +226,16 @@ class _Run:
         except OSError:
             return  # the summary has it; the note is for `status` alone
 
-    def _ended(self) -> TciaCovidError | None:
+    def _ended(self, jobs: Sequence[Job]) -> TciaCovidError | None:
         stop = self._context.stop
-        return stop.reason if stop.is_set() else None
+        if not stop.is_set():
+            return None
+        if not isinstance(stop.reason, NoSpaceError):
+            return stop.reason
+        left = sum(job.series.size or 0 for job in jobs if job.series.uid not in self._done)
+        left -= sum(tree.kept(tree.under_way()) for tree in set(self._trees.values()))
+        message = f"{stop.reason.message}; {format_size(max(0, left))} are still to come"
+        return NoSpaceError(message, hint=stop.reason.hint)
 
     def _report(
         self, group: Group, tree: Tree, ended: TciaCovidError | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -233,3 +234,21 @@ def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial:
     trial.assert_complete(trial.download(update=True))
     assert trial.asked("getSingleImage") <= 1
     trial.assert_complete(trial.download())
+
+
+def test_fault_24_a_receipt_with_a_wrong_size_is_mended(trial: Trial) -> None:
+    trial.download()
+    path = trial.tree.receipts.path(trial.series.uid)
+    document = json.loads(path.read_bytes())
+    document["images"][0]["size"] = 1
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert verify(trial.output).exit_code == 1
+    trial.assert_complete(trial.download())
+    assert trial.asked("getSingleImage") == 0
+    assert verify(trial.output).exit_code == 0
+
+
+def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> None:
+    trial.output = Path("/proc/nowhere")
+    with pytest.raises(DestinationError, match="/proc/nowhere"):
+        trial.download()

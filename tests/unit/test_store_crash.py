@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.crash import Crash, CountingDisk, PowerLossDisk
-from tests.unit.helpers import pair, expected_files, fetch, files_of
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.errors import DestinationError
 from tcia_covid.store import Disk, Tree
+from tests.fakes.crash import CountingDisk, Crash, PowerLossDisk
+from tests.unit.helpers import expected_files, fetch, files_of, pair
 
 
 def _effects(server: ArchiveServer, root: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -77,7 +78,9 @@ class LogFile:
         """Log no more."""
         for name in ("tcia_covid", *_OTHERS):
             logging.getLogger(name).removeHandler(self._handler)
-        self._handler.close()
+        # What a full disk did to the log must not spoil a run whose data are complete.
+        with contextlib.suppress(OSError):
+            self._handler.close()
 
 
 def _record(event: Event) -> tuple[int, str]:

@@ -82,6 +82,8 @@ def request_of(
         UsageError: a value makes no sense.
         TypeError: there is no such choice.
     """
+    if not str(output):
+        raise UsageError("the output folder has no name", hint="name one with --output DIR")
     return Request(
         targets=_words(targets),
         output=str(output),

@@ -98,7 +98,7 @@ class Adoption:
             self._drop(staging, file, known)
             return
         if was is not None:
-            image = replace(was, check=was.check)
+            image = replace(image, check=was.check, source=was.source)
         target = staging.folder / image.file
         if file != target:
             self._disk.replace(file, target)

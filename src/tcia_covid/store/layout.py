@@ -15,6 +15,7 @@ _DESCRIPTIVE_TEMPLATE = (
     "{patient}/{study_date}-{study_description}-{study_tail}/"
     "{modality}-{number}-{description}-{series_tail}"
 )
+_OURS = ("metadata.csv", "manifest-md5.txt", "license.txt", "citation.bib", "supporting")
 _TAIL = 5
 """Characters of a UID that NBIA's own retriever puts at the end of descriptive names."""
 
@@ -41,6 +42,12 @@ class Layout:
             known = ", ".join(sorted(_fields_of(_EXAMPLE)))
             raise UsageError(
                 f"the layout has an unknown field {{{unknown[0]}}}", hint=f"known fields: {known}"
+            )
+        first = text.split("/", maxsplit=1)[0].casefold()
+        if first in _OURS or first.startswith("."):
+            raise UsageError(
+                f"the layout's first folder {first!r} is a name of the program's own",
+                hint="choose another one, such as {patient}",
             )
         if "series" not in names and "series_tail" not in names:
             raise UsageError(

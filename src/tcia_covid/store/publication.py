@@ -7,6 +7,7 @@ import time
 from pathlib import Path, PurePosixPath
 
 from tcia_covid import __version__
+from tcia_covid.errors import IncompleteSeriesError
 from tcia_covid.model import Receipt
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.receipts import Filed, Receipts
@@ -51,6 +52,7 @@ class Publication:
 
         Raises:
             FileNotFoundError: another run took the staging folder.
+            IncompleteSeriesError: a file is not what it was when it was written.
         """
         self._check_names(staging)
         for image in staging.images.values():
@@ -84,8 +86,15 @@ class Publication:
         sizes = _sizes(staging.folder)
         for name in sizes.keys() - {image.file for image in staging.images.values()}:
             self._disk.remove(staging.folder / name)
-        if any(sizes.get(image.file) != image.size for image in staging.images.values()):
-            raise FileNotFoundError(str(staging.folder))
+        for image in staging.images.values():
+            if image.file not in sizes:
+                raise FileNotFoundError(str(staging.folder / image.file))
+            if sizes[image.file] != image.size:
+                raise IncompleteSeriesError(
+                    f"image {image.uid} changed on disk while its series was fetched",
+                    hint="run the same command again; if it stays, check the disk",
+                    missing=(image.uid,),
+                )
 
     def _publish(self, staged: Path, receipt: Receipt) -> None:
         target = self.path(receipt)

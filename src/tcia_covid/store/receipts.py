@@ -19,6 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
 """UIDs, and the plain names that stand for them where images are no DICOM files."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_NAMES = frozenset("\\:\0")
+_TYPES = {"number": int, "image_count": int, "size": int, "third_party": bool}
 _SERIES_FIELDS = frozenset(field.name for field in fields(Series))
 
 
@@ -102,9 +103,8 @@ def _from_document(document: dict[str, Any]) -> Filed:
     """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
     if document["format"] != FORMAT:
         raise ValueError(document["format"])
-    known = {k: v for k, v in document["series"].items() if k in _SERIES_FIELDS}
     receipt = Receipt(
-        series=Series(**known),
+        series=_series(document["series"]),
         folder=_inside(str(document["folder"])),
         images=tuple(_image(image) for image in document["images"]),
         finished=str(document["finished"]),
@@ -114,6 +114,14 @@ def _from_document(document: dict[str, Any]) -> Filed:
     if not _NAME.fullmatch(receipt.series.uid) or "/" in staged or "\\" in staged:
         raise ValueError(receipt.series.uid)
     return Filed(receipt, staged)
+
+
+def _series(document: dict[str, Any]) -> Series:
+    known = {name: value for name, value in document.items() if name in _SERIES_FIELDS}
+    for name, value in known.items():
+        if type(value) is not _TYPES.get(name, str):
+            raise TypeError(name)
+    return Series(**known)
 
 
 def _inside(folder: str) -> str:
@@ -130,7 +138,7 @@ def _image(document: dict[str, Any]) -> StoredImage:
     uid, size, md5 = document["uid"], document["size"], document["md5"]
     suffix = document.get("suffix", _DICOM)
     named = _NAME.fullmatch(uid) and suffix in _SUFFIXES
-    if not (named and isinstance(size, int) and size >= 0 and _MD5.fullmatch(md5)):
+    if not (named and type(size) is int and size >= 0 and _MD5.fullmatch(md5)):
         raise ValueError(uid)
     check, source = Check(document["check"]), str(document["source"])
     return StoredImage(uid, size, md5, check, source, suffix)

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from tcia_covid.archives.base import Sink
 from tcia_covid.archives.nbia.rows import read_rows, read_series
 from tcia_covid.dicom import is_uid
-from tcia_covid.errors import ArchiveError, BadAnswerError, NotAvailableError, StatusError, ZipError
+from tcia_covid.errors import (
+    ArchiveError,
+    BadAnswerError,
+    NotAvailableError,
+    StatusError,
+    UsageError,
+    ZipError,
+)
 from tcia_covid.http import Answer, Client
 from tcia_covid.md5list import parse_md5_list
 from tcia_covid.model import RemoteImage, Series, StoredImage
@@ -37,6 +44,11 @@ class NbiaArchive:
 
     def __init__(self, client: Client, base_url: str = DEFAULT_URL) -> None:
         self._client = client
+        if "?" in base_url or "#" in base_url:
+            raise UsageError(
+                "the URL of NBIA ends in its API's version, without a query",
+                hint=f"such as {DEFAULT_URL}",
+            )
         self._base = base_url.rstrip("/")
         self._v1 = self._base.endswith("/v1")
 
