@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -105,7 +106,9 @@ def table() -> str:
         "For every row: the run ends with the right exit code and says what happened to which",
         "series; nothing that is not complete and verified stands in the tree; the same command",
         "goes on from what is kept. Each row is proved over real HTTP, real processes and real",
-        "files; `pytest -k fault_14` runs row 14. This page is written by `scripts/fault_table.py`.",
+        "files; `pytest -k fault_14` runs row 14.",
+        "",
+        "This page is written by `scripts/fault_table.py`.",
         "",
         "| # | fault | what happens | proved by |",
         "| --- | --- | --- | --- |",
@@ -117,4 +120,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    sys.stdout.write(table())

@@ -461,6 +461,15 @@ def test_a_file_of_the_site_that_failed_is_asked_for_again(site: FakeSite, tree:
     assert set(stands(tree)) == {"table.csv", "extra.csv"}
 
 
+def test_a_file_that_only_the_site_knew_is_mended(site: FakeSite, tree: Tree) -> None:
+    site.file("table.csv", CSV)
+    site.collection(SLUG, site.download("a", url=site.address("table.csv")))
+    fetch(site, tree)
+    (tree.root / "supporting" / "table.csv").write_bytes(b"changed")
+    assert len(fetch(site, tree).fetched) == 1
+    assert stands(tree) == {"table.csv": CSV}
+
+
 def test_two_files_of_one_name_do_not_replace_each_other(site: FakeSite, tree: Tree) -> None:
     site.file("2020/table.csv", b"old," + CSV)
     site.file("2021/table.csv", b"new," + CSV)

@@ -66,8 +66,8 @@ def fetch_supporting(
 
 def _is_lacking(known: Sequence[Wanted], files: Intake) -> bool:
     """Whether only the site can tell where a file is, or whether there are any."""
-    if not known:
-        return not files.has_any
+    if files.is_harmed or not (known or files.has_any):
+        return True
     return any(one.url is None and not files.stands(one.key) for one in known)
 
 

@@ -58,6 +58,11 @@ class Intake:
         return any(True for _ in self._receipts.all())
 
     @property
+    def is_harmed(self) -> bool:
+        """Whether a file does not stand as its receipt says."""
+        return any(self.stands(receipt.key) is None for receipt in list(self._receipts.all()))
+
+    @property
     def is_owed(self) -> bool:
         """Whether a file that only the site knows failed in an earlier run."""
         return self._owed.exists()
