@@ -13,8 +13,9 @@ from tcia_covid.engine import Engine, Job, failure_of
 from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, TciaCovidError
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
 from tcia_covid.model import Failure, Outcome, Series, State, Summary
+from tcia_covid.nifti.targets import in_packages
 from tcia_covid.options import Options, Request
-from tcia_covid.registry import Registry, load_registry
+from tcia_covid.registry import Collection, Registry, load_registry
 from tcia_covid.report import reports_are_stale, write_reports
 from tcia_covid.selection.carts import cart_uids
 from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lists
@@ -24,6 +25,7 @@ from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.tree import collection_folder
+from tcia_covid.supporting.job import add_supporting, download_supporting
 from tcia_covid.tally import Tally
 from tcia_covid.transfer import Context, changed
 
@@ -43,9 +45,34 @@ def download(request: Request, *, emit: Emit = discard, stop: Stop | None = None
     """
     started = time.monotonic()
     stop = stop or Stop()
+    registry = load_registry(request.options.registry)
+    packages = in_packages(request, registry)
+    if request.options.supporting_only:
+        summary = download_supporting(request, registry, emit=emit, stop=stop)
+    elif packages is not None:
+        summary = _download_packages(packages, request, registry, emit, stop)
+    else:
+        summary = _download_series(request, registry, emit, stop)
+    summary.seconds = round(time.monotonic() - started, 3)
+    emit(RunFinished(summary))
+    return summary
+
+
+def _download_packages(
+    collection: Collection, request: Request, registry: Registry, emit: Emit, stop: Stop
+) -> Summary:
+    """Bring a collection that is no DICOM, in the packages that it is published as."""
+    from tcia_covid.nifti.download import download as receive  # noqa: PLC0415 - few need it
+
+    summary = receive(collection, request, registry, emit=emit, stop=stop)
+    if request.options.supporting and summary.error is None:
+        add_supporting(request, [collection], summary, emit=emit, stop=stop)
+    return summary
+
+
+def _download_series(request: Request, registry: Registry, emit: Emit, stop: Stop) -> Summary:
     options = request.options
     layout = Layout.parse(options.layout)
-    registry = load_registry(options.registry)
     archives = open_for(options, stop, emit)
     try:
         selected = select(request, registry, archives, stop)
@@ -55,9 +82,10 @@ def download(request: Request, *, emit: Emit = discard, stop: Stop | None = None
         summary = run.carry_out(selected, layout)
     finally:
         archives.close()
-    summary.seconds = round(time.monotonic() - started, 3)
     summary.bytes_received = archives.meter.received
-    emit(RunFinished(summary))
+    if options.supporting and summary.error is None:
+        known = [group.collection for group in selected.groups if group.collection]
+        add_supporting(request, known, summary, emit=emit, stop=stop)
     return summary
 
 

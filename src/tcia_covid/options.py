@@ -40,6 +40,10 @@ class Options:
     """Take the archive's list as right although more was expected."""
     commercial_use: bool = False
     """Refuse collections whose licence forbids it."""
+    supporting: bool = False
+    """Fetch clinical tables, annotations and manifests, too."""
+    supporting_only: bool = False
+    """Fetch these and no images."""
     share: Share | None = None
     durable: bool = True
     """Force data to the disk before a series counts as complete."""

@@ -191,6 +191,8 @@ def _failure(tree: Tree, uid: str) -> Failure:
 def _expected(collection: Collection | None) -> Expected | None:
     if collection is None:
         return None
+    if not collection.is_dicom:  # a receipt a patient, a file a volume
+        return Expected(collection.patients, collection.volumes, collection.size)
     return Expected(collection.series, collection.images, collection.size)
 
 

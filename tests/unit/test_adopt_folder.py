@@ -486,7 +486,7 @@ def test_the_output_itself_can_be_adopted_again_and_again(
     tcia_utils(data, corpus)
     result = take(server, data, data)
     assert (result.series.adopted, result.series.already_complete, result.series.found) == (2, 2, 4)
-    assert verify(data).exit_code == 0
+    assert verify(data / NAME).exit_code == 0
 
 
 def test_one_of_the_programs_own_folders_is_refused(

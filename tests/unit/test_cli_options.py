@@ -15,7 +15,15 @@ from tcia_covid.cli import config
 from tcia_covid.cli.command import Option, verb
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.entry import NAMES, program, run
-from tcia_covid.cli.options import ALL, DOWNLOADING, EVERYWHERE, FILTERS, directory, targets
+from tcia_covid.cli.options import (
+    ALL,
+    DOWNLOADING,
+    EVERYWHERE,
+    FILTERS,
+    SUPPORTING,
+    directory,
+    targets,
+)
 from tcia_covid.http import HttpSettings
 from tcia_covid.library import Choices
 from tcia_covid.options import DEFAULT_JOBS, DEFAULT_OUTPUT, Options
@@ -80,7 +88,7 @@ def test_every_verb_takes_the_options_that_hold_everywhere() -> None:
 
 def test_the_library_can_choose_whatever_the_command_line_can() -> None:
     presented = {"output", "json", "quiet", "verbose", "no_progress", "log_file", "events"}
-    names = {str(option.name) for option in (*FILTERS, *DOWNLOADING, *EVERYWHERE)}
+    names = {str(option.name) for option in (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE)}
     assert names - presented == set(Choices.__annotations__)
 
 

@@ -18,13 +18,13 @@ from tcia_covid.nifti.placing import place
 from tcia_covid.nifti.result import Standing, VolumeAdoption
 from tcia_covid.nifti.take import take_in
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.nifti.volume import read_volume
 from tcia_covid.registry import Registry, load_registry
 from tcia_covid.status import status
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 from tcia_covid.store.locks import Lock
 from tcia_covid.verify import verify
+from tcia_covid.volumes.volume import read_volume
 from tests.fakes import nifti as fake
 
 ONE, TWO, EARLY, LATE = fake.whole()

@@ -10,7 +10,7 @@ import pytest
 from tcia_covid.errors import ChecksumError, ForeignImageError, InterruptedRunError
 from tcia_covid.nifti.names import VolumePattern
 from tcia_covid.nifti.sums import Sums
-from tcia_covid.nifti.volume import Volume, read_volume
+from tcia_covid.volumes.volume import Volume, read_volume
 from tests.fakes import nifti as fake
 
 

@@ -61,6 +61,11 @@ def show_adoption(
     """Adopt a folder and show what came of it; give the exit code."""
     options = options_of(**choices)
     known = _known(collection, options) if collection else None
+    if known is not None and not known.is_dicom:
+        from tcia_covid.cli.adopting_volumes import show_volume_adoption  # noqa: PLC0415
+
+        folder, into = Path(directory), Path(output)
+        return show_volume_adoption(console, folder, into, known, mode, options)
     with listening(console) as emit:
 
         def work(stop: Stop) -> AdoptResult:

@@ -98,6 +98,14 @@ ACCEPT_LISTED = _flag(
 COMMERCIAL_USE = _flag(
     _HOW, "--commercial-use", text="Refuse a collection whose licence forbids commercial use."
 )
+SUPPORTING = (
+    _flag(
+        _HOW,
+        "--supporting",
+        text="Clinical tables, annotations and manifests, too, into supporting/.",
+    ),
+    _flag(_HOW, "--supporting-only", text="These files and no images."),
+)
 UPDATE = _flag(_HOW, "--update", text="Fetch series that changed in the archive anew.")
 LAYOUT = _option(
     _HOW,
@@ -263,7 +271,7 @@ DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO
 
 _ADOPTING = (COLLECTION, LINK, MOVE, COPY)
 _ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT, *_ADOPTING)
-ALL = (*FILTERS, *DOWNLOADING, *EVERYWHERE, *_ONE_VERB)
+ALL = (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE, *_ONE_VERB)
 """What the environment and configuration files may set."""
 
 

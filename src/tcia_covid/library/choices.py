@@ -64,6 +64,10 @@ class Choices(TypedDict, total=False):
     accept_listed: bool | None
     commercial_use: bool | None
     """Refuse collections whose licence forbids it."""
+    supporting: bool | None
+    """Fetch clinical tables, annotations and manifests, too."""
+    supporting_only: bool | None
+    """Fetch these and no images."""
     no_fsync: bool | None
     """Do not force data to the disk: a power cut may damage series that count as complete."""
     registry: Paths | None
@@ -126,7 +130,7 @@ def _meant(name: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-_FLAGS = ("update", "accept_listed", "commercial_use")
+_FLAGS = ("update", "accept_listed", "commercial_use", "supporting", "supporting_only")
 
 
 def _filters(choices: Choices) -> Filters:

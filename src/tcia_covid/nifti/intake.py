@@ -19,9 +19,9 @@ from tcia_covid.nifti.finding import Finds, Unfit
 from tcia_covid.nifti.names import VolumeName
 from tcia_covid.nifti.placing import Mode, Way, place
 from tcia_covid.nifti.tree import VolumeTree, stored
-from tcia_covid.nifti.volume import Volume, read_volume
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging
+from tcia_covid.volumes.volume import Volume, read_volume
 
 
 @dataclass(slots=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from tcia_covid.errors import ChecksumError
-from tcia_covid.nifti.volume import Volume
 from tcia_covid.store import Disk
+from tcia_covid.volumes.volume import Volume
 
 Mode = Literal["link", "move", "copy"]
 Way = Literal["link", "rename", "reflink", "copy"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tcia_covid.nifti.names import VolumePattern
-from tcia_covid.nifti.volume import Volume
+from tcia_covid.volumes.volume import Volume
 
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 """By the number of hex digits."""

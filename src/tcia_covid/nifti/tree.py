@@ -10,12 +10,12 @@ from pathlib import Path
 from tcia_covid.errors import ChecksumError, ForeignImageError
 from tcia_covid.model import Check, Receipt, Series, StoredImage
 from tcia_covid.nifti.names import SUFFIX, VolumeName, VolumePattern
-from tcia_covid.nifti.volume import Volume, read_volume
 from tcia_covid.registry import Collection
 from tcia_covid.store import Disk, Layout, Staging, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import collection_folder
+from tcia_covid.volumes.volume import Volume, read_volume
 
 _LAYOUT = Layout("{patient}")
 

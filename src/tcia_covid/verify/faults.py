@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.dicom import check_file_deep, header_of_file
-from tcia_covid.errors import ForeignImageError
+from tcia_covid.errors import ChecksumError, ForeignImageError
 from tcia_covid.model import StoredImage
 from tcia_covid.stop import Stop
 from tcia_covid.verify.result import Reason
+from tcia_covid.volumes import read_volume
 
 _PIECE = 256 * 1024
 
@@ -101,8 +102,11 @@ def _size_and_md5(path: Path, expected: int, stop: Stop) -> tuple[int, str]:
 def _deep_fault(path: Path, file: str) -> Fault | None:
     """What reading the whole file finds; its bytes are as they came, so no download mends it."""
     try:
-        check_file_deep(path)
-    except ForeignImageError as error:
+        if file.endswith(".nii.gz"):
+            read_volume(path)
+        else:
+            check_file_deep(path)
+    except (ForeignImageError, ChecksumError) as error:
         return Fault(file, Reason.UNREADABLE, error.message, mendable=False)
     except OSError as error:
         return Fault(file, Reason.UNREADABLE, error.strerror or str(error))

@@ -6,10 +6,10 @@ from typing import Any
 
 from tcia_covid.cli.command import verb
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import DOWNLOADING, DRY_RUN, EVERYWHERE, FILTERS, targets
+from tcia_covid.cli.options import DOWNLOADING, DRY_RUN, EVERYWHERE, FILTERS, SUPPORTING, targets
 
 
-@verb(targets(required=False), *FILTERS, *DOWNLOADING, DRY_RUN, *EVERYWHERE)
+@verb(targets(required=False), *FILTERS, *DOWNLOADING, DRY_RUN, *SUPPORTING, *EVERYWHERE)
 def download(
     console: Console, targets: tuple[str, ...], output: str, *, dry_run: bool, **choices: Any
 ) -> int:

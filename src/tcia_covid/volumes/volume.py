@@ -12,7 +12,7 @@ from io import BufferedIOBase, FileIO
 from pathlib import Path
 
 from tcia_covid.errors import ChecksumError, ForeignImageError
-from tcia_covid.nifti.header import HEADER_SIZE, NiftiHeader, read_header
+from tcia_covid.volumes.header import HEADER_SIZE, NiftiHeader, read_header
 
 _PIECE = 256 * 1024
 _SLACK = 64 * 1024

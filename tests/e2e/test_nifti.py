@@ -1,0 +1,48 @@
+"""The collection that is NIfTI, through the real command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.command import QUICK, run
+from tests.fakes import nifti as fake
+
+NAME = "CT Images in COVID-19"
+SITE = ["--site-url", "http://127.0.0.1:9", "--retries", "0"]
+
+
+def _folder(home: Path) -> Path:
+    folder = home / "received" / "package"
+    folder.mkdir(parents=True)
+    for patient in (1, 2):
+        (folder / fake.name(patient)).write_bytes(fake.volume(patient))
+    return home / "received"
+
+
+def test_volumes_are_adopted_verified_and_shown(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    adopted = run("adopt", folder, "--collection", NAME, "-o", "data", "--json", home=tmp_path)
+    assert adopted.returncode == 0, adopted.stderr
+    assert json.loads(adopted.stdout)["volumes"]["adopted"] == 2
+    verified = run("verify", "data", "--deep", home=tmp_path)
+    assert verified.returncode == 0, verified.stdout
+    assert "2" in run("status", "data", home=tmp_path).stdout
+
+
+def test_a_damaged_volume_is_named_and_left(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    broken = folder / "package" / fake.name(2)
+    broken.write_bytes(broken.read_bytes()[:-20])
+    adopted = run("adopt", folder, "--collection", NAME, "-o", "data", home=tmp_path)
+    assert adopted.returncode == 1
+    assert fake.name(2) in adopted.stdout
+    assert broken.exists()
+
+
+def test_without_ascli_the_way_to_the_files_is_told(tmp_path: Path) -> None:
+    told = run("download", NAME, "-o", "data", *SITE, *QUICK[:2], home=tmp_path, PATH="/nowhere")
+    assert told.returncode == 2
+    assert "gem install aspera-cli" in told.stderr
+    assert "cancerimagingarchive.net/collection/ct-images-in-covid-19" in told.stderr
+    assert "Traceback" not in told.stderr
