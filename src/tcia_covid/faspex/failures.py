@@ -58,7 +58,7 @@ def failure_of(code: int, lines: list[str], folder: str) -> TciaCovidError:
     if _NO_ASCP.search(told):
         return RequestError(
             "ascli has no ascp, the program that transfers the data",
-            hint="run 'ascli config ascp install' ('ascli config transferd install' from 4.20 on), "
+            hint="run 'ascli config ascp install' ('ascli config transferd install' from 4.21 on), "
             "then the same command again",
         )
     if _FULL.search(told):

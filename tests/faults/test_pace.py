@@ -1,0 +1,72 @@
+"""Row 10, over a whole download: the number of requests at once settles, and recovers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tcia_covid.demo.exchange import Call, Reply
+from tcia_covid.events import PaceChanged
+from tests.fakes.faults import TEXT_500, Fault, SlowStart, pieces_of
+from tests.fakes.synthetic import synthetic_corpus
+from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as new_trial
+
+JOBS = 8
+BEARABLE = 3
+SERIES = 160
+
+
+@dataclass(kw_only=True)
+class Crowded(Fault):
+    """503 beyond `bearable` requests at once, until `relief` were served."""
+
+    bearable: int
+    relief: int
+    served: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+    most: int = field(default=0, init=False)
+    """Requests that were under way at once, those refused included, after the first round."""
+    _active: int = field(default=0, init=False)
+
+    def answer(self, call: Call, proceed: Callable[[], Reply]) -> Reply:
+        with self.lock:
+            self._active += 1
+            if self.served >= JOBS:
+                self.most = max(self.most, self._active if self.served < self.relief else 0)
+            crowded = self._active > self.bearable and self.served < self.relief
+            self.refused += crowded
+        reply = Reply(TEXT_500, 503) if crowded else proceed()
+        return replace(reply, body=self._counted(reply, served=not crowded))
+
+    def _counted(self, reply: Reply, *, served: bool) -> Iterator[bytes]:
+        try:
+            yield from pieces_of(reply)
+        finally:
+            with self.lock:
+                self._active -= 1
+                self.served += served
+
+
+def _limits(trial: Trial) -> list[int]:
+    return [event.limit for event in trial.events if isinstance(event, PaceChanged)]
+
+
+def test_pace_settles_below_what_the_server_bears_and_recovers(tmp_path: Path) -> None:
+    corpus = synthetic_corpus(NAME, patients=SERIES, series_per_patient=1, images_per_series=1)
+    crowded = Crowded("getImage", bearable=BEARABLE, relief=SERIES // 2, times=None)
+    with new_trial(tmp_path, corpus) as trial:
+        trial.settings = replace(trial.settings, retries=20)
+        trial.add(crowded, SlowStart("getImage", seconds=0.01, times=None))
+        trial.assert_complete(trial.download(jobs=JOBS))
+    limits = _limits(trial)
+    # Down: halved from 8 until the server bears it.
+    assert limits[0] == JOBS // 2
+    assert min(limits) <= BEARABLE
+    # Settled: it feels for one more now and then, and takes a refusal for an answer.
+    assert crowded.most <= BEARABLE + 2
+    assert crowded.refused < crowded.relief // 2
+    # Recovered: one more at a time, to the ceiling and not beyond.
+    assert limits[-1] == JOBS
+    assert limits[-(JOBS - BEARABLE) :] == list(range(BEARABLE + 1, JOBS + 1))

@@ -1,0 +1,183 @@
+"""Collections of volumes, and supporting files, from the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_covid.cli.entry import run
+from tests.e2e.command import start
+from tests.fakes import nifti as fake
+from tests.fakes.ascli import FakeAscli, is_running
+from tests.fakes.site import FakeSite
+
+SECRET = "c2VjcmV0"
+PACKAGE = f"https://faspex.example.org/aspera/faspex/public/package?context={SECRET}"
+CSV = b"patient,age\n" * 100
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def site() -> Iterator[FakeSite]:
+    with FakeSite() as running:
+        images = running.download("Images (NIfTI)", url=PACKAGE)
+        running.file("table.csv", CSV)
+        table = running.download("Clinical data", url=running.address("table.csv"))
+        running.collection("ct-images-in-covid-19", images, table)
+        yield running
+
+
+@pytest.fixture
+def ascli(tmp_path: Path) -> FakeAscli:
+    running = FakeAscli(tmp_path)
+    running.package(PACKAGE, {f"CT/{name}": data for name, data in fake.whole().items()})
+    return running
+
+
+@pytest.fixture
+def common(tmp_path: Path, site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The options that make it a run of this test."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "registry.yaml"
+    path.write_text(
+        f"collections:\n  {fake.NAME}:\n    format: NIfTI\n    slug: ct-images-in-covid-19\n"
+        f"    page: https://www.cancerimagingarchive.net/collection/ct-images-in-covid-19/\n"
+        f"    patients: 3\n    volumes: 4\n    aliases: [ct-images]\n"
+        f'    aspera: {{packages: 1, file_pattern: "{fake.PATTERN}"}}\n'
+    )
+    quick = ["--retries", "1", "--retry-wait", "0.01"]
+    return ["--registry", str(path), "--site-url", site.url, "--no-fsync", *quick]
+
+
+def document(capsys: Captured) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_packages_are_downloaded_verified_and_shown(
+    ascli: FakeAscli,
+    common: list[str],
+    tmp_path: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", ascli.path)
+    data = str(tmp_path / "data")
+    assert run(["download", "ct-images", "-o", data, "--json", *common]) == 0
+    found = document(capsys)
+    assert found["series"]["complete"] == 3
+    assert found["images"] == {"expected": 4, "stored": 4}
+    assert found["sources"]["aspera"] == 3
+    assert run(["verify", data, "--deep", "--json"]) == 0
+    assert document(capsys)["images"]["intact"] == 4
+    assert run(["status", data, "--json", *common[:2]]) == 0
+    (standing,) = document(capsys)["collections"]
+    assert (standing["series"]["complete"], standing["series"]["expected"]) == (3, 3)
+    assert run(["download", "ct-images", "-o", data, *common]) == 0
+    assert "3 of 3 series complete" in capsys.readouterr().out
+
+
+def test_without_ascli_the_exit_code_is_2_and_the_commands_are_shown(
+    common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    log = tmp_path / "events"
+    arguments = ["download", "ct-images", "-o", str(tmp_path / "data"), "--events", str(log)]
+    assert run([*arguments, *common]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "gem install aspera-cli" in err
+    assert "  ascli faspex5 packages receive '--url=@file:" in err
+    assert "error: CT Images in COVID-19 is published as NIfTI" in err
+    assert SECRET not in err + log.read_text()
+
+
+def test_a_folder_of_volumes_is_adopted(
+    common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    files = {**fake.whole(), "readme.txt": b"x", fake.name(9): b"<html>"}
+    have = fake.write(tmp_path / "have", files)
+    data = str(tmp_path / "data")
+    options = [*common[:2], "--no-fsync"]
+    arguments = ["adopt", str(have), "--collection", fake.NAME, "-o", data, *options]
+    assert run([*arguments, "--json"]) == 1
+    found = document(capsys)
+    assert (found["patients"]["adopted"], found["volumes"]["adopted"]) == (3, 4)
+    assert sorted(one["file"] for one in found["left"]) == ["readme.txt", fake.name(9)]
+    assert found["lost"] == [fake.name(9)]
+    for file in ("readme.txt", fake.name(9)):
+        (have / file).unlink()
+    capsys.readouterr()
+    assert run(arguments) == 0
+    assert "4 volumes were there before" in capsys.readouterr().out
+    assert run(["verify", data, "--deep"]) == 0
+
+
+def test_supporting_files_are_fetched_alone(
+    site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    data = tmp_path / "data"
+    arguments = ["download", "ct-images", "-o", str(data), "--supporting-only", *common]
+    assert run([*arguments, "--json"]) == 0
+    (notice,) = document(capsys)["notices"]
+    assert "1 supporting files (1.2 kB" in notice
+    assert (data / fake.NAME / "supporting" / "table.csv").read_bytes() == CSV
+    asked = len(site.heads)
+    assert run(arguments) == 0
+    assert len(site.heads) == asked
+
+
+def test_supporting_files_come_with_the_images(
+    ascli: FakeAscli,
+    common: list[str],
+    tmp_path: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", ascli.path)
+    data = tmp_path / "data"
+    assert run(["download", "ct-images", "-o", str(data), "--supporting", *common]) == 0
+    assert "1 supporting files" in capsys.readouterr().err
+    assert (data / fake.NAME / "supporting" / "table.csv").exists()
+    assert (data / fake.NAME / "0001").is_dir()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_ends_ascli_too_and_in_time(
+    ascli: FakeAscli, common: list[str], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    ascli.behave({"deaf": True, "before": 30})
+    command = ["download", "ct-images", "-o", tmp_path / "data", *common]
+    with start(*command, home=tmp_path, PATH=ascli.path) as process:
+        ascli.wait_for_run()
+        time.sleep(0.2)
+        process.send_signal(number)
+        since = time.monotonic()
+        _, err = process.communicate(timeout=10)
+        assert time.monotonic() - since < 2.5
+    assert process.returncode == code
+    assert "interrupted" in err
+    assert not is_running(ascli.runs[0]["pid"])
+
+
+def test_the_link_is_in_no_process_list(
+    ascli: FakeAscli, common: list[str], tmp_path: Path
+) -> None:
+    ascli.behave({"before": 1})
+    command = ["download", "ct-images", "-o", tmp_path / "data", *common]
+    with start(*command, home=tmp_path, PATH=ascli.path) as process:
+        ascli.wait_for_run()
+        proc = Path("/proc")
+        if proc.is_dir():
+            ids = (process.pid, ascli.runs[0]["pid"])
+            lines = [(proc / str(one) / "cmdline").read_bytes() for one in ids]
+            assert all(lines)
+            assert not any(SECRET.encode() in line for line in lines)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
