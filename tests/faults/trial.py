@@ -71,6 +71,7 @@ class Trial:
     def download(self, *targets: str, stop: Stop | None = None, **options: Any) -> Summary:
         """Run the download once, as the command line would."""
         settings = {"source": "nbia", "nbia_url": self.url, "http": self.settings, "durable": False}
+        settings["site_url"] = "http://127.0.0.1:9"  # nothing listens there
         request = Request(
             targets=targets or (NAME,),
             output=str(self.output),

@@ -53,7 +53,7 @@ def show_volume_adoption(
 
 
 def _exit_code(result: VolumeAdoption) -> int:
-    troubles = result.unfit or result.lost or result.failures or result.missing
+    troubles = result.lost or result.failures or result.missing
     return EXIT_PARTIAL if troubles else EXIT_OK
 
 

@@ -78,6 +78,7 @@ class LogFile:
         """Log no more."""
         for name in ("tcia_covid", *_OTHERS):
             logging.getLogger(name).removeHandler(self._handler)
+        self._logger.propagate = True
         # What a full disk did to the log must not spoil a run whose data are complete.
         with contextlib.suppress(OSError):
             self._handler.close()

@@ -32,6 +32,9 @@ def present(console: Console, summary: Summary) -> int:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
+    if not summary.selected and summary.notices:  # supporting files alone
+        yield from map(clean, summary.notices)
+        return
     yield (
         f"{summary.complete:,} of {count(_wanted(summary), 'series')} complete in "
         f"{summary.output}: {count(summary.images_stored, 'image')}, "

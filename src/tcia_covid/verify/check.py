@@ -16,6 +16,8 @@ from tcia_covid.names import is_uid
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
+from tcia_covid.supporting.receipts import FOLDER as SUPPORTING
+from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.verify.ahead import ahead
 from tcia_covid.verify.faults import Fault, Look
 from tcia_covid.verify.pieces import Piece, check, pieces
@@ -66,6 +68,7 @@ def verify(
             tree_check = _TreeCheck(tree, _prefix(tree, directory), result, Look(deep, stop))
             tree_check.check_files(jobs, on_progress)
             tree_check.find_strays()
+            tree_check.check_supporting()
             if online is not None:
                 tree_check.compare(online)
                 result.online = online.online
@@ -114,7 +117,7 @@ class _TreeCheck:
     def find_strays(self) -> None:
         """Name what no receipt names; a series may have been published in the meantime."""
         found = []
-        for stray in strays(self._tree.root, set(self._folders.values())):
+        for stray in strays(self._tree.root, {*self._folders.values(), SUPPORTING}):
             self._look.stop.check()
             found.append(stray)
         if not found:
@@ -123,6 +126,15 @@ class _TreeCheck:
         for series, fault in found:
             if not fault.file.startswith(fresh):
                 self._add(series, fault)
+
+    def check_supporting(self) -> None:
+        """Compare the collection's supporting files with their receipts."""
+        receipts = FileReceipts(self._tree)
+        for receipt in receipts.all():
+            self._look.stop.check()
+            for found in receipts.differing(receipt):
+                reason = Reason.MISSING if found.is_missing else Reason.CHANGED
+                self._add("", Fault(found.file, reason, found.detail, extra=True))
 
     def compare(self, online: OnlineCheck) -> None:
         """Ask the archive about every series that is intact on disk."""
