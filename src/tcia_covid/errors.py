@@ -199,6 +199,12 @@ class TakenOverError(SeriesError):
 
     reason = "held"
 
+    def __init__(self, uid: str) -> None:
+        super().__init__(
+            f"series {uid} was taken over by another run",
+            hint="it is looked at again after the others",
+        )
+
 
 class DestinationError(TciaCovidError):
     """The destination folder cannot be used."""

@@ -1,10 +1,12 @@
-"""Disks that crash: at the n-th side effect, or with everything lost that was not synced."""
+"""Disks that crash at the n-th side effect, lose what was not synced, or take their time."""
 
 from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
+import time
 from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
@@ -109,6 +111,57 @@ class CountingDisk(Disk):
     def link(self, source: Path, target: Path) -> None:
         self._effect()
         super().link(source, target)
+
+
+class PausingDisk(Disk):
+    """Pauses before side effects, so that runs side by side meet at every step.
+
+    Args:
+        pauses: how long, at random; a third of the effects follow at once.
+    """
+
+    def __init__(self, pauses: random.Random) -> None:
+        super().__init__(durable=False)
+        self._pauses = pauses
+
+    def _pause(self) -> None:
+        time.sleep(max(0.0, self._pauses.uniform(-0.001, 0.002)))
+
+    def make_folder(self, path: Path) -> None:
+        self._pause()
+        super().make_folder(path)
+
+    def make_lasting_folder(self, path: Path) -> None:
+        self._pause()
+        super().make_lasting_folder(path)
+
+    def create(self, path: Path) -> FileIO:
+        self._pause()
+        return super().create(path)
+
+    def sync_file(self, path: Path) -> None:
+        self._pause()
+        super().sync_file(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._pause()
+        super().rename(source, target)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._pause()
+        super().replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._pause()
+        super().remove(path)
+
+    def remove_folder(self, path: Path) -> None:
+        self._pause()
+        super().remove_folder(path)
+
+    def remove_empty(self, path: Path) -> None:
+        self._pause()
+        super().remove_empty(path)
 
 
 class PowerLossDisk(CountingDisk):

@@ -87,8 +87,17 @@ class Disk:
             os.close(handle)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Rename a folder; fails if `target` is a folder with content."""
-        source.rename(target)
+        """Rename a folder.
+
+        Raises:
+            FileExistsError: `target` is a folder with content.
+        """
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename a file over another."""

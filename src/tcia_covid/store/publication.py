@@ -7,7 +7,7 @@ import time
 from pathlib import Path, PurePosixPath
 
 from tcia_covid import __version__
-from tcia_covid.errors import IncompleteSeriesError
+from tcia_covid.errors import IncompleteSeriesError, TakenOverError
 from tcia_covid.model import Receipt
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.receipts import Filed, Receipts
@@ -37,11 +37,8 @@ class Publication:
 
     def stands(self, receipt: Receipt) -> bool:
         """Whether the folder has exactly the files that the receipt names; none is opened."""
-        try:
-            names = os.listdir(self.path(receipt))  # noqa: PTH208 - names alone are wanted
-        except OSError:
-            return False
-        return set(names) == {image.file for image in receipt.images}
+        files = {image.file for image in receipt.images}
+        return bool(files) and files == set(_names(self.path(receipt)))
 
     def commit(self, staging: Staging, folder: str) -> Receipt:
         """Publish what is in staging: sync, receipt, rename, in this order.
@@ -52,6 +49,7 @@ class Publication:
 
         Raises:
             FileNotFoundError: another run took the staging folder.
+            TakenOverError: another run publishes the series.
             IncompleteSeriesError: a file is not what it was when it was written.
         """
         self._check_names(staging)
@@ -98,15 +96,27 @@ class Publication:
 
     def _publish(self, staged: Path, receipt: Receipt) -> None:
         target = self.path(receipt)
-        aside = self._replaced / receipt.series.uid
         self._disk.make_lasting_folder(target.parent)
         if target.is_dir():
-            self._disk.make_folder(aside.parent)
-            self._disk.remove_folder(aside)
-            self._disk.rename(target, aside)
-        self._disk.rename(staged, target)
+            self._disk.make_folder(self._replaced)
+            aside = f"{receipt.series.uid}~{os.urandom(8).hex()}"
+            self._disk.rename(target, self._replaced / aside)
+        try:
+            self._disk.rename(staged, target)
+        except FileExistsError as error:  # put there by a run whose lock held nothing
+            raise TakenOverError(receipt.series.uid) from error
         self._disk.sync_folder(target.parent)
-        self._disk.remove_folder(aside)
+        self.clear_replaced(receipt.series.uid)
+
+    def replaced_uids(self) -> set[str]:
+        """The series of which a replaced version is still on disk."""
+        return {name.partition("~")[0] for name in _names(self._replaced)}
+
+    def clear_replaced(self, uid: str) -> None:
+        """Remove the versions that the standing one of a series replaced."""
+        for name in _names(self._replaced):
+            if name.partition("~")[0] == uid:
+                self._disk.remove_folder(self._replaced / name)
 
 
 def _receipt(staging: Staging, folder: str) -> Receipt:
@@ -117,6 +127,14 @@ def _receipt(staging: Staging, folder: str) -> Receipt:
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         program=f"tcia-covid {__version__}",
     )
+
+
+def _names(folder: Path) -> list[str]:
+    """What stands in a folder; nothing where it is none."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return []
 
 
 def _sizes(folder: Path) -> dict[str, int]:

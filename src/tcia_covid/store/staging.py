@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,14 +65,14 @@ class Staging:
         part = self.folder / f".{next(self._numbers)}.part"
         counted = 0
         try:
-            with explained(str(self.folder)):
+            with explained(str(self.folder)), as_takeover(self.series.uid):
                 size, md5, head = self._write(part, chunks)
                 counted = size
                 header = self._header(part, head)
                 stored = StoredImage(header.sop, size, md5, source=source)
                 self._keep(part, stored)
-        except FileNotFoundError as error:
-            raise self._taken_over() from error
+        except TakenOverError:
+            raise
         except BaseException:
             self._on_bytes(-counted)
             with contextlib.suppress(OSError):
@@ -240,11 +240,18 @@ class Staging:
         if image.md5 is not None:
             self.note_md5(uid, image.md5)
 
-    def _taken_over(self) -> TakenOverError:
-        return TakenOverError(
-            f"series {self.series.uid} was taken over by another run",
-            hint="it is looked at again after the others",
-        )
+
+@contextlib.contextmanager
+def as_takeover(uid: str) -> Iterator[None]:
+    """Say of a file or folder of series `uid` that is gone who took it: a run without a lock.
+
+    Raises:
+        TakenOverError: for a `FileNotFoundError`.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TakenOverError(uid) from error
 
 
 def _other_patient(header: str | None, listed: str) -> bool:

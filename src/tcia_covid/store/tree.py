@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tcia_covid import __version__
-from tcia_covid.errors import TakenOverError
 from tcia_covid.model import Receipt, Series
 from tcia_covid.names import safe_name
 from tcia_covid.store.adoption import Adoption, hash_image
@@ -22,7 +22,7 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
 from tcia_covid.store.publication import Publication
 from tcia_covid.store.receipts import Receipts
-from tcia_covid.store.staging import Staging
+from tcia_covid.store.staging import Staging, as_takeover
 
 STATE = ".tcia-covid"
 _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
@@ -59,6 +59,7 @@ class Tree:
         self._publication = Publication(root, self.state, self.receipts, self.disk)
         self._locks = self.state / "locks"
         self._run = f"{socket.gethostname()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
+        self._numbers = itertools.count()
 
     def prepare(self) -> None:
         """Make the folders, and see that files can be written.
@@ -100,7 +101,7 @@ class Tree:
 
     def unsettled(self) -> set[str]:
         """The SeriesInstanceUIDs that need a look whatever their receipt says."""
-        return self.under_way() | self.damage.uids()
+        return self.under_way() | self.damage.uids() | self._publication.replaced_uids()
 
     def activity(self, uid: str) -> int:
         """A number that changes while any run gets on with a series."""
@@ -147,11 +148,13 @@ class Tree:
 
         Raises:
             HeldError: another run works on the series.
+            TakenOverError: another run does so although it holds no lock.
             DestinationError: the disk.
         """
         with (
             explained(str(self.root)),
             Lock(self._locks / f"{series.uid}.lock", f"series {series.uid}"),
+            as_takeover(series.uid),
         ):
             receipt = self._recover(series.uid)
             if receipt is not None and not update:
@@ -161,24 +164,23 @@ class Tree:
                 return
             folder = self.staging / series.uid / self._run
             staging = Staging(series, folder, self.disk, on_bytes)
-            with _as_takeover(series.uid):
-                Adoption(self.disk, self.quarantine / series.uid).fill(
-                    staging, *self._leftovers(series, folder, update=update)
-                )
+            Adoption(self.disk, self.quarantine / series.uid).fill(
+                staging, *self._leftovers(series, folder, update=update)
+            )
             try:
                 yield staging
             finally:
                 self._leave(series.uid)
 
     def commit(self, staging: Staging) -> Receipt:
-        """Publish a proved series: sync, receipt, rename, in this order.
+        """Publish a proved series, inside its `stage`: sync, receipt, rename, in this order.
 
         Raises:
             TakenOverError: another run took the staging folder.
             DestinationError: the disk.
         """
         uid = staging.series.uid
-        with explained(str(self.root)), _as_takeover(uid):
+        with explained(str(self.root)), as_takeover(uid):
             old = self.receipts.read(uid)
             folder = old.receipt.folder if old else self._free_folder(staging.series)
             receipt = self._publication.commit(staging, folder)
@@ -192,9 +194,10 @@ class Tree:
             return None
         if self._publication.finish(filed):
             self._clear_notes(uid)
-        if self._publication.stands(filed.receipt) and uid not in self.damage.uids():
-            return filed.receipt
-        return None
+        if not self._publication.stands(filed.receipt) or uid in self.damage.uids():
+            return None
+        self._publication.clear_replaced(uid)
+        return filed.receipt
 
     def _leftovers(
         self, series: Series, folder: Path, *, update: bool
@@ -205,12 +208,12 @@ class Tree:
         receipt = filed.receipt if filed else None
         standing = self.path(receipt) if receipt else self._orphan(series)
         if standing is not None and standing.exists() and not update:
-            self._take_back(standing, folder.parent / f"{self._run}~tree")
+            self._take_back(standing, self._taken(series.uid))
         others = []
-        for number, other in enumerate(sorted(folder.parent.iterdir())):
+        for other in sorted(folder.parent.iterdir()):
             # One rename takes a dead run's folder over whole; a run that is alive after all
             # (its lock locked nothing) finds it gone, and looks at the series again later.
-            mine = folder.parent / f"{self._run}~{number}"
+            mine = self._taken(series.uid)
             with contextlib.suppress(FileNotFoundError):
                 self.disk.rename(other, mine)
                 others.append(mine)
@@ -218,6 +221,10 @@ class Tree:
         if update and receipt is not None:
             self._link_old(receipt, folder)
         return others, None if update else receipt
+
+    def _taken(self, uid: str) -> Path:
+        """A new name in staging for a folder that this run takes over."""
+        return self.staging / uid / f"{self._run}~{next(self._numbers)}"
 
     def _take_back(self, standing: Path, folder: Path) -> None:
         """Take a series out of the tree; a file that stands in its place is set aside."""
@@ -263,20 +270,9 @@ class Tree:
         parent = self.staging / uid
         if not parent.is_dir():
             return
-        for number, folder in enumerate(sorted(parent.iterdir())):
+        for folder in sorted(parent.iterdir()):
             # Renamed first: a run whose lock held nothing must not publish half a folder.
-            mine = parent / f"{self._run}~{number}"
+            mine = self._taken(uid)
             self.disk.rename(folder, mine)
             self.disk.remove_folder(mine)
         self.disk.remove_empty(parent)
-
-
-@contextmanager
-def _as_takeover(uid: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise TakenOverError(
-            f"series {uid} was taken over by another run",
-            hint="it is looked at again after the others",
-        ) from error
