@@ -78,7 +78,7 @@ def _download_series(request: Request, registry: Registry, emit: Emit, stop: Sto
         selected = select(request, registry, archives, stop)
         for notice in selected.notices:
             emit(Notice(notice))
-        run = _Run(request, registry, archives, Context(stop, options.http, emit))
+        run = _Run(request, registry, archives, Context(stop, options.http, emit, archives.provers))
         summary = run.carry_out(selected, layout)
     finally:
         archives.close()

@@ -1,4 +1,4 @@
-"""Many series: workers, order, waiting for other runs, giving up when an archive is gone."""
+"""Many series: workers, order, waiting for other runs, second attempts, giving up."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from tcia_covid.events import Notice, SeriesFinished
 from tcia_covid.held import Held, HeldJobs, Job
 from tcia_covid.http.redact import scrub
 from tcia_covid.model import Failure, Outcome, Series, State
+from tcia_covid.outage import Outage
 from tcia_covid.store.disk import explain
 from tcia_covid.transfer import Context, fetch_series
+from tcia_covid.transfer.health import GONE
 
 __all__ = ["Engine", "Job", "failure_of"]
 
 _ABANDON_AFTER = 1.5
 """Seconds that workers have to end after the run was stopped."""
+_FEWEST_FAILURES = 4
+"""Series in a row that no archive gave before it counts as an outage."""
 _POLL = 0.5
 """Seconds between looks at a series that another run works on."""
 
@@ -56,7 +60,15 @@ class Engine:
         self._queue: deque[Job] = deque()
         self._held = HeldJobs()
         self._lock = threading.Lock()
-        self._fruitless = 0
+        self._outage = Outage(
+            max(_FEWEST_FAILURES, workers),
+            context.settings.outage_timeout,
+            context.health,
+            context.stop,
+            context.emit,
+        )
+        self._later: deque[Job] = deque()
+        self._second_attempts: set[int] = set()
         self._told_of_held = False
         self._open: dict[int, Job] = {}
 
@@ -98,12 +110,21 @@ class Engine:
 
     def _next(self) -> bool:
         """Do one job; False if there is none."""
-        with self._lock:
-            job = self._queue.popleft() if self._queue else None
+        job = self._take()
         if job is None:
             return self._wait_for_held()
         self._do(job, None)
         return True
+
+    def _take(self) -> Job | None:
+        """The biggest series left; second attempts come last.
+
+        After a failure the smallest tells soonest whether it was the series' fault.
+        """
+        with self._lock:
+            if self._queue:
+                return self._queue.pop() if self._outage.suspected else self._queue.popleft()
+            return self._later.popleft() if self._later else None
 
     def _wait_for_held(self) -> bool:
         """Look again at a series that another run had; False if there is none."""
@@ -127,7 +148,6 @@ class Engine:
             outcome = fetch_series(
                 job.series, self._archives, job.tree, self._context, update=job.update
             )
-            self._fruitless = 0
             self._report(job, outcome)
         except (HeldError, TakenOverError) as error:
             self._hold(job, error, held)
@@ -143,13 +163,28 @@ class Engine:
     def _failed(self, job: Job, error: SeriesError | ArchiveError) -> None:
         if self._context.stop.is_set():
             return
-        self._report(job, Outcome(job.series, State.FAILED, failure=failure_of(job.series, error)))
-        if isinstance(error, SeriesError | NotAvailableError):
-            self._fruitless = 0
+        if not isinstance(error, SeriesError | NotAvailableError) and self._try_later(job, error):
             return
-        self._fruitless += 1
-        if self._fruitless >= max(4, self._workers):
+        self._report(job, Outcome(job.series, State.FAILED, failure=failure_of(job.series, error)))
+
+    def _try_later(self, job: Job, error: ArchiveError) -> bool:
+        """Put a series back whose archives failed: once, not counting outages."""
+        again = id(job) in self._second_attempts
+        if again and not isinstance(error, GONE):
+            return False
+        outage = self._outage.failed(error)
+        if outage and not (error.retryable and self._outage.bear(error)):
             self._context.stop.set(error)
+            return False
+        if outage:
+            self._second_attempts.discard(id(job))
+        elif again or not error.retryable or self._context.health.last_answer is None:
+            return False
+        else:
+            self._second_attempts.add(id(job))
+        with self._lock:
+            self._later.append(job)
+        return True
 
     def _end_run(self, error: TciaCovidError) -> None:
         self._context.stop.set(error)

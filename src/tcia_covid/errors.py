@@ -72,9 +72,11 @@ class ArchiveError(TciaCovidError):
         retryable: whether asking again may help.
         retry_after: seconds the archive asked to wait, or None.
         push_back: whether it says that the archive is overloaded.
+        spent: whether a whole budget of attempts was spent on it already.
     """
 
     exit_code = EXIT_ARCHIVE
+    spent = False
 
     def __init__(
         self,

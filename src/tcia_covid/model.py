@@ -120,14 +120,19 @@ class Receipt:
     def differs_from(self, series: Series) -> bool:
         """Whether what an archive lists is no longer what was fetched.
 
-        Told by count, bytes and day of submission, which are all that lists say.
+        Told by count, bytes and day of submission, which are all that lists say. An archive may
+        have another number on record than it has bytes: what it listed then is no change.
         """
-        pairs = (
-            (series.image_count, len(self.images)),
-            (series.size, self.size),
-            (series.submitted, self.series.submitted),
+        then = self.series
+        facts = (
+            (series.image_count, then.image_count, len(self.images)),
+            (series.size, then.size, self.size),
+            (series.submitted, then.submitted, then.submitted),
         )
-        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+        return any(
+            listed not in (None, listed_then, here) and here is not None
+            for listed, listed_then, here in facts
+        )
 
     @property
     def check(self) -> Check:

@@ -10,8 +10,6 @@ from tcia_covid.errors import (
     EXIT_DESTINATION,
     EXIT_OK,
     EXIT_PARTIAL,
-    DestinationError,
-    InterruptedRunError,
     TciaCovidError,
 )
 from tcia_covid.model import Check, Failure, Outcome, Receipt, Series, State, Summary
@@ -79,9 +77,7 @@ class Tally:
 
     def _exit_code(self, ended: TciaCovidError | None) -> int:
         summary = self.summary
-        if isinstance(ended, (InterruptedRunError, DestinationError)):
-            return ended.exit_code
-        if ended is not None and not summary.complete:
+        if ended is not None:
             return ended.exit_code
         if not summary.failures and not summary.remaining:
             return EXIT_OK

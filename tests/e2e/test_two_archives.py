@@ -23,6 +23,8 @@ from tcia_covid.store import Tree
 from tests.e2e.archive import real_names
 from tests.fakes.faults import DropRows, Faults, Status
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3
+from tests.fakes.s3_faults import Say, SlowDown
+from tests.fakes.s3_front import Front
 from tests.fakes.zip_faults import LostImage
 from tests.unit.helpers import expected_files, files_of
 
@@ -239,6 +241,65 @@ def test_archives_that_fail_in_turn_complete_the_job_between_them(both: Both) ->
     both.run(first := "COVID-19-AR")
     both.idc_url = url
     both.assert_complete(both.run(first))
+
+
+def test_archives_that_both_fail_in_the_middle_of_a_series_complete_it_together(
+    both: Both,
+) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    lacking = [object_key(uid, image.uid) for image in one.images[::2]]
+    both.faults.add(Status("getImage", series=uid, code=500, times=None))
+    for image in one.images[1::2]:
+        both.faults.add(Status("getSingleImage", image=image.uid, code=500, times=None))
+    with Front(both.s3.port, *(SlowDown(key, times=None) for key in lacking)) as front:
+        both.idc_url = front.url
+        both.assert_complete(both.run())
+    filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
+    assert filed is not None
+    assert {image.source for image in filed.receipt.images} == {"nbia", "idc"}
+
+
+def test_an_old_version_at_idc_gives_way_to_the_one_on_record(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    bucket, key = bucket_of(uid), object_key(uid, one.images[0].uid)
+    content = one.images[0].read()
+    both.s3.put(bucket, key, content + b"\0\0")
+    try:
+        both.assert_complete(both.run())
+        again = both.run()
+        assert (again.exit_code, again.already_complete) == (0, 3)
+    finally:
+        both.s3.put(bucket, key, content)
+
+
+def test_a_page_in_place_of_idc_is_not_asked_for_every_series(both: Both) -> None:
+    with Front(both.s3.port, Say(times=None, body=b"<html>log in</html>")) as front:
+        both.idc_url = front.url
+        summary = both.run(*FIVE, jobs=2)
+        both.assert_complete(summary, *FIVE)
+        assert len(front.seen) <= 6, "three times in a row, by two workers"
+    assert summary.sources == {"nbia": 15, "idc": 0}
+
+
+def test_hashes_of_an_nbia_that_is_gone_are_not_asked_for_every_series(both: Both) -> None:
+    parted = [one for one in both.corpus if one.collection == "COVID-19-AR"]
+    for one in parted:
+        key = object_key(one.uid, one.images[0].uid)
+        both.s3.put_in_parts(bucket_of(one.uid), key, one.images[0].read())
+    both.faults.add(Status(("getMD5Hierarchy", "getMD5HashForImage"), code=503, times=None))
+    try:
+        summary = both.run(jobs=1)
+        both.assert_complete(summary)
+        assert summary.checked_size == 3
+        assert sum("MD5" in one.endpoint for one in both.nbia.requests) <= 8
+    finally:
+        for one in parted:
+            key = object_key(one.uid, one.images[0].uid)
+            both.s3.put(bucket_of(one.uid), key, one.images[0].read())
 
 
 def test_compare_shows_what_differs(both: Both) -> None:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import PaceChanged
 from tests.fakes.faults import (
+    Cut,
     CutJson,
     DropRows,
     EmptyAnswer,
@@ -26,7 +28,9 @@ from tests.fakes.faults import (
     html_page,
     html_status,
 )
-from tests.faults.trial import Trial
+from tests.fakes.synthetic import synthetic_corpus
+from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as new_trial
 
 IMAGES = ("getImage", "getSingleImage")
 
@@ -75,6 +79,29 @@ def test_fault_10_an_archive_that_only_errs_is_exit_code_3(trial: Trial) -> None
     trial.add(Status(IMAGES, code=503, times=None))
     assert trial.download().exit_code == 3
     trial.assert_heals()
+
+
+def test_fault_10_a_list_of_images_that_errs_costs_one_budget_of_attempts(trial: Trial) -> None:
+    trial.add(Cut("getImage", at=30_000, series=trial.series.uid, times=None))
+    trial.add(Status(("getSOPInstanceUIDs",), code=503, times=None))
+    summary = trial.download(jobs=1)
+    assert summary.exit_code == 1
+    attempts = trial.settings.retries + 1
+    assert trial.asked("getSOPInstanceUIDs") <= 2 * attempts, "once, and the second attempt"
+
+
+def test_fault_10_an_archive_that_goes_away_in_the_middle_ends_the_run_with_3(
+    tmp_path: Path,
+) -> None:
+    corpus = synthetic_corpus(NAME, patients=20, series_per_patient=1, images_per_series=1)
+    with new_trial(tmp_path, corpus) as trial:
+        trial.settings = replace(trial.settings, outage_timeout=0)
+        trial.add(Status(IMAGES, code=503, skip=5, times=None))
+        summary = trial.download(jobs=2)
+        assert summary.exit_code == 3
+        assert summary.complete == 5
+        assert summary.remaining > 0
+        trial.assert_heals()
 
 
 def test_fault_11_not_granted_is_asked_once_more(trial: Trial) -> None:

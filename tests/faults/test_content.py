@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tcia_covid.model import Check
+from tests.fakes.faults import Answer
 from tests.fakes.synthetic import synthetic_corpus, with_md5s, with_unpadded_md5s
 from tests.fakes.zip_faults import (
     AlteredImage,
@@ -56,6 +57,15 @@ def test_fault_03_a_zip_without_images_is_no_series(trial: Trial, fault: type) -
 def test_fault_04_a_truncated_entry_is_fetched_again(trial: Trial, keep: float) -> None:
     trial.add(TruncatedImage(uid=trial.series.images[2].uid, keep=keep))
     trial.assert_complete(trial.download())
+
+
+def test_fault_04_without_any_hash_a_truncated_entry_is_fetched_again_too(trial: Trial) -> None:
+    series, expected = trial.series, trial.expected()
+    trial.corpus.put(with_md5s(series, dict.fromkeys([image.uid for image in series.images], " ")))
+    trial.add(TruncatedImage(uid=series.images[2].uid))
+    assert trial.download().exit_code == 0
+    assert trial.files() == expected
+    assert trial.receipt().check is Check.SIZE
 
 
 def test_fault_05_an_image_with_other_bytes_is_fetched_again(trial: Trial) -> None:
@@ -112,6 +122,20 @@ def test_fault_07_one_blank_hash_leaves_the_others_checked(trial: Trial) -> None
     checks = [image.check for image in trial.receipt().images]
     assert checks.count(Check.MD5) == 5
     assert checks.count(Check.SIZE) == 1
+
+
+def test_a_size_on_record_that_is_wrong_is_no_matter_where_hashes_are_right(trial: Trial) -> None:
+    size = sum(image.size for image in trial.series.images)
+    wrong = Answer(
+        "getSeries",
+        body=lambda rows: rows.replace(str(float(size)).encode(), str(float(size + 2)).encode()),
+        times=None,
+    )
+    trial.add(wrong)
+    trial.assert_complete(trial.download())
+    again = trial.download()
+    assert (again.exit_code, again.already_complete) == (0, 2)
+    assert trial.asked("getImage") == 0
 
 
 def test_fault_07_a_missing_table_is_made_up_for_by_the_hash_of_the_series(trial: Trial) -> None:

@@ -20,7 +20,7 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.transfer import Context
 from tests.unit.trees import image_of, md5_of, series_of
 
-SETTINGS = HttpSettings(retries=0, retry_wait=0, first_byte_timeout=0.4)
+SETTINGS = HttpSettings(retries=0, retry_wait=0, first_byte_timeout=0.4, outage_timeout=0)
 IMAGES = 2
 
 
@@ -39,6 +39,7 @@ class FakeArchive:
     asked: list[str] = field(default_factory=list)
     name: str = "nbia"
     skips_known: bool = False
+    of_record: bool = True
 
     def holds(self, series: Series) -> bool:
         return True

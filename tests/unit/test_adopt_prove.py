@@ -35,6 +35,7 @@ class Archive:
     has: bool = True
     asked: list[str] = field(default_factory=list)
     skips_known = False
+    of_record = True
 
     def holds(self, series: Series) -> bool:
         return self.has

@@ -20,7 +20,7 @@ LAYERS = [
     {"selection"},
     {"archives", "store"},
     {"transfer", "report", "options"},
-    {"held", "faspex", "supporting"},
+    {"held", "outage", "faspex", "supporting"},
     {"verify"},
     {"engine", "tally", "status", "nifti"},
     {"download"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tcia_covid.errors import (
     IncompleteSeriesError,
     NoSpaceError,
     NotAvailableError,
+    StatusError,
     TciaCovidError,
     UnreachableError,
 )
@@ -123,12 +125,28 @@ def test_an_unreachable_archive_ends_the_run_after_some_failures_in_a_row(tree: 
     assert len(run.outcomes) == len(series)
 
 
-def test_failures_with_successes_between_do_not_end_the_run(tree: Tree) -> None:
+def test_series_that_only_err_do_not_end_the_run_and_get_a_second_attempt(tree: Tree) -> None:
     series = [listed(number) for number in range(11, 31)]
-    down = {one.uid for number, one in enumerate(series, 1) if number % 4}
-    run = Run(tree, FakeArchive(raising(unreachable(), *down)), workers=1)(series)
+    bad = {one.uid for number, one in enumerate(series, 1) if number % 4}
+    error = StatusError("HTTP 504", status=504, retryable=True)
+    archive = FakeArchive(raising(error, *bad))
+    run = Run(tree, archive, workers=1)(series)
     assert not run.stop.is_set()
     assert list(run.states.values()).count(State.COMPLETE) == 5
+    attempts = Counter(archive.asked)
+    assert {attempts[one.uid] for one in series if one.uid not in bad} == {1}
+    assert max(attempts[uid] for uid in bad) == 2
+
+
+def test_the_biggest_series_all_failing_do_not_end_the_run(tree: Tree) -> None:
+    """As NBIA's proxy does, which gives up on big series after ten minutes."""
+    big = [listed(number, images=5) for number in range(1, 9)]
+    small = [listed(number) for number in range(9, 30)]
+    error = StatusError("HTTP 504", status=504, retryable=True)
+    run = Run(tree, FakeArchive(raising(error, *(one.uid for one in big))), workers=4)(big + small)
+    assert not run.stop.is_set()
+    assert run.states_of(small) == [State.COMPLETE] * len(small)
+    assert run.states_of(big) == [State.FAILED] * len(big)
 
 
 @pytest.mark.parametrize("error", [NoSpaceError("disk full"), DestinationError("read-only")])

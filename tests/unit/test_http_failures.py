@@ -90,7 +90,7 @@ def test_an_address_that_never_answers() -> None:
     error = from_exception(requests.ConnectTimeout(inner), "http://h/x", Call(HttpSettings()))
     assert isinstance(error, UnreachableError)
     assert error.message == "h accepted no connection within 20 s"
-    assert error.push_back
+    assert not error.push_back
 
 
 @pytest.mark.parametrize(

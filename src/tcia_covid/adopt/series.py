@@ -17,6 +17,7 @@ from tcia_covid.errors import HeldError, SeriesError
 from tcia_covid.model import Check, Receipt, Series
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging, Tree
+from tcia_covid.transfer.health import Health
 from tcia_covid.transfer.proof import prove
 
 
@@ -141,7 +142,7 @@ class Adopter:
             return True
         # What a download left in staging is proved as a download does it; that throws away what
         # no hash proves, so not while archives are silent.
-        return verdict.answered and prove(series, self._panel.of(series), staging)
+        return verdict.answered and prove(series, self._panel.of(series), staging, Health())
 
     def _damage(self, series: Series, verdict: Verdict) -> list[Damaged]:
         changed = [self._changed(series, found) for found in verdict.changed]

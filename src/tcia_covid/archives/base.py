@@ -52,6 +52,11 @@ class Archive(Protocol):
         """Whether `receive_series` leaves out what the sink has already."""
         ...
 
+    @property
+    def of_record(self) -> bool:
+        """Whether what it says of a series counts where archives disagree."""
+        ...
+
     def holds(self, series: Series) -> bool:
         """Whether the archive may have `series`, as far as is known without asking."""
         ...

@@ -10,7 +10,7 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.archives.idc import IdcArchive
 from tcia_covid.archives.nbia import NbiaArchive
 from tcia_covid.events import Emit
-from tcia_covid.http import Client, HttpSettings, Meter
+from tcia_covid.http import Client, HttpSettings, Meter, RateLimit
 from tcia_covid.stop import Stop
 
 _IDC_CONNECTIONS_A_JOB = 2
@@ -24,9 +24,10 @@ class Archives:
     nbia: NbiaArchive
     hasty: NbiaArchive
     """NBIA asked without much patience, for what can be had elsewhere as well."""
-    idc: IdcArchive
     order: Sequence[Archive]
     """Where series are fetched, the first choice first."""
+    provers: Sequence[Archive]
+    """Asked for hashes of what another archive gave, without much patience."""
     meter: Meter
     clients: tuple[Client, ...]
 
@@ -48,32 +49,52 @@ def open_archives(
 ) -> Archives:
     """Make the archives ready; nothing is sent yet."""
     meter = Meter()
-    nbia_client = Client(settings, stop=stop, connections=jobs, meter=meter, emit=emit)
-    idc_client = Client(
-        _prompt(settings),
-        stop=stop,
-        connections=jobs * _IDC_CONNECTIONS_A_JOB,
-        meter=meter,
-        emit=emit,
+    rate = RateLimit(settings.max_rate, stop)
+
+    def client(settings: HttpSettings, connections: int = jobs) -> Client:
+        return Client(
+            settings, stop=stop, connections=connections, meter=meter, rate=rate, emit=emit
+        )
+
+    in_turn = source == "auto"
+    patient, hasty = client(settings), client(_hasty(settings, first_byte=120.0))
+    prover = client(_hasty(settings, first_byte=20.0))
+    bucket = client(_prompt(settings, in_turn=in_turn), jobs * _IDC_CONNECTIONS_A_JOB)
+    nbia = NbiaArchive(patient, nbia_url)
+    idc = IdcArchive(
+        bucket,
+        idc_url,
+        find=catalogue.find,
+        list_all=catalogue.load,
+        vain_starts=0 if in_turn else None,
     )
-    hasty_client = Client(_hasty(settings), stop=stop, connections=jobs, meter=meter, emit=emit)
-    nbia = NbiaArchive(nbia_client, nbia_url)
-    hasty = NbiaArchive(hasty_client, nbia_url)
-    idc = IdcArchive(idc_client, idc_url, find=catalogue.find, list_all=catalogue.load)
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
-    clients = (nbia_client, hasty_client, idc_client)
-    return Archives(nbia, hasty, idc, orders[source], meter, clients)
+    return Archives(
+        nbia=nbia,
+        hasty=NbiaArchive(hasty, nbia_url),
+        order=orders[source],
+        provers=[NbiaArchive(prover, nbia_url)] if in_turn else [],
+        meter=meter,
+        clients=(patient, hasty, prover, bucket),
+    )
 
 
-def _prompt(settings: HttpSettings) -> HttpSettings:
+def _prompt(settings: HttpSettings, *, in_turn: bool) -> HttpSettings:
     """S3 answers at once or not at all; the long wait is for NBIA's ZIPs."""
-    return replace(settings, first_byte_timeout=min(settings.first_byte_timeout, 60.0))
+    first_byte, connect = (20.0, 10.0) if in_turn else (60.0, settings.connect_timeout)
+    return replace(
+        settings,
+        connect_timeout=min(settings.connect_timeout, connect),
+        first_byte_timeout=min(settings.first_byte_timeout, first_byte),
+    )
 
 
-def _hasty(settings: HttpSettings) -> HttpSettings:
+def _hasty(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
+    """For what can be had elsewhere, or done without: it must not hold up the rest."""
     return replace(
         settings,
         retries=min(settings.retries, 1),
+        retry_after_cap=min(settings.retry_after_cap, 10.0),
         connect_timeout=min(settings.connect_timeout, 10.0),
-        first_byte_timeout=min(settings.first_byte_timeout, 120.0),
+        first_byte_timeout=min(settings.first_byte_timeout, first_byte),
     )

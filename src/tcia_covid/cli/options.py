@@ -150,6 +150,13 @@ PATIENCE = (
     ),
     _option(
         _TRANSFER,
+        "--outage-timeout",
+        text="How long a run bears that no archive answers any more.  [default: as long as it had "
+        "worked, 600 to 43200]",
+        type=values.PAUSE,
+    ),
+    _option(
+        _TRANSFER,
         "--min-rate",
         text="Bytes a second; a slower answer is dropped and asked for again.  [default: 1KiB]",
         type=values.SIZE,

@@ -38,6 +38,7 @@ class Client:
         stop: ends every wait but those for DNS and for the TCP handshake.
         connections: the most requests under way at once.
         meter: counts the bytes received; shared between archives.
+        rate: holds them to the settings' maximum rate; shared between archives.
         emit: hears of retries and of changes of the pace.
     """
 
@@ -48,6 +49,7 @@ class Client:
         stop: Stop | None = None,
         connections: int = 8,
         meter: Meter | None = None,
+        rate: RateLimit | None = None,
         emit: Emit = discard,
     ) -> None:
         self.settings = settings or HttpSettings()
@@ -55,7 +57,7 @@ class Client:
         self.meter = meter or Meter()
         self.pace = Pace(connections, self.stop, emit)
         self._emit = emit
-        self._rate = RateLimit(self.settings.max_rate, self.stop)
+        self._rate = rate or RateLimit(self.settings.max_rate, self.stop)
         self._watch = Watch(self.settings)
         self._local = threading.local()
         self._sessions: list[ArchiveSession] = []

@@ -131,7 +131,6 @@ _SILENT = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeou
 def _unreachable(host: str, causes: list[BaseException], call: Call) -> ArchiveError | None:
     """No connection came about; `None` if one did."""
     seconds = f"{call.settings.connect_timeout:g} s"
-    overloaded = False
     if _any(causes, urllib3.exceptions.NameResolutionError):
         what, hint = f"the name {host} cannot be resolved", "the network connection and DNS"
     elif _any(causes, ConnectionRefusedError):
@@ -140,12 +139,9 @@ def _unreachable(host: str, causes: list[BaseException], call: Call) -> ArchiveE
         what, hint = f"there is no route to {host}", "the network connection"
     elif not call.asked and (_any(causes, _SILENT) or call.broken is Break.LATE):
         what, hint = f"{host} accepted no connection within {seconds}", "firewall and proxy"
-        overloaded = True
     else:
         return None
-    return UnreachableError(
-        what, hint=f"check {hint}, and the archive's URL", retryable=True, push_back=overloaded
-    )
+    return UnreachableError(what, hint=f"check {hint}, and the archive's URL", retryable=True)
 
 
 def _silence(host: str, causes: list[BaseException], call: Call) -> ConnectionLostError | None:

@@ -1,4 +1,4 @@
-"""The one owner of retries: how long a piece of work goes on trying."""
+"""How long a piece of work goes on trying; a budget is spent once, not at every level."""
 
 from __future__ import annotations
 
@@ -47,13 +47,16 @@ class Patience:
             limit: a smaller budget for errors of this type alone.
 
         Raises:
-            ArchiveError: `error`, where it is final or the budget is spent.
+            ArchiveError: `error`, where it is final or a budget is spent, this one or another.
             TciaCovidError: the run is to end.
         """
         self.failures += 1
         self._kinds[type(error)] += 1
         spent = limit is not None and self._kinds[type(error)] > limit
-        if not error.retryable or spent or self.failures > self._settings.retries:
+        if not error.retryable or error.spent or spent:
+            raise error
+        if self.failures > self._settings.retries:
+            error.spent = self._settings.retries > 0
             raise error
         wait = self._pause(error.retry_after)
         self._on_retry(error.message, wait)

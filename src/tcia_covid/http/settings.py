@@ -37,6 +37,9 @@ class HttpSettings:
     retry_wait_cap: float = 60.0
     retry_after_cap: float = 600.0
     """The longest that an archive's Retry-After is obeyed."""
+    outage_timeout: float | None = None
+    """How long a run that had worked bears that no archive answers; None: as long as it had worked,
+    at least ten minutes and at most twelve hours."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -53,5 +56,5 @@ def _makes_sense(name: str, value: float) -> bool:
         return value > 0 and math.isfinite(value)
     if name in ("min_rate", "retries"):
         return value >= 0 and math.isfinite(value)
-    lowest_allowed = name in ("retry_wait", "retry_wait_cap", "retry_after_cap")
+    lowest_allowed = name in ("retry_wait", "retry_wait_cap", "retry_after_cap", "outage_timeout")
     return (value > 0 or (lowest_allowed and value == 0)) and value <= _LONGEST

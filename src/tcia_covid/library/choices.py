@@ -60,6 +60,8 @@ class Choices(TypedDict, total=False):
     connect_timeout: float | None
     first_byte_timeout: float | None
     stall_timeout: float | None
+    outage_timeout: float | None
+    """Seconds that a run which had worked bears that no archive answers any more."""
     update: bool | None
     accept_listed: bool | None
     commercial_use: bool | None

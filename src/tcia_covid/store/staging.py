@@ -86,6 +86,10 @@ class Staging:
         """Note the archive's hash of image `uid`, as the archive spells it."""
         self.stored_md5[uid] = stored
 
+    def forget_md5s(self) -> None:
+        """Forget the hashes noted: they are not of the archive that is asked from now on."""
+        self.stored_md5.clear()
+
     def has(self, image: RemoteImage) -> bool:
         """Whether `image` is here: by UID, by the archive's own name of it, or by MD5.
 

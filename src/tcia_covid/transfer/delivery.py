@@ -18,11 +18,12 @@ from tcia_covid.errors import (
     TruncatedZipError,
     ZipError,
 )
+from tcia_covid.events import Notice
 from tcia_covid.http import Patience
-from tcia_covid.model import RemoteImage, Series
+from tcia_covid.model import Check, RemoteImage, Series
 from tcia_covid.store import Staging
 from tcia_covid.transfer.choice import stream_is_cheaper
-from tcia_covid.transfer.proof import note_hashes, prove
+from tcia_covid.transfer.proof import note_hashes, prove, series_hash_fits
 
 if TYPE_CHECKING:
     from tcia_covid.transfer.series import Context
@@ -34,10 +35,6 @@ _ASKS_FOR_ABSENT = 2
 _BROKEN_ZIPS = 2
 
 
-def _is_cut(error: ZipError) -> bool:
-    return isinstance(error, TruncatedZipError)
-
-
 class Delivery:
     """One archive's attempts at one series, until it is complete and proved.
 
@@ -46,8 +43,9 @@ class Delivery:
         archive: where the images come from.
         staging: where they go; what is there already is not fetched again.
         quarantine: where an image goes that stays wrong.
-        provers: archives whose hashes prove what no hash of its own does, first choice first.
+        provers: other archives whose hashes prove what no hash of its own does.
         patience: how long to go on trying.
+        elsewhere: whether another archive can take over.
         context: the run's shared parts.
     """
 
@@ -60,6 +58,7 @@ class Delivery:
         *,
         provers: Sequence[Archive],
         patience: Patience,
+        elsewhere: bool,
         context: Context,
     ) -> None:
         self._series = series
@@ -68,11 +67,13 @@ class Delivery:
         self._quarantine = quarantine
         self._provers = provers
         self._patience = patience
+        self._elsewhere = elsewhere
         self._context = context
         self._remote: list[RemoteImage] | None = None
         self._wrong: Counter[str] = Counter()
         self._streams_help = True
         self._broken_zips = 0
+        self._fetched_anew = False
 
     def run(self) -> None:
         """Fetch until the series is complete and proved.
@@ -88,11 +89,27 @@ class Delivery:
                     return
             except ArchiveError as error:
                 if set(self._staging.images) - before:
-                    self._patience.progressed()
+                    self._progressed()
+                elif self._elsewhere:
+                    self._note_failure(error)
                 if isinstance(error, BadAnswerError):
                     self._remote = None
                 limit = _NOT_GRANTED_RETRIES if isinstance(error, NotAvailableError) else None
                 self._patience.failed(error, limit=limit)
+
+    def _note_failure(self, error: ArchiveError) -> None:
+        """Leave the archive to recover where it is down and another can take over.
+
+        Raises:
+            ArchiveError: `error`, then.
+        """
+        health, name = self._context.health, self._archive.name
+        pause = health.failed(self._archive, error)
+        if pause is not None:
+            text = f"{name} is left alone for {pause:.0f} s ({error.message})"
+            self._context.emit(Notice(f"{text}; series are taken from the other archive"))
+        if health.is_down(self._archive):
+            raise error
 
     def _step(self) -> bool:
         """Do the next thing that brings the series forward; True if it is complete and proved."""
@@ -126,7 +143,8 @@ class Delivery:
         except ArchiveError as error:
             # A line that breaks before anything arrived says nothing about streams; a ZIP that is
             # broken in itself, twice, does.
-            self._broken_zips += isinstance(error, ZipError) and not _is_cut(error)
+            cut = isinstance(error, TruncatedZipError)
+            self._broken_zips += isinstance(error, ZipError) and not cut
             helped = self._archive.skips_known or not before or set(self._staging.images) > before
             self._streams_help = helped and self._broken_zips < _BROKEN_ZIPS
             raise
@@ -151,8 +169,12 @@ class Delivery:
             self._archive.receive_image(self._series, image, self._staging)
         except NotAvailableError:
             return False
-        self._patience.progressed()
+        self._progressed()
         return True
+
+    def _progressed(self) -> None:
+        self._patience.progressed()
+        self._context.health.worked(self._archive)
 
     def _adds_up(self) -> bool:
         """Whether count and bytes are those on record."""
@@ -205,22 +227,45 @@ class Delivery:
                 f"{len(staging.images)} are there",
                 hint="run the same command again to list it anew",
             )
-        note_hashes(series, self._usable_provers(), staging, staging.unproven())
+        return self._prove() if series.size in (None, staging.size) else self._explain_size()
+
+    def _explain_size(self) -> bool:
+        """Count is right, bytes are not those on record: only the archive of record can say why.
+
+        Where it has no hashes either, what they do not prove is fetched anew, once.
+        """
+        series, staging, health = self._series, self._staging, self._context.health
+        if not self._archive.of_record:
+            raise self._unexplained()
+        if series_hash_fits(series, self._archive, staging, health):
+            staging.prove(list(staging.images), Check.SERIES_MD5)
+            return True
+        staging.forget_md5s()
+        note_hashes(series, [self._archive], staging, list(staging.images), health)
         if staging.wrong():
             return False
-        if staging.unproven() and series.size is not None:
-            raise IncompleteSeriesError(
-                f"series {series.uid} has {staging.size} bytes, the archive has {series.size} on "
-                "record, and no hash tells which image is wrong",
-                hint="run the same command again later",
-            )
-        return self._prove()
+        unproven = sorted(staging.images.keys() - staging.stored_md5.keys())
+        if unproven and self._fetched_anew:
+            raise self._unexplained()
+        self._fetched_anew = True
+        for uid in unproven:
+            staging.discard(uid)
+        staging.settle()
+        return not unproven
+
+    def _unexplained(self) -> IncompleteSeriesError:
+        series = self._series
+        return IncompleteSeriesError(
+            f"series {series.uid} has {self._staging.size} bytes at {self._archive.name}, "
+            f"{series.size} are on record, and no hash tells which image is wrong",
+            hint="run the same command again later",
+        )
 
     def _prove(self) -> bool:
-        return prove(self._series, self._usable_provers(), self._staging)
-
-    def _usable_provers(self) -> list[Archive]:
-        return [one for one in self._provers if not self._context.health.is_down(one)]
+        # What the archive at hand says of its own images counts even while it is in trouble.
+        health = self._context.health
+        provers = [one for one in self._provers if not health.is_down(one)]
+        return prove(self._series, [self._archive, *provers], self._staging, health)
 
     def _drop_wrong(self) -> None:
         for uid in self._staging.wrong():

@@ -9,12 +9,13 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.errors import ArchiveError
 from tcia_covid.model import Check, Series
 from tcia_covid.store import Staging
+from tcia_covid.transfer.health import Health
 
 _BLANKS_TELL = 3
 """Images without a hash after which the others are taken to have none either."""
 
 
-def prove(series: Series, archives: Sequence[Archive], staging: Staging) -> bool:
+def prove(series: Series, archives: Sequence[Archive], staging: Staging, health: Health) -> bool:
     """Prove every image that no hash of its own has proved; False if one turned out wrong.
 
     One request serves the whole series where the archive hashes it. Images of an earlier run
@@ -23,10 +24,10 @@ def prove(series: Series, archives: Sequence[Archive], staging: Staging) -> bool
     unproven = staging.unproven()
     if not unproven:
         return True
-    if any(_series_hash_fits(series, archive, staging) for archive in archives):
+    if any(series_hash_fits(series, archive, staging, health) for archive in archives):
         staging.prove(unproven, Check.SERIES_MD5)
         return True
-    note_hashes(series, archives, staging, unproven)
+    note_hashes(series, archives, staging, unproven, health)
     if staging.wrong():
         return False
     staging.settle()
@@ -37,12 +38,19 @@ def prove(series: Series, archives: Sequence[Archive], staging: Staging) -> bool
 
 
 def note_hashes(
-    series: Series, archives: Sequence[Archive], staging: Staging, uids: Iterable[str]
+    series: Series,
+    archives: Sequence[Archive],
+    staging: Staging,
+    uids: Iterable[str],
+    health: Health,
 ) -> None:
     """Ask for the hashes of single images, where the archives have such."""
     left = list(uids)
     for archive in archives:
-        _ask_for_hashes(series, archive, staging, left)
+        try:
+            _ask_for_hashes(series, archive, staging, left)
+        except ArchiveError as error:
+            health.failed(archive, error)
         left = [uid for uid in left if uid not in staging.stored_md5]
 
 
@@ -51,10 +59,7 @@ def _ask_for_hashes(
 ) -> None:
     blanks = 0
     for uid in uids:
-        try:
-            stored = archive.image_md5(series, uid)
-        except ArchiveError:
-            return
+        stored = archive.image_md5(series, uid)
         if stored is not None:
             staging.note_md5(uid, stored)
             continue
@@ -89,10 +94,12 @@ def hash_fits(said: str, spelled: Iterable[str | None], computed: Iterable[str])
     return said.strip().lower().zfill(32) in map(series_md5, spellings)
 
 
-def _series_hash_fits(series: Series, archive: Archive, staging: Staging) -> bool:
+def series_hash_fits(series: Series, archive: Archive, staging: Staging, health: Health) -> bool:
+    """Whether the archive's hash of the series, where it can be had, is that of what is here."""
     try:
         said = archive.series_md5(series)
-    except ArchiveError:
+    except ArchiveError as error:
+        health.failed(archive, error)
         return False
     if said is None:
         return False

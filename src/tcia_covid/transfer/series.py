@@ -8,14 +8,11 @@ from dataclasses import dataclass, field, replace
 from tcia_covid.archives.base import Archive
 from tcia_covid.errors import (
     ArchiveError,
-    ConnectionLostError,
     NotAvailableError,
     SeriesChangedError,
     SeriesError,
-    StatusError,
     TakenOverError,
     TciaCovidError,
-    TlsError,
     UnreachableError,
 )
 from tcia_covid.events import BytesStored, Emit, Notice, SeriesRetried, SeriesStarted
@@ -24,11 +21,9 @@ from tcia_covid.model import Outcome, Receipt, Series, State
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging, Tree
 from tcia_covid.transfer.delivery import Delivery
-from tcia_covid.transfer.health import Health
+from tcia_covid.transfer.health import GONE, Health
 
 _RETRIES_BEFORE_ANOTHER = 2
-_DOWN = (UnreachableError, TlsError, ConnectionLostError, StatusError)
-"""What says that an archive does not work, rather than that it lacks a series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +33,8 @@ class Context:
     stop: Stop
     settings: HttpSettings
     emit: Emit
+    provers: Sequence[Archive] = ()
+    """Asked for hashes of what another archive gave."""
     health: Health = field(default_factory=Health)
 
 
@@ -97,47 +94,60 @@ def _complete(
     tree: Tree,
     context: Context,
 ) -> None:
-    """Complete and prove `staging` from the first archive that can; each goes on where one left."""
+    """Complete and prove `staging` from the first archive that can; each goes on where one left.
+
+    As long as a round brings images there is another: what one lacks another may have.
+    """
     holders = [archive for archive in archives if archive.holds(series)] or list(archives)
-    candidates = context.health.order(holders)
     errors: dict[str, TciaCovidError] = {}
-    for archive in candidates:
-        is_last = archive is candidates[-1]
-        # Where another archive can take over, an archive that is down must not hold up the rest.
-        retries = context.settings.retries if is_last else _RETRIES_BEFORE_ANOTHER
-        settings = replace(context.settings, retries=min(retries, context.settings.retries))
-        delivery = Delivery(
-            series,
-            archive,
-            staging,
-            tree.quarantine / series.uid,
-            provers=[archive, *(one for one in holders if one is not archive)],
-            patience=Patience(settings, context.stop, _on_retry(series, context)),
-            context=context,
-        )
-        try:
-            delivery.run()
-            context.health.worked(archive)
-            return
-        except TakenOverError:
-            raise
-        except (ArchiveError, SeriesError) as error:
-            context.stop.check()
-            errors[archive.name] = error
-            _note_failure(archive, error, context, is_last=is_last)
-    raise _most_telling(series, errors)
+    while True:
+        before = len(staging.images)
+        for archive in context.health.order(holders):
+            try:
+                _delivery(series, archive, holders, staging, tree, context).run()
+                context.health.worked(archive)
+                return
+            except TakenOverError:
+                raise
+            except (ArchiveError, SeriesError) as error:
+                context.stop.check()
+                errors[archive.name] = error
+                _note_failure(series, archive, error, context)
+        if len(holders) == 1 or len(staging.images) <= before:
+            raise _most_telling(series, errors)
+
+
+def _delivery(
+    series: Series,
+    archive: Archive,
+    holders: Sequence[Archive],
+    staging: Staging,
+    tree: Tree,
+    context: Context,
+) -> Delivery:
+    """One archive's turn: patient where no other that works could take over."""
+    working = [one for one in holders if not context.health.is_down(one)]
+    patient = archive is (working or holders)[-1]
+    retries = context.settings.retries if patient else _RETRIES_BEFORE_ANOTHER
+    settings = replace(context.settings, retries=min(retries, context.settings.retries))
+    return Delivery(
+        series,
+        archive,
+        staging,
+        tree.quarantine / series.uid,
+        provers=[one for one in context.provers if one.name != archive.name],
+        patience=Patience(settings, context.stop, _on_retry(series, context)),
+        elsewhere=not patient,
+        context=context,
+    )
 
 
 def _note_failure(
-    archive: Archive, error: TciaCovidError, context: Context, *, is_last: bool
+    series: Series, archive: Archive, error: ArchiveError | SeriesError, context: Context
 ) -> None:
-    if isinstance(error, _DOWN):
-        pause = context.health.failed(archive)
-        if pause is not None and not is_last:
-            text = f"{archive.name} is left alone for {pause:.0f} s ({error.message})"
-            context.emit(Notice(f"{text}; series are taken from the other archive"))
-    elif not is_last:
-        context.emit(Notice(f"{archive.name}: {error.message}; trying the other archive"))
+    context.emit(SeriesRetried(series.uid, f"{archive.name}: {error.message}", 0))
+    if isinstance(error, SeriesError | NotAvailableError):
+        context.health.worked(archive)
 
 
 def _on_retry(series: Series, context: Context) -> Callable[[str, float], None]:
@@ -148,13 +158,15 @@ def _most_telling(series: Series, errors: dict[str, TciaCovidError]) -> TciaCovi
     """What lacks of the series says more than what was unreachable; else all that was tried."""
     about_series = [error for error in errors.values() if isinstance(error, SeriesError)]
     if about_series:
-        return about_series[0]
+        return max(about_series, key=lambda error: len(error.missing))
     if len(errors) == 1:
         return next(iter(errors.values()))
     tried = "; ".join(f"{name}: {error.message}" for name, error in errors.items())
     if all(isinstance(error, NotAvailableError) for error in errors.values()):
         return NotAvailableError(f"no archive gives series {series.uid} ({tried})")
-    return ArchiveError(
+    kind = UnreachableError if all(isinstance(e, GONE) for e in errors.values()) else ArchiveError
+    return kind(
         f"no archive could be used for series {series.uid} ({tried})",
         hint="check the network and the proxy settings, or try again later",
+        retryable=True,
     )

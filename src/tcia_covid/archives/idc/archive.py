@@ -12,13 +12,22 @@ from tcia_covid.archives.idc.helpers import Gathering, Helpers
 from tcia_covid.archives.idc.hosts import DEFAULT_HOSTS, Host, Hosts, read_hosts
 from tcia_covid.archives.idc.listing import list_folder
 from tcia_covid.archives.idc.objects import GONE, ObjectReader, refusals
-from tcia_covid.errors import NotAvailableError, StatusError, UnknownCollectionError
+from tcia_covid.errors import (
+    ArchiveError,
+    NotAvailableError,
+    StatusError,
+    UnknownCollectionError,
+)
 from tcia_covid.http import Client
 from tcia_covid.model import RemoteImage, Series, StoredImage
 
 _NAME = "idc"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _FOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_VAIN_STARTS = 3
+"""Attempts at an object's first byte after the first: more are its series' affair."""
+_BEARABLE = 3
+"""Objects of a series that the server may err at before the others are not asked for."""
 _MOST_AT_ONCE = 8
 _IMAGES_A_THREAD = 4
 _BYTES_A_THREAD = 8 * 1024 * 1024
@@ -43,6 +52,8 @@ class IdcArchive:
             Google.
         find: gives the series with these SeriesInstanceUIDs, with bucket and folder.
         list_all: gives all series of a collection, with bucket and folder.
+        vain_starts: further attempts at a first byte, of a list or of an object; None to be as
+            patient as the client.
 
     Raises:
         UsageError: `base_url` is none of these.
@@ -50,6 +61,7 @@ class IdcArchive:
 
     name = _NAME
     skips_known = True
+    of_record = False
 
     def __init__(
         self,
@@ -58,11 +70,13 @@ class IdcArchive:
         *,
         find: Callable[[Iterable[str]], Mapping[str, Series]],
         list_all: Callable[[str], list[Series]],
+        vain_starts: int | None = None,
     ) -> None:
         self._client = client
         self._hosts = Hosts(read_hosts(base_url or DEFAULT_HOSTS))
         self._find = find
         self._list_all = list_all
+        self._vain_starts = vain_starts
         self._helpers = Helpers(client.pace.ceiling)
 
     def holds(self, series: Series) -> bool:
@@ -103,7 +117,8 @@ class IdcArchive:
     def receive_series(self, series: Series, sink: Sink) -> None:
         """Pour the objects that `sink` lacks into it, several at a time.
 
-        One that is listed but gone is left out, for the caller to find: the others matter more.
+        One that is listed but gone is left out, for the caller to find: the others matter more. So
+        they do where the server errs at a few; that is raised in the end.
         """
         place = self._place(series)
         self._hosts.first_answer(lambda host: self._receive(host, place, sink))
@@ -149,7 +164,7 @@ class IdcArchive:
     def _list(self, host: Host, place: _Place) -> list[RemoteImage]:
         url = host.bucket_url(place.bucket)
         with refusals(f"series {place.series}"):
-            images = list_folder(self._client, url, f"{place.folder}/", self._hosts.limit)
+            images = list_folder(self._client, url, f"{place.folder}/", self._list_limit)
         if not images:
             raise NotAvailableError(f"IDC has no image of series {place.series}")
         return images
@@ -164,17 +179,27 @@ class IdcArchive:
                 try:
                     _pour(reader, sink)
                 except StatusError as error:
-                    if error.status != GONE:
+                    if error.retryable and len(troubles) < _BEARABLE:
+                        troubles.append(error)
+                    elif error.status != GONE:
                         raise
 
+        troubles: list[StatusError] = []
         gathering = Gathering(lacking, fetch)
         gathering.run(self._helpers, threads_for(lacking))
+        if troubles:
+            raise troubles[0]
 
     def _reader(self, host: Host, place: _Place, image: RemoteImage) -> ObjectReader:
         if image.key is None:
             raise NotAvailableError(f"IDC names images by key, and image {image.uid} has none")
         url = host.object_url(place.bucket, image.key)
-        return ObjectReader(self._client, url, image, self._hosts.limit)
+        vain = _VAIN_STARTS if self._vain_starts is None else self._vain_starts
+        return ObjectReader(self._client, url, image, self._hosts.limit, vain_starts=vain)
+
+    def _list_limit(self, error: ArchiveError) -> int | None:
+        limits = (self._hosts.limit(error), self._vain_starts)
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
 def threads_for(images: list[RemoteImage]) -> int:

@@ -20,8 +20,6 @@ from tcia_covid.http import Answer, Client, Patience
 from tcia_covid.model import RemoteImage
 
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-_VAIN_STARTS = 3
-"""Attempts at an object's first byte after the first: more are its series' affair."""
 _OK, _PARTIAL = 200, 206
 _CHANGED = frozenset({412, 416})
 GONE = 404
@@ -41,6 +39,7 @@ class ObjectReader:
         image: the object as listed: what it must still be.
         limit: a smaller retry budget for some errors.
         worth_it: whether a break is still worth waiting for.
+        vain_starts: attempts at the first byte after the first one.
     """
 
     client: Client
@@ -48,6 +47,7 @@ class ObjectReader:
     image: RemoteImage
     limit: Callable[[ArchiveError], int | None] = lambda error: None
     worth_it: Callable[[], bool] = lambda: True
+    vain_starts: int = 3
     offset: int = field(default=0, init=False)
     """Bytes given so far."""
     _size: int | None = field(default=None, init=False)
@@ -125,7 +125,7 @@ class ObjectReader:
             raise self._changed(f"{said} bytes instead of {self._size}")
 
     def _limit(self, error: ArchiveError) -> int | None:
-        limits = [self.limit(error), None if self.offset else _VAIN_STARTS]
+        limits = [self.limit(error), None if self.offset else self.vain_starts]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _changed(self, what: str) -> BadAnswerError:

@@ -41,6 +41,7 @@ class NbiaArchive:
 
     name = _NAME
     skips_known = False
+    of_record = True
 
     def __init__(self, client: Client, base_url: str = DEFAULT_URL) -> None:
         self._client = client
