@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.adopt import bring
 from tcia_covid.adopt.bring import Bringer
 from tcia_covid.adopt.scan import Found, scan
 from tcia_covid.model import Check
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Staging
+from tcia_covid.store import disk as store_disk
 from tests.unit.trees import image_of, md5_of, new_tree, series_of
 
 SERIES = series_of(1)
@@ -69,7 +69,7 @@ def test_a_hard_link_comes_first(have: Path, found: Found, staging: Staging) -> 
 def test_a_reflink_comes_next(
     have: Path, found: Found, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bring, "_clone", clone)
+    monkeypatch.setattr(store_disk, "_clone", clone)
     assert bringer(have, "copy").bring(found, Check.MD5, staging) == "reflink"
     assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
 
@@ -77,7 +77,7 @@ def test_a_reflink_comes_next(
 def test_a_copy_comes_last(
     have: Path, found: Found, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bring, "_clone", refuse)
+    monkeypatch.setattr(store_disk, "_clone", refuse)
     assert bringer(have, "copy").bring(found, Check.MD5, staging) == "copy"
     assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
     assert staging.images[found.uid].check is Check.MD5
@@ -110,7 +110,7 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
     way: str,
     change: str,
 ) -> None:
-    monkeypatch.setattr(bring, "_clone", clone if way == "clone" else refuse)
+    monkeypatch.setattr(store_disk, "_clone", clone if way == "clone" else refuse)
     file = have / found.file
     file.unlink()
     contents = {

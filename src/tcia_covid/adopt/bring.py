@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,22 +18,10 @@ from tcia_covid.adopt.scan import Found
 from tcia_covid.errors import ArchiveError, SeriesError, TakenOverError
 from tcia_covid.model import Check, StoredImage
 from tcia_covid.store import Disk, Staging
+from tcia_covid.store.disk import worked
 
 _PIECE = 256 * 1024
-_FICLONE = 0x40049409
-"""ioctl_ficlone(2); Python has no name for it."""
 _NAME = "adopted"
-
-if sys.platform == "linux":
-    import fcntl
-
-    def _clone(source: int, target: int) -> None:
-        fcntl.ioctl(target, _FICLONE, source)
-
-else:
-
-    def _clone(_source: int, _target: int) -> None:
-        raise OSError
 
 
 class Bringer:
@@ -76,7 +63,9 @@ class Bringer:
 
     def remove(self, found: Found) -> bool:
         """Remove an original, and the folders that this leaves empty; not if it changed since."""
-        if not (self._is_same(found) and _done(lambda: self._disk.remove(self._root / found.file))):
+        if not (
+            self._is_same(found) and worked(lambda: self._disk.remove(self._root / found.file))
+        ):
             return False
         folder = self._root / found.folder
         while folder != self._root and self._root in folder.parents:
@@ -88,9 +77,9 @@ class Bringer:
         """Have the target share the bytes of the original, where the file system can."""
         source, target = self._root / found.file, staging.folder / f"{found.uid}.dcm"
         way = ""
-        if self._may_link(source) and _done(lambda: self._disk.link(source, target)):
+        if self._may_link(source) and worked(lambda: self._disk.link(source, target)):
             way = "link"
-        elif _done(lambda: self._reflink(source, target)):
+        elif worked(lambda: self._disk.reflink(source, target)):
             way = "reflink"
         if way and not self._is_same(found):
             self._disk.remove(target)
@@ -100,16 +89,6 @@ class Bringer:
     def _may_link(self, source: Path) -> bool:
         """Whether to try: a name of a file that may not be written cannot be synced on commit."""
         return self._links and (not self._disk.durable or os.access(source, os.W_OK))
-
-    def _reflink(self, source: Path, target: Path) -> None:
-        part = target.with_name(f".{target.name}.part")
-        try:
-            with source.open("rb", buffering=0) as origin, self._disk.create(part) as file:
-                _clone(origin.fileno(), file.fileno())
-            self._disk.replace(part, target)
-        except OSError:
-            self._disk.remove(part)
-            raise
 
     def _copy(self, found: Found, staging: Staging) -> str:
         """Copy through the staging folder's own door, which hashes and reads the header again."""
@@ -139,11 +118,3 @@ class Bringer:
         except OSError:
             return False
         return (now.st_size, now.st_mtime_ns) == (found.size, found.modified)
-
-
-def _done(act: Callable[[], None]) -> bool:
-    try:
-        act()
-    except OSError:
-        return False  # the next way finds out whether the disk or this way is at fault
-    return True
