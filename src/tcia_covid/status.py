@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,17 +159,10 @@ def _add(complete: Standing, receipt: Receipt) -> None:
 def _under_way(tree: Tree) -> list[UnderWay]:
     found = []
     for uid in sorted(tree.under_way()):
-        sizes = list(_sizes(tree.staging / uid))
+        sizes = list(tree.staged(uid))
         if sizes:
             found.append(UnderWay(uid, len(sizes), sum(sizes)))
     return found
-
-
-def _sizes(folder: Path) -> Iterator[int]:
-    """The sizes of the images below a folder that a running download may be changing."""
-    for file in folder.glob("*/*.dcm"):
-        with contextlib.suppress(OSError):
-            yield file.stat().st_size
 
 
 def _failure(tree: Tree, uid: str) -> Failure:

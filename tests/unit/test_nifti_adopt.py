@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.errors import ChecksumError, InterruptedRunError, NoSpaceError, RequestError
+from tcia_covid.errors import (
+    ChecksumError,
+    InterruptedRunError,
+    NoSpaceError,
+    RequestError,
+    UsageError,
+)
 from tcia_covid.events import BytesStored, Event, SeriesFinished
 from tcia_covid.model import Check, State
 from tcia_covid.nifti.adopt import adopt
@@ -154,7 +160,8 @@ class _Elsewhere(_NoLinks):
 @pytest.mark.parametrize(
     ("disk", "mode", "ways"),
     [
-        (_NoLinks, "move", {"rename"}),
+        (_NoLinks, "move", {"copy", "reflink"}),
+        (_NoLinks, "take", {"rename"}),
         (_Elsewhere, "move", {"copy", "reflink"}),
         (_Elsewhere, "link", {"copy", "reflink"}),
     ],
@@ -167,7 +174,7 @@ def test_where_there_are_no_links_files_are_renamed_or_copied(
     result = take_in(find_volumes(source, tree.pattern), tree, mode=mode)
     assert stands(tmp_path) == WHOLE
     assert result.ways.keys() <= ways
-    assert len(list(source.rglob("*.nii.gz"))) == (0 if mode == "move" else 4)
+    assert len(list(source.rglob("*.nii.gz"))) == (4 if mode == "link" else 0)
 
 
 def test_taking_the_same_files_again_changes_nothing(source: Path, tmp_path: Path) -> None:
@@ -273,6 +280,70 @@ def test_another_version_does_not_replace_one_that_stands(source: Path, tmp_path
     assert stands(tmp_path) == WHOLE
     (unfit,) = result.of("conflict")
     assert "another version" in unfit.detail
+    assert (result.exit_code, result.lost) == (1, [])
+
+
+def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="copy")
+    published = fake.sums({EARLY: fake.whole()[EARLY], LATE: fake.volume(99)})
+    sums = fake.write(tmp_path / "sums", {"CT.sums": published, ONE: fake.whole()[ONE]})
+    result = take(sums, tmp_path)
+    assert (result.refuted, result.missing, result.exit_code) == ([LATE], [], 1)
+    tree = VolumeTree(tmp_path / "data", fake.collection())
+    assert SUBJECT not in tree.sound()
+    filed = tree.receipts.read(SUBJECT)
+    assert filed is not None
+    assert [one.check for one in filed.receipt.images] == [Check.MD5, Check.SIZE]
+    right = take(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
+    assert (right.refuted, right.exit_code) == ([], 0)
+    assert stands(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
+    aside = tree.quarantine / SUBJECT / LATE
+    assert aside.read_bytes() == fake.whole()[LATE]
+
+
+def test_a_damaged_copy_of_a_volume_that_stands_harms_nobody(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    result = take(fake.write(tmp_path / "bad", {ONE: fake.whole()[ONE][:200]}), tmp_path)
+    assert (result.lost, [one.reason for one in result.unfit]) == ([], ["damaged"])
+    assert result.exit_code == 1
+    assert status(tmp_path / "data").collections[0].failed == []
+
+
+def test_more_volumes_than_the_registry_knows_are_told(source: Path, tmp_path: Path) -> None:
+    fake.write(source, {fake.name(700, "_day099"): fake.volume(5)})
+    result = take(source, tmp_path)
+    assert result.standing is not None
+    assert "5 volumes of 3 patients stand" in result.standing.compared()
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("below", ["", fake.NAME, f"{fake.NAME}/0700"])
+def test_volumes_are_not_moved_out_of_a_tree_of_this_program(
+    source: Path, tmp_path: Path, below: str
+) -> None:
+    take(source, tmp_path)
+    old = (tmp_path / "data").rename(tmp_path / "old")
+    with pytest.raises(UsageError, match="receipts"):
+        take(old / below, tmp_path, mode="move")
+    assert verify(old).exit_code == 0
+    assert take(old / below, tmp_path, mode="link").exit_code == 0
+
+
+def test_moving_again_removes_the_originals_of_what_stands(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="copy")
+    (root(tmp_path) / "0001" / ONE).write_bytes(b"x" * len(fake.whole()[ONE]))
+    result = take(source, tmp_path, mode="move")
+    assert [file.name for file in source.rglob("*.nii.gz")] == [ONE]
+    assert (result.volumes_there, result.not_removed) == (4, 1)
+
+
+def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> None:
+    tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
+    tree.prepare()
+    fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
+    (one,) = status(tmp_path / "data").collections[0].under_way
+    assert (one.series, one.images, one.size) == (SUBJECT, 1, 4)
+    assert tree.kept([SUBJECT]) == 4
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "cut"])

@@ -115,7 +115,7 @@ def test_a_folder_of_volumes_is_adopted(
         (have / file).unlink()
     capsys.readouterr()
     assert run(arguments) == 0
-    assert "4 volumes were there before" in capsys.readouterr().out
+    assert "there before: 4 volumes" in capsys.readouterr().out
     assert run(["verify", data, "--deep"]) == 0
 
 

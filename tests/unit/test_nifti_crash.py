@@ -77,6 +77,26 @@ def test_a_crash_at_every_side_effect_is_recovered_from(
         finish(source, output, tmp_path)
 
 
+class _NoLinks(CountingDisk):
+    """A file system without second names."""
+
+    def link(self, source: Path, target: Path) -> None:
+        raise OSError(95, "not supported")
+
+
+def test_a_crash_while_moving_hides_no_only_copy(tmp_path: Path) -> None:
+    source, output = prepared(tmp_path, "clean")
+    disk = _NoLinks()
+    take(source, output, disk, "move")
+    assert stands(output) == BOTH
+    for number in range(disk.count):
+        source, output = prepared(tmp_path, str(number))
+        with contextlib.suppress(Crash):
+            take(source, output, _NoLinks(number), "move")
+        left = {file.name for file in source.rglob("*.nii.gz")}
+        assert left | stands(output).keys() == BOTH.keys()
+
+
 @pytest.mark.parametrize("error", [28, 5, 13], ids=["ENOSPC", "EIO", "EACCES"])
 def test_a_disk_error_at_every_side_effect_is_told_and_recovered_from(
     tmp_path: Path, error: int

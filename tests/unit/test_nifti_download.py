@@ -26,6 +26,7 @@ from tcia_covid.events import BytesStored, Event, Notice, RunStarted, SeriesFini
 from tcia_covid.faspex.transfer import TransferLock
 from tcia_covid.http import HttpSettings
 from tcia_covid.model import Summary
+from tcia_covid.nifti.adopt import adopt
 from tcia_covid.nifti.download import download
 from tcia_covid.nifti.targets import in_packages
 from tcia_covid.options import Options, Request
@@ -253,6 +254,54 @@ def test_a_volume_that_arrives_damaged_is_received_once_more(
     (package / "serial" / LATE).write_bytes(fake.whole()[LATE])
     assert fetch(site, tmp_path).exit_code == 0
     assert stands(tmp_path) == WHOLE
+
+
+def test_what_came_and_was_there_is_not_kept_twice(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    have = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE], TWO: fake.whole()[TWO]})
+    ascli.package(FIRST, {f"{CT}/again/{ONE}": fake.whole()[ONE]})
+    adopt(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
+    assert fetch(site, tmp_path).exit_code == 0
+    assert stands(tmp_path) == WHOLE
+    assert not list((root(tmp_path) / ".tcia-covid" / "faspex").rglob("*.nii.gz"))
+
+
+def test_a_package_with_another_version_of_what_stands_is_a_failure(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    have = fake.write(tmp_path / "have", {LATE: fake.volume(99), EARLY: fake.whole()[EARLY]})
+    adopt(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
+    summary = fetch(site, tmp_path)
+    (failure,) = summary.failures
+    assert (failure.series, failure.reason) == ("volume-covid19-A-0700", "conflict")
+    assert (summary.exit_code, summary.failed, summary.complete) == (1, 0, 3)
+    assert LATE in failure.detail
+    assert "quarantine" in failure.hint
+    (root(tmp_path) / "0700" / LATE).unlink()
+    assert fetch(site, tmp_path).exit_code == 0
+    assert (root(tmp_path) / "0700" / LATE).read_bytes() == fake.whole()[LATE]
+
+
+def test_a_published_hash_decides_between_a_package_and_what_stands(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    have = fake.write(tmp_path / "have", {ONE: fake.volume(99)})
+    adopt(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
+    assert fetch(site, tmp_path).exit_code == 0
+    assert (root(tmp_path) / "0001" / ONE).read_bytes() == fake.whole()[ONE]
+
+
+def test_more_volumes_than_the_registry_knows_are_no_shortage(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    smaller = fake.collection(volumes=3)
+    summary = fetch(site, tmp_path, collection=smaller)
+    (failure,) = summary.failures
+    assert (failure.reason, summary.exit_code) == ("unexpected", 1)
+    assert "4 volumes of 3 patients stand" in failure.detail
+    accepted = fetch(site, tmp_path, collection=smaller, accept_listed=True)
+    assert (accepted.exit_code, accepted.failures) == (0, [])
 
 
 def test_what_was_received_before_a_crash_is_taken_in_without_asking_again(

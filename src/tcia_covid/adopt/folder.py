@@ -32,7 +32,7 @@ from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
-from tcia_covid.store.tree import STATE, collection_folder
+from tcia_covid.store.tree import STATE, collection_folder, is_in_tree
 from tcia_covid.verify.ahead import ahead
 
 _RESERVE = 64 * 1024 * 1024
@@ -141,7 +141,7 @@ class _Run:
                 if inventory.files.zips
                 else "give the folder that the other program downloaded to",
             )
-        if inventory.ours and self._mode == "move":
+        if self._mode == "move" and (inventory.ours or is_in_tree(self._root)):
             raise UsageError(
                 f"{self._result.directory} has a folder that this program keeps receipts of: "
                 "moving its files away would leave these without files",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tcia_covid.errors import RequestError
+from tcia_covid.errors import RequestError, UsageError
 from tcia_covid.events import Emit, discard
 from tcia_covid.nifti.finding import find_volumes
 from tcia_covid.nifti.placing import Mode
@@ -16,6 +16,7 @@ from tcia_covid.registry import Collection, Registry
 from tcia_covid.report import reports_are_stale, write_reports
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
+from tcia_covid.store.tree import is_in_tree
 
 
 def adopt(
@@ -57,6 +58,12 @@ def adopt(
         raise RequestError(
             f"there is no volume of {collection.name} in {directory}",
             hint=f"they are called {tree.pattern.text}",
+        )
+    if mode == "move" and (finds.ours or is_in_tree(directory.resolve())):
+        raise UsageError(
+            f"{directory} has a folder that this program keeps receipts of: moving its files away "
+            "would leave these without files",
+            hint="use --link or --copy",
         )
     tree.prepare()
     result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)

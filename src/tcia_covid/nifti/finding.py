@@ -38,6 +38,8 @@ class Finds:
     volumes: dict[VolumeName, list[Path]] = field(default_factory=lambda: defaultdict(list))
     """The files by what their names tell; several where a name stands in several folders."""
     unfit: list[Unfit] = field(default_factory=list)
+    ours: bool = False
+    """Whether a tree of this program is among it."""
 
     def subjects(self) -> dict[str, list[VolumeName]]:
         """The volumes' names by patient, sorted."""
@@ -87,6 +89,7 @@ def _files(top: Path, finds: Finds, skipped: Path | None) -> Iterator[Path]:
 
     left_out = os.path.realpath(skipped) if skipped is not None else ""
     for folder, folders, files in os.walk(top, onerror=unreadable):
+        finds.ours = finds.ours or STATE in folders
         folders[:] = sorted(
             one
             for one in folders

@@ -21,6 +21,7 @@ from tcia_covid.nifti.placing import Mode, Way, place
 from tcia_covid.nifti.tree import VolumeTree, stored
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging
+from tcia_covid.store.adoption import is_second
 from tcia_covid.volumes.volume import Volume, read_volume
 
 
@@ -32,13 +33,16 @@ class Taken:
     receipt: Receipt | None = None
     failure: Failure | None = None
     found: int = 0
-    there: int = 0
+    there: list[Volume] = field(default_factory=list)
+    """Volumes that stood before, with these bytes."""
+    doubles: list[Volume] = field(default_factory=list)
+    """Further files of the same bytes."""
     brought: list[tuple[Volume, Way]] = field(default_factory=list)
     proved: int = 0
     not_removed: int = 0
     unfit: list[Unfit] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    """Volumes of which no file is sound, or nothing tells which one is right."""
+    """Volumes that do not stand, and of which no file is sound or none is known to be right."""
 
     @property
     def outcome(self) -> Outcome:
@@ -110,7 +114,9 @@ class Intake:
             for path in self._finds.volumes[name]
             if (volume := self._read(path, name.file, taken)) is not None
         ]
-        right = [one for one in sound if self._finds.sums.agree(name.file, one) is not False]
+        right = [
+            one for one in sound if self._finds.sums.agree(name.file, one.digests) is not False
+        ]
         for one in sound:
             if one not in right:
                 self._refuse(one.path, "damaged", "its hash is not that of the .sums file", taken)
@@ -121,6 +127,7 @@ class Intake:
         for one in right[1:]:
             of = f"the same volume as {self._finds.shown(right[0].path)}"
             self._refuse(one.path, "duplicate", of, taken)
+            taken.doubles.append(one)
         if not right:
             taken.lost.append(name.file)
         return right[0] if right else None
@@ -151,7 +158,7 @@ class Intake:
             if known is None:
                 fresh.append(volume)
             elif known.md5 == volume.md5:
-                taken.there += 1
+                taken.there.append(volume)
             else:
                 self._refuse(volume.path, "conflict", "another version of it stands", taken)
         if not fresh:
@@ -182,10 +189,13 @@ class Intake:
         return self._tree.commit(staging)
 
     def _bring(self, volume: Volume, staging: Staging, taken: Taken) -> None:
-        proved = bool(self._finds.sums.agree(volume.path.name, volume))
+        proved = bool(self._finds.sums.agree(volume.path.name, volume.digests))
         image = stored(volume, source=self._source, proved=proved)
-        if staging.images.get(image.uid) is not None:
+        here = staging.images.get(image.uid)
+        if here is not None and here.md5 == image.md5:
             staging.discard(image.uid)
+        elif here is not None:
+            staging.set_aside(image.uid, self._tree.quarantine / taken.series.uid)
         target = staging.folder / image.file
         way = place(volume, target, self._mode, self._tree.disk, lambda count: self._stop.check())
         staging.adopt(image)
@@ -193,16 +203,28 @@ class Intake:
         taken.proved += proved
 
     def _remove_originals(self, taken: Taken) -> None:
-        """Remove what was to be moved, now that the patient stands."""
-        for volume, way in taken.brought if self._mode == "move" else ():
-            if way != "rename":
-                try:
-                    self._tree.disk.remove(volume.path)
-                except OSError:
-                    taken.not_removed += 1
+        """Remove what was to be moved, now that the patient stands and others have the bytes."""
+        if self._mode not in ("move", "take") or taken.receipt is None:
+            return
+        folder = self._tree.path(taken.receipt)
+        rest = [volume for volume, way in taken.brought if way != "rename"] + taken.there
+        for volume in rest + (taken.doubles if self._mode == "take" else []):
+            try:
+                taken.not_removed += not self._removed(volume, folder / volume.path.name)
+            except OSError:
+                taken.not_removed += 1
+
+    def _removed(self, volume: Volume, standing: Path) -> bool:
+        """Remove a file whose bytes stand in the layout; False if they do not, or it changed."""
+        if not (volume.is_unchanged and is_second(volume.path, standing, volume.size, volume.md5)):
+            return False
+        self._tree.disk.remove(volume.path)
+        return True
 
     def _note_lost(self, taken: Taken) -> None:
-        """Leave word of volumes that are not sound, although the patient's others stand."""
+        """Leave word of volumes that do not stand, although the patient's others do."""
+        stands = {one.file for one in taken.receipt.images} if taken.receipt else set()
+        taken.lost = [file for file in taken.lost if file not in stands]
         if taken.lost:
             uid, patient = taken.series.uid, taken.series.patient
             stem = ", ".join(taken.lost)

@@ -51,6 +51,8 @@ class Receiver:
         self._options = request.options
         self._emit = emit
         self._stop = stop
+        self._conflicts: dict[str, str] = {}
+        """Details, by the names of volumes that came otherwise than they stand."""
         self.received = 0
         """Bytes that arrived in this run."""
 
@@ -111,11 +113,14 @@ class Receiver:
         """Move what is sound into the tree; what is not is set aside."""
         finds = self._inbox.finds()
         result = take_in(
-            finds, self._tree, mode="move", source=_SOURCE, emit=self._pass_on, stop=self._stop
+            finds, self._tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self._stop
         )
         volumes = {finds.shown(path) for paths in finds.volumes.values() for path in paths}
         unsound = [one.file for one in result.unfit if one.reason in _UNSOUND]
         self._inbox.set_aside([file for file in unsound if file in volumes])
+        self._conflicts |= {
+            one.file.rpartition("/")[2]: one.detail for one in result.of("conflict")
+        }
         return result
 
     def _pass_on(self, event: Event) -> None:
@@ -135,9 +140,20 @@ class Receiver:
         failures = list(result.failures)
         details = {one.file.rpartition("/")[2]: one.detail for one in result.unfit}
         for file in result.lost:
-            name = self._tree.pattern.read(file)
-            detail = f"package '{self._inbox.package.title}': {details.get(file, file)}"
             hint = "it is kept in quarantine; the same command receives it again"
-            subject = name.subject if name else ""
-            failures.append(Failure(subject, "damaged", detail, hint=hint))
+            failures.append(self._failure(file, "damaged", details.get(file, file), hint))
+        for file in sorted(self._conflicts.keys() & self._tree.standing_files()):
+            detail = f"{file}: {self._conflicts[file]}"
+            hint = (
+                "the package's is kept in quarantine: compare the two; to have the package's, "
+                "remove the one that stands and run the same command again"
+            )
+            failures.append(self._failure(file, "conflict", detail, hint))
         return failures
+
+    def _failure(self, file: str, reason: str, detail: str, hint: str) -> Failure:
+        name = self._tree.pattern.read(file)
+        subject = name.subject if name else ""
+        return Failure(
+            subject, reason, f"package '{self._inbox.package.title}': {detail}", (), hint
+        )

@@ -76,9 +76,12 @@ def _checks(summary: Summary, tree: VolumeTree) -> None:
 
 
 def _shortage(now: Standing, *, accepted: bool) -> list[Failure]:
-    """The failure of a collection that is smaller than the registry knows it."""
+    """The failure of a collection that is smaller, or larger, than the registry knows it."""
     if accepted or now.volumes_expected is None:
         return []
+    if now.exceeds:
+        hint = "--accept-listed if TCIA added volumes; else remove those that are not of it"
+        return [Failure("", "unexpected", now.compared(), hint=hint)]
     detail = f"{now.compared()}: the packages have no more"
     hint = "look at the collection's page; --accept-listed if volumes were withdrawn"
     return [Failure("", "incomplete", detail, hint=hint)]

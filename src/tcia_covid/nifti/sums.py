@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tcia_covid.nifti.names import VolumePattern
-from tcia_covid.volumes.volume import Volume
 
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 """By the number of hex digits."""
@@ -60,12 +59,19 @@ class Sums:
         """The kinds of hashes that are published of a volume."""
         return {ALGORITHMS[len(one)] for one in self._hashes.get(file, ())}
 
-    def agree(self, file: str, volume: Volume) -> bool | None:
-        """Whether a volume has a hash that is published of it; None where none is."""
-        published = self._hashes.get(file)
-        if not published:
-            return None
-        return any(volume.digests.get(ALGORITHMS[len(one)]) == one for one in published)
+    def agree(self, file: str, digests: Mapping[str, str]) -> bool | None:
+        """Whether a volume has a hash that is published of it.
+
+        Args:
+            file: the volume's name.
+            digests: its hashes, by algorithm.
+
+        Returns:
+            None where no hash of these algorithms is published.
+        """
+        named = [(ALGORITHMS[len(one)], one) for one in self._hashes.get(file, ())]
+        known = [(digests[name], one) for name, one in named if name in digests]
+        return any(has == one for has, one in known) if known else None
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from tcia_covid.events import Emit, discard
 from tcia_covid.nifti.finding import Finds
 from tcia_covid.nifti.intake import Intake, Taken
 from tcia_covid.nifti.placing import Mode
+from tcia_covid.nifti.published import compare_standing
 from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.stop import Stop
@@ -32,8 +33,8 @@ def take_in(
     """Take volumes into a collection's folder, as far as they are sound.
 
     Each is read to its end: gzip's CRC and length, the NIfTI-1 header, the hash that a `.sums`
-    file beside it gives. No file is changed, except that `move` removes a patient's files once
-    the patient stands.
+    file beside it gives. What stands is held against these hashes, too. No file is changed,
+    except that `move` removes a patient's files once the patient stands.
 
     Args:
         finds: the files, and what is published of them.
@@ -51,10 +52,13 @@ def take_in(
     stop = stop or Stop()
     intake = Intake(finds, tree, mode, source, emit, stop)
     result = VolumeAdoption(unfit=list(finds.unfit))
+    refuted = compare_standing(finds.sums, tree)
     with closing(_in_turn(intake, jobs or min(4, os.cpu_count() or 1), stop)) as taken:
         for one in taken:
             _count(result, one)
-    result.missing = sorted(finds.sums.files - tree.standing_files())
+    lacking = finds.sums.files - tree.standing_files()
+    result.refuted = sorted(lacking & refuted)
+    result.missing = sorted(lacking - refuted)
     return result
 
 
@@ -78,16 +82,16 @@ def _in_turn(intake: Intake, jobs: int, stop: Stop) -> Generator[Taken, None, No
 def _count(result: VolumeAdoption, taken: Taken) -> None:
     result.patients_found += 1
     result.volumes_found += taken.found
-    result.volumes_there += taken.there
+    result.volumes_there += len(taken.there)
     result.unfit += taken.unfit
+    result.not_removed += taken.not_removed
     result.lost += taken.lost
     if taken.failure is not None:
         result.failures.append(taken.failure)
         return
     result.patients_adopted += bool(taken.brought)
-    result.patients_there += taken.there > 0 and not taken.brought
+    result.patients_there += bool(taken.there) and not taken.brought
     result.volumes_adopted += len(taken.brought)
     result.size += sum(volume.size for volume, _ in taken.brought)
     result.ways.update(way for _, way in taken.brought)
     result.proved += taken.proved
-    result.not_removed += taken.not_removed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +40,24 @@ def hash_file(path: Path) -> tuple[int, str]:
             md5.update(piece)
             size += len(piece)
     return size, md5.hexdigest()
+
+
+def is_second(path: Path, other: Path, size: int, md5: str) -> bool:
+    """Whether a file may go because another one has the same bytes, which is read to tell.
+
+    Args:
+        path: the file, of `size` bytes and this MD5.
+        other: what stays.
+        size: bytes.
+        md5: 32 hex digits.
+    """
+    try:
+        mine = path.stat()
+        if os.path.samestat(mine, other.stat()):
+            return mine.st_nlink > 1  # else both are one name, seen through two mounts
+        return hash_file(other) == (size, md5)
+    except OSError:
+        return False
 
 
 def hash_image(path: Path) -> FoundImage | None:

@@ -33,6 +33,11 @@ def collection_folder(name: str) -> str:
     return name if _PLAIN_COLLECTION.fullmatch(name) else str(safe_name(name))
 
 
+def is_in_tree(folder: Path) -> bool:
+    """Whether a folder is a collection's folder of this program, or below one."""
+    return any((one / STATE).is_dir() for one in (folder, *folder.parents))
+
+
 class Tree:
     """One collection's folder.
 
@@ -113,11 +118,13 @@ class Tree:
 
     def kept(self, uids: Iterable[str]) -> int:
         """Bytes of all images of these series in staging."""
-        total = 0
-        for uid in uids:
+        return sum(size for uid in uids for size in self.staged(uid))
+
+    def staged(self, uid: str) -> Iterator[int]:
+        """The size of each image of a series in staging, which a run may be changing."""
+        for file in (self.staging / uid).glob("*/[!.]*"):
             with contextlib.suppress(OSError):
-                total += sum(file.stat().st_size for file in (self.staging / uid).glob("*/*.dcm"))
-        return total
+                yield file.stat().st_size
 
     def standing(self, uid: str) -> Receipt | None:
         """The receipt of a series whose folder has all its files, by name; else None.

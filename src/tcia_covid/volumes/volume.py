@@ -39,6 +39,16 @@ class Volume:
         """32 hex digits, of the file's bytes."""
         return self.digests["md5"]
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the file has the size and the time that it had when it was read.
+
+        Raises:
+            OSError: it is gone.
+        """
+        status = self.path.stat()
+        return (status.st_size, status.st_mtime_ns) == (self.size, self.modified)
+
 
 def read_volume(
     path: Path, *, algorithms: Collection[str] = (), on_bytes: OnBytes = lambda count: None

@@ -48,12 +48,13 @@ def adopt(
     copy: bool,
     **choices: Any,
 ) -> int:
-    """Take DICOM files in that are in DIR already.
+    """Take images in that are in DIR already.
 
-    DIR may be what any other program downloaded: names and folders mean nothing, each file is
-    read, hashed and compared with the archive's own hashes. Whole series go into the layout;
+    DIR may be what any other program downloaded: names and folders mean nothing, each DICOM file
+    is read, hashed and compared with the archive's own hashes. Whole series go into the layout;
     images of others wait in it, and 'download' fetches only the rest. DIR stays as it is, except
-    that --move removes what was taken.
+    that --move removes what was taken. Of 'CT Images in COVID-19', which --collection has to
+    name, NIfTI volumes are taken: by their names, each read to its end.
     """
     from tcia_covid.cli.adopting import mode_of, show_adoption  # noqa: PLC0415 - --help does without
 
