@@ -132,19 +132,44 @@ def test_a_read_only_file_is_copied_where_a_link_could_not_be_synced(
     assert bringer(have, durable=True).bring(found, Check.MD5, staging) != "link"
 
 
+@pytest.fixture
+def standing(tmp_path: Path, found: Found) -> Path:
+    """The folder of the series in the layout."""
+    folder = tmp_path / "standing"
+    folder.mkdir()
+    (folder / f"{found.uid}.dcm").write_bytes(CONTENT)
+    return folder
+
+
 def test_an_original_is_removed_with_the_folders_that_it_leaves_empty(
-    have: Path, found: Found
+    have: Path, found: Found, standing: Path
 ) -> None:
-    assert bringer(have, "move").remove(found)
+    assert bringer(have, "move").remove(found, standing)
     assert list(have.iterdir()) == []
 
 
-def test_an_original_that_changed_is_not_removed(have: Path, found: Found) -> None:
+def test_an_original_that_changed_is_not_removed(have: Path, found: Found, standing: Path) -> None:
     os.utime(have / found.file, (1, 1))
-    assert not bringer(have, "move").remove(found)
+    assert not bringer(have, "move").remove(found, standing)
     assert (have / found.file).exists()
 
 
-def test_an_original_that_is_gone_is_not_missed(have: Path, found: Found) -> None:
+def test_an_original_that_is_gone_is_not_missed(have: Path, found: Found, standing: Path) -> None:
     shutil.rmtree(have / "below")
-    assert not bringer(have, "move").remove(found)
+    assert not bringer(have, "move").remove(found, standing)
+
+
+@pytest.mark.parametrize("how", ["changed", "gone", "the same name"])
+def test_an_original_stays_whose_bytes_stand_nowhere_else(
+    have: Path, found: Found, standing: Path, how: str
+) -> None:
+    image = standing / f"{found.uid}.dcm"
+    image.unlink()
+    if how == "changed":
+        image.write_bytes(CONTENT[:-1] + b"\xff")
+    if how == "the same name":
+        (have / found.file).rename(have / "below" / image.name)
+        found = found._replace(name=image.name)
+        standing = have / "below"
+    assert not bringer(have, "move").remove(found, standing)
+    assert (have / found.file).exists()

@@ -525,8 +525,9 @@ def test_a_tree_of_this_program_elsewhere_is_a_folder_like_any_other(
     result = take(server, old, data)
     assert (result.series.adopted, result.images.staged) == (2, 3)
     assert files_below(old) == before
-    with pytest.raises(UsageError, match="receipts"):
-        take(server, old, tmp_path / "third", "move")
+    for below in (old, old / NAME, next((old / NAME).glob("*/*/*"))):
+        with pytest.raises(UsageError, match="receipts"):
+            take(server, below, tmp_path / "third", "move")
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "zips"])
@@ -548,6 +549,41 @@ def test_a_collection_that_is_not_dicom_is_refused(
 
 
 # The run
+
+
+def test_files_of_a_series_that_stands_are_compared_with_it(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    series = one_series(corpus)
+    corpus.put(_without_last(series))
+    tcia_utils(have, [_without_last(series)])
+    take(server, have, data)
+    before = len(server.requests)
+    tcia_utils(have, [series])
+    extra = _file_of(have, series.images[-1].read())
+    flipped, double = [path for path in sorted(have.rglob("*.dcm")) if path != extra][:2]
+    content = flipped.read_bytes()
+    flipped.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    shutil.copyfile(double, have / "again")
+    result = take(server, have, data)
+    assert {(one.file, one.reason) for one in result.damaged} == {
+        (str(flipped.relative_to(have)), Reason.CHANGED),
+        (str(extra.relative_to(have)), Reason.STRANGE),
+    }
+    assert (result.images.already_complete, result.images.duplicate, result.exit_code) == (2, 1, 1)
+    assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
+
+
+def test_moving_again_removes_the_originals_of_what_stands(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    take(server, have, data, "copy")
+    harmed = any_file(data)
+    harmed.write_bytes(harmed.read_bytes()[:-1] + b"\xff")
+    result = take(server, have, data, "move")
+    assert (result.exit_code, result.images.already_complete, result.not_removed) == (0, 16, 1)
+    assert len(list(have.rglob("*.dcm"))) == 1
 
 
 def test_series_that_stand_already_are_not_asked_about(
@@ -648,7 +684,7 @@ def test_originals_that_cannot_be_removed_are_counted(
     server: ArchiveServer, corpus: Corpus, have: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tcia_utils(have, [one_series(corpus)])
-    monkeypatch.setattr(Bringer, "remove", lambda self, found: False)
+    monkeypatch.setattr(Bringer, "remove", lambda self, found, standing: False)
     result = take(server, have, data, "move")
     assert (result.exit_code, result.series.adopted, result.not_removed) == (0, 1, 4)
 

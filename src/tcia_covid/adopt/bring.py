@@ -18,6 +18,7 @@ from tcia_covid.adopt.scan import Found
 from tcia_covid.errors import ArchiveError, SeriesError, TakenOverError
 from tcia_covid.model import Check, StoredImage
 from tcia_covid.store import Disk, Staging
+from tcia_covid.store.adoption import is_second
 from tcia_covid.store.disk import worked
 
 _PIECE = 256 * 1024
@@ -61,11 +62,17 @@ class Bringer:
             staging.adopt(image)
         return way
 
-    def remove(self, found: Found) -> bool:
-        """Remove an original, and the folders that this leaves empty; not if it changed since."""
-        if not (
-            self._is_same(found) and worked(lambda: self._disk.remove(self._root / found.file))
-        ):
+    def remove(self, found: Found, standing: Path) -> bool:
+        """Remove an original and the folders that this leaves empty, if its bytes stand elsewhere.
+
+        Args:
+            found: as it was read; it stays if it changed since.
+            standing: the folder of its series in the layout; the image there is read.
+        """
+        file, image = self._root / found.file, standing / f"{found.uid}.dcm"
+        if not (self._is_same(found) and is_second(file, image, found.size, found.md5)):
+            return False
+        if not worked(lambda: self._disk.remove(file)):
             return False
         folder = self._root / found.folder
         while folder != self._root and self._root in folder.parents:

@@ -211,7 +211,7 @@ class _Run:
             )
 
     def _count(self, candidate: Candidate, taken: Taken) -> None:
-        self._count_images(candidate, taken)
+        self._count_images(taken)
         result, series = self._result, candidate.series
         counts = result.series
         if taken.receipt is None:
@@ -225,9 +225,9 @@ class _Run:
             result.collections[candidate.tree.root.name] += 1
             self._emit(SeriesFinished(Outcome(series, State.COMPLETE, taken.receipt)))
 
-    def _count_images(self, candidate: Candidate, taken: Taken) -> None:
+    def _count_images(self, taken: Taken) -> None:
         result, images = self._result, self._result.images
-        images.already_complete += len(candidate.files) if taken.already else 0
+        images.already_complete += taken.there
         images.adopted += taken.adopted
         images.staged += taken.staged
         images.unproven += taken.unproven

@@ -143,7 +143,7 @@ class AdoptResult:
     size: int = 0
     """Bytes of the images that were adopted."""
     not_removed: int = 0
-    """Originals that `move` brought in, and could not remove."""
+    """Originals of images that stand, which `move` did not remove."""
     brought: Counter[str] = field(default_factory=Counter)
     """Images by the way they took: `link`, `reflink`, `copy`; `kept` in staging from before."""
     collections: Counter[str] = field(default_factory=Counter)

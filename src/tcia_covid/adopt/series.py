@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,9 @@ class Taken:
     receipt: Receipt | None = None
     """If the series stands in the layout."""
     already: bool = False
-    """Whether it stood there before: no file was looked at more closely."""
+    """Whether it stood there before."""
+    there: int = 0
+    """Files that are images of a series that stood before."""
     reason: Reason | None = None
     """Why it does not stand there."""
     detail: str = ""
@@ -49,7 +51,7 @@ class Taken:
     unproven: int = 0
     """Files that no hash proves, and that stay where they are."""
     not_removed: int = 0
-    """Originals that were to be moved, and could not be removed."""
+    """Originals of images that stand, which were to be moved and are still there."""
     damaged: list[Damaged] = field(default_factory=list)
     doubles: list[tuple[Found, Found]] = field(default_factory=list)
     brought: Counter[str] = field(default_factory=Counter)
@@ -88,7 +90,7 @@ class Adopter:
         """
         receipt = self.stands(candidate)
         if receipt is not None:
-            return Taken(receipt, already=True)
+            return self._compare(candidate, receipt)
         verdict = judge(candidate.series, candidate.files, self._panel)
         taken = Taken(doubles=verdict.doubles, damaged=self._damage(candidate.series, verdict))
         images = _usable(verdict)
@@ -100,7 +102,36 @@ class Adopter:
             self._bring(candidate, verdict, images, taken)
         except (HeldError, SeriesError) as error:
             taken.reason, taken.detail = Reason.HELD, error.message
+        if taken.already and taken.receipt is not None:
+            return self._compare(candidate, taken.receipt)
         return taken
+
+    def _compare(self, candidate: Candidate, receipt: Receipt) -> Taken:
+        """Compare files with the images of a series that stands; nobody is asked."""
+        taken = Taken(receipt, already=True)
+        known = {image.uid: image.md5 for image in receipt.images}
+        right: dict[str, Found] = {}
+        for found in candidate.files:
+            if known.get(found.uid) == found.md5:
+                right.setdefault(found.uid, found)
+        for found in candidate.files:
+            self._stop.check()
+            first = right.get(found.uid)
+            if first is not None and first is not found:
+                taken.doubles.append((found, first))
+            elif first is None and found.uid in known:
+                taken.damaged.append(self._changed(candidate.series, found, "the standing image's"))
+            elif first is None:
+                taken.damaged.append(_strange(candidate.series, found, "the standing series"))
+        taken.there = len(right)
+        if self._mode == "move":
+            taken.not_removed = self._remove(right.values(), candidate.tree, receipt)
+        return taken
+
+    def _remove(self, moved: Iterable[Found], tree: Tree, receipt: Receipt) -> int:
+        """Remove originals whose bytes stand in the layout; gives how many could not be."""
+        bringer, folder = Bringer(self._root, self._mode, tree.disk), tree.path(receipt)
+        return sum(not bringer.remove(found, folder) for found in moved)
 
     def _bring(
         self,
@@ -131,7 +162,7 @@ class Adopter:
         if taken.receipt is not None:
             taken.adopted, taken.size = len(brought), sum(found.size for found in brought)
             if self._mode == "move":
-                taken.not_removed = sum(not bringer.remove(found) for found in brought)
+                taken.not_removed = self._remove(brought, tree, taken.receipt)
 
     def _is_whole(self, series: Series, staging: Staging, verdict: Verdict) -> bool:
         """Whether all images are there and proved, those of earlier runs included."""
@@ -145,17 +176,16 @@ class Adopter:
         return verdict.answered and prove(series, self._panel.of(series), staging, Health())
 
     def _damage(self, series: Series, verdict: Verdict) -> list[Damaged]:
-        changed = [self._changed(series, found) for found in verdict.changed]
-        detail = "the archive's series has no such image"
-        return changed + [
-            Damaged(found.file, Reason.STRANGE, detail, series.uid) for found in verdict.strange
+        return [
+            *(self._changed(series, found, "the archive's") for found in verdict.changed),
+            *(_strange(series, found, "the archive's series") for found in verdict.strange),
         ]
 
-    def _changed(self, series: Series, found: Found) -> Damaged:
+    def _changed(self, series: Series, found: Found, whose: str) -> Damaged:
         if _ends_early(self._root / found.file):
             detail = f"the file is cut: it has {found.size} bytes"
             return Damaged(found.file, Reason.CUT, detail, series.uid)
-        detail = f"its MD5 {found.md5} is not the archive's"
+        detail = f"its MD5 {found.md5} is not {whose}"
         return Damaged(found.file, Reason.CHANGED, detail, series.uid)
 
 
@@ -190,6 +220,10 @@ def _why_not_whole(series: Series, staging: Staging, verdict: Verdict) -> tuple[
     if count == here:
         return Reason.UNPROVEN, f"the archive has no hash that proves all {count} images"
     return Reason.INCOMPLETE, f"{here}{of} images are here and right"
+
+
+def _strange(series: Series, found: Found, what: str) -> Damaged:
+    return Damaged(found.file, Reason.STRANGE, f"{what} has no such image", series.uid)
 
 
 def _vanished(series: Series, found: Found) -> Damaged:

@@ -141,7 +141,7 @@ def _rest(result: AdoptResult) -> Iterator[str]:
     if images.duplicate:
         yield f"{count(images.duplicate, 'file')} of images that are there twice, not taken"
     if result.not_removed:
-        yield f"{count(result.not_removed, 'file')} taken, but the originals cannot be removed"
+        yield f"{count(result.not_removed, 'original')} of images that stand not removed"
     if files.zips:
         yield f"{count(len(files.zips), 'ZIP file')} not looked into: {files.zips[0]}, for one"
     if files.links:
