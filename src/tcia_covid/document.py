@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tcia_covid.errors import TciaCovidError
 
 if TYPE_CHECKING:
-    from tcia_covid.model import Failure, Summary
+    from tcia_covid.model import Failure, Summary, SupportingFiles
     from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan
     from tcia_covid.registry import Collection, Registry
     from tcia_covid.selection.resolve import Selected
@@ -50,12 +50,27 @@ def summary_document(summary: Summary) -> Document:
         "bytes": {"stored": summary.bytes_stored, "received": summary.bytes_received},
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
+        "supporting": [_supporting(one) for one in summary.supporting],
         "failures": [failure_object(one) for one in summary.failures],
         "notices": summary.notices,
     }
     if summary.error is not None:
         document["error"] = error_object(summary.error)
     return document
+
+
+def _supporting(found: SupportingFiles) -> Document:
+    files = [asdict(one) for one in found.files]
+    for one in files:
+        one["bytes"] = one.pop("size")
+    fetched = sum(one.fetched for one in found.files)
+    return {
+        "collection": found.collection,
+        "fetched": fetched,
+        "already_complete": len(files) - fetched,
+        "failed": found.failed,
+        "files": files,
+    }
 
 
 def failure_object(failure: Failure) -> Document:

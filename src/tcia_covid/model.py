@@ -177,6 +177,33 @@ class Outcome:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SupportingFile:
+    """A file beside the images that stands as its receipt says."""
+
+    file: str
+    """Its name in the folder `supporting`."""
+    title: str
+    kind: str
+    size: int
+    sha256: str
+    check: str
+    """How it was checked: `sha256`, `size` or `unchecked`."""
+    fetched: bool
+    """Whether this run fetched it; else it was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportingFiles:
+    """What a run came to with the supporting files of one collection."""
+
+    collection: str
+    files: tuple[SupportingFile, ...]
+    failed: int
+    told: str
+    """The same in words."""
+
+
 @dataclass(slots=True)
 class Summary:
     """What a download did."""
@@ -206,6 +233,8 @@ class Summary:
     kept_series: int = 0
     """Series that are begun: some of their images are kept for the next run."""
     kept_bytes: int = 0
+    supporting: list[SupportingFiles] = field(default_factory=list)
+    """By collection, where they were asked for."""
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     """Things worth knowing that did not fail anything."""

@@ -11,6 +11,7 @@ from typing import Any
 from tcia_covid.model import Check, Failure, Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.store import Tree
+from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.verify.trees import Unchecked, readable, trees_in, unchecked_in
 
 
@@ -49,6 +50,17 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Supporting:
+    """The files beside the images, by their receipts; none was opened."""
+
+    files: int
+    size: int
+    """Bytes."""
+    missing: list[str]
+    """Names of those that are not there."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionStatus:
     """What stands in one collection's folder."""
 
@@ -66,6 +78,7 @@ class CollectionStatus:
     """Series that the last download was asked for; None where that is not known."""
     expected: Expected | None
     """None for a collection that the registry does not have."""
+    supporting: Supporting
 
     @property
     def not_begun(self) -> int:
@@ -136,7 +149,15 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
         asked=tree.asked(),
         expected=_expected(registry.find(spelled) or registry.find(tree.root.name)),
+        supporting=_supporting(tree),
     )
+
+
+def _supporting(tree: Tree) -> Supporting:
+    receipts = FileReceipts(tree)
+    found = list(receipts.all())
+    missing = [one.file for one in found if not (receipts.files / one.file).is_file()]
+    return Supporting(len(found), sum(one.size for one in found), missing)
 
 
 def _all_named(folder: Path, receipt: Receipt) -> bool:
@@ -209,6 +230,11 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         "damaged": collection.damaged,
         "missing_files": collection.missing_files,
         "failures": [asdict(failure) for failure in collection.failed],
+        "supporting": {
+            "files": collection.supporting.files,
+            "bytes": collection.supporting.size,
+            "missing": collection.supporting.missing,
+        },
         "asked": collection.asked,
         "not_begun": collection.not_begun,
     }

@@ -42,6 +42,7 @@ def test_a_download_is_told_as_the_contract_says() -> None:
         "bytes": {"stored": 3000, "received": 2000},
         "checked": {"md5": 3, "size": 0},
         "sources": {"nbia": 3, "idc": 0},
+        "supporting": [],
         "failures": [
             {
                 "series": "1.3",

@@ -125,12 +125,38 @@ def test_supporting_files_are_fetched_alone(
     data = tmp_path / "data"
     arguments = ["download", "ct-images", "-o", str(data), "--supporting-only", *common]
     assert run([*arguments, "--json"]) == 0
-    (notice,) = document(capsys)["notices"]
-    assert "1 supporting files (1.2 kB" in notice
+    found = document(capsys)
+    (notice,) = found["notices"]
+    assert "1 supporting file (1.2 kB" in notice
+    (beside,) = found["supporting"]
+    assert (beside["fetched"], beside["already_complete"], beside["failed"]) == (1, 0, 0)
+    (file,) = beside["files"]
+    assert (file["file"], file["bytes"], file["fetched"]) == ("table.csv", len(CSV), True)
     assert (data / fake.NAME / "supporting" / "table.csv").read_bytes() == CSV
     asked = len(site.heads)
+    capsys.readouterr()
     assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "1 supporting file (1.2 kB" in out
+    assert "supporting" not in err
     assert len(site.heads) == asked
+    assert run(["status", str(data), "--json", *common[:2]]) == 0
+    (standing,) = document(capsys)["collections"]
+    assert standing["supporting"] == {"files": 1, "bytes": len(CSV), "missing": []}
+    (data / fake.NAME / "supporting" / "table.csv").write_bytes(b"mine")
+    assert run(["verify", str(data)]) == 1
+    assert "'download --supporting' with the same target" in capsys.readouterr().err
+
+
+def test_supporting_files_that_do_not_come_are_told_as_such(
+    site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    site.files.clear()
+    data = str(tmp_path / "data")
+    assert run(["download", "ct-images", "-o", data, "--supporting-only", *common]) == 1
+    err = capsys.readouterr().err
+    assert "error: 1 supporting file is not there" in err
+    assert "--accept-listed" not in err
 
 
 def test_supporting_files_come_with_the_images(
@@ -143,7 +169,7 @@ def test_supporting_files_come_with_the_images(
     monkeypatch.setenv("PATH", ascli.path)
     data = tmp_path / "data"
     assert run(["download", "ct-images", "-o", str(data), "--supporting", *common]) == 0
-    assert "1 supporting files" in capsys.readouterr().err
+    assert "1 supporting file (" in capsys.readouterr().out
     assert (data / fake.NAME / "supporting" / "table.csv").exists()
     assert (data / fake.NAME / "0001").is_dir()
 

@@ -378,6 +378,8 @@ def _encrypted() -> bytes:
         (_encrypted(), "encrypted"),
         (zipped({"link": b"/etc"}, external_attr=0o120777 << 16), "no plain file"),
         (zipped({f"{n}.json": b"[]" for n in range(10_001)}), "10001 entries"),
+        (zipped({"x": b"1", "X/y": b"2"}), "takes its place"),
+        (zipped({"x/y": b"2", "x": b"1"}), "takes its place"),
     ],
 )
 def test_zips_that_are_damaged_or_hostile_are_refused(
@@ -433,6 +435,19 @@ def test_a_manifest_without_a_name_is_found_by_its_kind(site: FakeSite, tree: Tr
     assert set(stands(tree)) == {"COVID-manifest.tcia", "table.csv"}
     assert receipts(tree)["COVID-manifest.tcia"].title == "TCIA's manifest"
     assert receipts(tree)["table.csv"].source == "registry"
+
+
+def test_one_of_several_manifests_is_the_one_without_a_name(site: FakeSite, tree: Tree) -> None:
+    for name in ("a.tcia", "b.tcia"):
+        site.file(name, b"ListOfSeriesToDownload=\n1.2.3\n")
+    listed = [site.download(f"Images {n}", url=site.address(n)) for n in ("a.tcia", "b.tcia")]
+    site.collection(SLUG, *listed)
+    manifest = SupportingFile("TCIA's manifest", "manifest")
+    assert fetch(site, tree, manifest).failures == []
+    assert set(stands(tree)) == {"a.tcia", "b.tcia"}
+    asked = len(site.heads)
+    assert len(fetch(site, tree, manifest).there) == 2
+    assert len(site.heads) == asked
 
 
 def test_a_file_that_the_site_does_not_list_fails_until_it_does(site: FakeSite, tree: Tree) -> None:
@@ -512,6 +527,22 @@ def test_update_asks_for_everything_anew(site: FakeSite, tree: Tree) -> None:
     site.file("table.csv", b"new," + CSV)
     assert len(fetch(site, tree, one, update=True).fetched) == 1
     assert stands(tree) == {"table.csv": b"new," + CSV}
+
+
+def test_an_update_sets_nothing_aside_that_is_the_same(site: FakeSite, tree: Tree) -> None:
+    site.file("n.zip", zipped({"a/b.json": JSON, "c.json": JSON}))
+    site.collection(SLUG)
+    one = entry(site, "n.zip")
+    fetch(site, tree, one)
+    before = stands(tree)
+    fetch(site, tree, one, update=True)
+    assert stands(tree) == before
+    assert not tree.quarantine.exists()
+    (tree.root / "supporting" / "n" / "mine.txt").write_bytes(b"notes")
+    fetch(site, tree, one, update=True)
+    assert stands(tree) == before
+    (aside,) = (tree.quarantine / "supporting").iterdir()
+    assert (aside / "mine.txt").read_bytes() == b"notes"
 
 
 def test_a_second_run_at_the_same_time_says_who_holds_the_files(site: FakeSite, tree: Tree) -> None:
@@ -608,9 +639,18 @@ def test_a_run_for_supporting_files_alone_has_a_summary(site: FakeSite, tmp_path
     assert (summary.exit_code, summary.failures) == (0, [])
     assert summary.bytes_received == len(CSV)
     assert (tmp_path / "data" / "DEMO" / "supporting" / "table.csv").read_bytes() == CSV
-    line = "DEMO: 1 supporting files (35.0 kB, 1 with no size or hash on record), 1 fetched"
+    line = "DEMO: 1 supporting file (35.0 kB, 1 with no size or hash on record), 1 fetched"
     assert summary.notices == [line]
-    assert [event.text for event in events if isinstance(event, Notice)] == [line]
+    (found,) = summary.supporting
+    assert (found.collection, found.failed, found.told) == ("DEMO", 0, line)
+    (file,) = found.files
+    assert (file.file, file.size, file.check, file.fetched) == (
+        "table.csv",
+        len(CSV),
+        "unchecked",
+        True,
+    )
+    assert not [event for event in events if isinstance(event, Notice)]
 
 
 def test_failures_are_added_to_the_summary_of_a_download(site: FakeSite, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tcia_covid.archives.site import SiteApi
 from tcia_covid.registry import Collection, SupportingFile
+from tcia_covid.status import status
 from tcia_covid.store import Disk, Tree
 from tcia_covid.supporting.fetching import fetch_supporting
 from tcia_covid.verify import verify
@@ -31,4 +32,8 @@ def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: 
     result = verify(tmp_path)
     found = [(one.file, one.reason) for one in result.damage]
     reasons = {"intact": [], "changed": [Reason.CHANGED], "deleted": [Reason.MISSING]}
+    assert all(one.is_supporting for one in result.damage)
+    beside = status(tmp_path).collections[0].supporting
+    assert (beside.files, beside.size) == (1, 4)
+    assert beside.missing == (["table.csv"] if how == "deleted" else [])
     assert found == [("DEMO/supporting/table.csv", reason) for reason in reasons[how]]

@@ -93,7 +93,9 @@ def _complaint(found: VerifyResult) -> tuple[str, str]:
         return "the archive gave no answer for some series", "run the same command again later"
     what = count(len(found.damage), "file")
     if any(one.mendable for one in found.damage):
-        hint = "'download' with the same target and folder fetches what is damaged, and no more"
+        supporting = " --supporting" if any(one.is_supporting for one in found.damage) else ""
+        hint = f"'download{supporting}' with the same target and folder fetches what is damaged, "
+        hint += "and no more"
     else:
         hint = "no download changes these: look at them, then move or remove them"
     return f"{what} in {found.output} are not as they should be", hint

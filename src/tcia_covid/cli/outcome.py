@@ -13,6 +13,7 @@ from tcia_covid.progress.phrases import clean, failure
 from tcia_covid.selection.sizes import format_duration, format_size
 
 MOST_FAILURES = 20
+_OTHERWISE = ("conflict", "unexpected")
 _ORIGINS = {"adopted": "that an earlier run left"}
 
 
@@ -32,9 +33,12 @@ def present(console: Console, summary: Summary) -> int:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    if not summary.selected and summary.notices:  # supporting files alone
-        yield from map(clean, summary.notices)
-        return
+    if summary.selected or not summary.supporting:
+        yield from _image_lines(summary)
+    yield from (clean(one.told) for one in summary.supporting)
+
+
+def _image_lines(summary: Summary) -> Iterator[str]:
     yield (
         f"{summary.complete:,} of {count(_wanted(summary), 'series')} complete in "
         f"{summary.output}: {count(summary.images_stored, 'image')}, "
@@ -145,14 +149,25 @@ def _complaint(summary: Summary) -> tuple[str, str]:
         return clean(error.message), "\n".join(filter(None, (clean(error.hint), _rest(summary))))
     lacking = _wanted(summary) - summary.complete
     if not lacking:
-        return (
-            "the archive's list is not what is expected of it",
-            "run the same command again later, or with --accept-listed if the list is right",
-        )
+        return _beside_series(summary)
     message = f"{lacking:,} of {count(_wanted(summary), 'series')} are not complete"
     if lacking == _unlisted(summary):
         return message, "no archive lists these: check where their UIDs are from"
     return message, "the same command tries them again and fetches only what is missing"
+
+
+def _beside_series(summary: Summary) -> tuple[str, str]:
+    """What to say where all series are complete, and something else is wrong."""
+    beside = sum(one.failed for one in summary.supporting)
+    if beside:
+        files = "supporting file is" if beside == 1 else "supporting files are"
+        return f"{beside:,} {files} not there", "the same command tries again, and fetches no more"
+    if any(one.reason in _OTHERWISE for one in summary.failures):
+        return "what stands is not what is expected", "the lines above say what to do about it"
+    return (
+        "the archive's list is not what is expected of it",
+        "run the same command again later, or with --accept-listed if the list is right",
+    )
 
 
 def _left(summary: Summary) -> str:

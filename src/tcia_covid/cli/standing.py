@@ -50,6 +50,11 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
         yield f"  not begun: {count(one.not_begun, 'series')} of those last asked for"
     wrong = sorted({*one.damaged, *one.missing_files})
     yield from _listed("damaged or lacking files, mended by the next download", wrong)
+    if one.supporting.files:
+        beside = one.supporting
+        missing = f", {len(beside.missing):,} of them missing" if beside.missing else ""
+        size = format_size(beside.size)
+        yield f"  beside them: {count(beside.files, 'supporting file')}, {size}{missing}"
     if one.failed:
         yield f"  failed: {count(len(one.failed), 'series')}"
         yield from (f"  {line}" for line in failure_lines(one.failed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,10 +176,10 @@ class Intake:
             members = unpack(part, unpacked, disk, self._client.stop.check)
         disk.make_folder(files)
         disk.sync_file(part)
-        self._make_way(files / receipt.file)
+        self._make_way(files / receipt.file, {("", receipt.size, receipt.sha256)})
         disk.replace(part, files / receipt.file)
         if members:
-            self._make_way(files / folder)
+            self._make_way(files / folder, {(one.file, one.size, one.sha256) for one in members})
             disk.rename(unpacked, files / folder)
         disk.sync_folder(files)
         placed = tuple(replace(one, file=f"{folder}/{one.file}") for one in members)
@@ -186,9 +187,17 @@ class Intake:
         self._receipts.write(receipt)
         return receipt
 
-    def _make_way(self, place: Path) -> None:
-        """Set aside what stands in a file's place: somebody may have worked on it."""
-        if place.exists() or place.is_symlink():
+    def _make_way(self, place: Path, content: set[tuple[str, int, str]]) -> None:
+        """Set aside what stands in a file's place, if it differs: somebody may have worked on it.
+
+        Args:
+            place: of the file, or of the folder that a ZIP is unpacked to.
+            content: names in that folder, sizes and SHA-256 of what is to stand there.
+        """
+        disk = self._tree.disk
+        if not place.is_symlink() and place.exists() and content == set(_content(place)):
+            (disk.remove_folder if place.is_dir() else disk.remove)(place)
+        elif place.exists() or place.is_symlink():
             aside = self._quarantine() / f"{place.name}-{os.urandom(4).hex()}"
             place.rename(aside)
 
@@ -201,6 +210,16 @@ class Intake:
         folder = self._tree.quarantine / "supporting"
         self._tree.disk.make_folder(folder)
         return folder
+
+
+def _content(place: Path) -> Iterator[tuple[str, int, str]]:
+    """The name, size and SHA-256 of a file, or of all that is in a folder."""
+    for file in place.rglob("*") if place.is_dir() else (place,):
+        name = file.relative_to(place).as_posix() if file != place else ""
+        if file.is_symlink() or not (file.is_file() or file.is_dir()):
+            yield name, -1, ""
+        elif file.is_file():
+            yield name, *hash_file(file)
 
 
 def _record(wanted: Wanted) -> str:

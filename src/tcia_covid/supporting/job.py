@@ -70,7 +70,7 @@ def add_supporting(
         for collection in collections:
             result = _fetch(collection, request, client, site, emit)
             result.add_to(summary)
-            for line in result.lines():
+            for line in result.notices:
                 emit(Notice(line))
             results.append(result)
     except InterruptedRunError as error:

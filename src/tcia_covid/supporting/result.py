@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tcia_covid.errors import EXIT_ARCHIVE, EXIT_DESTINATION, EXIT_OK, EXIT_PARTIAL
-from tcia_covid.model import Failure, Summary
+from tcia_covid.model import Failure, Summary, SupportingFile, SupportingFiles
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt
 
@@ -21,22 +21,33 @@ class SupportingResult:
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
+    @property
+    def told(self) -> str:
         """What came of it, for people."""
         files = [*self.fetched, *self.there]
         if not files and not self.failures:
-            return [f"{self.collection}: no supporting files are known", *self.notices]
+            return f"{self.collection}: no supporting files are known"
         size = format_size(sum(one.size for one in files))
         unchecked = sum(one.check is FileCheck.NONE for one in files)
         nothing = f", {unchecked} with no size or hash on record" if unchecked else ""
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        counted = f"{len(files)} supporting files ({size}{nothing}), {len(self.fetched)} fetched"
-        return [f"{self.collection}: {counted}{failed}", *self.notices]
+        noun = "supporting file" if len(files) == 1 else "supporting files"
+        counted = f"{len(files)} {noun} ({size}{nothing}), {len(self.fetched)} fetched"
+        return f"{self.collection}: {counted}{failed}"
 
     def add_to(self, summary: Summary) -> None:
         """Tell it in the summary of a run, and in its exit code."""
         summary.failures += self.failures
-        summary.notices += self.lines()
+        summary.notices += [self.told, *self.notices]
+        files = tuple(
+            SupportingFile(
+                one.file, one.title, one.kind, one.size, one.sha256, one.check.value, fetched
+            )
+            for receipts, fetched in ((self.fetched, True), (self.there, False))
+            for one in receipts
+        )
+        failed = len(self.failures)
+        summary.supporting.append(SupportingFiles(self.collection, files, failed, self.told))
         if self.failures and summary.exit_code == EXIT_OK:
             reached = summary.complete or self.fetched or self.there
             reasons = {one.reason for one in self.failures}

@@ -59,10 +59,15 @@ def _members(
     entries = [entry for entry in opened.infolist() if _is_wanted(entry)]
     _check_bounds(entries, name)
     taken: set[str] = set()
+    folders: set[str] = set()
     left = LARGEST
     for entry in entries:
         file = _place(entry.filename, taken)
+        above = {str(one).casefold() for one in PurePosixPath(file).parents}
         taken.add(file.casefold())
+        folders |= above
+        if taken & folders:
+            raise ZipError(f"{name} has {file} beside a file or folder that takes its place")
         disk.make_folder((folder / file).parent)
         with opened.open(entry) as source:
             size, sha256 = _write(source, folder / file, left, name, disk, tick)

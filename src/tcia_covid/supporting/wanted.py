@@ -113,10 +113,13 @@ def _by_name(
 def _by_kind(
     file: Wanted, offered: Sequence[SiteDownload], found: Mapping[str, SiteDownload | None]
 ) -> SiteDownload | None:
-    """The only entry of a file's kind that no other file is found in; None if there are more."""
+    """The entry of a file's kind that no other file is found in.
+
+    Of several it is the first for a file without a name, and none for one that has one.
+    """
     claimed = {one.id for one in found.values() if one is not None}
     alike = [one for one in offered if one.id not in claimed and _is_of_kind(one, file.kind)]
-    return alike[0] if len(alike) == 1 else None
+    return alike[0] if len(alike) == 1 or (alike and not file.original) else None
 
 
 def _is_of_kind(download: SiteDownload, kind: str) -> bool:

@@ -134,7 +134,10 @@ class _TreeCheck:
             self._look.stop.check()
             for found in receipts.differing(receipt):
                 reason = Reason.MISSING if found.is_missing else Reason.CHANGED
-                self._add("", Fault(found.file, reason, found.detail, extra=True))
+                file = self._prefix + found.file
+                self._result.damage.append(
+                    Damage("", file, reason, found.detail, is_supporting=True)
+                )
 
     def compare(self, online: OnlineCheck) -> None:
         """Ask the archive about every series that is intact on disk."""

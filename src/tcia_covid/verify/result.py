@@ -37,6 +37,8 @@ class Damage:
     detail: str = ""
     mendable: bool = True
     """Whether the next download mends it."""
+    is_supporting: bool = False
+    """Whether it is no image, but belongs to the collection's supporting files."""
 
 
 @dataclass(slots=True)
