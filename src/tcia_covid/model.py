@@ -117,6 +117,11 @@ class Receipt:
         """Bytes of all images."""
         return sum(image.size for image in self.images)
 
+    @property
+    def is_dicom(self) -> bool:
+        """Whether its images are DICOM files; the archives have no others."""
+        return all(image.suffix == ".dcm" for image in self.images)
+
     def differs_from(self, series: Series) -> bool:
         """Whether what an archive lists is no longer what was fetched.
 

@@ -15,6 +15,7 @@ from tcia_covid.cli.entry import run
 from tests.e2e.command import start
 from tests.fakes import nifti as fake
 from tests.fakes.ascli import FakeAscli, is_running
+from tests.fakes.scripted import closed_port
 from tests.fakes.site import FakeSite
 
 SECRET = "c2VjcmV0"
@@ -82,6 +83,18 @@ def test_packages_are_downloaded_verified_and_shown(
     assert (standing["series"]["complete"], standing["series"]["expected"]) == (3, 3)
     assert run(["download", "ct-images", "-o", data, *common]) == 0
     assert "3 of 3 series complete" in capsys.readouterr().out
+
+
+def test_no_archive_is_asked_about_volumes(
+    common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
+    assert run(["adopt", str(have), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
+    capsys.readouterr()
+    nobody = ["--nbia-url", f"http://127.0.0.1:{closed_port()}", "--retries", "0"]
+    assert run(["verify", data, "--online", "--json", *nobody]) == 0
+    online = document(capsys)["online"]
+    assert (online["without_hash"], online["unanswered"]) == (3, 0)
 
 
 def test_without_ascli_the_exit_code_is_2_and_the_commands_are_shown(

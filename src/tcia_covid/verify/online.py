@@ -73,6 +73,8 @@ class OnlineCheck:
             )
 
     def _ask(self, receipt: Receipt) -> Verdict:
+        if not receipt.is_dicom:
+            return Verdict.WITHOUT_HASH  # and no request: the archive has series alone
         if self._silent >= _GIVE_UP * self._jobs:
             return Verdict.UNANSWERED
         try:
