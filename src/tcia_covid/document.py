@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tcia_covid.errors import TciaCovidError
+from tcia_covid.errors import NotDicomError, TciaCovidError
 
 if TYPE_CHECKING:
     from tcia_covid.model import Failure, Summary, SupportingFiles
@@ -28,7 +28,10 @@ def error_document(command: str, error: TciaCovidError) -> Document:
 
 def error_object(error: TciaCovidError) -> Document:
     """An error's type, sentence and hint."""
-    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    told: Document = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, NotDicomError):
+        told["commands"] = list(error.commands)
+    return told
 
 
 def summary_document(summary: Summary) -> Document:

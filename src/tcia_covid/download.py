@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tcia_covid.archives.choose import Archives, open_archives
 from tcia_covid.engine import Engine, Job, failure_of
-from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, TciaCovidError
+from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, NotDicomError, TciaCovidError
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
 from tcia_covid.model import Failure, Outcome, Series, State, Summary
 from tcia_covid.nifti.targets import in_packages
@@ -64,7 +64,15 @@ def _download_packages(
     """Bring a collection that is no DICOM, in the packages that it is published as."""
     from tcia_covid.nifti.download import download as receive  # noqa: PLC0415 - few need it
 
-    summary = receive(collection, request, registry, emit=emit, stop=stop)
+    try:
+        summary = receive(collection, request, registry, emit=emit, stop=stop)
+    except NotDicomError:  # the files beside the images need no ascli
+        if request.options.supporting:
+            beside = Summary(list(request.targets), request.output)
+            add_supporting(request, [collection], beside, emit=emit, stop=stop)
+            for found in beside.supporting:
+                emit(Notice(found.told))
+        raise
     if request.options.supporting and summary.error is None:
         add_supporting(request, [collection], summary, emit=emit, stop=stop)
     return summary

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 EXIT_OK = 0
 EXIT_PARTIAL = 1
 EXIT_REQUEST = 2
@@ -46,7 +48,15 @@ class UnknownCollectionError(RequestError):
 
 
 class NotDicomError(RequestError):
-    """The collection exists, but not as DICOM series in the archives this program speaks to."""
+    """The collection exists, but not as DICOM series in the archives this program speaks to.
+
+    Attributes:
+        commands: what a person can type instead, in turn; empty where nothing is known to do.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", commands: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.commands = tuple(commands)
 
 
 class ManifestError(RequestError):

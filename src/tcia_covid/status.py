@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tcia_covid.faspex.transfer import size_of
 from tcia_covid.model import Check, Failure, Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.store import Tree
@@ -41,6 +44,16 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageUnderWay:
+    """A package that a run began to receive and did not receive to the end, or not yet."""
+
+    package: str
+    """Its title."""
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """What the registry says that the whole collection is."""
 
@@ -69,6 +82,8 @@ class CollectionStatus:
     folder: str
     complete: Standing
     under_way: list[UnderWay]
+    packages: list[PackageUnderWay]
+    """Of a collection that is published as packages."""
     damaged: list[str]
     """Series that `verify` found damaged and no download has mended since."""
     missing_files: list[str]
@@ -144,6 +159,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         folder=str(tree.root),
         complete=complete,
         under_way=_under_way(tree),
+        packages=list(_packages(tree)),
         damaged=sorted(damaged),
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
@@ -186,13 +202,21 @@ def _under_way(tree: Tree) -> list[UnderWay]:
     return found
 
 
+def _packages(tree: Tree) -> Iterator[PackageUnderWay]:
+    for begun in sorted((tree.state / "faspex").glob("*/receiving")):
+        with contextlib.suppress(OSError):
+            title = begun.read_text("utf-8", "replace") or begun.parent.name
+            files = [file for file in (begun.parent / "files").rglob("*") if file.is_file()]
+            yield PackageUnderWay(title, len(files), size_of(begun.parent / "files"))
+
+
 def _failure(tree: Tree, uid: str) -> Failure:
     """The latest reason that is on record for a series."""
     lines = tree.failures.read(uid)
     last = lines[-1] if lines else {}
     missing = last.get("missing")
     return Failure(
-        series=uid,
+        series="" if uid.startswith("package-") else uid,
         reason=str(last.get("reason", "failed")),
         detail=str(last.get("detail", "")),
         missing=tuple(str(image) for image in missing) if isinstance(missing, list) else (),
@@ -227,6 +251,10 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         "sources": dict(complete.sources),
         "finished": complete.finished,
         "under_way": [_under_way_document(series) for series in collection.under_way],
+        "packages": [
+            {"package": one.package, "files": one.files, "bytes": one.size}
+            for one in collection.packages
+        ],
         "damaged": collection.damaged,
         "missing_files": collection.missing_files,
         "failures": [asdict(failure) for failure in collection.failed],

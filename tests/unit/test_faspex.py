@@ -227,6 +227,8 @@ def test_an_ascli_that_outlives_its_run_keeps_the_package_held(
             4,
         ),
         (["E, [2025-02-27T01:56:51.404963 #404] ERROR -- : Internal"], ConnectionLostError, 3),
+        (["ERROR: Argument: Missing mandatory option: username"], RequestError, 2),
+        (["ERROR: Tool: Bad faspex5 public link, missing context in query"], RequestError, 2),
         (["something else"], ConnectionLostError, 3),
         ([], ConnectionLostError, 3),
     ],

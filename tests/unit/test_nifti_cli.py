@@ -109,6 +109,59 @@ def test_without_ascli_the_exit_code_is_2_and_the_commands_are_shown(
     assert "  ascli faspex5 packages receive '--url=@file:" in err
     assert "error: CT Images in COVID-19 is published as NIfTI" in err
     assert SECRET not in err + log.read_text()
+    assert run([*arguments[:4], "--json", "--quiet", *common]) == 2
+    commands = document(capsys)["error"]["commands"]
+    assert all(f"  {one}" in err for one in commands)
+    assert len(commands) == 4
+
+
+def test_supporting_files_come_without_ascli(
+    common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    data = tmp_path / "data"
+    assert run(["download", "ct-images", "-o", str(data), "--supporting", *common]) == 2
+    assert (data / fake.NAME / "supporting" / "table.csv").read_bytes() == CSV
+    assert "1 supporting file (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["plan"], ["download", "--dry-run"]])
+def test_packages_are_planned_without_a_request(
+    verb: list[str], site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    data = str(tmp_path / "data")
+    have = fake.write(tmp_path / "have", {fake.name(1): fake.volume(1)})
+    assert run(["adopt", str(have), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
+    capsys.readouterr()
+    assert run([*verb, "ct-images", "-o", data, *common]) == 0
+    out = capsys.readouterr().out
+    assert "ascli, which receives its packages, is not on PATH" in out
+    assert "https://www.cancerimagingarchive.net/collection/ct-images" in out
+    assert run([*verb, "ct-images", "-o", data, "--json", *common]) == 0
+    planned = document(capsys)
+    assert planned["series"]["selected"] == 3
+    assert planned["images"] == {
+        "selected": 4,
+        "already_complete": 1,
+        "partial": 0,
+        "to_fetch": 3,
+    }
+    assert not site.heads
+    assert run([*verb, "ct-images", "--patient", "0001", "-o", data, *common]) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["series", "ct-images"], ["download", "ct-images", "COVID-19-AR"]]
+)
+def test_a_request_for_its_dicom_names_the_command_that_works(
+    arguments: list[str], common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    options = [] if arguments[0] == "series" else ["-o", str(tmp_path / "data")]
+    assert run([*arguments, *options, *common[:2]]) == 2
+    err = capsys.readouterr().err
+    assert f"'tcia-covid download \"{fake.NAME}\"' alone" in err
+    assert "https://www.cancerimagingarchive.net/collection/ct-images" in err
+    assert run(["info", "ct-images", *common[:2]]) == 0
+    assert f'tcia-covid download "{fake.NAME}"' in capsys.readouterr().out
 
 
 def test_a_folder_of_volumes_is_adopted(

@@ -32,6 +32,7 @@ from tcia_covid.nifti.targets import in_packages
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Collection, Licence, Registry, load_registry
 from tcia_covid.selection.filters import Filters
+from tcia_covid.status import status
 from tcia_covid.stop import Stop
 from tcia_covid.verify import verify
 from tests.fakes import nifti as fake
@@ -200,6 +201,62 @@ def test_a_missing_ascp_ends_the_run_with_what_to_install(
     assert isinstance(summary.error, RequestError)
     assert "ascli config ascp install" in summary.error.hint
     assert len(ascli.runs) == 1
+
+
+def test_what_ascli_does_not_take_is_asked_for_once(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    ascli.behave({"code": 1, "error": "ERROR: Argument: unknown option: --ts"})
+    summary = fetch(site, tmp_path)
+    assert isinstance(summary.error, RequestError)
+    assert "?context=" in summary.error.hint
+    assert (summary.exit_code, len(ascli.runs)) == (2, 1)
+
+
+def _old_links(site: FakeSite, *others: int) -> None:
+    link = "https://faspex.example.org/aspera/faspex/external_deliveries/49?passcode=abc"
+    old = site.download("Old images", url=link)
+    site._collections.clear()
+    site.collection("ct-images-in-covid-19", old, *others)
+
+
+def test_links_that_ascli_does_not_take_are_told_with_the_page(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    _old_links(site)
+    summary = fetch(site, tmp_path)
+    assert isinstance(summary.error, RequestError)
+    assert "Old images" in summary.error.message
+    assert "browser from https://www.cancerimagingarchive.net" in summary.error.hint
+    assert (summary.exit_code, ascli.runs) == (2, [])
+
+
+def test_beside_a_link_that_ascli_does_not_take_others_are_received(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    _old_links(site, site.download("Images", url=FIRST))
+    summary = fetch(site, tmp_path)
+    assert stands(tmp_path) == {f"0001/{ONE}", f"0002/{TWO}"}
+    assert [one.reason for one in summary.failures] == ["not-available"]
+    assert summary.exit_code == 1
+
+
+def test_status_shows_what_was_begun_and_why_it_failed(
+    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+) -> None:
+    ascli.behave(*[{"stop_at": 1}] * 4, {})
+    fetch(site, tmp_path)
+    (found,) = status(tmp_path / "data").collections
+    (begun,) = found.packages
+    assert (begun.package, begun.files) == ("Images (NIfTI, 632 patients)", 2)
+    assert begun.size > len(fake.whole()[ONE])
+    (failure,) = found.failed
+    assert (failure.series, failure.reason) == ("", "archive")
+    assert "timeout" in failure.detail
+    ascli.behave({})
+    fetch(site, tmp_path)
+    (found,) = status(tmp_path / "data").collections
+    assert (found.packages, found.failed) == ([], [])
 
 
 def test_an_interrupted_run_goes_on_later(site: FakeSite, ascli: FakeAscli, tmp_path: Path) -> None:
@@ -384,6 +441,9 @@ def test_without_ascli_the_run_says_what_to_install_and_to_type(
     assert caught.value.exit_code == 2
     assert "collection/ct-images-in-covid-19" in caught.value.hint
     text = said(events)
+    commands = caught.value.commands
+    assert [one.split()[0] for one in commands] == ["gem", "ascli", "ascli", "ascli", "tcia-covid"]
+    assert all(f"  {one}" in text for one in commands)
     assert "gem install aspera-cli" in text
     assert "ascli config ascp install" in text
     assert text.count("ascli faspex5 packages receive") == 2

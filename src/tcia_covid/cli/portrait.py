@@ -53,7 +53,7 @@ def _places(one: Collection) -> Iterator[str]:
     if one.nbia:
         yield f"from NBIA, as {one.nbia}"
     if one.aspera:
-        yield "as IBM Aspera packages: the page leads to them"
+        yield f'as IBM Aspera packages, by: tcia-covid download "{one.name}"'
 
 
 def _citations(one: Collection) -> Iterator[object]:

@@ -46,6 +46,9 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
     if one.under_way:
         size = format_size(sum(series.size for series in one.under_way))
         yield f"  begun: {count(len(one.under_way), 'series')}, {size} of them there"
+    for package in one.packages:
+        size = format_size(package.size)
+        yield clean(f"  begun: package '{package.package}', {size} of it there")
     if one.not_begun:
         yield f"  not begun: {count(one.not_begun, 'series')} of those last asked for"
     wrong = sorted({*one.damaged, *one.missing_files})
@@ -56,7 +59,11 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
         size = format_size(beside.size)
         yield f"  beside them: {count(beside.files, 'supporting file')}, {size}{missing}"
     if one.failed:
-        yield f"  failed: {count(len(one.failed), 'series')}"
+        packages = sum(not failure.series for failure in one.failed)
+        series = len(one.failed) - packages
+        counted = [count(series, "series")] if series else []
+        counted += [count(packages, "package")] if packages else []
+        yield f"  failed: {' and '.join(counted)}"
         yield from (f"  {line}" for line in failure_lines(one.failed))
 
 

@@ -39,6 +39,8 @@ _GONE = _any_of(
     *("(?<![.#:0-9])(?:40[0134]|410)(?![.:0-9])", "not authori[sz]ed", "not found", "expired"),
     *("invalid (?:pass|link|context)", "no such package", "passcode"),
 )
+_REFUSES = re.compile(r"\bERROR: (?:Argument|Missing|Identifier|Tool|UnusedArg)\b")
+"""What `ascli` calls errors in what it is asked; asking again changes nothing."""
 _ERROR = re.compile(r"\bERROR\b")
 _WARNING = re.compile(r"\bWARN")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -90,6 +92,12 @@ def _of_network(said: str, told: str, folder: str) -> TciaCovidError:
     if _REFUSED.search(told):
         return PermissionRefusedError(
             f"ascli cannot write to {folder}: {said}", hint="check the folder's permissions"
+        )
+    if _REFUSES.search(told):
+        return RequestError(
+            f"ascli does not take what it is asked: {said}",
+            hint="it takes links with '?context=' in them; see whether it is recent ('ascli "
+            "--version'), or download with a browser from the collection's page",
         )
     return ConnectionLostError(
         f"ascli did not receive the package: {said}",

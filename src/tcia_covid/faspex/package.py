@@ -16,3 +16,8 @@ class Package:
     """Its public link. A passcode is part of it, so it goes into no log, error or file name."""
     size: int | None = None
     """Bytes, as rounded on the collection's page."""
+
+    @property
+    def is_public_link(self) -> bool:
+        """Whether `ascli` knows its link as a public one; older ones it takes for a login's."""
+        return "?context=" in self.url

@@ -72,12 +72,16 @@ def download(
     What goes wrong after the transfer began is in the summary, not raised. The summary's time is
     the caller's affair, and so is the event that ends a run.
     """
-    _refuse(collection, request)
+    refuse(collection, request)
     return _Run(collection, request, registry, emit, stop or Stop()).carry_out()
 
 
-def _refuse(collection: Collection, request: Request) -> None:
-    """Refuse what cannot be done with packages, and what the licence forbids."""
+def refuse(collection: Collection, request: Request) -> None:
+    """Refuse what cannot be done with packages, and what the licence forbids.
+
+    Raises:
+        RequestError: it is asked for.
+    """
     if request.filters != Filters() or request.options.share is not None:
         raise UsageError(
             f"{collection.name} comes in whole packages: filters and shards choose DICOM series",
@@ -154,37 +158,59 @@ class _Run:
             packages = self._packages(hurried)
         except ArchiveError as error:
             self._emit(Notice(f"the links to the packages could not be had: {error.message}"))
-        for line in guide(self._tree, packages):
+        told = guide(self._tree, packages)
+        for line in told.lines:
             self._emit(Notice(line))
         return NotDicomError(
             f"{self._collection.name} is published as {self._collection.format} files in Aspera "
             "packages, and ascli, which receives them, is not installed",
             hint="install it with 'gem install aspera-cli' and 'ascli config ascp install', or "
-            f"download with a browser: {self._collection.page or 'www.cancerimagingarchive.net'}",
+            f"download with a browser: {self._page}",
+            commands=told.commands,
         )
+
+    @property
+    def _page(self) -> str:
+        return self._collection.page or "www.cancerimagingarchive.net"
 
     def _receive(
         self, program: str, packages: Sequence[Package], before: Standing
     ) -> TciaCovidError | None:
         """Receive every package; gives what ended the run early."""
-        inboxes = self._inboxes = [Inbox(self._tree, package) for package in packages]
+        old = [self._unreadable(one) for one in packages if not one.is_public_link]
+        inboxes = [Inbox(self._tree, one) for one in packages if one.is_public_link]
+        if old and not inboxes:
+            return RequestError(old[0].detail, hint=old[0].hint)
+        self._inboxes, self._failures = inboxes, old
         self._check_space(inboxes)
         self._announce(inboxes, before)
         for inbox in inboxes:
-            receiver = Receiver(program, inbox, self._tree, self._request, self._emit, self._stop)
             try:
-                self._failures += receiver.run()
+                self._receive_one(program, inbox)
             except (RequestError, ArchiveError) as error:
-                if isinstance(error, RequestError) or len(inboxes) == 1:
+                inbox.note(_failure(inbox, error))
+                if isinstance(error, RequestError) or len(packages) == 1:
                     return error
                 self._failures.append(_failure(inbox, error))
             except HeldError as error:
                 self._failures.append(_failure(inbox, error))
             except TciaCovidError as error:
                 return error
-            finally:
-                self._received += receiver.received
         return None
+
+    def _receive_one(self, program: str, inbox: Inbox) -> None:
+        receiver = Receiver(program, inbox, self._tree, self._request, self._emit, self._stop)
+        try:
+            self._failures += receiver.run()
+        finally:
+            self._received += receiver.received
+        inbox.note(None)
+
+    def _unreadable(self, package: Package) -> Failure:
+        """The failure of a package whose link `ascli` takes for one that needs a login."""
+        detail = f"package '{package.title}': ascli does not take links without '?context='"
+        hint = f"download it with a browser from {self._page}, then 'tcia-covid adopt' it"
+        return Failure("", "not-available", detail, hint=hint)
 
     def _check_space(self, inboxes: Sequence[Inbox]) -> None:
         needed = sum(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from tcia_covid.faspex import Package
 from tcia_covid.faspex.transfer import TransferLock, size_of
+from tcia_covid.model import Failure
 from tcia_covid.nifti.finding import Finds, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
 
@@ -64,7 +66,15 @@ class Inbox:
 
     def begin(self) -> None:
         """Files will be half-written from now on."""
-        self._tree.write_file(self._receiving, b"")
+        self._tree.write_file(self._receiving, self.package.title.encode())
+
+    def note(self, failure: Failure | None) -> None:
+        """Leave word for `status` of why the package did not arrive, or that it did."""
+        with contextlib.suppress(OSError):
+            if failure is None:
+                self._tree.failures.clear(f"package-{self.package.key}")
+            else:
+                self._tree.failures.write(f"package-{self.package.key}", [asdict(failure)])
 
     def finish(self, *, whole: bool) -> None:
         """All that was asked for is here; `whole` if that was the whole package."""

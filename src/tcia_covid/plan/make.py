@@ -9,10 +9,15 @@ from pathlib import Path
 
 from tcia_covid.download import open_for, select
 from tcia_covid.events import Emit, discard
-from tcia_covid.model import Receipt, Series
+from tcia_covid.faspex import find_ascli
+from tcia_covid.model import Failure, Receipt, Series
+from tcia_covid.nifti.download import refuse
+from tcia_covid.nifti.result import Standing
+from tcia_covid.nifti.targets import in_packages
+from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.options import Request
 from tcia_covid.plan.values import Amount, GroupPlan, Plan
-from tcia_covid.registry import load_registry
+from tcia_covid.registry import Collection, load_registry
 from tcia_covid.selection.resolve import Group
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
@@ -32,13 +37,32 @@ def plan(request: Request, *, emit: Emit = discard, stop: Stop | None = None) ->
     stop = stop or Stop()
     options = request.options
     registry = load_registry(options.registry)
+    packages = in_packages(request, registry)
+    if packages is not None:
+        refuse(packages, request)
+        return _plan([_packages(packages, request)], request, notices=_package_notices(packages))
     archives = open_for(options, stop, emit)
     try:
         selected = select(request, registry, archives, stop, offline=True)
     finally:
         archives.close()
     groups = [_group(one, Path(request.output), update=options.update) for one in selected.groups]
-    rate = options.http.max_rate
+    return _plan(
+        groups,
+        request,
+        failures=selected.failures,
+        notices=selected.notices + _changed_notices(groups, update=options.update),
+    )
+
+
+def _plan(
+    groups: list[GroupPlan],
+    request: Request,
+    *,
+    notices: list[str],
+    failures: Sequence[Failure] = (),
+) -> Plan:
+    rate = request.options.http.max_rate
     return Plan(
         targets=request.targets,
         output=request.output,
@@ -46,9 +70,35 @@ def plan(request: Request, *, emit: Emit = discard, stop: Stop | None = None) ->
         free=_free(Path(request.output)),
         rate=int(min(rate or ASSUMED_RATE, ASSUMED_RATE)) or 1,
         rate_is_assumed=rate is None or rate > ASSUMED_RATE,
-        failures=selected.failures,
-        notices=selected.notices + _changed_notices(groups, update=options.update),
+        failures=list(failures),
+        notices=notices,
     )
+
+
+def _packages(collection: Collection, request: Request) -> GroupPlan:
+    """A collection of volumes: a patient counts as a series, a volume as an image."""
+    standing = Standing.of(VolumeTree(Path(request.output), collection))
+    there = Amount(standing.patients, standing.volumes, standing.size)
+    total = Amount(
+        max(collection.patients or 0, there.series),
+        max(collection.volumes or 0, there.images),
+        max(collection.size or 0, there.size),
+    )
+    modalities = dict.fromkeys(collection.modalities[:1], total)
+    return GroupPlan(
+        collection.name, total.series, total.series, total, there, modalities=modalities
+    )
+
+
+def _package_notices(collection: Collection) -> list[str]:
+    size = [] if collection.size else ["how many bytes its packages have is not on record"]
+    program = find_ascli()
+    tool = f"ascli, which receives its packages, is {program}"
+    if program is None:
+        tool = "ascli, which receives its packages, is not on PATH: 'download' says how to get it"
+    page = collection.page or "www.cancerimagingarchive.net"
+    counted = "a patient is counted as a series, a volume as an image"
+    return [counted, *size, tool, f"its page: {page}"]
 
 
 def _group(group: Group, output: Path, *, update: bool) -> GroupPlan:
@@ -74,9 +124,7 @@ def _group(group: Group, output: Path, *, update: bool) -> GroupPlan:
 
 def _staged(tree: Tree, series: Series) -> tuple[int, int]:
     """Images and bytes of a series that an earlier run left."""
-    sizes = []
-    with contextlib.suppress(OSError):
-        sizes = [file.stat().st_size for file in (tree.staging / series.uid).glob("*/*.dcm")]
+    sizes = list(tree.staged(series.uid))
     images, size = len(sizes), sum(sizes)
     return min(images, series.image_count or images), min(size, series.size or size)
 

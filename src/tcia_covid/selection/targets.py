@@ -64,10 +64,15 @@ def dicom_only(collection: Collection) -> Collection:
     """
     if collection.is_dicom:
         return collection
+    page = collection.page or "www.cancerimagingarchive.net"
+    command = f'tcia-covid download "{collection.name}"' if collection.aspera else ""
     raise NotDicomError(
         f"{collection.name} is published as {collection.format} files, not as DICOM series: "
         "neither NBIA nor IDC has it",
-        hint=f"its page leads to the files: {collection.page or 'www.cancerimagingarchive.net'}",
+        hint=f"'{command}' alone, without filters, receives them; its page: {page}"
+        if command
+        else f"its page leads to the files: {page}",
+        commands=[command] if command else (),
     )
 
 
