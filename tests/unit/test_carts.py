@@ -20,6 +20,20 @@ def test_a_cart_is_the_series_in_it(server: ArchiveServer, *, v1: bool) -> None:
         assert cart_uids(nbia, " nbia-12345 ") == tuple(uids)
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://nbia.cancerimagingarchive.net/nbia-search/?saved-cart=nbia-1%202",
+        " https://nbia.cancerimagingarchive.net/nbia-search/?x=1&saved-cart=nbia-1 2#top",
+    ],
+)
+def test_the_address_of_a_cart_stands_for_its_name(server: ArchiveServer, pasted: str) -> None:
+    uid = min(series.uid for series in server.corpus)
+    server.corpus.carts["nbia-1 2"] = [uid]
+    with nbia_of(server) as nbia:
+        assert cart_uids(nbia, pasted) == (uid,)
+
+
 @pytest.mark.parametrize("content", [None, [], ["1.2.3.withdrawn"]])
 def test_a_cart_without_public_series_is_an_error(
     server: ArchiveServer, content: list[str] | None

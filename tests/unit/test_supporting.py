@@ -262,6 +262,7 @@ def test_something_else_in_place_of_a_file_is_noticed(
     assert failure.reason == "archive"
     assert site.address(name) in failure.detail
     assert not stands(tree)
+    assert not list((tree.state / "supporting-parts").glob("*.part"))
     assert len(site.heads) == 3
 
 

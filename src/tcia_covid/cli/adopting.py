@@ -86,7 +86,9 @@ def _known(name: str, options: Options) -> Collection:
     registry = load_registry(options.registry)
     found = registry.find(name)
     if found is None:
-        raise unknown_collection(name, (), registry)
+        error = unknown_collection(name, (), registry)
+        error.hint = f"{error.hint}; without --collection, those of any public one are taken"
+        raise error
     return found
 
 

@@ -38,7 +38,7 @@ FILTERS = (
         multiple=True,
         type=values.ONE_A_LINE,
         metavar="NAME",
-        help="A cart that somebody shared on NBIA's page, as one more TARGET.",
+        help="A cart shared on NBIA's page, as one more TARGET: its name or address.",
     ),
     _filter("patient", "PatientID.", type=values.ONE_A_LINE),
     _filter("study", "StudyInstanceUID."),

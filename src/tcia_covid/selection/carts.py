@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
+from urllib.parse import unquote
 
 from tcia_covid.dicom import is_uid
 from tcia_covid.errors import RequestError, UsageError
+
+_SHARED = re.compile(r"[?&]saved-cart=([^&#]*)")
 
 
 class CartKeeper(Protocol):
@@ -22,12 +26,16 @@ def cart_uids(archive: CartKeeper, name: str) -> tuple[str, ...]:
 
     NBIA answers alike for a cart that is empty and for one that it does not know.
 
+    Args:
+        archive: whom to ask.
+        name: of the cart, or the address of NBIA's page that has it.
+
     Raises:
         UsageError: the name is blank.
         RequestError: there is no such cart, or nothing public is in it.
         ArchiveError: the archive gave no usable answer.
     """
-    name = name.strip()
+    name = _named(name)
     if not name:
         raise UsageError("the name of a shared cart is blank")
     uids = sorted({uid for uid in archive.shared_cart(name) if is_uid(uid)})
@@ -38,3 +46,9 @@ def cart_uids(archive: CartKeeper, name: str) -> tuple[str, ...]:
             ".tcia manifest: that can be given as a target",
         )
     return tuple(uids)
+
+
+def _named(given: str) -> str:
+    """The name of a cart in what somebody pasted: the name alone, or the page's address."""
+    found = _SHARED.search(given)
+    return (unquote(found[1]) if found else given).strip()

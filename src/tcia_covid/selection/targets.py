@@ -76,7 +76,9 @@ def dicom_only(collection: Collection) -> Collection:
     )
 
 
-def unknown_collection(name: str, known: Iterable[str], registry: Registry) -> Exception:
+def unknown_collection(
+    name: str, known: Iterable[str], registry: Registry
+) -> UnknownCollectionError:
     """Give the error for a word that names nothing, with the names it may have been meant for."""
     import difflib  # noqa: PLC0415 - only a wrong name needs it
 

@@ -91,6 +91,8 @@ class FileFetch:
                     self._receive()
                 return self.part
             except ArchiveError as error:
+                if not self._size():
+                    self.discard()
                 if self._size() > before:
                     patience.progressed()
                 few = _PAGES if isinstance(error, BadAnswerError) else None
