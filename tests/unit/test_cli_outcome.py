@@ -65,6 +65,17 @@ def test_series_that_no_archive_lists_are_counted_as_wanted(capsys: Captured) ->
     ]
 
 
+def test_another_version_than_the_one_that_stands_is_told_as_such(capsys: Captured) -> None:
+    other = Failure("", "conflict", "package 'A': another version of it stands", hint="compare")
+    present(Console(), summary(failures=[other], exit_code=1))
+    out, err = capsys.readouterr()
+    assert "3 of 3 series complete" in out
+    assert err.splitlines() == [
+        "error: what stands is not what is expected",
+        "the lines above say what to do about it",
+    ]
+
+
 def test_failures_of_the_same_words_are_one_line() -> None:
     alike = [Failure(f"1.{n}", "archive", "no answer", hint="wait") for n in range(8)]
     assert list(failure_lines([*alike[:4], *failures(1), *alike[4:]])) == [

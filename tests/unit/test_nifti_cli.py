@@ -185,6 +185,29 @@ def test_a_folder_of_volumes_is_adopted(
     assert run(["verify", data, "--deep"]) == 0
 
 
+def test_what_adopting_volumes_left_is_told_and_what_to_do(
+    common: list[str], tmp_path: Path, capsys: Captured
+) -> None:
+    have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
+    arguments = ["--collection", fake.NAME, "-o", data, "--copy", *common[:2]]
+    assert run(["adopt", str(have), *arguments, "--layout", "descriptive", "--jobs", "1"]) == 0
+    assert "--layout are for DICOM" in capsys.readouterr().err
+    other = fake.write(tmp_path / "other", {fake.name(1): fake.volume(99)})
+    assert run(["adopt", str(other), *arguments, "--json"]) == 1
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert "differ from the volumes that stand" in err
+    assert (found["mode"], found["brought"], found["not_removed"]) == ("copy", {}, 0)
+    assert (found["volumes"]["standing"], found["volumes"]["expected"]) == (4, 4)
+    assert (found["patients"]["standing"], found["patients"]["expected"]) == (3, 3)
+    cut = fake.write(tmp_path / "cut", {fake.name(3): fake.volume(3)[:-9]})
+    assert run(["adopt", str(cut), *arguments, "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert f"{fake.name(3)}: damaged" in err
+    assert f"'tcia-covid download \"{fake.NAME}\"' fetches what lacks" in err
+
+
 def test_supporting_files_are_fetched_alone(
     site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:

@@ -209,7 +209,7 @@ def test_what_ascli_does_not_take_is_asked_for_once(
     ascli.behave({"code": 1, "error": "ERROR: Argument: unknown option: --ts"})
     summary = fetch(site, tmp_path)
     assert isinstance(summary.error, RequestError)
-    assert "?context=" in summary.error.hint
+    assert "public links" in summary.error.hint
     assert (summary.exit_code, len(ascli.runs)) == (2, 1)
 
 
@@ -304,6 +304,7 @@ def test_a_volume_that_arrives_damaged_is_received_once_more(
     assert summary.exit_code == 1
     (failure,) = summary.failures
     assert (failure.series, failure.reason) == ("volume-covid19-A-0700", "damaged")
+    assert (summary.selected, summary.complete, summary.failed) == (3, 2, 1)
     assert "is cut" in failure.detail
     assert stands(tmp_path) == WHOLE - {f"0700/{LATE}"}
     assert [run["argv"][5:] for run in ascli.runs[1:]] == [[], [f"/serial/{LATE}"]]
@@ -331,7 +332,7 @@ def test_a_package_with_another_version_of_what_stands_is_a_failure(
     adopt(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
     summary = fetch(site, tmp_path)
     (failure,) = summary.failures
-    assert (failure.series, failure.reason) == ("volume-covid19-A-0700", "conflict")
+    assert (failure.series, failure.reason) == ("", "conflict")
     assert (summary.exit_code, summary.failed, summary.complete) == (1, 0, 3)
     assert LATE in failure.detail
     assert "quarantine" in failure.hint

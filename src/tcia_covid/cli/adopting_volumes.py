@@ -15,7 +15,7 @@ from tcia_covid.cli.tables import count
 from tcia_covid.errors import EXIT_OK
 from tcia_covid.nifti.adopt import adopt
 from tcia_covid.nifti.result import VolumeAdoption
-from tcia_covid.options import Options
+from tcia_covid.options import DEFAULT_JOBS, Options
 from tcia_covid.progress.phrases import clean
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.selection.sizes import format_size
@@ -46,7 +46,7 @@ def show_volume_adoption(
                 registry,
                 mode=mode,
                 durable=options.durable,
-                jobs=options.jobs,
+                jobs=None if options.jobs == DEFAULT_JOBS else options.jobs,
                 emit=emit,
                 stop=stop,
             )
@@ -89,15 +89,15 @@ def _troubles(result: VolumeAdoption) -> Iterator[str]:
 
 def _complaint(result: VolumeAdoption, directory: Path, collection: Collection) -> tuple[str, str]:
     """What to say of an adoption that left something behind, and what to do next."""
-    fetch = f"'tcia-covid download \"{collection.name}\"' fetches what lacks"
-    if result.of("conflict") and not (result.lost or result.refuted or result.missing):
-        return (
-            f"volumes in {directory} differ from those of the same name that stand",
-            "they were left as they are: compare the two; a .sums file among them would decide",
-        )
     if result.standing is not None and result.standing.exceeds:
         return result.standing.compared(), "remove those that are not of the collection"
-    return f"not all volumes of {directory} are in the layout, or sound", fetch
+    if result.lost or result.refuted or result.missing or result.failures:
+        fetch = f"'tcia-covid download \"{collection.name}\"' fetches what lacks"
+        return f"not all volumes of {directory} are in the layout, or sound", fetch
+    return (
+        f"files in {directory} are damaged, or differ from the volumes that stand",
+        "they were left as they are; a .sums file beside them tells which are right",
+    )
 
 
 def _document(result: VolumeAdoption, directory: Path, output: Path, mode: Mode) -> dict[str, Any]:

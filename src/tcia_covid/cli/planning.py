@@ -49,7 +49,8 @@ def _lines(found: Plan) -> Iterator[str]:
     yield table(_HEADS, rows, right=numbers, keep=(0,), drop=_DROPPED, columns=width())
     yield ""
     for group in found.groups:
-        yield f"{group.name}: {_modalities(group)}"
+        if group.modalities:
+            yield f"{group.name}: {_modalities(group)}"
     yield from _effort(found)
     yield from (f"note: {notice}" for notice in found.notices)
     yield from failure_lines(found.failures)
@@ -99,6 +100,8 @@ def _effort(found: Plan) -> Iterator[str]:
         f"to fetch into {found.output}: {count(rest.series, 'series')}, "
         f"{count(rest.images, 'image')}, {format_size(rest.size)}{there}"
     )
+    if not rest.size:
+        return
     yield _disk(found)
     reckoned = "an assumed" if found.rate_is_assumed else "the"
     limit = "" if found.rate_is_assumed else " of --max-rate"

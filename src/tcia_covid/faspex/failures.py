@@ -96,8 +96,8 @@ def _of_network(said: str, told: str, folder: str) -> TciaCovidError:
     if _REFUSES.search(told):
         return RequestError(
             f"ascli does not take what it is asked: {said}",
-            hint="it takes links with '?context=' in them; see whether it is recent ('ascli "
-            "--version'), or download with a browser from the collection's page",
+            hint="see whether it is recent ('ascli --version'): it takes public links, which have "
+            "a context in them; or download with a browser from the collection's page",
         )
     return ConnectionLostError(
         f"ascli did not receive the package: {said}",

@@ -208,7 +208,7 @@ class _Run:
 
     def _unreadable(self, package: Package) -> Failure:
         """The failure of a package whose link `ascli` takes for one that needs a login."""
-        detail = f"package '{package.title}': ascli does not take links without '?context='"
+        detail = f"package '{package.title}': its link is of an old form, which ascli does not take"
         hint = f"download it with a browser from {self._page}, then 'tcia-covid adopt' it"
         return Failure("", "not-available", detail, hint=hint)
 

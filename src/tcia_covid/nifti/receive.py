@@ -141,19 +141,20 @@ class Receiver:
         details = {one.file.rpartition("/")[2]: one.detail for one in result.unfit}
         for file in result.lost:
             hint = "it is kept in quarantine; the same command receives it again"
-            failures.append(self._failure(file, "damaged", details.get(file, file), hint))
+            name = self._tree.pattern.read(file)
+            subject = name.subject if name else ""
+            detail = details.get(file, file)
+            failures.append(self._failure(subject, "damaged", detail, hint))
         for file in sorted(self._conflicts.keys() & self._tree.standing_files()):
             detail = f"{file}: {self._conflicts[file]}"
             hint = (
                 "the package's is kept in quarantine: compare the two; to have the package's, "
                 "remove the one that stands and run the same command again"
             )
-            failures.append(self._failure(file, "conflict", detail, hint))
+            failures.append(self._failure("", "conflict", detail, hint))
         return failures
 
-    def _failure(self, file: str, reason: str, detail: str, hint: str) -> Failure:
-        name = self._tree.pattern.read(file)
-        subject = name.subject if name else ""
+    def _failure(self, subject: str, reason: str, detail: str, hint: str) -> Failure:
         return Failure(
             subject, reason, f"package '{self._inbox.package.title}': {detail}", (), hint
         )

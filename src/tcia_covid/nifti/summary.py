@@ -42,14 +42,15 @@ def summarise(
     """
     now = Standing.of(tree)
     summary = Summary(targets=list(request.targets), output=request.output)
-    summary.complete = now.patients
-    summary.already_complete = min(before.patients, now.patients)
-    summary.failed = len({one.series for one in failures if one.series} - tree.sound().keys())
+    failed = {one.series for one in failures if one.series}
+    summary.complete = len(tree.sound().keys() - failed)
+    summary.already_complete = min(before.patients, summary.complete)
+    summary.failed = len(failed)
     summary.failures = list(failures)
     _expect(summary, now, accepted=request.options.accept_listed)
     summary.images_stored, summary.bytes_stored = now.volumes, now.size
     summary.bytes_received = received
-    summary.fetched_from = {"aspera": now.patients - summary.already_complete}
+    summary.fetched_from = {"aspera": summary.complete - summary.already_complete}
     _checks(summary, tree)
     summary.error = ended
     if ended is None and not failures and not now.is_whole:
