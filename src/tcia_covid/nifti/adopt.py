@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcia_covid.errors import RequestError, UsageError
 from tcia_covid.events import Emit, discard
-from tcia_covid.nifti.finding import find_volumes
+from tcia_covid.nifti.finding import Finds, find_volumes
 from tcia_covid.nifti.placing import Mode
 from tcia_covid.nifti.result import Standing, VolumeAdoption
 from tcia_covid.nifti.take import take_in
@@ -59,12 +59,8 @@ def adopt(
             f"there is no volume of {collection.name} in {directory}",
             hint=f"they are called {tree.pattern.text}",
         )
-    if mode == "move" and (finds.ours or is_in_tree(directory.resolve())):
-        raise UsageError(
-            f"{directory} has a folder that this program keeps receipts of: moving its files away "
-            "would leave these without files",
-            hint="use --link or --copy",
-        )
+    if mode == "move":
+        _refuse_emptying(directory, finds)
     tree.prepare()
     result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     result.standing = Standing.of(tree)
@@ -84,4 +80,18 @@ def _refuse_own(directory: Path, tree: VolumeTree) -> None:
         raise RequestError(
             f"{directory} is this program's own folder of {tree.collection.name}",
             hint="'verify' checks it, 'download' completes it",
+        )
+
+
+def _refuse_emptying(directory: Path, finds: Finds) -> None:
+    """Refuse to move files out of a folder of this program.
+
+    Raises:
+        UsageError: it is asked for.
+    """
+    if finds.ours or is_in_tree(directory.resolve()):
+        raise UsageError(
+            f"{directory} has a folder that this program keeps receipts of: moving its files away "
+            "would leave these without files",
+            hint="use --link or --copy",
         )
