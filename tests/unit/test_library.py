@@ -92,6 +92,17 @@ def test_a_series_that_nobody_lists_is_an_error_and_no_shorter_list(
         list(tcia_covid.iter_series(["1.2.3", "1.2.4"], **choices))
 
 
+def test_a_series_that_nobody_lists_counts_as_one_that_failed(
+    choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
+) -> None:
+    known = [series.uid for series in archive.corpus]
+    for uids, complete in (([*known, "1.2.3"], len(known)), (["1.2.3"], 0)):
+        summary = tcia_covid.download(uids, tmp_path, **choices)
+        assert (summary.selected, summary.complete) == (complete + 1, complete)
+        assert (summary.failed, summary.remaining, summary.exit_code) == (1, 0, 1)
+        assert [one.series for one in summary.failures] == ["1.2.3"]
+
+
 def test_errors_are_the_packages_own(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{closed_port()}/v4"
     with pytest.raises(UnreachableError):

@@ -36,7 +36,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield from map(clean, summary.notices)
         return
     yield (
-        f"{summary.complete:,} of {count(_wanted(summary), 'series')} complete in "
+        f"{summary.complete:,} of {count(summary.selected, 'series')} complete in "
         f"{summary.output}: {count(summary.images_stored, 'image')}, "
         f"{format_size(summary.bytes_stored)}{_already(summary)}"
     )
@@ -50,15 +50,6 @@ def _lines(summary: Summary) -> Iterator[str]:
         )
     if summary.complete:
         yield _checked(summary)
-
-
-def _wanted(summary: Summary) -> int:
-    """Series that were asked for: those that no list has are wanted, too."""
-    return summary.selected + _unlisted(summary)
-
-
-def _unlisted(summary: Summary) -> int:
-    return max(0, sum(bool(one.series) for one in summary.failures) - summary.failed)
 
 
 def _kept(summary: Summary) -> str:
@@ -110,7 +101,7 @@ def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
             told = one.hint
             yield f"    {clean(one.hint)}"
     if left:
-        yield f"  and {left:,} more: --json or 'tcia-covid status' lists all"
+        yield f"  and {left:,} more: --json lists all"
 
 
 def _alike(failures: Sequence[Failure]) -> list[list[Failure]]:
@@ -143,15 +134,15 @@ def _complaint(summary: Summary) -> tuple[str, str]:
         return f"interrupted: {_left(summary)}", "the same command goes on where this one stopped"
     if error is not None:
         return clean(error.message), "\n".join(filter(None, (clean(error.hint), _rest(summary))))
-    lacking = _wanted(summary) - summary.complete
+    lacking = summary.selected - summary.complete
     if not lacking:
         return (
             "the archive's list is not what is expected of it",
             "run the same command again later, or with --accept-listed if the list is right",
         )
-    message = f"{lacking:,} of {count(_wanted(summary), 'series')} are not complete"
-    if lacking == _unlisted(summary):
-        return message, "no archive lists these: check where their UIDs are from"
+    message = f"{lacking:,} of {count(summary.selected, 'series')} are not complete"
+    if {one.reason for one in summary.failures} == {"not-available"}:
+        return message, "no archive has these: check where their UIDs are from"
     return message, "the same command tries them again and fetches only what is missing"
 
 
