@@ -43,7 +43,7 @@ FILTERS = (
     _filter("patient", "PatientID.", type=values.ONE_A_LINE),
     _filter("study", "StudyInstanceUID."),
     _filter("series", "SeriesInstanceUID."),
-    _filter("modality", "CT, MR, CR, DX, …"),
+    _filter("modality", "CT, MR, CR, DX and so on."),
     _filter("body-part", "BodyPartExamined, in any case.", type=values.ONE_A_LINE),
     _filter(
         "description",
