@@ -13,7 +13,9 @@ from tcia_covid import __version__
 from tcia_covid.cli import config, entry
 from tcia_covid.cli.console import Console, printable, write
 from tcia_covid.cli.entry import NAMES, run
+from tcia_covid.document import summary_document
 from tcia_covid.errors import DestinationError
+from tcia_covid.model import Summary
 
 Captured = pytest.CaptureFixture[str]
 
@@ -138,6 +140,33 @@ def test_errors_are_one_json_document_where_that_is_wanted(
     assert (told["command"], told["exit_code"]) == (command, 2)
     assert told["error"]["type"] == kind
     assert told["error"]["message"]
+
+
+@pytest.mark.parametrize("wrong", [["no.tcia"], ["A", "--jobs", "0"], ["A", "--nope"]])
+def test_a_download_that_never_began_has_every_key_of_its_document(
+    capsys: Captured, wrong: list[str]
+) -> None:
+    assert run(["download", *wrong, "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {*summary_document(Summary([], "")), "error"}
+    assert (told["command"], told["exit_code"], told["failures"]) == ("download", 2, [])
+    assert told["series"]["complete"] == 0
+
+
+def test_the_document_of_an_error_names_what_was_asked(capsys: Captured) -> None:
+    run(["download", "no.tcia", "-o", "here", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["targets"], told["output"]) == (["no.tcia"], "here")
+    for verb, key in (("verify", "damage"), ("status", "collections")):
+        assert run([verb, "nowhere", "--json"]) == 2
+        told = json.loads(capsys.readouterr().out)
+        assert (told["output"], told[key]) == ("nowhere", [])
+
+
+def test_a_broken_configuration_hides_no_verb(capsys: Captured) -> None:
+    Path("tcia-covid.yaml").write_text("jbos: 3\n")
+    assert run(["plan", "X", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["command"] == "plan"
 
 
 def test_errors_are_json_where_the_environment_wants_it(

@@ -50,7 +50,13 @@ def test_what_an_earlier_run_left_is_no_archive(capsys: Captured) -> None:
 def test_series_that_no_archive_has_are_told_apart(capsys: Captured) -> None:
     unknown = Failure("1.2.3", "not-available", "the archive does not list 1.2.3")
     found = summary(
-        selected=1, complete=0, failed=1, images_stored=0, bytes_stored=0, bytes_received=0, checked_md5=0
+        selected=1,
+        complete=0,
+        failed=1,
+        images_stored=0,
+        bytes_stored=0,
+        bytes_received=0,
+        checked_md5=0,
     )
     found.failures, found.exit_code = [unknown], 1
     present(Console(), found)

@@ -154,6 +154,7 @@ class Verbs(click.Group):
             raise UsageError(
                 f"there is no verb {args[0]!r}", hint=f"{asked}'tcia-covid --help' lists them all"
             )
+        ctx.ensure_object(Console).verb = args[0]
         if not set(args) & set(ctx.help_option_names):
             ctx.default_map = dict.fromkeys(self._verbs, self._settings())
         return super().resolve_command(ctx, args)

@@ -18,6 +18,9 @@ class Console:
     """How a command speaks to its user."""
 
     verb: str = ""
+    targets: tuple[str, ...] = ()
+    folder: str = ""
+    """The output folder, or the one to look at; empty until the command line was read."""
     json: bool = False
     """One JSON document is the result."""
     quiet: bool = False
@@ -31,6 +34,8 @@ class Console:
     def configure(self, verb: str, given: dict[str, Any]) -> None:
         """Take what concerns the console out of the values given."""
         self.verb = verb
+        self.targets = given.get("targets", ())
+        self.folder = given.get("output") or given.get("directory") or ""
         self.json = given.pop("json")
         self.verbose = given.pop("verbose")
         self.quiet = given.pop("quiet") and not self.verbose
