@@ -48,6 +48,7 @@ def summary_document(summary: Summary) -> Document:
         },
         "images": {"expected": summary.images_expected, "stored": summary.images_stored},
         "bytes": {"stored": summary.bytes_stored, "received": summary.bytes_received},
+        "kept": {"series": summary.kept_series, "bytes": summary.kept_bytes},
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
         "failures": [failure_object(one) for one in summary.failures],

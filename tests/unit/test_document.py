@@ -40,6 +40,7 @@ def test_a_download_is_told_as_the_contract_says() -> None:
         },
         "images": {"expected": 6, "stored": 6},
         "bytes": {"stored": 3000, "received": 2000},
+        "kept": {"series": 0, "bytes": 0},
         "checked": {"md5": 3, "size": 0},
         "sources": {"nbia": 3, "idc": 0},
         "failures": [
@@ -56,7 +57,10 @@ def test_a_download_is_told_as_the_contract_says() -> None:
 
 
 def test_an_interrupted_download_names_the_interruption() -> None:
-    told = document.summary_document(summary(error=InterruptedRunError(), exit_code=EXIT_SIGINT))
+    kept = {"kept_series": 2, "kept_bytes": 900}
+    error = InterruptedRunError()
+    told = document.summary_document(summary(error=error, exit_code=EXIT_SIGINT, **kept))
+    assert told["kept"] == {"series": 2, "bytes": 900}
     assert told["exit_code"] == EXIT_SIGINT
     assert told["error"]["type"] == "InterruptedRunError"
 
