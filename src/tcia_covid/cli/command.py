@@ -69,10 +69,18 @@ class Verb(click.Command):
     """One verb: its function gets the console and the values of its options."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Tell the console what is asked of it, then run."""
+        """Tell the console what is asked of it, then run, on record where that is wanted."""
         console = ctx.ensure_object(Console)
         console.configure(ctx.info_name or "", ctx.params)
-        return ctx.invoke(cast("Run", self.callback), console=console, **ctx.params)
+
+        def work() -> int:
+            return ctx.invoke(cast("Run", self.callback), console=console, **ctx.params)
+
+        if not (console.log_file or console.events):
+            return work()
+        from tcia_covid.cli.recording import recorded  # noqa: PLC0415 - few commands are recorded
+
+        return recorded(console, work)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section at a time."""

@@ -7,10 +7,13 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tcia_covid.errors import DestinationError, TciaCovidError
+
+if TYPE_CHECKING:
+    from tcia_covid.events import Emit
 
 
 @dataclass(slots=True)
@@ -28,6 +31,8 @@ class Console:
     no_progress: bool = False
     log_file: str | None = None
     events: str | None = None
+    recorders: list[Emit] = field(default_factory=list)
+    """Hear of everything that happens: the log file and the event log."""
     answered: bool = False
     """Whether the JSON document was written."""
 

@@ -22,7 +22,7 @@ def _nothing_done(console: Console) -> Document:
         return document(VerifyResult(console.folder))
     if console.verb == "status":
         from tcia_covid.status import StatusResult  # noqa: PLC0415
-        from tcia_covid.status import document as standing
+        from tcia_covid.status import document as standing  # noqa: PLC0415
 
         return standing(StatusResult(console.folder, []))
     return {}
