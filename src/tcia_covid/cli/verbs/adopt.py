@@ -21,10 +21,11 @@ from tcia_covid.cli.options import (
     PATIENCE,
     SOURCE,
 )
+from tcia_covid.cli.values import FOLDER
 
 
 @verb(
-    click.Argument(["directory"], metavar="DIR", type=click.Path()),
+    click.Argument(["directory"], metavar="DIR", type=FOLDER),
     COLLECTION,
     LINK,
     MOVE,
