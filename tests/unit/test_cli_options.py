@@ -85,8 +85,9 @@ def test_every_option_has_a_variable_and_a_place_in_files(option: click.Option) 
     assert isinstance(option, Option)
     assert option.envvar == f"TCIA_COVID_{option.key.upper().replace('-', '_')}"
     assert option.key in {one.key for one in ALL}
-    if option.key != "cite-format":  # `series` has a --format, too, with other choices
-        assert f"--{option.key}" in option.opts
+    if f"--{option.key}" not in option.opts:  # `series` has a --format, too, with other choices
+        assert option.key in (option.help or "")
+        assert option.envvar in (option.help or "")
 
 
 def test_no_two_options_share_a_variable_with_different_meanings() -> None:

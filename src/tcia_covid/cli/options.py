@@ -246,7 +246,7 @@ STYLE = _option(
     "style",
     "--format",
     key="cite-format",
-    text="How the citation is written.",
+    text="How the citation is written; cite-format in files, TCIA_COVID_CITE_FORMAT as a variable.",
     type=click.Choice(("text", "bibtex", "csl-json")),
     default="text",
     show_default=True,
