@@ -100,7 +100,9 @@ def test_the_version_as_json(capsys: Captured) -> None:
             "known fields",
         ),
         (["plan", "X", "--first-patients", "0"], "--first-patients: '0' is not a whole", "--help"),
-        (["status", "."], "folder . holds no collection", "give the folder"),
+        (["status", "empty"], "folder empty holds no collection", "give the folder"),
+        (["download", "X", "-o", "own"], "own is one collection's own folder", "that holds it: "),
+        (["adopt", ".", "-o", "own"], "own is one collection's own folder", "that holds it: "),
         (["verify", "nowhere"], "there is no folder nowhere", "there is no download yet"),
         (["plan", "COVID-19-AR", "--log-file", "a/b"], "the log cannot be written to a/b", ""),
         (["plan", "COVID-19-AR", "--events", "a/b"], "the events cannot be written to a/b", ""),
@@ -110,6 +112,8 @@ def test_the_version_as_json(capsys: Captured) -> None:
 def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
     capsys: Captured, arguments: list[str], message: str, hint: str
 ) -> None:
+    Path("empty").mkdir()
+    Path("own/.tcia-covid").mkdir(parents=True)
     assert run(arguments) == 2
     out, err = capsys.readouterr()
     assert not out

@@ -57,9 +57,10 @@ def adopt(
     that --move removes what was taken.
     """
     from tcia_covid.cli.adopting import mode_of, show_adoption  # noqa: PLC0415 - --help does without
+    from tcia_covid.library.plain import output_of  # noqa: PLC0415
 
-    mode = mode_of(link=link, move=move, copy=copy)
-    return show_adoption(console, directory, output, collection=collection, mode=mode, **choices)
+    mode, into = mode_of(link=link, move=move, copy=copy), output_of(output)
+    return show_adoption(console, directory, into, collection=collection, mode=mode, **choices)
 
 
 command = adopt
