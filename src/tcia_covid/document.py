@@ -168,6 +168,7 @@ def _short(collection: Collection) -> Document:
         "studies": collection.studies,
         "series": collection.series,
         "images": collection.images,
+        "volumes": collection.volumes,
         "bytes": collection.size,
         "sources": list(sources(collection)),
     }

@@ -143,6 +143,8 @@ def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
     assert named["COVID-19-AR"]["series"] == 461
     assert named["COVID-19-AR"]["sources"] == ["idc", "nbia"]
     assert named["CT Images in COVID-19"]["sources"] == ["aspera"]
+    assert named["CT Images in COVID-19"]["volumes"] == 771
+    assert named["CT Images in COVID-19"]["series"] is None
     assert named["MIDRC-RICORD-1A"]["commercial_use"] is False
 
 

@@ -236,7 +236,7 @@ COMPARE = _flag(
 FORMAT = _option(
     _HOW,
     "--format",
-    text="How the result is written.",
+    text="How the result is written; --json beats it.",
     type=click.Choice(("table", "csv", "json", "tcia", "txt")),
     default="table",
     show_default=True,
@@ -246,7 +246,8 @@ STYLE = _option(
     "style",
     "--format",
     key="cite-format",
-    text="How the citation is written; cite-format in files, TCIA_COVID_CITE_FORMAT as a variable.",
+    text="How the citation is written; --json beats it. In files it is cite-format, as a variable "
+    "TCIA_COVID_CITE_FORMAT.",
     type=click.Choice(("text", "bibtex", "csl-json")),
     default="text",
     show_default=True,

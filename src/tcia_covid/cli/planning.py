@@ -140,7 +140,8 @@ def _compared(one: Comparison) -> Iterator[str]:
 
 
 def _described(images: int | None, size: int | None) -> str:
-    return f"{number(images) or '?'} images of {number(size) or '?'} bytes"
+    told = "? images" if images is None else count(images, "image")
+    return f"{told} of {number(size) or '?'} bytes"
 
 
 def _some(what: str, found: Sequence[str]) -> Iterator[str]:
