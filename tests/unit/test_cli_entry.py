@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from pathlib import Path
@@ -11,10 +10,8 @@ import pytest
 
 from tcia_covid import __version__
 from tcia_covid.cli import config, entry
-from tcia_covid.cli.console import Console, printable, write
 from tcia_covid.cli.entry import NAMES, run
 from tcia_covid.document import summary_document
-from tcia_covid.errors import DestinationError
 from tcia_covid.model import Summary
 
 Captured = pytest.CaptureFixture[str]
@@ -214,84 +211,6 @@ def test_an_interruption_before_the_work_ends_with_130(
     out, err = capsys.readouterr()
     assert json.loads(out)["exit_code"] == 130
     assert "the same command" in err
-
-
-class Gone(io.StringIO):
-    """A pipe whose reader has gone away."""
-
-    def write(self, _: str) -> int:
-        raise BrokenPipeError
-
-
-class Full(io.StringIO):
-    """A file on a full disk."""
-
-    def flush(self) -> None:
-        raise OSError(28, "No space left on device")
-
-
-def test_a_reader_who_went_away_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Gone())
-    assert run(["list"]) == 0
-    assert run(["list", "--json"]) == 0
-
-
-def test_a_result_that_cannot_be_written_is_an_error_of_the_destination(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
-    assert run(["list", "--json"]) == 4
-    assert "standard output cannot be written: No space left" in capsys.readouterr().err
-
-
-def test_streams_that_are_closed_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-    monkeypatch.setattr(sys, "stderr", None)
-    assert run(["list"]) == 0
-    assert run(["downlaod"]) == 2
-
-
-def test_a_full_disk_behind_standard_error_is_no_reason_to_stop() -> None:
-    write(Full(), "x")
-
-
-def test_a_full_disk_behind_standard_output_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
-    with pytest.raises(DestinationError):
-        write(sys.stdout, "x")
-
-
-def test_a_stream_that_carries_few_characters_gets_these() -> None:
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    assert printable(stream, "Müller…") == "M?ller?"
-    stream.close()
-
-
-def test_json_on_a_stream_that_carries_few_characters_stays_json(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    buffer = io.BytesIO()
-    stream = io.TextIOWrapper(buffer, encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", stream)
-    Console(json=True).document({"name": "Müller"})
-    assert json.loads(buffer.getvalue()) == {"name": "Müller"}
-    monkeypatch.undo()
-    stream.close()
-
-
-def test_at_most_one_document_is_written(capsys: Captured) -> None:
-    console = Console(json=True)
-    console.document({"a": 1})
-    console.document({"b": 1})
-    assert json.loads(capsys.readouterr().out) == {"a": 1}
-
-
-def test_more_detail_beats_less() -> None:
-    console = Console()
-    given = {"json": False, "verbose": True, "quiet": True, "no_progress": False}
-    console.configure("list", {**given, "log_file": None, "events": None})
-    assert console.verbose
-    assert not console.quiet
 
 
 def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

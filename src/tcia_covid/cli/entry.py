@@ -98,7 +98,8 @@ def _tell(console: Console, error: TciaCovidError, origin: Exception | None = No
     console.trace(origin or error)
     console.complain(scrub(error.message), scrub(error.hint))
     try:
-        console.document(failed_document(console, error))
+        if console.json:
+            console.document(failed_document(console, error))
     except TciaCovidError as unwritable:
         console.complain(unwritable.message)
     return error.exit_code
