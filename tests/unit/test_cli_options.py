@@ -12,18 +12,11 @@ import click
 import pytest
 
 from tcia_covid.cli import config
+from tcia_covid.cli.arguments import directory, targets
 from tcia_covid.cli.command import Option, verb
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.entry import NAMES, program, run
-from tcia_covid.cli.options import (
-    ALL,
-    DOWNLOADING,
-    EVERYWHERE,
-    FILTERS,
-    SUPPORTING,
-    directory,
-    targets,
-)
+from tcia_covid.cli.options import ALL, DOWNLOADING, EVERYWHERE, FILTERS, SUPPORTING
 from tcia_covid.http import HttpSettings
 from tcia_covid.library import Choices
 from tcia_covid.options import DEFAULT_JOBS, DEFAULT_OUTPUT, Options

@@ -281,27 +281,3 @@ _ADOPTING = (COLLECTION, LINK, MOVE, COPY)
 _ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT, *_ADOPTING)
 ALL = (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE, *_ONE_VERB)
 """What the environment and configuration files may set."""
-
-
-def targets(*, required: bool = True) -> click.Argument:
-    """The TARGET words of a verb."""
-    return click.Argument(["targets"], nargs=-1, required=required, metavar="TARGET...")
-
-
-def directory() -> click.Argument:
-    """The DIR of a verb that looks at a download: by default where `download` puts it."""
-    return click.Argument(
-        ["directory"],
-        required=False,
-        metavar="[DIR]",
-        type=values.FOLDER,
-        envvar=OUTPUT.envvar,
-        default=default_directory,
-    )
-
-
-def default_directory() -> str:
-    """What a configuration file says that the output folder is, or the default."""
-    context = click.get_current_context(silent=True)
-    found = context.lookup_default(str(OUTPUT.name)) if context else None
-    return str(found or OUTPUT.default)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.tables import count
 from tcia_covid.document import summary_document
 from tcia_covid.errors import EXIT_OK, InterruptedRunError
 from tcia_covid.model import Failure, Summary
 from tcia_covid.progress.phrases import clean, failure
-from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.selection.sizes import count, format_duration, format_size
 
 MOST_FAILURES = 20
 _ORIGINS = {"adopted": "that an earlier run left"}

@@ -12,11 +12,11 @@ from tcia_covid.cli.options import EVERYWHERE
 @verb(*EVERYWHERE)
 def list_(console: Console, registry: tuple[str, ...], **_: Any) -> int:
     """List the known collections: size, licence, where they are."""
-    from tcia_covid.cli.tables import count, number, table, width  # noqa: PLC0415 - --help does without
+    from tcia_covid.cli.tables import number, table, width  # noqa: PLC0415 - --help does without
     from tcia_covid.document import list_document, sources  # noqa: PLC0415
     from tcia_covid.errors import EXIT_OK  # noqa: PLC0415
     from tcia_covid.registry import load_registry  # noqa: PLC0415
-    from tcia_covid.selection.sizes import format_size  # noqa: PLC0415
+    from tcia_covid.selection.sizes import count, format_size  # noqa: PLC0415
 
     known = load_registry(registry)
     console.document(list_document(known))
