@@ -103,7 +103,7 @@ def test_defaults_in_help_texts_are_those_of_the_library() -> None:
     told = {
         str(option.name): found[1]
         for option in (*DOWNLOADING, *EVERYWHERE)
-        if (found := re.search(r"\[default: ([^]]+)\]", option.help or ""))
+        if (found := re.search(r"\[default: (\S+)\]", option.help or ""))
     }
     settings = HttpSettings()
     for field in fields(HttpSettings):
