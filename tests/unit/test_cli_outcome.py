@@ -145,6 +145,16 @@ def test_an_interruption_says_what_is_kept_of_series_that_are_begun(capsys: Capt
     assert "interrupted: 0 of 3 series are complete; 169.6 MB of 2 others are kept, too" in err
 
 
+def test_series_that_are_begun_without_an_image_are_not_said_to_be_kept(capsys: Captured) -> None:
+    error = UnreachableError("no archive answers")
+    present(
+        Console(),
+        summary(complete=1, remaining=2, error=error, exit_code=3, kept_series=2, kept_bytes=0),
+    )
+    out, err = capsys.readouterr()
+    assert "kept" not in out + err
+
+
 def test_an_outage_says_what_remains_and_how_to_go_on(capsys: Captured) -> None:
     error = UnreachableError("no archive answers", hint="check the network")
     kept = {"kept_series": 1, "kept_bytes": 1000}

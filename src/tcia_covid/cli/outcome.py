@@ -39,7 +39,7 @@ def _lines(summary: Summary) -> Iterator[str]:
         f"{summary.output}: {count(summary.images_stored, 'image')}, "
         f"{format_size(summary.bytes_stored)}{_already(summary)}"
     )
-    if summary.kept_series:
+    if summary.kept_bytes:
         yield f"{_kept(summary)} begun and kept for the next run"
     if summary.bytes_received:
         packed = " (compressed)" if _compressed(summary) else ""
@@ -148,7 +148,7 @@ def _complaint(summary: Summary) -> tuple[str, str]:
 def _left(summary: Summary) -> str:
     """What an interrupted run leaves behind."""
     complete = f"{summary.complete:,} of {count(summary.selected, 'series')} are complete"
-    if not summary.kept_series:
+    if not summary.kept_bytes:
         return f"{complete} and kept"
     others = f"{summary.kept_series:,} {'other' if summary.kept_series == 1 else 'others'}"
     return f"{complete}; {format_size(summary.kept_bytes)} of {others} are kept, too"
@@ -158,6 +158,6 @@ def _rest(summary: Summary) -> str:
     """How a run that something else ended goes on."""
     if not summary.remaining:
         return ""
-    kept = f" ({_kept(summary)} are kept)" if summary.kept_series else ""
+    kept = f" ({_kept(summary)} are kept)" if summary.kept_bytes else ""
     rest = f"{summary.remaining:,} of {count(summary.selected, 'series')}"
     return f"{rest} were not finished{kept}: the same command goes on"
