@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         RequestError,
         TciaCovidError,
     )
-    from tcia_covid.library import download, iter_series, plan, status, verify
+    from tcia_covid.library import Choices, download, iter_series, plan, status, verify
     from tcia_covid.model import Failure, Series, Summary
     from tcia_covid.plan import Plan
     from tcia_covid.registry import Registry, load_registry
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ArchiveError",
+    "Choices",
     "DestinationError",
     "Failure",
     "InterruptedRunError",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "library": ("download", "iter_series", "plan", "status", "verify"),
+    "library": ("Choices", "download", "iter_series", "plan", "status", "verify"),
     "errors": (
         "ArchiveError",
         "DestinationError",

@@ -51,6 +51,7 @@ def summary_document(summary: Summary) -> Document:
         },
         "images": {"expected": summary.images_expected, "stored": summary.images_stored},
         "bytes": {"stored": summary.bytes_stored, "received": summary.bytes_received},
+        "kept": {"series": summary.kept_series, "bytes": summary.kept_bytes},
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
         "supporting": [_supporting(one) for one in summary.supporting],
@@ -185,6 +186,7 @@ def _short(collection: Collection) -> Document:
         "studies": collection.studies,
         "series": collection.series,
         "images": collection.images,
+        "volumes": collection.volumes,
         "bytes": collection.size,
         "sources": list(sources(collection)),
     }

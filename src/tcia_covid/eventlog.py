@@ -13,6 +13,9 @@ from tcia_covid.document import failure_object, summary_document
 from tcia_covid.errors import UsageError
 from tcia_covid.events import (
     BytesStored,
+    CommandFinished,
+    CommandStarted,
+    DamageFound,
     Event,
     Notice,
     PaceChanged,
@@ -27,6 +30,7 @@ from tcia_covid.http.redact import scrub
 from tcia_covid.model import Outcome, Series
 
 _TYPES: dict[type, str] = {
+    CommandStarted: "command-started",
     RunStarted: "run-started",
     SeriesStarted: "series-started",
     SeriesRetried: "series-retried",
@@ -34,7 +38,9 @@ _TYPES: dict[type, str] = {
     SeriesFinished: "series-finished",
     PaceChanged: "pace-changed",
     Notice: "notice",
+    DamageFound: "damage-found",
     RunFinished: "run-finished",
+    CommandFinished: "command-finished",
 }
 
 
@@ -96,10 +102,22 @@ def _fields(event: Event) -> dict[str, Any]:
         return _outcome(event.outcome)
     if isinstance(event, RunFinished):
         return {"summary": summary_document(event.summary)}
+    if isinstance(event, CommandFinished):
+        return _end(event)
     return {
         "bytes" if name == "size" else name: scrub(value) if isinstance(value, str) else value
         for name, value in asdict(event).items()
     }
+
+
+def _end(event: CommandFinished) -> dict[str, Any]:
+    error = event.error
+    told = error and {
+        "type": type(error).__name__,
+        "message": scrub(str(error)),
+        "hint": scrub(getattr(error, "hint", "")),
+    }
+    return {"command": event.command, "exit_code": event.exit_code, "error": told}
 
 
 def _series(series: Series) -> dict[str, Any]:

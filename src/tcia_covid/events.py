@@ -9,6 +9,13 @@ from tcia_covid.model import Outcome, Series, Summary
 
 
 @dataclass(frozen=True, slots=True)
+class CommandStarted:
+    """A verb of the command line begins: the first event on record."""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """The work is known: `series` series still to fetch, of `images` images and `size` bytes."""
 
@@ -77,14 +84,36 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class DamageFound:
+    """A check found a file that is not as it should be."""
+
+    series: str
+    """SeriesInstanceUID; empty for a file that belongs to none."""
+    file: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The run is over."""
 
     summary: Summary
 
 
+@dataclass(frozen=True, slots=True)
+class CommandFinished:
+    """A verb of the command line ends: the last event on record."""
+
+    command: str
+    exit_code: int
+    error: BaseException | None = None
+    """What ended it, where it did not come to its result."""
+
+
 Event = (
-    RunStarted
+    CommandStarted
+    | RunStarted
     | SeriesStarted
     | BytesStored
     | SeriesRetried
@@ -92,7 +121,9 @@ Event = (
     | SeriesFinished
     | PaceChanged
     | Notice
+    | DamageFound
     | RunFinished
+    | CommandFinished
 )
 Emit = Callable[[Event], None]
 """Called from any thread; must not raise and must not block for long."""

@@ -218,6 +218,7 @@ class Summary:
     exit_code: int = 0
     seconds: float = 0.0
     selected: int = 0
+    """Series that were asked for, those that no archive lists included."""
     complete: int = 0
     """Series that are there now, those of earlier runs included."""
     already_complete: int = 0

@@ -61,12 +61,16 @@ class Tally:
         """Give the summary, with the exit code that the whole deserves.
 
         Args:
-            failures: of listings.
+            failures: of listings; series that no list has were asked for, too.
             notices: worth a line to the user.
             ended: what ended the run early.
         """
         summary = self.summary
-        summary.failures = [*failures, *summary.failures]
+        listings = list(failures)
+        unlisted = sum(bool(one.series) for one in listings)
+        summary.selected += unlisted
+        summary.failed += unlisted
+        summary.failures = listings + summary.failures
         summary.notices = list(notices)
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
         summary.fetched_from = dict(sorted(self._fetched.items()))

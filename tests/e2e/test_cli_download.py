@@ -157,14 +157,57 @@ def test_a_file_in_the_folders_place_ends_with_4(
 
 def test_logs_tell_the_run(command: Callable[..., Ran], tmp_path: Path) -> None:
     assert command("download", NAME, "--log-file", "log", "--events", "events").returncode == 0
-    lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
-    assert lines[0]["type"] == "run-started"
-    assert lines[-1]["type"] == "run-finished"
+    lines = events_in(tmp_path)
+    types = [line["type"] for line in lines]
+    assert types[:2] == ["command-started", "run-started"]
+    assert types[-2:] == ["run-finished", "command-finished"]
     assert sum(line["type"] == "series-finished" for line in lines) == 6
     log = (tmp_path / "log").read_text()
     assert "fetching 6 series" in log
     assert "DEBUG" in log
     assert "finished: 6 of 6 series complete" in log
+
+
+def test_logs_tell_the_damage_that_verify_found(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    command("download", NAME)
+    victim = min((tmp_path / "data").rglob("*.dcm"))
+    victim.write_bytes(b"x" + victim.read_bytes()[1:])
+    assert command("verify", "--log-file", "log", "--events", "events").returncode == 1
+    file = victim.relative_to(tmp_path / "data").as_posix()
+    (found,) = [line for line in events_in(tmp_path) if line["type"] == "damage-found"]
+    assert (found["file"], found["reason"]) == (file, "changed")
+    log = (tmp_path / "log").read_text()
+    assert f"changed: {file}" in log
+    assert "verify ends with exit code 1" in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("list",), 0, None),
+        (("info", "COVID-19-AR"), 0, None),
+        (("cite", "COVID-19-AR"), 0, None),
+        (("status", "nowhere"), 2, "RequestError"),
+        (("download", "NOBODYS"), 2, "UnknownCollectionError"),
+        (("download", NAME, "--nbia-url", "http://127.0.0.1:9/v4"), 3, "UnreachableError"),
+    ],
+)
+def test_logs_tell_how_a_command_ended(
+    command: Callable[..., Ran], tmp_path: Path, arguments: tuple[str, ...], code: int, error: str
+) -> None:
+    assert command(*arguments, "--log-file", "log", "--events", "events").returncode == code
+    lines = events_in(tmp_path)
+    assert (lines[0]["type"], lines[0]["command"]) == ("command-started", arguments[0])
+    last = lines[-1]
+    assert (last["type"], last["command"], last["exit_code"]) == (
+        *("command-finished", arguments[0]),
+        code,
+    )
+    assert (last["error"] and last["error"]["type"]) == error
+    log = (tmp_path / "log").read_text()
+    assert f"{arguments[0]} ends with exit code {code}" in log
 
 
 def test_errors_before_the_run_are_in_the_log_with_their_trace(
@@ -317,6 +360,12 @@ def test_a_port_that_is_taken_is_told(archive: ArchiveServer, tmp_path: Path) ->
     ran = run("demo", "--serve", "--port", str(archive.port), home=tmp_path)
     assert ran.returncode == 2
     assert f"port {archive.port} cannot be used" in ran.stderr
+
+
+def events_in(folder: Path) -> list[dict[str, Any]]:
+    """What `--events events` left there."""
+    lines = (folder / "events").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from pathlib import Path
@@ -11,9 +10,9 @@ import pytest
 
 from tcia_covid import __version__
 from tcia_covid.cli import config, entry
-from tcia_covid.cli.console import Console, printable, write
 from tcia_covid.cli.entry import NAMES, run
-from tcia_covid.errors import DestinationError
+from tcia_covid.document import summary_document
+from tcia_covid.model import Summary
 
 Captured = pytest.CaptureFixture[str]
 
@@ -29,6 +28,7 @@ def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) ->
     assert run(arguments) == 0
     out, err = capsys.readouterr()
     assert "Usage: tcia-covid" in out
+    assert out.isascii(), "click writes it whatever the terminal's encoding is"
     assert not err
 
 
@@ -97,7 +97,9 @@ def test_the_version_as_json(capsys: Captured) -> None:
             "known fields",
         ),
         (["plan", "X", "--first-patients", "0"], "--first-patients: '0' is not a whole", "--help"),
-        (["status", "."], "folder . holds no collection", "give the folder"),
+        (["status", "empty"], "folder empty holds no collection", "give the folder"),
+        (["download", "X", "-o", "own"], "own is one collection's own folder", "that holds it: "),
+        (["adopt", ".", "-o", "own"], "own is one collection's own folder", "that holds it: "),
         (["verify", "nowhere"], "there is no folder nowhere", "there is no download yet"),
         (["plan", "COVID-19-AR", "--log-file", "a/b"], "the log cannot be written to a/b", ""),
         (["plan", "COVID-19-AR", "--events", "a/b"], "the events cannot be written to a/b", ""),
@@ -107,6 +109,8 @@ def test_the_version_as_json(capsys: Captured) -> None:
 def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
     capsys: Captured, arguments: list[str], message: str, hint: str
 ) -> None:
+    Path("empty").mkdir()
+    Path("own/.tcia-covid").mkdir(parents=True)
     assert run(arguments) == 2
     out, err = capsys.readouterr()
     assert not out
@@ -137,6 +141,33 @@ def test_errors_are_one_json_document_where_that_is_wanted(
     assert (told["command"], told["exit_code"]) == (command, 2)
     assert told["error"]["type"] == kind
     assert told["error"]["message"]
+
+
+@pytest.mark.parametrize("wrong", [["no.tcia"], ["A", "--jobs", "0"], ["A", "--nope"]])
+def test_a_download_that_never_began_has_every_key_of_its_document(
+    capsys: Captured, wrong: list[str]
+) -> None:
+    assert run(["download", *wrong, "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {*summary_document(Summary([], "")), "error"}
+    assert (told["command"], told["exit_code"], told["failures"]) == ("download", 2, [])
+    assert told["series"]["complete"] == 0
+
+
+def test_the_document_of_an_error_names_what_was_asked(capsys: Captured) -> None:
+    run(["download", "no.tcia", "-o", "here", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["targets"], told["output"]) == (["no.tcia"], "here")
+    for verb, key in (("verify", "damage"), ("status", "collections")):
+        assert run([verb, "nowhere", "--json"]) == 2
+        told = json.loads(capsys.readouterr().out)
+        assert (told["output"], told[key]) == ("nowhere", [])
+
+
+def test_a_broken_configuration_hides_no_verb(capsys: Captured) -> None:
+    Path("tcia-covid.yaml").write_text("jbos: 3\n")
+    assert run(["plan", "X", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["command"] == "plan"
 
 
 def test_errors_are_json_where_the_environment_wants_it(
@@ -180,84 +211,6 @@ def test_an_interruption_before_the_work_ends_with_130(
     out, err = capsys.readouterr()
     assert json.loads(out)["exit_code"] == 130
     assert "the same command" in err
-
-
-class Gone(io.StringIO):
-    """A pipe whose reader has gone away."""
-
-    def write(self, _: str) -> int:
-        raise BrokenPipeError
-
-
-class Full(io.StringIO):
-    """A file on a full disk."""
-
-    def flush(self) -> None:
-        raise OSError(28, "No space left on device")
-
-
-def test_a_reader_who_went_away_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Gone())
-    assert run(["list"]) == 0
-    assert run(["list", "--json"]) == 0
-
-
-def test_a_result_that_cannot_be_written_is_an_error_of_the_destination(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
-    assert run(["list", "--json"]) == 4
-    assert "standard output cannot be written: No space left" in capsys.readouterr().err
-
-
-def test_streams_that_are_closed_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-    monkeypatch.setattr(sys, "stderr", None)
-    assert run(["list"]) == 0
-    assert run(["downlaod"]) == 2
-
-
-def test_a_full_disk_behind_standard_error_is_no_reason_to_stop() -> None:
-    write(Full(), "x")
-
-
-def test_a_full_disk_behind_standard_output_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
-    with pytest.raises(DestinationError):
-        write(sys.stdout, "x")
-
-
-def test_a_stream_that_carries_few_characters_gets_these() -> None:
-    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    assert printable(stream, "Müller…") == "M?ller?"
-    stream.close()
-
-
-def test_json_on_a_stream_that_carries_few_characters_stays_json(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    buffer = io.BytesIO()
-    stream = io.TextIOWrapper(buffer, encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", stream)
-    Console(json=True).document({"name": "Müller"})
-    assert json.loads(buffer.getvalue()) == {"name": "Müller"}
-    monkeypatch.undo()
-    stream.close()
-
-
-def test_at_most_one_document_is_written(capsys: Captured) -> None:
-    console = Console(json=True)
-    console.document({"a": 1})
-    console.document({"b": 1})
-    assert json.loads(capsys.readouterr().out) == {"a": 1}
-
-
-def test_more_detail_beats_less() -> None:
-    console = Console()
-    given = {"json": False, "verbose": True, "quiet": True, "no_progress": False}
-    console.configure("list", {**given, "log_file": None, "events": None})
-    assert console.verbose
-    assert not console.quiet
 
 
 def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,18 +12,11 @@ import click
 import pytest
 
 from tcia_covid.cli import config
+from tcia_covid.cli.arguments import directory, targets
 from tcia_covid.cli.command import Option, verb
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.entry import NAMES, program, run
-from tcia_covid.cli.options import (
-    ALL,
-    DOWNLOADING,
-    EVERYWHERE,
-    FILTERS,
-    SUPPORTING,
-    directory,
-    targets,
-)
+from tcia_covid.cli.options import ALL, DOWNLOADING, EVERYWHERE, FILTERS, SUPPORTING
 from tcia_covid.http import HttpSettings
 from tcia_covid.library import Choices
 from tcia_covid.options import DEFAULT_JOBS, DEFAULT_OUTPUT, Options
@@ -62,6 +55,19 @@ def echo(*arguments: str) -> dict[str, Any]:
     return given
 
 
+def looked_at(*arguments: str) -> str:
+    """The folder that a verb looks at, with these arguments and the files' settings."""
+    found: list[str] = []
+
+    @verb(directory(), *EVERYWHERE)
+    def probe(console: Console, directory: str, **_: Any) -> int:
+        found.append(directory)
+        return 0
+
+    probe.main(list(arguments), standalone_mode=False, obj=Console(), default_map=config.load(ALL))
+    return found[0]
+
+
 def test_all_nine_verbs_are_there() -> None:
     assert tuple(COMMANDS) == NAMES
     assert all(name == command.name for name, command in COMMANDS.items())
@@ -72,8 +78,9 @@ def test_every_option_has_a_variable_and_a_place_in_files(option: click.Option) 
     assert isinstance(option, Option)
     assert option.envvar == f"TCIA_COVID_{option.key.upper().replace('-', '_')}"
     assert option.key in {one.key for one in ALL}
-    if option.key != "cite-format":  # `series` has a --format, too, with other choices
-        assert f"--{option.key}" in option.opts
+    if f"--{option.key}" not in option.opts:  # `series` has a --format, too, with other choices
+        assert option.key in (option.help or "")
+        assert option.envvar in (option.help or "")
 
 
 def test_no_two_options_share_a_variable_with_different_meanings() -> None:
@@ -96,7 +103,7 @@ def test_defaults_in_help_texts_are_those_of_the_library() -> None:
     told = {
         str(option.name): found[1]
         for option in (*DOWNLOADING, *EVERYWHERE)
-        if (found := re.search(r"\[default: ([^]]+)\]", option.help or ""))
+        if (found := re.search(r"\[default: (\S+)\]", option.help or ""))
     }
     settings = HttpSettings()
     for field in fields(HttpSettings):
@@ -166,20 +173,40 @@ def test_several_values_in_one_variable(
 def test_the_folder_to_look_at_is_by_default_the_one_downloaded_to(
     monkeypatch: pytest.MonkeyPatch, source: str, folder: str
 ) -> None:
-    found: list[str] = []
-
-    @verb(directory(), *EVERYWHERE)
-    def probe(console: Console, directory: str, **_: Any) -> int:
-        found.append(directory)
-        return 0
-
     if source == "file":
         Path("tcia-covid.yaml").write_text("output: f\n")
     if source == "variable":
         monkeypatch.setenv("TCIA_COVID_OUTPUT", "v")
-    arguments = ["a"] if source == "argument" else []
-    probe.main(arguments, standalone_mode=False, obj=Console(), default_map=config.load(ALL))
-    assert found == [folder]
+    assert looked_at(*(["a"] if source == "argument" else [])) == folder
+
+
+@pytest.mark.parametrize("source", ["argument", "variable", "file", "directory"])
+def test_the_home_folder_may_be_written_as_users_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    if source == "file":
+        Path("tcia-covid.yaml").write_text("output: ~/x\nregistry: [~/a.yaml]\n")
+    if source == "variable":
+        monkeypatch.setenv("TCIA_COVID_OUTPUT", "~/x")
+        monkeypatch.setenv("TCIA_COVID_REGISTRY", "~/a.yaml")
+    if source == "directory":
+        assert looked_at("~/x") == str(tmp_path / "x")
+        return
+    given = echo(*(["--output=~/x", "--registry=~/a.yaml"] if source == "argument" else []))
+    assert given["output"] == str(tmp_path / "x")
+    assert given["registry"] == (str(tmp_path / "a.yaml"),)
+
+
+@pytest.mark.parametrize("option", ["--log-file", "--events", "--registry"])
+@pytest.mark.parametrize("value", ["", "-"])
+def test_a_word_that_names_no_file_is_refused(
+    capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert run(["list", f"{option}={value}"]) == 2
+    assert f"error: {option}: {value!r} names no file" in capsys.readouterr().err
+    assert not Path("-").exists()
 
 
 @pytest.mark.parametrize(

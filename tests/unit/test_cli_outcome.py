@@ -47,10 +47,16 @@ def test_what_an_earlier_run_left_is_no_archive(capsys: Captured) -> None:
     assert line in capsys.readouterr().out
 
 
-def test_series_that_no_archive_lists_are_counted_as_wanted(capsys: Captured) -> None:
+def test_series_that_no_archive_has_are_told_apart(capsys: Captured) -> None:
     unknown = Failure("1.2.3", "not-available", "the archive does not list 1.2.3")
     found = summary(
-        selected=0, complete=0, images_stored=0, bytes_stored=0, bytes_received=0, checked_md5=0
+        selected=1,
+        complete=0,
+        failed=1,
+        images_stored=0,
+        bytes_stored=0,
+        bytes_received=0,
+        checked_md5=0,
     )
     found.failures, found.exit_code = [unknown], 1
     present(Console(), found)
@@ -61,7 +67,7 @@ def test_series_that_no_archive_lists_are_counted_as_wanted(capsys: Captured) ->
     ]
     assert err.splitlines() == [
         "error: 1 of 1 series are not complete",
-        "no archive lists these: check where their UIDs are from",
+        "no archive has these: check where their UIDs are from",
     ]
 
 
@@ -111,7 +117,7 @@ def test_failures_are_listed_and_what_to_do_is_said(capsys: Captured) -> None:
 
 def test_only_the_first_failures_are_listed() -> None:
     lines = list(failure_lines(failures(MOST_FAILURES + 5)))
-    assert lines[-1] == "  and 5 more: --json or 'tcia-covid status' lists all"
+    assert lines[-1] == "  and 5 more: --json lists all"
     assert sum("incomplete" in line for line in lines) == MOST_FAILURES
 
 
@@ -148,6 +154,16 @@ def test_an_interruption_says_what_is_kept_of_series_that_are_begun(capsys: Capt
     assert "downloaded 2.0 kB (compressed) in 12 s\n" in out
     assert "169.6 MB of 2 series begun and kept for the next run" in out
     assert "interrupted: 0 of 3 series are complete; 169.6 MB of 2 others are kept, too" in err
+
+
+def test_series_that_are_begun_without_an_image_are_not_said_to_be_kept(capsys: Captured) -> None:
+    error = UnreachableError("no archive answers")
+    present(
+        Console(),
+        summary(complete=1, remaining=2, error=error, exit_code=3, kept_series=2, kept_bytes=0),
+    )
+    out, err = capsys.readouterr()
+    assert "kept" not in out + err
 
 
 def test_an_outage_says_what_remains_and_how_to_go_on(capsys: Captured) -> None:

@@ -71,14 +71,6 @@ def test_paragraphs_are_filled_to_the_width() -> None:
     assert all(len(line) <= 30 for line in told)
 
 
-@pytest.mark.parametrize(
-    ("value", "noun", "told"),
-    [(1, "image", "1 image"), (2464, "image", "2,464 images"), (2, "series", "2 series")],
-)
-def test_things_are_counted_in_words(value: int, noun: str, told: str) -> None:
-    assert tables.count(value, noun) == told
-
-
 def test_nothing_is_cut_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.width() is None
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

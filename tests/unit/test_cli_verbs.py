@@ -41,7 +41,9 @@ def read(capsys: Captured, *arguments: str, code: int = 0) -> dict[str, Any]:
 def test_list_shows_every_collection(capsys: Captured) -> None:
     lines = told(capsys, "list").splitlines()
     assert len(lines) == 1 + len(load_registry())
-    assert "NIfTI" in next(line for line in lines if line.startswith("CT Images in COVID-19"))
+    volumes = next(line for line in lines if line.startswith("CT Images in COVID-19"))
+    assert "  771 volumes  " in volumes
+    assert "NIfTI" in volumes
     assert {one["name"] for one in read(capsys, "list")["collections"]} == {
         one.name for one in load_registry()
     }
@@ -62,6 +64,7 @@ def test_info_shows_what_a_user_must_know(capsys: Captured, name: str) -> None:
         assert pitfall in shown
     for file in collection.supporting:
         assert file.title in shown
+        assert (file.basket or "") in shown
 
 
 def test_series_as_a_table(capsys: Captured) -> None:
@@ -119,6 +122,13 @@ def test_plan_tells_a_disk_that_is_too_small(
     monkeypatch.setattr(make, "_free", lambda _: 10**6)
     assert "disk: 1.0 MB free, NOT enough" in told(capsys, "plan", *SMALL)
     assert read(capsys, "plan", *SMALL)["disk"]["enough"] is False
+
+
+@pytest.mark.parametrize("output", ["taken", "taken/deep/er"])
+def test_plan_tells_a_file_in_the_folders_place(capsys: Captured, output: str) -> None:
+    Path("taken").write_text("in the way")
+    assert run(["plan", *SMALL, "-o", output]) == 4
+    assert f"error: cannot write to {output}: a file is in its way" in capsys.readouterr().err
 
 
 def test_a_selection_of_nothing_is_no_plan(capsys: Captured) -> None:

@@ -40,6 +40,7 @@ def test_a_download_is_told_as_the_contract_says() -> None:
         },
         "images": {"expected": 6, "stored": 6},
         "bytes": {"stored": 3000, "received": 2000},
+        "kept": {"series": 0, "bytes": 0},
         "checked": {"md5": 3, "size": 0},
         "sources": {"nbia": 3, "idc": 0},
         "supporting": [],
@@ -57,7 +58,10 @@ def test_a_download_is_told_as_the_contract_says() -> None:
 
 
 def test_an_interrupted_download_names_the_interruption() -> None:
-    told = document.summary_document(summary(error=InterruptedRunError(), exit_code=EXIT_SIGINT))
+    kept = {"kept_series": 2, "kept_bytes": 900}
+    error = InterruptedRunError()
+    told = document.summary_document(summary(error=error, exit_code=EXIT_SIGINT, **kept))
+    assert told["kept"] == {"series": 2, "bytes": 900}
     assert told["exit_code"] == EXIT_SIGINT
     assert told["error"]["type"] == "InterruptedRunError"
 
@@ -140,6 +144,8 @@ def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
     assert named["COVID-19-AR"]["series"] == 461
     assert named["COVID-19-AR"]["sources"] == ["idc", "nbia"]
     assert named["CT Images in COVID-19"]["sources"] == ["aspera"]
+    assert named["CT Images in COVID-19"]["volumes"] == 771
+    assert named["CT Images in COVID-19"]["series"] is None
     assert named["MIDRC-RICORD-1A"]["commercial_use"] is False
 
 

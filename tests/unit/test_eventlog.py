@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.errors import UsageError
+from tcia_covid.errors import UnreachableError, UsageError
 from tcia_covid.eventlog import EventLog
 from tcia_covid.events import (
     BytesStored,
+    CommandFinished,
+    CommandStarted,
+    DamageFound,
     Notice,
     PaceChanged,
     RequestRetried,
@@ -23,6 +26,7 @@ from tcia_covid.events import (
 from tests.unit.making import complete, failed, series, summary
 
 ALL = (
+    CommandStarted("download"),
     RunStarted(1, 2, 1000, 0, "data"),
     SeriesStarted(series(), 1, 500),
     BytesStored("1.2.3", 100),
@@ -32,7 +36,9 @@ ALL = (
     SeriesFinished(failed(series())),
     PaceChanged(4, "503"),
     Notice("a note"),
+    DamageFound("1.2.3", "C/P1/1.2/1.2.3/1.dcm", "changed", "other bytes"),
     RunFinished(summary()),
+    CommandFinished("download", 3, UnreachableError("http://u:hunter2@a failed", hint="wait")),
 )
 
 
@@ -44,21 +50,25 @@ def test_every_event_but_arriving_bytes_is_a_line_with_type_and_time(tmp_path: P
     log.take(ALL[0])
     lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert [line["type"] for line in lines] == [
-        *("run-started", "series-started", "series-retried", "request-retried"),
-        *("series-finished", "series-finished", "pace-changed", "notice", "run-finished"),
+        *("command-started", "run-started", "series-started", "series-retried"),
+        *("request-retried", "series-finished", "series-finished", "pace-changed", "notice"),
+        *("damage-found", "run-finished", "command-finished"),
     ]
     assert all(line["time"].endswith("Z") for line in lines)
-    assert lines[0]["bytes"] == 1000
-    assert (lines[1]["series"], lines[1]["kept_bytes"]) == ("1.2.3", 500)
-    assert (lines[4]["state"], lines[4]["checked"], lines[4]["images"]) == ("complete", "md5", 2)
-    assert lines[5]["failure"]["reason"] == "incomplete"
-    assert lines[8]["summary"]["command"] == "download"
+    assert lines[1]["bytes"] == 1000
+    assert (lines[2]["series"], lines[2]["kept_bytes"]) == ("1.2.3", 500)
+    assert (lines[5]["state"], lines[5]["checked"], lines[5]["images"]) == ("complete", "md5", 2)
+    assert lines[6]["failure"]["reason"] == "incomplete"
+    assert lines[10]["summary"]["command"] == "download"
+    assert lines[11]["exit_code"] == 3
+    assert lines[11]["error"]["type"] == "UnreachableError"
     assert log.failed is None
 
 
 def test_fault_29_no_credential_reaches_the_log(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
-    log.take(ALL[4])
+    for event in ALL:
+        log.take(event)
     log.close()
     assert "hunter2" not in (tmp_path / "events").read_text()
 

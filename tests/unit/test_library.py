@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -90,6 +91,17 @@ def test_a_series_that_nobody_lists_is_an_error_and_no_shorter_list(
 ) -> None:
     with pytest.raises(NotAvailableError, match=r"no archive lists series 1\.2\.3 \(and 1 more"):
         list(tcia_covid.iter_series(["1.2.3", "1.2.4"], **choices))
+
+
+def test_a_series_that_nobody_lists_counts_as_one_that_failed(
+    choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
+) -> None:
+    known = [series.uid for series in archive.corpus]
+    for uids, complete in (([*known, "1.2.3"], len(known)), (["1.2.3"], 0)):
+        summary = tcia_covid.download(uids, tmp_path, **choices)
+        assert (summary.selected, summary.complete) == (complete + 1, complete)
+        assert (summary.failed, summary.remaining, summary.exit_code) == (1, 0, 1)
+        assert [one.series for one in summary.failures] == ["1.2.3"]
 
 
 def test_errors_are_the_packages_own(tmp_path: Path) -> None:
@@ -195,6 +207,64 @@ def test_left_out_and_none_are_the_default() -> None:
 def test_values_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         request_of("A", **choices)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"jobs": "4"}, "jobs has to be a whole number, not '4'"),
+        ({"first_patients": 2.5}, "first_patients has to be a whole number, not 2.5"),
+        ({"max_series": True}, "max_series has to be a whole number, not True"),
+        ({"stall_timeout": "5"}, "stall_timeout has to be a number, not '5'"),
+        ({"max_size": 1.5}, "max_size has to be a whole number or text, not 1.5"),
+        ({"update": "no"}, "update has to be True or False, not 'no'"),
+        ({"nbia_url": 7}, "nbia_url has to be text, not 7"),
+        ({"patient": 7}, "patient has to be text, not 7"),
+        ({"patient": ["P1", 7]}, "patient has to be text, not 7"),
+        ({"registry": [7]}, "registry has to be a path, not 7"),
+        ({"output": None}, "output has to be a path, not None"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused_in_a_sentence(
+    choices: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        request_of("A", **choices)
+
+
+def test_paths_are_targets_folders_and_registries_too(
+    choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
+) -> None:
+    manifest, registry = tmp_path / "one.txt", tmp_path / "mine.yaml"
+    manifest.write_text(f"{next(iter(archive.corpus)).uid}\n")
+    registry.write_text("collections: {MINE: {format: DICOM}}\n")
+    assert tcia_covid.download(manifest, tmp_path / "data", **choices).complete == 1
+    assert len(list(tcia_covid.iter_series([manifest], **choices))) == 1
+    for given in (registry, str(registry), [registry]):
+        assert tcia_covid.load_registry(given).find("MINE")
+    with pytest.raises(UsageError, match="directory has to be a path"):
+        tcia_covid.verify(7)  # type: ignore[arg-type]
+
+
+def test_a_collections_own_folder_is_no_output(choices: dict[str, Any], tmp_path: Path) -> None:
+    tcia_covid.download(NAME, tmp_path, **choices)
+    for act in (tcia_covid.download, tcia_covid.plan):
+        with pytest.raises(UsageError, match="one collection's own folder") as refused:
+            act(NAME, tmp_path / NAME, **choices)
+        assert refused.value.hint.endswith(f": {tmp_path}")
+    assert not (tmp_path / NAME / NAME).exists()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(tcia_covid.download, tcia_covid.plan, tcia_covid.iter_series),
+        *(tcia_covid.verify, tcia_covid.status),
+        tcia_covid.Choices,
+    ],
+)
+def test_hints_can_be_read_at_run_time(function: Any) -> None:
+    assert get_type_hints(function)
 
 
 def test_a_choice_that_does_not_exist_is_a_type_error() -> None:

@@ -273,7 +273,7 @@ def test_those_who_ask_for_detail_hear_of_every_event() -> None:
         verbose=True,
     )
     assert said[:-1] == [
-        "begun: P1 CT 1.1, 1 images kept",
+        "begun: P1 CT 1.1, 1 image kept",
         "list of series: no answer; again in 0.5 s",
         "list of series: no answer; again in 0.5 s",
         "at most 4 connections: 503",

@@ -1,11 +1,11 @@
-"""Sizes and durations, as people write and read them."""
+"""Sizes, counts and durations, as people write and read them."""
 
 from __future__ import annotations
 
 import pytest
 
 from tcia_covid.errors import UsageError
-from tcia_covid.selection.sizes import format_duration, format_size, parse_size
+from tcia_covid.selection.sizes import count, format_duration, format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,11 @@ def test_a_size_is_shown_in_the_units_of_the_archives(size: int, text: str) -> N
 )  # fmt: skip
 def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "noun", "told"),
+    [(1, "image", "1 image"), (2464, "image", "2,464 images"), (2, "series", "2 series")],
+)
+def test_things_are_counted_in_words(value: int, noun: str, told: str) -> None:
+    assert count(value, noun) == told

@@ -22,7 +22,7 @@ from tcia_covid.errors import (
     RequestError,
     UnreachableError,
 )
-from tcia_covid.events import Event, Notice
+from tcia_covid.events import DamageFound, Event, Notice
 from tcia_covid.model import Check, Receipt, Series
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
@@ -449,7 +449,7 @@ def test_a_tree_that_cannot_be_written_is_checked_all_the_same(
     result = verify(tmp_path, emit=events.append)
     assert found(result) == [(names(receipt)[0], Reason.MISSING)]
     assert not result.noted
-    assert [type(event) for event in events] == [Notice]
+    assert [type(event) for event in events] == [DamageFound, Notice]
 
 
 @needs_rights

@@ -12,7 +12,6 @@ from tcia_covid.adopt.result import Damaged, Foreign, Left, Reason
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import draws_bars, listening
 from tcia_covid.cli.supervise import supervised
-from tcia_covid.cli.tables import count
 from tcia_covid.errors import EXIT_OK, UsageError
 from tcia_covid.events import Emit
 from tcia_covid.library import options_of
@@ -20,7 +19,7 @@ from tcia_covid.options import Options
 from tcia_covid.progress.counting import Counting
 from tcia_covid.progress.phrases import clean
 from tcia_covid.registry import Collection, load_registry
-from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.selection.sizes import count, format_duration, format_size
 from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.stop import Stop
 

@@ -11,14 +11,13 @@ from tcia_covid.adopt import Mode
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import listening
 from tcia_covid.cli.supervise import supervised
-from tcia_covid.cli.tables import count
 from tcia_covid.errors import EXIT_OK
 from tcia_covid.nifti.adopt import adopt
 from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.options import DEFAULT_JOBS, Options
 from tcia_covid.progress.phrases import clean
 from tcia_covid.registry import Collection, load_registry
-from tcia_covid.selection.sizes import format_size
+from tcia_covid.selection.sizes import count, format_size
 
 _MOST = 20
 

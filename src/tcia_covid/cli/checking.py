@@ -10,13 +10,12 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import draws_bars, listening
 from tcia_covid.cli.standing import unchecked_line
 from tcia_covid.cli.supervise import supervised
-from tcia_covid.cli.tables import count
 from tcia_covid.errors import EXIT_OK
 from tcia_covid.events import Emit
 from tcia_covid.library import verify
 from tcia_covid.progress.counting import Counting
 from tcia_covid.progress.phrases import clean
-from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.selection.sizes import count, format_duration, format_size
 from tcia_covid.stop import Stop
 from tcia_covid.verify import Damage, VerifyResult, document
 

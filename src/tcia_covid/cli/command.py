@@ -69,10 +69,18 @@ class Verb(click.Command):
     """One verb: its function gets the console and the values of its options."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Tell the console what is asked of it, then run."""
+        """Tell the console what is asked of it, then run, on record where that is wanted."""
         console = ctx.ensure_object(Console)
         console.configure(ctx.info_name or "", ctx.params)
-        return ctx.invoke(cast("Run", self.callback), console=console, **ctx.params)
+
+        def work() -> int:
+            return ctx.invoke(cast("Run", self.callback), console=console, **ctx.params)
+
+        if not (console.log_file or console.events):
+            return work()
+        from tcia_covid.cli.recording import recorded  # noqa: PLC0415 - few commands are recorded
+
+        return recorded(console, work)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a section at a time."""
@@ -154,6 +162,7 @@ class Verbs(click.Group):
             raise UsageError(
                 f"there is no verb {args[0]!r}", hint=f"{asked}'tcia-covid --help' lists them all"
             )
+        ctx.ensure_object(Console).verb = args[0]
         if not set(args) & set(ctx.help_option_names):
             ctx.default_map = dict.fromkeys(self._verbs, self._settings())
         return super().resolve_command(ctx, args)

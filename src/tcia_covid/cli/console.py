@@ -7,10 +7,13 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tcia_covid.errors import DestinationError, TciaCovidError
+
+if TYPE_CHECKING:
+    from tcia_covid.events import Emit
 
 
 @dataclass(slots=True)
@@ -18,6 +21,9 @@ class Console:
     """How a command speaks to its user."""
 
     verb: str = ""
+    targets: tuple[str, ...] = ()
+    folder: str = ""
+    """The output folder, or the one to look at; empty until the command line was read."""
     json: bool = False
     """One JSON document is the result."""
     quiet: bool = False
@@ -25,12 +31,16 @@ class Console:
     no_progress: bool = False
     log_file: str | None = None
     events: str | None = None
+    recorders: list[Emit] = field(default_factory=list)
+    """Hear of everything that happens: the log file and the event log."""
     answered: bool = False
     """Whether the JSON document was written."""
 
     def configure(self, verb: str, given: dict[str, Any]) -> None:
         """Take what concerns the console out of the values given."""
         self.verb = verb
+        self.targets = given.get("targets", ())
+        self.folder = given.get("output") or given.get("directory") or ""
         self.json = given.pop("json")
         self.verbose = given.pop("verbose")
         self.quiet = given.pop("quiet") and not self.verbose

@@ -83,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return _tell(console, InterruptedRunError())
     except click.ClickException as error:
-        return _tell(console, _misused(error, console))
+        return _tell(console, _misused(error))
     except TciaCovidError as error:
         return _tell(console, error)
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
@@ -92,23 +92,22 @@ def run(arguments: Sequence[str]) -> int:
 
 def _tell(console: Console, error: TciaCovidError, origin: Exception | None = None) -> int:
     """Say what went wrong, in words and, where that is wanted, as the JSON document."""
-    from tcia_covid.document import error_document  # noqa: PLC0415
+    from tcia_covid.cli.failing import failed_document  # noqa: PLC0415
     from tcia_covid.http.redact import scrub  # noqa: PLC0415
 
     console.trace(origin or error)
     console.complain(scrub(error.message), scrub(error.hint))
     try:
-        console.document(error_document(console.verb, error))
+        if console.json:
+            console.document(failed_document(console, error))
     except TciaCovidError as unwritable:
         console.complain(unwritable.message)
     return error.exit_code
 
 
-def _misused(error: click.ClickException, console: Console) -> TciaCovidError:
+def _misused(error: click.ClickException) -> TciaCovidError:
     """The error behind click's, in this program's words."""
     ctx: click.Context | None = getattr(error, "ctx", None)
-    if ctx is not None and ctx.info_name in NAMES:
-        console.verb = console.verb or ctx.info_name
     where = ctx.command_path if ctx else "tcia-covid"
     if isinstance(error, click.NoSuchOption):
         hint = f"{_meant(error)}'{where} --help' explains it"

@@ -7,9 +7,13 @@ import logging
 import time
 from pathlib import Path
 
+from tcia_covid import __version__
 from tcia_covid.errors import UsageError
 from tcia_covid.events import (
     BytesStored,
+    CommandFinished,
+    CommandStarted,
+    DamageFound,
     Event,
     RequestRetried,
     RunFinished,
@@ -64,15 +68,8 @@ class LogFile:
         """Log an event."""
         if not isinstance(event, BytesStored):
             level, text = _record(event)
-            self._logger.log(level, text)
-
-    def note(self, text: str) -> None:
-        """Log something that is no event."""
-        self._logger.info(text)
-
-    def error(self, error: BaseException) -> None:
-        """Log an error with its traceback."""
-        self._logger.error("%s", error, exc_info=error)
+            error = event.error if isinstance(event, CommandFinished) else None
+            self._logger.log(level, text, exc_info=error)
 
     def close(self) -> None:
         """Log no more."""
@@ -85,18 +82,42 @@ class LogFile:
 
 
 def _record(event: Event) -> tuple[int, str]:
-    if isinstance(event, RunStarted):
-        return logging.INFO, phrases.beginning(event) or "nothing is left to fetch"
     if isinstance(event, NoticeEvent):
         return logging.WARNING, phrases.notice(event)
     if isinstance(event, SeriesRetried | RequestRetried):
         return logging.WARNING, phrases.retry(event)
+    if trouble := _trouble(event):
+        return logging.ERROR, trouble
+    if step := _step(event):
+        return logging.INFO, step
+    return logging.DEBUG, phrases.detail(event)
+
+
+def _trouble(event: Event) -> str:
+    """What went wrong; empty if nothing did."""
     if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
         found = event.outcome.failure
-        return logging.ERROR, f"failed ({found.reason}): {phrases.failure(found)}"
+        return f"failed ({found.reason}): {phrases.failure(found)}"
+    if isinstance(event, DamageFound):
+        return phrases.clean(f"{event.reason}: {event.file} {event.detail}")
+    if isinstance(event, CommandFinished) and event.error is not None:
+        return f"{_end(event)}: {event.error}"
+    return ""
+
+
+def _step(event: Event) -> str:
+    """The beginning or end of a command or run; empty for what lies between."""
+    if isinstance(event, CommandStarted):
+        return f"tcia-covid {__version__}: {event.command} begins"
+    if isinstance(event, RunStarted):
+        return phrases.beginning(event) or "nothing is left to fetch"
     if isinstance(event, RunFinished):
-        return logging.INFO, _finished(event)
-    return logging.DEBUG, phrases.detail(event)
+        return _finished(event)
+    return _end(event) if isinstance(event, CommandFinished) else ""
+
+
+def _end(event: CommandFinished) -> str:
+    return f"{event.command} ends with exit code {event.exit_code}"
 
 
 def _finished(event: RunFinished) -> str:

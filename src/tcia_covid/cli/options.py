@@ -43,7 +43,7 @@ FILTERS = (
     _filter("patient", "PatientID.", type=values.ONE_A_LINE),
     _filter("study", "StudyInstanceUID."),
     _filter("series", "SeriesInstanceUID."),
-    _filter("modality", "CT, MR, CR, DX, …"),
+    _filter("modality", "CT, MR, CR, DX and so on."),
     _filter("body-part", "BodyPartExamined, in any case.", type=values.ONE_A_LINE),
     _filter(
         "description",
@@ -79,7 +79,7 @@ OUTPUT = _option(
     "--output",
     "-o",
     text="The folder that holds the collections' folders.",
-    type=click.Path(file_okay=True),
+    type=values.FOLDER,
     metavar="DIR",
     default="tcia-data",
     show_default=True,
@@ -201,21 +201,21 @@ EVERYWHERE = (
         _OUTPUT,
         "--log-file",
         text="Append everything that happens, with times, to FILE.",
-        type=click.Path(dir_okay=False),
+        type=values.FILE,
         metavar="FILE",
     ),
     _option(
         _OUTPUT,
         "--events",
         text="Append one JSON object a line to FILE as things happen.",
-        type=click.Path(dir_okay=False),
+        type=values.FILE,
         metavar="FILE",
     ),
     _option(
         _ARCHIVES,
         "--registry",
         text="A file of collections, added to the shipped one; may be repeated.",
-        type=click.Path(dir_okay=False),
+        type=values.FILE,
         metavar="FILE",
         multiple=True,
     ),
@@ -236,7 +236,7 @@ COMPARE = _flag(
 FORMAT = _option(
     _HOW,
     "--format",
-    text="How the result is written.",
+    text="How the result is written; --json beats it.",
     type=click.Choice(("table", "csv", "json", "tcia", "txt")),
     default="table",
     show_default=True,
@@ -246,7 +246,8 @@ STYLE = _option(
     "style",
     "--format",
     key="cite-format",
-    text="How the citation is written.",
+    text="How the citation is written; --json beats it. In files it is cite-format, as a variable "
+    "TCIA_COVID_CITE_FORMAT.",
     type=click.Choice(("text", "bibtex", "csl-json")),
     default="text",
     show_default=True,
@@ -280,27 +281,3 @@ _ADOPTING = (COLLECTION, LINK, MOVE, COPY)
 _ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT, *_ADOPTING)
 ALL = (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE, *_ONE_VERB)
 """What the environment and configuration files may set."""
-
-
-def targets(*, required: bool = True) -> click.Argument:
-    """The TARGET words of a verb."""
-    return click.Argument(["targets"], nargs=-1, required=required, metavar="TARGET...")
-
-
-def directory() -> click.Argument:
-    """The DIR of a verb that looks at a download: by default where `download` puts it."""
-    return click.Argument(
-        ["directory"],
-        required=False,
-        metavar="[DIR]",
-        type=click.Path(),
-        envvar=OUTPUT.envvar,
-        default=default_directory,
-    )
-
-
-def default_directory() -> str:
-    """What a configuration file says that the output folder is, or the default."""
-    context = click.get_current_context(silent=True)
-    found = context.lookup_default(str(OUTPUT.name)) if context else None
-    return str(found or OUTPUT.default)

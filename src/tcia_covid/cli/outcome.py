@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.tables import count
 from tcia_covid.document import summary_document
 from tcia_covid.errors import EXIT_OK, InterruptedRunError
 from tcia_covid.model import Failure, Summary
 from tcia_covid.progress.phrases import clean, failure
-from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.selection.sizes import count, format_duration, format_size
 
 MOST_FAILURES = 20
 _OTHERWISE = ("conflict", "unexpected")
@@ -40,11 +39,11 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 def _image_lines(summary: Summary) -> Iterator[str]:
     yield (
-        f"{summary.complete:,} of {count(_wanted(summary), 'series')} complete in "
+        f"{summary.complete:,} of {count(summary.selected, 'series')} complete in "
         f"{summary.output}: {count(summary.images_stored, 'image')}, "
         f"{format_size(summary.bytes_stored)}{_already(summary)}"
     )
-    if summary.kept_series:
+    if summary.kept_bytes:
         yield f"{_kept(summary)} begun and kept for the next run"
     if summary.bytes_received:
         packed = " (compressed)" if _compressed(summary) else ""
@@ -54,15 +53,6 @@ def _image_lines(summary: Summary) -> Iterator[str]:
         )
     if summary.complete:
         yield _checked(summary)
-
-
-def _wanted(summary: Summary) -> int:
-    """Series that were asked for: those that no list has are wanted, too."""
-    return summary.selected + _unlisted(summary)
-
-
-def _unlisted(summary: Summary) -> int:
-    return max(0, sum(bool(one.series) for one in summary.failures) - summary.failed)
 
 
 def _kept(summary: Summary) -> str:
@@ -114,7 +104,7 @@ def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
             told = one.hint
             yield f"    {clean(one.hint)}"
     if left:
-        yield f"  and {left:,} more: --json or 'tcia-covid status' lists all"
+        yield f"  and {left:,} more: --json lists all"
 
 
 def _alike(failures: Sequence[Failure]) -> list[list[Failure]]:
@@ -147,12 +137,12 @@ def _complaint(summary: Summary) -> tuple[str, str]:
         return f"interrupted: {_left(summary)}", "the same command goes on where this one stopped"
     if error is not None:
         return clean(error.message), "\n".join(filter(None, (clean(error.hint), _rest(summary))))
-    lacking = _wanted(summary) - summary.complete
+    lacking = summary.selected - summary.complete
     if not lacking:
         return _beside_series(summary)
-    message = f"{lacking:,} of {count(_wanted(summary), 'series')} are not complete"
-    if lacking == _unlisted(summary):
-        return message, "no archive lists these: check where their UIDs are from"
+    message = f"{lacking:,} of {count(summary.selected, 'series')} are not complete"
+    if {one.reason for one in summary.failures} == {"not-available"}:
+        return message, "no archive has these: check where their UIDs are from"
     return message, "the same command tries them again and fetches only what is missing"
 
 
@@ -173,7 +163,7 @@ def _beside_series(summary: Summary) -> tuple[str, str]:
 def _left(summary: Summary) -> str:
     """What an interrupted run leaves behind."""
     complete = f"{summary.complete:,} of {count(summary.selected, 'series')} are complete"
-    if not summary.kept_series:
+    if not summary.kept_bytes:
         return f"{complete} and kept"
     others = f"{summary.kept_series:,} {'other' if summary.kept_series == 1 else 'others'}"
     return f"{complete}; {format_size(summary.kept_bytes)} of {others} are kept, too"
@@ -183,6 +173,6 @@ def _rest(summary: Summary) -> str:
     """How a run that something else ended goes on."""
     if not summary.remaining:
         return ""
-    kept = f" ({_kept(summary)} are kept)" if summary.kept_series else ""
+    kept = f" ({_kept(summary)} are kept)" if summary.kept_bytes else ""
     rest = f"{summary.remaining:,} of {count(summary.selected, 'series')}"
     return f"{rest} were not finished{kept}: the same command goes on"

@@ -21,7 +21,7 @@ def perform(console: Console, directory: Path | None) -> int:
         console.result(text)
 
     muted = Console(quiet=not console.verbose, verbose=console.verbose, no_progress=True)
-    muted.log_file, muted.events = console.log_file, console.events
+    muted.recorders = console.recorders
     with listening(muted) as emit:
         code = supervised(lambda stop: story.run(directory, say=say, emit=emit, stop=stop))
     console.document({"command": "demo", "exit_code": code, "told": told})

@@ -8,12 +8,12 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import listening
 from tcia_covid.cli.outcome import failure_lines
 from tcia_covid.cli.supervise import supervised
-from tcia_covid.cli.tables import count, number, table, width
+from tcia_covid.cli.tables import number, table, width
 from tcia_covid.document import comparison_document, plan_document
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.options import Request
 from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
-from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.selection.sizes import count, format_duration, format_size
 
 _HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")
 _DROPPED = [_HEADS.index(one) for one in ("studies", "patients", "there", "images")]
@@ -143,7 +143,8 @@ def _compared(one: Comparison) -> Iterator[str]:
 
 
 def _described(images: int | None, size: int | None) -> str:
-    return f"{number(images) or '?'} images of {number(size) or '?'} bytes"
+    told = "? images" if images is None else count(images, "image")
+    return f"{told} of {number(size) or '?'} bytes"
 
 
 def _some(what: str, found: Sequence[str]) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _citations(one: Collection) -> Iterator[object]:
 def _files(one: Collection) -> Iterator[str]:
     for file in one.supporting:
         size = format_size(file.size) if file.size else ""
-        details = ", ".join(filter(None, (file.kind, file.file, size)))
+        details = ", ".join(filter(None, (file.kind, file.file, file.basket, size)))
         yield f"{file.title} ({details}){_address(file)}"
 
 

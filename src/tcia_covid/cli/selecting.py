@@ -11,7 +11,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import listening
 from tcia_covid.cli.outcome import failure_lines
 from tcia_covid.cli.supervise import supervised
-from tcia_covid.cli.tables import count, number, table, width
+from tcia_covid.cli.tables import number, table, width
 from tcia_covid.document import series_document
 from tcia_covid.download import open_for, select
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
@@ -21,7 +21,7 @@ from tcia_covid.options import Request
 from tcia_covid.registry import load_registry
 from tcia_covid.selection.manifests import write_csv, write_tcia, write_txt
 from tcia_covid.selection.resolve import Selected
-from tcia_covid.selection.sizes import format_size
+from tcia_covid.selection.sizes import count, format_size
 from tcia_covid.stop import Stop
 
 _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tcia_covid.cli.outcome import failure_lines
-from tcia_covid.cli.tables import count
 from tcia_covid.model import Check
 from tcia_covid.progress.phrases import clean
-from tcia_covid.selection.sizes import format_size
+from tcia_covid.selection.sizes import count, format_size
 from tcia_covid.status import CollectionStatus, StatusResult
 from tcia_covid.verify.trees import Unchecked
 

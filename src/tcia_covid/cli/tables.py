@@ -93,12 +93,6 @@ def number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def count(value: int, noun: str) -> str:
-    """A number of things: `1 image`, `2,464 images`, `1 series`."""
-    plain = value == 1 or noun.endswith("s")
-    return f"{value:,} {noun if plain else noun + 's'}"
-
-
 def _once(name: str) -> Iterable[str]:
     yield name
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -43,6 +44,27 @@ class OneALine(click.types.StringParamType):
     """Text of which an environment variable holds one a line: blanks may be part of it."""
 
     envvar_list_splitter = "\n"
+
+
+class UserPath(click.Path):
+    """A path as users write it: in variables and files no shell puts the home folder for `~`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Put the home folder for a leading `~`, then check as click does."""
+        return super().convert(os.path.expanduser(os.fspath(value)), param, ctx)  # noqa: PTH111 - "" stays ""
+
+
+class UserFile(UserPath):
+    """A file that is read or appended to; standard output is for results alone."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what names no file."""
+        if value in {"", "-"}:
+            self.fail(f"{value!r} names no file", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def size(text: str) -> int:
@@ -134,3 +156,5 @@ PAUSE = Parsed("seconds", pause)
 URL = Parsed("url", url)
 BUCKET_HOST = Parsed("aws|gcs|url", bucket_host)
 ONE_A_LINE = OneALine()
+FOLDER = UserPath()
+FILE = UserFile()

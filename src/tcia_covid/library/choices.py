@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from tcia_covid.errors import UsageError
 from tcia_covid.http import HttpSettings
+from tcia_covid.library.plain import (
+    Bytes,
+    Paths,
+    Words,
+    bytes_of,
+    check_kinds,
+    output_of,
+    paths_of,
+    words_of,
+)
 from tcia_covid.options import DEFAULT_OUTPUT, SOURCES, Options, Request, Source
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share, parse_shard
-from tcia_covid.selection.sizes import parse_size
 from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
-    from typing import Unpack  # Python 3.11; nothing asks for it at run time
+    from typing_extensions import Unpack as Unpack  # noqa: PLC0414 - `functions` imports it, too
+elif sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
 
-Words = str | Sequence[str]
-"""One value or several."""
-Bytes = int | str
-"""A number of bytes, or text such as `20GB`."""
-Paths = str | Path | Sequence[str | Path]
+    class Unpack:
+        """Stands in for what Python 3.10 lacks, so that hints can be resolved."""
+
+        def __class_getitem__(cls, of: Any) -> Any:
+            return of
 
 
 class Choices(TypedDict, total=False):
@@ -80,7 +92,7 @@ class Choices(TypedDict, total=False):
 
 
 def request_of(
-    targets: Words, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
+    targets: Paths, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
 ) -> Request:
     """Make a request of plain values.
 
@@ -88,14 +100,12 @@ def request_of(
         UsageError: a value makes no sense.
         TypeError: there is no such choice.
     """
-    if not str(output):
-        raise UsageError("the output folder has no name", hint="name one with --output DIR")
     return Request(
-        targets=_words(targets),
-        output=str(output),
-        carts=_words(choices.get("shared_cart")),
-        filters=_filters(choices),
+        targets=paths_of("targets", targets),
+        output=output_of(output),
+        carts=words_of("shared_cart", choices.get("shared_cart")),
         options=options_of(**choices),
+        filters=_filters(choices),
     )
 
 
@@ -119,7 +129,7 @@ def options_of(**choices: Unpack[Choices]) -> Options:
     return Options(
         **given,
         http=_settings(choices),
-        registry=paths_of(choices.get("registry")),
+        registry=paths_of("registry", choices.get("registry")),
         share=parse_shard(share) if isinstance(share, str) else share,
         durable=not choices.get("no_fsync"),
     )
@@ -138,15 +148,15 @@ _FLAGS = ("update", "accept_listed", "commercial_use", "supporting", "supporting
 def _filters(choices: Choices) -> Filters:
     size = choices.get("max_size")
     return Filters(
-        patients=_words(choices.get("patient")),
-        studies=_words(choices.get("study")),
-        series=_words(choices.get("series")),
-        modalities=_words(choices.get("modality")),
-        body_parts=_words(choices.get("body_part")),
-        descriptions=_words(choices.get("description")),
+        patients=words_of("patient", choices.get("patient")),
+        studies=words_of("study", choices.get("study")),
+        series=words_of("series", choices.get("series")),
+        modalities=words_of("modality", choices.get("modality")),
+        body_parts=words_of("body_part", choices.get("body_part")),
+        descriptions=words_of("description", choices.get("description")),
         first_patients=choices.get("first_patients"),
         max_series=choices.get("max_series"),
-        max_size=None if size is None else _bytes(size),
+        max_size=None if size is None else bytes_of(size),
     )
 
 
@@ -158,11 +168,12 @@ def _settings(choices: Choices) -> HttpSettings:
     }
     for name in ("min_rate", "max_rate"):
         if name in given:
-            given[name] = float(_bytes(given[name]))
+            given[name] = float(bytes_of(given[name]))
     return HttpSettings(**given)
 
 
 def _check(choices: Choices) -> None:
+    check_kinds(choices, get_type_hints(Choices))
     jobs, source = choices.get("jobs"), choices.get("source")
     layout = choices.get("layout")
     if layout is not None:
@@ -177,20 +188,3 @@ def _check(choices: Choices) -> None:
             raise UsageError(f"{name} has to be at least 1, not {number}")
     if source not in (None, *SOURCES):
         raise UsageError(f"source has to be one of {', '.join(SOURCES)}, not {source!r}")
-
-
-def _words(given: Words | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def paths_of(given: Paths | None) -> tuple[str, ...]:
-    """One path or several, as text."""
-    if given is None:
-        return ()
-    return (str(given),) if isinstance(given, str | Path) else tuple(str(one) for one in given)
-
-
-def _bytes(given: Bytes) -> int:
-    return parse_size(given) if isinstance(given, str) else int(given)

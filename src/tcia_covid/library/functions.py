@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tcia_covid.download import download as carry_out
 from tcia_covid.download import open_for, select
 from tcia_covid.errors import NotAvailableError
 from tcia_covid.events import Emit, discard
-from tcia_covid.library.choices import Choices, Paths, Words, options_of, paths_of, request_of
+from tcia_covid.library.choices import Choices, Unpack, options_of, request_of
+from tcia_covid.library.plain import Paths, path_of, paths_of
 from tcia_covid.model import Series, Summary
 from tcia_covid.options import DEFAULT_OUTPUT
 from tcia_covid.plan import Plan
 from tcia_covid.plan import plan as make_plan
 from tcia_covid.registry import load_registry
+from tcia_covid.status import StatusResult
+from tcia_covid.status import status as look
 from tcia_covid.stop import Stop
-
-if TYPE_CHECKING:
-    from typing import Unpack  # Python 3.11; nothing asks for it at run time
-
-    from tcia_covid.status import StatusResult
-    from tcia_covid.verify import VerifyResult
+from tcia_covid.verify import VerifyResult
+from tcia_covid.verify import verify as check
 
 
 def download(
-    targets: Words,
+    targets: Paths,
     output: str | Path = DEFAULT_OUTPUT,
     *,
     emit: Emit = discard,
@@ -39,11 +37,11 @@ def download(
     Series that could not be completed are in the summary's `failures`; they raise nothing.
 
     Args:
-        targets: collections, manifests or SeriesInstanceUIDs.
+        targets: a collection, manifest or SeriesInstanceUID, or several.
         output: the folder that holds the collections' folders.
         emit: hears of progress, from any thread.
         stop: set it from another thread to end the run early.
-        choices: filters and options, see `Choices`.
+        choices: filters and options by keyword: the keys of `tcia_covid.Choices`.
 
     Raises:
         RequestError: it cannot be carried out as asked.
@@ -60,7 +58,7 @@ def download(
 
 
 def plan(
-    targets: Words,
+    targets: Paths,
     output: str | Path = DEFAULT_OUTPUT,
     *,
     emit: Emit = discard,
@@ -81,7 +79,7 @@ def plan(
 
 
 def iter_series(
-    targets: Words,
+    targets: Paths,
     *,
     emit: Emit = discard,
     stop: Stop | None = None,
@@ -137,15 +135,14 @@ def verify(
         RequestError: the folder is not one of this program's.
         InterruptedRunError: `stop` was set.
     """
-    from tcia_covid.verify import verify as check  # noqa: PLC0415 - its threads are not needed yet
-
     stop = stop or Stop()
+    folder = path_of("directory", directory)
     options = options_of(**choices)
     archives = open_for(options, stop, emit)
     try:
         with _interruptible(stop):
             return check(
-                Path(directory),
+                folder,
                 deep=deep,
                 archive=archives.nbia if online else None,
                 jobs=choices.get("jobs"),
@@ -166,9 +163,7 @@ def status(
         RequestError: the folder is not one of this program's.
         RegistryError: a registry file is broken.
     """
-    from tcia_covid.status import status as look  # noqa: PLC0415
-
-    return look(Path(directory), load_registry(paths_of(registry)))
+    return look(path_of("directory", directory), load_registry(paths_of("registry", registry)))
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tcia_covid.registry import Collection, load_registry
 from tcia_covid.selection.resolve import Group
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
+from tcia_covid.store.disk import explain
 from tcia_covid.store.tree import collection_folder
 
 ASSUMED_RATE = 10_000_000
@@ -33,6 +36,7 @@ def plan(request: Request, *, emit: Emit = discard, stop: Stop | None = None) ->
     Raises:
         RequestError: the request cannot be carried out as asked.
         ArchiveError: a list was needed and could not be had.
+        DestinationError: the output cannot be a folder, for a file is in its way.
     """
     stop = stop or Stop()
     options = request.options
@@ -155,8 +159,14 @@ def _changed_notices(groups: Sequence[GroupPlan], *, update: bool) -> list[str]:
 
 
 def _free(output: Path) -> int | None:
-    """Bytes free where `output` is, or would be made."""
-    for folder in (output.absolute(), *output.absolute().parents):
+    """Bytes free where `output` is, or would be made.
+
+    Raises:
+        DestinationError: it cannot be made, for a file is in its way.
+    """
+    for place in (output.absolute(), *output.absolute().parents):
         with contextlib.suppress(OSError):
-            return shutil.disk_usage(folder).free
+            if stat.S_ISDIR(place.stat().st_mode):
+                return shutil.disk_usage(place).free
+            raise explain(NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output))
     return None

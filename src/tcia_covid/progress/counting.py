@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from tcia_covid.progress.lines import EARLY, EVERY, Say, Ticker
-from tcia_covid.selection.sizes import format_size
+from tcia_covid.selection.sizes import count, format_size
 
 if TYPE_CHECKING:
     from tcia_covid.progress.bars import Row
@@ -49,7 +49,9 @@ class Counting:
         with self._lock:
             size, images = self._size, self._images
         rate = size / max(0.001, time.monotonic() - self._since)
-        words = f"checked {images:,} images, {format_size(size)}, {format_size(round(rate))}/s"
+        words = (
+            f"checked {count(images, 'image')}, {format_size(size)}, {format_size(round(rate))}/s"
+        )
         if self._row is None:
             self._say(words)
         else:

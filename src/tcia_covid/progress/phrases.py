@@ -15,7 +15,7 @@ from tcia_covid.events import (
 from tcia_covid.http.redact import scrub
 from tcia_covid.model import Failure, Outcome, Series, State
 from tcia_covid.progress.board import Picture, UnderWay
-from tcia_covid.selection.sizes import format_duration, format_size
+from tcia_covid.selection.sizes import count, format_duration, format_size
 
 _WORDS = {
     "getCollectionValues": "list of collections",
@@ -84,8 +84,9 @@ def beginning(event: RunStarted) -> str:
     if not event.series:
         return ""
     there = f"; {event.already_complete:,} are there already" if event.already_complete else ""
+    size = format_size(event.size)
     return (
-        f"fetching {event.series:,} series ({event.images:,} images, {format_size(event.size)}) "
+        f"fetching {event.series:,} series ({count(event.images, 'image')}, {size}) "
         f"into {event.output}{there}"
     )
 
@@ -109,7 +110,7 @@ def failure(found: Failure) -> str:
 def detail(event: Event) -> str:
     """What only those want to read who asked for detail; else empty."""
     if isinstance(event, SeriesStarted):
-        kept = f", {event.kept} images kept" if event.kept else ""
+        kept = f", {count(event.kept, 'image')} kept" if event.kept else ""
         return clean(f"begun: {_named(event.series)}{kept}")
     if isinstance(event, SeriesFinished):
         return _ended(event.outcome)
@@ -135,7 +136,7 @@ def _ended(outcome: Outcome) -> str:
         )
     receipt = outcome.receipt
     return clean(
-        f"{outcome.state.value}: {_named(outcome.series)}, {len(receipt.images)} images, "
+        f"{outcome.state.value}: {_named(outcome.series)}, {count(len(receipt.images), 'image')}, "
         f"{format_size(receipt.size)}, checked by {receipt.check.value}"
     )
 

@@ -27,8 +27,8 @@ def shipped_file() -> Path:
     )
 
 
-def load_registry(extra: Sequence[str | Path] = ()) -> Registry:
-    """The shipped registry together with the files in `extra`, later ones over earlier ones.
+def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
+    """The shipped registry and the file or files in `extra`, later ones over earlier ones.
 
     An entry takes the place of an earlier one with the same name, whole; other entries are added
     at the end. TCIA's own citation is the last file's that has one.
@@ -36,7 +36,8 @@ def load_registry(extra: Sequence[str | Path] = ()) -> Registry:
     Raises:
         RegistryError: a file cannot be read, breaks the schema, or gives two collections one name.
     """
-    registry_files = [read_registry_file(path) for path in (shipped_file(), *extra)]
+    added = (extra,) if isinstance(extra, str | Path) else extra
+    registry_files = [read_registry_file(path) for path in (shipped_file(), *added)]
     entries: dict[str, Entry] = {}
     for contents in registry_files:
         entries |= _by_name(contents.entries)

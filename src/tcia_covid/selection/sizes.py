@@ -1,4 +1,4 @@
-"""Sizes and durations as people write and read them."""
+"""Sizes, counts and durations as people write and read them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,18 @@ def format_size(size: int) -> str:
     return f"{value:.1f} {_PREFIXES[place]}B"
 
 
+def count(value: int, noun: str) -> str:
+    """A number of things: `1 image`, `2,464 images`, `1 series`."""
+    plain = value == 1 or noun.endswith("s")
+    return f"{value:,} {noun if plain else noun + 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """`seconds` for people, in its two largest units: `3 h 12 min`."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
     counts = ((days, "d"), (hour, "h"), (minute, "min"), (second, "s"))
-    first = next((place for place, (count, _) in enumerate(counts) if count), len(counts) - 1)
-    shown = [f"{count} {unit}" for count, unit in counts[first : first + 2] if count]
+    first = next((place for place, (number, _) in enumerate(counts) if number), len(counts) - 1)
+    shown = [f"{number} {unit}" for number, unit in counts[first : first + 2] if number]
     return " ".join(shown) or "0 s"

@@ -26,7 +26,8 @@ class SupportingResult:
         """What came of it, for people."""
         files = [*self.fetched, *self.there]
         if not files and not self.failures:
-            return f"{self.collection}: no supporting files are known"
+            told = "no supporting files are known; an entry of a registry file can name some"
+            return f"{self.collection}: {told}"
         size = format_size(sum(one.size for one in files))
         unchecked = sum(one.check is FileCheck.NONE for one in files)
         nothing = f", {unchecked} with no size or hash on record" if unchecked else ""

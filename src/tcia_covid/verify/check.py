@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.errors import HeldError
-from tcia_covid.events import Emit, Notice, discard
+from tcia_covid.events import DamageFound, Emit, Notice, discard
 from tcia_covid.model import Check, Receipt
 from tcia_covid.names import is_uid
 from tcia_covid.stop import Stop
@@ -49,7 +49,7 @@ def verify(
         deep: also read each file as DICOM.
         archive: compare intact series with this archive's own hashes, too.
         jobs: threads; by default twice the processors, eight at most.
-        emit: hears of what is worth a line.
+        emit: hears of damage, and of what else is worth a line.
         stop: ends the check early.
         on_progress: hears how far it is.
 
@@ -65,7 +65,8 @@ def verify(
     online = _online(archive, jobs, emit, stop) if archive else None
     for tree in trees_in(directory):
         with readable(directory):
-            tree_check = _TreeCheck(tree, _prefix(tree, directory), result, Look(deep, stop))
+            prefix, look = _prefix(tree, directory), Look(deep, stop)
+            tree_check = _TreeCheck(tree, prefix, result, look, emit)
             tree_check.check_files(jobs, on_progress)
             tree_check.find_strays()
             tree_check.check_supporting()
@@ -93,11 +94,14 @@ def _prefix(tree: Tree, directory: Path) -> str:
 class _TreeCheck:
     """The check of one collection's folder; adds what it finds to a result."""
 
-    def __init__(self, tree: Tree, prefix: str, result: VerifyResult, look: Look) -> None:
+    def __init__(
+        self, tree: Tree, prefix: str, result: VerifyResult, look: Look, emit: Emit
+    ) -> None:
         self._tree = tree
         self._prefix = prefix
         self._result = result
         self._look = look
+        self._emit = emit
         self._noted = tree.damage.uids()
         self._folders: dict[str, str] = {}
         """Of every receipt, by SeriesInstanceUID."""
@@ -234,9 +238,9 @@ class _TreeCheck:
             self._add(receipt.series.uid, fault)
 
     def _add(self, series: str, fault: Fault) -> None:
-        self._result.damage.append(
-            Damage(series, self._prefix + fault.file, fault.reason, fault.detail, fault.mendable)
-        )
+        file = self._prefix + fault.file
+        self._result.damage.append(Damage(series, file, fault.reason, fault.detail, fault.mendable))
+        self._emit(DamageFound(series, file, fault.reason.value, fault.detail))
 
     def _fresh_folders(self) -> tuple[str, ...]:
         """Folders of receipts that were written since the check began, as prefixes."""

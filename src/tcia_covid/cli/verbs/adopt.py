@@ -21,10 +21,11 @@ from tcia_covid.cli.options import (
     PATIENCE,
     SOURCE,
 )
+from tcia_covid.cli.values import FOLDER
 
 
 @verb(
-    click.Argument(["directory"], metavar="DIR", type=click.Path()),
+    click.Argument(["directory"], metavar="DIR", type=FOLDER),
     COLLECTION,
     LINK,
     MOVE,
@@ -57,9 +58,10 @@ def adopt(
     name, NIfTI volumes are taken: by their names, each read to its end.
     """
     from tcia_covid.cli.adopting import mode_of, show_adoption  # noqa: PLC0415 - --help does without
+    from tcia_covid.library.plain import output_of  # noqa: PLC0415
 
-    mode = mode_of(link=link, move=move, copy=copy)
-    return show_adoption(console, directory, output, collection=collection, mode=mode, **choices)
+    mode, into = mode_of(link=link, move=move, copy=copy), output_of(output)
+    return show_adoption(console, directory, into, collection=collection, mode=mode, **choices)
 
 
 command = adopt

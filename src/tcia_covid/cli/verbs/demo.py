@@ -10,10 +10,11 @@ import click
 from tcia_covid.cli.command import verb
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import EVERYWHERE, PORT, SERVE
+from tcia_covid.cli.values import FOLDER
 
 
 @verb(
-    click.Argument(["directory"], required=False, metavar="[DIR]", type=click.Path()),
+    click.Argument(["directory"], required=False, metavar="[DIR]", type=FOLDER),
     SERVE,
     PORT,
     *EVERYWHERE,

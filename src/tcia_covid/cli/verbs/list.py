@@ -16,7 +16,7 @@ def list_(console: Console, registry: tuple[str, ...], **_: Any) -> int:
     from tcia_covid.document import list_document, sources  # noqa: PLC0415
     from tcia_covid.errors import EXIT_OK  # noqa: PLC0415
     from tcia_covid.registry import load_registry  # noqa: PLC0415
-    from tcia_covid.selection.sizes import format_size  # noqa: PLC0415
+    from tcia_covid.selection.sizes import count, format_size  # noqa: PLC0415
 
     known = load_registry(registry)
     console.document(list_document(known))
@@ -24,7 +24,7 @@ def list_(console: Console, registry: tuple[str, ...], **_: Any) -> int:
         (
             one.name,
             number(one.patients),
-            number(one.series or one.volumes),
+            count(one.volumes, "volume") if one.volumes else number(one.series),
             format_size(one.size) if one.size else "",
             ", ".join(one.modalities) if one.is_dicom else one.format,
             one.licence.name if one.licence else "",

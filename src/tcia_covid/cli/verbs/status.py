@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tcia_covid.cli.arguments import directory
 from tcia_covid.cli.command import verb
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import EVERYWHERE, directory
+from tcia_covid.cli.options import EVERYWHERE
 
 
 @verb(directory(), *EVERYWHERE)

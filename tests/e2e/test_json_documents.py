@@ -1,0 +1,179 @@
+"""docs/json.md names every key of every document and event, and none that does not exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_covid.cli import config
+from tcia_covid.cli.entry import run
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.document import comparison_document
+from tcia_covid.eventlog import EventLog
+from tcia_covid.plan import Comparison, Difference
+from tests.fakes.faults import Faults, Status
+from tests.fakes.synthetic import synthetic_corpus
+from tests.unit.test_eventlog import ALL as EVENTS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
+NAME = "SMALL"
+Told = Callable[..., dict[str, Any]]
+Tables = dict[str, list[list[list[str]]]]
+"""By the head of a section, its tables: rows of cells, each the words in code in it."""
+
+
+def tables() -> Tables:
+    sections = re.split(r"^## ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return {
+        section.partition("\n")[0]: [
+            [[*map(_code, row.strip("|").split(" | "))] for row in table.splitlines()[2:]]
+            for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
+        ]
+        for section in sections
+    }
+
+
+def _code(cell: str) -> Any:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def keys_of(section: str) -> set[str]:
+    (table,) = tables()[section]
+    return {key for row in table for key in row[0]}
+
+
+def leaves(value: Any, path: str = "") -> Iterator[str]:
+    """The keys of a document, down to what holds no further ones."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from leaves(one, f"{path}.{key}".removeprefix("."))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for one in value:
+            yield from leaves(one, f"{path}[]")
+    else:
+        yield path
+
+
+def names(documented: str, key: str) -> bool:
+    """Whether a key of the docs is that key, or stands within it where it is empty."""
+    pattern = re.escape(documented).replace(r"\*", ".+")
+    return bool(re.fullmatch(pattern, key)) or documented.startswith((f"{key}[", f"{key}."))
+
+
+def compare(section: str, documents: Iterable[dict[str, Any]]) -> None:
+    own, everywhere = keys_of(section), keys_of("Every document")
+    found = {key for document in documents for key in leaves(document)}
+    unnamed = {key for key in found if not any(names(one, key) for one in own | everywhere)}
+    assert not unnamed, f"docs/json.md, {section}"
+    filled = {key.rpartition("[]")[0] for key in found}
+    gone = {
+        one
+        for one in own
+        if one.rpartition("[]")[0] in filled and not any(names(one, key) for key in found)
+    }
+    assert not gone, f"docs/json.md, {section}"
+
+
+@pytest.fixture(name="faults")
+def _faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture(name="told")
+def _told(
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Told]:
+    """Runs a verb and gives its document."""
+    corpus = synthetic_corpus(
+        NAME, patients=2, series_per_patient=1, images_per_series=2, rows=16, columns=16
+    )
+    monkeypatch.setattr(config, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.chdir(tmp_path)
+    Path("registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
+        Path("tcia-covid.yaml").write_text(
+            f"nbia-url: {server.base_url}\nsource: nbia\nretries: 0\nretry-wait: 0\n"
+            "registry: registry.yaml\noutput: data\n"
+        )
+
+        def told(*arguments: str) -> dict[str, Any]:
+            capsys.readouterr()
+            code = run([*arguments, "--json"])
+            document: dict[str, Any] = json.loads(capsys.readouterr().out)
+            assert document["exit_code"] == code
+            return document
+
+        yield told
+
+
+def test_a_download_and_what_looks_at_it(told: Told, faults: Faults) -> None:
+    every = ("getImage", "getSingleImage", "getImageWithMD5Hash")
+    faults.add(Status(every, code=404, times=2))
+    compare("plan", [told("plan", NAME)])
+    compare("download", [told("download", "no.tcia"), told("download", NAME)])
+    faults.clear()
+    compare("status", [told("status"), told("status", "nowhere")])
+    told("download", NAME)
+    Path("data/other").mkdir()
+    shutil.copy(min(Path("data", NAME).rglob("*.dcm")), "data/other/a.dcm")
+    min(Path("data", NAME).rglob("*.dcm")).write_bytes(b"x")
+    compare("status", [told("status")])
+    checks = [told("verify", "nowhere"), told("verify", "--online")]
+    assert checks[1]["damage"]
+    assert checks[1]["unchecked"]
+    compare("verify", checks)
+
+
+def test_an_adoption(told: Told) -> None:
+    told("download", NAME)
+    shutil.copytree(Path("data", NAME), "old")
+    shutil.rmtree("old/.tcia-covid")
+    first, *_, last = sorted(Path("old").rglob("*.dcm"))
+    shutil.copy(first, "old/again.dcm")
+    last.write_bytes(last.read_bytes()[:-7])
+    found = told("adopt", "old", "-o", "new")
+    assert found["duplicates"]
+    assert found["damaged"]
+    compare("adopt", [found])
+    Path("volumes").mkdir()
+    Path("volumes/volume-covid19-A-0001.nii.gz").write_bytes(b"x")
+    of = ("--collection", "CT Images in COVID-19", "-o", "new")
+    compare("adopt of the NIfTI collection", [told("adopt", "volumes", *of)])
+
+
+def test_what_the_registry_and_the_catalogue_tell(told: Told) -> None:
+    some = ("MIDRC-RICORD-1B", "--max-series", "2")
+    compare("series", [told("series", *some), told("series", "no.tcia")])
+    compare("list", [told("list")])
+    compare("info", [told("info", "ar"), told("info", "CT Images in COVID-19")])
+    compare("cite", [told("cite", "COVID-19-AR")])
+    compare("--version", [told("--version")])
+    different = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])
+    compare("plan --compare", [comparison_document(["C"], [different])])
+
+
+def test_the_demonstration(told: Told) -> None:
+    compare("demo", [told("demo", "shown"), {"nbia_url": "as the first line without --json"}])
+
+
+def test_every_event(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    for event in EVENTS:
+        log.take(event)
+    log.close()
+    found: dict[str, set[str]] = {}
+    for line in (tmp_path / "events").read_text(encoding="utf-8").splitlines():
+        content = json.loads(line)
+        found.setdefault(content["type"], set()).update(content.keys() - {"type", "time"})
+    types, keys = tables()["Events"]
+    assert {row[0][0]: set(row[2]) for row in types} == found
+    assert {key for row in keys for key in row[0]} == set().union(*found.values())
