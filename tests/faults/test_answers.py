@@ -19,6 +19,8 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import PaceChanged
 from tests.fakes.faults import (
+    HTML,
+    Answer,
     Cut,
     CutJson,
     DropRows,
@@ -29,6 +31,7 @@ from tests.fakes.faults import (
     html_status,
 )
 from tests.fakes.synthetic import synthetic_corpus
+from tests.fakes.zip_faults import LostImage
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
 
@@ -150,6 +153,23 @@ def test_fault_13_a_page_that_stays_is_named_with_its_first_bytes(trial: Trial) 
 def test_fault_13_a_page_instead_of_a_zip_is_asked_again(trial: Trial) -> None:
     trial.add(html_page("getImage", series=trial.series.uid))
     trial.assert_complete(trial.download())
+
+
+@pytest.mark.parametrize("page", [HTML + b" " * 4000, HTML, b"moved", b""])
+def test_fault_13_a_page_instead_of_one_image_is_asked_again(trial: Trial, page: bytes) -> None:
+    lost = trial.series.images[2].uid
+    trial.add(LostImage("getImage", uid=lost), Answer("getSingleImage", body=page))
+    trial.assert_complete(trial.download())
+
+
+def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(trial: Trial) -> None:
+    lost = trial.series.images[2].uid
+    page = Answer("getSingleImage", body=HTML + b" " * 4000, times=None)
+    trial.add(LostImage("getImage", uid=lost, times=None), page)
+    (failure,) = trial.download().failures
+    assert failure.reason == "archive"
+    assert "getSingleImage answered with no image: <html>" in failure.detail
+    trial.assert_heals()
 
 
 @pytest.mark.parametrize("endpoint", ["getSeries", "getImage", "getSOPInstanceUIDs"])

@@ -16,6 +16,7 @@ from tcia_covid.errors import (
     ZipError,
 )
 from tcia_covid.http import Answer, Client
+from tcia_covid.http.redact import excerpt
 from tcia_covid.md5list import parse_md5_list
 from tcia_covid.model import RemoteImage, Series, StoredImage
 from tcia_covid.zipstream import ZipStream
@@ -29,6 +30,8 @@ _SMALL_TEXT = 16 * 1024 * 1024
 _MARGIN = 16 * 1024 * 1024
 _NOT_GRANTED = ("not been granted", "not in public domain")
 _EMPTY_ANSWERS = 3
+_SIGNED = 132
+"""Bytes of a DICOM file up to the end of its `DICM`."""
 
 
 class NbiaArchive:
@@ -128,11 +131,13 @@ class NbiaArchive:
         Raises:
             NotAvailableError: the server does not have it. It says so with status 500, which may
                 also be a hiccup: the error is retryable.
+            BadAnswerError: a page or another text came in its place (retryable).
         """
         params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
         try:
             with self._client.open("GET", self._url("getSingleImage"), params=params) as answer:
-                return sink.receive(_bounded(answer, series), source=_NAME, image=image)
+                chunks = _no_text(answer, _bounded(answer, series))
+                return sink.receive(chunks, source=_NAME, image=image)
         except StatusError as error:
             if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
                 raise NotAvailableError(
@@ -222,6 +227,23 @@ def _bounded(answer: Answer, series: Series) -> Iterator[bytes]:
                 f"{answer.url} sent more than {bound} bytes for one image of series {series.uid}"
             )
         yield chunk
+
+
+def _no_text(answer: Answer, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Give `chunks` on unless they begin as a text does: no DICOM file lacks both signs."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _SIGNED:
+            break
+    if head[128:_SIGNED] != b"DICM" and b"\0" not in head[:_SIGNED]:
+        raise BadAnswerError(
+            f"{answer.url} answered with no image: {excerpt(head) or 'the answer is empty'}",
+            hint="the archive may be down or behind a login page; try again later",
+            retryable=True,
+        )
+    yield head
+    yield from chunks
 
 
 def _bound(series: Series) -> int:
