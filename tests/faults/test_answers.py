@@ -185,6 +185,21 @@ def test_fault_13_no_series_is_never_success_for_a_known_collection(trial: Trial
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("fault", [EmptyAnswer, DropRows])
+def test_fault_14_single_series_that_a_list_lacks_are_asked_for_again(
+    trial: Trial, fault: type[EmptyAnswer | DropRows]
+) -> None:
+    trial.add(fault("getSeriesMetadata"))
+    trial.assert_complete(trial.download(*(one.uid for one in trial.corpus)))
+    assert trial.asked("getSeriesMetadata") == 2
+
+
+def test_fault_14_series_that_no_list_has_are_asked_for_thrice(trial: Trial) -> None:
+    (failure,) = trial.download("1.2.3.4", trial.series.uid).failures
+    assert (failure.series, failure.reason) == ("1.2.3.4", "not-available")
+    assert trial.asked("getSeriesMetadata") == 3
+
+
 def test_fault_14_a_short_list_is_asked_again(trial: Trial) -> None:
     trial.add(DropRows("getSeries"))
     trial.assert_complete(trial.download(registry=(trial.registry(series=2),)))

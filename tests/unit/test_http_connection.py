@@ -19,6 +19,6 @@ def test_a_silent_connection_is_probed_whatever_the_system_calls_it(
     monkeypatch.delattr(socket, "TCP_KEEPIDLE")
     monkeypatch.setattr(socket, name, idle, raising=False)
     with socket.socket() as sock:
-        connection_module._keep_alive(sock)  # noqa: SLF001 - no system here has both names
+        connection_module._keep_alive(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, idle) == 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator, Mapping
 
 from tcia_covid.archives.base import Sink
@@ -17,19 +18,19 @@ from tcia_covid.errors import (
 )
 from tcia_covid.http import Answer, Client
 from tcia_covid.http.redact import excerpt
-from tcia_covid.md5list import parse_md5_list
+from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
 from tcia_covid.model import RemoteImage, Series, StoredImage
 from tcia_covid.zipstream import ZipStream
 
 DEFAULT_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
 _NAME = "nbia"
 _UIDS_A_REQUEST = 1000
-_MD5_LIST = "md5hashes.csv"
 _LICENCE = "LICENSE"
 _SMALL_TEXT = 16 * 1024 * 1024
 _MARGIN = 16 * 1024 * 1024
 _NOT_GRANTED = ("not been granted", "not in public domain")
-_EMPTY_ANSWERS = 3
+_TURNS = 3
+"""How often a list is asked for where nothing but a hiccup would explain what it lacks."""
 _SIGNED = 132
 """Bytes of a DICOM file up to the end of its `DICM`."""
 
@@ -75,23 +76,29 @@ class NbiaArchive:
             NotAvailableError: the answer stayed empty.
         """
         params = {"Collection": collection}
-        for _ in range(_EMPTY_ANSWERS):
+        for _ in self._turns():
             series = self._client.ask(self._url("getSeries"), read_series, params=params)
             if series:
                 return series
-            self._client.stop.wait(min(1.0, self._client.settings.retry_wait))
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
             hint="check the name with 'tcia-covid list'; if it is right, try again later",
         )
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:
-        """The series with these UIDs, sorted; unknown ones are absent."""
-        wanted = sorted(set(uids))
+        """The series with these UIDs, sorted; unknown ones are absent.
+
+        Those that an answer lacks, as it may after a hiccup, are asked for again.
+        """
+        wanted = missing = sorted(set(uids))
         found: dict[str, Series] = {}
-        for start in range(0, len(wanted), _UIDS_A_REQUEST):
-            part = wanted[start : start + _UIDS_A_REQUEST]
-            found.update((series.uid, series) for series in self._list_part(part))
+        for _ in self._turns() if wanted else ():
+            for start in range(0, len(missing), _UIDS_A_REQUEST):
+                part = missing[start : start + _UIDS_A_REQUEST]
+                found.update((series.uid, series) for series in self._list_part(part))
+            missing = [uid for uid in missing if uid not in found]
+            if not missing:
+                break
         return [found[uid] for uid in wanted if uid in found]
 
     def shared_cart(self, name: str) -> list[str]:
@@ -162,6 +169,15 @@ class NbiaArchive:
         form = {"SeriesInstanceUID": series.uid}
         return self._client.ask(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
 
+    def _turns(self) -> Iterator[int]:
+        """Count a few turns of asking, with a growing pause before each but the first."""
+        settings = self._client.settings
+        for turn in range(_TURNS):
+            if turn:
+                ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2 ** (turn - 1))
+                self._client.stop.wait(random.uniform(ceiling / 2, ceiling))
+            yield turn
+
     def _list_part(self, uids: list[str]) -> list[Series]:
         if not self._v1:
             form = {"list": ",".join(uids), "format": "JSON"}
@@ -197,7 +213,7 @@ def _unpack(answer: Answer, series: Series, sink: Sink) -> int:
         for entry in ZipStream(answer.read, max_entry_size=bound, max_total_size=bound):
             if entry.name == _LICENCE:
                 continue
-            if entry.name == _MD5_LIST:
+            if entry.name == MD5_LIST_NAME:
                 _note_hashes(entry.read(_SMALL_TEXT), uids, sink)
                 continue
             received += 1
