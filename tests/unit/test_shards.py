@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tcia_covid import catalogue
 from tcia_covid.errors import UsageError
 from tcia_covid.model import Failure, Series
-from tcia_covid.registry import Collection, load_registry
+from tcia_covid.registry import load_registry
 from tcia_covid.selection.filters import Filters
-from tcia_covid.selection.lists import Listed
 from tcia_covid.selection.resolve import Selected, resolve
 from tcia_covid.selection.shards import Share, parse_shard, sharing
+from tests.unit.listing import OneList
 
 NAME = "COVID-19-AR"
 
@@ -61,22 +61,6 @@ def test_series_that_not_all_tasks_know_alike_are_shared_out_by_number() -> None
     counts = [len(part) for part in shares(uids, [], 4)]
     assert min(counts) > 900
     assert shares(uids[:100], [], 4)[2] == shares(uids, [], 4)[2] & set(uids[:100])
-
-
-class OneList:
-    """Gives one list of one collection."""
-
-    def __init__(self, found: list[Series], failures: Sequence[Failure] = ()) -> None:
-        self.listed = Listed(found, list(failures))
-
-    def collection(self, collection: Collection) -> Listed:
-        return self.listed
-
-    def other(self, name: str) -> Listed:
-        raise AssertionError(name)
-
-    def series(self, uids: Sequence[str]) -> Listed:
-        raise AssertionError(uids)
 
 
 def selected(lists: OneList, index: int, count: int, filters: Filters | None = None) -> Selected:

@@ -85,7 +85,7 @@ def resolve(
     notices = listed.notices + _filter_notices(filtered.lacking, filtered.unmatched)
     if unique and not filtered.series:
         raise _nothing(unique.values(), filters, filtered.unmatched)
-    kept, failures = filtered.series, _relevant(listed.failures, filters)
+    kept, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
     if share is not None:
         mine = sharing(share, apply(filters, _catalogued(targets)).series)
         kept = [one for one in kept if mine(one.uid)]
@@ -120,20 +120,24 @@ def _grouped(series: list[Series], registry: Registry) -> list[Group]:
     by_name: dict[str, list[Series]] = defaultdict(list)
     for one in series:
         by_name[one.collection].append(one)
-    groups = []
+    groups: dict[str, Group] = {}
     for name, members in by_name.items():
-        known = registry.find(name)
+        known = registry.listed_as(name)
         collection = dicom_only(known) if known else None
-        groups.append(Group(known.name if known else name, collection, members))
-    return groups
+        group = Group(known.name if known else name, collection, [])
+        groups.setdefault(group.name, group).series.extend(members)
+    return list(groups.values())
 
 
-def _relevant(failures: list[Failure], filters: Filters) -> list[Failure]:
-    """Leave out unlisted series that a --series filter did not ask for."""
-    if not filters.series:
+def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:
+    """Leave out unlisted series that the filters would not have kept, as far as is known."""
+    named = {one.series for one in failures if one.series}
+    if not named:
         return failures
-    wanted = set(filters.series)
-    return [one for one in failures if not one.series or one.series in wanted]
+    known = catalogue.find(named)
+    asked = {one.uid for one in apply(filters, [*listed, *known.values()]).series}
+    asked |= (named & set(filters.series) if filters.series else named) - known.keys()
+    return [one for one in failures if not one.series or one.series in asked]
 
 
 def _filter_notices(lacking: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:
