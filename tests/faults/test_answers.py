@@ -172,10 +172,19 @@ def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(trial: Trial) 
     trial.assert_heals()
 
 
-@pytest.mark.parametrize("endpoint", ["getSeries", "getImage", "getSOPInstanceUIDs"])
+@pytest.mark.parametrize(
+    "endpoint", ["getCollectionValues", "getSeries", "getImage", "getSOPInstanceUIDs"]
+)
 def test_fault_13_an_empty_answer_is_asked_again(trial: Trial, endpoint: str) -> None:
     trial.add(EmptyAnswer(endpoint))
     trial.assert_complete(trial.download())
+
+
+def test_fault_13_a_list_of_no_collections_says_nothing_about_names(trial: Trial) -> None:
+    trial.add(EmptyAnswer("getCollectionValues", times=None))
+    with pytest.raises(NotAvailableError, match="lists no collection") as caught:
+        trial.download()
+    assert caught.value.exit_code == 3
 
 
 def test_fault_13_no_series_is_never_success_for_a_known_collection(trial: Trial) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 
 from tcia_covid.archives.base import Sink
+from tcia_covid.archives.nbia.content import NAME, image_in, unpack
 from tcia_covid.archives.nbia.rows import read_rows, read_series
 from tcia_covid.dicom import is_uid
 from tcia_covid.errors import (
@@ -14,25 +15,16 @@ from tcia_covid.errors import (
     NotAvailableError,
     StatusError,
     UsageError,
-    ZipError,
 )
 from tcia_covid.http import Answer, Client
-from tcia_covid.http.redact import excerpt
-from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
 from tcia_covid.model import RemoteImage, Series, StoredImage
-from tcia_covid.zipstream import ZipStream
 
 DEFAULT_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
-_NAME = "nbia"
 _UIDS_A_REQUEST = 1000
-_LICENCE = "LICENSE"
 _SMALL_TEXT = 16 * 1024 * 1024
-_MARGIN = 16 * 1024 * 1024
 _NOT_GRANTED = ("not been granted", "not in public domain")
 _TURNS = 3
 """How often a list is asked for where nothing but a hiccup would explain what it lacks."""
-_SIGNED = 132
-"""Bytes of a DICOM file up to the end of its `DICM`."""
 
 
 class NbiaArchive:
@@ -43,7 +35,7 @@ class NbiaArchive:
         base_url: ends in the API's version; v4 unless it ends in `/v1`.
     """
 
-    name = _NAME
+    name = NAME
     skips_known = False
     of_record = True
 
@@ -58,9 +50,16 @@ class NbiaArchive:
         self._v1 = self._base.endswith("/v1")
 
     def collections(self) -> list[str]:
-        """The names of all public collections, as the archive spells them."""
-        rows = self._client.ask(self._url("getCollectionValues"), read_rows)
-        return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
+        """The names of all public collections, as the archive spells them.
+
+        Raises:
+            NotAvailableError: the answer stayed empty.
+        """
+        for _ in self._turns():
+            rows = self._client.ask(self._url("getCollectionValues"), read_rows)
+            if names := {str(row["Collection"]) for row in rows if row.get("Collection")}:
+                return sorted(names)
+        raise NotAvailableError("the archive lists no collection", hint="try again later")
 
     def holds(self, series: Series) -> bool:
         """NBIA may have any series."""
@@ -124,7 +123,7 @@ class NbiaArchive:
         for endpoint, params in self._zip_requests(series.uid):
             try:
                 with self._client.open("GET", self._url(endpoint), params=params) as answer:
-                    received = _unpack(answer, series, sink)
+                    received = unpack(answer, series, sink)
             except StatusError as error:
                 if _unknown_parameter(error):
                     continue
@@ -143,8 +142,7 @@ class NbiaArchive:
         params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
         try:
             with self._client.open("GET", self._url("getSingleImage"), params=params) as answer:
-                chunks = _no_text(answer, _bounded(answer, series))
-                return sink.receive(chunks, source=_NAME, image=image)
+                return sink.receive(image_in(answer, series), source=NAME, image=image)
         except StatusError as error:
             if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
                 raise NotAvailableError(
@@ -202,71 +200,6 @@ class NbiaArchive:
 
     def _url(self, endpoint: str) -> str:
         return f"{self._base}/{endpoint}"
-
-
-def _unpack(answer: Answer, series: Series, sink: Sink) -> int:
-    """Pour a ZIP into `sink`; give the number of images that it had."""
-    bound = _bound(series)
-    uids: dict[str, str] = {}
-    received = 0
-    try:
-        for entry in ZipStream(answer.read, max_entry_size=bound, max_total_size=bound):
-            if entry.name == _LICENCE:
-                continue
-            if entry.name == MD5_LIST_NAME:
-                _note_hashes(entry.read(_SMALL_TEXT), uids, sink)
-                continue
-            received += 1
-            try:
-                uids[entry.name] = sink.receive(entry.chunks(), source=_NAME).uid
-            except BadAnswerError:
-                # A stub: the series is found incomplete, and the image is asked for by its UID.
-                continue
-    except ZipError as error:
-        # Even a hostile ZIP leaves a way: the images one by one.
-        error.retryable = True
-        raise
-    return received
-
-
-def _note_hashes(listing: bytes, uids: Mapping[str, str], sink: Sink) -> None:
-    for name, md5 in parse_md5_list(listing).items():
-        if md5 and name in uids:
-            sink.note_md5(uids[name], md5)
-
-
-def _bounded(answer: Answer, series: Series) -> Iterator[bytes]:
-    bound = _bound(series)
-    for chunk in answer.chunks():
-        if answer.received > bound:
-            raise BadAnswerError(
-                f"{answer.url} sent more than {bound} bytes for one image of series {series.uid}"
-            )
-        yield chunk
-
-
-def _no_text(answer: Answer, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Give `chunks` on unless they begin as a text does: no DICOM file lacks both signs."""
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= _SIGNED:
-            break
-    if head[128:_SIGNED] != b"DICM" and b"\0" not in head[:_SIGNED]:
-        raise BadAnswerError(
-            f"{answer.url} answered with no image: {excerpt(head) or 'the answer is empty'}",
-            hint="the archive may be down or behind a login page; try again later",
-            retryable=True,
-        )
-    yield head
-    yield from chunks
-
-
-def _bound(series: Series) -> int:
-    """The most bytes that the whole series may inflate to: what is on record and a margin."""
-    if series.size is None:
-        return 64 * 1024**3
-    return series.size + series.size // 4 + _MARGIN
 
 
 def _read_hash(answer: Answer) -> str | None:
