@@ -215,6 +215,22 @@ def test_fault_14_a_short_list_is_asked_again(trial: Trial) -> None:
     assert trial.asked("getSeries") == 2
 
 
+def test_fault_14_lists_that_lack_different_series_make_one_whole(trial: Trial) -> None:
+    first, second = (DropRows("getSeries", uids=(one.uid,)) for one in trial.all_series)
+    trial.add(first, replace(second, skip=1))
+    trial.assert_complete(trial.download(registry=(trial.registry(series=2),)))
+
+
+def test_fault_14_a_short_list_counts_where_asking_again_fails(trial: Trial) -> None:
+    lost = trial.all_series[1].uid
+    trial.add(
+        DropRows("getSeries", uids=(lost,)), Status("getSeries", code=503, skip=1, times=None)
+    )
+    summary = trial.download(registry=(trial.registry(series=2),))
+    assert [one.reason for one in summary.failures] == ["short-list"]
+    assert trial.files() == trial.expected(without=(lost,))
+
+
 def test_fault_14_a_list_that_stays_short_is_said_and_fetched(trial: Trial) -> None:
     lost = trial.all_series[1].uid
     trial.add(DropRows("getSeries", uids=(lost,), times=None))
