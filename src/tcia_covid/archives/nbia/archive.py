@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from tcia_covid.archives.base import Sink
 from tcia_covid.archives.nbia.content import NAME, image_in, unpack
@@ -22,6 +23,7 @@ from tcia_covid.model import RemoteImage, Series, StoredImage
 DEFAULT_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
 _UIDS_A_REQUEST = 1000
 _SMALL_TEXT = 16 * 1024 * 1024
+T = TypeVar("T")
 _NOT_GRANTED = ("not been granted", "not in public domain")
 _TURNS = 3
 """How often a list is asked for where nothing but a hiccup would explain what it lacks."""
@@ -55,11 +57,10 @@ class NbiaArchive:
         Raises:
             NotAvailableError: the answer stayed empty.
         """
-        for _ in self._turns():
-            rows = self._client.ask(self._url("getCollectionValues"), read_rows)
-            if names := {str(row["Collection"]) for row in rows if row.get("Collection")}:
-                return sorted(names)
-        raise NotAvailableError("the archive lists no collection", hint="try again later")
+        rows = self._ask_for_some(self._url("getCollectionValues"), read_rows)
+        if not rows:
+            raise NotAvailableError("the archive lists no collection", hint="try again later")
+        return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
 
     def holds(self, series: Series) -> bool:
         """NBIA may have any series."""
@@ -69,16 +70,12 @@ class NbiaArchive:
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of `collection`.
 
-        An empty answer can be a hiccup of the server's database, so it is asked for again.
-
         Raises:
             NotAvailableError: the answer stayed empty.
         """
         params = {"Collection": collection}
-        for _ in self._turns():
-            series = self._client.ask(self._url("getSeries"), read_series, params=params)
-            if series:
-                return series
+        if series := self._ask_for_some(self._url("getSeries"), read_series, params):
+            return series
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
             hint="check the name with 'tcia-covid list'; if it is right, try again later",
@@ -102,8 +99,8 @@ class NbiaArchive:
 
     def shared_cart(self, name: str) -> list[str]:
         """The SeriesInstanceUIDs of a shared cart; v1 alone knows them."""
-        url = self._url("getContentsByName").replace("/v4/", "/v1/")
-        rows = self._client.ask(url, read_rows, params={"name": name})
+        base = f"{self._base.removesuffix('/v4')}/v1" if self._base.endswith("/v4") else self._base
+        rows = self._ask_for_some(f"{base}/getContentsByName", read_rows, {"name": name})
         return sorted({str(row.get("SeriesInstanceUID", "")).strip() for row in rows} - {""})
 
     def images(self, series: Series) -> list[RemoteImage]:
@@ -166,6 +163,15 @@ class NbiaArchive:
             return None
         form = {"SeriesInstanceUID": series.uid}
         return self._client.ask(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
+
+    def _ask_for_some(
+        self, url: str, read: Callable[[Answer], list[T]], params: Mapping[str, str] | None = None
+    ) -> list[T]:
+        """Ask until there is something: an empty answer can be a hiccup of NBIA's database."""
+        for _ in self._turns():
+            if rows := self._client.ask(url, read, params=params):
+                return rows
+        return []
 
     def _turns(self) -> Iterator[int]:
         """Count a few turns of asking, with a growing pause before each but the first."""
