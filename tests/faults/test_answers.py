@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -141,6 +142,16 @@ def test_fault_12_a_refused_series_fails_alone(trial: Trial, code: int) -> None:
 def test_fault_13_a_page_instead_of_a_list_is_asked_again(trial: Trial) -> None:
     trial.add(html_page("getSeries"), CutJson("getSeries", skip=0))
     trial.assert_complete(trial.download())
+
+
+def test_fault_13_half_characters_in_a_list_harm_nothing(trial: Trial) -> None:
+    def halved(body: bytes) -> bytes:
+        odd = {"PatientID": "\ud800", "SeriesDescription": "a\udfff"}
+        return json.dumps([row | odd for row in json.loads(body)]).encode()
+
+    trial.add(Answer("getSeries", body=halved))
+    summary = trial.download()
+    assert (summary.exit_code, summary.complete) == (0, 2)
 
 
 def test_fault_13_a_page_that_stays_is_named_with_its_first_bytes(trial: Trial) -> None:

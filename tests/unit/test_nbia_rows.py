@@ -79,7 +79,11 @@ def test_half_a_character_is_replaced() -> None:
     )
     series = series_of({**ROW, **row})
     assert series is not None
-    assert (series.patient, series.description, series.modality) == ("a?", "?", "\U00010000")
+    assert (series.patient, series.description, series.modality) == (
+        "a\ufffd",
+        "\ufffd",
+        "\U00010000",
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ Row = Mapping[str, Any]
 
 T = TypeVar("T")
 _BEHIND_ROW = re.compile(r"\s*(?:,\s*(?!\])|(?=\]\Z))")
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+"""What JSON can escape, and no file and no terminal takes."""
 _V4_DATE = re.compile(r"(\d\d)-(\d\d)-(\d{4})")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -133,8 +135,7 @@ def _text(row: Row, *names: str) -> str | None:
     for name in names:
         value = row.get(name)
         if value is not None and (text := str(value).strip()):
-            # JSON can escape half a character, which no file and no terminal takes.
-            return text.encode("utf-8", "replace").decode()
+            return _HALF_CHARACTER.sub("\ufffd", text)
     return None
 
 
