@@ -21,6 +21,7 @@ from tcia_covid.selection.carts import cart_uids
 from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lists
 from tcia_covid.selection.resolve import Group, Selected, resolve
 from tcia_covid.selection.sizes import format_size
+from tcia_covid.space import RESERVE, Begun
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
@@ -28,9 +29,6 @@ from tcia_covid.store.tree import collection_folder
 from tcia_covid.supporting.job import add_supporting, download_supporting
 from tcia_covid.tally import Tally
 from tcia_covid.transfer import Context, changed
-
-_RESERVE = 64 * 1024 * 1024
-"""Bytes that stay free for receipts and reports."""
 
 
 def download(request: Request, *, emit: Emit = discard, stop: Stop | None = None) -> Summary:
@@ -222,16 +220,15 @@ class _Run:
         return filed is not None and filed.receipt.differs_from(series)
 
     def _check_space(self, jobs: Sequence[Job]) -> None:
-        kept = sum(tree.kept(tree.under_way()) for tree in {job.tree for job in jobs})
-        needed = sum(job.series.size or 0 for job in jobs) - kept
-        if needed <= 0:
+        needed = _lacking(jobs)
+        if not needed:
             return
         free = shutil.disk_usage(self._request.output).free
-        if free < needed + _RESERVE:
+        if free < needed + RESERVE:
             raise NoSpaceError(
                 f"{self._request.output} has {format_size(free)} free, the download needs "
-                f"{format_size(needed)} and {format_size(_RESERVE)} to spare",
-                hint=f"free {format_size(needed + _RESERVE - free)} more, choose another folder "
+                f"{format_size(needed)} and {format_size(RESERVE)} to spare",
+                hint=f"free {format_size(needed + RESERVE - free)} more, choose another folder "
                 "with --output, or take less with --max-size or --first-patients",
             )
 
@@ -268,9 +265,8 @@ class _Run:
             return None
         if not isinstance(stop.reason, NoSpaceError):
             return stop.reason
-        left = sum(job.series.size or 0 for job in jobs if job.series.uid not in self._done)
-        left -= sum(tree.kept(tree.under_way()) for tree in set(self._trees.values()))
-        message = f"{stop.reason.message}; {format_size(max(0, left))} are still to come"
+        left = _lacking([job for job in jobs if job.series.uid not in self._done])
+        message = f"{stop.reason.message}; {format_size(left)} are still to come"
         return NoSpaceError(message, hint=stop.reason.hint)
 
     def _report(
@@ -286,3 +282,9 @@ class _Run:
         except TciaCovidError as error:
             return error
         return ended
+
+
+def _lacking(jobs: Sequence[Job]) -> int:
+    """Bytes that are still to come."""
+    begun = {tree: Begun(tree) for tree in {job.tree for job in jobs}}
+    return sum(begun[job.tree].lacking(job.series) for job in jobs)

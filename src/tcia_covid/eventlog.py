@@ -60,7 +60,10 @@ class EventLog:
         self.failed: OSError | None = None
         """What ended the log before the run's end."""
         try:
-            self._file = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - see `close`
+            # Names of files need not be text; a backslash and a number is what JSON has for that.
+            self._file = Path(path).open(  # noqa: SIM115 - see `close`
+                "a", encoding="utf-8", errors="backslashreplace"
+            )
         except OSError as error:
             raise UsageError(
                 f"the events cannot be written to {path}: {error.strerror or error}"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from tcia_covid.errors import BadAnswerError
 
 MD5_LIST_NAME = "md5hashes.csv"
 
 _HEADER = "Filename,MD5Hash"
 _MD5_DIGITS = 32
+_HASH = re.compile(rf"[0-9A-Fa-f]{{1,{_MD5_DIGITS}}}")
 
 
 def parse_md5_list(data: bytes) -> dict[str, str]:
     """Read the list: entry name → MD5 as the archive spells it, or nothing where it has none.
 
-    The archive writes fields without quotes, and `null` or a blank for a hash it lacks; it may
-    leave leading zeros out (see `same_md5`).
+    The archive writes fields without quotes, and `null`, a blank or other words for a hash it
+    lacks; it may leave leading zeros out (see `same_md5`).
 
     Raises:
         BadAnswerError: it is not such a list, or gives two hashes for one name.
@@ -33,7 +36,7 @@ def parse_md5_list(data: bytes) -> dict[str, str]:
         name, comma, md5 = line.rpartition(",")
         if not comma or not name:
             raise _bad(f"has no name and hash in line {number}")
-        md5 = "" if md5.strip().lower() in ("", "null") else md5
+        md5 = md5 if _HASH.fullmatch(md5.strip()) else ""
         if hashes.setdefault(name, md5) != md5:
             raise _bad(f"has two hashes for one name, in line {number}")
     return hashes

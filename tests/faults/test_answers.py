@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -19,6 +20,8 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import PaceChanged
 from tests.fakes.faults import (
+    HTML,
+    Answer,
     Cut,
     CutJson,
     DropRows,
@@ -29,6 +32,7 @@ from tests.fakes.faults import (
     html_status,
 )
 from tests.fakes.synthetic import synthetic_corpus
+from tests.fakes.zip_faults import LostImage
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
 
@@ -140,6 +144,16 @@ def test_fault_13_a_page_instead_of_a_list_is_asked_again(trial: Trial) -> None:
     trial.assert_complete(trial.download())
 
 
+def test_fault_13_half_characters_in_a_list_harm_nothing(trial: Trial) -> None:
+    def halved(body: bytes) -> bytes:
+        odd = {"PatientID": "\ud800", "SeriesDescription": "a\udfff"}
+        return json.dumps([row | odd for row in json.loads(body)]).encode()
+
+    trial.add(Answer("getSeries", body=halved))
+    summary = trial.download()
+    assert (summary.exit_code, summary.complete) == (0, 2)
+
+
 def test_fault_13_a_page_that_stays_is_named_with_its_first_bytes(trial: Trial) -> None:
     trial.add(html_page("getCollectionValues", times=None))
     with pytest.raises(ArchiveError, match=r"getCollectionValues answered .*<html>") as caught:
@@ -152,10 +166,36 @@ def test_fault_13_a_page_instead_of_a_zip_is_asked_again(trial: Trial) -> None:
     trial.assert_complete(trial.download())
 
 
-@pytest.mark.parametrize("endpoint", ["getSeries", "getImage", "getSOPInstanceUIDs"])
+@pytest.mark.parametrize("page", [HTML + b" " * 4000, HTML, b"moved", b""])
+def test_fault_13_a_page_instead_of_one_image_is_asked_again(trial: Trial, page: bytes) -> None:
+    lost = trial.series.images[2].uid
+    trial.add(LostImage("getImage", uid=lost), Answer("getSingleImage", body=page))
+    trial.assert_complete(trial.download())
+
+
+def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(trial: Trial) -> None:
+    lost = trial.series.images[2].uid
+    page = Answer("getSingleImage", body=HTML + b" " * 4000, times=None)
+    trial.add(LostImage("getImage", uid=lost, times=None), page)
+    (failure,) = trial.download().failures
+    assert failure.reason == "archive"
+    assert "getSingleImage answered with no image: <html>" in failure.detail
+    trial.assert_heals()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["getCollectionValues", "getSeries", "getImage", "getSOPInstanceUIDs"]
+)
 def test_fault_13_an_empty_answer_is_asked_again(trial: Trial, endpoint: str) -> None:
     trial.add(EmptyAnswer(endpoint))
     trial.assert_complete(trial.download())
+
+
+def test_fault_13_a_list_of_no_collections_says_nothing_about_names(trial: Trial) -> None:
+    trial.add(EmptyAnswer("getCollectionValues", times=None))
+    with pytest.raises(NotAvailableError, match="lists no collection") as caught:
+        trial.download()
+    assert caught.value.exit_code == 3
 
 
 def test_fault_13_no_series_is_never_success_for_a_known_collection(trial: Trial) -> None:
@@ -165,10 +205,41 @@ def test_fault_13_no_series_is_never_success_for_a_known_collection(trial: Trial
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("fault", [EmptyAnswer, DropRows])
+def test_fault_14_single_series_that_a_list_lacks_are_asked_for_again(
+    trial: Trial, fault: type[EmptyAnswer | DropRows]
+) -> None:
+    trial.add(fault("getSeriesMetadata"))
+    trial.assert_complete(trial.download(*(one.uid for one in trial.corpus)))
+    assert trial.asked("getSeriesMetadata") == 2
+
+
+def test_fault_14_series_that_no_list_has_are_asked_for_thrice(trial: Trial) -> None:
+    (failure,) = trial.download("1.2.3.4", trial.series.uid).failures
+    assert (failure.series, failure.reason) == ("1.2.3.4", "not-available")
+    assert trial.asked("getSeriesMetadata") == 3
+
+
 def test_fault_14_a_short_list_is_asked_again(trial: Trial) -> None:
     trial.add(DropRows("getSeries"))
     trial.assert_complete(trial.download(registry=(trial.registry(series=2),)))
     assert trial.asked("getSeries") == 2
+
+
+def test_fault_14_lists_that_lack_different_series_make_one_whole(trial: Trial) -> None:
+    first, second = (DropRows("getSeries", uids=(one.uid,)) for one in trial.all_series)
+    trial.add(first, replace(second, skip=1))
+    trial.assert_complete(trial.download(registry=(trial.registry(series=2),)))
+
+
+def test_fault_14_a_short_list_counts_where_asking_again_fails(trial: Trial) -> None:
+    lost = trial.all_series[1].uid
+    trial.add(
+        DropRows("getSeries", uids=(lost,)), Status("getSeries", code=503, skip=1, times=None)
+    )
+    summary = trial.download(registry=(trial.registry(series=2),))
+    assert [one.reason for one in summary.failures] == ["short-list"]
+    assert trial.files() == trial.expected(without=(lost,))
 
 
 def test_fault_14_a_list_that_stays_short_is_said_and_fetched(trial: Trial) -> None:

@@ -30,8 +30,9 @@ ROW = {
     "SeriesDate": "01-02-1900",
     "SeriesNumber": "5.000000",
 }
+TEXT = st.text(max_size=20) | st.sampled_from(["\ud800", "a\0b", "../x"])
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(st.sampled_from([*ROW, "x"]), inner, max_size=6)
@@ -67,9 +68,11 @@ EDITS = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_si
 @given(JSON)
 def test_fault_13_hostile_json_is_read_or_refused(document: object) -> None:
     body: Any = Body(json.dumps(document).encode())
-    for read in (read_rows, read_series):
-        with contextlib.suppress(ArchiveError):
-            read(body)
+    with contextlib.suppress(ArchiveError):
+        read_rows(body)
+    with contextlib.suppress(ArchiveError):
+        for series in read_series(body):
+            "".join(filter(None, (series.patient, series.collection, series.description))).encode()
 
 
 @given(EDITS)

@@ -48,10 +48,12 @@ REGISTRIES = {
     "collections:\n  X:\n    format: JPEG\n": "line 3",
     "collections:\n  X:\n    format: DICOM\n    pateints: 3\n": "line 4",
     "collections:\n  X:\n    format: DICOM\n    images: -3\n": "line 4",
+    "collections:\n  X: " + "[" * 100_000: "line 2",
+    "collections:\n  X: " + "- " * 100_000: "line 2",
 }
 
 
-@pytest.mark.parametrize("content", REGISTRIES)
+@pytest.mark.parametrize("content", REGISTRIES, ids=lambda content: content[:60])
 def test_fault_27_a_broken_registry_is_refused_with_its_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
     result = run("list", "--registry", "mine.yaml", home=tmp_path)

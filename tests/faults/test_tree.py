@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import pytest
 
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
+from tcia_covid.space import RESERVE
 from tcia_covid.store import disk as disk_module
 from tcia_covid.verify import verify
 from tests.fakes.faults import Status
 from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus
+from tests.fakes.zip_faults import LostImage
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
 
@@ -36,6 +39,41 @@ def test_fault_20_too_little_space_is_said_before_the_start(
         trial.download()
     assert caught.value.exit_code == 4
     assert trial.asked("getImage") == 0
+
+
+def _leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    usage = shutil.disk_usage("/")._replace(free=free)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+
+def test_fault_20_mending_needs_room_for_what_lacks_alone(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.download()
+    _file(trial, 0).unlink()
+    _file(trial, 1).write_bytes(b"x" * _file(trial, 1).stat().st_size)
+    verify(trial.output)
+    lacking = 2 * trial.series.images[0].size
+    _leave_free(monkeypatch, RESERVE + lacking - 1)
+    with pytest.raises(NoSpaceError, match="the download needs"):
+        trial.download()
+    _leave_free(monkeypatch, RESERVE + lacking)
+    trial.assert_complete(trial.download())
+
+
+def test_fault_20_what_was_begun_of_other_series_makes_no_room(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.add(LostImage(uid=trial.series.images[4].uid))
+    trial.download(trial.series.uid)
+    trial.heal()
+    assert trial.tree.under_way() == {trial.series.uid}
+    other = trial.all_series[1]
+    _leave_free(monkeypatch, RESERVE + other.images[0].size - 1)
+    with pytest.raises(NoSpaceError, match="the download needs"):
+        trial.download(other.uid)
+    _leave_free(monkeypatch, RESERVE + other.images[0].size)
+    assert trial.download(other.uid).exit_code == 0
 
 
 def test_fault_20_a_disk_that_fills_up_ends_the_run_and_leaves_no_rubbish(
@@ -230,7 +268,9 @@ def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial:
     images = (*series.images[:2], demo_image(spec), *series.images[3:])
     assert images[2].size == series.images[2].size
     trial.corpus.put(replace(series, images=images, submitted="2026-01-01"))
-    assert trial.download().failures[0].reason == "changed"
+    (failure,) = trial.download().failures
+    assert failure.reason == "changed"
+    assert f"until {series.submitted} are here, 2026-01-01 are listed" in failure.detail
     trial.assert_complete(trial.download(update=True))
     assert trial.asked("getSingleImage") <= 1
     trial.assert_complete(trial.download())

@@ -20,7 +20,7 @@ LAYERS = [
     {"selection"},
     {"archives", "store"},
     {"transfer", "report", "options"},
-    {"held", "outage", "faspex", "supporting"},
+    {"held", "outage", "faspex", "supporting", "space"},
     {"verify"},
     {"engine", "tally", "status", "nifti"},
     {"download"},

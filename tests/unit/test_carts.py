@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.errors import RequestError, UsageError
 from tcia_covid.selection.carts import cart_uids
+from tests.fakes.faults import EmptyAnswer, Faults
 from tests.unit.helpers import nbia_of
 
 
@@ -32,6 +34,14 @@ def test_the_address_of_a_cart_stands_for_its_name(server: ArchiveServer, pasted
     server.corpus.carts["nbia-1 2"] = [uid]
     with nbia_of(server) as nbia:
         assert cart_uids(nbia, pasted) == (uid,)
+
+
+def test_an_empty_answer_is_asked_for_again(corpus: Corpus) -> None:
+    uid = next(iter(corpus)).uid
+    corpus.carts["mine"] = [uid]
+    faults = Faults(EmptyAnswer("getContentsByName"))
+    with ArchiveServer(corpus, interceptor=faults) as server, nbia_of(server) as nbia:
+        assert cart_uids(nbia, "mine") == (uid,)
 
 
 @pytest.mark.parametrize("content", [None, [], ["1.2.3.withdrawn"]])

@@ -90,7 +90,8 @@ def test_a_later_file_counts_more_option_by_option(tmp_path: Path) -> None:
         ("jobs: [1\n", "line 2: not YAML", ""),
         (b"jobs: \xff\n", "not YAML", ""),
         (b"jobs: \x00\n", "not YAML", ""),
-        ("[" * 5000, "not YAML", ""),
+        ("[" * 100_000, "not YAML", ""),
+        ('jobs: "\\U00110000"\n', "not YAML", ""),
     ],
 )
 def test_fault_27_a_broken_file_is_told_by_line_and_reason(

@@ -93,3 +93,11 @@ def test_a_log_that_fills_its_disk_does_not_stop_the_run() -> None:
     log.take(Notice("y"))
     log.close()
     assert log.failed is not None
+
+
+def test_names_of_files_that_are_no_text_are_written_as_json_has_them(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events")
+    log.take(RunStarted(1, 2, 1000, 0, "d\udcff"))
+    log.close()
+    line = (tmp_path / "events").read_text(encoding="utf-8")
+    assert json.loads(line)["output"] == "d\udcff"

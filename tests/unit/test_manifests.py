@@ -198,6 +198,12 @@ def test_a_file_far_too_large_is_not_read_to_its_end(
         read_file(tmp_path, "a.txt", b" " * (3 << 20))
 
 
+def test_a_standard_input_that_is_closed_is_refused(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ManifestError, match="standard input names no series"):
+        read_manifest("-")
+
+
 def test_standard_input_is_named_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1.2.3\nx\n")))
     with pytest.raises(ManifestError, match="standard input, line 2: 'x' is not"):

@@ -23,8 +23,8 @@ def test_reads_names_and_hashes_in_their_stored_spelling(end, last):
     assert parse_md5_list(text.encode()) == {"00000002.dcm": MD5, "00000001.dcm": MD5[1:].upper()}
 
 
-@pytest.mark.parametrize("blank", ["", " ", "null", "NULL"])
-def test_a_blank_or_null_hash_means_none(blank):
+@pytest.mark.parametrize("blank", ["", " ", "null", "NULL", "n/a", "-1", "0" * 33])
+def test_what_is_no_hash_means_none(blank):
     assert parse_md5_list(f"Filename,MD5Hash\na.dcm,{blank}\n".encode()) == {"a.dcm": ""}
 
 

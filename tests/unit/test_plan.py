@@ -102,6 +102,29 @@ def test_a_series_that_changed_in_the_archive_is_told(
     assert plan(request(archive, tmp_path, update=True)).to_fetch.series == 1
 
 
+def test_what_was_submitted_anew_is_told_as_download_does(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    download(request(archive, tmp_path))
+    victim = next(iter(archive.corpus))
+    archive.corpus.put(replace(victim, submitted="2031-01-01"))
+    (failure,) = download(request(archive, tmp_path)).failures
+    assert failure.reason == "changed"
+    (group,) = plan(request(archive, tmp_path)).groups
+    assert group.changed == [failure.series]
+    assert plan(request(archive, tmp_path, update=True)).to_fetch.series == 1
+
+
+def test_of_a_damaged_series_what_lacks_alone_is_to_fetch(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    download(request(archive, tmp_path))
+    file = next((tmp_path / NAME).glob("*/*/*/*.dcm"))
+    size = file.stat().st_size
+    file.unlink()
+    assert plan(request(archive, tmp_path)).to_fetch == Amount(1, 1, size)
+
+
 def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> None:
     found = plan(request(archive, tmp_path))
     found.free = found.needed + RESERVE

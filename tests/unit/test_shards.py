@@ -2,62 +2,112 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_covid import catalogue
 from tcia_covid.errors import UsageError
-from tcia_covid.model import Series
-from tcia_covid.selection.filters import order
-from tcia_covid.selection.shards import Share, parse_shard, shard
+from tcia_covid.model import Failure, Series
+from tcia_covid.registry import load_registry
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.resolve import Selected, resolve
+from tcia_covid.selection.shards import Share, parse_shard, sharing
+from tests.unit.listing import OneList
+
+NAME = "COVID-19-AR"
 
 
 def series(uid: str, size: int | None) -> Series:
     return Series(uid=uid, collection="C", patient="P", study="1.2", size=size)
 
 
+def shares(uids: Sequence[str], balanced: Sequence[Series], count: int) -> list[set[str]]:
+    mine = [sharing(Share(index, count), balanced) for index in range(1, count + 1)]
+    return [{uid for uid in uids if is_mine(uid)} for is_mine in mine]
+
+
 SIZES = st.lists(st.one_of(st.none(), st.integers(0, 10**9)), max_size=40)
 
 
 @settings(max_examples=100, deadline=None)
-@given(sizes=SIZES, count=st.integers(1, 12), shuffled=st.randoms())
-def test_shares_are_disjoint_covering_and_independent_of_the_listing(
-    sizes: list[int | None], count: int, shuffled: object
+@given(sizes=SIZES, unknown=st.integers(0, 40), count=st.integers(1, 12), shuffled=st.randoms())
+def test_shares_are_disjoint_covering_and_independent_of_order(
+    sizes: list[int | None], unknown: int, count: int, shuffled: random.Random
 ) -> None:
-    some = [series(f"1.{n}", size) for n, size in enumerate(sizes)]
-    shares = [shard(some, index, count) for index in range(1, count + 1)]
-    assert sorted((one for share in shares for one in share), key=order) == sorted(some, key=order)
-    shuffled.shuffle(some)  # type: ignore[attr-defined]
-    assert [shard(iter(some), index, count) for index in range(1, count + 1)] == shares
+    known = [series(f"1.{n}", size) for n, size in enumerate(sizes)]
+    uids = [one.uid for one in known] + [f"2.{n}" for n in range(unknown)]
+    parts = shares(uids, known, count)
+    assert sorted(uid for part in parts for uid in part) == sorted(uids)
+    shuffled.shuffle(known)
+    assert shares(uids, known * 2, count) == parts
 
 
 @settings(max_examples=100, deadline=None)
 @given(sizes=st.lists(st.integers(0, 10**6), min_size=1, max_size=60), count=st.integers(1, 8))
 def test_shares_differ_by_no_more_than_the_largest_series(sizes: list[int], count: int) -> None:
-    some = [series(f"1.{n}", size) for n, size in enumerate(sizes)]
-    loads = [
-        sum(one.size or 0 for one in shard(some, index, count)) for index in range(1, count + 1)
-    ]
+    known = {f"1.{n}": size for n, size in enumerate(sizes)}
+    parts = shares(list(known), [series(*pair) for pair in known.items()], count)
+    loads = [sum(known[uid] for uid in part) for part in parts]
     assert max(loads) - min(loads) <= max(sizes)
 
 
-def test_series_of_unknown_size_are_shared_out_by_number() -> None:
-    some = [series(f"1.{n}", None) for n in range(10)]
-    assert [len(shard(some, index, 4)) for index in range(1, 5)] == [3, 3, 2, 2]
+def test_series_that_not_all_tasks_know_alike_are_shared_out_by_number() -> None:
+    uids = [f"1.3.6.1.4.1.14519.5.2.1.{n}" for n in range(4000)]
+    counts = [len(part) for part in shares(uids, [], 4)]
+    assert min(counts) > 900
+    assert shares(uids[:100], [], 4)[2] == shares(uids, [], 4)[2] & set(uids[:100])
 
 
-def test_a_series_listed_twice_is_in_one_share_once() -> None:
-    some = [series("1.1", 5), series("1.2", 5), series("1.1", 5)]
-    uids = [[one.uid for one in shard(some, index, 2)] for index in (1, 2)]
-    assert uids == [["1.1"], ["1.2"]]
+def selected(lists: OneList, index: int, count: int, filters: Filters | None = None) -> Selected:
+    filters = filters or Filters()
+    return resolve([NAME], load_registry(), lists, filters=filters, share=Share(index, count))
+
+
+@pytest.mark.parametrize(
+    "filters", [Filters(), Filters(modalities=("CT",)), Filters(max_size=2**31)]
+)
+def test_tasks_whose_lists_differ_have_shares_of_one_whole(filters: Filters) -> None:
+    known = catalogue.load(NAME)
+    largest = max(known, key=lambda one: one.size or 0)
+    more = [*known, replace(largest, uid="1.2.3.4", size=5_000_000)]
+    other = [replace(one, size=7) if one.uid == largest.uid else one for one in more]
+    whole = resolve([NAME], load_registry(), OneList(known), filters=filters).series
+    lists = [OneList(known), OneList(more), OneList(other)]
+    found = [
+        one.uid for n in range(16) for one in selected(lists[n % 3], n + 1, 16, filters).series
+    ]
+    assert len(found) == len(set(found))
+    assert {one.uid for one in whole} - set(found) <= {largest.uid}
+    assert filters != Filters() or {one.uid for one in more} == set(found)
+
+
+def test_shares_are_balanced_after_the_filters() -> None:
+    filters = Filters(modalities=("CT",), first_patients=40)
+    parts = [selected(OneList(catalogue.load(NAME)), n, 4, filters).groups[0] for n in range(1, 5)]
+    sizes = [part.size for part in parts]
+    largest = max(one.size or 0 for part in parts for one in part.series)
+    assert max(sizes) - min(sizes) <= largest
+
+
+def test_a_series_that_is_not_listed_is_said_by_the_task_whose_it_is() -> None:
+    known = catalogue.load(NAME)
+    lists = OneList(known[1:], [Failure(known[0].uid, "not-listed", "gone")])
+    said = [len(selected(lists, n, 4).failures) for n in range(1, 5)]
+    assert sorted(said) == [0, 0, 0, 1]
 
 
 def test_a_real_collection_is_shared_out_evenly() -> None:
-    some = catalogue.load("MIDRC-RICORD-1A")
-    loads = [sum(one.size or 0 for one in shard(some, index, 8)) for index in range(1, 9)]
+    some = catalogue.load("COVID-19-NY-SBU")
+    loads = [
+        sum(one.size or 0 for one in some if is_mine(one.uid))
+        for is_mine in (sharing(Share(index, 8), some) for index in range(1, 9))
+    ]
     assert max(loads) / min(loads) < 1.01
-    assert shard(some, 3, 8)[0].uid == shard(reversed(some), 3, 8)[0].uid
 
 
 @pytest.mark.parametrize(("text", "share"), [("1/1", Share(1, 1)), (" 3 / 8 ", Share(3, 8))])
@@ -87,4 +137,4 @@ def test_a_share_out_of_range_is_refused(text: str, complaint: str) -> None:
         parse_shard(text)
     index, count = map(int, text.split("/"))
     with pytest.raises(UsageError, match=complaint):
-        shard([], index, count)
+        Share(index, count)

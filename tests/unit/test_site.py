@@ -212,6 +212,7 @@ def test_packages_are_told_from_files() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
+        ("half a \ud800", "half a ?"),
         ({"rendered": "A &amp; <i>B</i>\n C"}, "A & B C"),
         ({"label": {"name": "deep"}}, "deep"),
         ({"other": 1}, ""),

@@ -106,7 +106,7 @@ def _entries(path: Path, content: bytes) -> Iterator[tuple[yaml.ScalarNode, yaml
 
     try:
         top = yaml.compose(content, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise _not_yaml(path, error) from error
     if top is None or top.tag == _NULL:
         return

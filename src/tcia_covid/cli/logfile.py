@@ -50,7 +50,9 @@ class LogFile:
 
     def __init__(self, path: str) -> None:
         try:
-            self._handler = logging.FileHandler(Path(path), encoding="utf-8")
+            self._handler = logging.FileHandler(
+                Path(path), encoding="utf-8", errors="backslashreplace"
+            )
         except OSError as error:
             raise UsageError(
                 f"the log cannot be written to {path}: {error.strerror or error}"

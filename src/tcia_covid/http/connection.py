@@ -15,9 +15,10 @@ from tcia_covid.http.call import Call, current_call
 from tcia_covid.http.settings import HttpSettings
 
 _BUFFER = 64 * 1024
-_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds, seconds, count. Routers forget connections that are silent for minutes, as they are
-while an archive prepares a big series; and a connection so forgotten is noticed."""
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds (twice: macOS has another name for it), seconds, count. Routers forget connections that
+are silent for minutes, as they are while an archive prepares a big series; and a connection so
+forgotten is noticed."""
 
 
 class _Wire(io.RawIOBase):

@@ -2,7 +2,8 @@
 
 from tcia_covid.plan.compare import Comparison, Difference, compare
 from tcia_covid.plan.make import ASSUMED_RATE, plan
-from tcia_covid.plan.values import RESERVE, Amount, GroupPlan, Plan
+from tcia_covid.plan.values import Amount, GroupPlan, Plan
+from tcia_covid.space import RESERVE
 
 __all__ = [
     "ASSUMED_RATE",

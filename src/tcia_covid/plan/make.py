@@ -12,7 +12,7 @@ from pathlib import Path
 from tcia_covid.download import open_for, select
 from tcia_covid.events import Emit, discard
 from tcia_covid.faspex import find_ascli
-from tcia_covid.model import Failure, Receipt, Series
+from tcia_covid.model import Failure, Series
 from tcia_covid.nifti.download import refuse
 from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.targets import in_packages
@@ -21,6 +21,7 @@ from tcia_covid.options import Request
 from tcia_covid.plan.values import Amount, GroupPlan, Plan
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.selection.resolve import Group
+from tcia_covid.space import Begun
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.disk import explain
@@ -112,31 +113,17 @@ def _group(group: Group, output: Path, *, update: bool) -> GroupPlan:
     tree = Tree(output / collection_folder(group.name))
     if not tree.state.is_dir():
         return planned
-    staged, unsettled = tree.under_way(), tree.unsettled()
+    begun, unsettled = Begun(tree), tree.unsettled()
     for one in group.series:
         receipt = None if one.uid in unsettled else tree.standing(one.uid)
-        if one.uid in staged:
-            planned.partial.add(1, *_staged(tree, one))
-        if receipt is None:
-            continue
-        if _changed(receipt, one):
+        changed = receipt is not None and receipt.differs_from(one)
+        if changed:
             planned.changed.append(one.uid)
-        if not (update and _changed(receipt, one)):
+        if receipt is not None and not (update and changed):
             planned.there.add(1, one.image_count or len(receipt.images), one.size or receipt.size)
+        elif any(there := begun.of(one)):
+            planned.partial.add(1, *there)
     return planned
-
-
-def _staged(tree: Tree, series: Series) -> tuple[int, int]:
-    """Images and bytes of a series that an earlier run left."""
-    sizes = list(tree.staged(series.uid))
-    images, size = len(sizes), sum(sizes)
-    return min(images, series.image_count or images), min(size, series.size or size)
-
-
-def _changed(receipt: Receipt, series: Series) -> bool:
-    listed = (series.image_count, series.size)
-    there = (len(receipt.images), receipt.size)
-    return any(one not in (None, two) for one, two in zip(listed, there, strict=True))
 
 
 def _modalities(series: Iterable[Series]) -> dict[str, Amount]:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.model import Failure
-
-RESERVE = 64 * 1024 * 1024
-"""Bytes that stay free for receipts and reports."""
+from tcia_covid.space import RESERVE
 
 
 @dataclass(slots=True)
@@ -42,9 +40,9 @@ class GroupPlan:
     there: Amount = field(default_factory=Amount)
     """What is complete already."""
     partial: Amount = field(default_factory=Amount)
-    """What an earlier run left of series that are not complete."""
+    """What is there of series that are not complete: begun, or damaged since."""
     changed: list[str] = field(default_factory=list)
-    """Series that are complete, but listed with other counts now."""
+    """Series that are complete, but not what the archive lists now."""
     modalities: dict[str, Amount] = field(default_factory=dict)
     """Selected, by modality; the most bytes first."""
 

@@ -182,6 +182,11 @@ class Registry:
                 return collection
         return None
 
+    def listed_as(self, name: str) -> Collection | None:
+        """The collection that archives list as `name`, or None."""
+        named = (collection for collection in self.collections if collection.nbia == name)
+        return self.find(name) or next(named, None)
+
     def near(self, name: str) -> list[str]:
         """Names of at most three collections that `name` may be meant for, likeliest first."""
         scores = {collection.name: _likeness(name, collection) for collection in self.collections}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection as Keys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from tcia_covid.errors import RegistryError
 
+_DEEPEST = 32
+"""A right file nests six deep."""
 _WHOLE_NUMBER = re.compile(r"-?\d[\d_]{0,17}")
 _KINDS = {
     "str": "text",
@@ -39,6 +43,7 @@ def parse(content: bytes, file: str) -> Item:
     text = _decode(content, file)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _check_events(text, loader, file)
         node = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -50,6 +55,24 @@ def parse(content: bytes, file: str) -> Item:
     if node is None:
         raise complain(file, 1, "the file is empty")
     return Item(node, file, "the file")
+
+
+def _check_events(text: str, loader: Any, file: str) -> None:
+    """Refuse what cannot be composed: values within values without end exhaust libyaml's stack."""
+    events: Iterator[Any] = yaml.parse(text, Loader=loader)
+    depth, line = 0, 1
+    try:
+        for event in events:
+            line = event.end_mark.line + 1
+            if isinstance(event, yaml.ScalarEvent):
+                event.value.encode()
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise complain(file, line, f"values within values, more than {_DEEPEST} deep")
+    except (ValueError, OverflowError) as error:
+        # Where libyaml is missing, PyYAML takes any number for a character's.
+        raise complain(file, line, "not valid YAML: an escape of no character") from error
 
 
 def _decode(content: bytes, file: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -93,10 +94,12 @@ class ArchiveLists:
                 raise
             notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalogue's"
             return Listed(list(known.values()), notices=[f"{notice} list is used"])
-        expected = len(known) or collection.series
-        if expected is not None and len(series) < expected:
-            series = _longer(series, lister.list_collection(name))
-        return self._compared(collection, [_located(one, known) for one in series], known)
+        found = {one.uid: _located(one, known) for one in series}
+        if known.keys() - found.keys() if known else len(found) < (collection.series or 0):
+            with contextlib.suppress(ArchiveError):  # then what is listed counts
+                again = lister.list_collection(name)
+                found |= {one.uid: _located(one, known) for one in again}
+        return self._compared(collection, list(found.values()), known)
 
     def other(self, name: str) -> Listed:
         """List a collection outside the registry.
@@ -234,10 +237,6 @@ def _located(series: Series, known: dict[str, Series]) -> Series:
     if entry is None:
         return series
     return replace(series, bucket=entry.bucket, crdc_uuid=entry.crdc_uuid)
-
-
-def _longer(one: list[Series], other: list[Series]) -> list[Series]:
-    return one if len(one) >= len(other) else other
 
 
 def _listed(uids: Sequence[str], found: dict[str, Series]) -> Listed:

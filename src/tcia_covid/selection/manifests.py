@@ -149,7 +149,9 @@ def series_json(series: Series) -> dict[str, object]:
 def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
     try:
         if str(source) == "-":
-            data = (stdin or sys.stdin.buffer).read(MOST_BYTES + 1)
+            # Python has no standard input where the caller closed it.
+            given: BinaryIO | None = stdin or getattr(sys.stdin, "buffer", None)
+            data = given.read(MOST_BYTES + 1) if given else b""
         else:
             with Path(source).open("rb") as file:
                 data = file.read(MOST_BYTES + 1)

@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tcia_covid import catalogue
 from tcia_covid.errors import LicenceRefusedError, UsageError
 from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.selection.filters import Filters, apply
 from tcia_covid.selection.lists import Listed, Lists
-from tcia_covid.selection.shards import Share, shard
+from tcia_covid.selection.shards import Share, sharing
 from tcia_covid.selection.sizes import format_size
-from tcia_covid.selection.targets import dicom_only, parse_targets
+from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,24 @@ def resolve(
     targets = parse_targets(words, registry)
     for collection in targets.collections:
         _refuse_commercial(collection, commercial_use)
+    listed = _list(targets, lists)
+    unique = {one.uid: one for one in listed.series}
+    filtered = apply(filters, unique.values())
+    notices = listed.notices + _filter_notices(filtered.lacking, filtered.unmatched)
+    if unique and not filtered.series:
+        raise _nothing(unique.values(), filters, filtered.unmatched)
+    kept, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
+    if share is not None:
+        mine = sharing(share, apply(filters, _catalogued(targets)).series)
+        kept = [one for one in kept if mine(one.uid)]
+        failures = [one for one in failures if not one.series or mine(one.series)]
+    groups = _grouped(kept, registry)
+    for group in groups:
+        _refuse_group(group, commercial_use)
+    return Selected(groups, failures, notices)
+
+
+def _list(targets: Targets, lists: Lists) -> Listed:
     listed = Listed(notices=list(targets.notices))
     for collection in targets.collections:
         listed.add(lists.collection(collection))
@@ -85,36 +104,40 @@ def resolve(
         listed.add(lists.other(name))
     if targets.uids:
         listed.add(lists.series(targets.uids))
-    unique = {one.uid: one for one in listed.series}
-    filtered = apply(filters, unique.values())
-    listed.notices += _filter_notices(filtered.lacking, filtered.unmatched)
-    if unique and not filtered.series:
-        raise _nothing(unique.values(), filters, filtered.unmatched)
-    kept = shard(filtered.series, share.index, share.count) if share else filtered.series
-    groups = _grouped(kept, registry)
-    for group in groups:
-        _refuse_group(group, commercial_use)
-    return Selected(groups, _relevant(listed.failures, filters), listed.notices)
+    return listed
+
+
+def _catalogued(targets: Targets) -> Iterable[Series]:
+    """The series of the targets that the catalogue has, whatever an archive says today."""
+    known = catalogue.find(targets.uids)
+    for collection in targets.collections:
+        if catalogue.has(collection.name):
+            known |= {one.uid: one for one in catalogue.load(collection.name)}
+    return known.values()
 
 
 def _grouped(series: list[Series], registry: Registry) -> list[Group]:
     by_name: dict[str, list[Series]] = defaultdict(list)
     for one in series:
         by_name[one.collection].append(one)
-    groups = []
+    groups: dict[str, Group] = {}
     for name, members in by_name.items():
-        known = registry.find(name)
+        known = registry.listed_as(name)
         collection = dicom_only(known) if known else None
-        groups.append(Group(known.name if known else name, collection, members))
-    return groups
+        group = Group(known.name if known else name, collection, [])
+        groups.setdefault(group.name, group).series.extend(members)
+    return list(groups.values())
 
 
-def _relevant(failures: list[Failure], filters: Filters) -> list[Failure]:
-    """Leave out unlisted series that a --series filter did not ask for."""
-    if not filters.series:
+def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:
+    """Leave out unlisted series that the filters would not have kept, as far as is known."""
+    named = {one.series for one in failures if one.series}
+    if not named:
         return failures
-    wanted = set(filters.series)
-    return [one for one in failures if not one.series or one.series in wanted]
+    known = catalogue.find(named)
+    asked = {one.uid for one in apply(filters, [*listed, *known.values()]).series}
+    asked |= (named & set(filters.series) if filters.series else named) - known.keys()
+    return [one for one in failures if not one.series or one.series in asked]
 
 
 def _filter_notices(lacking: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:

@@ -1,22 +1,20 @@
 """Disjoint, balanced shares of a selection: what each task of a job array downloads.
 
-A share depends on the set of series alone: not on the order in which an archive lists them, the
-machine or the time. When the set changes (other filters, a manifest with a line more, an archive
-that has released a series) or the count does, series move between shares: run every share of a
-job array with the same targets, filters and count. A series that two runs both have is not
-fetched twice where they share a destination.
+The tasks of an array list their targets one by one, at different times, some from the archive and
+some from the catalogue, so their lists may differ. A series is in the same share for all of them
+nevertheless: that depends on its UID, the count, and what is asked for of the shipped catalogue.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
 from tcia_covid.errors import UsageError
 from tcia_covid.model import Series
-from tcia_covid.selection.filters import order
 
 MOST_SHARES = 100_000
 
@@ -54,28 +52,31 @@ def parse_shard(text: str) -> Share:
     return Share(int(match[1]), int(match[2]))
 
 
-def shard(series: Iterable[Series], index: int, count: int) -> list[Series]:
-    """The `index`-th, counted from 1, of `count` shares of `series` with about the same bytes.
+def sharing(share: Share, balanced: Iterable[Series]) -> Callable[[str], bool]:
+    """Tell of any SeriesInstanceUID whether it is in `share`; each is in one of the shares.
 
-    The largest series goes first, each to the share that has least so far; so no two shares
-    differ by more than the largest series. A size that is not recorded counts as the mean of
-    the others.
-
-    Raises:
-        UsageError: `index` is not one of 1 … `count`.
+    Args:
+        share: which one.
+        balanced: series that all tasks know alike, for about the same bytes in each share: the
+            largest goes first, each to the share that has least so far, so no two shares differ
+            by more than the largest. Others are shared out by a hash of their UID.
     """
-    share = Share(index, count)
-    unique = list({one.uid: one for one in series}.values())
-    known = [one.size for one in unique if one.size is not None]
-    mean = sum(known) // len(known) if known else 0
-    sized = [(mean if one.size is None else one.size, one) for one in unique]
-    sized.sort(key=lambda pair: (-pair[0], pair[1].uid))
-    loads = [(0, 0, place) for place in range(1, share.count + 1)]  # bytes, series, whose
+    places = _balanced({one.uid: one.size or 0 for one in balanced}, share.count)
+    return lambda uid: (places.get(uid) or _hashed(uid, share.count)) == share.index
+
+
+def _balanced(sizes: Mapping[str, int], count: int) -> dict[str, int]:
+    """Give each UID its share, counted from 1."""
+    loads = [(0, 0, place) for place in range(1, count + 1)]  # bytes, series, whose
     heapify(loads)
-    chosen = []
-    for size, one in sized:
+    places = {}
+    for uid in sorted(sizes, key=lambda uid: (-sizes[uid], uid)):
         load, held, place = loads[0]
-        heapreplace(loads, (load + size, held + 1, place))
-        if place == share.index:
-            chosen.append(one)
-    return sorted(chosen, key=order)
+        heapreplace(loads, (load + sizes[uid], held + 1, place))
+        places[uid] = place
+    return places
+
+
+def _hashed(uid: str, count: int) -> int:
+    digest = hashlib.md5(uid.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest, "big") % count + 1

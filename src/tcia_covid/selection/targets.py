@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def unknown_collection(
 
 
 def _is_manifest(word: str) -> bool:
-    return word == "-" or word.lower().endswith(_MANIFESTS) or Path(word).is_file()
+    return word == "-" or word.lower().endswith(_MANIFESTS) or os.path.isfile(word)  # noqa: PTH113 - pathlib's raises for names that cannot be
 
 
 def _manifest_uids(word: str, notices: list[str]) -> tuple[str, ...]:

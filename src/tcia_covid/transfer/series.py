@@ -80,9 +80,12 @@ def fetch_series(
 
 def changed(receipt: Receipt, series: Series) -> SeriesChangedError:
     """Give the error for a series that stands in an older version than the archive lists."""
+    here, listed = (len(receipt.images), receipt.size), (series.image_count, series.size)
+    what = f"{here[0]} images of {here[1]} bytes are here, {listed[0]} of {listed[1]} bytes"
+    if all(new in (None, old) for old, new in zip(here, listed, strict=True)):
+        what = f"images submitted until {receipt.series.submitted} are here, {series.submitted}"
     return SeriesChangedError(
-        f"series {series.uid} changed in the archive: {len(receipt.images)} images of "
-        f"{receipt.size} bytes are here, {series.image_count} of {series.size} bytes are listed",
+        f"series {series.uid} changed in the archive: {what} are listed",
         hint="--update fetches the new version; the old one stays until that is proved",
     )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from tcia_covid.archives.base import Sink
+from tcia_covid.archives.nbia.content import NAME, image_in, unpack
 from tcia_covid.archives.nbia.rows import read_rows, read_series
 from tcia_covid.dicom import is_uid
 from tcia_covid.errors import (
@@ -13,22 +16,17 @@ from tcia_covid.errors import (
     NotAvailableError,
     StatusError,
     UsageError,
-    ZipError,
 )
 from tcia_covid.http import Answer, Client
-from tcia_covid.md5list import parse_md5_list
 from tcia_covid.model import RemoteImage, Series, StoredImage
-from tcia_covid.zipstream import ZipStream
 
 DEFAULT_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
-_NAME = "nbia"
 _UIDS_A_REQUEST = 1000
-_MD5_LIST = "md5hashes.csv"
-_LICENCE = "LICENSE"
 _SMALL_TEXT = 16 * 1024 * 1024
-_MARGIN = 16 * 1024 * 1024
+T = TypeVar("T")
 _NOT_GRANTED = ("not been granted", "not in public domain")
-_EMPTY_ANSWERS = 3
+_TURNS = 3
+"""How often a list is asked for where nothing but a hiccup would explain what it lacks."""
 
 
 class NbiaArchive:
@@ -39,7 +37,7 @@ class NbiaArchive:
         base_url: ends in the API's version; v4 unless it ends in `/v1`.
     """
 
-    name = _NAME
+    name = NAME
     skips_known = False
     of_record = True
 
@@ -54,8 +52,14 @@ class NbiaArchive:
         self._v1 = self._base.endswith("/v1")
 
     def collections(self) -> list[str]:
-        """The names of all public collections, as the archive spells them."""
-        rows = self._client.ask(self._url("getCollectionValues"), read_rows)
+        """The names of all public collections, as the archive spells them.
+
+        Raises:
+            NotAvailableError: the answer stayed empty.
+        """
+        rows = self._ask_for_some(self._url("getCollectionValues"), read_rows)
+        if not rows:
+            raise NotAvailableError("the archive lists no collection", hint="try again later")
         return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
 
     def holds(self, series: Series) -> bool:
@@ -66,35 +70,37 @@ class NbiaArchive:
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of `collection`.
 
-        An empty answer can be a hiccup of the server's database, so it is asked for again.
-
         Raises:
             NotAvailableError: the answer stayed empty.
         """
         params = {"Collection": collection}
-        for _ in range(_EMPTY_ANSWERS):
-            series = self._client.ask(self._url("getSeries"), read_series, params=params)
-            if series:
-                return series
-            self._client.stop.wait(min(1.0, self._client.settings.retry_wait))
+        if series := self._ask_for_some(self._url("getSeries"), read_series, params):
+            return series
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
             hint="check the name with 'tcia-covid list'; if it is right, try again later",
         )
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:
-        """The series with these UIDs, sorted; unknown ones are absent."""
-        wanted = sorted(set(uids))
+        """The series with these UIDs, sorted; unknown ones are absent.
+
+        Those that an answer lacks, as it may after a hiccup, are asked for again.
+        """
+        wanted = missing = sorted(set(uids))
         found: dict[str, Series] = {}
-        for start in range(0, len(wanted), _UIDS_A_REQUEST):
-            part = wanted[start : start + _UIDS_A_REQUEST]
-            found.update((series.uid, series) for series in self._list_part(part))
+        for _ in self._turns() if wanted else ():
+            for start in range(0, len(missing), _UIDS_A_REQUEST):
+                part = missing[start : start + _UIDS_A_REQUEST]
+                found.update((series.uid, series) for series in self._list_part(part))
+            missing = [uid for uid in missing if uid not in found]
+            if not missing:
+                break
         return [found[uid] for uid in wanted if uid in found]
 
     def shared_cart(self, name: str) -> list[str]:
         """The SeriesInstanceUIDs of a shared cart; v1 alone knows them."""
-        url = self._url("getContentsByName").replace("/v4/", "/v1/")
-        rows = self._client.ask(url, read_rows, params={"name": name})
+        base = f"{self._base.removesuffix('/v4')}/v1" if self._base.endswith("/v4") else self._base
+        rows = self._ask_for_some(f"{base}/getContentsByName", read_rows, {"name": name})
         return sorted({str(row.get("SeriesInstanceUID", "")).strip() for row in rows} - {""})
 
     def images(self, series: Series) -> list[RemoteImage]:
@@ -114,7 +120,7 @@ class NbiaArchive:
         for endpoint, params in self._zip_requests(series.uid):
             try:
                 with self._client.open("GET", self._url(endpoint), params=params) as answer:
-                    received = _unpack(answer, series, sink)
+                    received = unpack(answer, series, sink)
             except StatusError as error:
                 if _unknown_parameter(error):
                     continue
@@ -128,11 +134,12 @@ class NbiaArchive:
         Raises:
             NotAvailableError: the server does not have it. It says so with status 500, which may
                 also be a hiccup: the error is retryable.
+            BadAnswerError: a page or another text came in its place (retryable).
         """
         params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
         try:
             with self._client.open("GET", self._url("getSingleImage"), params=params) as answer:
-                return sink.receive(_bounded(answer, series), source=_NAME, image=image)
+                return sink.receive(image_in(answer, series), source=NAME, image=image)
         except StatusError as error:
             if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
                 raise NotAvailableError(
@@ -156,6 +163,24 @@ class NbiaArchive:
             return None
         form = {"SeriesInstanceUID": series.uid}
         return self._client.ask(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
+
+    def _ask_for_some(
+        self, url: str, read: Callable[[Answer], list[T]], params: Mapping[str, str] | None = None
+    ) -> list[T]:
+        """Ask until there is something: an empty answer can be a hiccup of NBIA's database."""
+        for _ in self._turns():
+            if rows := self._client.ask(url, read, params=params):
+                return rows
+        return []
+
+    def _turns(self) -> Iterator[int]:
+        """Count a few turns of asking, with a growing pause before each but the first."""
+        settings = self._client.settings
+        for turn in range(_TURNS):
+            if turn:
+                ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2 ** (turn - 1))
+                self._client.stop.wait(random.uniform(ceiling / 2, ceiling))
+            yield turn
 
     def _list_part(self, uids: list[str]) -> list[Series]:
         if not self._v1:
@@ -181,54 +206,6 @@ class NbiaArchive:
 
     def _url(self, endpoint: str) -> str:
         return f"{self._base}/{endpoint}"
-
-
-def _unpack(answer: Answer, series: Series, sink: Sink) -> int:
-    """Pour a ZIP into `sink`; give the number of images that it had."""
-    bound = _bound(series)
-    uids: dict[str, str] = {}
-    received = 0
-    try:
-        for entry in ZipStream(answer.read, max_entry_size=bound, max_total_size=bound):
-            if entry.name == _LICENCE:
-                continue
-            if entry.name == _MD5_LIST:
-                _note_hashes(entry.read(_SMALL_TEXT), uids, sink)
-                continue
-            received += 1
-            try:
-                uids[entry.name] = sink.receive(entry.chunks(), source=_NAME).uid
-            except BadAnswerError:
-                # A stub: the series is found incomplete, and the image is asked for by its UID.
-                continue
-    except ZipError as error:
-        # Even a hostile ZIP leaves a way: the images one by one.
-        error.retryable = True
-        raise
-    return received
-
-
-def _note_hashes(listing: bytes, uids: Mapping[str, str], sink: Sink) -> None:
-    for name, md5 in parse_md5_list(listing).items():
-        if md5 and name in uids:
-            sink.note_md5(uids[name], md5)
-
-
-def _bounded(answer: Answer, series: Series) -> Iterator[bytes]:
-    bound = _bound(series)
-    for chunk in answer.chunks():
-        if answer.received > bound:
-            raise BadAnswerError(
-                f"{answer.url} sent more than {bound} bytes for one image of series {series.uid}"
-            )
-        yield chunk
-
-
-def _bound(series: Series) -> int:
-    """The most bytes that the whole series may inflate to: what is on record and a margin."""
-    if series.size is None:
-        return 64 * 1024**3
-    return series.size + series.size // 4 + _MARGIN
 
 
 def _read_hash(answer: Answer) -> str | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from tcia_covid.dicom import is_uid
 from tcia_covid.errors import BadAnswerError
@@ -17,11 +17,19 @@ from tcia_covid.http.answer import Answer
 from tcia_covid.http.redact import excerpt
 from tcia_covid.model import Series
 
-LIST_LIMIT = 512 * 1024 * 1024
-"""Bytes; the longest list of the six collections has about 16 MB."""
+LIST_LIMIT = 256 * 1024 * 1024
+"""Bytes. A series takes about 900: TCIA's largest collection, NLST, has 203,000; others have
+25,000 at most."""
+_ROW_LIMIT = 16 * 1024
+"""Characters of one row, ten times those of a long one: JSON made to hurt takes up to 30 times
+its length in memory, so none is read at one go that is longer."""
 
 Row = Mapping[str, Any]
 
+T = TypeVar("T")
+_BEHIND_ROW = re.compile(r"\s*(?:,\s*(?!\])|(?=\]\Z))")
+_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
+"""What JSON can escape, and no file and no terminal takes."""
 _V4_DATE = re.compile(r"(\d\d)-(\d\d)-(\d{4})")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -32,7 +40,7 @@ def read_rows(answer: Answer) -> list[Row]:
     Raises:
         BadAnswerError: the body is no JSON list of objects (retryable).
     """
-    return [row for row in _parse(answer, dict) if isinstance(row, dict)]
+    return _parse(answer, lambda row: row)
 
 
 def read_series(answer: Answer) -> list[Series]:
@@ -45,7 +53,7 @@ def read_series(answer: Answer) -> list[Series]:
         BadAnswerError: the body is no list of series (retryable).
     """
     rows = _parse(answer, series_of)
-    found = {row.uid: row for row in rows if isinstance(row, Series)}
+    found = {row.uid: row for row in rows if row is not None}
     if rows and not found:
         raise _bad(answer, "rows without SeriesInstanceUID", b"")
     return [found[uid] for uid in sorted(found)]
@@ -81,7 +89,7 @@ def series_of(row: Row) -> Series | None:
     )
 
 
-def _parse(answer: Answer, make: Any) -> list[Any]:
+def _parse(answer: Answer, make: Callable[[Row], T]) -> list[T]:
     body = answer.read_all(LIST_LIMIT)
     if not body.strip():
         return []
@@ -89,12 +97,29 @@ def _parse(answer: Answer, make: Any) -> list[Any]:
     try:
         text = body.decode("utf-8")
         del body
-        rows = json.loads(text, object_hook=make)
+        return [make(row) for row in _rows(text)]
     except (ValueError, RecursionError) as error:
         raise _bad(answer, "something that is not the list asked for", head) from error
-    if not isinstance(rows, list):
-        raise _bad(answer, "something that is not a list", head)
-    return rows
+
+
+def _rows(text: str) -> Iterator[Row]:
+    """The objects of a JSON list, one by one.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    decode = json.JSONDecoder().raw_decode
+    text = text.strip()
+    if text[0] != "[" or text[-1] != "]":
+        raise ValueError("no list")
+    at = len(text) - len(text[1:].lstrip())
+    while at < len(text) - 1:
+        row, length = decode(text[at : at + _ROW_LIMIT])
+        behind = _BEHIND_ROW.match(text, at + length)
+        if behind is None or not isinstance(row, dict):
+            raise ValueError("no list of objects")
+        yield row
+        at = behind.end()
 
 
 def _bad(answer: Answer, what: str, head: bytes) -> BadAnswerError:
@@ -109,8 +134,8 @@ def _bad(answer: Answer, what: str, head: bytes) -> BadAnswerError:
 def _text(row: Row, *names: str) -> str | None:
     for name in names:
         value = row.get(name)
-        if value is not None and str(value).strip():
-            return str(value).strip()
+        if value is not None and (text := str(value).strip()):
+            return _HALF_CHARACTER.sub("\ufffd", text)
     return None
 
 

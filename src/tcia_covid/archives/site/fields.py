@@ -34,7 +34,9 @@ def text(value: object) -> str:
     words = _Words()
     words.feed(str(value)[:_LONGEST])
     words.close()
-    return " ".join("".join(words.pieces).split())
+    # JSON can escape half a character, which no file takes.
+    whole = "".join(words.pieces).encode("utf-8", "replace").decode()
+    return " ".join(whole.split())
 
 
 def labels(value: object) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""What NBIA sends of a series: images in a ZIP, or one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tcia_covid.archives.base import Sink
+from tcia_covid.errors import BadAnswerError, ZipError
+from tcia_covid.http import Answer
+from tcia_covid.http.redact import excerpt
+from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
+from tcia_covid.model import Series
+from tcia_covid.zipstream import ZipStream
+
+NAME = "nbia"
+"""What receipts call the archive."""
+_LICENCE = "LICENSE"
+_LONGEST_LIST = 16 * 1024 * 1024
+_MARGIN = 16 * 1024 * 1024
+_SIGNED = 132
+"""Bytes of a DICOM file up to the end of its `DICM`."""
+
+
+def unpack(answer: Answer, series: Series, sink: Sink) -> int:
+    """Pour a ZIP into `sink`; give the number of images that it had."""
+    bound = _bound(series)
+    uids: dict[str, str] = {}
+    received = 0
+    try:
+        for entry in ZipStream(answer.read, max_entry_size=bound, max_total_size=bound):
+            if entry.name == _LICENCE:
+                continue
+            if entry.name == MD5_LIST_NAME:
+                _note_hashes(entry.read(_LONGEST_LIST), uids, sink)
+                continue
+            received += 1
+            try:
+                uids[entry.name] = sink.receive(entry.chunks(), source=NAME).uid
+            except BadAnswerError:
+                # A stub: the series is found incomplete, and the image is asked for by its UID.
+                continue
+    except ZipError as error:
+        # Even a hostile ZIP leaves a way: the images one by one.
+        error.retryable = True
+        raise
+    return received
+
+
+def image_in(answer: Answer, series: Series) -> Iterator[bytes]:
+    """The bytes of the one image that `answer` is.
+
+    Raises:
+        BadAnswerError: a page or another text came in its place (retryable), or far too much.
+    """
+    chunks = _bounded(answer, series)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= _SIGNED:
+            break
+    # No DICOM file lacks both signs.
+    if head[128:_SIGNED] != b"DICM" and b"\0" not in head[:_SIGNED]:
+        raise BadAnswerError(
+            f"{answer.url} answered with no image: {excerpt(head) or 'the answer is empty'}",
+            hint="the archive may be down or behind a login page; try again later",
+            retryable=True,
+        )
+    yield head
+    yield from chunks
+
+
+def _note_hashes(listing: bytes, uids: Mapping[str, str], sink: Sink) -> None:
+    for name, md5 in parse_md5_list(listing).items():
+        if md5 and name in uids:
+            sink.note_md5(uids[name], md5)
+
+
+def _bounded(answer: Answer, series: Series) -> Iterator[bytes]:
+    bound = _bound(series)
+    for chunk in answer.chunks():
+        if answer.received > bound:
+            raise BadAnswerError(
+                f"{answer.url} sent more than {bound} bytes for one image of series {series.uid}"
+            )
+        yield chunk
+
+
+def _bound(series: Series) -> int:
+    """The most bytes that the whole series may inflate to: what is on record and a margin."""
+    if series.size is None:
+        return 64 * 1024**3
+    return series.size + series.size // 4 + _MARGIN

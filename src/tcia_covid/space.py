@@ -1,0 +1,47 @@
+"""Room on the disk: what is there of series that are not complete, and what they still need."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tcia_covid.model import Receipt, Series
+from tcia_covid.store import Tree
+
+RESERVE = 64 * 1024 * 1024
+"""Bytes that stay free for receipts and reports."""
+
+
+class Begun:
+    """What is there of the series of `tree` that are not complete: no image is opened."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._staged = tree.under_way()
+        self._filed = set(tree.receipts.uids())
+
+    def of(self, series: Series) -> tuple[int, int]:
+        """Images and bytes of `series` that need not be fetched any more."""
+        sizes: list[int] = []
+        if series.uid in self._staged:
+            sizes += self._tree.staged(series.uid)
+        filed = self._tree.receipts.read(series.uid) if series.uid in self._filed else None
+        if filed is not None and not filed.receipt.differs_from(series):
+            sizes += _standing_sizes(self._tree, filed.receipt)
+        images, size = len(sizes), sum(sizes)
+        return min(images, series.image_count or images), min(size, series.size or size)
+
+    def lacking(self, series: Series) -> int:
+        """Bytes of `series` that are still to come."""
+        return (series.size or 0) - (self.of(series)[1] if series.size else 0)
+
+
+def _standing_sizes(tree: Tree, receipt: Receipt) -> Iterator[int]:
+    """The sizes of the images in a series' folder that are not known to be damaged."""
+    damaged = {str(line.get("file")) for line in tree.damage.read(receipt.series.uid)}
+    folder = tree.path(receipt)
+    for image in receipt.images:
+        with contextlib.suppress(OSError):
+            right = (folder / image.file).stat().st_size == image.size
+            if right and f"{receipt.folder}/{image.file}" not in damaged:
+                yield image.size
