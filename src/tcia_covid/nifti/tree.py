@@ -138,11 +138,9 @@ class VolumeTree(Tree):
             return stored(volume, source="adopted")
         return known if known.md5 == volume.md5 else None
 
-    def _orphan(self, series: Series) -> Path | None:
-        """A folder in the patient's place that has no readable receipt."""
-        folder = self.root.joinpath(*self.layout.folder(series).parts)
+    def _holds(self, folder: Path, series: Series) -> bool:
         named = (self.pattern.read(file.name) for file in folder.glob(f"*{SUFFIX}"))
-        return folder if any(one and one.subject == series.uid for one in named) else None
+        return any(one is not None and one.subject == series.uid for one in named)
 
 
 def stored(volume: Volume, *, source: str, proved: bool = False) -> StoredImage:
