@@ -20,6 +20,9 @@ _LONGEST_STEM = 60
 
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file, with any extension
 _DEVICES = {"CON", "PRN", "AUX", "NUL"} | {f"{d}{n}" for d in ("COM", "LPT") for n in range(10)}
+# what Windows, macOS, a Synology station and NFS put into folders of other people
+_SYSTEM = {"thumbs.db", "desktop.ini", ".ds_store", "@eadir"}
+_SYSTEM_STARTS = ("._", ".nfs")
 # files that stand beside the patients' folders
 _OURS = {"METADATA.CSV", "MANIFEST-MD5.TXT", "LICENSE.TXT", "CITATION.BIB"}
 
@@ -41,6 +44,11 @@ def uid_name(uid: str) -> PathComponent:
     if not is_uid(uid):
         raise ForeignImageError(f"{uid[:64]!r} is not a UID")
     return PathComponent(uid)
+
+
+def is_system_file(name: str) -> bool:
+    """Whether an operating system makes files or folders of this name on its own, anywhere."""
+    return name.casefold() in _SYSTEM or name.startswith(_SYSTEM_STARTS)
 
 
 def safe_name(original: str) -> PathComponent:

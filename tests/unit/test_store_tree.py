@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tcia_covid.errors import UnreachableError
+import pytest
+
+from tcia_covid.errors import IncompleteSeriesError, UnreachableError
 from tcia_covid.model import Series, State
-from tcia_covid.store import Disk, Layout, Tree
+from tcia_covid.store import Disk, Layout, Staging, Tree
+from tcia_covid.verify import verify
 from tests.fakes.crash import PausingDisk
 from tests.unit.running import IMAGES, FakeArchive, Run, listed, raising
 from tests.unit.trees import NAME, ROOT, files, image_of
@@ -110,3 +113,63 @@ def test_a_damaged_series_is_mended_in_place_although_its_name_is_shared(tmp_pat
     run = Run(tree, FakeArchive())([one, other])
     assert set(run.states.values()) == {State.COMPLETE}
     assert folders(tree, [one, other]) == before
+
+
+def test_a_folder_that_appears_in_a_series_folder_again_and_again_is_set_aside_each_time(
+    tmp_path: Path,
+) -> None:
+    tree, one, other = tree_of(tmp_path), listed(1), listed(2)
+    Run(tree, FakeArchive())([one])
+    for _ in range(3):
+        receipt = tree.standing(one.uid)
+        assert receipt is not None
+        (tree.path(receipt) / "measured").mkdir()
+        (tree.path(receipt) / "measured" / "notes.txt").write_text("by hand")
+        run = Run(tree, FakeArchive())([one, other])
+        assert run.stop.reason is None
+        assert set(run.states.values()) <= {State.COMPLETE, State.ALREADY}
+    assert len(list((tree.quarantine / one.uid).glob("*measured/notes.txt"))) == 3
+
+
+def test_a_folder_that_appears_in_staging_does_not_end_the_run(tmp_path: Path) -> None:
+    tree, series = tree_of(tmp_path), listed(1)
+
+    def litter(series: Series) -> None:
+        for name in ("@eaDir", "measured"):
+            (next((tree.staging / series.uid).iterdir()) / name).mkdir()
+        (tree.staging / series.uid / ".DS_Store").write_text("x")
+
+    run = Run(tree, FakeArchive(litter))([series])
+    assert set(run.states.values()) == {State.COMPLETE}
+    assert Run(tree, FakeArchive())([series]).states == {series.uid: State.ALREADY}
+    assert tree.unsettled() == set()
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._1.dcm", ".nfs0001"])
+def test_files_of_the_operating_system_count_for_nothing(tmp_path: Path, name: str) -> None:
+    tree, series = tree_of(tmp_path), listed(1)
+    Run(tree, FakeArchive())([series])
+    receipt = tree.standing(series.uid)
+    assert receipt is not None
+    (tree.path(receipt) / name).write_text("x")
+    (tree.path(receipt) / "@eaDir").mkdir()
+    (tree.root / series.patient / name).write_text("x")
+    assert tree.standing(series.uid) == receipt
+    assert verify(tree.root).damage == []
+    (tree.path(receipt) / f"{series.uid}.1.dcm").unlink()
+    archive = FakeArchive()
+    assert Run(tree, archive)([series]).states == {series.uid: State.COMPLETE}
+    assert (tree.path(receipt) / name).read_text() == "x"
+    assert (tree.path(receipt) / "@eaDir").is_dir()
+    assert not tree.quarantine.exists()
+
+
+def test_what_lies_beside_images_whose_receipt_is_lost_is_kept(tmp_path: Path) -> None:
+    tree, series = tree_of(tmp_path), listed(1)
+    Run(tree, FakeArchive())([series])
+    receipt = tree.standing(series.uid)
+    assert receipt is not None
+    (tree.path(receipt) / "notes.txt").write_text("by hand")
+    tree.receipts.path(series.uid).unlink()
+    assert Run(tree, FakeArchive())([series]).states == {series.uid: State.COMPLETE}
+    assert (tree.quarantine / series.uid / "notes.txt").read_text() == "by hand"

@@ -14,6 +14,7 @@ from tcia_covid.registry import Collection
 from tcia_covid.store import Disk, Layout, Staging, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.tree import collection_folder
 from tcia_covid.volumes.volume import Volume, read_volume
 
@@ -119,12 +120,9 @@ class VolumeTree(Tree):
         """Set aside what stood in the tree; what a dead run left half-way is just removed."""
         if known:
             with contextlib.suppress(FileNotFoundError):
-                self.disk.make_folder(quarantine)
-                self.disk.replace(file, quarantine / file.name)
-        elif file.is_dir() and not file.is_symlink():
-            self.disk.remove_folder(file)
+                set_aside(self.disk, file, quarantine)
         else:
-            self.disk.remove(file)
+            discard(self.disk, file)
 
     def _sound_image(self, file: Path, known: StoredImage | None) -> StoredImage | None:
         """What a file is that a run left; None if it is not what it should be."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
 from tcia_covid.model import Check, Receipt, StoredImage
+from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.staging import Staging
 
 _PIECE = 256 * 1024
@@ -85,8 +88,11 @@ class Adoption:
                 self._disk.remove_folder(folder)
 
     def _take(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
+        if is_system_file(file.name):
+            self._carry(staging, file)
+            return
         if file.name.endswith(".part"):
-            self._disk.remove(file)
+            discard(self._disk, file)
             return
         found = hash_image(file) if file.is_file() and not file.is_symlink() else None
         if found is None or found.series != staging.series.uid or found.uid in staging.images:
@@ -104,15 +110,18 @@ class Adoption:
             self._disk.replace(file, target)
         staging.adopt(image)
 
+    def _carry(self, staging: Staging, file: Path) -> None:
+        """Let the system's own files stay beside the images, where that needs no thought."""
+        target = staging.folder / file.name
+        if file != target and not os.path.lexists(target):
+            with contextlib.suppress(OSError):
+                self._disk.rename(file, target)
+
     def _drop(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
         """Set aside what stood in the tree; a stub of a dead run is just removed."""
-        if known:
-            with contextlib.suppress(FileNotFoundError):
-                self._disk.make_folder(self._quarantine)
-                self._disk.replace(file, self._quarantine / file.name)
-                staging.set_aside_files += 1
+        if not known and file.suffix == ".dcm":
+            discard(self._disk, file)
             return
-        if file.is_dir() and not file.is_symlink():
-            self._disk.remove_folder(file)
-        else:
-            self._disk.remove(file)
+        with contextlib.suppress(FileNotFoundError):
+            set_aside(self._disk, file, self._quarantine)
+            staging.set_aside_files += 1

@@ -8,15 +8,17 @@ from pathlib import Path
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
 from tcia_covid.model import Receipt
+from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
 
 
 def names_in(folder: Path) -> list[str]:
-    """What stands in a folder; nothing where it is none."""
+    """What stands in a folder, but for the system's own files; nothing where it is none."""
     try:
-        return os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+        names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
     except OSError:
         return []
+    return [name for name in names if not is_system_file(name)]
 
 
 def series_in(folder: Path) -> str | None:

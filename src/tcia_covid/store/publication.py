@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -11,9 +12,11 @@ from pathlib import Path, PurePosixPath
 from tcia_covid import __version__
 from tcia_covid.errors import IncompleteSeriesError, TakenOverError
 from tcia_covid.model import Receipt, Series
+from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.ownership import is_of_another, move_own, names_in
+from tcia_covid.store.quarantine import discard
 from tcia_covid.store.receipts import Filed, Receipts
 from tcia_covid.store.staging import Staging
 
@@ -89,7 +92,7 @@ class Publication:
     def _check_names(self, staging: Staging) -> None:
         sizes = _sizes(staging.folder)
         for name in sizes.keys() - {image.file for image in staging.images.values()}:
-            self._disk.remove(staging.folder / name)
+            discard(self._disk, staging.folder / name)
         for image in staging.images.values():
             if image.file not in sizes:
                 raise FileNotFoundError(str(staging.folder / image.file))
@@ -152,7 +155,9 @@ class Publication:
         """Remove the versions that the standing one of a series replaced."""
         for name in names_in(self._replaced):
             if name.partition("~")[0] == uid:
-                self._disk.remove_folder(self._replaced / name)
+                # A program that shows an image may keep its file: the next run tries again.
+                with contextlib.suppress(OSError):
+                    self._disk.remove_folder(self._replaced / name)
 
 
 def _receipt(staging: Staging, folder: str) -> Receipt:
@@ -166,5 +171,10 @@ def _receipt(staging: Staging, folder: str) -> Receipt:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of all that is in a folder, but for the system's own files."""
     with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries}
+        return {
+            entry.name: entry.stat(follow_symlinks=False).st_size
+            for entry in entries
+            if not is_system_file(entry.name)
+        }

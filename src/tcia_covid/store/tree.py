@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tcia_covid import __version__
 from tcia_covid.model import Receipt, Series
-from tcia_covid.names import safe_name
+from tcia_covid.names import is_system_file, safe_name
 from tcia_covid.store.adoption import Adoption
 from tcia_covid.store.disk import Disk, explain, explained, sweep
 from tcia_covid.store.layout import UID, Layout
@@ -22,6 +22,7 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
 from tcia_covid.store.ownership import move_own, series_in
 from tcia_covid.store.publication import Publication
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Receipts
 from tcia_covid.store.staging import Staging, as_takeover
 
@@ -96,9 +97,10 @@ class Tree:
     def under_way(self) -> set[str]:
         """The SeriesInstanceUIDs that have something in staging."""
         try:
-            return set(os.listdir(self.staging))  # noqa: PTH208 - names alone are wanted
+            names = os.listdir(self.staging)  # noqa: PTH208 - names alone are wanted
         except FileNotFoundError:
             return set()
+        return {name for name in names if not is_system_file(name)}
 
     def unsettled(self) -> set[str]:
         """The SeriesInstanceUIDs that need a look whatever their receipt says."""
@@ -212,6 +214,8 @@ class Tree:
             self._take_back(series, receipt)
         others = []
         for other in sorted(folder.parent.iterdir()):
+            if is_system_file(other.name):
+                continue
             # One rename takes a dead run's folder over whole; a run that is alive after all
             # (its lock locked nothing) finds it gone, and looks at the series again later.
             mine = self._taken(series.uid)
@@ -234,8 +238,7 @@ class Tree:
             if standing.is_dir() and not standing.is_symlink():
                 move_own(self.disk, receipt, standing, self._taken(series.uid))
             else:
-                self.disk.make_folder(self.quarantine)
-                self.disk.replace(standing, self.quarantine / f"{standing.name}-{self._run}")
+                set_aside(self.disk, standing, self.quarantine)
         for place in self._publication.places(series):
             # A crash may have lost the receipt, or the word that it is under its whole UID.
             if place != standing and not place.is_symlink() and self._holds(place, series):
@@ -270,5 +273,5 @@ class Tree:
             # Renamed first: a run whose lock held nothing must not publish half a folder.
             mine = self._taken(uid)
             self.disk.rename(folder, mine)
-            self.disk.remove_folder(mine)
+            discard(self.disk, mine)
         self.disk.remove_empty(parent)
