@@ -173,3 +173,15 @@ def test_what_lies_beside_images_whose_receipt_is_lost_is_kept(tmp_path: Path) -
     tree.receipts.path(series.uid).unlink()
     assert Run(tree, FakeArchive())([series]).states == {series.uid: State.COMPLETE}
     assert (tree.quarantine / series.uid / "notes.txt").read_text() == "by hand"
+
+
+def test_a_series_without_an_image_is_never_complete(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    series = replace(listed(1), image_count=0, size=0)
+    run = Run(tree, FakeArchive())([series])
+    assert set(run.states.values()) == {State.FAILED}
+    assert tree.receipts.uids() == []
+    with tree.stage(series, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        with pytest.raises(IncompleteSeriesError, match="no image"):
+            tree.commit(staging)

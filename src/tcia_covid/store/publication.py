@@ -61,8 +61,10 @@ class Publication:
         Raises:
             FileNotFoundError: another run took the staging folder.
             TakenOverError: another run publishes the series.
-            IncompleteSeriesError: a file is not what it was when it was written.
+            IncompleteSeriesError: there is no image, or one is not what it was when it was written.
         """
+        if not staging.images:
+            raise IncompleteSeriesError(f"series {staging.series.uid} has no image")
         self._check_names(staging)
         for image in staging.images.values():
             self._disk.sync_file(staging.folder / image.file)
