@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +12,12 @@ import pytest
 
 from tcia_covid.errors import IncompleteSeriesError, UnreachableError
 from tcia_covid.model import Series, State
+from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Staging, Tree
+from tcia_covid.transfer import Context, fetch_series
 from tcia_covid.verify import verify
 from tests.fakes.crash import PausingDisk
-from tests.unit.running import IMAGES, FakeArchive, Run, listed, raising
+from tests.unit.running import IMAGES, SETTINGS, FakeArchive, Run, listed, raising
 from tests.unit.trees import NAME, ROOT, files, image_of
 
 LAYOUT = Layout.parse("{patient}/{series_tail}")
@@ -31,6 +34,12 @@ def tree_of(directory: Path, layout: Layout = LAYOUT) -> Tree:
     tree = Tree(directory / NAME, layout, Disk(durable=False))
     tree.prepare()
     return tree
+
+
+def fetched(tree: Tree, series: Series, *, update: bool = False) -> State:
+    """What became of a series."""
+    context = Context(Stop(), SETTINGS, lambda event: None)
+    return fetch_series(series, [FakeArchive()], tree, context, update=update).state
 
 
 def folders(tree: Tree, series: Sequence[Series]) -> list[str | None]:
@@ -173,6 +182,27 @@ def test_what_lies_beside_images_whose_receipt_is_lost_is_kept(tmp_path: Path) -
     tree.receipts.path(series.uid).unlink()
     assert Run(tree, FakeArchive())([series]).states == {series.uid: State.COMPLETE}
     assert (tree.quarantine / series.uid / "notes.txt").read_text() == "by hand"
+
+
+class OpenElsewhereDisk(Disk):
+    """No folder can be removed, for a program keeps a file in it open."""
+
+    def remove_folder(self, path: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+
+def test_a_replaced_version_that_cannot_be_removed_yet_is_removed_by_a_later_run(
+    tmp_path: Path,
+) -> None:
+    series = listed(1)
+    newer = replace(series, image_count=3, size=listed(1, images=3).size)
+    Run(tree_of(tmp_path), FakeArchive())([series])
+    tree = Tree(tmp_path / NAME, LAYOUT, OpenElsewhereDisk(durable=False))
+    assert fetched(tree, newer, update=True) == State.COMPLETE
+    assert tree.unsettled() == {series.uid}
+    tree = tree_of(tmp_path)
+    assert fetched(tree, newer) == State.ALREADY
+    assert tree.unsettled() == set()
 
 
 def test_a_series_without_an_image_is_never_complete(tmp_path: Path) -> None:
