@@ -7,6 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
@@ -29,25 +30,25 @@ class FoundImage:
     md5: str
 
 
-def hash_file(path: Path) -> tuple[int, str]:
-    """Give a file's size and MD5 (32 hex digits).
+def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str]:
+    """Give a file's size and its hash in hexadecimal digits.
 
     Raises:
         OSError: it cannot be read.
     """
-    md5 = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
-            md5.update(piece)
+            digest.update(piece)
             size += len(piece)
-    return size, md5.hexdigest()
+    return size, digest.hexdigest()
 
 
 def hash_image(path: Path) -> FoundImage | None:
     """Hash a DICOM file and read its UIDs; None if it is none, or cannot be read."""
     try:
-        size, md5 = hash_file(path)
+        size, md5 = hash_file(path, "md5")
         header = header_of_file(path)
     except (OSError, ForeignImageError):
         return None

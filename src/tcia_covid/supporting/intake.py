@@ -20,10 +20,11 @@ from tcia_covid.events import Emit, Notice, RequestRetried
 from tcia_covid.http import Client, redact
 from tcia_covid.model import Failure
 from tcia_covid.store import Tree
+from tcia_covid.store.adoption import hash_file
 from tcia_covid.store.disk import explained
 from tcia_covid.supporting.fetch import FileFetch
 from tcia_covid.supporting.naming import unlike
-from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member, hash_file
+from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member
 from tcia_covid.supporting.result import SupportingResult
 from tcia_covid.supporting.unpack import unpack
 from tcia_covid.supporting.wanted import Wanted, file_name
@@ -137,7 +138,7 @@ class Intake:
         Raises:
             ChecksumError: it is another one.
         """
-        size, sha256 = hash_file(part)
+        size, sha256 = hash_file(part, "sha256")
         check = FileCheck.NONE
         if wanted.sha256 is not None:
             check = FileCheck.SHA256
