@@ -20,7 +20,7 @@ from tcia_covid.store.disk import Disk, explain, explained, sweep
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
-from tcia_covid.store.ownership import move_own, series_in
+from tcia_covid.store.ownership import move_own, names_in, series_in
 from tcia_covid.store.publication import Publication
 from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Receipts
@@ -246,9 +246,11 @@ class Tree:
 
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
         """Start an update from second names of the old images, where the file system has such."""
-        for image in receipt.images:
-            with contextlib.suppress(OSError):
-                self.disk.link(self.path(receipt) / image.file, folder / image.file)
+        old = self.path(receipt)
+        for name in names_in(old):
+            if name.endswith(".dcm"):
+                with contextlib.suppress(OSError):
+                    self.disk.link(old / name, folder / name)
 
     def _holds(self, folder: Path, series: Series) -> bool:
         """Whether a folder is of `series`, as far as what is in it tells."""
