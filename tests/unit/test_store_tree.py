@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,56 @@ def test_a_damaged_series_is_mended_in_place_although_its_name_is_shared(tmp_pat
     run = Run(tree, FakeArchive())([one, other])
     assert set(run.states.values()) == {State.COMPLETE}
     assert folders(tree, [one, other]) == before
+
+
+class LateDisk(Disk):
+    """Has another run do something at the last moment before a folder is first renamed."""
+
+    def __init__(self, folder: Path, happens: Callable[[], object]) -> None:
+        super().__init__(durable=False)
+        self._folder = folder
+        self._happens = [happens]
+
+    def rename(self, source: Path, target: Path) -> None:
+        if source == self._folder and self._happens:
+            self._happens.pop()()
+        super().rename(source, target)
+
+
+@pytest.mark.parametrize("receipt_is_lost", [False, True])
+def test_a_series_that_comes_into_anothers_place_at_the_last_moment_gets_it_back(
+    tmp_path: Path, receipt_is_lost: bool
+) -> None:
+    one, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([one])
+    receipt = tree.standing(one.uid)
+    assert receipt is not None
+    place = tree.path(receipt)
+    files(tree, receipt)[0].unlink()
+    if receipt_is_lost:
+        tree.receipts.path(one.uid).unlink()
+
+    def swap() -> None:
+        place.rename(tmp_path / "taken by another run")
+        Run(tree_of(tmp_path), FakeArchive())([other])
+
+    late = Tree(tmp_path / NAME, LAYOUT, LateDisk(place, swap))
+    Run(late, FakeArchive())([one])
+    assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
+
+
+def test_a_series_that_another_run_has_just_published_is_not_published_twice(
+    tmp_path: Path,
+) -> None:
+    series, tree = same_tail("1"), tree_of(tmp_path)
+    with tree.stage(series, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        for number in range(1, IMAGES + 1):
+            staging.receive([image_of(series, number)], source="nbia")
+        shutil.copytree(staging.folder, tree.root / "P" / "12345")
+        assert tree.commit(staging).folder == "P/12345"
+    assert len(list(tree.root.rglob("*.dcm"))) == IMAGES
 
 
 def test_a_folder_that_appears_in_a_series_folder_again_and_again_is_set_aside_each_time(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tcia_covid.dicom import header_of_file
@@ -31,30 +33,32 @@ def series_in(folder: Path) -> str | None:
     return None
 
 
-def move_own(disk: Disk, receipt: Receipt, folder: Path, target: Path) -> bool:
-    """Rename the folder that stands in a series' place, unless it is another series'.
-
-    Args:
-        disk: the seam to the file system.
-        receipt: of the series.
-        folder: what stands there, sound or not.
-        target: a new name.
-
-    Returns:
-        whether it was renamed; another series' folder is left where it is.
-    """
-    if is_of_another(folder, receipt):
-        return False
-    disk.rename(folder, target)
-    if not is_of_another(target, receipt):
-        return True
-    # It came there in between, for a lock held nothing.
-    disk.rename(target, folder)
-    return False
-
-
 def is_of_another(folder: Path, receipt: Receipt) -> bool:
     """Whether another series' images are in a folder, and none that the receipt names."""
     if not {image.file for image in receipt.images}.isdisjoint(names_in(folder)):
         return False
     return series_in(folder) not in (None, receipt.series.uid)
+
+
+def move_own(disk: Disk, folder: Path, target: Path, is_own: Callable[[Path], bool]) -> bool:
+    """Rename the folder that stands in a series' place, if it is the series' own.
+
+    Args:
+        disk: the seam to the file system.
+        folder: what stands there, sound or not.
+        target: a new name.
+        is_own: tells by what is in a folder.
+
+    Returns:
+        whether it was renamed; another series' folder is left where it is.
+    """
+    if not is_own(folder):
+        return False
+    disk.rename(folder, target)
+    if is_own(target):
+        return True
+    # Another series came there in between, for a lock held nothing: it gets its place back,
+    # unless it has been brought there anew.
+    with contextlib.suppress(FileExistsError):
+        disk.rename(target, folder)
+    return False

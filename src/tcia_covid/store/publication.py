@@ -15,7 +15,7 @@ from tcia_covid.model import Receipt, Series
 from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.ownership import is_of_another, move_own, names_in
+from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
 from tcia_covid.store.quarantine import discard
 from tcia_covid.store.receipts import Filed, Receipts
 from tcia_covid.store.staging import Staging
@@ -108,7 +108,10 @@ class Publication:
     def _free(self, series: Series) -> str:
         """The series' folder by the layout; with its whole UID where that name is taken."""
         plain = self._layout.folder(series)
-        return str(self._whole(series) if (self._root / plain).exists() else plain)
+        place = self._root / plain
+        # Its own folder is there if another run, whose lock held nothing, has just published it.
+        taken = place.exists() and series_in(place) != series.uid
+        return str(self._whole(series) if taken else plain)
 
     def _whole(self, series: Series) -> PurePosixPath:
         return self._layout.folder(series, whole_uid=True)
@@ -147,7 +150,9 @@ class Publication:
         """Move the version aside that is replaced; False if it is another series' folder."""
         self._disk.make_folder(self._replaced)
         aside = self._replaced / f"{receipt.series.uid}~{os.urandom(8).hex()}"
-        return move_own(self._disk, receipt, target, aside)
+        return move_own(
+            self._disk, target, aside, lambda folder: not is_of_another(folder, receipt)
+        )
 
     def replaced_uids(self) -> set[str]:
         """The series of which a replaced version is still on disk."""

@@ -20,7 +20,7 @@ from tcia_covid.store.disk import Disk, explain, explained, sweep
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
-from tcia_covid.store.ownership import move_own, names_in, series_in
+from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
 from tcia_covid.store.publication import Publication
 from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Receipts
@@ -236,13 +236,16 @@ class Tree:
         standing = self.path(receipt) if receipt else None
         if receipt is not None and standing is not None and standing.exists():
             if standing.is_dir() and not standing.is_symlink():
-                move_own(self.disk, receipt, standing, self._taken(series.uid))
+                self._take(standing, series, lambda folder: not is_of_another(folder, receipt))
             else:
                 set_aside(self.disk, standing, self.quarantine)
         for place in self._publication.places(series):
             # A crash may have lost the receipt, or the word that it is under its whole UID.
-            if place != standing and not place.is_symlink() and self._holds(place, series):
-                self.disk.rename(place, self._taken(series.uid))
+            if place != standing and not place.is_symlink():
+                self._take(place, series, lambda folder: self._holds(folder, series))
+
+    def _take(self, folder: Path, series: Series, is_own: Callable[[Path], bool]) -> None:
+        move_own(self.disk, folder, self._taken(series.uid), is_own)
 
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
         """Start an update from second names of the old images, where the file system has such."""
