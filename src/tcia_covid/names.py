@@ -6,8 +6,6 @@ import hashlib
 import re
 from typing import NewType
 
-from tcia_covid.errors import ForeignImageError
-
 PathComponent = NewType("PathComponent", str)
 """One folder's or file's name that was made here, never taken over from outside unseen."""
 
@@ -19,9 +17,12 @@ _UNREADABLE = re.compile(r"[^A-Za-z0-9-]+")
 _LONGEST_STEM = 60
 
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file, with any extension
-_DEVICES = {"CON", "PRN", "AUX", "NUL"} | {f"{d}{n}" for d in ("COM", "LPT") for n in range(10)}
-# files that stand beside the patients' folders
-_OURS = {"METADATA.CSV", "MANIFEST-MD5.TXT", "LICENSE.TXT", "CITATION.BIB"}
+_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
+# what Windows, macOS, a Synology station and NFS put into folders of other people
+_SYSTEM = {"thumbs.db", "desktop.ini", ".ds_store", "@eadir"}
+_SYSTEM_STARTS = ("._", ".nfs")
+# what stands beside the patients' folders
+_OURS = {"metadata.csv", "manifest-md5.txt", "license.txt", "citation.bib", "supporting"}
 
 
 def is_uid(text: str) -> bool:
@@ -32,25 +33,25 @@ def is_uid(text: str) -> bool:
     return _UID.match(text) is not None
 
 
-def uid_name(uid: str) -> PathComponent:
-    """A UID as the name of a folder or, with an extension, of a file.
+def is_system_file(name: str) -> bool:
+    """Whether an operating system makes files or folders of this name on its own, anywhere."""
+    return name.casefold() in _SYSTEM or name.startswith(_SYSTEM_STARTS)
 
-    Raises:
-        ForeignImageError: it is not a UID.
-    """
-    if not is_uid(uid):
-        raise ForeignImageError(f"{uid[:64]!r} is not a UID")
-    return PathComponent(uid)
+
+def is_reserved(name: str) -> bool:
+    """Whether a name, in any case, means something to an operating system or to this program."""
+    plain = name.casefold()
+    return plain.partition(".")[0] in _DEVICES or plain in _OURS or is_system_file(name)
 
 
 def safe_name(original: str) -> PathComponent:
     """A folder name for a PatientID or description: readable, harmless, at most 69 characters.
 
     Distinct originals have distinct names, even where upper and lower case are the same. An
-    original of capitals, digits, `.`, `_` and `-` stays as it is, unless it means something to
-    an operating system. Any other gets a tag: 8 hexadecimal digits of its SHA-256, the first of
-    them a letter. An original that ends like a tag gets one itself, so neither kind of name can
-    be taken for the other; `COVID-19-AR-16406491` ends in decimal digits alone, and stays.
+    original of capitals, digits, `.`, `_` and `-` stays as it is, unless it is reserved. Any other
+    gets a tag: 8 hexadecimal digits of its SHA-256, the first of them a letter. An original that
+    ends like a tag gets one itself, so neither kind of name can be taken for the other;
+    `COVID-19-AR-16406491` ends in decimal digits alone, and stays.
     """
     if _is_safe(original):
         return PathComponent(original)
@@ -62,8 +63,7 @@ def _is_safe(original: str) -> bool:
     return (
         _SAFE.match(original) is not None
         and not original.endswith(".")
-        and original.partition(".")[0] not in _DEVICES
-        and original not in _OURS
+        and not is_reserved(original)
         and not _LIKE_TAGGED.search(original)
     )
 

@@ -19,7 +19,7 @@ class Crash(BaseException):
 
 
 class CountingDisk(Disk):
-    """Counts side effects, and fails or crashes at the n-th.
+    """Counts side effects, and fails or crashes at the n-th; a sync is counted, and nothing else.
 
     Args:
         at: which side effect, counted from 0; None for never.
@@ -28,7 +28,7 @@ class CountingDisk(Disk):
     """
 
     def __init__(self, at: int | None = None, error: int | None = None, *, halfway: bool = False):
-        super().__init__(durable=True)
+        super().__init__(durable=False)
         self.at = at
         self.error = error
         self.halfway = halfway
@@ -165,7 +165,12 @@ class PausingDisk(Disk):
 
 
 class PowerLossDisk(CountingDisk):
-    """Knows what would survive a power cut: synced content under synced names."""
+    """Knows what would survive a power cut: synced content under synced names.
+
+    Args:
+        root: what stands in it already has been synced.
+        at: see `CountingDisk`.
+    """
 
     def __init__(self, root: Path, at: int | None = None) -> None:
         super().__init__(at)
@@ -173,11 +178,15 @@ class PowerLossDisk(CountingDisk):
         self._content: dict[int, bytes] = {}
         self._entries: dict[int, dict[str, int]] = {}
         self._folders: set[int] = {root.stat().st_ino}
-
-    def create(self, path: Path) -> FileIO:
-        file = super().create(path)
-        self._content.pop(os.fstat(file.fileno()).st_ino, None)
-        return file
+        self._moved: set[int] = set()
+        self._removed = root.with_name(f"{root.name}~removed")
+        """Keeps what was removed, so that no new file gets its inode."""
+        self._removed.mkdir()
+        for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+            self._note(folder)
+            for file in folder.iterdir():
+                if file.is_file():
+                    self._content[file.stat().st_ino] = file.read_bytes()
 
     def make_folder(self, path: Path) -> None:
         for folder in _missing(path):
@@ -195,18 +204,50 @@ class PowerLossDisk(CountingDisk):
 
     def sync_folder(self, path: Path) -> None:
         super().sync_folder(path)
-        now = {entry.name: entry.inode() for entry in os.scandir(path)}
-        for names in self._entries.values():  # a rename is in one journal entry, both ends
-            for name in [name for name, inode in names.items() if inode in now.values()]:
-                del names[name]
-        self._entries[path.stat().st_ino] = now
-        self._folders |= {entry.inode() for entry in os.scandir(path) if entry.is_dir()}
+        self._note(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        self._moved.add(target.stat().st_ino)
+
+    def replace(self, source: Path, target: Path) -> None:
+        if target.is_file():
+            self._bury(target)
+        super().replace(source, target)
+        self._moved.add(target.stat().st_ino)
+
+    def remove(self, path: Path) -> None:
+        if path.is_file():
+            self._bury(path)
+        super().remove(path)
+
+    def remove_folder(self, path: Path) -> None:
+        self._effect()
+        if path.is_dir():
+            path.rename(self._removed / str(path.stat().st_ino))
 
     def cut_power(self) -> None:
         """Leave on disk only what was synced."""
         survivors = self._survivors(self._root.stat().st_ino)
         shutil.rmtree(self._root)
+        shutil.rmtree(self._removed)
         _lay_out(self._root, survivors)
+
+    def _bury(self, path: Path) -> None:
+        grave = self._removed / str(path.stat().st_ino)
+        if not grave.exists():
+            grave.hardlink_to(path)
+
+    def _note(self, folder: Path) -> None:
+        """From here on the names in a folder survive."""
+        now = {entry.name: entry.inode() for entry in os.scandir(folder)}
+        moved = self._moved & set(now.values())
+        for names in self._entries.values():  # a rename is in one journal entry, both ends
+            for name in [name for name, inode in names.items() if inode in moved]:
+                del names[name]
+        self._moved -= moved
+        self._entries[folder.stat().st_ino] = now
+        self._folders |= {entry.inode() for entry in os.scandir(folder) if entry.is_dir()}
 
     def _survivors(self, inode: int) -> dict[str, object]:
         found: dict[str, object] = {}

@@ -37,6 +37,8 @@ class FakeArchive:
 
     before: Callable[[Series], None] = lambda series: None
     asked: list[str] = field(default_factory=list)
+    """The series that were streamed."""
+    asked_images: list[str | None] = field(default_factory=list)
     name: str = "nbia"
     skips_known: bool = False
     of_record: bool = True
@@ -62,6 +64,7 @@ class FakeArchive:
             sink.receive([image_of(series, number)], source=self.name)
 
     def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
+        self.asked_images.append(image.uid)
         self.before(series)
         content = image_of(series, int((image.uid or "").rpartition(".")[2]))
         return sink.receive([content], source=self.name, image=image)

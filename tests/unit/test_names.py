@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcia_covid.errors import ForeignImageError
-from tcia_covid.names import is_uid, safe_name, uid_name
+from tcia_covid.names import is_system_file, is_uid, safe_name
 
 ANYTHING = st.text(st.characters(), max_size=90)
 NEARLY_SAFE = st.text("ABCDEFX019.-_", min_size=1, max_size=70)
@@ -64,6 +63,8 @@ def test_a_plain_identifier_stays_as_it_is(name):
         "COM\u00b9",
         "METADATA.CSV",
         "LICENSE.TXT",
+        "SUPPORTING",
+        "THUMBS.DB",
         "A" * 65,
         "lone\ud800surrogate",
         "X-ABCD1234",
@@ -120,7 +121,6 @@ def test_spellings_that_differ_in_case_alone_are_kept_apart(original):
 )
 def test_uids(uid):
     assert is_uid(uid)
-    assert uid_name(uid) == uid
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,17 @@ def test_uids(uid):
         "\u0661.\u0662",
     ],
 )
-def test_what_is_not_a_uid_becomes_no_name(text):
+def test_no_uids(text):
     assert not is_uid(text)
-    with pytest.raises(ForeignImageError, match="is not a UID"):
-        uid_name(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", "thumbs.DB", ".DS_Store", "@eaDir", "._1.dcm", ".nfs01"]
+)
+def test_what_systems_put_into_folders_is_theirs(name):
+    assert is_system_file(name)
+
+
+@pytest.mark.parametrize("name", ["1.2.3.dcm", "notes.txt", "nfs01", ".git", "DS_Store", "_1"])
+def test_other_files_are_somebodys(name):
+    assert not is_system_file(name)

@@ -3,82 +3,189 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.errors import DestinationError
-from tcia_covid.store import Disk, Tree
+from tcia_covid.errors import DestinationError, UnreachableError
+from tcia_covid.model import Series
+from tcia_covid.stop import Stop
+from tcia_covid.store import Disk, Layout, Tree
+from tcia_covid.transfer import Context, fetch_series
 from tests.fakes.crash import CountingDisk, Crash, PowerLossDisk
-from tests.unit.helpers import expected_files, fetch, files_of, pair
+from tests.unit.helpers import files_of
+from tests.unit.running import SETTINGS, FakeArchive, listed, raising
+from tests.unit.trees import files, image_of, md5_of
+
+LAYOUT = Layout.parse("{patient}/{series_tail}")
 
 
-def _effects(server: ArchiveServer, root: Path) -> int:
-    disk = CountingDisk()
-    tree = Tree(root, disk=disk)
+def of_one_name(first: int, images: int = 2, study: str = "1.2") -> Series:
+    """A series of a patient with others that the layout gives the same folder name."""
+    like = listed(1)
+    series = replace(like, uid=f"{like.uid}.{first}.12345", study=study, image_count=images)
+    return replace(series, size=sum(map(len, contents(series).values())))
+
+
+def contents(series: Series) -> dict[str, bytes]:
+    """The images of a series by file name."""
+    numbers = range(1, (series.image_count or 0) + 1)
+    return {f"{series.uid}.{number}.dcm": image_of(series, number) for number in numbers}
+
+
+ONE, OTHER = of_one_name(1), of_one_name(2)
+NEWER = of_one_name(1, images=3, study="1.3")
+PLAIN = f"{ONE.patient}/12345"
+
+
+def fetch(
+    root: Path, *series: Series, disk: Disk | None = None, archive: FakeArchive | None = None
+) -> Tree:
+    """Fetch series, or update those of which another version is on file."""
+    tree = Tree(root, LAYOUT, disk or Disk(durable=False))
     tree.prepare()
-    fetch(server, tree, pair(server).uid)
-    return disk.count
+    context = Context(Stop(), SETTINGS, lambda event: None)
+    for one in series:
+        filed = tree.receipts.read(one.uid)
+        update = filed is not None and filed.receipt.differs_from(one)
+        fetch_series(one, [archive or FakeArchive()], tree, context, update=update)
+    return tree
 
 
-def _sound(root: Path, expected: dict[str, str]) -> None:
-    """Nothing but right files stands in the tree, ever."""
-    for name, md5 in files_of(root).items():
-        assert expected[name] == md5
+def nothing(root: Path) -> None:
+    root.mkdir()
 
 
-def _finish(server: ArchiveServer, root: Path, expected: dict[str, str]) -> None:
-    tree = Tree(root, disk=Disk(durable=False))
-    tree.prepare()
-    fetch(server, tree, pair(server).uid)
-    assert files_of(root) == expected
-    assert tree.under_way() == set()
-    assert not [part for part in tree.state.rglob("*.part") if part.parent != tree.temporary]
+def stands(root: Path) -> None:
+    fetch(root, ONE)
 
 
+def is_damaged(root: Path) -> None:
+    """An image is gone, another one is known to have changed, and a file has been added."""
+    tree = fetch(root, ONE)
+    receipt = tree.standing(ONE.uid)
+    assert receipt is not None
+    first, second = files(tree, receipt)
+    first.unlink()
+    second.write_bytes(b"damaged")
+    (first.parent / "notes.txt").write_text("by hand")
+    tree.damage.write(ONE.uid, [{"file": second.name}])
+
+
+def has_lost_its_name(root: Path) -> None:
+    """The series was taken out of the tree to be mended, and another one took its name."""
+    is_damaged(root)
+    with contextlib.suppress(UnreachableError):
+        fetch(root, ONE, archive=FakeArchive(raising(UnreachableError("down"))))
+    fetch(root, OTHER)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a run finds, what it is to fetch, and where that has to stand in the end."""
+
+    before: Callable[[Path], None]
+    series: tuple[Series, ...]
+    places: dict[str, Series]
+
+    def effects(self, root: Path) -> range:
+        """The side effects of a clean run."""
+        self.before(root)
+        disk = CountingDisk()
+        fetch(root, *self.series, disk=disk)
+        assert files_of(root) == self.expected
+        return range(disk.count)
+
+    def states(self, directory: Path) -> Iterator[tuple[int, Path]]:
+        """For each side effect of a clean run, its number and a folder that it is to happen in."""
+        for number in self.effects(directory / "clean"):
+            root = directory / str(number)
+            self.before(root)
+            yield number, root
+
+    @property
+    def expected(self) -> dict[str, str]:
+        return {
+            f"{place}/{file}": md5_of(content)
+            for place, series in self.places.items()
+            for file, content in contents(series).items()
+        }
+
+    def finish(self, root: Path, found: set[tuple[str, str]]) -> int:
+        """Nothing new but right files stands in the tree; the next run ends as a clean one.
+
+        Gives how often an archive was asked for images.
+        """
+        assert set(files_of(root).items()) <= found | set(self.expected.items())
+        archive = FakeArchive()
+        tree = fetch(root, *self.series, archive=archive)
+        assert files_of(root) == self.expected
+        for series in self.series:  # what an update fetched is looked at once more
+            fetch(root, series)
+        assert tree.unsettled() == set()
+        assert all(tree.standing(one.uid) for one in self.places.values())
+        parts = [part for part in tree.state.rglob("*.part") if part.parent != tree.temporary]
+        assert parts == []
+        return len(archive.asked) + len(archive.asked_images)
+
+
+STORIES = {
+    "new": Story(nothing, (ONE,), {PLAIN: ONE}),
+    "damaged": Story(is_damaged, (ONE,), {PLAIN: ONE}),
+    "update": Story(stands, (NEWER,), {PLAIN: NEWER}),
+    "two of one name": Story(nothing, (ONE, OTHER), {PLAIN: ONE, f"{PLAIN}-{OTHER.uid}": OTHER}),
+    "lost its name": Story(has_lost_its_name, (ONE,), {PLAIN: OTHER, f"{PLAIN}-{ONE.uid}": ONE}),
+}
+each_story = pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+
+
+@each_story
 @pytest.mark.parametrize("halfway", [False, True])
 def test_fault_21_a_crash_at_every_side_effect_is_recovered_from(
-    server: ArchiveServer, tmp_path: Path, halfway: bool
+    tmp_path: Path, story: Story, halfway: bool
 ) -> None:
-    expected = expected_files(pair(server))
-    for number in range(_effects(server, tmp_path / "clean")):
-        root = tmp_path / str(number)
+    for number, root in story.states(tmp_path):
+        found = set(files_of(root).items())
         with contextlib.suppress(Crash):
-            tree = Tree(root, disk=CountingDisk(number, halfway=halfway))
-            tree.prepare()
-            fetch(server, tree, pair(server).uid)
-        _sound(root, expected)
-        _finish(server, root, expected)
+            fetch(root, *story.series, disk=CountingDisk(number, halfway=halfway))
+        kept = found <= set(files_of(root).items())
+        asked = story.finish(root, found)
+        assert kept or story.before is not stands or asked == 0
 
 
+@each_story
 @pytest.mark.parametrize("error", [28, 5, 13], ids=["ENOSPC", "EIO", "EACCES"])
 def test_fault_20_a_disk_error_at_every_side_effect_is_told_and_recovered_from(
-    server: ArchiveServer, tmp_path: Path, error: int
+    tmp_path: Path, story: Story, error: int
 ) -> None:
-    expected = expected_files(pair(server))
-    for number in range(_effects(server, tmp_path / "clean")):
-        root = tmp_path / str(number)
+    for number, root in story.states(tmp_path):
+        found = set(files_of(root).items())
         with contextlib.suppress(DestinationError):
-            tree = Tree(root, disk=CountingDisk(number, error))
-            tree.prepare()
-            fetch(server, tree, pair(server).uid)
-        _sound(root, expected)
-        _finish(server, root, expected)
+            fetch(root, *story.series, disk=CountingDisk(number, error))
+        story.finish(root, found)
 
 
-def test_fault_21_after_a_power_cut_only_synced_data_counts(
-    server: ArchiveServer, tmp_path: Path
-) -> None:
-    expected = expected_files(pair(server))
-    for number in range(_effects(server, tmp_path / "clean")):
-        root = tmp_path / str(number)
-        root.mkdir()
+@each_story
+def test_fault_21_after_a_power_cut_only_synced_data_counts(tmp_path: Path, story: Story) -> None:
+    for number, root in story.states(tmp_path):
+        found = set(files_of(root).items())
         disk = PowerLossDisk(root, number)
         with contextlib.suppress(Crash):
-            tree = Tree(root, disk=disk)
-            tree.prepare()
-            fetch(server, tree, pair(server).uid)
+            fetch(root, *story.series, disk=disk)
         disk.cut_power()
-        _sound(root, expected)
-        _finish(server, root, expected)
+        whole = story.expected.items() <= files_of(root).items()
+        asked = story.finish(root, found)
+        assert asked == 0 or not whole
+
+
+@each_story
+def test_fault_21_what_a_run_brought_survives_a_power_cut(tmp_path: Path, story: Story) -> None:
+    root = tmp_path / "tree"
+    story.before(root)
+    disk = PowerLossDisk(root)
+    fetch(root, *story.series, disk=disk)
+    disk.cut_power()
+    assert files_of(root) == story.expected
+    assert story.finish(root, set()) == 0

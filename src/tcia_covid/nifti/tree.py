@@ -14,6 +14,7 @@ from tcia_covid.registry import Collection
 from tcia_covid.store import Disk, Layout, Staging, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.tree import collection_folder
 from tcia_covid.volumes.volume import Volume, read_volume
 
@@ -119,12 +120,9 @@ class VolumeTree(Tree):
         """Set aside what stood in the tree; what a dead run left half-way is just removed."""
         if known:
             with contextlib.suppress(FileNotFoundError):
-                self.disk.make_folder(quarantine)
-                self.disk.replace(file, quarantine / file.name)
-        elif file.is_dir() and not file.is_symlink():
-            self.disk.remove_folder(file)
+                set_aside(self.disk, file, quarantine)
         else:
-            self.disk.remove(file)
+            discard(self.disk, file)
 
     def _sound_image(self, file: Path, known: StoredImage | None) -> StoredImage | None:
         """What a file is that a run left; None if it is not what it should be."""
@@ -138,11 +136,9 @@ class VolumeTree(Tree):
             return stored(volume, source="adopted")
         return known if known.md5 == volume.md5 else None
 
-    def _orphan(self, series: Series) -> Path | None:
-        """A folder in the patient's place that has no readable receipt."""
-        folder = self.root.joinpath(*self.layout.folder(series).parts)
+    def _holds(self, folder: Path, series: Series) -> bool:
         named = (self.pattern.read(file.name) for file in folder.glob(f"*{SUFFIX}"))
-        return folder if any(one and one.subject == series.uid for one in named) else None
+        return any(one is not None and one.subject == series.uid for one in named)
 
 
 def stored(volume: Volume, *, source: str, proved: bool = False) -> StoredImage:

@@ -7,11 +7,14 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
 from tcia_covid.model import Check, Receipt, StoredImage
+from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.staging import Staging
 
 _PIECE = 256 * 1024
@@ -27,19 +30,19 @@ class FoundImage:
     md5: str
 
 
-def hash_file(path: Path) -> tuple[int, str]:
-    """Give a file's size and MD5 (32 hex digits).
+def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str]:
+    """Give a file's size and its hash in hexadecimal digits.
 
     Raises:
         OSError: it cannot be read.
     """
-    md5 = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_PIECE):
-            md5.update(piece)
+            digest.update(piece)
             size += len(piece)
-    return size, md5.hexdigest()
+    return size, digest.hexdigest()
 
 
 def is_second(path: Path, other: Path, size: int, md5: str) -> bool:
@@ -55,7 +58,7 @@ def is_second(path: Path, other: Path, size: int, md5: str) -> bool:
         mine = path.stat()
         if os.path.samestat(mine, other.stat()):
             return mine.st_nlink > 1  # else both are one name, seen through two mounts
-        return hash_file(other) == (size, md5)
+        return hash_file(other, "md5") == (size, md5)
     except OSError:
         return False
 
@@ -63,7 +66,7 @@ def is_second(path: Path, other: Path, size: int, md5: str) -> bool:
 def hash_image(path: Path) -> FoundImage | None:
     """Hash a DICOM file and read its UIDs; None if it is none, or cannot be read."""
     try:
-        size, md5 = hash_file(path)
+        size, md5 = hash_file(path, "md5")
         header = header_of_file(path)
     except (OSError, ForeignImageError):
         return None
@@ -104,8 +107,11 @@ class Adoption:
                 self._disk.remove_folder(folder)
 
     def _take(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
+        if is_system_file(file.name):
+            self._carry(staging, file)
+            return
         if file.name.endswith(".part"):
-            self._disk.remove(file)
+            discard(self._disk, file)
             return
         found = hash_image(file) if file.is_file() and not file.is_symlink() else None
         if found is None or found.series != staging.series.uid or found.uid in staging.images:
@@ -123,15 +129,18 @@ class Adoption:
             self._disk.replace(file, target)
         staging.adopt(image)
 
+    def _carry(self, staging: Staging, file: Path) -> None:
+        """Let the system's own files stay beside the images, where that needs no thought."""
+        target = staging.folder / file.name
+        if file != target and not os.path.lexists(target):
+            with contextlib.suppress(OSError):
+                self._disk.rename(file, target)
+
     def _drop(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
         """Set aside what stood in the tree; a stub of a dead run is just removed."""
-        if known:
-            with contextlib.suppress(FileNotFoundError):
-                self._disk.make_folder(self._quarantine)
-                self._disk.replace(file, self._quarantine / file.name)
-                staging.set_aside_files += 1
+        if not known and file.suffix == ".dcm":
+            discard(self._disk, file)
             return
-        if file.is_dir() and not file.is_symlink():
-            self._disk.remove_folder(file)
-        else:
-            self._disk.remove(file)
+        with contextlib.suppress(FileNotFoundError):
+            set_aside(self._disk, file, self._quarantine)
+            staging.set_aside_files += 1

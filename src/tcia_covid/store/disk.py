@@ -20,6 +20,13 @@ _MACHINE = socket.gethostname()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
+_REFUSED_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
+"""Seconds; a virus scanner keeps a new file for a moment, and Windows then renames neither it nor
+its folder."""
+_TOO_LONG = 206
+"""Windows' number of the error; Python takes it for a file that is not there."""
+_SHORT_PATH = 248
+"""From so many characters on, Windows takes no folder unless long paths are enabled."""
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP, errno.EISDIR})
 _FICLONE = 0x40049409
 """ioctl_ficlone(2); Python has no name for it."""
@@ -57,7 +64,7 @@ class Disk:
     def make_lasting_folder(self, path: Path) -> None:
         """Make a folder and what lacks above it, each durable in its parent."""
         missing = []
-        while not path.is_dir():
+        while not path.is_dir() and path != path.parent:  # a drive that is not there is its own
             missing.append(path)
             path = path.parent
         for folder in reversed(missing):
@@ -106,7 +113,7 @@ class Disk:
             FileExistsError: `target` is a folder with content.
         """
         try:
-            source.rename(target)
+            _patiently(source.rename, target)
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
@@ -114,7 +121,7 @@ class Disk:
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename a file over another."""
-        source.replace(target)
+        _patiently(source.replace, target)
 
     def remove(self, path: Path) -> None:
         """Remove a file; it may be gone already."""
@@ -183,6 +190,18 @@ def worked(act: Callable[[], None]) -> bool:
     return True
 
 
+def _patiently(rename: Callable[[Path], Path], target: Path) -> None:
+    """Rename, again and again for a short while if that is refused."""
+    for wait in _REFUSED_WAITS:
+        try:
+            rename(target)
+        except PermissionError:
+            time.sleep(wait)
+        else:
+            return
+    rename(target)
+
+
 def sweep(temporary: Path, disk: Disk) -> None:
     """Remove the temporary files of runs that are gone."""
     if not temporary.is_dir():
@@ -221,10 +240,33 @@ def explained(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if is_missing(error):
+            raise
         raise explain(error, what) from error
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether a file or folder is not there, rather than under a path that is too long."""
+    return isinstance(error, FileNotFoundError) and not _is_too_long(error)
+
+
+def _is_too_long(error: OSError) -> bool:
+    if error.errno == errno.ENAMETOOLONG or getattr(error, "winerror", None) == _TOO_LONG:
+        return True
+    names = (error.filename, error.filename2)
+    paths = [Path(name).absolute() for name in names if isinstance(name, (str, Path))]
+    return any(len(str(path)) >= _SHORT_PATH for path in paths) and _paths_are_short()
+
+
+def _paths_are_short() -> bool:
+    """Whether this is Windows as it is delivered, without long paths."""
+    if sys.platform != "win32":
+        return False
+    import ctypes  # noqa: PLC0415 - slow, and hardly ever needed
+
+    enabled = getattr(ctypes.WinDLL("ntdll"), "RtlAreLongPathsEnabled", None)
+    return enabled is None or not enabled()
 
 
 def explain(error: OSError, what: str) -> DestinationError:
@@ -233,6 +275,12 @@ def explain(error: OSError, what: str) -> DestinationError:
         return NoSpaceError(
             f"no space left while writing to {what}",
             hint="free some space (or raise the quota), then run the same command again",
+        )
+    if _is_too_long(error):
+        return DestinationError(
+            f"a path in {what} is too long for this system",
+            hint="choose a folder with a shorter name with --output; Windows takes longer paths "
+            "once they are enabled",
         )
     if error.errno in _REFUSED or isinstance(error, (FileExistsError, PermissionError)):
         return PermissionRefusedError(

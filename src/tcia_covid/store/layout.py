@@ -8,14 +8,13 @@ from pathlib import PurePosixPath
 
 from tcia_covid.errors import UsageError
 from tcia_covid.model import Series
-from tcia_covid.names import safe_name
+from tcia_covid.names import is_reserved, safe_name
 
 _UID_TEMPLATE = "{patient}/{study}/{series}"
 _DESCRIPTIVE_TEMPLATE = (
     "{patient}/{study_date}-{study_description}-{study_tail}/"
     "{modality}-{number}-{description}-{series_tail}"
 )
-_OURS = ("metadata.csv", "manifest-md5.txt", "license.txt", "citation.bib", "supporting")
 _TAIL = 5
 """Characters of a UID that NBIA's own retriever puts at the end of descriptive names."""
 
@@ -43,10 +42,10 @@ class Layout:
             raise UsageError(
                 f"the layout has an unknown field {{{unknown[0]}}}", hint=f"known fields: {known}"
             )
-        first = text.split("/", maxsplit=1)[0].casefold()
-        if first in _OURS or first.startswith("."):
+        first = text.split("/", maxsplit=1)[0]
+        if is_reserved(first) or first.startswith("."):
             raise UsageError(
-                f"the layout's first folder {first!r} is a name of the program's own",
+                f"the layout's first folder {first!r} is a reserved name",
                 hint="choose another one, such as {patient}",
             )
         if "series" not in names and "series_tail" not in names:
@@ -83,7 +82,7 @@ def _component(part: str) -> str:
     """Keep what is made of safe pieces; anything else becomes safe as a whole."""
     plain = part.strip(" .") or "_"
     safe = all(c in _PLAIN for c in plain) and len(plain) <= _LONGEST
-    return plain if safe else str(safe_name(plain))
+    return plain if safe and not is_reserved(plain) else str(safe_name(plain))
 
 
 _PLAIN = frozenset(string.ascii_letters + string.digits + "._-")

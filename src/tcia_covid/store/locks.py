@@ -19,6 +19,8 @@ from types import TracebackType
 from tcia_covid.errors import HeldError
 
 _HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
+_TRIES = 100
+"""Times that a lock file may be replaced by its last holder between opening and locking it."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -48,8 +50,8 @@ class Lock:
         self._handle: int | None = None
 
     def __enter__(self) -> Lock:
-        while self._handle is None:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        for _ in range(_TRIES):
+            handle = self._open()
             try:
                 _lock(handle)
             except OSError as error:
@@ -58,9 +60,10 @@ class Lock:
                 # A file system without locks: what is right rests on renames, so go on.
             if self._is_current(handle):
                 self._handle = handle
-            else:
-                os.close(handle)
-        self._sign()
+                self._sign(handle)
+                break
+            os.close(handle)
+        # Where a name and its open file never are the same file, there is no lock to be had.
         return self
 
     def __exit__(
@@ -77,6 +80,21 @@ class Lock:
         os.close(self._handle)
         self._handle = None
 
+    def _open(self) -> int:
+        """Open the lock file; what a run of another user left may be open to reading alone."""
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError as refused:
+            try:
+                return os.open(self._path, os.O_RDONLY)
+            except FileNotFoundError:
+                raise refused from None
+            except PermissionError as error:
+                raise HeldError(
+                    f"{self._what} is held by a run of another user",
+                    hint=f"wait for that run; if there is none, remove {self._path}",
+                ) from error
+
     def _held(self, handle: int) -> HeldError:
         holder = _holder(handle)
         os.close(handle)
@@ -92,15 +110,13 @@ class Lock:
         except FileNotFoundError:
             return False
 
-    def _sign(self) -> None:
-        if self._handle is None:
-            return
+    def _sign(self, handle: int) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
         with contextlib.suppress(OSError):
-            os.lseek(self._handle, 0, os.SEEK_SET)
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, text.encode())
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.ftruncate(handle, 0)
+            os.write(handle, text.encode())
 
 
 def _holder(handle: int) -> str:

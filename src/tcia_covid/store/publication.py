@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from tcia_covid import __version__
 from tcia_covid.errors import IncompleteSeriesError, TakenOverError
-from tcia_covid.model import Receipt
+from tcia_covid.model import Receipt, Series
+from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.layout import Layout
+from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
+from tcia_covid.store.quarantine import discard
 from tcia_covid.store.receipts import Filed, Receipts
 from tcia_covid.store.staging import Staging
 
@@ -20,12 +27,16 @@ class Publication:
     Args:
         root: the collection's folder.
         state: the program's own folder in it.
+        layout: where new series go.
         receipts: written before a series is published.
         disk: the seam to the file system.
     """
 
-    def __init__(self, root: Path, state: Path, receipts: Receipts, disk: Disk) -> None:
+    def __init__(
+        self, root: Path, state: Path, layout: Layout, receipts: Receipts, disk: Disk
+    ) -> None:
         self._root = root
+        self._layout = layout
         self._staging = state / "staging"
         self._replaced = state / "replaced"
         self._receipts = receipts
@@ -35,23 +46,25 @@ class Publication:
         """Where the folder of a receipt stands."""
         return self._root.joinpath(*PurePosixPath(receipt.folder).parts)
 
+    def places(self, series: Series) -> tuple[Path, Path]:
+        """Where a series stands by the layout: its plain name, and that with its whole UID."""
+        return self._root / self._layout.folder(series), self._root / self._whole(series)
+
     def stands(self, receipt: Receipt) -> bool:
         """Whether the folder has exactly the files that the receipt names; none is opened."""
         files = {image.file for image in receipt.images}
-        return bool(files) and files == set(_names(self.path(receipt)))
+        return bool(files) and files == set(names_in(self.path(receipt)))
 
-    def commit(self, staging: Staging, folder: str) -> Receipt:
-        """Publish what is in staging: sync, receipt, rename, in this order.
-
-        Args:
-            staging: complete and proved.
-            folder: relative to the collection's folder, with forward slashes.
+    def commit(self, staging: Staging) -> Receipt:
+        """Publish what is in staging, complete and proved: sync, receipt, rename, in this order.
 
         Raises:
             FileNotFoundError: another run took the staging folder.
             TakenOverError: another run publishes the series.
-            IncompleteSeriesError: a file is not what it was when it was written.
+            IncompleteSeriesError: there is no image, or one is not what it was when it was written.
         """
+        if not staging.images:
+            raise IncompleteSeriesError(f"series {staging.series.uid} has no image")
         self._check_names(staging)
         for image in staging.images.values():
             self._disk.sync_file(staging.folder / image.file)
@@ -60,19 +73,17 @@ class Publication:
         if old is not None and self._same(old.receipt, staging):
             self._disk.remove_folder(staging.folder)
             return old.receipt
-        receipt = _receipt(staging, folder)
+        receipt = _receipt(staging, old.receipt.folder if old else self._free(staging.series))
         self._receipts.write(Filed(receipt, staging.folder.name))
-        self._publish(staging.folder, receipt)
-        return receipt
+        return self._publish(staging.folder, receipt)
 
-    def finish(self, filed: Filed) -> bool:
-        """Finish a commit that was cut short, if `filed` is of such; True if it was."""
+    def finish(self, filed: Filed) -> Receipt | None:
+        """Finish a commit that was cut short; its receipt, or None if `filed` is of no such."""
         staged = self._staging / filed.receipt.series.uid / filed.staged
         expected = {image.file: image.size for image in filed.receipt.images}
         if not filed.staged or not staged.is_dir() or _sizes(staged) != expected:
-            return False
-        self._publish(staged, filed.receipt)
-        return True
+            return None
+        return self._publish(staged, filed.receipt)
 
     def _same(self, receipt: Receipt, staging: Staging) -> bool:
         """Whether another run published the very same images first: its lock held nothing."""
@@ -83,7 +94,7 @@ class Publication:
     def _check_names(self, staging: Staging) -> None:
         sizes = _sizes(staging.folder)
         for name in sizes.keys() - {image.file for image in staging.images.values()}:
-            self._disk.remove(staging.folder / name)
+            discard(self._disk, staging.folder / name)
         for image in staging.images.values():
             if image.file not in sizes:
                 raise FileNotFoundError(str(staging.folder / image.file))
@@ -94,29 +105,66 @@ class Publication:
                     missing=(image.uid,),
                 )
 
-    def _publish(self, staged: Path, receipt: Receipt) -> None:
+    def _free(self, series: Series) -> str:
+        """The series' folder by the layout; with its whole UID where that name is taken."""
+        plain = self._layout.folder(series)
+        place = self._root / plain
+        # Its own folder is there if another run, whose lock held nothing, has just published it.
+        taken = place.exists() and series_in(place) != series.uid
+        return str(self._whole(series) if taken else plain)
+
+    def _whole(self, series: Series) -> PurePosixPath:
+        return self._layout.folder(series, whole_uid=True)
+
+    def _publish(self, staged: Path, receipt: Receipt) -> Receipt:
+        """Bring a series into the tree; under its whole UID where its place is another series'."""
+        if not self._place(staged, receipt):
+            receipt = replace(receipt, folder=str(self._whole(receipt.series)))
+            self._receipts.write(Filed(receipt, staged.name))
+            if not self._place(staged, receipt):
+                taken = str(self.path(receipt))
+                raise FileExistsError(errno.EEXIST, "another series stands in its place", taken)
+        self._disk.sync_folder(self.path(receipt).parent)
+        self.clear_replaced(receipt.series.uid)
+        return receipt
+
+    def _place(self, staged: Path, receipt: Receipt) -> bool:
+        """Rename a folder into its place; False, and nothing changed, if that is another series'.
+
+        Raises:
+            TakenOverError: another run, whose lock held nothing, publishes the series.
+        """
         target = self.path(receipt)
         self._disk.make_lasting_folder(target.parent)
-        if target.is_dir():
-            self._disk.make_folder(self._replaced)
-            aside = f"{receipt.series.uid}~{os.urandom(8).hex()}"
-            self._disk.rename(target, self._replaced / aside)
+        if target.is_dir() and not self._make_way(target, receipt):
+            return False
         try:
             self._disk.rename(staged, target)
-        except FileExistsError as error:  # put there by a run whose lock held nothing
+        except FileExistsError as error:
+            if is_of_another(target, receipt):
+                return False
             raise TakenOverError(receipt.series.uid) from error
-        self._disk.sync_folder(target.parent)
-        self.clear_replaced(receipt.series.uid)
+        return True
+
+    def _make_way(self, target: Path, receipt: Receipt) -> bool:
+        """Move the version aside that is replaced; False if it is another series' folder."""
+        self._disk.make_folder(self._replaced)
+        aside = self._replaced / f"{receipt.series.uid}~{os.urandom(8).hex()}"
+        return move_own(
+            self._disk, target, aside, lambda folder: not is_of_another(folder, receipt)
+        )
 
     def replaced_uids(self) -> set[str]:
         """The series of which a replaced version is still on disk."""
-        return {name.partition("~")[0] for name in _names(self._replaced)}
+        return {name.partition("~")[0] for name in names_in(self._replaced)}
 
     def clear_replaced(self, uid: str) -> None:
         """Remove the versions that the standing one of a series replaced."""
-        for name in _names(self._replaced):
+        for name in names_in(self._replaced):
             if name.partition("~")[0] == uid:
-                self._disk.remove_folder(self._replaced / name)
+                # A program that shows an image may keep its file: the next run tries again.
+                with contextlib.suppress(OSError):
+                    self._disk.remove_folder(self._replaced / name)
 
 
 def _receipt(staging: Staging, folder: str) -> Receipt:
@@ -129,14 +177,11 @@ def _receipt(staging: Staging, folder: str) -> Receipt:
     )
 
 
-def _names(folder: Path) -> list[str]:
-    """What stands in a folder; nothing where it is none."""
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return []
-
-
 def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of all that is in a folder, but for the system's own files."""
     with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries}
+        return {
+            entry.name: entry.stat(follow_symlinks=False).st_size
+            for entry in entries
+            if not is_system_file(entry.name)
+        }

@@ -68,7 +68,11 @@ class Receipts:
                 yield filed.receipt
 
     def write(self, filed: Filed) -> None:
-        """Put a receipt on file, durably."""
+        """Put a receipt on file, whole.
+
+        A power cut may undo this where the series' folder is safe already: the next run then finds
+        a folder that no receipt names, hashes its images and writes the receipt anew.
+        """
         document = _to_document(filed)
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
         self._disk.make_folder(self.folder)

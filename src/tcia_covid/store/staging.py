@@ -19,7 +19,7 @@ from tcia_covid.errors import (
 )
 from tcia_covid.md5list import same_md5
 from tcia_covid.model import Check, RemoteImage, Series, StoredImage
-from tcia_covid.store.disk import Disk, explained
+from tcia_covid.store.disk import Disk, explained, is_missing
 
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
@@ -255,6 +255,8 @@ def as_takeover(uid: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
+        if not is_missing(error):
+            raise
         raise TakenOverError(uid) from error
 
 

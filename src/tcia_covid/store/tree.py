@@ -14,13 +14,15 @@ from pathlib import Path
 
 from tcia_covid import __version__
 from tcia_covid.model import Receipt, Series
-from tcia_covid.names import safe_name
-from tcia_covid.store.adoption import Adoption, hash_image
+from tcia_covid.names import is_system_file, safe_name
+from tcia_covid.store.adoption import Adoption
 from tcia_covid.store.disk import Disk, explain, explained, sweep
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
+from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
 from tcia_covid.store.publication import Publication
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Receipts
 from tcia_covid.store.staging import Staging, as_takeover
 
@@ -61,7 +63,7 @@ class Tree:
         """Why series could not be completed, for `status`."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
-        self._publication = Publication(root, self.state, self.receipts, self.disk)
+        self._publication = Publication(root, self.state, layout, self.receipts, self.disk)
         self._locks = self.state / "locks"
         self._run = f"{socket.gethostname()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
         self._numbers = itertools.count()
@@ -100,9 +102,10 @@ class Tree:
     def under_way(self) -> set[str]:
         """The SeriesInstanceUIDs that have something in staging."""
         try:
-            return set(os.listdir(self.staging))  # noqa: PTH208 - names alone are wanted
+            names = os.listdir(self.staging)  # noqa: PTH208 - names alone are wanted
         except FileNotFoundError:
             return set()
+        return {name for name in names if not is_system_file(name)}
 
     def unsettled(self) -> set[str]:
         """The SeriesInstanceUIDs that need a look whatever their receipt says."""
@@ -188,9 +191,7 @@ class Tree:
         """
         uid = staging.series.uid
         with explained(str(self.root)), as_takeover(uid):
-            old = self.receipts.read(uid)
-            folder = old.receipt.folder if old else self._free_folder(staging.series)
-            receipt = self._publication.commit(staging, folder)
+            receipt = self._publication.commit(staging)
             self._clear_notes(uid)
         return receipt
 
@@ -199,12 +200,15 @@ class Tree:
         filed = self.receipts.read(uid)
         if filed is None:
             return None
-        if self._publication.finish(filed):
+        receipt = self._publication.finish(filed)
+        if receipt is None:
+            receipt = filed.receipt
+        else:
             self._clear_notes(uid)
-        if not self._publication.stands(filed.receipt) or uid in self.damage.uids():
+        if not self._publication.stands(receipt) or uid in self.damage.uids():
             return None
         self._publication.clear_replaced(uid)
-        return filed.receipt
+        return receipt
 
     def _leftovers(
         self, series: Series, folder: Path, *, update: bool
@@ -213,11 +217,12 @@ class Tree:
         self.disk.make_folder(folder.parent)
         filed = self.receipts.read(series.uid)
         receipt = filed.receipt if filed else None
-        standing = self.path(receipt) if receipt else self._orphan(series)
-        if standing is not None and standing.exists() and not update:
-            self._take_back(standing, self._taken(series.uid))
+        if not update:
+            self._take_back(series, receipt)
         others = []
         for other in sorted(folder.parent.iterdir()):
+            if is_system_file(other.name):
+                continue
             # One rename takes a dead run's folder over whole; a run that is alive after all
             # (its lock locked nothing) finds it gone, and looks at the series again later.
             mine = self._taken(series.uid)
@@ -233,34 +238,33 @@ class Tree:
         """A new name in staging for a folder that this run takes over."""
         return self.staging / uid / f"{self._run}~{next(self._numbers)}"
 
-    def _take_back(self, standing: Path, folder: Path) -> None:
-        """Take a series out of the tree; a file that stands in its place is set aside."""
-        if standing.is_dir() and not standing.is_symlink():
-            self.disk.rename(standing, folder)
-            return
-        self.disk.make_folder(self.quarantine)
-        self.disk.replace(standing, self.quarantine / f"{standing.name}-{self._run}")
+    def _take_back(self, series: Series, receipt: Receipt | None) -> None:
+        """Take a series out of the tree, wherever it stands, into its staging."""
+        standing = self.path(receipt) if receipt else None
+        if receipt is not None and standing is not None and standing.exists():
+            if standing.is_dir() and not standing.is_symlink():
+                self._take(standing, series, lambda folder: not is_of_another(folder, receipt))
+            else:
+                set_aside(self.disk, standing, self.quarantine)
+        for place in self._publication.places(series):
+            # A crash may have lost the receipt, or the word that it is under its whole UID.
+            if place != standing and not place.is_symlink():
+                self._take(place, series, lambda folder: self._holds(folder, series))
+
+    def _take(self, folder: Path, series: Series, is_own: Callable[[Path], bool]) -> None:
+        move_own(self.disk, folder, self._taken(series.uid), is_own)
 
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
         """Start an update from second names of the old images, where the file system has such."""
-        for image in receipt.images:
-            with contextlib.suppress(OSError):
-                self.disk.link(self.path(receipt) / image.file, folder / image.file)
+        old = self.path(receipt)
+        for name in names_in(old):
+            if name.endswith(".dcm"):
+                with contextlib.suppress(OSError):
+                    self.disk.link(old / name, folder / name)
 
-    def _orphan(self, series: Series) -> Path | None:
-        """A folder in the series' place that has no readable receipt, but images of the series."""
-        folder = self.root.joinpath(*self.layout.folder(series).parts)
-        for file in sorted(folder.glob("*.dcm"))[:1]:
-            found = hash_image(file)
-            if found is not None and found.series == series.uid:
-                return folder
-        return None
-
-    def _free_folder(self, series: Series) -> str:
-        """The series' folder by the layout; with its whole UID where that name is taken."""
-        plain = self.layout.folder(series)
-        taken = self.root.joinpath(*plain.parts).exists()
-        return str(self.layout.folder(series, whole_uid=True) if taken else plain)
+    def _holds(self, folder: Path, series: Series) -> bool:
+        """Whether a folder is of `series`, as far as what is in it tells."""
+        return series_in(folder) == series.uid
 
     def _clear_notes(self, uid: str) -> None:
         self.damage.clear(uid)
@@ -281,5 +285,5 @@ class Tree:
             # Renamed first: a run whose lock held nothing must not publish half a folder.
             mine = self._taken(uid)
             self.disk.rename(folder, mine)
-            self.disk.remove_folder(mine)
+            discard(self.disk, mine)
         self.disk.remove_empty(parent)

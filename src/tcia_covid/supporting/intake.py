@@ -21,10 +21,11 @@ from tcia_covid.events import Emit, Notice, RequestRetried
 from tcia_covid.http import Client, redact
 from tcia_covid.model import Failure
 from tcia_covid.store import Tree
+from tcia_covid.store.adoption import hash_file
 from tcia_covid.store.disk import explained
 from tcia_covid.supporting.fetch import FileFetch
 from tcia_covid.supporting.naming import unlike
-from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member, hash_file
+from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member
 from tcia_covid.supporting.result import SupportingResult
 from tcia_covid.supporting.unpack import unpack
 from tcia_covid.supporting.wanted import Wanted, file_name
@@ -138,7 +139,7 @@ class Intake:
         Raises:
             ChecksumError: it is another one.
         """
-        size, sha256 = hash_file(part)
+        size, sha256 = hash_file(part, "sha256")
         check = FileCheck.NONE
         if wanted.sha256 is not None:
             check = FileCheck.SHA256
@@ -219,7 +220,7 @@ def _content(place: Path) -> Iterator[tuple[str, int, str]]:
         if file.is_symlink() or not (file.is_file() or file.is_dir()):
             yield name, -1, ""
         elif file.is_file():
-            yield name, *hash_file(file)
+            yield name, *hash_file(file, "sha256")
 
 
 def _record(wanted: Wanted) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from tcia_covid.store import Tree
+from tcia_covid.store.adoption import hash_file
 
 FOLDER = "supporting"
 """Of the files in the collection's folder, and of their receipts in its state folder."""
 
 _FORMAT = 1
-_PIECE = 256 * 1024
 
 
 class FileCheck(str, Enum):
@@ -113,7 +111,7 @@ class FileReceipts:
         for one in stated:
             file = f"{FOLDER}/{one.file}"
             try:
-                found = hash_file(self.files / one.file)
+                found = hash_file(self.files / one.file, "sha256")
             except FileNotFoundError:
                 yield Difference(file, is_missing=True)
             except OSError as error:
@@ -121,21 +119,6 @@ class FileReceipts:
             else:
                 if found != (one.size, one.sha256):
                     yield Difference(file, "its bytes are not those of its receipt")
-
-
-def hash_file(path: Path) -> tuple[int, str]:
-    """Give a file's size and SHA-256.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    sha256 = hashlib.sha256()
-    size = 0
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            sha256.update(piece)
-            size += len(piece)
-    return size, sha256.hexdigest()
 
 
 def _read(document: dict[str, Any]) -> FileReceipt:

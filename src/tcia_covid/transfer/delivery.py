@@ -179,7 +179,7 @@ class Delivery:
     def _adds_up(self) -> bool:
         """Whether count and bytes are those on record."""
         series, staging = self._series, self._staging
-        if series.image_count is None or series.size is None:
+        if not staging.images or series.image_count is None or series.size is None:
             return False
         return len(staging.images) == series.image_count and staging.size == series.size
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.model import Receipt, StoredImage
+from tcia_covid.names import is_system_file
 from tcia_covid.store import Tree
 from tcia_covid.verify.faults import Fault, Look, extra_fault, image_fault
 from tcia_covid.verify.result import Reason
@@ -66,13 +67,17 @@ def check(piece: Piece, look: Look) -> list[Fault]:
 
 
 def _entries(folder: Path, root: Path) -> dict[str, os.DirEntry[str]]:
-    """What is in a series' folder; OSError where it lies outside of the collection's folder."""
+    """What is in a series' folder, but for the system's own files.
+
+    Raises:
+        OSError: it lies outside of the collection's folder, or cannot be read.
+    """
     real = Path(os.path.realpath(folder))
     if not real.is_relative_to(os.path.realpath(root)):
         raise OSError(errno.EXDEV, "its folder lies outside of the collection's folder")
     try:
         with os.scandir(real) as entries:
-            return {entry.name: entry for entry in entries}
+            return {entry.name: entry for entry in entries if not is_system_file(entry.name)}
     except FileNotFoundError:
         return {}
 

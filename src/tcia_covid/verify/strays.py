@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
+from tcia_covid.names import is_system_file
 from tcia_covid.store.tree import STATE
 from tcia_covid.verify.faults import Fault
 from tcia_covid.verify.result import Reason
@@ -17,7 +18,8 @@ def strays(root: Path, known: Set[str]) -> Iterator[tuple[str, Fault]]:
     """Find the files outside of all series' folders; gives each with the series that it is of.
 
     A user's own files beside `metadata.csv` are nobody's business, unless they are DICOM: below
-    that level the tree holds nothing but DICOM. Links are named, never followed.
+    that level the tree holds nothing but DICOM. Links are named, never followed; files that
+    an operating system makes on its own are not even named.
 
     Args:
         root: the collection's folder.
@@ -36,7 +38,7 @@ def strays(root: Path, known: Set[str]) -> Iterator[tuple[str, Fault]]:
             continue
         for entry in entries:
             file = f"{prefix}/{entry.name}" if prefix else entry.name
-            if file in known or file == STATE:
+            if file in known or file == STATE or is_system_file(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(file)
