@@ -199,13 +199,13 @@ class _Run:
     def _outstanding(self, group: Group, tree: Tree) -> list[Job]:
         """Count what stands already; give what is still to do."""
         update = self._request.options.update
-        unsettled = tree.unsettled()
+        unsettled, known_to_differ = tree.unsettled(), tree.changed.uids()
         jobs = []
         for series in group.series:
             receipt = None if series.uid in unsettled else tree.standing(series.uid)
             if receipt is None:
-                jobs.append(Job(series, tree, update=update and self._changed_below(tree, series)))
-            elif not receipt.differs_from(series):
+                jobs.append(Job(series, tree, update=update and _was_complete(tree, series)))
+            elif not (receipt.differs_from(series) or series.uid in known_to_differ):
                 self._tally.outcome(Outcome(series, State.ALREADY, receipt))
             elif update:
                 jobs.append(Job(series, tree, update=True))
@@ -213,11 +213,6 @@ class _Run:
                 failure = failure_of(series, changed(receipt, series))
                 self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
         return jobs
-
-    def _changed_below(self, tree: Tree, series: Series) -> bool:
-        """Whether an update of this series was begun: its receipt is of another version."""
-        filed = tree.receipts.read(series.uid)
-        return filed is not None and filed.receipt.differs_from(series)
 
     def _check_space(self, jobs: Sequence[Job]) -> None:
         needed = _lacking(jobs)
@@ -288,3 +283,8 @@ def _lacking(jobs: Sequence[Job]) -> int:
     """Bytes that are still to come."""
     begun = {tree: Begun(tree) for tree in {job.tree for job in jobs}}
     return sum(begun[job.tree].lacking(job.series) for job in jobs)
+
+
+def _was_complete(tree: Tree, series: Series) -> bool:
+    """Whether a series stood once: an update takes nothing of it on trust."""
+    return tree.receipts.read(series.uid) is not None

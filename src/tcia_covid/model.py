@@ -78,6 +78,10 @@ class Check(str, Enum):
     """Only count, bytes and header: the archive has no hash for it."""
 
 
+ADOPTED = "adopted"
+"""The source of an image that was found on disk, and that no archive is known to have given."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredImage:
     """One image on disk."""
@@ -89,7 +93,7 @@ class StoredImage:
     """32 hex digits, of the bytes on disk."""
     check: Check = Check.SIZE
     source: str = "nbia"
-    """The archive it came from, or `adopted`."""
+    """The archive it came from, or `ADOPTED`."""
     suffix: str = ".dcm"
     """What its file's name ends in."""
 

@@ -12,7 +12,7 @@ from tcia_covid.errors import (
     EXIT_PARTIAL,
     TciaCovidError,
 )
-from tcia_covid.model import Check, Failure, Outcome, Receipt, Series, State, Summary
+from tcia_covid.model import ADOPTED, Check, Failure, Outcome, Receipt, Series, State, Summary
 
 
 class Tally:
@@ -95,4 +95,4 @@ class Tally:
 def _sources(receipt: Receipt) -> set[str]:
     """The archives that images of a series came from; images of earlier runs do not know theirs."""
     sources = {image.source for image in receipt.images}
-    return sources - {"adopted"} or sources
+    return sources - {ADOPTED} or sources

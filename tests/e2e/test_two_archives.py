@@ -261,6 +261,23 @@ def test_archives_that_both_fail_in_the_middle_of_a_series_complete_it_together(
     assert {image.source for image in filed.receipt.images} == {"nbia", "idc"}
 
 
+def test_a_receipt_says_where_images_came_from_that_an_earlier_run_left(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    lacking = object_key(uid, one.images[0].uid)
+    with Front(both.s3.port, Say(lacking, status=404, times=None)) as front:
+        both.idc_url = front.url
+        assert both.run(source="idc").exit_code == 1
+    both.idc_url = nowhere()
+    both.assert_complete(both.run())
+    filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
+    assert filed is not None
+    came_from = {image.uid: image.source for image in filed.receipt.images}
+    assert came_from.pop(one.images[0].uid) == "nbia"
+    assert set(came_from.values()) == {"idc"}
+
+
 def test_an_old_version_at_idc_gives_way_to_the_one_on_record(both: Both) -> None:
     uid = both.first()
     one = both.corpus.series(uid)

@@ -77,6 +77,12 @@ class CountingDisk(Disk):
             raise Crash
         super().write(file, data)
 
+    def append(self, path: Path, data: bytes) -> None:
+        if self._effect():
+            super().append(path, data[: len(data) // 2])
+            raise Crash
+        super().append(path, data)
+
     def sync_file(self, path: Path) -> None:
         self._effect()
         super().sync_file(path)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tcia_covid.archives.nbia import NbiaArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
+from tcia_covid.http import Client
 from tcia_covid.space import RESERVE
 from tcia_covid.store import disk as disk_module
-from tcia_covid.verify import verify
+from tcia_covid.verify import VerifyResult, verify
 from tests.fakes.faults import Status
 from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus
 from tests.fakes.zip_faults import LostImage
@@ -215,6 +217,75 @@ def test_fault_25_update_fetches_what_changed(trial: Trial) -> None:
     assert trial.asked("getImage") == 0
 
 
+def _with_other_bytes(trial: Trial, *numbers: int) -> DemoSeries:
+    """The first series with other pixels in some images, of the same size and date."""
+    series = trial.series
+    images = list(series.images)
+    for number in numbers:
+        spec = ImageSpec(
+            images[number].uid, series.uid, series.study.uid, series.patient.id, "CT", number + 1,
+            "CT 1", 256, 256, seed=99,
+        )  # fmt: skip
+        assert demo_image(spec).size == images[number].size
+        images[number] = demo_image(spec)
+    return replace(series, images=tuple(images))
+
+
+def _verify_online(trial: Trial) -> VerifyResult:
+    client = Client(trial.settings)
+    try:
+        return verify(trial.output, archive=NbiaArchive(client, trial.url))
+    finally:
+        client.close()
+
+
+def test_fault_25_a_change_that_only_the_hash_shows_is_noted_by_verify_and_then_updated(
+    trial: Trial,
+) -> None:
+    trial.download()
+    trial.corpus.put(_with_other_bytes(trial, 2))
+    assert trial.download().exit_code == 0, "lists say nothing of it"
+    assert _verify_online(trial).exit_code == 1
+    (failure,) = trial.download().failures
+    assert (failure.reason, "another hash" in failure.detail) == ("changed", True)
+    trial.assert_complete(trial.download(update=True))
+    assert trial.asked("getSingleImage") == 1
+    assert _verify_online(trial).exit_code == 0
+    trial.assert_complete(trial.download())
+
+
+def test_fault_25_a_hash_that_is_right_again_ends_the_note(trial: Trial) -> None:
+    trial.download()
+    before = trial.series
+    trial.corpus.put(_with_other_bytes(trial, 2))
+    _verify_online(trial)
+    trial.corpus.put(before)
+    assert _verify_online(trial).exit_code == 0
+    trial.assert_complete(trial.download())
+
+
+def test_fault_25_an_image_fetched_for_mending_does_not_mix_with_an_older_version(
+    trial: Trial,
+) -> None:
+    trial.download()
+    trial.corpus.put(_with_other_bytes(trial, 1, 2))
+    _file(trial, 2).unlink()
+    for _ in range(2):
+        (failure,) = trial.download().failures
+        assert failure.reason == "changed"
+        assert "--update" in failure.hint
+    trial.assert_complete(trial.download(update=True))
+
+
+def test_fault_25_mending_may_bring_the_current_version_where_all_else_is_of_it(
+    trial: Trial,
+) -> None:
+    trial.download()
+    trial.corpus.put(_with_other_bytes(trial, 2))
+    _file(trial, 2).unlink()
+    trial.assert_complete(trial.download())
+
+
 def test_fault_25_an_update_that_fails_leaves_the_old_version(trial: Trial) -> None:
     trial.download()
     before = trial.files()
@@ -261,13 +332,7 @@ def test_fault_25_an_update_that_was_cut_short_is_still_said_without_update(tria
 def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial: Trial) -> None:
     trial.download()
     series = trial.series
-    spec = ImageSpec(
-        series.images[2].uid, series.uid, series.study.uid, series.patient.id, "CT", 3, "CT 1",
-        256, 256, seed=99,
-    )  # fmt: skip
-    images = (*series.images[:2], demo_image(spec), *series.images[3:])
-    assert images[2].size == series.images[2].size
-    trial.corpus.put(replace(series, images=images, submitted="2026-01-01"))
+    trial.corpus.put(replace(_with_other_bytes(trial, 2), submitted="2026-01-01"))
     (failure,) = trial.download().failures
     assert failure.reason == "changed"
     assert f"until {series.submitted} are here, 2026-01-01 are listed" in failure.detail

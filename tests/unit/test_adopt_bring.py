@@ -47,7 +47,7 @@ def bringer(have: Path, mode: str = "link", *, durable: bool = False) -> Bringer
 
 
 def in_staging(staging: Staging) -> dict[str, str]:
-    return {path.name: md5_of(path.read_bytes()) for path in staging.folder.iterdir()}
+    return {path.name: md5_of(path.read_bytes()) for path in staging.folder.glob("[!.]*")}
 
 
 def clone(source: int, target: int) -> None:

@@ -32,7 +32,7 @@ def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: 
     result = verify(tmp_path)
     found = [(one.file, one.reason) for one in result.damage]
     reasons = {"intact": [], "changed": [Reason.CHANGED], "deleted": [Reason.MISSING]}
-    assert all(one.is_supporting for one in result.damage)
+    assert all(one.option == "--supporting" for one in result.damage)
     beside = status(tmp_path).collections[0].supporting
     assert (beside.files, beside.size) == (1, 4)
     assert beside.missing == (["table.csv"] if how == "deleted" else [])

@@ -527,7 +527,8 @@ def test_online_a_series_that_changed_in_the_archive_is_told(
         result = verify(tree.root, archive=nbia)
     (damage,) = result.damage
     assert (damage.file, damage.reason) == (receipt.folder, Reason.CHANGED)
-    assert "--update" in damage.detail
+    assert (damage.mendable, damage.option) == (True, "--update")
+    assert tree.changed.uids() == {series.uid}
     assert (result.series.damaged, result.series.intact, result.images.damaged) == (1, 0, 0)
     assert tree.damage.uids() == set(), "the files are as they came: nothing to mend"
 

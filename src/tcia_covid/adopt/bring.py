@@ -16,13 +16,12 @@ from pathlib import Path
 from tcia_covid.adopt.result import Mode
 from tcia_covid.adopt.scan import Found
 from tcia_covid.errors import ArchiveError, SeriesError, TakenOverError
-from tcia_covid.model import Check, StoredImage
+from tcia_covid.model import ADOPTED, Check, StoredImage
 from tcia_covid.store import Disk, Staging
 from tcia_covid.store.adoption import is_second
 from tcia_covid.store.disk import worked
 
 _PIECE = 256 * 1024
-_NAME = "adopted"
 
 
 class Bringer:
@@ -58,7 +57,7 @@ class Bringer:
             staging.discard(found.uid)
         way = self._share(found, staging) or self._copy(found, staging)
         if way:
-            image = StoredImage(found.uid, found.size, found.md5, check, _NAME)
+            image = StoredImage(found.uid, found.size, found.md5, check, ADOPTED)
             staging.adopt(image)
         return way
 
@@ -100,7 +99,7 @@ class Bringer:
     def _copy(self, found: Found, staging: Staging) -> str:
         """Copy through the staging folder's own door, which hashes and reads the header again."""
         try:
-            stored = staging.receive(self._pieces(found), source=_NAME)
+            stored = staging.receive(self._pieces(found), source=ADOPTED)
         except TakenOverError:
             raise
         except (SeriesError, ArchiveError):

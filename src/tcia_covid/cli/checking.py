@@ -91,9 +91,10 @@ def _complaint(found: VerifyResult) -> tuple[str, str]:
     if not found.damage:
         return "the archive gave no answer for some series", "run the same command again later"
     what = count(len(found.damage), "file")
-    if any(one.mendable for one in found.damage):
-        supporting = " --supporting" if any(one.is_supporting for one in found.damage) else ""
-        hint = f"'download{supporting}' with the same target and folder fetches what is damaged, "
+    mendable = [one for one in found.damage if one.mendable]
+    if mendable:
+        words = ["download", *sorted({one.option for one in mendable} - {""})]
+        hint = f"'{' '.join(words)}' with the same target and folder fetches what is damaged, "
         hint += "and no more"
     else:
         hint = "no download changes these: look at them, then move or remove them"

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from tcia_covid.cli.console import Console
 from tcia_covid.document import summary_document
 from tcia_covid.errors import EXIT_OK, InterruptedRunError
-from tcia_covid.model import Failure, Summary
+from tcia_covid.model import ADOPTED, Failure, Summary
 from tcia_covid.progress.phrases import clean, failure
 from tcia_covid.selection.sizes import count, format_duration, format_size
 
 MOST_FAILURES = 20
 _OTHERWISE = ("conflict", "unexpected")
-_ORIGINS = {"adopted": "that an earlier run left"}
+_ORIGINS = {ADOPTED: "that an earlier run left"}
 
 
 def present(console: Console, summary: Summary) -> int:

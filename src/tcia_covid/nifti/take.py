@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from tcia_covid.events import Emit, discard
+from tcia_covid.model import ADOPTED
 from tcia_covid.nifti.finding import Finds
 from tcia_covid.nifti.intake import Intake, Taken
 from tcia_covid.nifti.placing import Mode
@@ -25,7 +26,7 @@ def take_in(
     tree: VolumeTree,
     *,
     mode: Mode = "link",
-    source: str = "adopted",
+    source: str = ADOPTED,
     jobs: int | None = None,
     emit: Emit = discard,
     stop: Stop | None = None,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tcia_covid.errors import ChecksumError, ForeignImageError
-from tcia_covid.model import Check, Receipt, Series, StoredImage
+from tcia_covid.model import ADOPTED, Check, Receipt, Series, StoredImage
 from tcia_covid.nifti.names import SUFFIX, VolumeName, VolumePattern
 from tcia_covid.registry import Collection
 from tcia_covid.store import Disk, Layout, Staging, Tree
@@ -133,7 +133,7 @@ class VolumeTree(Tree):
         except (ForeignImageError, ChecksumError, OSError):
             return None
         if known is None:
-            return stored(volume, source="adopted")
+            return stored(volume, source=ADOPTED)
         return known if known.md5 == volume.md5 else None
 
     def _holds(self, folder: Path, series: Series) -> bool:

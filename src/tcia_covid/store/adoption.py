@@ -11,9 +11,10 @@ from typing import Literal
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
-from tcia_covid.model import Check, Receipt, StoredImage
+from tcia_covid.model import ADOPTED, Receipt, StoredImage
 from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.origins import Origins
 from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.staging import Staging
 
@@ -94,30 +95,36 @@ class Adoption:
             receipt: what is known of the images, if the series stood in the tree before.
         """
         known = {image.uid: image for image in receipt.images} if receipt else {}
-        for uid, image in known.items():
-            if image.check is not Check.SIZE:
-                staging.note_md5(uid, image.md5)
+        staging.known = known
         for folder in [staging.folder, *others]:
             if not folder.is_dir():
                 self._drop(staging, folder, known)
                 continue
+            origins = Origins(folder, self._disk).read()
             for file in sorted(folder.iterdir()):
-                self._take(staging, file, known)
+                self._take(staging, file, known, origins)
             if folder != staging.folder:
                 self._disk.remove_folder(folder)
 
-    def _take(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
+    def _take(
+        self,
+        staging: Staging,
+        file: Path,
+        known: dict[str, StoredImage],
+        origins: dict[str, str],
+    ) -> None:
         if is_system_file(file.name):
             self._carry(staging, file)
             return
-        if file.name.endswith(".part"):
+        if file.name.startswith("."):
             discard(self._disk, file)
             return
         found = hash_image(file) if file.is_file() and not file.is_symlink() else None
         if found is None or found.series != staging.series.uid or found.uid in staging.images:
             self._drop(staging, file, known)
             return
-        image = StoredImage(found.uid, found.size, found.md5, source="adopted")
+        source = origins.get(found.uid, ADOPTED)
+        image = StoredImage(found.uid, found.size, found.md5, source=source)
         was = known.get(found.uid)
         if was is not None and was.md5 != found.md5:
             self._drop(staging, file, known)

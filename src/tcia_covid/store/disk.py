@@ -82,6 +82,11 @@ class Disk:
         while view:
             view = view[file.write(view) :]
 
+    def append(self, path: Path, data: bytes) -> None:
+        """Add to the end of a file, which need not exist."""
+        with FileIO(path, "ab") as file:
+            self.write(file, data)
+
     def sync_file(self, path: Path) -> None:
         """Force a file's content to the disk."""
         if not self.durable:

@@ -20,6 +20,7 @@ from tcia_covid.errors import (
 from tcia_covid.md5list import same_md5
 from tcia_covid.model import Check, RemoteImage, Series, StoredImage
 from tcia_covid.store.disk import Disk, explained, is_missing
+from tcia_covid.store.origins import Origins
 
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
@@ -45,10 +46,15 @@ class Staging:
         """By SOPInstanceUID."""
         self.stored_md5: dict[str, str] = {}
         """The archive's hash by SOPInstanceUID, as the archive spells it."""
+        self.known: dict[str, StoredImage] = {}
+        """Images of the version that stood in the tree, by SOPInstanceUID."""
+        self.left_over: set[str] = set()
+        """SOPInstanceUIDs of images that were on disk before: nobody watched them since."""
         self.set_aside_files = 0
         """Files that stood in the series' folder and went to quarantine."""
         self._disk = disk
         self._on_bytes = on_bytes
+        self._origins = Origins(folder, disk)
         self._keys: dict[str, str] = {}
         self._fresh: set[str] = set()
         self._numbers = itertools.count()
@@ -132,14 +138,20 @@ class Staging:
             self.images[uid] = replace(self.images[uid], check=check)
 
     def settle(self) -> None:
-        """Record the images that their own hash proves."""
-        self.prove(
-            [
-                uid
-                for uid, image in self.images.items()
-                if uid in self.stored_md5 and same_md5(self.stored_md5[uid], image.md5)
-            ],
-            Check.MD5,
+        """Record the images that their own hash proves, or that are as they were when proved."""
+        for uid, image in list(self.images.items()):
+            was = self.known.get(uid)
+            if uid in self.stored_md5 and same_md5(self.stored_md5[uid], image.md5):
+                self.prove([uid], Check.MD5)
+            elif was is not None and was.md5 == image.md5 and image.check is Check.SIZE:
+                self.prove([uid], was.check)
+
+    def replaced(self) -> list[str]:
+        """The UIDs of images whose bytes are others than those of the version that stood."""
+        return sorted(
+            uid
+            for uid, image in self.images.items()
+            if uid in self.known and self.known[uid].md5 != image.md5
         )
 
     @property
@@ -150,6 +162,13 @@ class Staging:
     def adopt(self, image: StoredImage) -> None:
         """Take an image that stands in the folder already, hashed and read by the caller."""
         self.images[image.uid] = image
+        self.left_over.add(image.uid)
+        self._origins.note(image.uid, image.source)
+
+    def leave(self) -> None:
+        """Leave what is here for the next attempt; nothing stays where no image does."""
+        if not self.images:
+            self._origins.clear()
 
     def discard(self, uid: str) -> None:
         """Throw an image away."""
@@ -228,9 +247,12 @@ class Staging:
                 self._on_bytes(-stored.size)
                 # It came again with the same bytes: whose it was before is of no interest.
                 self.images[stored.uid] = replace(stored, check=here.check)
+                self.left_over.discard(stored.uid)
                 return
             self._disk.replace(part, self.folder / stored.file)
+            self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
+            self.left_over.discard(stored.uid)
             if here is not None:
                 self._on_bytes(-here.size)
 

@@ -59,6 +59,8 @@ class Tree:
         self.receipts = Receipts(self.state / "series", self.disk, self.temporary)
         self.damage = Notes(self.state / "damaged", self.disk, self.temporary)
         """What `verify` found wrong, for the next download to mend."""
+        self.changed = Notes(self.state / "changed", self.disk, self.temporary)
+        """Series that the archive has another hash of by now, as `verify` learned."""
         self.failures = Notes(self.state / "failed", self.disk, self.temporary)
         """Why series could not be completed, for `status`."""
         self.staging = self.state / "staging"
@@ -180,6 +182,7 @@ class Tree:
             try:
                 yield staging
             finally:
+                staging.leave()
                 self._leave(series.uid)
 
     def commit(self, staging: Staging) -> Receipt:
@@ -268,6 +271,7 @@ class Tree:
 
     def _clear_notes(self, uid: str) -> None:
         self.damage.clear(uid)
+        self.changed.clear(uid)
         self.failures.clear(uid)
 
     def _leave(self, uid: str) -> None:

@@ -121,7 +121,7 @@ class Delivery:
             return False
         if self._adds_up():
             self._recognise()
-            return self._prove()
+            return self._prove() and self._is_one_version()
         missing = self._missing()
         if not missing:
             return self._reconcile()
@@ -205,7 +205,7 @@ class Delivery:
     def _recognise(self) -> None:
         """Prove what an earlier run left by the hashes of the archive's list, where it has such."""
         staging = self._staging
-        left = any(staging.images[uid].source == "adopted" for uid in staging.unproven())
+        left = staging.left_over.intersection(staging.unproven())
         if left and self._archive.skips_known:
             for image in self._listed():
                 staging.has(image)
@@ -227,7 +227,8 @@ class Delivery:
                 f"{len(staging.images)} are there",
                 hint="run the same command again to list it anew",
             )
-        return self._prove() if series.size in (None, staging.size) else self._explain_size()
+        proved = self._prove() if series.size in (None, staging.size) else self._explain_size()
+        return proved and self._is_one_version()
 
     def _explain_size(self) -> bool:
         """Count is right, bytes are not those on record: only the archive of record can say why.
@@ -262,10 +263,30 @@ class Delivery:
         )
 
     def _prove(self) -> bool:
-        # What the archive at hand says of its own images counts even while it is in trouble.
+        return prove(self._series, self._askable(), self._staging, self._context.health)
+
+    def _askable(self) -> list[Archive]:
+        """Whom to ask for hashes: the archive at hand even while it is in trouble."""
         health = self._context.health
-        provers = [one for one in self._provers if not health.is_down(one)]
-        return prove(self._series, [self._archive, *provers], self._staging, health)
+        return [self._archive, *(one for one in self._provers if not health.is_down(one))]
+
+    def _is_one_version(self) -> bool:
+        """Whether no image was replaced by one of a newer version, beside older ones.
+
+        Raises:
+            SeriesChangedError: one was; an update proves every image anew.
+        """
+        staging, health = self._staging, self._context.health
+        replaced = staging.replaced()
+        if not replaced:
+            return True
+        if any(series_hash_fits(self._series, one, staging, health) for one in self._askable()):
+            return True
+        raise SeriesChangedError(
+            f"series {self._series.uid} changed in the archive: image {replaced[0]} has other "
+            "bytes than when the series was complete",
+            hint="--update fetches the new version; what is here is kept until then",
+        )
 
     def _drop_wrong(self) -> None:
         for uid in self._staging.wrong():

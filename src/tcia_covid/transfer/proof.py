@@ -31,7 +31,7 @@ def prove(series: Series, archives: Sequence[Archive], staging: Staging, health:
     if staging.wrong():
         return False
     staging.settle()
-    doubtful = [uid for uid in staging.unproven() if staging.images[uid].source == "adopted"]
+    doubtful = [uid for uid in staging.unproven() if uid in staging.left_over]
     for uid in doubtful:
         staging.discard(uid)
     return not doubtful

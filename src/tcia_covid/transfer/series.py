@@ -81,11 +81,16 @@ def fetch_series(
 def changed(receipt: Receipt, series: Series) -> SeriesChangedError:
     """Give the error for a series that stands in an older version than the archive lists."""
     here, listed = (len(receipt.images), receipt.size), (series.image_count, series.size)
-    what = f"{here[0]} images of {here[1]} bytes are here, {listed[0]} of {listed[1]} bytes"
+    what = (
+        f"{here[0]} images of {here[1]} bytes are here, {listed[0]} of {listed[1]} bytes are listed"
+    )
     if all(new in (None, old) for old, new in zip(here, listed, strict=True)):
-        what = f"images submitted until {receipt.series.submitted} are here, {series.submitted}"
+        then = receipt.series.submitted
+        what = f"images submitted until {then} are here, {series.submitted} are listed"
+    if not receipt.differs_from(series):
+        what = "it has another hash of its images"
     return SeriesChangedError(
-        f"series {series.uid} changed in the archive: {what} are listed",
+        f"series {series.uid} changed in the archive: {what}",
         hint="--update fetches the new version; the old one stays until that is proved",
     )
 

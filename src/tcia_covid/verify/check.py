@@ -21,13 +21,14 @@ from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.verify.ahead import ahead
 from tcia_covid.verify.faults import Fault, Look
 from tcia_covid.verify.pieces import Piece, check, pieces
-from tcia_covid.verify.result import Damage, Reason, VerifyResult
+from tcia_covid.verify.result import Damage, Reason, Verdict, VerifyResult
 from tcia_covid.verify.strays import strays
 from tcia_covid.verify.trees import readable, trees_in, unchecked_in
 
 if TYPE_CHECKING:
     from tcia_covid.verify.online import OnlineCheck
 
+_OTHER_HASH = "the archive has another hash of the series by now"
 OnProgress = Callable[[int, int], None]
 """Hears of bytes and images that were checked, piece by piece, in the caller's thread."""
 
@@ -140,19 +141,30 @@ class _TreeCheck:
                 reason = Reason.MISSING if found.is_missing else Reason.CHANGED
                 file = self._prefix + found.file
                 self._result.damage.append(
-                    Damage("", file, reason, found.detail, is_supporting=True)
+                    Damage("", file, reason, found.detail, option="--supporting")
                 )
 
     def compare(self, online: OnlineCheck) -> None:
         """Ask the archive about every series that is intact on disk."""
-        for receipt in online.differing(self._intact()):
-            detail = "the archive's hash of the series differs: 'download --update' fetches it anew"
-            self._add(
-                receipt.series.uid,
-                Fault(receipt.folder, Reason.CHANGED, detail, mendable=False),
-            )
+        for receipt, verdict in online.judge(self._intact()):
+            uid = receipt.series.uid
+            self._note_verdict(uid, verdict)
+            if verdict is not Verdict.DIFFERING:
+                continue
+            fault = Fault(receipt.folder, Reason.CHANGED, _OTHER_HASH, option="--update")
+            self._add(uid, fault)
             self._result.series.intact -= 1
             self._result.series.damaged += 1
+
+    def _note_verdict(self, uid: str, verdict: Verdict) -> None:
+        """Let the next download know which series the archive has other bytes of."""
+        try:
+            if verdict is Verdict.DIFFERING:
+                self._tree.changed.write(uid, [{"detail": _OTHER_HASH}])
+            elif verdict is Verdict.PROVED:
+                self._tree.changed.clear(uid)
+        except OSError:
+            self._result.noted = False
 
     def _pieces(self) -> Iterator[Piece]:
         for uid in self._tree.receipts.uids():
@@ -239,7 +251,8 @@ class _TreeCheck:
 
     def _add(self, series: str, fault: Fault) -> None:
         file = self._prefix + fault.file
-        self._result.damage.append(Damage(series, file, fault.reason, fault.detail, fault.mendable))
+        damage = Damage(series, file, fault.reason, fault.detail, fault.mendable, fault.option)
+        self._result.damage.append(damage)
         self._emit(DamageFound(series, file, fault.reason.value, fault.detail))
 
     def _fresh_folders(self) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class Fault:
     """Whether no receipt names it."""
     mendable: bool = True
     """Whether fetching it again mends it."""
+    option: str = ""
+    """What the download that does so needs, such as `--update`."""
 
 
 @dataclass(frozen=True, slots=True)

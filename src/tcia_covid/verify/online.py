@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from enum import Enum, auto
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.errors import ArchiveError
@@ -14,19 +13,10 @@ from tcia_covid.model import Check, Receipt
 from tcia_covid.stop import Stop
 from tcia_covid.transfer.proof import hash_fits
 from tcia_covid.verify.ahead import ahead
-from tcia_covid.verify.result import Online
+from tcia_covid.verify.result import Online, Verdict
 
 _GIVE_UP = 4
 """Series in a row, a thread, that an archive does not answer for before it is left alone."""
-
-
-class Verdict(Enum):
-    """What an archive's hash says of a series."""
-
-    PROVED = auto()
-    DIFFERING = auto()
-    WITHOUT_HASH = auto()
-    UNANSWERED = auto()
 
 
 class OnlineCheck:
@@ -57,12 +47,11 @@ class OnlineCheck:
             unanswered=self._counts[Verdict.UNANSWERED],
         )
 
-    def differing(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
-        """Compare series with the archive; gives those that differ, counts the others."""
+    def judge(self, receipts: Iterable[Receipt]) -> Iterator[tuple[Receipt, Verdict]]:
+        """Compare series with the archive, and count what it says."""
         for receipt, verdict in ahead(self._ask, receipts, self._jobs, self._stop):
             self._count(verdict)
-            if verdict is Verdict.DIFFERING:
-                yield receipt
+            yield receipt, verdict
 
     def _count(self, verdict: Verdict) -> None:
         self._counts[verdict] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import Enum, auto
 from typing import Any
 
 from tcia_covid.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
@@ -25,6 +25,15 @@ class Reason(str, Enum):
     """No receipt names it."""
 
 
+class Verdict(Enum):
+    """What an archive's hash says of a series."""
+
+    PROVED = auto()
+    DIFFERING = auto()
+    WITHOUT_HASH = auto()
+    UNANSWERED = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """One file that is not as it should be."""
@@ -37,8 +46,8 @@ class Damage:
     detail: str = ""
     mendable: bool = True
     """Whether the next download mends it."""
-    is_supporting: bool = False
-    """Whether it is no image, but belongs to the collection's supporting files."""
+    option: str = ""
+    """What that download needs for it: `--supporting`, `--update`, or nothing more."""
 
 
 @dataclass(slots=True)
@@ -128,4 +137,5 @@ def _damage(found: Damage) -> dict[str, Any]:
         "reason": found.reason.value,
         "detail": found.detail,
         "mendable": found.mendable,
+        "option": found.option,
     }

@@ -110,7 +110,7 @@ def _rows(text: str) -> Iterator[Row]:
     """
     decode = json.JSONDecoder().raw_decode
     text = text.strip()
-    if text[0] != "[" or text[-1] != "]":
+    if not (text.startswith("[") and text.endswith("]")):
         raise ValueError("no list")
     at = len(text) - len(text[1:].lstrip())
     while at < len(text) - 1:
