@@ -175,6 +175,18 @@ def test_a_series_that_another_run_has_just_published_is_not_published_twice(
     assert len(list(tree.root.rglob("*.dcm"))) == IMAGES
 
 
+def test_a_series_that_two_runs_published_under_two_names_stands_once(tmp_path: Path) -> None:
+    series, tree = same_tail("1"), tree_of(tmp_path)
+    Run(tree, FakeArchive())([series])
+    receipt = tree.standing(series.uid)
+    assert receipt is not None
+    place = tree.path(receipt)
+    shutil.copytree(place, place.with_name(f"{place.name}-{series.uid}"))
+    assert Run(tree, FakeArchive())([series]).states == {series.uid: State.ALREADY}
+    assert verify(tree.root).damage == []
+    assert folders(tree, [series]) == ["P/12345"]
+
+
 def test_a_folder_that_appears_in_a_series_folder_again_and_again_is_set_aside_each_time(
     tmp_path: Path,
 ) -> None:

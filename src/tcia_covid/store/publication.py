@@ -16,7 +16,7 @@ from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
-from tcia_covid.store.quarantine import discard
+from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Filed, Receipts
 from tcia_covid.store.staging import Staging
 
@@ -39,6 +39,7 @@ class Publication:
         self._layout = layout
         self._staging = state / "staging"
         self._replaced = state / "replaced"
+        self._quarantine = state / "quarantine"
         self._receipts = receipts
         self._disk = disk
 
@@ -60,7 +61,7 @@ class Publication:
 
         Raises:
             FileNotFoundError: another run took the staging folder.
-            TakenOverError: another run publishes the series.
+            TakenOverError: another run, whose lock held nothing, publishes the series.
             IncompleteSeriesError: there is no image, or one is not what it was when it was written.
         """
         if not staging.images:
@@ -125,7 +126,10 @@ class Publication:
                 taken = str(self.path(receipt))
                 raise FileExistsError(errno.EEXIST, "another series stands in its place", taken)
         self._disk.sync_folder(self.path(receipt).parent)
-        self.clear_replaced(receipt.series.uid)
+        filed = self._receipts.read(receipt.series.uid)
+        if filed is not None and filed.receipt.folder != receipt.folder:
+            raise TakenOverError(receipt.series.uid)
+        self.clear_others(receipt)
         return receipt
 
     def _place(self, staged: Path, receipt: Receipt) -> bool:
@@ -158,8 +162,13 @@ class Publication:
         """The series of which a replaced version is still on disk."""
         return {name.partition("~")[0] for name in names_in(self._replaced)}
 
-    def clear_replaced(self, uid: str) -> None:
-        """Remove the versions that the standing one of a series replaced."""
+    def clear_others(self, receipt: Receipt) -> None:
+        """Remove what a series that stands replaced; set aside what stands of it a second time."""
+        uid = receipt.series.uid
+        for place in self.places(receipt.series):
+            if place != self.path(receipt) and series_in(place) == uid:
+                with contextlib.suppress(FileNotFoundError):
+                    set_aside(self._disk, place, self._quarantine / uid)
         for name in names_in(self._replaced):
             if name.partition("~")[0] == uid:
                 # A program that shows an image may keep its file: the next run tries again.

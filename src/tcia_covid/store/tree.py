@@ -210,7 +210,7 @@ class Tree:
             self._clear_notes(uid)
         if not self._publication.stands(receipt) or uid in self.damage.uids():
             return None
-        self._publication.clear_replaced(uid)
+        self._publication.clear_others(receipt)
         return receipt
 
     def _leftovers(
