@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.e2e.command import COMMAND, QUICK, document, environment, run, start
 from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.scripted import closed_port
 from tests.fakes.synthetic import synthetic_corpus
+from tests.waiting import LONG, SOON, wait_for
 
 if sys.platform != "win32":
     import fcntl
@@ -256,14 +256,12 @@ def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
     endpoint: str,
 ) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
-    faults.add(SlowStart(endpoint, seconds=60, times=None))
+    faults.add(SlowStart(endpoint, seconds=LONG, times=None))
     where = ("--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml")
     process = start("download", NAME, *where, "--json", home=tmp_path)
-    wait_for(lambda: archive.count(endpoint) > 0)
+    wait_for(lambda: archive.count(endpoint) > 0, process)
     process.send_signal(number)
-    sent = time.monotonic()
-    out, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 2
+    out, err = process.communicate(timeout=SOON)
     assert process.returncode == code
     told = json.loads(out)
     assert told["exit_code"] == code
@@ -277,17 +275,18 @@ def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_the_program(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import socket, threading\n"
-        "socket.getaddrinfo = lambda *_, **__: threading.Event().wait(60)\n"
+        "import pathlib, socket, threading\n"
+        "def getaddrinfo(*_, **__):\n"
+        "    pathlib.Path('asked').touch()\n"
+        f"    threading.Event().wait({LONG})\n"
+        "socket.getaddrinfo = getaddrinfo\n"
     )
     process = start(
         *("download", "COVID-19-AR", "--source", "nbia"), home=tmp_path, PYTHONPATH=str(tmp_path)
     )
-    time.sleep(1.5)
+    wait_for((tmp_path / "asked").exists, process)
     process.send_signal(signal.SIGTERM)
-    sent = time.monotonic()
-    _, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 2.5
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == 143
     assert "error: interrupted" in err
 
@@ -301,7 +300,7 @@ def test_without_a_reader_the_run_goes_on(archive: ArchiveServer, tmp_path: Path
     assert process.stderr
     err = process.stderr.read()
     process.stderr.close()
-    assert process.wait(30) == 0
+    assert process.wait(LONG) == 0
     assert "Traceback" not in err
     assert len(list((tmp_path / "tcia-data").rglob("*.dcm"))) == 12
 
@@ -352,7 +351,7 @@ def test_the_demonstrations_archive_stays_until_it_is_told_to_end(tmp_path: Path
     where = ("--source", "nbia", "--nbia-url", url, "--registry", str(REGISTRY))
     assert document(run("download", "DEMO-CT", *where, "--json", home=tmp_path))["exit_code"] == 0
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=SOON)
     assert process.returncode == 130
 
 
@@ -368,14 +367,6 @@ def events_in(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str) -> str:
     """What a command writes to a terminal."""
     variables = {"CI": "", "TERM": "xterm", **more}
@@ -386,7 +377,7 @@ def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str
     )
     os.close(end)
     shown = b""
-    while select.select([terminal], [], [], 30)[0]:
+    while select.select([terminal], [], [], LONG)[0]:
         try:
             piece = os.read(terminal, 65536)
         except OSError:
@@ -394,6 +385,6 @@ def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str
         if not piece:
             break
         shown += piece
-    process.wait(30)
+    process.wait(LONG)
     os.close(terminal)
     return shown.decode()
