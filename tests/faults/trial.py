@@ -130,7 +130,8 @@ def trial(folder: Path, corpus: Corpus | None = None, **server: Any) -> Iterator
     """A trial over `corpus` (default: two series, of six and of one image)."""
     corpus = corpus or small_corpus()
     faults = Faults()
-    with ArchiveServer(corpus, interceptor=faults, compression=1, seed=None, **server) as running:
+    options = {"compression": 1, "seed": None, **server}
+    with ArchiveServer(corpus, interceptor=faults, **options) as running:
         yield Trial(corpus, running, faults, folder)
 
 
