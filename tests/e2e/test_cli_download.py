@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
-import struct
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +14,15 @@ import pytest
 
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.demo.story import REGISTRY
-from tests.e2e.command import COMMAND, QUICK, document, environment, run, start
+from tests.e2e.command import QUICK, document, run, start
+from tests.fakes.archive import NAME
 from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.scripted import closed_port
-from tests.fakes.synthetic import synthetic_corpus
 from tests.waiting import LONG, SOON, wait_for
 
-if sys.platform != "win32":
-    import fcntl
-    import termios
-
-NAME = "SMALL"
 SECRET = "hunter2"
 
 Ran = Any
-
-
-@pytest.fixture(name="faults")
-def _faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture(name="archive")
-def _archive(faults: Faults) -> Iterator[ArchiveServer]:
-    corpus = synthetic_corpus(
-        NAME, patients=3, series_per_patient=2, images_per_series=2, rows=32, columns=32
-    )
-    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
-        yield server
 
 
 @pytest.fixture(name="command")
@@ -210,6 +188,18 @@ def test_logs_tell_how_a_command_ended(
     assert f"{arguments[0]} ends with exit code {code}" in log
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_a_folder_whose_name_is_no_text_can_be_named_everywhere(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"d\xff")
+    ran = command("download", NAME, "-o", name, "--json", "--log-file", "log", "--events", "events")
+    assert ran.returncode == 0, ran.stderr
+    assert document(ran)["output"] == name
+    assert name in [event.get("output") for event in events_in(tmp_path)]
+    assert "d\\udcff" in (tmp_path / "log").read_text()
+
+
 def test_errors_before_the_run_are_in_the_log_with_their_trace(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -305,37 +295,6 @@ def test_without_a_reader_the_run_goes_on(archive: ArchiveServer, tmp_path: Path
     assert len(list((tmp_path / "tcia-data").rglob("*.dcm"))) == 12
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
-def test_on_a_terminal_bars_are_drawn_and_taken_away(
-    archive: ArchiveServer, faults: Faults, tmp_path: Path
-) -> None:
-    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
-    faults.add(SlowStart("getImage", seconds=0.5, times=1))
-    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
-    shown = on_a_terminal([*COMMAND, "download", NAME, *where], tmp_path)
-    assert " % " in shown
-    assert "of 6 series" in shown
-    assert "\x1b[A" in shown
-    last = shown.rstrip().rpartition("\x1b[A")[2]
-    assert "6 of 6 series complete" in last
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
-@pytest.mark.parametrize(
-    ("columns", "variable", "value"),
-    [(80, "CI", "true"), (80, "TERM", "dumb"), (80, "TCIA_COVID_NO_PROGRESS", "1"), (0, "X", "")],
-)
-def test_where_bars_make_no_sense_a_terminal_gets_plain_lines(
-    archive: ArchiveServer, tmp_path: Path, columns: int, variable: str, value: str
-) -> None:
-    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
-    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
-    command = [*COMMAND, "download", NAME, *where]
-    shown = on_a_terminal(command, tmp_path, columns, **{variable: value})
-    assert "\x1b[A" not in shown
-    assert "fetching 6 series" in shown
-
-
 def test_the_demonstration_runs(tmp_path: Path) -> None:
     ran = run("demo", "shown", home=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -365,26 +324,3 @@ def events_in(folder: Path) -> list[dict[str, Any]]:
     """What `--events events` left there."""
     lines = (folder / "events").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
-
-
-def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str) -> str:
-    """What a command writes to a terminal."""
-    variables = {"CI": "", "TERM": "xterm", **more}
-    terminal, end = os.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        command, stdin=end, stdout=end, stderr=end, cwd=home, env=environment(home, **variables)
-    )
-    os.close(end)
-    shown = b""
-    while select.select([terminal], [], [], LONG)[0]:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:
-            break  # Linux says so at a terminal's end
-        if not piece:
-            break
-        shown += piece
-    process.wait(LONG)
-    os.close(terminal)
-    return shown.decode()

@@ -16,23 +16,13 @@ from tcia_covid.errors import UsageError
 from tcia_covid.library import request_of
 from tcia_covid.options import Request
 from tcia_covid.plan import RESERVE, Amount, compare, plan
+from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Cut, Faults
-from tests.fakes.synthetic import synthetic_corpus
-
-NAME = "SMALL"
-
-
-@pytest.fixture(name="faults")
-def _faults() -> Faults:
-    return Faults()
 
 
 @pytest.fixture(name="archive")
 def _archive(faults: Faults) -> Iterator[ArchiveServer]:
-    corpus = synthetic_corpus(
-        NAME, patients=3, series_per_patient=2, images_per_series=4, rows=32, columns=32
-    )
-    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
+    with small_archive(faults, series=2, images=4) as server:
         yield server
 
 
