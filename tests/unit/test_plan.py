@@ -128,9 +128,9 @@ def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> Non
 def test_time_is_reckoned_with_the_rate_that_is_allowed(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
-    found = plan(request(archive, tmp_path, max_rate=1000))
-    assert (found.rate, found.rate_is_assumed) == (1000, False)
-    assert found.seconds == round(found.needed / 1000)
+    found = plan(request(archive, tmp_path, max_rate=10_000))
+    assert (found.rate, found.rate_is_assumed) == (10_000, False)
+    assert found.seconds == round(found.needed / 10_000)
     assert plan(request(archive, tmp_path, max_rate="1GB")).rate_is_assumed
 
 
