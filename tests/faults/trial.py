@@ -21,14 +21,15 @@ from tcia_covid.store import Tree
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.helpers import expected_files, files_of
+from tests.waiting import LONG
 
 NAME = "TRIAL"
 QUICK = HttpSettings(
     retries=3,
     retry_wait=0.01,
-    connect_timeout=3,
-    stall_timeout=1,
-    first_byte_timeout=5,
+    connect_timeout=LONG,
+    stall_timeout=LONG,
+    first_byte_timeout=LONG,
     rate_window=60,
 )
 
