@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tcia_covid.demo.server import ArchiveServer
+from tests.fakes.client import Client
+from tests.fakes.faults import Faults
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)
@@ -26,3 +28,23 @@ def server(corpus: Corpus) -> Iterator[ArchiveServer]:
     """The demonstration archive, listening on loopback."""
     with ArchiveServer(corpus, compression=1) as running:
         yield running
+
+
+@pytest.fixture
+def v1(server: ArchiveServer) -> Iterator[Client]:
+    """A client of the first generation of `server`."""
+    with Client(server.v1_url) as client:
+        yield client
+
+
+@pytest.fixture
+def v4(server: ArchiveServer) -> Iterator[Client]:
+    """A client of the fourth generation of `server`."""
+    with Client(server.base_url) as client:
+        yield client
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """What goes wrong with an archive: nothing yet."""
+    return Faults()

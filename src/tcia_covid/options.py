@@ -7,13 +7,13 @@ from typing import Literal
 
 from tcia_covid.archives.nbia import DEFAULT_URL
 from tcia_covid.http import HttpSettings
+from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share
 
 Source = Literal["auto", "nbia", "idc"]
 SOURCES: tuple[Source, ...] = ("auto", "nbia", "idc")
 DEFAULT_SITE = "https://cancerimagingarchive.net"
-DEFAULT_OUTPUT = "tcia-data"
 DEFAULT_JOBS = 8
 
 

@@ -25,7 +25,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str | Path, home: Path, timeout: float = 60, **more: str
+    *arguments: str | Path, home: Path, timeout: float = 110, **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `tcia-covid` to its end."""
     return subprocess.run(

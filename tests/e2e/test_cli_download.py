@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
-import struct
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +14,15 @@ import pytest
 
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.demo.story import REGISTRY
-from tests.e2e.command import COMMAND, QUICK, document, environment, run, start
+from tests.e2e.command import QUICK, document, run, start
+from tests.fakes.archive import NAME
 from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.scripted import closed_port
-from tests.fakes.synthetic import synthetic_corpus
+from tests.waiting import LONG, SOON, wait_for
 
-if sys.platform != "win32":
-    import fcntl
-    import termios
-
-NAME = "SMALL"
 SECRET = "hunter2"
 
 Ran = Any
-
-
-@pytest.fixture(name="faults")
-def _faults() -> Faults:
-    return Faults()
-
-
-@pytest.fixture(name="archive")
-def _archive(faults: Faults) -> Iterator[ArchiveServer]:
-    corpus = synthetic_corpus(
-        NAME, patients=3, series_per_patient=2, images_per_series=2, rows=32, columns=32
-    )
-    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
-        yield server
 
 
 @pytest.fixture(name="command")
@@ -82,9 +60,11 @@ def test_a_download_as_json_has_one_document(command: Callable[..., Ran]) -> Non
     assert again["exit_code"] == 0
 
 
-def test_the_quiet_hear_nothing_where_all_is_well(command: Callable[..., Ran]) -> None:
-    ran = command("download", NAME, "--quiet")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+def test_the_quiet_hear_the_result_alone_where_all_is_well(command: Callable[..., Ran]) -> None:
+    for verb in (["download", NAME], ["verify"]):
+        ran = command(*verb, "--quiet")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.startswith("6 of 6 series ")
 
 
 def test_filters_choose_and_a_second_run_adds(command: Callable[..., Ran]) -> None:
@@ -112,7 +92,6 @@ def test_what_stands_can_be_looked_at_verified_and_mended(
     assert f"changed: {victim.relative_to(tmp_path / 'data').as_posix()}" in found.stdout
     assert "error: 1 file in data are not as they should be" in found.stderr
     assert document(command("verify", "--json"))["exit_code"] == 1
-    assert command("verify", "--quiet").stdout == ""
     assert command("download", NAME).returncode == 0
     assert command("verify", "--deep", "--online").returncode == 0
 
@@ -210,6 +189,18 @@ def test_logs_tell_how_a_command_ended(
     assert f"{arguments[0]} ends with exit code {code}" in log
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_a_folder_whose_name_is_no_text_can_be_named_everywhere(
+    command: Callable[..., Ran], tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"d\xff")
+    ran = command("download", NAME, "-o", name, "--json", "--log-file", "log", "--events", "events")
+    assert ran.returncode == 0, ran.stderr
+    assert document(ran)["output"] == name
+    assert name in [event.get("output") for event in events_in(tmp_path)]
+    assert "d\\udcff" in (tmp_path / "log").read_text()
+
+
 def test_errors_before_the_run_are_in_the_log_with_their_trace(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
@@ -256,14 +247,12 @@ def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
     endpoint: str,
 ) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
-    faults.add(SlowStart(endpoint, seconds=60, times=None))
+    faults.add(SlowStart(endpoint, seconds=LONG, times=None))
     where = ("--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml")
     process = start("download", NAME, *where, "--json", home=tmp_path)
-    wait_for(lambda: archive.count(endpoint) > 0)
+    wait_for(lambda: archive.count(endpoint) > 0, process)
     process.send_signal(number)
-    sent = time.monotonic()
-    out, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 2
+    out, err = process.communicate(timeout=SOON)
     assert process.returncode == code
     told = json.loads(out)
     assert told["exit_code"] == code
@@ -277,17 +266,18 @@ def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_the_program(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import socket, threading\n"
-        "socket.getaddrinfo = lambda *_, **__: threading.Event().wait(60)\n"
+        "import pathlib, socket, threading\n"
+        "def getaddrinfo(*_, **__):\n"
+        "    pathlib.Path('asked').touch()\n"
+        f"    threading.Event().wait({LONG})\n"
+        "socket.getaddrinfo = getaddrinfo\n"
     )
     process = start(
         *("download", "COVID-19-AR", "--source", "nbia"), home=tmp_path, PYTHONPATH=str(tmp_path)
     )
-    time.sleep(1.5)
+    wait_for((tmp_path / "asked").exists, process)
     process.send_signal(signal.SIGTERM)
-    sent = time.monotonic()
-    _, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 2.5
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == 143
     assert "error: interrupted" in err
 
@@ -301,40 +291,9 @@ def test_without_a_reader_the_run_goes_on(archive: ArchiveServer, tmp_path: Path
     assert process.stderr
     err = process.stderr.read()
     process.stderr.close()
-    assert process.wait(30) == 0
+    assert process.wait(LONG) == 0
     assert "Traceback" not in err
     assert len(list((tmp_path / "tcia-data").rglob("*.dcm"))) == 12
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
-def test_on_a_terminal_bars_are_drawn_and_taken_away(
-    archive: ArchiveServer, faults: Faults, tmp_path: Path
-) -> None:
-    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
-    faults.add(SlowStart("getImage", seconds=0.5, times=1))
-    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
-    shown = on_a_terminal([*COMMAND, "download", NAME, *where], tmp_path)
-    assert " % " in shown
-    assert "of 6 series" in shown
-    assert "\x1b[A" in shown
-    last = shown.rstrip().rpartition("\x1b[A")[2]
-    assert "6 of 6 series complete" in last
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
-@pytest.mark.parametrize(
-    ("columns", "variable", "value"),
-    [(80, "CI", "true"), (80, "TERM", "dumb"), (80, "TCIA_COVID_NO_PROGRESS", "1"), (0, "X", "")],
-)
-def test_where_bars_make_no_sense_a_terminal_gets_plain_lines(
-    archive: ArchiveServer, tmp_path: Path, columns: int, variable: str, value: str
-) -> None:
-    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
-    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
-    command = [*COMMAND, "download", NAME, *where]
-    shown = on_a_terminal(command, tmp_path, columns, **{variable: value})
-    assert "\x1b[A" not in shown
-    assert "fetching 6 series" in shown
 
 
 def test_the_demonstration_runs(tmp_path: Path) -> None:
@@ -342,6 +301,9 @@ def test_the_demonstration_runs(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "the files are in shown" in ran.stdout
     assert document(run("demo", "again", "--json", home=tmp_path))["exit_code"] == 0
+    twice = run("demo", "shown", home=tmp_path)
+    assert (twice.returncode, twice.stdout) == (2, "")
+    assert "the demonstration has been in shown before" in twice.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -352,8 +314,10 @@ def test_the_demonstrations_archive_stays_until_it_is_told_to_end(tmp_path: Path
     where = ("--source", "nbia", "--nbia-url", url, "--registry", str(REGISTRY))
     assert document(run("download", "DEMO-CT", *where, "--json", home=tmp_path))["exit_code"] == 0
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == 130
+    assert "error" not in err
+    assert err.endswith("the archive has ended\n")
 
 
 def test_a_port_that_is_taken_is_told(archive: ArchiveServer, tmp_path: Path) -> None:
@@ -366,34 +330,3 @@ def events_in(folder: Path) -> list[dict[str, Any]]:
     """What `--events events` left there."""
     lines = (folder / "events").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str) -> str:
-    """What a command writes to a terminal."""
-    variables = {"CI": "", "TERM": "xterm", **more}
-    terminal, end = os.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        command, stdin=end, stdout=end, stderr=end, cwd=home, env=environment(home, **variables)
-    )
-    os.close(end)
-    shown = b""
-    while select.select([terminal], [], [], 30)[0]:
-        try:
-            piece = os.read(terminal, 65536)
-        except OSError:
-            break  # Linux says so at a terminal's end
-        if not piece:
-            break
-        shown += piece
-    process.wait(30)
-    os.close(terminal)
-    return shown.decode()

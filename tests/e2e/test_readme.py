@@ -87,7 +87,7 @@ def test_the_python_example_runs(place: tuple[Path, dict[str, str]]) -> None:
 def test_the_ci_example_is_complete_and_runs(place: tuple[Path, dict[str, str]]) -> None:
     (text,) = _blocks("yaml")
     job = yaml.safe_load(text)["jobs"]["data"]
-    (script,) = [step["run"] for step in job["steps"] if "tcia-covid" in step.get("run", "")]
+    (script,) = [step["run"] for step in job["steps"] if "tcia-covid dow" in step.get("run", "")]
     result = _shell(script, place)
     assert result.returncode == 0, result.stderr
 

@@ -27,10 +27,11 @@ from tests.fakes.s3_faults import Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.fakes.zip_faults import LostImage
 from tests.unit.helpers import expected_files, files_of
+from tests.waiting import LONG
 
 __all__ = ["running_s3"]
 QUICK = HttpSettings(
-    retries=2, retry_wait=0.01, connect_timeout=2, stall_timeout=1, first_byte_timeout=5
+    retries=2, retry_wait=0.01, connect_timeout=LONG, stall_timeout=LONG, first_byte_timeout=LONG
 )
 FIVE = tuple(entry.collection for entry in catalogue.info().entries)
 

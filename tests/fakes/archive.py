@@ -22,10 +22,13 @@ import trustme
 from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tcia_covid.demo.exchange import Call, Interceptor, Reply
 from tcia_covid.demo.server import ArchiveServer
+from tests.fakes.faults import Faults
 from tests.fakes.synthetic import synthetic_corpus
 
 REPOSITORY = Path(__file__).parents[2]
 BLOCK = 1 << 20
+NAME = "SMALL"
+"""The collection of the small archive."""
 
 
 class Authority:
@@ -48,6 +51,14 @@ class Authority:
         """Write the CA's certificate, for REQUESTS_CA_BUNDLE and the like."""
         self._ca.cert_pem.write_to_path(str(file))
         return file
+
+
+def small_archive(faults: Faults, *, series: int = 2, images: int = 2) -> ArchiveServer:
+    """An archive of three patients, with so many series each and images in a series."""
+    corpus = synthetic_corpus(
+        NAME, patients=3, series_per_patient=series, images_per_series=images, rows=32, columns=32
+    )
+    return ArchiveServer(corpus, interceptor=faults, compression=1)
 
 
 class PrebuiltZips(Interceptor):

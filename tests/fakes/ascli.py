@@ -14,10 +14,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import wait_for
 
 _SCRIPT = """#!{python} -ES
 import json, os, signal, sys, time
@@ -122,10 +123,7 @@ class FakeAscli:
 
     def wait_for_run(self, number: int = 1) -> None:
         """Wait until it was started so many times."""
-        deadline = time.monotonic() + 10
-        while len(self.runs) < number:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: len(self.runs) >= number)
 
     def _write(self, name: str, content: object) -> None:
         (self.home / name).write_text(json.dumps(content))

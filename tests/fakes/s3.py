@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import TracebackType
 
 import pytest
 
@@ -21,11 +20,12 @@ from tcia_covid.demo.holdings import DemoPatient, DemoSeries, DemoStudy
 from tcia_covid.http import Client, HttpSettings
 from tcia_covid.model import Series
 from tests.fakes.synthetic import ROOT, synthetic_series
+from tests.waiting import LONG
 
 BUCKET = "idc-open-data"
 RESTRICTED_BUCKET = "idc-open-data-cr"
 QUICK = HttpSettings(
-    retries=3, retry_wait=0.01, connect_timeout=2, stall_timeout=0.4, first_byte_timeout=5
+    retries=3, retry_wait=0.01, connect_timeout=LONG, stall_timeout=LONG, first_byte_timeout=LONG
 )
 _SERVE = """
 import os, sys
@@ -63,12 +63,7 @@ class S3Server:
     def __enter__(self) -> S3Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,13 @@ from tests.fakes.faults import SlowStart, Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
+from tests.waiting import LONG, SOON, wait_for
 
-KILLS = 100
+KILLS = 50
+"""For each of two destinations."""
+JOBS = 4
+BUFFERED = 128 * 1024
+"""Bytes on a line that the archive has sent and nobody has read."""
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
@@ -45,37 +51,76 @@ def _images_sent(trial: Trial) -> int:
     return sum(one.sent for one in trial.server.requests if one.endpoint in names)
 
 
-def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
+def _kept(trial: Trial) -> dict[str, int]:
+    """Bytes of the whole images that lie in staging, by series."""
+    folders = {one.uid: trial.tree.staging / one.uid for one in trial.corpus}
+    return {
+        uid: sum(path.stat().st_size for path in folder.rglob("*.dcm"))
+        for uid, folder in folders.items()
+        if folder.exists()
+    }
+
+
+def _streamed_again(trial: Trial, since: int, kept: dict[str, int]) -> int:
+    """Bytes that were here when a stream brought them again, since so many requests."""
+    asked = [one for one in trial.server.requests[since:] if one.endpoint == "getImage"]
+    return sum(min(one.sent, kept.get(one.params["SeriesInstanceUID"], 0)) for one in asked)
+
+
+def _killed(trial: Trial, home: Path, sent: float, pause: float) -> None:
+    """Start the command, and kill it `pause` seconds after the archive sent so many bytes."""
+    before = _images_sent(trial)
+    process = start(*_arguments(trial, "-j", str(JOBS), "--no-fsync"), home=home)
+    while process.poll() is None and _images_sent(trial) - before < sent:
+        time.sleep(0.005)
+    time.sleep(pause)
+    process.kill()
+    process.communicate()
+
+
+def _kill_again_and_again(folder: Path, seed: int) -> None:
     moments = random.Random(seed)
-    jobs = 4
-    with new_trial(tmp_path, _many(100)) as trial:
-        trial.add(SlowStart("getImage", seconds=0.05, times=None))
+    corpus = synthetic_corpus(NAME, patients=20, images_per_series=20, rows=128, columns=128)
+    with new_trial(folder, corpus, compression=0) as trial:
+        trial.add(Trickle("getImage", size=8192, seconds=0.002, times=None))
+        expected, fill = trial.expected(), 0
+        most = JOBS * sum(image.size for image in trial.series.images)
         for _ in range(KILLS):
-            before = trial.server.count("getImage")
-            process = start(*_arguments(trial, "-j", str(jobs), "--no-fsync"), home=tmp_path)
-            while process.poll() is None and trial.server.count("getImage") == before:
-                time.sleep(0.005)
-            time.sleep(moments.uniform(0, 0.2))
-            process.kill()
-            process.communicate()
-            expected = trial.expected()
+            since, kept = len(trial.server.requests), _kept(trial)
+            _killed(trial, folder, moments.uniform(0, most), moments.uniform(0, 0.05))
+            fill += _streamed_again(trial, since, kept)
             assert all(expected[name] == md5 for name, md5 in trial.files().items())
-        committed = len(trial.files())
-        assert committed > 0
-        sent = _images_sent(trial)
-        result = run(*_arguments(trial), home=tmp_path)
+        assert trial.files()
+        trial.heal()
+        since, kept = len(trial.server.requests), _kept(trial)
+        result = run(*_arguments(trial), home=folder)
         assert result.returncode == 0, result.stderr
-        assert trial.files() == trial.expected()
-        state = trial.tree.state
-        leftovers = [path for path in state.rglob("*") if path.suffix in (".part", ".dcm")]
-        assert leftovers == []
+        fill += _streamed_again(trial, since, kept)
+        assert trial.files() == expected
+        assert not [
+            path for path in trial.tree.state.rglob("*") if path.suffix in (".part", ".dcm")
+        ]
         assert trial.tree.under_way() == set()
-        sent += _images_sent(trial) - sent
-        whole = sum(image.size for one in trial.corpus for image in one.images)
-        biggest = max(sum(image.size for image in one.images) for one in trial.corpus)
-        assert sent <= whole + KILLS * jobs * biggest
+        images = [image.size for one in corpus for image in one.images]
+        lost = _images_sent(trial) - sum(images) - fill
+        assert lost <= KILLS * JOBS * (max(images) + BUFFERED)
+
+
+@pytest.mark.timeout(600)
+def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
+    """What is fetched again: an image a worker and kill, and what the chosen fill costs.
+
+    The fill costs nothing where it asks for single images, and the images that were here where
+    it takes the whole stream because most of it lacks. The server counts what it gave to the
+    system, so that what lies in the buffers of a line comes on top.
+    """
+    seeds = [random.randrange(1 << 32) for _ in range(2)]
+    print(f"seeds {seeds}")
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(_kill_again_and_again, folders, seeds))
 
 
 @pytest.mark.parametrize(
@@ -86,22 +131,19 @@ def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_goes_on
     crowd: Trial, tmp_path: Path, number: signal.Signals, code: int, where: str
 ) -> None:
     if where == "list":
-        crowd.add(SlowStart("getSeries", seconds=60))
+        crowd.add(SlowStart("getSeries", seconds=LONG))
     elif where == "first byte":
-        crowd.add(SlowStart("getImage", seconds=60, skip=6, times=None))
+        crowd.add(SlowStart("getImage", seconds=LONG, skip=6, times=None))
     elif where == "body":
-        crowd.add(Stall("getImage", after=3000, seconds=60, skip=6, times=None))
+        crowd.add(Stall("getImage", after=3000, seconds=LONG, skip=6, times=None))
     else:
         crowd.add(Trickle("getImage", size=10, seconds=0.2, skip=6, times=None))
     watched = "getSeries" if where == "list" else "getImage"
     process = start(*_arguments(crowd, "-j", "4"), home=tmp_path)
-    while crowd.server.count(watched) < (1 if where == "list" else 9):
-        time.sleep(0.01)
+    wait_for(lambda: crowd.server.count(watched) >= (1 if where == "list" else 9), process)
     time.sleep(0.2)
     process.send_signal(number)
-    told = time.monotonic()
-    _, err = process.communicate(timeout=10)
-    assert time.monotonic() - told < 2
+    _, err = process.communicate(timeout=SOON)
     assert process.returncode == code, err
     assert "same command" in err
     assert "Traceback" not in err
@@ -161,10 +203,9 @@ def test_fault_23_locks_that_lock_nothing_cost_bandwidth_and_never_data(
 
 
 def test_fault_23_a_killed_holder_does_not_block_the_next_run(crowd: Trial, tmp_path: Path) -> None:
-    crowd.add(SlowStart("getImage", seconds=60, times=4))
+    crowd.add(SlowStart("getImage", seconds=LONG, times=4))
     process = start(*_arguments(crowd, "-j", "4"), home=tmp_path)
-    while crowd.server.count("getImage") < 4:
-        time.sleep(0.01)
+    wait_for(lambda: crowd.server.count("getImage") >= 4, process)
     process.kill()
     process.communicate()
     result = run(*_arguments(crowd), home=tmp_path)
@@ -181,14 +222,13 @@ def test_fault_30_a_clock_that_jumps_changes_nothing(
     trial.add(SlowStart("getImage", seconds=0.2))
     summary = trial.download()
     trial.assert_complete(summary)
-    assert summary.seconds < 10
+    assert summary.seconds < SOON
 
 
 def test_status_says_what_an_interrupted_run_did_not_begin(crowd: Trial, tmp_path: Path) -> None:
-    crowd.add(SlowStart("getImage", seconds=60, skip=6, times=None))
+    crowd.add(SlowStart("getImage", seconds=LONG, skip=6, times=None))
     process = start(*_arguments(crowd, "-j", "2"), home=tmp_path)
-    while crowd.server.count("getImage") < 8:
-        time.sleep(0.01)
+    wait_for(lambda: crowd.server.count("getImage") >= 8, process)
     process.send_signal(signal.SIGINT)
     process.communicate()
     said = run("status", crowd.output, home=tmp_path).stdout

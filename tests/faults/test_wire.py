@@ -16,6 +16,7 @@ from tests.fakes.faults import Cut, EndEarly, Redirect, SlowStart, Stall, Trickl
 from tests.fakes.wire import Line, Wire
 from tests.faults.trial import Trial
 from tests.faults.trial import trial as new_trial
+from tests.waiting import LONG, SOON
 
 ZIP = 330_000
 """Bytes of the ZIP after which most of its images are whole."""
@@ -71,10 +72,10 @@ def test_fault_02_a_zip_without_its_end_is_a_cut_whatever_http_says(trial: Trial
 
 def test_fault_08_silence_in_the_middle_ends_at_the_stall_timeout(trial: Trial) -> None:
     trial.settings = replace(trial.settings, stall_timeout=0.4)
-    trial.add(Stall("getImage", after=ZIP, seconds=30, series=trial.series.uid))
+    trial.add(Stall("getImage", after=ZIP, seconds=LONG, series=trial.series.uid))
     summary = trial.download()
     trial.assert_complete(summary)
-    assert summary.seconds < 5
+    assert summary.seconds < SOON
 
 
 def test_fault_08_a_trickle_below_the_minimum_rate_is_dropped(trial: Trial) -> None:
@@ -82,7 +83,7 @@ def test_fault_08_a_trickle_below_the_minimum_rate_is_dropped(trial: Trial) -> N
     trial.add(Trickle("getImage", size=1, seconds=0.05, series=trial.series.uid))
     summary = trial.download()
     trial.assert_complete(summary)
-    assert summary.seconds < 10
+    assert summary.seconds < SOON
 
 
 def test_fault_08_a_half_open_connection_does_not_hang_the_run(trial: Trial) -> None:
@@ -102,7 +103,7 @@ def test_fault_09_a_late_first_byte_is_waited_for_beyond_the_stall_timeout(trial
 
 def test_fault_09_but_not_for_ever(trial: Trial) -> None:
     trial.settings = replace(trial.settings, first_byte_timeout=0.3, retries=1)
-    trial.add(SlowStart("getCollectionValues", seconds=20, times=None))
+    trial.add(SlowStart("getCollectionValues", seconds=LONG, times=None))
     with pytest.raises(ArchiveError, match="sent nothing within"):
         trial.download()
 

@@ -21,14 +21,15 @@ from tcia_covid.store import Tree
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.helpers import expected_files, files_of
+from tests.waiting import LONG
 
 NAME = "TRIAL"
 QUICK = HttpSettings(
     retries=3,
     retry_wait=0.01,
-    connect_timeout=3,
-    stall_timeout=1,
-    first_byte_timeout=5,
+    connect_timeout=LONG,
+    stall_timeout=LONG,
+    first_byte_timeout=LONG,
     rate_window=60,
 )
 
@@ -130,7 +131,8 @@ def trial(folder: Path, corpus: Corpus | None = None, **server: Any) -> Iterator
     """A trial over `corpus` (default: two series, of six and of one image)."""
     corpus = corpus or small_corpus()
     faults = Faults()
-    with ArchiveServer(corpus, interceptor=faults, compression=1, seed=None, **server) as running:
+    options = {"compression": 1, "seed": None, **server}
+    with ArchiveServer(corpus, interceptor=faults, **options) as running:
         yield Trial(corpus, running, faults, folder)
 
 

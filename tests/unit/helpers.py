@@ -16,8 +16,9 @@ from tcia_covid.model import Outcome, Series
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.transfer import Context, fetch_series
+from tests.waiting import LONG
 
-QUICK = HttpSettings(retries=3, retry_wait=0.01, stall_timeout=2, first_byte_timeout=5)
+QUICK = HttpSettings(retries=3, retry_wait=0.01, stall_timeout=LONG, first_byte_timeout=LONG)
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from tcia_covid.errors import TciaCovidError
 from tcia_covid.events import Event
 from tcia_covid.http import Client, HttpSettings
 from tcia_covid.stop import Stop
+from tests.waiting import LONG, SOON, wait_for
 
 QUICK = HttpSettings(
-    connect_timeout=5, first_byte_timeout=5, stall_timeout=5, retries=3, retry_wait=0.01
+    connect_timeout=LONG, first_byte_timeout=LONG, stall_timeout=LONG, retries=3, retry_wait=0.01
 )
 SECRET = "hunter2"
 
@@ -24,8 +25,6 @@ class Waiting:
     """How a thread that was waiting ended."""
 
     error: BaseException | None = None
-    after: float = 0.0
-    """Seconds between the break and the end."""
 
 
 @contextmanager
@@ -58,7 +57,7 @@ def ask(client: Client, url: str, **options: object) -> bytes:
 def stop_while(
     wait: Callable[[], object], stop: Stop, once: Callable[[], object] = lambda: True
 ) -> Waiting:
-    """Run `wait` in a thread, set `stop` a little after `once` is true, and say how it ended."""
+    """Run `wait` in a thread, set `stop` a little after `once` is true; it ends soon: say how."""
     ended = Waiting()
 
     def run() -> None:
@@ -69,15 +68,11 @@ def stop_while(
 
     thread = threading.Thread(target=run)
     thread.start()
-    deadline = time.monotonic() + 5
-    while not once() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(once)
     time.sleep(0.08)
     assert thread.is_alive(), "it did not wait"
-    started = time.monotonic()
     stop.set()
-    thread.join(10)
-    ended.after = time.monotonic() - started
+    thread.join(SOON)
     assert not thread.is_alive()
     return ended
 

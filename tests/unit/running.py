@@ -79,13 +79,19 @@ class FakeArchive:
 class Run:
     """One engine at work on one tree."""
 
-    def __init__(self, tree: Tree, archive: Archive, workers: int = 2) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        archive: Archive,
+        workers: int = 2,
+        settings: HttpSettings = SETTINGS,
+    ) -> None:
         self.tree = tree
         self.stop = Stop()
         self.events: list[Event] = []
         self.outcomes: list[Outcome] = []
         self.seconds = 0.0
-        context = Context(self.stop, SETTINGS, self.events.append)
+        context = Context(self.stop, settings, self.events.append)
         self.engine = Engine([archive], context, workers, self.outcomes.append)
 
     def __call__(self, series: Iterable[Series]) -> Run:

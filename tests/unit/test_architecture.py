@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ LAYERS = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 
+@cache
 def _rooms() -> dict[str, set[str]]:
     """Each room with the rooms that it imports."""
     found: dict[str, set[str]] = {}

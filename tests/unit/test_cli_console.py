@@ -43,11 +43,12 @@ def test_a_reader_who_went_away_changes_no_exit_code(monkeypatch: pytest.MonkeyP
     assert run(["list", "--json"]) == 0
 
 
+@pytest.mark.parametrize("arguments", [["list", "--json"], ["--help"], ["list", "--help"]])
 def test_a_result_that_cannot_be_written_is_an_error_of_the_destination(
-    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Full())
-    assert run(["list", "--json"]) == 4
+    assert run(arguments) == 4
     assert "standard output cannot be written: No space left" in capsys.readouterr().err
 
 

@@ -220,3 +220,14 @@ def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code == 0
+
+
+def test_a_configuration_that_wants_json_has_it_for_wrong_options_too(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    (tmp_path / "tcia-covid.yaml").write_text("json: true\n")
+    assert run(["list", "--wrong"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["command"], told["error"]["type"]) == ("list", "UsageError")
+    assert run(["list", "--wrong", "--no-json"]) == 2
+    assert not capsys.readouterr().out

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tcia_covid import engine
 from tcia_covid.cli import supervise
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.errors import (
@@ -18,6 +19,7 @@ from tcia_covid.errors import (
     InterruptedRunError,
     TciaCovidError,
 )
+from tcia_covid.faspex import transfer as faspex
 from tcia_covid.stop import Stop
 
 
@@ -66,7 +68,7 @@ def test_fault_22_a_job_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatc
 
 
 def test_fault_22_the_patience_is_less_than_two_seconds() -> None:
-    assert supervise.PATIENCE < 2
+    assert faspex._GRACE < engine._ABANDON_AFTER < supervise.PATIENCE < 2
 
 
 def test_fault_22_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,3 +148,14 @@ def test_a_variable_that_is_no_options_is_refused() -> None:
         config.check_environment(["TCIA_COVID_OUTPT"], ALL)
     assert "TCIA_COVID_OUTPT" in raised.value.message
     assert raised.value.hint == "did you mean TCIA_COVID_OUTPUT?"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_80_TCP", "PORT_80_TCP_ADDR"),
+        *("CACHE_SERVICE_HOST", "CACHE_PORT", "CACHE_PORT_443_UDP_PROTO"),
+    ],
+)
+def test_what_kubernetes_tells_of_services_is_no_slip(name: str) -> None:
+    config.check_environment([f"TCIA_COVID_{name}"], ALL)

@@ -33,18 +33,6 @@ def server(corpus: Corpus) -> Iterator[ArchiveServer]:
     assert server.errors == []
 
 
-@pytest.fixture
-def v1(server: ArchiveServer) -> Iterator[Client]:
-    with Client(server.v1_url) as client:
-        yield client
-
-
-@pytest.fixture
-def v4(server: ArchiveServer) -> Iterator[Client]:
-    with Client(server.base_url) as client:
-        yield client
-
-
 def opened(response: requests.Response) -> zipfile.ZipFile:
     archive = zipfile.ZipFile(io.BytesIO(response.content))
     assert archive.testzip() is None

@@ -45,18 +45,6 @@ def server(corpus: Corpus) -> Iterator[ArchiveServer]:
     assert server.errors == []
 
 
-@pytest.fixture
-def v1(server: ArchiveServer) -> Iterator[Client]:
-    with Client(server.v1_url) as client:
-        yield client
-
-
-@pytest.fixture
-def v4(server: ArchiveServer) -> Iterator[Client]:
-    with Client(server.base_url) as client:
-        yield client
-
-
 def test_series_rows_have_the_columns_of_their_generation(v1: Client, v4: Client) -> None:
     new = v4.get("getSeries", SeriesInstanceUID=FIVE_SLICES, format="CSV").text
     old = v1.get("getSeries", SeriesInstanceUID=FIVE_SLICES, format="CSV").text

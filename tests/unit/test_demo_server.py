@@ -31,18 +31,6 @@ def server(corpus: Corpus) -> Iterator[ArchiveServer]:
     assert server.errors == []
 
 
-@pytest.fixture
-def v1(server: ArchiveServer) -> Iterator[Client]:
-    with Client(server.v1_url) as client:
-        yield client
-
-
-@pytest.fixture
-def v4(server: ArchiveServer) -> Iterator[Client]:
-    with Client(server.base_url) as client:
-        yield client
-
-
 def test_health_token_and_what_lies_outside(server: ArchiveServer, v4: Client) -> None:
     root = server.root.removesuffix("/services")
     assert v4.session.get(f"{root}/up").text == "up"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tcia_covid import engine as engine_module
-from tcia_covid.errors import (
-    InterruptedRunError,
-)
+from tcia_covid.errors import InterruptedRunError
 from tcia_covid.model import Series, State
 from tcia_covid.store import Tree
 from tests.unit.running import (
@@ -22,6 +21,7 @@ from tests.unit.running import (
     listed,
 )
 from tests.unit.trees import new_tree
+from tests.waiting import LONG, SOON, wait_for
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def tree(tmp_path: Path) -> Tree:
 
 def test_an_interruption_leaves_the_rest_as_remaining(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 12)]
-    run = Run(tree, FakeArchive(lambda one: run.stop.wait(9)), workers=2)
+    run = Run(tree, FakeArchive(lambda one: run.stop.wait(LONG)), workers=2)
     threading.Timer(0.2, run.stop.set).start()
     run(series)
-    assert run.seconds < 1
+    assert run.seconds < SOON
     assert isinstance(run.stop.reason, InterruptedRunError)
     assert run.states_of(series) == [State.REMAINING] * 11
 
@@ -61,11 +61,11 @@ def test_workers_that_do_not_notice_the_interruption_are_left_behind(
     monkeypatch.setattr(engine_module, "_ABANDON_AFTER", 0.2)
     series = [listed(number) for number in range(1, 6)]
     free = threading.Event()
-    run = Run(tree, FakeArchive(lambda one: free.wait(5) and None), workers=2)
+    run = Run(tree, FakeArchive(lambda one: free.wait(LONG) and None), workers=2)
     threading.Timer(0.1, run.stop.set).start()
     try:
         run(series)
-        assert run.seconds < 1
+        assert run.seconds < SOON
         assert run.states_of(series) == [State.REMAINING] * 5
     finally:
         free.set()
@@ -83,7 +83,7 @@ def test_a_series_that_another_run_lets_go_of_is_taken_up(
     with held_by_another_run(tree, theirs):
         thread = threading.Thread(target=run, args=([theirs, mine],))
         thread.start()
-        time.sleep(0.2)
+        wait_for(lambda: run.outcomes)
         assert run.states == {mine.uid: State.COMPLETE}
     thread.join()
     assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.COMPLETE}
@@ -102,7 +102,7 @@ def test_a_series_that_another_run_holds_in_vain_is_reported_with_its_holder(
     assert held.failure is not None
     assert held.failure.reason == "held"
     assert "process" in held.failure.detail
-    assert SETTINGS.first_byte_timeout <= run.seconds < 2
+    assert SETTINGS.first_byte_timeout <= run.seconds < SOON
 
 
 def test_a_series_that_another_run_gets_on_with_is_waited_for(
@@ -111,14 +111,14 @@ def test_a_series_that_another_run_gets_on_with_is_waited_for(
     monkeypatch.setattr(engine_module, "_POLL", 0.05)
     theirs = listed(1)
     folder = tree.staging / theirs.uid / "another"
-    run = Run(tree, FakeArchive())
+    run = Run(tree, FakeArchive(), settings=replace(SETTINGS, first_byte_timeout=1.5))
     with held_by_another_run(tree, theirs):
         thread = threading.Thread(target=run, args=([theirs],))
         thread.start()
         folder.mkdir(parents=True)
-        for number in range(12):
+        for number in range(20):
             (folder / f"{number}.part").write_bytes(b"x")
-            time.sleep(0.06)
+            time.sleep(0.1)
         assert run.outcomes == [], "given up although the other run got on"
     thread.join()
     assert run.states == {theirs.uid: State.COMPLETE}
@@ -129,7 +129,8 @@ def test_series_held_by_another_run_remain_when_this_one_is_interrupted(
 ) -> None:
     monkeypatch.setattr(engine_module, "_POLL", 0.05)
     series = [listed(number) for number in range(1, 4)]
-    run = Run(tree, FakeArchive(), workers=1)
+    settings = replace(SETTINGS, first_byte_timeout=LONG)
+    run = Run(tree, FakeArchive(), workers=1, settings=settings)
     threading.Timer(0.2, run.stop.set).start()
     with (
         held_by_another_run(tree, series[0]),
@@ -138,4 +139,4 @@ def test_series_held_by_another_run_remain_when_this_one_is_interrupted(
     ):
         run(series)
     assert run.states_of(series) == [State.REMAINING] * 3
-    assert run.seconds < 1
+    assert run.seconds < SOON

@@ -43,10 +43,10 @@ def test_the_wire_carries_and_breaks(corpus: Corpus) -> None:
         url = f"{wire.url(server.base_url)}/getSeries"
         for _ in range(2):
             with pytest.raises(BROKEN):
-                requests.get(url, timeout=2)
+                requests.get(url, timeout=30)
         with pytest.raises(ReadTimeout):
             requests.get(url, timeout=0.2)
-        assert len(requests.get(url, timeout=2).json()) == 4
+        assert len(requests.get(url, timeout=30).json()) == 4
         assert wire.connections == 4
 
 
@@ -57,14 +57,14 @@ def test_the_wire_stalls_slows_and_pauses(corpus: Corpus) -> None:
         with pytest.raises((ReadTimeout, Refused), match="timed out"):
             requests.get(url, timeout=0.2)
         began = time.monotonic()
-        assert requests.get(url, timeout=5).json()
+        assert requests.get(url, timeout=30).json()
         assert time.monotonic() - began > wire.bytes_down / 40_000
         wire.pause()
         with pytest.raises(ReadTimeout):
             requests.get(url, timeout=0.2)
         wire.resume()
         wire.line = Line(latency=0.1)
-        assert requests.get(url, timeout=5).json()
+        assert requests.get(url, timeout=30).json()
 
 
 def test_the_wire_resets_what_is_open(corpus: Corpus) -> None:
@@ -84,19 +84,19 @@ def test_tls_is_trusted_by_those_who_know_the_authority(corpus: Corpus, tmp_path
     bundle = str(authority.write_bundle(tmp_path / "ca.pem"))
     with ArchiveServer(corpus, tls=authority.server_context()) as server:
         url = f"{server.base_url}/getSeries"
-        assert requests.get(url, verify=bundle, timeout=5).json()
+        assert requests.get(url, verify=bundle, timeout=30).json()
         with pytest.raises(SSLError, match="certificate verify failed"):
-            requests.get(url, timeout=5)
+            requests.get(url, timeout=30)
     with (
         ArchiveServer(corpus, tls=authority.server_context(expired=True)) as server,
         pytest.raises(SSLError, match="expired"),
     ):
-        requests.get(f"{server.base_url}/getSeries", verify=bundle, timeout=5)
+        requests.get(f"{server.base_url}/getSeries", verify=bundle, timeout=30)
     with (
         ArchiveServer(corpus, tls=authority.server_context("elsewhere.invalid")) as server,
         pytest.raises(SSLError, match="127"),
     ):
-        requests.get(f"{server.base_url}/getSeries", verify=bundle, timeout=5)
+        requests.get(f"{server.base_url}/getSeries", verify=bundle, timeout=30)
 
 
 def test_an_archive_can_have_a_process_of_its_own() -> None:

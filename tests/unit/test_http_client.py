@@ -28,6 +28,7 @@ from tests.fakes.scripted import (
     status,
 )
 from tests.unit.requesting import SECRET, ask, client_with, get, in_threads
+from tests.waiting import wait_for
 
 BODY = bytes(range(256)) * 1200
 
@@ -246,10 +247,7 @@ def test_eight_threads_use_eight_connections_and_close_takes_them_all() -> None:
         assert server.connections == 8
         gc.collect()
         client.close()
-        deadline = time.monotonic() + 2
-        while server.is_connected and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not server.is_connected
+        wait_for(lambda: not server.is_connected)
 
 
 def test_a_closed_client_can_be_used_again() -> None:

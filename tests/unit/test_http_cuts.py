@@ -7,6 +7,7 @@ import pytest
 from tcia_covid.errors import ConnectionLostError
 from tests.fakes.scripted import Chunk, Fin, Reset, ScriptedServer, Send, Sleep, Step, head, ok
 from tests.unit.requesting import client_with, get
+from tests.waiting import LONG
 
 BODY = bytes(range(256)) * 800
 CUTS = [0, 1, 5000, 65536, 70_000, len(BODY) - 1]
@@ -67,7 +68,7 @@ def test_a_reset_loses_nothing_that_was_received(framed, cut: int) -> None:
 )
 def test_a_stall_loses_nothing_that_was_received(framed) -> None:
     received = bytearray()
-    script = [*framed(70_000), Sleep(5)]
+    script = [*framed(70_000), Sleep(LONG)]
     with (
         ScriptedServer(script) as server,
         client_with(stall_timeout=0.1) as client,

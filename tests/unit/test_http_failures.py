@@ -27,6 +27,7 @@ from tcia_covid.http.failures import from_exception
 from tcia_covid.http.redact import scrub
 from tests.fakes.scripted import Fin, ScriptedServer, Send, Sleep, closed_port, head, ok, status
 from tests.unit.requesting import SECRET, client_with, get
+from tests.waiting import LONG
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -133,7 +134,7 @@ def test_a_status_with_a_text_that_repeats_the_request() -> None:
 
 
 def test_a_stalled_answer() -> None:
-    with ScriptedServer([Send(head(length=9)), Sleep(5)]) as server:
+    with ScriptedServer([Send(head(length=9)), Sleep(LONG)]) as server:
         assert isinstance(failure(server.url, stall_timeout=0.1), ConnectionLostError)
 
 
@@ -200,7 +201,7 @@ def test_a_proxy_that_closes_the_tunnel_at_once(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_proxy_that_never_opens_its_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ScriptedServer([Sleep(5)]) as server:
+    with ScriptedServer([Sleep(LONG)]) as server:
         monkeypatch.setenv("HTTPS_PROXY", proxy_at(server.port).url)
         error = failure("https://archive.invalid", connect_timeout=0.2)
     assert isinstance(error, UnreachableError)

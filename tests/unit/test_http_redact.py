@@ -41,6 +41,10 @@ def test_a_url_is_shown_without_user_password_query_and_fragment(url: str, shown
         "No connection adapters were found for 'user:hunter2@host/x'",
         '{"Authorization": "Bearer hunter2"}',
         "Proxy-Authorization: Basic hunter2",
+        "proxy=user:hunter2@proxy:3128",
+        "(user:/hunter2@proxy:3128)",
+        "//user:hunter2@proxy:3128/",
+        "//hunter2@proxy:3128/",
         "authorization=hunter2",
     ],
 )
@@ -56,6 +60,9 @@ def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
         "401 authorization required",
         "https://host/path/file.zip answered with HTTP 500: null",
         "write to help@example.org",
+        "changed: C:\\Users\\ann@corp\\scans\\1-001.dcm",
+        "changed: C:/Users/ann@corp/scans/1-001.dcm",
+        "/data/12:30/ann@corp/1-001.dcm",
     ],
 )
 def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tcia_covid.errors import RedirectError, StatusError
 from tests.fakes.scripted import Fin, Head, ScriptedServer, Send, Sleep, head, ok, status
 from tests.unit.requesting import SECRET, ask, client_with, get
+from tests.waiting import LONG, soon
 
 BASIC = "Basic dXNlcjpodW50ZXIy"
 """Of user:hunter2."""
@@ -134,11 +135,8 @@ def test_a_redirect_to_nowhere_is_an_error(code: int) -> None:
 
 
 def test_the_body_of_a_redirect_is_not_waited_for() -> None:
-    endless = [Send(head(302, length=1 << 40, Location="/new") + b"x" * 1000), Sleep(5)]
-    with (
-        ScriptedServer(endless, ok(b"there")) as server,
-        client_with(first_byte_timeout=1) as client,
-    ):
+    endless = [Send(head(302, length=1 << 40, Location="/new") + b"x" * 1000), Sleep(LONG)]
+    with ScriptedServer(endless, ok(b"there")) as server, client_with() as client, soon():
         assert get(client, server.url) == b"there"
 
 

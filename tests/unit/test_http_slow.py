@@ -22,6 +22,7 @@ from tests.fakes.scripted import (
     ok,
 )
 from tests.unit.requesting import ask, client_with, get
+from tests.waiting import LONG, soon
 
 
 def test_a_late_first_byte_is_waited_for_beyond_the_stall_timeout() -> None:
@@ -31,11 +32,10 @@ def test_a_late_first_byte_is_waited_for_beyond_the_stall_timeout() -> None:
 
 
 def test_no_first_byte_ends_at_the_first_byte_timeout() -> None:
-    with ScriptedServer([Sleep(5)]) as server, client_with(first_byte_timeout=0.2) as client:
-        started = time.monotonic()
-        with pytest.raises(ConnectionLostError, match=r"sent nothing within 0\.2 s") as lost:
+    with ScriptedServer([Sleep(LONG)]) as server, client_with(first_byte_timeout=0.2) as client:
+        sent_nothing = pytest.raises(ConnectionLostError, match=r"sent nothing within 0\.2 s")
+        with soon(at_least=0.2), sent_nothing as lost:
             get(client, server.url)
-    assert 0.2 <= time.monotonic() - started < 1
     assert lost.value.retryable
     assert lost.value.push_back
     assert "--first-byte-timeout" in lost.value.hint
@@ -43,43 +43,39 @@ def test_no_first_byte_ends_at_the_first_byte_timeout() -> None:
 
 @pytest.mark.parametrize("sent", [0, 1000], ids=["right after the head", "in the middle"])
 def test_silence_in_the_body_ends_at_the_stall_timeout(sent: int) -> None:
-    script = [Send(head(length=2000) + b"x" * sent), Sleep(5)]
+    script = [Send(head(length=2000) + b"x" * sent), Sleep(LONG)]
     with ScriptedServer(script) as server, client_with(stall_timeout=0.2) as client:
-        started = time.monotonic()
-        with pytest.raises(ConnectionLostError, match=r"no byte for 0\.2 s"):
+        silent = pytest.raises(ConnectionLostError, match=r"no byte for 0\.2 s")
+        with soon(at_least=0.2), silent:
             get(client, server.url)
-    assert 0.2 <= time.monotonic() - started < 1
 
 
 def test_both_bounds_hold_on_a_connection_that_is_used_again() -> None:
     """The time-out in the body must not stay for the next head, nor the other way round."""
     late = [Sleep(0.2), *ok(b"late")]
-    stalled = [Send(head(length=9) + b"half"), Sleep(5)]
+    stalled = [Send(head(length=9) + b"half"), Sleep(LONG)]
     with ScriptedServer(ok(), late, stalled) as server:
-        with client_with(stall_timeout=0.1, first_byte_timeout=2) as client:
+        with client_with(stall_timeout=0.1, first_byte_timeout=LONG) as client:
             get(client, server.url)
             assert get(client, server.url) == b"late"
-            started = time.monotonic()
-            with pytest.raises(ConnectionLostError, match="no byte for"):
+            with soon(), pytest.raises(ConnectionLostError, match="no byte for"):
                 get(client, server.url)
-            assert time.monotonic() - started < 1
         assert server.connections == 1
 
 
 def test_pauses_shorter_than_the_stall_timeout_are_borne() -> None:
-    script = [Send(head(length=4)), Drip(b"fine", every=0.06)]
-    with ScriptedServer(script) as server, client_with(stall_timeout=0.2) as client:
-        assert get(client, server.url) == b"fine"
+    script = [Send(head(length=16)), Drip(b"x" * 16, every=0.1)]
+    with ScriptedServer(script) as server, client_with(stall_timeout=1.2) as client:
+        assert get(client, server.url) == b"x" * 16
 
 
 def test_a_head_that_drips_is_broken_off() -> None:
     """Each byte starts the socket's own time-out anew: the watch alone ends this."""
     script = [Drip(head(length=4) + b"fine", every=0.05)]
     with ScriptedServer(script) as server, client_with(first_byte_timeout=0.4) as client:
-        started = time.monotonic()
-        with pytest.raises(ConnectionLostError, match="no complete answer head within") as lost:
+        incomplete = pytest.raises(ConnectionLostError, match="no complete answer head within")
+        with soon(at_least=0.4), incomplete as lost:
             get(client, server.url)
-        assert 0.4 <= time.monotonic() - started < 1
     assert lost.value.retryable
     assert lost.value.push_back
 
@@ -93,57 +89,56 @@ def test_a_drip_below_the_minimum_rate_is_broken_off(framing: dict) -> None:
         ScriptedServer(script) as server,
         client_with(min_rate=1024, rate_window=0.25) as client,
     ):
-        started = time.monotonic()
-        with pytest.raises(ConnectionLostError, match="slower than 1024 bytes/s") as lost:
+        slow = pytest.raises(ConnectionLostError, match="slower than 1024 bytes/s")
+        with soon(at_least=0.25), slow as lost:
             get(client, server.url, received)
-        assert 0.25 <= time.monotonic() - started < 0.7
     assert lost.value.retryable
     assert lost.value.push_back
-    assert 3 < len(received) < 50
+    assert 0 < len(received) < 1000
 
 
-@pytest.mark.parametrize("framing", [{"length": 2500}, {"chunked": True}])
+@pytest.mark.parametrize("framing", [{"length": 9000}, {"chunked": True}])
 def test_a_steady_five_kilobytes_a_second_is_left_alone(framing: dict) -> None:
     """Although a single read of 64 KiB would last longer than several windows."""
-    first, last = (b"9c4\r\n", b"\r\n0\r\n\r\n") if "chunked" in framing else (b"", b"")
-    script = [Send(head(**framing) + first), Drip(b"x" * 2500, every=0.02, size=100), Send(last)]
+    first, last = (b"2328\r\n", b"\r\n0\r\n\r\n") if "chunked" in framing else (b"", b"")
+    drip = Drip(b"x" * 9000, every=0.02, size=100)
+    script = [Send(head(**framing) + first), drip, Send(last)]
     with (
         ScriptedServer(script) as server,
-        client_with(min_rate=1024, rate_window=0.12) as client,
+        client_with(min_rate=200, rate_window=0.6) as client,
     ):
-        assert get(client, server.url) == b"x" * 2500
+        assert get(client, server.url) == b"x" * 9000
 
 
 def test_time_between_reads_is_not_held_against_the_archive() -> None:
     with (
         ScriptedServer(ok(b"x" * 300)) as server,
-        client_with(min_rate=1024, rate_window=0.1) as client,
+        client_with(min_rate=1024, rate_window=0.3) as client,
         client.open("GET", server.url) as answer,
     ):
         pieces = []
         while piece := answer.read(100):
             pieces.append(piece)
-            time.sleep(0.1)
+            time.sleep(0.3)
     assert b"".join(pieces) == b"x" * 300
 
 
 def test_a_fast_beginning_does_not_excuse_a_trickle_later() -> None:
-    script = [Send(head(length=10**6) + b"x" * 900_000), Drip(b"x" * 1000, every=0.02)]
+    script = [Send(head(length=10**6) + b"x" * 900_000), Drip(b"x" * 9000, every=0.02)]
     with (
         ScriptedServer(script) as server,
         client_with(min_rate=1024, rate_window=0.2) as client,
+        soon(),
+        pytest.raises(ConnectionLostError, match="slower than"),
     ):
-        started = time.monotonic()
-        with pytest.raises(ConnectionLostError, match="slower than"):
-            get(client, server.url)
-        assert time.monotonic() - started < 1.5
+        get(client, server.url)
 
 
 def test_the_request_after_a_broken_one_is_not_affected() -> None:
     drip = [Send(head(length=1000)), Drip(b"x" * 1000, every=0.02)]
     with (
         ScriptedServer(drip, [Sleep(0.1), *ok()]) as server,
-        client_with(min_rate=1024, rate_window=0.2) as client,
+        client_with(min_rate=1024, rate_window=0.3) as client,
     ):
         assert ask(client, server.url) == b"fine"
         assert get(client, server.url) == b"fine"
@@ -181,25 +176,21 @@ def test_a_finished_call_takes_no_connection_any_more() -> None:
 
 
 def test_a_call_that_was_broken_before_it_had_a_connection_breaks_it_then() -> None:
-    with ScriptedServer([Sleep(5)]) as server, client_with() as client:
+    with ScriptedServer([Sleep(LONG)]) as server, client_with() as client:
         call = Call(HttpSettings())
         call.break_off(Break.STOPPED)
-        started = time.monotonic()
-        with call.current(), pytest.raises(requests.ConnectionError):
-            client._session().get(server.url, timeout=5)
+        with soon(), call.current(), pytest.raises(requests.ConnectionError):
+            client._session().get(server.url, timeout=LONG)
         call.finish()
-        assert time.monotonic() - started < 1
 
 
-def test_the_watch_wakes_a_blocked_reader_within_milliseconds() -> None:
+def test_the_watch_wakes_a_blocked_reader_at_once() -> None:
     with (
-        ScriptedServer([Send(head(length=9)), Sleep(5)]) as server,
+        ScriptedServer([Send(head(length=9)), Sleep(LONG)]) as server,
         client_with() as client,
         client.open("GET", server.url) as answer,
     ):
         (call,) = client._watch._under_way()
         threading.Timer(0.1, call.break_off, [Break.SLOW]).start()
-        started = time.monotonic()
-        with pytest.raises(ConnectionLostError, match="slower than"):
+        with soon(), pytest.raises(ConnectionLostError, match="slower than"):
             answer.read()
-        assert 0.1 <= time.monotonic() - started < 0.3

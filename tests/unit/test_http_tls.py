@@ -28,6 +28,7 @@ from tests.fakes.scripted import (
     status,
 )
 from tests.unit.requesting import SECRET, ask, client_with, get
+from tests.waiting import LONG
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=400)
 
@@ -151,7 +152,7 @@ def test_a_server_that_speaks_plain_http_is_no_tls_server(untrusted: None) -> No
 
 def test_a_handshake_that_never_comes_ends_at_the_connect_timeout(untrusted: None) -> None:
     with (
-        ScriptedServer([Sleep(5)]) as server,
+        ScriptedServer([Sleep(LONG)]) as server,
         client_with(connect_timeout=0.2) as client,
         pytest.raises(UnreachableError, match=r"within 0\.2 s") as caught,
     ):
@@ -177,7 +178,7 @@ def test_a_cut_body_is_lost_but_for_what_came(
 
 
 def test_a_stalled_body_ends_at_the_stall_timeout(tls: ssl.SSLContext, trusted: Path) -> None:
-    script = [Send(head(length=9) + b"half"), Sleep(5)]
+    script = [Send(head(length=9) + b"half"), Sleep(LONG)]
     with (
         ScriptedServer(ok(), script, tls=tls) as server,
         client_with(stall_timeout=0.2) as client,

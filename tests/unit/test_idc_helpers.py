@@ -15,6 +15,7 @@ from tcia_covid.errors import (
     NoSpaceError,
     NotAvailableError,
 )
+from tests.waiting import LONG, wait_for
 
 
 def gather(act: object, things: int = 20, threads: int = 4) -> None:
@@ -28,7 +29,7 @@ def test_everything_is_done_once() -> None:
 
 
 def test_several_things_are_done_at_once() -> None:
-    together = threading.Barrier(4, timeout=5)
+    together = threading.Barrier(4, timeout=LONG)
     gather(lambda thing: together.wait(), things=8)
 
 
@@ -41,13 +42,13 @@ def test_the_caller_works_alone_where_one_thread_is_enough() -> None:
 def test_the_caller_goes_on_alone_while_the_helpers_are_busy_elsewhere() -> None:
     helpers = Helpers(2, idle=0.05)
     release = threading.Event()
-    busy = helpers.lend(lambda: release.wait(5) and None, 2)
+    busy = helpers.lend(lambda: release.wait(LONG) and None, 2)
     done: list[int] = []
     Gathering(range(10), done.append).run(helpers, 4)
     assert done == list(range(10))
     release.set()
     for future in busy:
-        future.result(5)
+        future.result(LONG)
 
 
 def test_nothing_is_begun_after_an_error_and_what_is_under_way_ends() -> None:
@@ -56,14 +57,15 @@ def test_nothing_is_begun_after_an_error_and_what_is_under_way_ends() -> None:
 
     def act(thing: int) -> None:
         begun.append(thing)
-        time.sleep(0.01 if thing == 2 else 0.05)
         if thing == 2:
             raise BadAnswerError("broken")
+        wait_for(gathering.failed)
         ended.append(thing)
 
+    gathering = Gathering(range(20), act)
     with pytest.raises(BadAnswerError):
-        gather(act)
-    assert len(begun) <= 5
+        gathering.run(Helpers(4, idle=0.05), 4)
+    assert len(begun) <= 4
     assert sorted([*ended, 2]) == sorted(begun)
 
 
@@ -72,13 +74,16 @@ def test_no_helper_is_at_it_any_more_when_the_error_is_raised() -> None:
 
     def act(thing: int) -> None:
         active.append(thing)
-        time.sleep(0.02 * (thing + 1))
+        if thing > 0:
+            wait_for(gathering.failed)
+            time.sleep(0.05)
         active.remove(thing)
         if thing == 0:
             raise BadAnswerError("broken")
 
+    gathering = Gathering(range(20), act)
     with pytest.raises(BadAnswerError):
-        gather(act)
+        gathering.run(Helpers(4, idle=0.05), 4)
     assert active == []
 
 
@@ -95,7 +100,7 @@ def test_no_helper_is_at_it_any_more_when_the_error_is_raised() -> None:
 def test_the_most_telling_of_several_errors_is_raised(
     lesser: Exception, telling: Exception
 ) -> None:
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=LONG)
 
     def act(thing: int) -> None:
         both.wait()
@@ -108,15 +113,17 @@ def test_the_most_telling_of_several_errors_is_raised(
 
 
 def test_the_first_of_equal_errors_is_raised() -> None:
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=LONG)
 
     def act(thing: int) -> None:
         both.wait()
-        time.sleep(0.02 * (thing + 1))
+        if thing == 1:
+            wait_for(gathering.failed)
         raise ArchiveError(f"error {thing}")
 
+    gathering = Gathering(range(2), act)
     with pytest.raises(ArchiveError, match="error 0"):
-        gather(act, things=2, threads=2)
+        gathering.run(Helpers(2, idle=0.05), 2)
 
 
 def test_helpers_serve_one_gathering_after_another_and_then_end() -> None:
@@ -130,10 +137,7 @@ def test_helpers_serve_one_gathering_after_another_and_then_end() -> None:
     for _ in range(5):
         Gathering(range(8), act).run(helpers, 4)
     assert 2 <= len(names) <= 4
-    deadline = time.monotonic() + 5
-    while _helping() & names and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not _helping() & names
+    wait_for(lambda: not _helping() & names)
 
 
 def _helping() -> set[int]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -17,6 +17,16 @@ from tcia_covid.errors import (
 )
 
 FIRST, SECOND = Host("https://first.example"), Host("https://second.example")
+
+
+@dataclass
+class Clock:
+    """Shows what it is set to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def asked(hosts: Hosts, *down: Host, error: ArchiveError | None = None) -> list[Host]:
@@ -118,26 +128,31 @@ def test_a_resting_host_is_the_last_resort() -> None:
 
 
 def test_a_host_is_looked_at_again_and_used_when_it_is_back() -> None:
-    hosts = Hosts([FIRST, SECOND], first_rest=0.02)
+    clock = Clock()
+    hosts = Hosts([FIRST, SECOND], first_rest=2, clock=clock)
     asked(hosts, FIRST)
-    time.sleep(0.03)
+    clock.now += 3
     assert asked(hosts) == [FIRST]
     assert asked(hosts) == [FIRST]
 
 
 def test_each_vain_look_makes_the_rest_longer() -> None:
-    hosts = Hosts([FIRST, SECOND], first_rest=0.05)
+    clock = Clock()
+    hosts = Hosts([FIRST, SECOND], first_rest=5, clock=clock)
     asked(hosts, FIRST)
-    time.sleep(0.06)
+    clock.now += 6
     assert asked(hosts, FIRST) == [FIRST, SECOND]
-    time.sleep(0.06)
+    clock.now += 6
     assert asked(hosts, FIRST) == [SECOND]
+    clock.now += 6
+    assert asked(hosts, FIRST) == [FIRST, SECOND]
 
 
 def test_one_caller_at_a_time_looks_whether_a_host_is_back() -> None:
-    hosts = Hosts([FIRST, SECOND], first_rest=0.02)
+    clock = Clock()
+    hosts = Hosts([FIRST, SECOND], first_rest=2, clock=clock)
     asked(hosts, FIRST)
-    time.sleep(0.03)
+    clock.now += 3
     others: list[Host] = []
 
     def look(host: Host) -> None:

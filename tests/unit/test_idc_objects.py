@@ -97,8 +97,10 @@ def test_a_line_that_breaks_again_and_again_is_slow_not_broken(
     assert len(front.seen) == 10
 
 
-def test_a_stalled_object_goes_on_where_it_stopped(s3_server: S3Server, client: Client) -> None:
-    front = read_behind(s3_server, client, Stall(after_bytes=100_000, seconds=0.6))
+def test_a_stalled_object_goes_on_where_it_stopped(s3_server: S3Server) -> None:
+    impatient = Client(replace(QUICK, stall_timeout=0.4))
+    front = read_behind(s3_server, impatient, Stall(after_bytes=100_000, seconds=0.6))
+    impatient.close()
     assert 0 < start_of(front.seen[1]) <= 100_000
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from tests.fakes.s3 import (
 from tests.fakes.s3_faults import Cut, Delay, Meanwhile, Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.unit.idc import key_of, md5s, md5s_of, received, sink_for
+from tests.waiting import soon
 
 running_s3 = s3.running_s3
 numbers = itertools.count(1)
@@ -249,10 +249,8 @@ def test_a_stop_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> No
     with Front(s3_server.port, Delay(".dcm", seconds=0.3)) as front:
         archive = IdcArchive(client, front.url, find=lambda uids: {}, list_all=lambda name: [])
         threading.Timer(0.2, stop.set).start()
-        started = time.monotonic()
-        with pytest.raises(InterruptedRunError):
+        with soon(), pytest.raises(InterruptedRunError):
             received(archive, series, tmp_path)
-        assert time.monotonic() - started < 1
         client.close()
     assert not list(tmp_path.glob(".*.part"))
 

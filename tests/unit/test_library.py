@@ -26,24 +26,14 @@ from tcia_covid.options import Options
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share
 from tcia_covid.stop import Stop
+from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Faults, SlowStart
 from tests.fakes.scripted import closed_port
-from tests.fakes.synthetic import synthetic_corpus
-
-NAME = "SMALL"
-
-
-@pytest.fixture(name="faults")
-def _faults() -> Faults:
-    return Faults()
 
 
 @pytest.fixture(name="archive")
 def _archive(faults: Faults) -> Iterator[ArchiveServer]:
-    corpus = synthetic_corpus(
-        NAME, patients=3, series_per_patient=1, images_per_series=2, rows=16, columns=16
-    )
-    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
+    with small_archive(faults, series=1, images=2) as server:
         yield server
 
 

@@ -17,6 +17,7 @@ from tests.fakes import nifti as fake
 from tests.fakes.ascli import FakeAscli, is_running
 from tests.fakes.scripted import closed_port
 from tests.fakes.site import FakeSite
+from tests.waiting import LONG, SOON
 
 SECRET = "c2VjcmV0"
 PACKAGE = f"https://faspex.example.org/aspera/faspex/public/package?context={SECRET}"
@@ -267,15 +268,13 @@ def test_supporting_files_come_with_the_images(
 def test_an_interrupt_ends_ascli_too_and_in_time(
     ascli: FakeAscli, common: list[str], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    ascli.behave({"deaf": True, "before": 30})
+    ascli.behave({"deaf": True, "before": LONG})
     command = ["download", "ct-images", "-o", tmp_path / "data", *common]
     with start(*command, home=tmp_path, PATH=ascli.path) as process:
         ascli.wait_for_run()
         time.sleep(0.2)
         process.send_signal(number)
-        since = time.monotonic()
-        _, err = process.communicate(timeout=10)
-        assert time.monotonic() - since < 2.5
+        _, err = process.communicate(timeout=SOON)
     assert process.returncode == code
     assert "interrupted" in err
     assert not is_running(ascli.runs[0]["pid"])
@@ -294,5 +293,5 @@ def test_the_link_is_in_no_process_list(
             lines = [(proc / str(one) / "cmdline").read_bytes() for one in ids]
             assert all(lines)
             assert not any(SECRET.encode() in line for line in lines)
-        process.communicate(timeout=20)
+        process.communicate(timeout=LONG)
     assert process.returncode == 0

@@ -45,7 +45,7 @@ SECRETS = ("c2VjcmV0LTE=", "c2VjcmV0LTI=")
 FIRST, SECOND = (
     f"https://faspex.example.org/aspera/faspex/public/package?context={one}" for one in SECRETS
 )
-QUICK = HttpSettings(retries=2, retry_wait=0.01, first_byte_timeout=5, connect_timeout=2)
+QUICK = HttpSettings(retries=2, retry_wait=0.01, first_byte_timeout=60, connect_timeout=60)
 CT = "CT-Covid-19-August2020"
 
 

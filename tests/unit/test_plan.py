@@ -16,23 +16,13 @@ from tcia_covid.errors import UsageError
 from tcia_covid.library import request_of
 from tcia_covid.options import Request
 from tcia_covid.plan import RESERVE, Amount, compare, plan
+from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Cut, Faults
-from tests.fakes.synthetic import synthetic_corpus
-
-NAME = "SMALL"
-
-
-@pytest.fixture(name="faults")
-def _faults() -> Faults:
-    return Faults()
 
 
 @pytest.fixture(name="archive")
 def _archive(faults: Faults) -> Iterator[ArchiveServer]:
-    corpus = synthetic_corpus(
-        NAME, patients=3, series_per_patient=2, images_per_series=4, rows=32, columns=32
-    )
-    with ArchiveServer(corpus, interceptor=faults, compression=1) as server:
+    with small_archive(faults, series=2, images=4) as server:
         yield server
 
 
@@ -138,9 +128,9 @@ def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> Non
 def test_time_is_reckoned_with_the_rate_that_is_allowed(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
-    found = plan(request(archive, tmp_path, max_rate=1000))
-    assert (found.rate, found.rate_is_assumed) == (1000, False)
-    assert found.seconds == round(found.needed / 1000)
+    found = plan(request(archive, tmp_path, max_rate=10_000))
+    assert (found.rate, found.rate_is_assumed) == (10_000, False)
+    assert found.seconds == round(found.needed / 10_000)
     assert plan(request(archive, tmp_path, max_rate="1GB")).rate_is_assumed
 
 

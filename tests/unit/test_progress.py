@@ -27,6 +27,7 @@ from tcia_covid.progress.board import Board, UnderWay
 from tcia_covid.progress.counting import Counting
 from tcia_covid.progress.lines import Ticker
 from tests.unit.making import complete, failed, series
+from tests.waiting import SOON
 
 STARTED = RunStarted(series=3, images=6, size=3000, already_complete=1, output="data")
 
@@ -300,7 +301,7 @@ def test_the_ticker_draws_lines_and_ends() -> None:
     said = threading.Event()
     display = Lines(lambda line: said.set() if " of " in line else None, every=0.01)
     display.take(STARTED)
-    assert said.wait(5)
+    assert said.wait(SOON)
     display.close()
 
 
@@ -308,7 +309,7 @@ def test_the_first_line_comes_early() -> None:
     drawn = threading.Event()
     ticker = Ticker(drawn.set, 3600, 0.01)
     ticker.start()
-    assert drawn.wait(5)
+    assert drawn.wait(SOON)
     ticker.close()
 
 

@@ -27,10 +27,7 @@ def show_check(console: Console, directory: str, **choices: Any) -> int:
     with listening(console) as emit:
         found = supervised(lambda stop: _check(console, directory, emit, stop, choices))
     console.document(document(found))
-    if console.quiet:
-        console.report("\n".join(_troubles(found)))
-    else:
-        console.result("\n".join([*_lines(found), *_troubles(found)]))
+    console.result("\n".join([*_lines(found), *_troubles(found)]))
     if found.exit_code != EXIT_OK:
         console.complain(*_complaint(found))
     return found.exit_code

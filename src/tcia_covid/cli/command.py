@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
 
 import click
 
-from tcia_covid.cli.console import Console
+from tcia_covid.cli.console import Console, write
 from tcia_covid.errors import UsageError
 
 ENVIRONMENT = "TCIA_COVID"
@@ -65,7 +66,24 @@ def _with_opposite(declarations: Sequence[str], name: str, opposite: str) -> lis
     return [name.replace("-", "_"), *shown]
 
 
-class Verb(click.Command):
+class Helpful(click.Command):
+    """A command whose help text goes the way of all results."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Give the option that shows the help text."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _show_help
+        return option
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
+    if wanted and not ctx.resilient_parsing:
+        write(sys.stdout, ctx.get_help())
+        ctx.exit()
+
+
+class Verb(Helpful):
     """One verb: its function gets the console and the values of its options."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -115,7 +133,7 @@ def verb(*params: click.Parameter, **attributes: Any) -> Callable[[Run], Verb]:
     return decorate
 
 
-class Verbs(click.Group):
+class Verbs(Helpful, click.Group):
     """The program itself; a verb is imported when it is used.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 LOCAL = "tcia-covid.yaml"
 _PREFIX = "TCIA_COVID_"
+_SERVICE = re.compile(
+    rf"{_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
+    r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+"""What Kubernetes tells each container of a Service whose name begins as this program's."""
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -58,7 +64,7 @@ def check_environment(variables: Iterable[str], options: Iterable[Option]) -> No
     """
     known = {str(option.envvar) for option in options}
     for name in sorted(variables):
-        if name.startswith(_PREFIX) and name not in known:
+        if name.startswith(_PREFIX) and name not in known and not _SERVICE.fullmatch(name):
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "unset it, or see 'tcia-covid --help'"
             raise ConfigError(f"the environment variable {name[:60]} names no option", hint=hint)

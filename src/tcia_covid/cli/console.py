@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Mapping
@@ -58,7 +60,9 @@ class Console:
         if self.json and not self.answered:
             self.answered = True
             plain = not is_unicode(sys.stdout)
-            write(sys.stdout, json.dumps({**content}, indent=2, ensure_ascii=plain))
+            text = json.dumps({**content}, indent=2, ensure_ascii=plain)
+            # What is no text, such as some file names, is escaped as JSON does it.
+            write(sys.stdout, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
     def say(self, text: str) -> None:
         """Write something beside the result."""
@@ -98,8 +102,10 @@ def write(stream: TextIO | None, text: str) -> None:
         return  # the stream is closed
     except OSError as error:
         if stream is sys.stdout:
+            gone = _was_terminal(stream, error)
             _silence(stream)
-            raise _unwritable(error) from error
+            if not gone:
+                raise _unwritable(error) from error
 
 
 def printable(stream: TextIO, text: str) -> str:
@@ -113,6 +119,11 @@ def printable(stream: TextIO, text: str) -> str:
 def is_unicode(stream: TextIO) -> bool:
     """Whether the stream carries every character."""
     return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
+
+
+def _was_terminal(stream: TextIO, error: OSError) -> bool:
+    """Whether the stream is a terminal that went away."""
+    return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 
 def _silence(stream: TextIO) -> None:

@@ -72,7 +72,8 @@ def program(ctx: click.Context, /, *, version: bool, **given: Any) -> int:
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line; give the exit code."""
-    console = Console(json=_wants_json(arguments))
+    wanted = _wants_json(arguments)
+    console = Console(json=bool(wanted))
     try:
         code = program.main(
             args=list(arguments), prog_name="tcia-covid", obj=console, standalone_mode=False
@@ -83,6 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return _tell(console, InterruptedRunError())
     except click.ClickException as error:
+        console.json = _file_wants_json(error) if wanted is None else wanted
         return _tell(console, _misused(error))
     except TciaCovidError as error:
         return _tell(console, error)
@@ -151,12 +153,19 @@ def _unforeseen(error: Exception) -> TciaCovidError:
     )
 
 
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether errors in the arguments themselves are wanted as JSON."""
+def _wants_json(arguments: Sequence[str]) -> bool | None:
+    """Whether errors in the arguments themselves are wanted as JSON; None where nothing says."""
     for one in reversed(arguments):
         if one in {"--json", "--no-json"}:
             return one == "--json"
-    return os.environ.get(f"{ENVIRONMENT}_JSON", "").lower() in {"1", "true", "yes", "on", "t", "y"}
+    said = os.environ.get(f"{ENVIRONMENT}_JSON")
+    return said.lower() in {"1", "true", "yes", "on", "t", "y"} if said else None
+
+
+def _file_wants_json(error: click.ClickException) -> bool:
+    """Whether a configuration file wants JSON for the verb that was misused."""
+    ctx: click.Context | None = getattr(error, "ctx", None)
+    return ctx is not None and bool(ctx.lookup_default("json"))
 
 
 def main() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import ParamSpec, TextIO
 
 from tcia_covid.cli.console import Console
 from tcia_covid.events import Emit, Event
+
+Shown = ParamSpec("Shown")
 
 
 @contextmanager
@@ -31,8 +33,18 @@ def _display(console: Console, stack: ExitStack) -> Iterator[Emit]:
 
         bars = not console.no_progress and draws_bars()
         display = open_display(sys.stderr, console.say, bars=bars, verbose=console.verbose)
-        stack.callback(display.close)
-        yield display.take
+        stack.callback(shielded(display.close))
+        yield shielded(display.take)
+
+
+def shielded(show: Callable[Shown, None]) -> Callable[Shown, None]:
+    """Show something, or not: a terminal that goes away must not end a run."""
+
+    def attempt(*args: Shown.args, **kwargs: Shown.kwargs) -> None:
+        with suppress(OSError, ValueError):
+            show(*args, **kwargs)
+
+    return attempt
 
 
 def draws_bars() -> bool:

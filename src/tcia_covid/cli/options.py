@@ -8,6 +8,7 @@ import click
 
 from tcia_covid.cli import values
 from tcia_covid.cli.command import Option
+from tcia_covid.model import DEFAULT_OUTPUT
 
 _FILTERS = "Filters (values of one are alternatives, different ones combine)"
 _HOW = "How"
@@ -81,7 +82,7 @@ OUTPUT = _option(
     text="The folder that holds the collections' folders.",
     type=values.FOLDER,
     metavar="DIR",
-    default="tcia-data",
+    default=DEFAULT_OUTPUT,
     show_default=True,
 )
 SOURCE = _option(
@@ -194,7 +195,7 @@ NO_FSYNC = _flag(
 
 EVERYWHERE = (
     _flag(_OUTPUT, "--json", text="One JSON document on standard output, nothing else there."),
-    _flag(_OUTPUT, "--quiet", "-q", text="Nothing on standard error but errors."),
+    _flag(_OUTPUT, "--quiet", "-q", text="The result, and nothing on standard error but errors."),
     _flag(_OUTPUT, "--verbose", "-v", text="More detail; tracebacks of errors."),
     _flag(_OUTPUT, "--no-progress", text="A line now and then instead of progress bars."),
     _option(

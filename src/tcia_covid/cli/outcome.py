@@ -19,11 +19,7 @@ _ORIGINS = {ADOPTED: "that an earlier run left"}
 def present(console: Console, summary: Summary) -> int:
     """Show the summary of a download; give the exit code."""
     console.document(summary_document(summary))
-    listed = "\n".join(failure_lines(summary.failures))
-    if console.quiet:
-        console.report(listed)
-    else:
-        console.result("\n".join(filter(None, (*_lines(summary), listed))))
+    console.result("\n".join((*_lines(summary), *failure_lines(summary.failures))))
     if summary.exit_code != EXIT_OK:
         console.complain(*_complaint(summary))
         if summary.error is not None:

@@ -8,7 +8,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import listening
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.demo import story
-from tcia_covid.errors import EXIT_OK, UsageError
+from tcia_covid.errors import EXIT_OK, InterruptedRunError, UsageError
 from tcia_covid.stop import Stop
 
 
@@ -44,5 +44,9 @@ def stay(console: Console, port: int) -> int:
             reason = error.strerror or str(error)
             raise UsageError(f"port {port} cannot be used: {reason}", hint="--port 0") from error
 
-    supervised(serve)
+    try:
+        supervised(serve)
+    except InterruptedRunError as ended:
+        console.say("the archive has ended")
+        return ended.exit_code
     return EXIT_OK

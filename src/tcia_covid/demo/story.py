@@ -11,7 +11,13 @@ from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.demo.mishap import CutOnce
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
-from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL, EXIT_SIGINT, InterruptedRunError
+from tcia_covid.errors import (
+    EXIT_OK,
+    EXIT_PARTIAL,
+    EXIT_SIGINT,
+    InterruptedRunError,
+    UsageError,
+)
 from tcia_covid.events import Emit, Event, SeriesRetried, SeriesStarted, discard
 from tcia_covid.model import Summary
 from tcia_covid.options import Options, Request
@@ -29,9 +35,17 @@ def run(directory: Path | None, *, say: Say, emit: Emit = discard, stop: Stop | 
 
     The archive is a server of this process on loopback; the downloads are those of
     `tcia-covid download`, against it.
+
+    Raises:
+        UsageError: the demonstration has been in `directory` before: nothing would be left to do.
     """
     output = Path(directory or tempfile.mkdtemp(prefix="tcia-covid-demo-"))
     corpus = demo_corpus()
+    if any((output / one.name).exists() for one in corpus.collections):
+        raise UsageError(
+            f"the demonstration has been in {output} before",
+            hint="name another folder, or remove that one",
+        )
     several = [series for series in corpus if len(series.images) > 1]
     victim = max(several, key=lambda series: (series.size, series.uid))
     with ArchiveServer(corpus, interceptor=CutOnce(victim.uid)) as server:

@@ -7,7 +7,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 _UNREADABLE = "(unreadable URL)"
 # Greedy up to the last "@", since a password may hold "@" and "/" that somebody did not encode.
-_USERINFO = re.compile(r"(?<=://)[^\s'\"<>]*@|[^\s'\"<>:/]+:[^\s'\"<>]*@")
+# Without "://" it begins a word and is no drive: paths may hold ":" and "@", too.
+_USERINFO = re.compile(
+    r"""(?<=://)[^\s'"<>]*@
+    | (?<=//)[^\s'"<>/]*@
+    | (?<![\w./\\~+-])(?![A-Za-z]:[/\\])[^\s'"<>:/]+:[^\s'"<>]*@""",
+    re.VERBOSE,
+)
 _QUERY = re.compile(r"\?[^\s'\"<>)]+")
 _HEADER = re.compile(r"(?i)\b(authorization)\b['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?[^\s'\"]+")
 

@@ -19,7 +19,8 @@ from tcia_covid.library.plain import (
     paths_of,
     words_of,
 )
-from tcia_covid.options import DEFAULT_OUTPUT, SOURCES, Options, Request, Source
+from tcia_covid.model import DEFAULT_OUTPUT
+from tcia_covid.options import SOURCES, Options, Request, Source
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share, parse_shard
 from tcia_covid.store.layout import Layout

@@ -12,8 +12,7 @@ from tcia_covid.errors import NotAvailableError
 from tcia_covid.events import Emit, discard
 from tcia_covid.library.choices import Choices, Unpack, options_of, request_of
 from tcia_covid.library.plain import Paths, path_of, paths_of
-from tcia_covid.model import Series, Summary
-from tcia_covid.options import DEFAULT_OUTPUT
+from tcia_covid.model import DEFAULT_OUTPUT, Series, Summary
 from tcia_covid.plan import Plan
 from tcia_covid.plan import plan as make_plan
 from tcia_covid.registry import load_registry

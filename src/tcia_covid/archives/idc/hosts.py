@@ -91,11 +91,19 @@ class Hosts:
     Args:
         hosts: the first choice first.
         first_rest: seconds that a host is left alone at first; doubled with each vain look.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, hosts: list[Host], *, first_rest: float = _FIRST_REST) -> None:
+    def __init__(
+        self,
+        hosts: list[Host],
+        *,
+        first_rest: float = _FIRST_REST,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._hosts = hosts
         self._first_rest = first_rest
+        self._clock = clock
         self._outages: dict[Host, _Outage] = {}
         self._lock = threading.Lock()
 
@@ -136,7 +144,7 @@ class Hosts:
         outage = self._outages.get(host)
         if outage is None:
             return False
-        now = time.monotonic()
+        now = self._clock()
         if outage.until > now:
             return True
         # One caller looks whether the host is back; the others do not wait for what it finds.
@@ -147,7 +155,7 @@ class Hosts:
     def _note_down(self, host: Host) -> None:
         with self._lock:
             if host not in self._outages:
-                until = time.monotonic() + self._first_rest
+                until = self._clock() + self._first_rest
                 self._outages[host] = _Outage(self._first_rest, until)
 
     def _note_up(self, host: Host) -> None:

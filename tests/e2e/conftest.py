@@ -1,0 +1,18 @@
+"""The archive that the command's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tcia_covid.demo.server import ArchiveServer
+from tests.fakes.archive import small_archive
+from tests.fakes.faults import Faults
+
+
+@pytest.fixture
+def archive(faults: Faults) -> Iterator[ArchiveServer]:
+    """Six series of two images, and what `faults` has go wrong."""
+    with small_archive(faults) as server:
+        yield server

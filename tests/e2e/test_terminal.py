@@ -1,0 +1,115 @@
+"""`download` on a terminal: bars where they make sense, and a terminal that goes away."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.demo.exchange import Call, Reply
+from tcia_covid.demo.server import ArchiveServer
+from tests.e2e.command import COMMAND, QUICK, environment
+from tests.fakes.archive import NAME
+from tests.fakes.faults import Fault, Faults, SlowStart, Status
+from tests.waiting import LONG, wait_for
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
+
+
+def test_on_a_terminal_bars_are_drawn_and_taken_away(
+    archive: ArchiveServer, faults: Faults, tmp_path: Path
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    faults.add(SlowStart("getImage", seconds=0.5, times=1))
+    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
+    shown = on_a_terminal([*COMMAND, "download", NAME, *where], tmp_path)
+    assert " % " in shown
+    assert "of 6 series" in shown
+    assert "\x1b[A" in shown
+    last = shown.rstrip().rpartition("\x1b[A")[2]
+    assert "6 of 6 series complete" in last
+
+
+def test_a_terminal_that_goes_away_ends_no_run(
+    archive: ArchiveServer, faults: Faults, tmp_path: Path
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    seen = threading.Event()
+    faults.add(Waiting("getImage", until=seen, times=None))
+    faults.add(Status("getImage", code=503))
+    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
+    process, terminal = open_terminal([*COMMAND, "download", NAME, *where, *QUICK], tmp_path)
+    wait_for(lambda: archive.count("getImage"), process)
+    os.close(terminal)
+    seen.set()
+    assert process.wait(LONG) == 0
+    assert len(list((tmp_path / "tcia-data").rglob("*.dcm"))) == 12
+
+
+@pytest.mark.parametrize(
+    ("columns", "variable", "value"),
+    [(80, "CI", "true"), (80, "TERM", "dumb"), (80, "TCIA_COVID_NO_PROGRESS", "1"), (0, "X", "")],
+)
+def test_where_bars_make_no_sense_a_terminal_gets_plain_lines(
+    archive: ArchiveServer, tmp_path: Path, columns: int, variable: str, value: str
+) -> None:
+    (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
+    where = ["--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml"]
+    command = [*COMMAND, "download", NAME, *where]
+    shown = on_a_terminal(command, tmp_path, columns, **{variable: value})
+    assert "\x1b[A" not in shown
+    assert "fetching 6 series" in shown
+
+
+@dataclass(kw_only=True)
+class Waiting(Fault):
+    """The answer waits for something."""
+
+    until: threading.Event
+
+    def answer(self, call: Call, proceed: Callable[[], Reply]) -> Reply:
+        self.until.wait(LONG)
+        return proceed()
+
+
+def open_terminal(
+    command: list[str], home: Path, columns: int = 80, **more: str
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command on a terminal of its own."""
+    variables = {"CI": "", "TERM": "xterm", **more}
+    terminal, end = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        command, stdin=end, stdout=end, stderr=end, cwd=home, env=environment(home, **variables)
+    )
+    os.close(end)
+    return process, terminal
+
+
+def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str) -> str:
+    """What a command writes to a terminal."""
+    process, terminal = open_terminal(command, home, columns, **more)
+    shown = b""
+    while select.select([terminal], [], [], LONG)[0]:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break  # Linux says so at a terminal's end
+        if not piece:
+            break
+        shown += piece
+    process.wait(LONG)
+    os.close(terminal)
+    return shown.decode()

@@ -1,0 +1,91 @@
+"""Row 20 on real file systems: the command meets a disk that is full, and goes on with room."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.demo.exchange import Call, Reply
+from tests.e2e.command import QUICK, run, start
+from tests.fakes.faults import Fault
+from tests.faults.trial import NAME, Trial
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file systems")
+SMALLER_THAN_AN_IMAGE = 60_000
+LIMITED = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, ({SMALLER_THAN_AN_IMAGE},) * 2)
+from tcia_covid.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def small_disk(trial: Trial) -> Iterator[Path]:
+    """The destination is a file system of 80 MB: enough, with what a download leaves free."""
+    trial.output.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(trial.output)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield trial.output
+    subprocess.run(["umount", str(trial.output)], check=True)
+
+
+@dataclass(kw_only=True)
+class Filling(Fault):
+    """Leaves the disk less room than an image needs, once the run is under way."""
+
+    file: Path
+
+    def answer(self, call: Call, proceed: Callable[[], Reply]) -> Reply:
+        free = shutil.disk_usage(self.file.parent).free
+        self.file.write_bytes(bytes(max(0, free - SMALLER_THAN_AN_IMAGE)))
+        return proceed()
+
+
+def _arguments(trial: Trial) -> list[str]:
+    where = ["--nbia-url", trial.url, "--source", "nbia", *QUICK]
+    return ["download", NAME, "-o", str(trial.output), *where]
+
+
+def _assert_told(trial: Trial, code: int, err: str) -> None:
+    assert code == 4, err
+    assert "fetching 2 series" in err
+    assert "(or raise the quota), then run the same command again" in err
+    assert "Traceback" not in err
+    assert not list(trial.output.rglob("*.part"))
+    assert trial.files().items() <= trial.expected().items()
+
+
+def _assert_completed(trial: Trial, home: Path) -> None:
+    again = run(*_arguments(trial), home=home)
+    assert again.returncode == 0, again.stderr
+    assert trial.files() == trial.expected()
+    assert trial.tree.under_way() == set()
+
+
+def test_fault_20_a_full_file_system_ends_the_run_which_goes_on_with_room(
+    trial: Trial, small_disk: Path, tmp_path: Path
+) -> None:
+    filler = small_disk / "filler"
+    trial.add(Filling("getImage", file=filler))
+    result = run(*_arguments(trial), home=tmp_path)
+    _assert_told(trial, result.returncode, result.stderr)
+    filler.unlink()
+    _assert_completed(trial, tmp_path)
+
+
+def test_fault_20_a_file_that_may_not_grow_ends_the_run_which_goes_on_with_room(
+    trial: Trial, tmp_path: Path
+) -> None:
+    process = start(*_arguments(trial), home=tmp_path, prefix=[sys.executable, "-c", LIMITED])
+    _, err = process.communicate(timeout=60)
+    _assert_told(trial, process.returncode, err)
+    _assert_completed(trial, tmp_path)
