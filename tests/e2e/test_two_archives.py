@@ -15,13 +15,14 @@ from tcia_covid import catalogue
 from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
+from tcia_covid.errors import UsageError
 from tcia_covid.http import HttpSettings
 from tcia_covid.model import Check, Series, Summary
 from tcia_covid.options import Options, Request
 from tcia_covid.plan import compare
 from tcia_covid.store import Tree
 from tests.e2e.archive import real_names
-from tests.fakes.faults import DropRows, Faults, Status
+from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, Status
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3
 from tests.fakes.s3_faults import Say, SlowDown
 from tests.fakes.s3_front import Front
@@ -48,6 +49,8 @@ class Both:
         self.idc_url = s3.url
         assert isinstance(nbia.interceptor, Faults)
         self.faults = nbia.interceptor
+        self.lines: list[Series] = []
+        """The catalogue."""
 
     def run(self, *targets: str, **options: Any) -> Summary:
         """Download, with `--source auto` unless told otherwise."""
@@ -111,7 +114,9 @@ def _both(
     monkeypatch.setattr(catalogue, "load", load)
     monkeypatch.setattr(catalogue, "find", find)
     with ArchiveServer(held, interceptor=Faults(), compression=1) as nbia:
-        yield Both(held, nbia, s3_server, tmp_path)
+        both = Both(held, nbia, s3_server, tmp_path)
+        both.lines = lines
+        yield both
 
 
 def _line(uid: str, held: Corpus) -> Series:
@@ -236,6 +241,113 @@ def test_pinned_to_nbia_the_series_that_it_does_not_list_are_named(both: Both) -
     assert [(one.series, one.reason) for one in summary.failures] == [(both.first(), "not-listed")]
 
 
+def test_what_is_not_listed_is_named(both: Both) -> None:
+    both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
+    (notice,) = both.run().notices
+    assert both.first() in notice
+
+
+def test_a_list_that_is_accepted_is_not_added_to(both: Both) -> None:
+    both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
+    summary = both.run(accept_listed=True)
+    assert (summary.exit_code, summary.complete, summary.selected) == (0, 2, 2)
+    assert any(both.first() in notice for notice in summary.notices)
+
+
+def fewer_images(both: Both, endpoint: str = "getSeries") -> OtherRow:
+    one = both.corpus.series(both.first())
+    assert one is not None
+    facts = {"ImageCount": len(one.images) - 1, "FileSize": 1}
+    return OtherRow(endpoint, uid=one.uid, facts=facts, times=None)
+
+
+def test_images_that_nbia_does_not_list_are_expected_all_the_same(both: Both) -> None:
+    both.faults.add(fewer_images(both))
+    summary = both.run()
+    both.assert_complete(summary)
+    assert any("fewer images" in n and both.first() in n for n in summary.notices)
+    assert both.run().already_complete == 3
+
+
+def test_pinned_to_nbia_a_series_listed_with_fewer_images_fails_and_what_stands_stays(
+    both: Both,
+) -> None:
+    both.assert_complete(both.run())
+    both.faults.add(fewer_images(both))
+    summary = both.run(source="nbia", update=True)
+    (failure,) = summary.failures
+    assert (failure.series, failure.reason) == (both.first(), "short-list")
+    assert "images of series" in failure.detail
+    both.faults.clear()
+    both.assert_complete(both.run())
+
+
+def test_fewer_images_are_fetched_where_the_list_is_accepted(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    size = sum(image.size for image in one.images[:-1])
+    both.faults.add(
+        OtherRow(
+            "getSeries",
+            uid=uid,
+            facts={"ImageCount": len(one.images) - 1, "FileSize": size},
+            times=None,
+        ),
+        LostImage(uid=one.images[-1].uid, times=None),
+    )
+    summary = both.run(source="nbia", accept_listed=True)
+    assert (summary.exit_code, summary.failures) == (0, [])
+    filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
+    assert filed is not None
+    assert len(filed.receipt.images) == len(one.images) - 1
+
+
+def test_more_images_at_nbia_are_a_new_version_which_counts(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    bucket, key = bucket_of(uid), object_key(uid, one.images[0].uid)
+    older = replace(
+        catalogue.find([uid])[uid],
+        image_count=len(one.images) - 1,
+        size=sum(image.size for image in one.images[1:]),
+    )
+    both.lines[:] = [older if line.uid == uid else line for line in both.lines]
+    both.s3.delete(bucket, key)
+    try:
+        summary = both.run()
+        both.assert_complete(summary)
+        assert any("other images" in n and uid in n for n in summary.notices)
+    finally:
+        both.s3.put(bucket, key, one.images[0].read())
+
+
+def test_single_series_without_nbia_are_told_to_be_of_the_catalogue(both: Both) -> None:
+    both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
+    summary = both.run(both.first(), "1.2.3")
+    assert summary.complete == 1
+    assert [(one.series, one.reason) for one in summary.failures] == [("1.2.3", "archive")]
+    assert any("gave no list of 2 series" in notice for notice in summary.notices)
+
+
+def test_a_single_series_that_nbia_does_not_list_comes_from_idc_and_is_told(both: Both) -> None:
+    both.faults.add(EmptyAnswer("getSeriesMetadata", times=None))
+    summary = both.run(both.first())
+    assert (summary.exit_code, summary.complete) == (0, 1)
+    assert any(both.first() in notice for notice in summary.notices)
+
+
+@pytest.mark.parametrize("options", [{"source": "nbia"}, {"accept_listed": True}])
+def test_a_single_series_that_idc_alone_has_fails_where_nbia_counts(
+    both: Both, options: dict[str, Any]
+) -> None:
+    both.faults.add(EmptyAnswer("getSeriesMetadata", times=None))
+    (failure,) = both.run(both.first(), **options).failures
+    assert (failure.series, failure.reason) == (both.first(), "not-listed")
+    assert "--source auto" in failure.hint
+
+
 def test_archives_that_fail_in_turn_complete_the_job_between_them(both: Both) -> None:
     both.faults.add(Status("getImage", code=503, times=2))
     both.idc_url, url = nowhere(), both.idc_url
@@ -329,3 +441,12 @@ def test_compare_shows_what_differs(both: Both) -> None:
     )
     found = compare(request)
     assert both.first() in json.dumps(found, default=str)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "said"),
+    [("COVID-19-AR", "idc", "--source idc"), ("1.2.3", "auto", "no collection")],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(target: str, source: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compare(Request((target,), "data", options=Options(source=source)))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tcia_covid.demo.exchange import Call, DisconnectError, Interceptor, Reply
@@ -276,6 +276,23 @@ class DropRows(Fault):
         kept = [row for row in rows if row.get("SeriesInstanceUID") not in self.uids]
         kept = kept if self.uids else rows[self.count :]
         return replace(reply, body=json.dumps(kept).encode()) if kept else Reply()
+
+
+@dataclass(kw_only=True)
+class OtherRow(Fault):
+    """A list that describes one series in another way."""
+
+    uid: str
+    facts: Mapping[str, object]
+
+    def answer(self, call: Call, proceed: Callable[[], Reply]) -> Reply:
+        reply = proceed()
+        rows = json.loads(b"".join(pieces_of(reply)))
+        changed = [
+            {**row, **self.facts} if row.get("SeriesInstanceUID") == self.uid else row
+            for row in rows
+        ]
+        return replace(reply, body=json.dumps(changed).encode())
 
 
 def pieces_of(reply: Reply) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection
-from tcia_covid.selection.lists import Listed
+from tcia_covid.selection.settling import Listed
 
 
 class OneList:

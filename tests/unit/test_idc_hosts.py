@@ -59,6 +59,7 @@ def test_google_is_asked_in_path_style_under_its_own_bucket_names() -> None:
     assert gcs.object_url("idc-open-data-cr", "f/i.dcm") == (
         "https://storage.googleapis.com/idc-open-cr/f/i.dcm"
     )
+    assert gcs.bucket_url("idc-open-data-two") == "https://storage.googleapis.com/idc-open-idc1"
 
 
 def test_googles_own_url_means_google() -> None:

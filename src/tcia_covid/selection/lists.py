@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from tcia_covid import catalogue
@@ -12,22 +12,9 @@ from tcia_covid.catalogue import index
 from tcia_covid.errors import ArchiveError, NotAvailableError
 from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection, Registry
+from tcia_covid.selection.comparison import beside
+from tcia_covid.selection.settling import Listed, Settling
 from tcia_covid.selection.targets import unknown_collection
-
-
-@dataclass(slots=True)
-class Listed:
-    """Series, and what was odd about the list."""
-
-    series: list[Series] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-    def add(self, other: Listed) -> None:
-        """Append another list."""
-        self.series += other.series
-        self.failures += other.failures
-        self.notices += other.notices
 
 
 class Lists(Protocol):
@@ -81,6 +68,7 @@ class ArchiveLists:
         self._registry = registry
         self._accept_listed = accept_listed
         self._mirrored = hasty is not None
+        self._settling = Settling(self._mirrored, accept_listed)
 
     def collection(self, collection: Collection) -> Listed:
         """List a collection; the catalogue stands in for NBIA where IDC has the series."""
@@ -94,12 +82,13 @@ class ArchiveLists:
                 raise
             notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalogue's"
             return Listed(list(known.values()), notices=[f"{notice} list is used"])
-        found = {one.uid: _located(one, known) for one in series}
-        if known.keys() - found.keys() if known else len(found) < (collection.series or 0):
+        found = _joined(series, known)
+        if _is_short(found, known) if known else len(found) < (collection.series or 0):
             with contextlib.suppress(ArchiveError):  # then what is listed counts
-                again = lister.list_collection(name)
-                found |= {one.uid: _located(one, known) for one in again}
-        return self._compared(collection, list(found.values()), known)
+                found = _joined([*series, *lister.list_collection(name)], known)
+        if not known:
+            return Listed(list(found.values()), self._short(collection, len(found)))
+        return self._settling.settle(found, known, collection.name)
 
     def other(self, name: str) -> Listed:
         """List a collection outside the registry.
@@ -117,50 +106,28 @@ class ArchiveLists:
             raise
         if name not in names:
             raise unknown_collection(name, names, self._registry)
-        return Listed(self._everywhere(self._nbia.list_collection(name), name))
+        return Listed(self._everywhere(self._nbia.list_collection(name)))
 
-    def _everywhere(self, series: list[Series], name: str) -> list[Series]:
+    def _everywhere(self, series: list[Series]) -> list[Series]:
         """Add where IDC keeps the series, as far as its index is installed."""
         if not self._mirrored:
             return series
-        known = {one.uid: one for one in index.load(name)}
+        known = index.find(one.uid for one in series)
         return [_located(one, known) for one in series]
 
     def series(self, uids: Sequence[str]) -> Listed:
         """List single series; those that nobody knows become failures."""
         known = _mirrored_series(uids) if self._mirrored else catalogue.find(uids)
-        lister = self._hasty if len(known) == len(uids) else self._nbia
+        lister = self._hasty if len(known) == len(set(uids)) else self._nbia
         try:
-            found = {one.uid: _located(one, known) for one in lister.list_series(uids)}
-        except ArchiveError:
+            found = _joined(lister.list_series(uids), known)
+        except ArchiveError as error:
             if not (self._mirrored and known):
                 raise
-            found = {}
-        if self._mirrored:
-            found = known | found
-        return _listed(uids, found)
-
-    def _compared(
-        self, collection: Collection, series: list[Series], known: dict[str, Series]
-    ) -> Listed:
-        listed = Listed(series)
-        here = {one.uid for one in series}
-        absent = [one for uid, one in known.items() if uid not in here]
-        if absent and self._mirrored:
-            listed.series = series + absent
-            listed.notices.append(
-                f"NBIA lists {len(series)} of the {len(known)} series of {collection.name}; "
-                "the others are fetched from IDC"
-            )
-        elif absent and not self._accept_listed:
-            listed.failures += [_unlisted(one.uid, collection.name) for one in absent]
-        elif not known:
-            listed.failures += self._short(collection, len(series))
-        if known and (new := here - known.keys()):
-            listed.notices.append(
-                f"NBIA lists {len(new)} series of {collection.name} that the catalogue does not "
-                f"know: {', '.join(sorted(new)[:3])}{', …' if len(new) > 3 else ''}"  # noqa: PLR2004
-            )
+            return _unasked(uids, known, error)
+        listed = self._settling.settle({u: s for u, s in found.items() if u in known}, known)
+        listed.series += [one for uid, one in found.items() if uid not in known]
+        listed.failures += _unknown([uid for uid in uids if uid not in found.keys() | known.keys()])
         return listed
 
     def _short(self, collection: Collection, count: int) -> list[Failure]:
@@ -206,7 +173,7 @@ class CatalogueLists:
         found = _mirrored_series(uids)
         rest = [uid for uid in uids if uid not in found]
         if not rest or self._online is None:
-            return _listed(uids, found)
+            return Listed(list(found.values()), _unknown(rest))
         listed = self._online.series(rest)
         return Listed([*found.values(), *listed.series], listed.failures, listed.notices)
 
@@ -231,16 +198,51 @@ def _catalogued(name: str) -> dict[str, Series]:
     return {one.uid: one for one in catalogue.load(name)}
 
 
-def _located(series: Series, known: dict[str, Series]) -> Series:
-    """Add where IDC keeps the series, where the catalogue knows."""
+def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, Series]:
+    """By UID, with what the catalogue knows; of a series listed twice the line of more images."""
+    found: dict[str, Series] = {}
+    for one in series:
+        before = found.get(one.uid)
+        if before is None or (one.image_count or 0) >= (before.image_count or 0):
+            found[one.uid] = _located(one, known)
+    return found
+
+
+def _is_short(found: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
+    """Whether a list lacks a series of the catalogue, or images of one."""
+    compared = beside("", found, known)
+    return bool(compared.only_catalogue) or any(one.fewer for one in compared.different)
+
+
+def _located(series: Series, known: Mapping[str, Series]) -> Series:
+    """Add what the catalogue knows: where IDC keeps the series, and counts that NBIA leaves out."""
     entry = known.get(series.uid)
     if entry is None:
         return series
-    return replace(series, bucket=entry.bucket, crdc_uuid=entry.crdc_uuid)
+    located = replace(series, bucket=entry.bucket, crdc_uuid=entry.crdc_uuid)
+    if series.image_count in (None, entry.image_count) and series.size in (None, entry.size):
+        return replace(located, image_count=entry.image_count, size=entry.size)
+    return located
 
 
-def _listed(uids: Sequence[str], found: dict[str, Series]) -> Listed:
+def _unasked(uids: Sequence[str], known: Mapping[str, Series], error: ArchiveError) -> Listed:
+    """Single series without NBIA: those that IDC has."""
+    why = f"NBIA gave no list of {len(uids)} series ({error.message})"
     failures = [
+        Failure(
+            series=uid,
+            reason="archive",
+            detail=f"NBIA could not be asked for series {uid}, and the catalogue does not have it",
+            hint="run again later",
+        )
+        for uid in uids
+        if uid not in known
+    ]
+    return Listed(list(known.values()), failures, [f"{why}: the catalogue's list is used"])
+
+
+def _unknown(uids: Iterable[str]) -> list[Failure]:
+    return [
         Failure(
             series=uid,
             reason="not-available",
@@ -248,15 +250,4 @@ def _listed(uids: Sequence[str], found: dict[str, Series]) -> Listed:
             hint="check the UID; withdrawn and restricted series are not listed",
         )
         for uid in uids
-        if uid not in found
     ]
-    return Listed([found[uid] for uid in uids if uid in found], failures)
-
-
-def _unlisted(uid: str, collection: str) -> Failure:
-    return Failure(
-        series=uid,
-        reason="not-listed",
-        detail=f"the archive does not list series {uid} of {collection} any more",
-        hint="run again later; if it was withdrawn, --accept-listed takes the list as right",
-    )

@@ -11,7 +11,8 @@ from tcia_covid.errors import LicenceRefusedError, UsageError
 from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.selection.filters import Filters, apply
-from tcia_covid.selection.lists import Listed, Lists
+from tcia_covid.selection.lists import Lists
+from tcia_covid.selection.settling import Listed
 from tcia_covid.selection.shards import Share, sharing
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
