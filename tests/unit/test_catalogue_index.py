@@ -12,6 +12,7 @@ from tcia_covid.catalogue import index
 
 ROW = {
     "collection_id": "lidc_idri",
+    "analysis_result_id": None,
     "PatientID": "LIDC-IDRI-0001",
     "StudyInstanceUID": "1.2.3",
     "SeriesInstanceUID": "1.2.3.4",
@@ -37,20 +38,38 @@ ROW = {
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "idc_index.parquet"
     other = {**ROW, "collection_id": "other", "SeriesInstanceUID": "1.2.3.5"}
-    pq.write_table(pa.Table.from_pylist([ROW, other]), file)
+    result = {**ROW, "SeriesInstanceUID": "1.2.3.6", "analysis_result_id": "nodules"}
+    pq.write_table(pa.Table.from_pylist([ROW, other, result]), file)
+    names = [{"collection_id": "lidc_idri", "collection_name": "LIDC-IDRI"}]
+    pq.write_table(pa.Table.from_pylist(names), tmp_path / "collections_index.parquet")
     monkeypatch.setattr(index, "_index", lambda: file)
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_collection_is_found_by_tcias_name() -> None:
-    (series,) = index.load("LIDC-IDRI")
+    (series,) = index.load("lidc-idri")
     assert (series.uid, series.collection) == ("1.2.3.4", "LIDC-IDRI")
     assert (series.bucket, series.image_count, series.size) == ("idc-open-data", 133, 70031456)
     assert series.number == 3000566
 
 
 @pytest.mark.usefixtures("installed")
-def test_series_are_found_by_uid() -> None:
+def test_results_of_analyses_are_found_by_uid_alone() -> None:
+    assert [one.uid for one in index.load("LIDC-IDRI")] == ["1.2.3.4"]
+    found = index.find(["1.2.3.4", "1.2.3.6"])
+    assert {uid: one.third_party for uid, one in found.items()} == {
+        "1.2.3.4": False,
+        "1.2.3.6": True,
+    }
+
+
+@pytest.mark.usefixtures("installed")
+def test_series_found_by_uid_are_of_the_collection_that_tcia_names() -> None:
+    assert index.find(["1.2.3.4"])["1.2.3.4"].collection == "LIDC-IDRI"
+
+
+@pytest.mark.usefixtures("installed")
+def test_series_of_a_collection_without_a_name_are_found_by_uid() -> None:
     found = index.find(["1.2.3.5", "1.2.9"])
     assert list(found) == ["1.2.3.5"]
     assert found["1.2.3.5"].collection == "other"
