@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
-from importlib.metadata import distribution, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,19 @@ def describe(collection: str, rows: list[Row]) -> CatalogueEntry:
 
 
 def read_index() -> list[Row]:
-    """The rows of the five collections in the installed `idc-index-data`."""
-    import pyarrow.parquet  # noqa: PLC0415  tests of this script do without it
+    """The rows of the five collections in the installed `idc-index-data`.
 
-    path = distribution(PACKAGE).locate_file("idc_index_data/idc_index.parquet")
+    Raises:
+        ClickException: it is not installed, or what reads it.
+    """
+    try:
+        import pyarrow.parquet  # noqa: PLC0415  tests of this script do without it
+
+        path = distribution(PACKAGE).locate_file("idc_index_data/idc_index.parquet")
+    except (ImportError, PackageNotFoundError) as error:
+        raise click.ClickException(
+            f"{PACKAGE} and pyarrow have to be installed: pip install -e '.[dev]'"
+        ) from error
     wanted = [("collection_id", "in", list(COLLECTIONS))]
     rows: list[Row] = pyarrow.parquet.read_table(str(path), filters=wanted).to_pylist()
     return rows

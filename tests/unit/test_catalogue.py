@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -236,3 +238,27 @@ def test_rows_that_the_table_cannot_hold_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         build_catalogue.table([row("1.1", **known)])
+
+
+def test_the_shipped_tables_are_what_the_package_gives(tmp_path: Path) -> None:
+    shipped = catalogue.info()
+    pytest.importorskip("idc_index_data")
+    if version(build_catalogue.PACKAGE) != shipped.version:
+        pytest.skip("another release of IDC's index is installed than the one shipped")
+    rows = build_catalogue.read_index()
+    made = build_catalogue.build(
+        rows, release=shipped.version, built=shipped.built, target=tmp_path
+    )
+    assert made == shipped
+    for path in tmp_path.glob("*.tsv.gz"):
+        assert gzip.decompress(path.read_bytes()) == gzip.decompress(
+            (FOLDER / path.name).read_bytes()
+        )
+
+
+def test_without_the_package_the_builder_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build_catalogue, "PACKAGE", "idc-index-data-that-is-nowhere")
+    with pytest.raises(click.ClickException, match=r"pip install -e '\.\[dev\]'"):
+        build_catalogue.read_index()

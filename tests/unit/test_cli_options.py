@@ -17,6 +17,7 @@ from tcia_covid.cli.command import Option, verb
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.entry import NAMES, program, run
 from tcia_covid.cli.options import ALL, DOWNLOADING, EVERYWHERE, FILTERS, SUPPORTING
+from tcia_covid.cli.values import bucket_host
 from tcia_covid.http import HttpSettings
 from tcia_covid.library import Choices
 from tcia_covid.options import DEFAULT_JOBS, DEFAULT_OUTPUT, Options
@@ -239,6 +240,7 @@ def test_options_that_hold_everywhere_may_stand_before_the_verb(
         (["--nbia-url", "nbia.org"], "--nbia-url: not an http or https URL"),
         (["--nbia-url", "http://[x"], "--nbia-url: not an http or https URL"),
         (["--idc-url", "azure"], "--idc-url: not an http or https URL"),
+        (["--idc-url", "aws,azure"], "--idc-url: not an http or https URL"),
         (["--source", "mars"], "--source: 'mars' is not one of 'auto', 'nbia', 'idc'"),
         (["--description", "("], "the description filter '(' is not a regular expression"),
         (["--layout", "{x}"], "the layout has an unknown field {x}"),
@@ -254,6 +256,10 @@ def test_a_value_that_makes_no_sense_is_told_in_a_sentence(
     err = capsys.readouterr().err
     assert err.startswith(f"error: {message}")
     assert len(err.splitlines()) <= 3
+
+
+def test_several_hosts_of_idcs_buckets_are_taken() -> None:
+    assert bucket_host("GCS, http://127.0.0.1:9000/s3") == "gcs,http://127.0.0.1:9000/s3"
 
 
 def test_a_bad_variable_is_told_by_its_name(

@@ -96,7 +96,8 @@ def test_fault_07_series_without_a_hash_are_told(capsys: Captured) -> None:
     present(Console(), summary(checked_md5=1, checked_size=2))
     assert (
         "1 series checked against the archive's MD5, 2 series by count, size and header alone: "
-        "the archive has no hash of some images"
+        "no archive had, or could be asked for, a hash of some images "
+        "('tcia-covid verify --online' asks NBIA again)"
     ) in capsys.readouterr().out
 
 

@@ -224,7 +224,8 @@ EVERYWHERE = (
     _option(
         _ARCHIVES,
         "--idc-url",
-        text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint.",
+        text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint; several, with commas "
+        "between, are tried in this order.",
         type=values.BUCKET_HOST,
     ),
     _option(_ARCHIVES, "--site-url", text="Base URL of TCIA's site API.", type=values.URL),

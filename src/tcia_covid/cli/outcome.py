@@ -85,7 +85,8 @@ def _checked(summary: Summary) -> str:
     proved = f"{count(summary.checked_md5, 'series')} checked against the archive's MD5, "
     return (
         f"{proved if summary.checked_md5 else ''}{count(summary.checked_size, 'series')} by count, "
-        "size and header alone: the archive has no hash of some images"
+        "size and header alone: no archive had, or could be asked for, a hash of some images "
+        "('tcia-covid verify --online' asks NBIA again)"
     )
 
 

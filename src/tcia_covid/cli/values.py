@@ -141,12 +141,13 @@ def url(text: str) -> str:
 
 
 def bucket_host(text: str) -> str:
-    """`aws`, `gcs`, or the URL of another S3 endpoint.
+    """`aws`, `gcs`, or the URL of another S3 endpoint; several, with commas between.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: one is none of these.
     """
-    return text.lower() if text.lower() in {"aws", "gcs"} else url(text)
+    parts = [part.strip() for part in text.split(",")]
+    return ",".join(part.lower() if part.lower() in {"aws", "gcs"} else url(part) for part in parts)
 
 
 SIZE = Parsed("size", size)
@@ -154,7 +155,7 @@ SHARD = Parsed("i/n", shard)
 SECONDS = Parsed("seconds", seconds)
 PAUSE = Parsed("seconds", pause)
 URL = Parsed("url", url)
-BUCKET_HOST = Parsed("aws|gcs|url", bucket_host)
+BUCKET_HOST = Parsed("aws|gcs|url,…", bucket_host)
 ONE_A_LINE = OneALine()
 FOLDER = UserPath()
 FILE = UserFile()
