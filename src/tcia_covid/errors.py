@@ -119,6 +119,10 @@ class ConnectionLostError(ArchiveError):
     """The connection broke, stalled or was too slow while an answer was arriving."""
 
 
+class SilenceError(ConnectionLostError):
+    """No answer began within the first-byte time-out."""
+
+
 class StatusError(ArchiveError):
     """The archive answered with an HTTP status that is an error.
 

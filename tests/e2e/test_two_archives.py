@@ -22,7 +22,7 @@ from tcia_covid.options import Options, Request
 from tcia_covid.plan import compare
 from tcia_covid.store import Tree
 from tests.e2e.archive import real_names
-from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, Status
+from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3
 from tests.fakes.s3_faults import Say, SlowDown
 from tests.fakes.s3_front import Front
@@ -321,6 +321,19 @@ def test_more_images_at_nbia_are_a_new_version_which_counts(both: Both) -> None:
         assert any("other images" in n and uid in n for n in summary.notices)
     finally:
         both.s3.put(bucket, key, one.images[0].read())
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_silence_of_an_nbia_that_can_be_done_without_is_borne_once(
+    both: Both, *, single: bool
+) -> None:
+    both.faults.add(SlowStart(("getSeries", "getSeriesMetadata"), seconds=30, times=None))
+    summary = both.run(
+        *([both.first()] if single else []), http=replace(QUICK, first_byte_timeout=1)
+    )
+    assert (summary.exit_code, summary.complete) == (0, 1 if single else 3)
+    assert both.nbia.count("getSeries") + both.nbia.count("getSeriesMetadata") == 1
+    assert any("sent nothing within" in notice for notice in summary.notices)
 
 
 def test_single_series_without_nbia_are_told_to_be_of_the_catalogue(both: Both) -> None:

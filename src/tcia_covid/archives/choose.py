@@ -71,7 +71,7 @@ def open_archives(
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
     return Archives(
         nbia=nbia,
-        hasty=NbiaArchive(hasty, nbia_url),
+        hasty=NbiaArchive(hasty, nbia_url, silences=0),
         order=orders[source],
         provers=[NbiaArchive(prover, nbia_url)] if in_turn else [],
         meter=meter,

@@ -19,6 +19,7 @@ from tcia_covid.errors import (
     ConnectionLostError,
     RedirectError,
     RequestError,
+    SilenceError,
     TlsError,
     UnreachableError,
     UsageError,
@@ -144,12 +145,12 @@ def _unreachable(host: str, causes: list[BaseException], call: Call) -> ArchiveE
     return UnreachableError(what, hint=f"check {hint}, and the archive's URL", retryable=True)
 
 
-def _silence(host: str, causes: list[BaseException], call: Call) -> ConnectionLostError | None:
+def _silence(host: str, causes: list[BaseException], call: Call) -> SilenceError | None:
     late = call.broken is Break.LATE
     if not late and not _any(causes, urllib3.exceptions.ReadTimeoutError):
         return None
     what = "no complete answer head" if call.received else "nothing"
-    return ConnectionLostError(
+    return SilenceError(
         f"{host} sent {what} within {call.settings.first_byte_timeout:g} s of the request",
         hint="raise --first-byte-timeout if the archive is known to be slow",
         retryable=True,

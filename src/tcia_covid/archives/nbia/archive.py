@@ -14,6 +14,7 @@ from tcia_covid.errors import (
     ArchiveError,
     BadAnswerError,
     NotAvailableError,
+    SilenceError,
     StatusError,
     UsageError,
 )
@@ -35,14 +36,19 @@ class NbiaArchive:
     Args:
         client: speaks HTTP with it.
         base_url: ends in the API's version; v4 unless it ends in `/v1`.
+        silences: how often a list is asked for again after silence; None to be as patient as the
+            client.
     """
 
     name = NAME
     skips_known = False
     of_record = True
 
-    def __init__(self, client: Client, base_url: str = DEFAULT_URL) -> None:
+    def __init__(
+        self, client: Client, base_url: str = DEFAULT_URL, *, silences: int | None = None
+    ) -> None:
         self._client = client
+        self._silences = silences
         if "?" in base_url or "#" in base_url:
             raise UsageError(
                 "the URL of NBIA ends in its API's version, without a query",
@@ -169,9 +175,12 @@ class NbiaArchive:
     ) -> list[T]:
         """Ask until there is something: an empty answer can be a hiccup of NBIA's database."""
         for _ in self._turns():
-            if rows := self._client.ask(url, read, params=params):
+            if rows := self._client.ask(url, read, params=params, limit=self._list_limit):
                 return rows
         return []
+
+    def _list_limit(self, error: ArchiveError) -> int | None:
+        return self._silences if isinstance(error, SilenceError) else None
 
     def _turns(self) -> Iterator[int]:
         """Count a few turns of asking, with a growing pause before each but the first."""
@@ -186,15 +195,16 @@ class NbiaArchive:
         if not self._v1:
             form = {"list": ",".join(uids), "format": "JSON"}
             try:
-                return self._client.ask(self._url("getSeriesMetadata"), read_series, form=form)
+                url = self._url("getSeriesMetadata")
+                return self._client.ask(url, read_series, form=form, limit=self._list_limit)
             except StatusError as error:
                 if error.retryable and error.status != 500:  # noqa: PLR2004
                     raise
         return [series for uid in uids for series in self._list_one(uid)]
 
     def _list_one(self, uid: str) -> list[Series]:
-        params = {"SeriesInstanceUID": uid}
-        return self._client.ask(self._url("getSeries"), read_series, params=params)
+        url, params = self._url("getSeries"), {"SeriesInstanceUID": uid}
+        return self._client.ask(url, read_series, params=params, limit=self._list_limit)
 
     def _zip_requests(self, uid: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         """The ways to ask for a series, best first: later ones serve older servers."""
