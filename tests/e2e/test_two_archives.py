@@ -23,8 +23,8 @@ from tcia_covid.plan import compare
 from tcia_covid.store import Tree
 from tests.e2e.archive import real_names
 from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
-from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3
-from tests.fakes.s3_faults import Say, SlowDown
+from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3, series_of
+from tests.fakes.s3_faults import Delay, Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.fakes.zip_faults import LostImage
 from tests.unit.helpers import expected_files, files_of
@@ -463,3 +463,18 @@ def test_compare_shows_what_differs(both: Both) -> None:
 def test_a_comparison_that_makes_no_sense_is_refused(target: str, source: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         compare(Request((target,), "data", options=Options(source=source)))
+
+
+def test_a_series_of_2464_images_is_listed_page_by_page_and_comes_many_at_a_time(
+    both: Both,
+) -> None:
+    largest = series_of(2464, images=2464, rows=2)
+    both.lines.append(both.s3.hold(largest))
+    with Front(both.s3.port, Delay(".dcm", seconds=0.01, times=None)) as front:
+        summary = both.run(largest.uid, source="idc", idc_url=front.url)
+        assert len(front.lists()) == 3
+        assert len(front.objects()) == 2464
+        assert front.most_at_once >= 4
+    assert (summary.exit_code, summary.images_stored, summary.checked_md5) == (0, 2464, 1)
+    files = files_of(both.output / largest.collection)
+    assert {k: v for k, v in files.items() if k.endswith(".dcm")} == expected_files(largest)
