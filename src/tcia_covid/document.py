@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tcia_covid.errors import NotDicomError, TciaCovidError
 
 if TYPE_CHECKING:
-    from tcia_covid.model import Failure, Summary, SupportingFiles
-    from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan
+    from tcia_covid.model import Comparison, Failure, Summary, SupportingFiles
+    from tcia_covid.plan import Amount, GroupPlan, Plan
     from tcia_covid.registry import Collection, Registry
     from tcia_covid.selection.resolve import Selected
 
@@ -56,6 +56,7 @@ def summary_document(summary: Summary) -> Document:
         "sources": summary.sources,
         "supporting": [_supporting(one) for one in summary.supporting],
         "failures": [failure_object(one) for one in summary.failures],
+        "lists": [_comparison(one) for one in summary.differences],
         "notices": summary.notices,
     }
     if summary.error is not None:
@@ -130,22 +131,23 @@ def comparison_document(targets: Sequence[str], comparisons: Sequence[Comparison
         "command": "plan",
         "targets": list(targets),
         "exit_code": int(any(one.differs for one in comparisons)),
-        "collections": [
+        "collections": [_comparison(one) for one in comparisons],
+    }
+
+
+def _comparison(one: Comparison) -> Document:
+    return {
+        "collection": one.collection,
+        "series": {"nbia": one.listed, "catalogue": one.known, "same": one.same},
+        "only_nbia": one.only_nbia,
+        "only_catalogue": one.only_catalogue,
+        "different": [
             {
-                "collection": one.collection,
-                "series": {"nbia": one.listed, "catalogue": one.known, "same": one.same},
-                "only_nbia": one.only_nbia,
-                "only_catalogue": one.only_catalogue,
-                "different": [
-                    {
-                        "series": two.series,
-                        "images": {"nbia": two.images[0], "catalogue": two.images[1]},
-                        "bytes": {"nbia": two.sizes[0], "catalogue": two.sizes[1]},
-                    }
-                    for two in one.different
-                ],
+                "series": two.series,
+                "images": {"nbia": two.images[0], "catalogue": two.images[1]},
+                "bytes": {"nbia": two.sizes[0], "catalogue": two.sizes[1]},
             }
-            for one in comparisons
+            for two in one.different
         ],
     }
 

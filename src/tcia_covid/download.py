@@ -86,6 +86,7 @@ def _download_series(request: Request, registry: Registry, emit: Emit, stop: Sto
             emit(Notice(notice))
         run = _Run(request, registry, archives, Context(stop, options.http, emit, archives.provers))
         summary = run.carry_out(selected, layout)
+        summary.differences = selected.differences
     finally:
         archives.close()
     summary.bytes_received = archives.meter.received

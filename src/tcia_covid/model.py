@@ -190,6 +190,47 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """One series that an archive and the catalogue describe differently."""
+
+    series: str
+    images: tuple[int | None, int | None]
+    """As the archive, as the catalogue has it."""
+    sizes: tuple[int | None, int | None]
+
+    @property
+    def fewer(self) -> bool:
+        """Whether the archive lists fewer images than the catalogue."""
+        listed, known = self.images
+        return listed is not None and known is not None and listed < known
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An archive's list of one collection beside the catalogue's."""
+
+    collection: str
+    """Empty where single series were asked for."""
+    listed: int
+    """Series in the archive's list."""
+    known: int
+    """Series in the catalogue."""
+    only_nbia: list[str]
+    only_catalogue: list[str]
+    different: list[Difference]
+
+    @property
+    def same(self) -> int:
+        """Series that both describe alike."""
+        return self.listed - len(self.only_nbia) - len(self.different)
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is any difference."""
+        return bool(self.only_nbia or self.only_catalogue or self.different)
+
+
+@dataclass(frozen=True, slots=True)
 class SupportingFile:
     """A file beside the images that stands as its receipt says."""
 
@@ -249,6 +290,8 @@ class Summary:
     supporting: list[SupportingFiles] = field(default_factory=list)
     """By collection, where they were asked for."""
     failures: list[Failure] = field(default_factory=list)
+    differences: list[Comparison] = field(default_factory=list)
+    """NBIA's lists that differ from the catalogue, before the filters."""
     notices: list[str] = field(default_factory=list)
     """Things worth knowing that did not fail anything."""
     error: TciaCovidError | None = None

@@ -14,6 +14,7 @@ import pytest
 from tcia_covid import catalogue
 from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.document import summary_document
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError
 from tcia_covid.http import HttpSettings
@@ -243,8 +244,11 @@ def test_pinned_to_nbia_the_series_that_it_does_not_list_are_named(both: Both) -
 
 def test_what_is_not_listed_is_named(both: Both) -> None:
     both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
-    (notice,) = both.run().notices
+    summary = both.run()
+    (notice,) = summary.notices
     assert both.first() in notice
+    (told,) = summary_document(summary)["lists"]
+    assert (told["collection"], told["only_catalogue"]) == ("COVID-19-AR", [both.first()])
 
 
 def test_a_list_that_is_accepted_is_not_added_to(both: Both) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tcia_covid import catalogue
 from tcia_covid.errors import LicenceRefusedError, UsageError
-from tcia_covid.model import Failure, Series
+from tcia_covid.model import Comparison, Failure, Series
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.selection.filters import Filters, apply
 from tcia_covid.selection.lists import Lists
@@ -55,6 +55,8 @@ class Selected:
     groups: list[Group]
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    differences: list[Comparison] = field(default_factory=list)
+    """Lists that differ from the catalogue, before the filters."""
 
     @property
     def series(self) -> list[Series]:
@@ -94,7 +96,7 @@ def resolve(
     groups = _grouped(kept, registry)
     for group in groups:
         _refuse_group(group, commercial_use)
-    return Selected(groups, failures, notices)
+    return Selected(groups, failures, notices, listed.differences)
 
 
 def _list(targets: Targets, lists: Lists) -> Listed:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.model import Failure, Series
-from tcia_covid.selection.comparison import Comparison, Difference, beside
+from tcia_covid.model import Comparison, Difference, Failure, Series
+from tcia_covid.selection.comparison import beside
 from tcia_covid.selection.sizes import count
 
 _MOST = 10
@@ -22,12 +22,14 @@ class Listed:
     series: list[Series] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    differences: list[Comparison] = field(default_factory=list)
 
     def add(self, other: Listed) -> None:
         """Append another list."""
         self.series += other.series
         self.failures += other.failures
         self.notices += other.notices
+        self.differences += other.differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Settling:
         found = beside(name, listed, known)
         fewer = {one.series: one for one in found.different if one.fewer}
         settled = Listed(list(listed.values()), notices=list(_newer(found)))
+        settled.differences += [found] if found.differs else []
         if self.accept_listed:
             settled.notices += _lacks(found, "that is taken as right", "that is taken as right")
             if not name:
