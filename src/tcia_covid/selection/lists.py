@@ -175,7 +175,8 @@ class CatalogueLists:
         if not rest or self._online is None:
             return Listed(list(found.values()), _unknown(rest))
         listed = self._online.series(rest)
-        return Listed([*found.values(), *listed.series], listed.failures, listed.notices)
+        listed.series += found.values()
+        return listed
 
     def _elsewhere(self, name: str) -> Lists:
         if self._online is None:
