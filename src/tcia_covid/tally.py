@@ -70,6 +70,7 @@ class Tally:
         unlisted = sum(bool(one.series) for one in listings)
         summary.selected += unlisted
         summary.failed += unlisted
+        self._archive_failures += sum(one.reason == "archive" for one in listings)
         summary.failures = listings + summary.failures
         summary.notices = list(notices)
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))

@@ -150,6 +150,7 @@ def test_with_both_refused_the_run_says_so(both: Both) -> None:
     both.idc_url = nowhere()
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     assert both.run().exit_code == 3
+    assert both.run(both.first(), "1.2.3").exit_code == 3, "one that the catalogue lacks, too"
 
 
 def test_auto_takes_images_from_idc_and_the_list_from_nbia(both: Both) -> None:
