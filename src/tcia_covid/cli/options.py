@@ -94,7 +94,7 @@ SOURCE = _option(
 ACCEPT_LISTED = _flag(
     _HOW,
     "--accept-listed",
-    text="The archive's list is right although more is expected: a series was withdrawn.",
+    text="The archive's list is right although more is expected: series or images were withdrawn.",
 )
 COMMERCIAL_USE = _flag(
     _HOW, "--commercial-use", text="Refuse a collection whose licence forbids commercial use."
