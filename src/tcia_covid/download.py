@@ -167,7 +167,8 @@ class _Run:
         self._check_space(jobs)
         self._announce(jobs)
         options = self._request.options
-        Engine(self._archives.order, self._context, options.jobs, self._on_outcome).run(jobs)
+        workers = _workers(options.jobs)
+        Engine(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
         ended = self._ended(jobs)
         for group, tree in pairs:
             ended = self._report(group, tree, ended)
@@ -289,3 +290,11 @@ def _lacking(jobs: Sequence[Job]) -> int:
 def _was_complete(tree: Tree, series: Series) -> bool:
     """Whether a series stood once: an update takes nothing of it on trust."""
     return tree.receipts.read(series.uid) is not None
+
+
+def _workers(jobs: int) -> int:
+    """Threads for `jobs` series at once: while some are forced to the disk, others are fetched.
+
+    The archives' pace keeps the requests to what `jobs` allows.
+    """
+    return jobs + jobs // 2

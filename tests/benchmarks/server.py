@@ -8,13 +8,17 @@ a download needs, `/statistics` tells what was asked for, as JSON.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
 import json
 import os
+import re
 import resource
 import socket
 import sys
 import threading
 import time
+import zipfile
 import zlib
 from collections import Counter
 from functools import lru_cache
@@ -61,14 +65,15 @@ class Server:
         try:
             with connection:
                 while request := _request(connection):
-                    self._answer(connection, request)
+                    self._answer(connection, *request)
         except OSError:
             return  # the client is gone
 
-    def _answer(self, connection: socket.socket, target: str) -> None:
+    def _answer(self, connection: socket.socket, target: str, form: str) -> None:
         began = time.monotonic()
         url = urlsplit(target)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        fields = parse_qs(f"{url.query}&{form}")
+        query = {name: values[0] for name, values in fields.items()}
         endpoint = url.path.rpartition("/")[2]
         if endpoint == "statistics":
             connection.sendall(_whole(json.dumps(self._statistics()).encode()))
@@ -78,8 +83,11 @@ class Server:
         time.sleep(max(0.0, began + self._latency - time.monotonic()))
         if endpoint == "getImage":
             self._send_series(connection, query["SeriesInstanceUID"])
-        else:
-            connection.sendall(_whole(self._small(endpoint, query)))
+            return
+        body = self._small(endpoint, query)
+        connection.sendall(_whole(body))
+        with self._lock:
+            self._sent += len(body)
 
     def _send_series(self, connection: socket.socket, uid: str) -> None:
         with self._lock:
@@ -109,10 +117,18 @@ class Server:
             return self._list
         uid = query["SeriesInstanceUID"]
         numbers = range(1, self._made.recipe.images + 1)
+        if endpoint == "getMD5Hierarchy":
+            return self._series_md5(uid)
         if endpoint == "getSOPInstanceUIDs":
             rows = [{"SOPInstanceUID": image_uid(uid, number)} for number in numbers]
             return json.dumps(rows).encode()
         return self._image(uid, int(query["SOPInstanceUID"].rpartition(".")[2]))
+
+    def _series_md5(self, uid: str) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(self._zip(uid))) as archive:
+            lines = archive.read("md5hashes.csv").decode().splitlines()[1:]
+        joined = "".join(sorted(line.rpartition(",")[2] for line in lines))
+        return hashlib.md5(joined.encode()).hexdigest().encode()
 
     def _image(self, uid: str, number: int) -> bytes:
         """One image; made from its series' ZIP."""
@@ -130,15 +146,23 @@ class Server:
         }
 
 
-def _request(connection: socket.socket) -> str:
-    """The target of the next request; empty when the client has closed."""
+def _request(connection: socket.socket) -> tuple[str, str] | None:
+    """The target of the next request, and its form; None when the client has closed."""
     received = b""
-    while b"\r\n\r\n" not in received:
+    while b"\r\n\r\n" not in received or len(received) < _length(received):
         more = connection.recv(65536)
         if not more:
-            return ""
+            return None
         received += more
-    return received.split(b" ", 2)[1].decode()
+    head, _, form = received.partition(b"\r\n\r\n")
+    return head.split(b" ", 2)[1].decode(), form.decode()
+
+
+def _length(received: bytes) -> int:
+    """Bytes of a request whose head is there, its form included."""
+    head = received.partition(b"\r\n\r\n")[0]
+    said = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return len(head) + 4 + (int(said[1]) if said else 0)
 
 
 def _whole(body: bytes) -> bytes:

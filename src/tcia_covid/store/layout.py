@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -36,9 +37,9 @@ class Layout:
             return UID if text == "uid" else DESCRIPTIVE
         layout = cls(text)
         names = layout._fields()
-        unknown = sorted(names - _fields_of(_EXAMPLE).keys())
+        unknown = sorted(names - _FIELDS.keys())
         if unknown:
-            known = ", ".join(sorted(_fields_of(_EXAMPLE)))
+            known = ", ".join(sorted(_FIELDS))
             raise UsageError(
                 f"the layout has an unknown field {{{unknown[0]}}}", hint=f"known fields: {known}"
             )
@@ -62,8 +63,8 @@ class Layout:
             series: the series.
             whole_uid: append the SeriesInstanceUID, for a folder whose plain name is taken.
         """
-        fields = _fields_of(series)
-        parts = [part.format(**fields) for part in self.template.split("/") if part]
+        fields = _Fields(series)
+        parts = [part.format_map(fields) for part in self.template.split("/") if part]
         if whole_uid:
             parts[-1] = f"{parts[-1][:60]}-{series.uid}"
         return PurePosixPath(*(_component(part) for part in parts))
@@ -89,19 +90,29 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
 _LONGEST = 150
 
 
-def _fields_of(series: Series) -> dict[str, str]:
-    return {
-        "patient": safe_name(series.patient),
-        "study": series.study,
-        "series": series.uid,
-        "modality": _readable(series.modality),
-        "number": str(series.number) if series.number is not None else "NA",
-        "description": _readable(series.description),
-        "study_date": _readable(series.study_date),
-        "study_description": _readable(series.study_description),
-        "study_tail": series.study[-_TAIL:].replace(".", "_"),
-        "series_tail": series.uid[-_TAIL:].replace(".", "_"),
-    }
+class _Fields(dict[str, str]):
+    """What the fields of a template are for one series, as they are asked for."""
+
+    def __init__(self, series: Series) -> None:
+        super().__init__()
+        self._series = series
+
+    def __missing__(self, name: str) -> str:
+        return _FIELDS[name](self._series)
+
+
+_FIELDS: dict[str, Callable[[Series], str]] = {
+    "patient": lambda series: safe_name(series.patient),
+    "study": lambda series: series.study,
+    "series": lambda series: series.uid,
+    "modality": lambda series: _readable(series.modality),
+    "number": lambda series: str(series.number) if series.number is not None else "NA",
+    "description": lambda series: _readable(series.description),
+    "study_date": lambda series: _readable(series.study_date),
+    "study_description": lambda series: _readable(series.study_description),
+    "study_tail": lambda series: series.study[-_TAIL:].replace(".", "_"),
+    "series_tail": lambda series: series.uid[-_TAIL:].replace(".", "_"),
+}
 
 
 def _readable(text: str | None) -> str:
@@ -110,6 +121,5 @@ def _readable(text: str | None) -> str:
     return "_".join(kept.split())[:53] or "NA"
 
 
-_EXAMPLE = Series(uid="1.2.3", collection="", patient="P", study="1.2")
 UID = Layout(_UID_TEMPLATE)
 DESCRIPTIVE = Layout(_DESCRIPTIVE_TEMPLATE)
