@@ -13,6 +13,7 @@ from tcia_covid.document import comparison_document, plan_document
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.options import Request
 from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
+from tcia_covid.progress.phrases import clean
 from tcia_covid.selection.sizes import count, format_duration, format_size
 
 _HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")
@@ -50,9 +51,9 @@ def _lines(found: Plan) -> Iterator[str]:
     yield ""
     for group in found.groups:
         if group.modalities:
-            yield f"{group.name}: {_modalities(group)}"
+            yield clean(f"{group.name}: {_modalities(group)}")
     yield from _effort(found)
-    yield from (f"note: {notice}" for notice in found.notices)
+    yield from (clean(f"note: {notice}") for notice in found.notices)
     yield from failure_lines(found.failures)
 
 
