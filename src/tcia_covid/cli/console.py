@@ -65,7 +65,7 @@ class Console:
             self.answered = True
             plain = not is_unicode(sys.stdout)
             text = json.dumps({**content}, indent=2, ensure_ascii=plain)
-            # What steers a terminal, and what is no text, such as some file names: as JSON escapes it.
+            # What steers a terminal or is no text, as some file names, is escaped as JSON does it.
             text = _STEERING.sub(lambda one: f"\\u{ord(one[0]):04x}", text)
             write(sys.stdout, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
