@@ -357,3 +357,26 @@ def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> 
     trial.output = Path("/proc/nowhere")
     with pytest.raises(DestinationError, match="/proc/nowhere"):
         trial.download()
+
+
+@pytest.mark.parametrize("what", ["receipt", "lock", "staging", "manifest"])
+def test_fault_20_what_is_in_the_way_is_named(trial: Trial, what: str) -> None:
+    uid = trial.series.uid
+    places = {
+        "receipt": trial.tree.receipts.path(uid),
+        "lock": trial.tree.state / "locks" / f"{uid}.lock",
+        "staging": trial.tree.staging / uid,
+        "manifest": trial.tree.root / "manifest-md5.txt",
+    }
+    place = places[what]
+    if what == "staging":
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"")
+    else:
+        place.mkdir(parents=True)
+    with pytest.raises(DestinationError, match="cannot write to") as caught:
+        raise trial.download().error or AssertionError
+    assert str(place) in caught.value.message
+    assert "move away" in caught.value.hint
+    place.rmdir() if place.is_dir() else place.unlink()
+    trial.assert_heals()
