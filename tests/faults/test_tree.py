@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -357,6 +358,20 @@ def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> 
     trial.output = Path("/proc/nowhere")
     with pytest.raises(DestinationError, match="/proc/nowhere"):
         trial.download()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_in_the_place_of_a_staging_folder_is_not_followed(
+    trial: Trial,
+) -> None:
+    outside = trial.folder / "outside"
+    outside.mkdir()
+    (outside / "mine.txt").write_text("mine")
+    begun = trial.tree.staging / trial.series.uid
+    begun.mkdir(parents=True)
+    (begun / "run").symlink_to(outside)
+    trial.assert_complete(trial.download())
+    assert (outside / "mine.txt").exists()
 
 
 @pytest.mark.parametrize("what", ["receipt", "lock", "staging", "manifest"])
