@@ -298,6 +298,20 @@ def test_fault_14_a_list_of_another_collection_alone_is_asked_again(trial: Trial
     trial.assert_complete(trial.download())
 
 
+@pytest.mark.parametrize("size", [0, 1e300])
+def test_numbers_that_cannot_be_are_taken_for_unknown(trial: Trial, size: float) -> None:
+    odd = {"ImageCount": 0, "FileSize": size}
+    trial.add(
+        Answer(
+            "getSeries",
+            body=lambda body: json.dumps([row | odd for row in json.loads(body)]).encode(),
+            times=None,
+        )
+    )
+    trial.assert_complete(trial.download())
+    assert trial.download().already_complete == 2
+
+
 def test_series_without_a_collection_are_those_of_the_one_asked_for(trial: Trial) -> None:
     def bare(body: bytes) -> bytes:
         rows = json.loads(body)
