@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -358,6 +359,27 @@ def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> 
     trial.output = Path("/proc/nowhere")
     with pytest.raises(DestinationError, match="/proc/nowhere"):
         trial.download()
+
+
+@pytest.mark.parametrize("change", [lambda text: text[:-50], lambda text: text + "0" * 32])
+def test_fault_24_a_manifest_that_was_changed_is_found_and_written_anew(
+    trial: Trial, change: Callable[[str], str]
+) -> None:
+    trial.download()
+    manifest = trial.tree.root / "manifest-md5.txt"
+    right = manifest.read_text("utf-8")
+    assert verify(trial.output).damage == []
+    manifest.write_text(change(right), "utf-8")
+    (found,) = verify(trial.output).damage
+    assert (found.file, found.reason.value, found.mendable) == (
+        f"{NAME}/manifest-md5.txt",
+        "changed",
+        True,
+    )
+    trial.assert_complete(trial.download())
+    assert trial.asked("getImage") == 0
+    assert manifest.read_text("utf-8") == right
+    assert verify(trial.output).damage == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
