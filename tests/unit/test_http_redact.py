@@ -81,6 +81,10 @@ def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
     assert scrub(text) == text
 
 
+def test_a_text_without_its_credentials_loses_no_more_when_it_is_quoted() -> None:
+    assert scrub(scrub("password=hunter2") + "; again at once") == "password=…; again at once"
+
+
 def test_an_excerpt_is_one_printable_line() -> None:
     body = b"\xff\x00Server was\r\n\tnot able \x1b[31mto\x1b[0m process\n"
     assert excerpt(body) == "\N{REPLACEMENT CHARACTER} Server was not able [31mto [0m process"

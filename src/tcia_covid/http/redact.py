@@ -19,7 +19,7 @@ _HEADER = re.compile(r"(?i)\b(authorization)\b['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?[
 
 _NAMED = re.compile(
     r"(?i)(?<![\w-])([\w-]{0,40}(?:token|passw(?:or)?d|pwd|secret|api[_-]?key|signature|credential)"
-    r"[\w-]{0,40}[\\'\"]*\s*[:=]\s*)\\*(?:\"[^\"]*\"?|'[^']*'?|[^\s'\"&<>]+)"
+    r"[\w-]{0,40}[\\'\"]*\s*[:=]\s*)(?!…)\\*(?:\"[^\"]*\"?|'[^']*'?|[^\s'\"&<>]+)"
 )
 """A name that says what its value is, and the value: of forms, JSON and plain texts."""
 
