@@ -263,6 +263,8 @@ class _Run:
         if not isinstance(stop.reason, NoSpaceError):
             return stop.reason
         left = _lacking([job for job in jobs if job.series.uid not in self._done])
+        if not left:  # no size is on record
+            return stop.reason
         message = f"{stop.reason.message}; {format_size(left)} are still to come"
         return NoSpaceError(message, hint=stop.reason.hint)
 

@@ -159,6 +159,8 @@ class Engine:
             self._failed(job, error)
         except TciaCovidError as error:
             self._end_run(error)  # the reason why the run ends already, or one to end it
+        except Exception as error:  # noqa: BLE001 - the next series would meet the same
+            self._end_run(_unforeseen(error, f" at series {job.series.uid}"))
 
     def _failed(self, job: Job, error: SeriesError | ArchiveError) -> None:
         if self._context.stop.is_set():
@@ -227,9 +229,9 @@ def failure_of(series: Series, error: TciaCovidError) -> Failure:
     return Failure(series.uid, reason, error.message, hint=error.hint)
 
 
-def _unforeseen(error: Exception) -> TciaCovidError:
+def _unforeseen(error: Exception, where: str = "") -> TciaCovidError:
     fault = TciaCovidError(
-        f"a fault of the program itself: {type(error).__name__}: {scrub(str(error))}",
+        f"a fault of the program itself{where}: {type(error).__name__}: {scrub(str(error))}",
         hint="run again with --verbose and report what it prints",
     )
     fault.__cause__ = error

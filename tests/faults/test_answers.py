@@ -18,7 +18,7 @@ from tcia_covid.errors import (
     StatusError,
     UnknownCollectionError,
 )
-from tcia_covid.events import PaceChanged
+from tcia_covid.events import Notice, PaceChanged, SeriesRetried
 from tests.fakes.faults import (
     HTML,
     Answer,
@@ -166,6 +166,24 @@ def test_fault_13_a_page_instead_of_a_zip_is_asked_again(trial: Trial) -> None:
     trial.assert_complete(trial.download())
 
 
+@pytest.mark.parametrize(
+    ("page", "said"), [(HTML, "not a ZIP; it begins with '<html>"), (b"", "the answer is empty")]
+)
+def test_fault_13_a_page_that_stays_instead_of_a_zip_is_named(
+    trial: Trial, page: bytes, said: str
+) -> None:
+    trial.add(
+        Answer("getImage", body=page, times=None),
+        Answer("getSOPInstanceUIDs", body=HTML, times=None),
+    )
+    assert trial.download().exit_code == 3
+    reasons = [one.reason for one in trial.events if isinstance(one, SeriesRetried)]
+    named = [one for one in reasons if f"{trial.url}/getImage: " in one]
+    assert named
+    assert all(said in one for one in named)
+    trial.assert_heals()
+
+
 @pytest.mark.parametrize("page", [HTML + b" " * 4000, HTML, b"moved", b""])
 def test_fault_13_a_page_instead_of_one_image_is_asked_again(trial: Trial, page: bytes) -> None:
     lost = trial.series.images[2].uid
@@ -250,6 +268,59 @@ def test_fault_14_a_list_that_stays_short_is_said_and_fetched(trial: Trial) -> N
     assert summary.failures[0].reason == "short-list"
     assert "1 series of TRIAL, 2 are expected" in summary.failures[0].detail
     assert trial.files() == trial.expected(without=(lost,))
+
+
+def _with_a_stranger(body: bytes) -> bytes:
+    first, *others = json.loads(body)
+    return json.dumps([first | {"Collection": "OTHER"}, *others]).encode()
+
+
+def test_fault_14_series_of_another_collection_hide_no_short_list(trial: Trial) -> None:
+    trial.add(Answer("getSeries", body=_with_a_stranger, times=None))
+    summary = trial.download(registry=(trial.registry(series=2),))
+    assert [one.reason for one in summary.failures] == ["short-list"]
+    assert summary.selected == 1
+    assert [folder.name for folder in trial.output.iterdir()] == [NAME]
+    notices = [one.text for one in trial.events if isinstance(one, Notice)]
+    assert notices == [
+        f"the archive's list of {NAME} names 1 series of other collections: left out"
+    ]
+
+
+def test_fault_14_a_list_of_another_collection_alone_is_asked_again(trial: Trial) -> None:
+    other = {"Collection": "OTHER"}
+    trial.add(
+        Answer(
+            "getSeries",
+            body=lambda body: json.dumps([row | other for row in json.loads(body)]).encode(),
+        )
+    )
+    trial.assert_complete(trial.download())
+
+
+@pytest.mark.parametrize("size", [0, 1e300])
+def test_numbers_that_cannot_be_are_taken_for_unknown(trial: Trial, size: float) -> None:
+    odd = {"ImageCount": 0, "FileSize": size}
+    trial.add(
+        Answer(
+            "getSeries",
+            body=lambda body: json.dumps([row | odd for row in json.loads(body)]).encode(),
+            times=None,
+        )
+    )
+    trial.assert_complete(trial.download())
+    assert trial.download().already_complete == 2
+
+
+def test_series_without_a_collection_are_those_of_the_one_asked_for(trial: Trial) -> None:
+    def bare(body: bytes) -> bytes:
+        rows = json.loads(body)
+        for row in rows:
+            del row["Collection"]
+        return json.dumps(rows).encode()
+
+    trial.add(Answer("getSeries", body=bare))
+    trial.assert_complete(trial.download())
 
 
 def test_fault_14_accept_listed_takes_a_shorter_list_as_right(trial: Trial) -> None:

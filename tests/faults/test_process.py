@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import sys
@@ -121,6 +122,36 @@ def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path)
         folder.mkdir()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(_kill_again_and_again, folders, seeds))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+@pytest.mark.parametrize("when", ["click", "tcia_covid.cli.verbs.list", "tcia_covid.registry"])
+def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
+    tmp_path: Path, number: signal.Signals, code: int, when: str
+) -> None:
+    process = start("list", "--json", home=tmp_path, prefix=_signalled(number, when))
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code, err
+    assert json.loads(out)["exit_code"] == code
+    assert err.split("\n")[-3:] == ["error: interrupted", "run the same command again to go on", ""]
+    assert "Traceback" not in err
+
+
+def _signalled(number: signal.Signals, when: str) -> list[str]:
+    """The command, which a signal reaches when it imports a module."""
+    text = f"""
+import os, sys, tcia_covid.cli
+class Signalling:
+    def find_spec(self, name, *_):
+        if name == {when!r}:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Signalling())
+tcia_covid.cli.main()
+"""
+    return [sys.executable, "-c", text]
 
 
 @pytest.mark.parametrize(

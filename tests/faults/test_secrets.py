@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import QUICK, environment, run
-from tests.fakes.faults import Redirect, Status
+from tests.fakes.faults import Answer, Redirect, Status
 from tests.faults.trial import NAME, Trial
 
 SECRET = "hunter2sesame"
@@ -43,6 +43,11 @@ FAULTS = {
             body=f"cannot GET https://a.b/c?token={SECRET}&x=1 as http://u:{SECRET}@h/".encode(),
             times=None,
         )
+    ],
+    "form": lambda: [Status("getImage", code=403, body=f"password={SECRET}".encode(), times=None)],
+    "zip": lambda: [
+        Answer("getImage", body=f"token={SECRET}".encode(), times=None),
+        Answer("getSOPInstanceUIDs", body=f'{{"api_key": "{SECRET}"}}'.encode(), times=None),
     ],
     "signed redirect": lambda: [
         Redirect(

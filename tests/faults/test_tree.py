@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -357,3 +359,61 @@ def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> 
     trial.output = Path("/proc/nowhere")
     with pytest.raises(DestinationError, match="/proc/nowhere"):
         trial.download()
+
+
+@pytest.mark.parametrize("change", [lambda text: text[:-50], lambda text: text + "0" * 32])
+def test_fault_24_a_manifest_that_was_changed_is_found_and_written_anew(
+    trial: Trial, change: Callable[[str], str]
+) -> None:
+    trial.download()
+    manifest = trial.tree.root / "manifest-md5.txt"
+    right = manifest.read_text("utf-8")
+    assert verify(trial.output).damage == []
+    manifest.write_text(change(right), "utf-8")
+    (found,) = verify(trial.output).damage
+    assert (found.file, found.reason.value, found.mendable) == (
+        f"{NAME}/manifest-md5.txt",
+        "changed",
+        True,
+    )
+    trial.assert_complete(trial.download())
+    assert trial.asked("getImage") == 0
+    assert manifest.read_text("utf-8") == right
+    assert verify(trial.output).damage == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_in_the_place_of_a_staging_folder_is_not_followed(
+    trial: Trial,
+) -> None:
+    outside = trial.folder / "outside"
+    outside.mkdir()
+    (outside / "mine.txt").write_text("mine")
+    begun = trial.tree.staging / trial.series.uid
+    begun.mkdir(parents=True)
+    (begun / "run").symlink_to(outside)
+    trial.assert_complete(trial.download())
+    assert (outside / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("what", ["receipt", "lock", "staging", "manifest"])
+def test_fault_20_what_is_in_the_way_is_named(trial: Trial, what: str) -> None:
+    uid = trial.series.uid
+    places = {
+        "receipt": trial.tree.receipts.path(uid),
+        "lock": trial.tree.state / "locks" / f"{uid}.lock",
+        "staging": trial.tree.staging / uid,
+        "manifest": trial.tree.root / "manifest-md5.txt",
+    }
+    place = places[what]
+    if what == "staging":
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"")
+    else:
+        place.mkdir(parents=True)
+    with pytest.raises(DestinationError, match="cannot write to") as caught:
+        raise trial.download().error or AssertionError
+    assert str(place) in caught.value.message
+    assert "move away" in caught.value.hint
+    place.rmdir() if place.is_dir() else place.unlink()
+    trial.assert_heals()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid import __version__
-from tcia_covid.cli import config, entry
+from tcia_covid.cli import config, process
 from tcia_covid.cli.entry import NAMES, run
 from tcia_covid.document import summary_document
 from tcia_covid.model import Summary
@@ -215,10 +215,10 @@ def test_an_interruption_before_the_work_ends_with_130(
 
 def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["tcia-covid", "--version"])
-    monkeypatch.setattr(entry.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(entry.threading, "active_count", lambda: 1)
+    monkeypatch.setattr(process.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(process.threading, "active_count", lambda: 1)
     with pytest.raises(SystemExit) as ended:
-        entry.main()
+        process.main()
     assert ended.value.code == 0
 
 

@@ -82,14 +82,24 @@ def test_another_version_than_the_one_that_stands_is_told_as_such(capsys: Captur
     ]
 
 
-def test_failures_of_the_same_words_are_one_line() -> None:
-    alike = [Failure(f"1.{n}", "archive", "no answer", hint="wait") for n in range(8)]
-    assert list(failure_lines([*alike[:4], *failures(1), *alike[4:]])) == [
-        "  archive: 8 series: no answer",
+def test_failures_of_the_same_words_are_one_line_and_each_series_is_named() -> None:
+    alike = [Failure(f"1.{n}", "archive", "no answer", hint="wait") for n in range(3)]
+    assert list(failure_lines([*alike[:2], *failures(1), *alike[2:]])) == [
+        "  archive: 3 series: no answer",
         "    wait",
+        "    1.0",
+        "    1.1",
+        "    1.2",
         "  incomplete: series 1.0 lacks an image (missing: 1.0.1)",
         "    try again",
     ]
+
+
+def test_of_many_that_failed_alike_the_first_are_named() -> None:
+    alike = [Failure(f"1.{n}", "archive", "no answer") for n in range(MOST_FAILURES + 5)]
+    lines = list(failure_lines(alike))
+    assert len(lines) == MOST_FAILURES + 2
+    assert lines[-1] == "    and 5 more: --json lists all"
 
 
 def test_fault_07_series_without_a_hash_are_told(capsys: Captured) -> None:

@@ -183,7 +183,8 @@ def test_a_fault_of_the_program_ends_the_run_and_is_told(tree: Tree) -> None:
     reason = run.stop.reason
     assert isinstance(reason, TciaCovidError)
     assert reason.__cause__ is bug
-    assert "a fault of the program itself: KeyError" in reason.message
+    told = f"a fault of the program itself at series {series[0].uid}: KeyError"
+    assert told in reason.message
     assert "--verbose" in reason.hint
     assert "hunter2" not in reason.message
     assert run.states_of(series) == [State.REMAINING] * 5

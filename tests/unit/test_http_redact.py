@@ -46,6 +46,16 @@ def test_a_url_is_shown_without_user_password_query_and_fragment(url: str, shown
         "//user:hunter2@proxy:3128/",
         "//hunter2@proxy:3128/",
         "authorization=hunter2",
+        "login failed: token=hunter2 is not known",
+        "user=me&password=hunter2",
+        "Passwd: hunter2",
+        "the API-key=hunter2",
+        "AWS_SECRET_ACCESS_KEY='hunter2 hunter2'",
+        '{"access_token": "hunter2 hunter2", "expires_in": 9}',
+        r"{\"client_secret\":\"hunter2\"}",
+        '{"apikey":"hunter2',
+        "X-Amz-Signature: hunter2",
+        "x-amz-security-token=hunter2,",
     ],
 )
 def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
@@ -58,6 +68,8 @@ def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
         "series 1.2.840.113 was cut at 12:30:05",
         "Is it you? Yes.",
         "401 authorization required",
+        "no token was given, and no password",
+        "the token is wrong: ask for another",
         "https://host/path/file.zip answered with HTTP 500: null",
         "write to help@example.org",
         "changed: C:\\Users\\ann@corp\\scans\\1-001.dcm",
@@ -67,6 +79,10 @@ def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
 )
 def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
     assert scrub(text) == text
+
+
+def test_a_text_without_its_credentials_loses_no_more_when_it_is_quoted() -> None:
+    assert scrub(scrub("password=hunter2") + "; again at once") == "password=…; again at once"
 
 
 def test_an_excerpt_is_one_printable_line() -> None:

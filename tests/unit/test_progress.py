@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -241,6 +242,13 @@ def test_without_a_terminal_lines_tell_the_run() -> None:
         "one image has no hash",
         "33 %: 1.0 of 3.0 kB, 0 B/s, 1 of 3 series, 1 failed",
     ]
+
+
+def test_what_is_not_on_record_is_not_told_as_nothing() -> None:
+    unknown = replace(STARTED, images=0, size=0)
+    *_, last = told = lines_after(unknown)
+    assert told[0].startswith("fetching 3 series into data")
+    assert "0 B of" not in last
 
 
 def test_a_run_with_nothing_to_do_says_nothing() -> None:

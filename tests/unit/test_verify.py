@@ -302,16 +302,20 @@ def test_a_link_in_the_place_of_an_image_is_not_followed(
 
 
 @needs_links
-def test_a_series_folder_behind_a_link_out_of_the_tree_is_not_looked_into(
-    tree: Tree, receipt: Receipt, tmp_path: Path
+@pytest.mark.parametrize("above", [0, 1, 2], ids=["series", "study", "patient"])
+def test_a_folder_that_a_user_moved_is_looked_into_behind_the_link_in_its_place(
+    tree: Tree, receipt: Receipt, tmp_path: Path, above: int
 ) -> None:
-    folder = tree.path(receipt)
+    folder = [tree.path(receipt), *tree.path(receipt).parents][above]
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     folder.rename(outside)
     folder.symlink_to(outside)
+    assert tree.standing(receipt.series.uid) is not None
     result = verify(tree.root)
-    assert found(result) == [(name, Reason.UNREADABLE) for name in names(receipt)]
-    assert result.images.damaged == 3
+    assert (found(result), result.images.intact) == ([], 3)
+    victim = files(tree, receipt)[0]
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    assert found(verify(tree.root)) == [(victim.name, Reason.CHANGED)]
 
 
 @pytest.mark.parametrize("folder", ["../../elsewhere", "/elsewhere"])

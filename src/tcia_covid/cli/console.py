@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import sys
 import traceback
@@ -16,6 +17,9 @@ from tcia_covid.errors import DestinationError, TciaCovidError
 
 if TYPE_CHECKING:
     from tcia_covid.events import Emit
+
+_STEERING = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
+"""The control characters but for those that lay out a text."""
 
 
 @dataclass(slots=True)
@@ -61,7 +65,8 @@ class Console:
             self.answered = True
             plain = not is_unicode(sys.stdout)
             text = json.dumps({**content}, indent=2, ensure_ascii=plain)
-            # What is no text, such as some file names, is escaped as JSON does it.
+            # What steers a terminal or is no text, as some file names, is escaped as JSON does it.
+            text = _STEERING.sub(lambda one: f"\\u{ord(one[0]):04x}", text)
             write(sys.stdout, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
     def say(self, text: str) -> None:
@@ -109,7 +114,8 @@ def write(stream: TextIO | None, text: str) -> None:
 
 
 def printable(stream: TextIO, text: str) -> str:
-    """The text with the characters that the stream cannot carry replaced."""
+    """The text without what would steer a terminal, and what the stream cannot carry."""
+    text = _STEERING.sub(" ", text)
     if is_unicode(stream):
         return text.encode("utf-8", "replace").decode("utf-8")
     encoding = stream.encoding or "ascii"

@@ -1,14 +1,10 @@
-"""Where the program starts and ends: arguments in, exit code out, every error in one place."""
+"""Where a command line is carried out: arguments in, exit code out, every error in one place."""
 
 from __future__ import annotations
 
 import difflib
 import os
-import signal
-import sys
-import threading
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 
 import click
@@ -19,7 +15,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import ALL, EVERYWHERE
 from tcia_covid.errors import (
     EXIT_OK,
-    EXIT_SIGTERM,
+    EXIT_SIGINT,
     InterruptedRunError,
     TciaCovidError,
     UsageError,
@@ -79,10 +75,8 @@ def run(arguments: Sequence[str]) -> int:
             args=list(arguments), prog_name="tcia-covid", obj=console, standalone_mode=False
         )
         return code if isinstance(code, int) else EXIT_OK
-    except KeyboardInterrupt:
-        return _tell(console, InterruptedRunError())
-    except click.Abort:
-        return _tell(console, InterruptedRunError())
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _tell(console, _interruption(error))
     except click.ClickException as error:
         console.json = _file_wants_json(error) if wanted is None else wanted
         return _tell(console, _misused(error))
@@ -90,6 +84,18 @@ def run(arguments: Sequence[str]) -> int:
         return _tell(console, error)
     except Exception as error:  # noqa: BLE001 - the last place where it can be told
         return _tell(console, _unforeseen(error), error)
+
+
+def interrupted(arguments: Sequence[str], error: KeyboardInterrupt) -> int:
+    """Say that a signal came before or after a command line was carried out; give the exit code."""
+    return _tell(Console(json=bool(_wants_json(arguments))), _interruption(error))
+
+
+def _interruption(error: BaseException) -> InterruptedRunError:
+    """The error behind a signal; click has one of its own, caused by it."""
+    return InterruptedRunError(
+        exit_code=getattr(error.__cause__ or error, "exit_code", EXIT_SIGINT)
+    )
 
 
 def _tell(console: Console, error: TciaCovidError, origin: Exception | None = None) -> int:
@@ -166,27 +172,3 @@ def _file_wants_json(error: click.ClickException) -> bool:
     """Whether a configuration file wants JSON for the verb that was misused."""
     ctx: click.Context | None = getattr(error, "ctx", None)
     return ctx is not None and bool(ctx.lookup_default("json"))
-
-
-def main() -> None:
-    """Run the command line of this process, and end the process."""
-    signal.signal(signal.SIGTERM, _terminated)
-    code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        _flush(stream)
-    if threading.active_count() > 1:
-        os._exit(code)  # a thread that hangs in the network must not hold the process
-    sys.exit(code)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """SIGTERM while no job is under way: nothing to keep."""
-    del number, frame
-    os._exit(EXIT_SIGTERM)
-
-
-def _flush(stream: Any) -> None:
-    try:
-        stream.flush()
-    except (OSError, ValueError, AttributeError):
-        return

@@ -91,7 +91,10 @@ def _checked(summary: Summary) -> str:
 
 
 def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
-    """The first failures, each with what to do; a hint that holds for several is said once."""
+    """The first failures, each with what to do; a hint that holds for several is said once.
+
+    Series that failed alike share a line; their UIDs follow it.
+    """
     told = ""
     left = len(failures)
     for alike in _alike(failures)[:MOST_FAILURES]:
@@ -100,8 +103,17 @@ def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
         if one.hint and one.hint != told:
             told = one.hint
             yield f"    {clean(one.hint)}"
+        if len(alike) > 1:
+            yield from named([failed.series for failed in alike if failed.series])
     if left:
         yield f"  and {left:,} more: --json lists all"
+
+
+def named(uids: Sequence[str]) -> Iterator[str]:
+    """The first of some series, a line each."""
+    yield from (f"    {clean(uid)}" for uid in uids[:MOST_FAILURES])
+    if len(uids) > MOST_FAILURES:
+        yield f"    and {len(uids) - MOST_FAILURES:,} more: --json lists all"
 
 
 def _alike(failures: Sequence[Failure]) -> list[list[Failure]]:

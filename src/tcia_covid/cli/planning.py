@@ -13,6 +13,7 @@ from tcia_covid.document import comparison_document, plan_document
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.options import Request
 from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
+from tcia_covid.progress.phrases import clean
 from tcia_covid.selection.sizes import count, format_duration, format_size
 
 _HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")
@@ -50,9 +51,9 @@ def _lines(found: Plan) -> Iterator[str]:
     yield ""
     for group in found.groups:
         if group.modalities:
-            yield f"{group.name}: {_modalities(group)}"
+            yield clean(f"{group.name}: {_modalities(group)}")
     yield from _effort(found)
-    yield from (f"note: {notice}" for notice in found.notices)
+    yield from (clean(f"note: {notice}") for notice in found.notices)
     yield from failure_lines(found.failures)
 
 
@@ -72,19 +73,25 @@ def _sums(found: Plan) -> tuple[object, ...]:
 def _amounts(selected: Amount, there: Amount, to_fetch: Amount) -> tuple[str, ...]:
     return (
         number(selected.series),
-        number(selected.images),
-        format_size(selected.size),
-        format_size(there.size) if there.series else "-",
-        format_size(to_fetch.size) if to_fetch.series else "-",
+        number(selected.images) if selected.images else "?",
+        *(_size(one) if one.series else "-" for one in (selected, there, to_fetch)),
     )
+
+
+def _size(amount: Amount) -> str:
+    return format_size(amount.size) if amount.size else "?"
 
 
 def _modalities(group: GroupPlan) -> str:
-    return "; ".join(
-        f"{name} {count(one.series, 'series')}, {count(one.images, 'image')}, "
-        f"{format_size(one.size)}"
-        for name, one in group.modalities.items()
-    )
+    return "; ".join(f"{name} {_told(one)}" for name, one in group.modalities.items())
+
+
+def _told(amount: Amount) -> str:
+    """An amount in words; images and bytes only where any are on record."""
+    told = [count(amount.series, "series")]
+    told += [count(amount.images, "image")] if amount.images else []
+    told += [format_size(amount.size)] if amount.size else []
+    return ", ".join(told)
 
 
 def _effort(found: Plan) -> Iterator[str]:
@@ -96,10 +103,7 @@ def _effort(found: Plan) -> Iterator[str]:
         yield f"all of it is complete in {found.output}: nothing is left to fetch"
         return
     there = f" ({format_size(found.partial.size)} of it begun)" if found.partial.series else ""
-    yield (
-        f"to fetch into {found.output}: {count(rest.series, 'series')}, "
-        f"{count(rest.images, 'image')}, {format_size(rest.size)}{there}"
-    )
+    yield f"to fetch into {found.output}: {_told(rest)}{there}"
     if not rest.size:
         return
     yield _disk(found)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tcia_covid.cli.outcome import failure_lines
+from tcia_covid.cli.outcome import failure_lines, named
 from tcia_covid.model import Check
 from tcia_covid.progress.phrases import clean
 from tcia_covid.selection.sizes import count, format_size
 from tcia_covid.status import CollectionStatus, StatusResult
 from tcia_covid.verify.trees import Unchecked
-
-_MOST = 20
 
 
 def standing_lines(found: StatusResult) -> Iterator[str]:
@@ -80,6 +78,4 @@ def _listed(what: str, uids: Sequence[str]) -> Iterator[str]:
     if not uids:
         return
     yield f"  {what}: {count(len(uids), 'series')}"
-    yield from (f"    {uid}" for uid in uids[:_MOST])
-    if len(uids) > _MOST:
-        yield f"    and {len(uids) - _MOST:,} more: --json lists all"
+    yield from named(uids)

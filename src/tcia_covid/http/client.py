@@ -10,7 +10,7 @@ from typing import TypeVar
 import requests
 
 from tcia_covid.errors import ArchiveError, ConnectionLostError
-from tcia_covid.events import Emit, RequestRetried, discard
+from tcia_covid.events import Emit, Notice, RequestRetried, discard
 from tcia_covid.http.answer import Answer
 from tcia_covid.http.call import Call
 from tcia_covid.http.failures import from_exception
@@ -129,6 +129,10 @@ class Client:
                     return understand(answer)
             except ArchiveError as error:
                 patience.failed(error, limit=limit(error))
+
+    def tell(self, text: str) -> None:
+        """Let the user know of something odd in what an archive answered."""
+        self._emit(Notice(text))
 
     def close(self) -> None:
         """Close all connections, of threads that ended as well."""

@@ -17,6 +17,12 @@ _USERINFO = re.compile(
 _QUERY = re.compile(r"\?[^\s'\"<>)]+")
 _HEADER = re.compile(r"(?i)\b(authorization)\b['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?[^\s'\"]+")
 
+_NAMED = re.compile(
+    r"(?i)(?<![\w-])([\w-]{0,40}(?:token|passw(?:or)?d|pwd|secret|api[_-]?key|signature|credential)"
+    r"[\w-]{0,40}[\\'\"]*\s*[:=]\s*)(?!…)\\*(?:\"[^\"]*\"?|'[^']*'?|[^\s'\"&<>]+)"
+)
+"""A name that says what its value is, and the value: of forms, JSON and plain texts."""
+
 
 def redact(url: str) -> str:
     """Give `url` without user, password, query and fragment: what messages may show."""
@@ -35,7 +41,8 @@ def redact(url: str) -> str:
 def scrub(text: str) -> str:
     """Give `text` without the user information and queries of URLs, and without credentials."""
     text = _USERINFO.sub("", text)
-    return _HEADER.sub(r"\1: …", _QUERY.sub("?…", text))
+    text = _HEADER.sub(r"\1: …", _QUERY.sub("?…", text))
+    return _NAMED.sub(r"\1…", text)
 
 
 def excerpt(body: bytes, limit: int = 120) -> str:

@@ -38,7 +38,9 @@ def facts(picture: Picture, room: int | None = None) -> str:
         picture: of the run.
         room: columns; the rate is left out where it does not fit.
     """
-    pieces = [f"{_short(picture.size, picture.total)} of {format_size(picture.total)}"]
+    pieces = []
+    if picture.total:
+        pieces.append(f"{_short(picture.size, picture.total)} of {format_size(picture.total)}")
     speed = _speed(picture)
     pieces += speed
     pieces.append(f"{picture.complete:,} of {picture.series:,} series")
@@ -51,8 +53,13 @@ def facts(picture: Picture, room: int | None = None) -> str:
 
 
 def share(picture: Picture) -> str:
-    """The part that is there, for the head of a line."""
-    return f"{min(100, 100 * picture.size // max(picture.total, 1))} %"
+    """The part that is there, for the head of a line; of the series where no size is on record."""
+    there, whole = (picture.size, picture.total) if picture.total else _series(picture)
+    return f"{min(100, 100 * there // max(whole, 1))} %"
+
+
+def _series(picture: Picture) -> tuple[int, int]:
+    return picture.complete, picture.series
 
 
 def _speed(picture: Picture) -> list[str]:
@@ -84,11 +91,10 @@ def beginning(event: RunStarted) -> str:
     if not event.series:
         return ""
     there = f"; {event.already_complete:,} are there already" if event.already_complete else ""
-    size = format_size(event.size)
-    return (
-        f"fetching {event.series:,} series ({count(event.images, 'image')}, {size}) "
-        f"into {event.output}{there}"
-    )
+    known = [count(event.images, "image")] if event.images else []
+    known += [format_size(event.size)] if event.size else []
+    amount = f" ({', '.join(known)})" if known else ""
+    return f"fetching {event.series:,} series{amount} into {event.output}{there}"
 
 
 def retry(event: SeriesRetried | RequestRetried) -> str:

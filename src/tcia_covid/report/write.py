@@ -47,6 +47,19 @@ def reports_are_stale(tree: Tree) -> bool:
     return bool(missing) or _stamp(tree) != receipts
 
 
+def manifest_was_changed(tree: Tree) -> bool:
+    """Whether somebody changed manifest-md5.txt since it was written; stale ones are not judged."""
+    path = tree.root / MANIFEST
+    if not path.is_file() or reports_are_stale(tree):
+        return False
+    return not _has(path, manifest(tree.receipts.all())) and not reports_are_stale(tree)
+
+
+def let_reports_be_stale(tree: Tree) -> None:
+    """Have the next download write the reports anew."""
+    tree.disk.remove(tree.state / _STAMP)
+
+
 def write_reports(tree: Tree, collection: Collection | None, registry: Registry) -> None:
     """Write metadata.csv, manifest-md5.txt, LICENSE.txt and CITATION.bib from the receipts.
 
@@ -110,6 +123,12 @@ def _write(tree: Tree, collection: Collection | None, registry: Registry) -> boo
     _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])
     _put(tree, tree.root / CITATION, [citation(known, registry)])
     return seen.series == len(tree.receipts.uids())
+
+
+def _has(path: Path, content: Iterable[bytes]) -> bool:
+    """Whether a file has this content and no more."""
+    with path.open("rb") as file:
+        return all(file.read(len(piece)) == piece for piece in content) and not file.read(1)
 
 
 def _put(tree: Tree, path: Path, content: Iterable[bytes]) -> None:

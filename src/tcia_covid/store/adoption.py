@@ -97,7 +97,7 @@ class Adoption:
         known = {image.uid: image for image in receipt.images} if receipt else {}
         staging.known = known
         for folder in [staging.folder, *others]:
-            if not folder.is_dir():
+            if folder.is_symlink() or not folder.is_dir():
                 self._drop(staging, folder, known)
                 continue
             origins = Origins(folder, self._disk).read()

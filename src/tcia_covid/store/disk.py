@@ -20,6 +20,7 @@ _MACHINE = socket.gethostname()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
+_IN_THE_WAY = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
 _REFUSED_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
 """Seconds; a virus scanner keeps a new file for a moment, and Windows then renames neither it nor
 its folder."""
@@ -224,10 +225,8 @@ def _alive(process: int) -> bool:
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 
@@ -287,6 +286,9 @@ def explain(error: OSError, what: str) -> DestinationError:
             hint="choose a folder with a shorter name with --output; Windows takes longer paths "
             "once they are enabled",
         )
+    if error.errno in _IN_THE_WAY and (place := error.filename2 or error.filename):
+        hint = "move away what stands there, or bring the folder back if a link stands for it"
+        return PermissionRefusedError(f"cannot write to {place}: {error.strerror}", hint=hint)
     if error.errno in _REFUSED or isinstance(error, (FileExistsError, PermissionError)):
         return PermissionRefusedError(
             f"cannot write to {what}: {error.strerror or error}",

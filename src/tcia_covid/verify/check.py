@@ -13,6 +13,7 @@ from tcia_covid.errors import HeldError
 from tcia_covid.events import DamageFound, Emit, Notice, discard
 from tcia_covid.model import Check, Receipt
 from tcia_covid.names import is_uid
+from tcia_covid.report import MANIFEST, let_reports_be_stale, manifest_was_changed
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
@@ -71,6 +72,7 @@ def verify(
             tree_check.check_files(jobs, on_progress)
             tree_check.find_strays()
             tree_check.check_supporting()
+            tree_check.check_manifest()
             if online is not None:
                 tree_check.compare(online)
                 result.online = online.online
@@ -143,6 +145,16 @@ class _TreeCheck:
                 self._result.damage.append(
                     Damage("", file, reason, found.detail, option="--supporting")
                 )
+
+    def check_manifest(self) -> None:
+        """Compare manifest-md5.txt with the receipts, where all of them can be read."""
+        if not self._doubtful <= self._folders.keys() or not manifest_was_changed(self._tree):
+            return
+        self._add("", Fault(MANIFEST, Reason.CHANGED, "it is not what the receipts say"))
+        try:
+            let_reports_be_stale(self._tree)
+        except OSError:
+            self._result.noted = False
 
     def compare(self, online: OnlineCheck) -> None:
         """Ask the archive about every series that is intact on disk."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ def pieces(tree: Tree, receipt: Receipt) -> Iterator[Piece]:
     """Compare the names in the series' folder with its receipt, and share out the images."""
     folder = tree.path(receipt)
     try:
-        present = _entries(folder, tree.root)
+        present = _entries(folder)
     except OSError as error:
         faults = tuple(_unreachable(receipt, error))
         yield Piece(receipt, folder, (), faults, last=True)
@@ -66,17 +65,14 @@ def check(piece: Piece, look: Look) -> list[Fault]:
     return faults
 
 
-def _entries(folder: Path, root: Path) -> dict[str, os.DirEntry[str]]:
+def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     """What is in a series' folder, but for the system's own files.
 
     Raises:
-        OSError: it lies outside of the collection's folder, or cannot be read.
+        OSError: it cannot be read.
     """
-    real = Path(os.path.realpath(folder))
-    if not real.is_relative_to(os.path.realpath(root)):
-        raise OSError(errno.EXDEV, "its folder lies outside of the collection's folder")
     try:
-        with os.scandir(real) as entries:
+        with os.scandir(folder) as entries:
             return {entry.name: entry for entry in entries if not is_system_file(entry.name)}
     except FileNotFoundError:
         return {}

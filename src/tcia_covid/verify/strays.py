@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
@@ -25,6 +25,7 @@ def strays(root: Path, known: Set[str]) -> Iterator[tuple[str, Fault]]:
         root: the collection's folder.
         known: the folders of all receipts, relative to `root`.
     """
+    above = {str(parent) for folder in known for parent in PurePosixPath(folder).parents}
     waiting = [""]
     while waiting:
         prefix = waiting.pop()
@@ -42,7 +43,7 @@ def strays(root: Path, known: Set[str]) -> Iterator[tuple[str, Fault]]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(file)
-            else:
+            elif file not in above:  # else a link that a user put in the place of a moved folder
                 yield from _stray(entry, file, top=not prefix)
 
 

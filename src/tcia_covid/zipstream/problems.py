@@ -19,8 +19,9 @@ def refused(what: str) -> ZipError:
 
 def cut(position: int) -> TruncatedZipError:
     """The stream ended `position` bytes from its start, before its end record was complete."""
+    what = f"the ZIP stream was cut after {position} bytes, before its end record"
     return TruncatedZipError(
-        f"the ZIP stream was cut after {position} bytes, before its end record",
+        what if position else "the answer is empty: not even a ZIP's first byte came",
         hint="the series is asked for again",
         retryable=True,
     )

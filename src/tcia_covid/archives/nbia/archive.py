@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from tcia_covid.archives.base import Sink
@@ -54,6 +55,7 @@ class NbiaArchive:
                 "the URL of NBIA ends in its API's version, without a query",
                 hint=f"such as {DEFAULT_URL}",
             )
+        self._strangers_told = False
         self._base = base_url.rstrip("/")
         self._v1 = self._base.endswith("/v1")
 
@@ -74,13 +76,17 @@ class NbiaArchive:
         return True
 
     def list_collection(self, collection: str) -> list[Series]:
-        """Every series of `collection`.
+        """Every series of `collection`; those of others, which some servers add, are left out.
 
         Raises:
             NotAvailableError: the answer stayed empty.
         """
+
+        def read(answer: Answer) -> list[Series]:
+            return self._without_strangers(read_series(answer), collection)
+
         params = {"Collection": collection}
-        if series := self._ask_for_some(self._url("getSeries"), read_series, params):
+        if series := self._ask_for_some(self._url("getSeries"), read, params):
             return series
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
@@ -181,6 +187,20 @@ class NbiaArchive:
 
     def _list_limit(self, error: ArchiveError) -> int | None:
         return self._silences if isinstance(error, SilenceError) else None
+
+    def _without_strangers(self, listed: list[Series], collection: str) -> list[Series]:
+        """The series of `collection`, and those of none, which are taken for its own."""
+        name = collection.strip().casefold()
+        own = [
+            one if one.collection else replace(one, collection=collection)
+            for one in listed
+            if one.collection.casefold() in ("", name)
+        ]
+        if len(own) < len(listed) and not self._strangers_told:
+            self._strangers_told = True
+            strangers = f"{len(listed) - len(own)} series of other collections"
+            self._client.tell(f"the archive's list of {collection} names {strangers}: left out")
+        return own
 
     def _turns(self) -> Iterator[int]:
         """Count a few turns of asking, with a growing pause before each but the first."""

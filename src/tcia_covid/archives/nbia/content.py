@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from tcia_covid.archives.base import Sink
 from tcia_covid.errors import BadAnswerError, ZipError
 from tcia_covid.http import Answer
-from tcia_covid.http.redact import excerpt
+from tcia_covid.http.redact import excerpt, scrub
 from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
 from tcia_covid.model import Series
 from tcia_covid.zipstream import ZipStream
@@ -42,6 +42,7 @@ def unpack(answer: Answer, series: Series, sink: Sink) -> int:
     except ZipError as error:
         # Even a hostile ZIP leaves a way: the images one by one.
         error.retryable = True
+        error.args = (f"{answer.url}: {scrub(error.message)}",)
         raise
     return received
 

@@ -24,6 +24,9 @@ _ROW_LIMIT = 16 * 1024
 """Characters of one row, ten times those of a long one: JSON made to hurt takes up to 30 times
 its length in memory, so none is read at one go that is longer."""
 
+_BEYOND_BELIEF = 10**15
+"""A petabyte, or so many images, is in no series: what a row says of them is wrong."""
+
 Row = Mapping[str, Any]
 
 T = TypeVar("T")
@@ -78,8 +81,8 @@ def series_of(row: Row) -> Series | None:
         study_description=_text(row, "StudyDesc", "StudyDescription"),
         manufacturer=_text(row, "Manufacturer"),
         manufacturer_model=_text(row, "ManufacturerModelName"),
-        image_count=_whole(row, "ImageCount"),
-        size=_whole(row, "FileSize"),
+        image_count=_whole(row, "ImageCount") or None,  # none has no image: it is not on record
+        size=_whole(row, "FileSize") or None,
         licence=_text(row, "LicenseName"),
         licence_url=_text(row, "LicenseURI"),
         data_url=_text(row, "DataDescriptionURI", "CollectionURI"),
@@ -95,7 +98,7 @@ def _parse(answer: Answer, make: Callable[[Row], T]) -> list[T]:
         return []
     head = body[:400]
     try:
-        text = body.decode("utf-8")
+        text = body.decode("utf-8-sig")
         del body
         return [make(row) for row in _rows(text)]
     except (ValueError, RecursionError) as error:
@@ -148,7 +151,7 @@ def _whole(row: Row, name: str) -> int | None:
         number = int(text) if text.isdigit() else int(float(text))
     except (ValueError, OverflowError):
         return None
-    return number if number >= 0 else None
+    return number if 0 <= number < _BEYOND_BELIEF else None
 
 
 def _date(row: Row, name: str) -> str | None:

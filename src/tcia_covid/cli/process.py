@@ -1,0 +1,67 @@
+"""The process around the command line: signals before and after the work, and the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from tcia_covid.errors import EXIT_SIGINT, EXIT_SIGTERM
+
+_SIGNALS = {signal.SIGINT: EXIT_SIGINT, signal.SIGTERM: EXIT_SIGTERM}
+
+
+class SignalledError(KeyboardInterrupt):
+    """A signal while no job is under way: there is nothing to keep."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
+def main() -> None:
+    """Run the command line of this process, and end the process."""
+    heard = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    _on(heard, _interrupt)
+    code = _run(sys.argv[1:])
+    _on(heard, lambda *_: os._exit(code))  # all is said
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
+    if threading.active_count() > 1:
+        os._exit(code)  # a thread that hangs in the network must not hold the process
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        from tcia_covid.cli.entry import run  # noqa: PLC0415 - takes a while: signals come first
+
+        return run(arguments)
+    except KeyboardInterrupt as error:
+        from tcia_covid.cli.entry import interrupted  # noqa: PLC0415
+
+        return interrupted(arguments, error)
+
+
+def _on(signals: Sequence[signal.Signals], act: Callable[[int, FrameType | None], Any]) -> None:
+    for one in signals:
+        signal.signal(one, act)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """End what is under way with an exception; the next signal ends the process."""
+    del frame
+    code = _SIGNALS[signal.Signals(number)]
+    _on([*_SIGNALS], lambda *_: os._exit(code))
+    raise SignalledError(code)
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        return
