@@ -44,6 +44,7 @@ def test_a_download_is_told_as_the_contract_says() -> None:
         "checked": {"md5": 3, "size": 0},
         "sources": {"nbia": 3, "idc": 0},
         "supporting": [],
+        "lists": [],
         "failures": [
             {
                 "series": "1.3",
