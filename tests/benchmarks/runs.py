@@ -19,7 +19,8 @@ from tests.benchmarks.inputs import Input
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "tcia_covid")
 _HERE = Path(__file__).parent
-_DROPPED = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_DROPPED = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PYTHONDONTWRITEBYTECODE")
+"""The last, since an installed program is compiled."""
 
 
 @dataclass(frozen=True, slots=True)

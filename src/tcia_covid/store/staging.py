@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from tcia_covid.store.origins import Origins
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
 _PREAMBLE = 132
+_OFTEN = 0.1
+"""Seconds between words about the bytes of one image."""
 
 
 class Staging:
@@ -190,7 +193,7 @@ class Staging:
     def _write(self, part: Path, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
         head = bytearray()
-        size = 0
+        size, told, told_at = 0, 0, time.monotonic()
         file = self._disk.create(part)
         try:
             for chunk in chunks:
@@ -199,13 +202,16 @@ class Staging:
                 size += len(chunk)
                 if len(head) < _HEAD:
                     head += chunk[: _HEAD - len(head)]
-                self._on_bytes(len(chunk))
+                if (now := time.monotonic()) - told_at > _OFTEN:
+                    self._on_bytes(size - told)
+                    told, told_at = size, now
         except BaseException:
-            self._on_bytes(-size)
+            self._on_bytes(-told)
             with contextlib.suppress(OSError):
                 file.close()
             raise
         file.close()
+        self._on_bytes(size - told)
         return size, md5.hexdigest(), bytes(head)
 
     def _header(self, part: Path, head: bytes) -> Header:
