@@ -19,9 +19,9 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import Notice, SeriesFinished
 from tcia_covid.held import Held, HeldJobs, Job
-from tcia_covid.http.redact import scrub
 from tcia_covid.model import Failure, Outcome, Series, State
 from tcia_covid.outage import Outage
+from tcia_covid.redact import scrub
 from tcia_covid.store.disk import explain
 from tcia_covid.transfer import Context, fetch_series
 from tcia_covid.transfer.health import GONE

@@ -26,8 +26,8 @@ from tcia_covid.events import (
     SeriesRetried,
     SeriesStarted,
 )
-from tcia_covid.http.redact import scrub
 from tcia_covid.model import Outcome, Series
+from tcia_covid.redact import scrub
 
 _TYPES: dict[type, str] = {
     CommandStarted: "command-started",

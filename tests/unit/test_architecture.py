@@ -14,7 +14,7 @@ ROOT = Path(tcia_covid.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"stop", "model", "inflate"},
+    {"stop", "model", "inflate", "redact"},
     {"events"},
     {"names", "md5list", "zipstream", "http", "registry", "volumes"},
     {"dicom", "catalogue", "citation"},

@@ -85,7 +85,7 @@ class Console:
     def trace(self, error: BaseException) -> None:
         """Write where an error came from, for those who asked for it."""
         if self.verbose:
-            from tcia_covid.http.redact import scrub  # noqa: PLC0415 - few errors are traced
+            from tcia_covid.redact import scrub  # noqa: PLC0415 - few errors are traced
 
             write(sys.stderr, scrub("".join(traceback.format_exception(error))).rstrip())
 

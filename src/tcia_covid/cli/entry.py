@@ -101,7 +101,7 @@ def _interruption(error: BaseException) -> InterruptedRunError:
 def _tell(console: Console, error: TciaCovidError, origin: Exception | None = None) -> int:
     """Say what went wrong, in words and, where that is wanted, as the JSON document."""
     from tcia_covid.cli.failing import failed_document  # noqa: PLC0415
-    from tcia_covid.http.redact import scrub  # noqa: PLC0415
+    from tcia_covid.redact import scrub  # noqa: PLC0415
 
     console.trace(origin or error)
     console.complain(scrub(error.message), scrub(error.hint))

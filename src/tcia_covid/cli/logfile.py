@@ -22,8 +22,8 @@ from tcia_covid.events import (
     SeriesRetried,
 )
 from tcia_covid.events import Notice as NoticeEvent
-from tcia_covid.http.redact import scrub
 from tcia_covid.progress import phrases
+from tcia_covid.redact import scrub
 
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(threadName)s %(name)s: %(message)s"
 _OTHERS = ("urllib3", "requests")

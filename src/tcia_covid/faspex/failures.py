@@ -19,7 +19,7 @@ from tcia_covid.errors import (
     TlsError,
     UnreachableError,
 )
-from tcia_covid.http.redact import scrub
+from tcia_covid.redact import scrub
 
 
 def _any_of(*phrases: str) -> re.Pattern[str]:

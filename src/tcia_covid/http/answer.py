@@ -11,7 +11,7 @@ import urllib3
 from tcia_covid.errors import BadAnswerError, ConnectionLostError
 from tcia_covid.http.call import Break, Call
 from tcia_covid.http.meter import Meter, RateLimit
-from tcia_covid.http.redact import redact
+from tcia_covid.redact import redact
 from tcia_covid.stop import Stop
 
 CHUNK = 64 * 1024

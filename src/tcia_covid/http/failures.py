@@ -25,7 +25,7 @@ from tcia_covid.errors import (
     UsageError,
 )
 from tcia_covid.http.call import Break, Call
-from tcia_covid.http.redact import redact
+from tcia_covid.redact import redact
 
 _UNUSABLE_URL = (
     requests.exceptions.InvalidURL,

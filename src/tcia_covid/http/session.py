@@ -11,7 +11,7 @@ from requests.utils import get_auth_from_url
 from tcia_covid import __version__
 from tcia_covid.errors import RedirectError
 from tcia_covid.http.connection import WatchedAdapter
-from tcia_covid.http.redact import redact
+from tcia_covid.redact import redact
 
 USER_AGENT = f"tcia-covid/{__version__}"
 _MAX_REDIRECTS = 5

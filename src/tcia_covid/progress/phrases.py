@@ -12,9 +12,9 @@ from tcia_covid.events import (
     SeriesRetried,
     SeriesStarted,
 )
-from tcia_covid.http.redact import scrub
 from tcia_covid.model import Failure, Outcome, Series, State
 from tcia_covid.progress.board import Picture, UnderWay
+from tcia_covid.redact import scrub
 from tcia_covid.selection.sizes import count, format_duration, format_size
 
 _WORDS = {

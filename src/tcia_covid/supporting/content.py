@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcia_covid.errors import BadAnswerError
-from tcia_covid.http.redact import excerpt
+from tcia_covid.redact import excerpt
 
 ENOUGH = 512
 """Bytes that are looked at."""

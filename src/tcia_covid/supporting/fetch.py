@@ -18,7 +18,8 @@ from tcia_covid.errors import (
     NotAvailableError,
     StatusError,
 )
-from tcia_covid.http import Answer, Client, Patience, redact
+from tcia_covid.http import Answer, Client, Patience
+from tcia_covid.redact import redact
 from tcia_covid.store import Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.supporting.content import ENOUGH, check_content

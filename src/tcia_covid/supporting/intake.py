@@ -18,8 +18,9 @@ from tcia_covid.errors import (
     ZipError,
 )
 from tcia_covid.events import Emit, Notice, RequestRetried
-from tcia_covid.http import Client, redact
+from tcia_covid.http import Client
 from tcia_covid.model import Failure
+from tcia_covid.redact import redact
 from tcia_covid.store import Tree
 from tcia_covid.store.adoption import hash_file
 from tcia_covid.store.disk import explained

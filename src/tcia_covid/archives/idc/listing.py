@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 from tcia_covid.errors import ArchiveError, BadAnswerError
 from tcia_covid.http import Answer, Client
-from tcia_covid.http.redact import excerpt
 from tcia_covid.model import RemoteImage
+from tcia_covid.redact import excerpt
 
 _PAGE_LIMIT = 4 * 1024 * 1024
 """Bytes; a full page of 1,000 keys has about 0.4 MB."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from tcia_covid.archives.base import Sink
 from tcia_covid.errors import BadAnswerError, ZipError
 from tcia_covid.http import Answer
-from tcia_covid.http.redact import excerpt, scrub
 from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
 from tcia_covid.model import Series
+from tcia_covid.redact import excerpt, scrub
 from tcia_covid.zipstream import ZipStream
 
 NAME = "nbia"

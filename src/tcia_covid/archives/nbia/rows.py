@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from tcia_covid.dicom import is_uid
 from tcia_covid.errors import BadAnswerError
 from tcia_covid.http.answer import Answer
-from tcia_covid.http.redact import excerpt
 from tcia_covid.model import Series
+from tcia_covid.redact import excerpt
 
 LIST_LIMIT = 256 * 1024 * 1024
 """Bytes. A series takes about 900: TCIA's largest collection, NLST, has 203,000; others have

@@ -7,7 +7,7 @@ import re
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from tcia_covid.errors import UsageError
-from tcia_covid.http import redact
+from tcia_covid.redact import redact
 
 _PACKAGES = "faspex"
 

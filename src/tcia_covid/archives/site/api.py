@@ -16,7 +16,7 @@ from tcia_covid.archives.site.fields import Record, items, record_id, text
 from tcia_covid.archives.site.records import SiteDownload, read_download, read_media
 from tcia_covid.errors import BadAnswerError, NotAvailableError, StatusError
 from tcia_covid.http import Answer, Client
-from tcia_covid.http.redact import excerpt
+from tcia_covid.redact import excerpt
 
 DEFAULT_URL = "https://cancerimagingarchive.net"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_covid.http import redact
-from tcia_covid.http.redact import excerpt, scrub
+from tcia_covid.redact import excerpt, redact, scrub
 from tests.unit.requesting import SECRET
 
 
