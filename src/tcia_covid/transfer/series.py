@@ -169,12 +169,12 @@ def _most_telling(series: Series, errors: dict[str, TciaCovidError]) -> TciaCovi
         return max(about_series, key=lambda error: len(error.missing))
     if len(errors) == 1:
         return next(iter(errors.values()))
-    tried = "; ".join(f"{name}: {error.message}" for name, error in errors.items())
+    tried = "; ".join(f"{name}: {error.message}" for name, error in sorted(errors.items()))
     if all(isinstance(error, NotAvailableError) for error in errors.values()):
         return NotAvailableError(f"no archive gives series {series.uid} ({tried})")
     kind = UnreachableError if all(isinstance(e, GONE) for e in errors.values()) else ArchiveError
     return kind(
-        f"no archive could be used for series {series.uid} ({tried})",
+        f"no archive could be used ({tried})",
         hint="check the network and the proxy settings, or try again later",
         retryable=True,
     )
