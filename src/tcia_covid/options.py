@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tcia_covid.archives.nbia import DEFAULT_URL
-from tcia_covid.http import HttpSettings
 from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share
+from tcia_covid.settings import HttpSettings
 
 Source = Literal["auto", "nbia", "idc"]
 SOURCES: tuple[Source, ...] = ("auto", "nbia", "idc")

@@ -17,10 +17,10 @@ from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.document import summary_document
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError
-from tcia_covid.http import HttpSettings
 from tcia_covid.model import Check, Series, Summary
 from tcia_covid.options import Options, Request
 from tcia_covid.plan import compare
+from tcia_covid.settings import HttpSettings
 from tcia_covid.store import Tree
 from tests.e2e.archive import real_names
 from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status

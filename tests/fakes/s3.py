@@ -17,8 +17,9 @@ import pytest
 
 from tcia_covid.archives.idc import IdcArchive
 from tcia_covid.demo.holdings import DemoPatient, DemoSeries, DemoStudy
-from tcia_covid.http import Client, HttpSettings
+from tcia_covid.http import Client
 from tcia_covid.model import Series
+from tcia_covid.settings import HttpSettings
 from tests.fakes.synthetic import ROOT, synthetic_series
 from tests.waiting import LONG
 

@@ -11,8 +11,9 @@ from tcia_covid.archives.nbia import NbiaArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.events import Event
-from tcia_covid.http import Client, HttpSettings
+from tcia_covid.http import Client
 from tcia_covid.model import Outcome, Series
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.transfer import Context, fetch_series

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from tcia_covid.errors import TciaCovidError
 from tcia_covid.events import Event
-from tcia_covid.http import Client, HttpSettings
+from tcia_covid.http import Client
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tests.waiting import LONG, SOON, wait_for
 

@@ -12,8 +12,8 @@ from tcia_covid.engine import Engine
 from tcia_covid.errors import UnreachableError
 from tcia_covid.events import Event, Notice
 from tcia_covid.held import Job
-from tcia_covid.http import HttpSettings
 from tcia_covid.model import Outcome, RemoteImage, Series, State, StoredImage
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock

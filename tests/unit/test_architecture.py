@@ -14,7 +14,7 @@ ROOT = Path(tcia_covid.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"stop", "model", "inflate", "redact"},
+    {"stop", "model", "inflate", "redact", "settings"},
     {"events"},
     {"names", "md5list", "zipstream", "http", "registry", "volumes"},
     {"dicom", "catalogue", "citation"},

@@ -21,10 +21,10 @@ from tcia_covid.errors import (
     TciaCovidError,
     UnreachableError,
 )
-from tcia_covid.http import HttpSettings
 from tcia_covid.http.call import Call
 from tcia_covid.http.failures import from_exception
 from tcia_covid.redact import scrub
+from tcia_covid.settings import HttpSettings
 from tests.fakes.scripted import Fin, ScriptedServer, Send, Sleep, closed_port, head, ok, status
 from tests.unit.requesting import SECRET, client_with, get
 from tests.waiting import LONG

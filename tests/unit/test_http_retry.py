@@ -8,8 +8,9 @@ from email.utils import format_datetime
 import pytest
 
 from tcia_covid.errors import ArchiveError, ConnectionLostError, NotAvailableError, StatusError
-from tcia_covid.http import HttpSettings, Patience
+from tcia_covid.http import Patience
 from tcia_covid.http.statuses import from_status, retry_after
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tests.fakes.scripted import Fin, ScriptedServer, Send, head
 from tests.unit.requesting import ask, client_with

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from tcia_covid.errors import ConnectionLostError
-from tcia_covid.http import HttpSettings
 from tcia_covid.http.call import Break, Call
+from tcia_covid.settings import HttpSettings
 from tests.fakes.scripted import (
     Drip,
     Reset,

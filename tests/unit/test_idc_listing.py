@@ -10,8 +10,9 @@ import pytest
 from tcia_covid.archives.idc import listing
 from tcia_covid.archives.idc.listing import image_version, list_folder
 from tcia_covid.errors import BadAnswerError, StatusError
-from tcia_covid.http import Client, HttpSettings
+from tcia_covid.http import Client
 from tcia_covid.model import RemoteImage
+from tcia_covid.settings import HttpSettings
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, S3Server
 from tests.fakes.s3_faults import Fault, Reply, Rewrite, Say, SlowDown

@@ -24,7 +24,6 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import BytesStored, Event, Notice, RunStarted, SeriesFinished
 from tcia_covid.faspex.transfer import TransferLock
-from tcia_covid.http import HttpSettings
 from tcia_covid.model import Summary
 from tcia_covid.nifti.adopt import adopt
 from tcia_covid.nifti.download import download
@@ -32,6 +31,7 @@ from tcia_covid.nifti.targets import in_packages
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Collection, Licence, Registry, load_registry
 from tcia_covid.selection.filters import Filters
+from tcia_covid.settings import HttpSettings
 from tcia_covid.status import status
 from tcia_covid.stop import Stop
 from tcia_covid.verify import verify

@@ -12,9 +12,9 @@ import pytest
 from tcia_covid import outage as outage_module
 from tcia_covid.errors import StatusError, UnreachableError
 from tcia_covid.events import Event, Notice
-from tcia_covid.http import HttpSettings
 from tcia_covid.model import Series, State
 from tcia_covid.outage import Outage
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.transfer.health import Health

@@ -22,10 +22,10 @@ from tcia_covid.errors import (
     UsageError,
 )
 from tcia_covid.events import Event, Notice, RequestRetried
-from tcia_covid.http import HttpSettings
 from tcia_covid.model import Summary
 from tcia_covid.options import Options, Request
 from tcia_covid.registry import Collection, Licence, Registry, SupportingFile, load_registry
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Tree
 from tcia_covid.store.locks import Lock

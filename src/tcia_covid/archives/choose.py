@@ -10,7 +10,8 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.archives.idc import IdcArchive
 from tcia_covid.archives.nbia import NbiaArchive
 from tcia_covid.events import Emit
-from tcia_covid.http import Client, HttpSettings, Meter, RateLimit
+from tcia_covid.http import Client, Meter, RateLimit
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 
 _IDC_CONNECTIONS_A_JOB = 2

@@ -9,6 +9,5 @@ from tcia_covid.http.client import Client  # noqa: E402
 from tcia_covid.http.meter import Meter, RateLimit  # noqa: E402
 from tcia_covid.http.pace import Pace  # noqa: E402
 from tcia_covid.http.retry import Patience  # noqa: E402
-from tcia_covid.http.settings import HttpSettings  # noqa: E402
 
-__all__ = ["Answer", "Client", "HttpSettings", "Meter", "Pace", "Patience", "RateLimit"]
+__all__ = ["Answer", "Client", "Meter", "Pace", "Patience", "RateLimit"]

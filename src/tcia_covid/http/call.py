@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tcia_covid.http.settings import HttpSettings
+from tcia_covid.settings import HttpSettings
 
 _thread = threading.local()
 

@@ -18,10 +18,10 @@ from tcia_covid.http.meter import Meter, RateLimit
 from tcia_covid.http.pace import Pace
 from tcia_covid.http.retry import Patience
 from tcia_covid.http.session import ArchiveSession
-from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.statuses import from_status, refuse_encoded
 from tcia_covid.http.watch import Watch
 from tcia_covid.redact import redact
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 
 _ERROR_TEXT = 1024

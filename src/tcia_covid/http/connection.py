@@ -12,7 +12,7 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 
 from tcia_covid.http.call import Call, current_call
-from tcia_covid.http.settings import HttpSettings
+from tcia_covid.settings import HttpSettings
 
 _BUFFER = 64 * 1024
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tcia_covid.errors import ArchiveError
-from tcia_covid.http.settings import HttpSettings
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 
 _DOUBLINGS = 30

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from tcia_covid.errors import BadAnswerError, StatusError
-from tcia_covid.http.settings import HttpSettings
 from tcia_covid.redact import excerpt, redact
+from tcia_covid.settings import HttpSettings
 
 _PUSH_BACK = frozenset({429, 502, 503, 504})
 _RETRYABLE = _PUSH_BACK | {408, 425, 500, 522, 524}

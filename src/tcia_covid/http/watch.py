@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tcia_covid.http.call import Break, Call
-from tcia_covid.http.settings import HttpSettings
+from tcia_covid.settings import HttpSettings
 
 
 class Watch:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from tcia_covid.errors import UsageError
-from tcia_covid.http import HttpSettings
 from tcia_covid.library.plain import (
     Bytes,
     Paths,
@@ -23,6 +22,7 @@ from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.options import SOURCES, Options, Request, Source
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share, parse_shard
+from tcia_covid.settings import HttpSettings
 from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import Emit, Notice, RunStarted, discard
 from tcia_covid.faspex import Package, find_ascli
-from tcia_covid.http import Client, HttpSettings
+from tcia_covid.http import Client
 from tcia_covid.model import Failure, Summary
 from tcia_covid.nifti.guide import guide
 from tcia_covid.nifti.inbox import Inbox
@@ -35,6 +35,7 @@ from tcia_covid.registry import Collection, Registry
 from tcia_covid.report import reports_are_stale, write_reports
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.sizes import format_size
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 

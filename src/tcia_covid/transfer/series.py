@@ -16,8 +16,9 @@ from tcia_covid.errors import (
     UnreachableError,
 )
 from tcia_covid.events import BytesStored, Emit, Notice, SeriesRetried, SeriesStarted
-from tcia_covid.http import HttpSettings, Patience
+from tcia_covid.http import Patience
 from tcia_covid.model import Outcome, Receipt, Series, State
+from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging, Tree
 from tcia_covid.transfer.delivery import Delivery

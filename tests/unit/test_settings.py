@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcia_covid.errors import UsageError
-from tcia_covid.http import HttpSettings
+from tcia_covid.settings import HttpSettings
 
 
 @pytest.mark.parametrize(
