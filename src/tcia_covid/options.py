@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tcia_covid.archives.nbia import DEFAULT_URL
+from tcia_covid.archives.nbia.address import DEFAULT_URL
 from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tcia_covid.archives.idc import IdcArchive
+from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.demo.holdings import DemoPatient, DemoSeries, DemoStudy
 from tcia_covid.http import Client
 from tcia_covid.model import Series

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.archives.nbia import NbiaArchive
+from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 from tcia_covid.http import Client

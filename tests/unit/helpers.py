@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tcia_covid.archives.nbia import NbiaArchive
+from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.events import Event

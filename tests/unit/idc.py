@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcia_covid.archives.idc import IdcArchive
+from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.model import Series
 from tcia_covid.store import Staging

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.archives.idc import IdcArchive
+from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import (
     NotAvailableError,

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tcia_covid.archives.idc import DEFAULT_HOSTS
-from tcia_covid.archives.idc.hosts import Host, Hosts, read_hosts
+from tcia_covid.archives.idc.hosts import DEFAULT_HOSTS, Host, Hosts, read_hosts
 from tcia_covid.errors import (
     ArchiveError,
     ConnectionLostError,

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.archives.idc import IdcArchive
-from tcia_covid.archives.idc.archive import threads_for
+from tcia_covid.archives.idc.archive import IdcArchive, threads_for
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import (
     BadAnswerError,

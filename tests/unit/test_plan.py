@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid import catalogue
-from tcia_covid.archives.nbia import NbiaArchive
+from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError

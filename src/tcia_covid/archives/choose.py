@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from tcia_covid import catalogue
 from tcia_covid.archives.base import Archive
-from tcia_covid.archives.idc import IdcArchive
-from tcia_covid.archives.nbia import NbiaArchive
+from tcia_covid.archives.idc.archive import IdcArchive
+from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.events import Emit
 from tcia_covid.http import Client, Meter, RateLimit
 from tcia_covid.settings import HttpSettings

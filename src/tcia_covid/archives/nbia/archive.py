@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from tcia_covid.archives.base import Sink
+from tcia_covid.archives.nbia.address import DEFAULT_URL, check_url
 from tcia_covid.archives.nbia.content import NAME, image_in, unpack
 from tcia_covid.archives.nbia.rows import read_rows, read_series
 from tcia_covid.dicom import is_uid
@@ -17,12 +18,10 @@ from tcia_covid.errors import (
     NotAvailableError,
     SilenceError,
     StatusError,
-    UsageError,
 )
 from tcia_covid.http import Answer, Client
 from tcia_covid.model import RemoteImage, Series, StoredImage
 
-DEFAULT_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
 _UIDS_A_REQUEST = 1000
 _SMALL_TEXT = 16 * 1024 * 1024
 T = TypeVar("T")
@@ -50,11 +49,7 @@ class NbiaArchive:
     ) -> None:
         self._client = client
         self._silences = silences
-        if "?" in base_url or "#" in base_url:
-            raise UsageError(
-                "the URL of NBIA ends in its API's version, without a query",
-                hint=f"such as {DEFAULT_URL}",
-            )
+        check_url(base_url)
         self._strangers_told = False
         self._base = base_url.rstrip("/")
         self._v1 = self._base.endswith("/v1")
