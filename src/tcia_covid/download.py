@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tcia_covid.archives.choose import Archives, open_archives
+from tcia_covid.archives.choose import Archives
 from tcia_covid.engine import Engine, Job, failure_of
 from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, NotDicomError, TciaCovidError
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
+from tcia_covid.listing import open_for, select
 from tcia_covid.model import Failure, Outcome, Series, State, Summary
 from tcia_covid.nifti.targets import in_packages
-from tcia_covid.options import Options, Request
+from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry, load_registry
 from tcia_covid.report import reports_are_stale, write_reports
-from tcia_covid.selection.carts import cart_uids
-from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lists
-from tcia_covid.selection.resolve import Group, Selected, resolve
+from tcia_covid.selection.resolve import Group, Selected
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.space import RESERVE, Begun
 from tcia_covid.stop import Stop
@@ -94,56 +93,6 @@ def _download_series(request: Request, registry: Registry, emit: Emit, stop: Sto
         known = [group.collection for group in selected.groups if group.collection]
         add_supporting(request, known, summary, emit=emit, stop=stop)
     return summary
-
-
-def open_for(options: Options, stop: Stop, emit: Emit) -> Archives:
-    """Open the archives that the options name."""
-    return open_archives(
-        options.source,
-        options.http,
-        nbia_url=options.nbia_url,
-        idc_url=options.idc_url,
-        jobs=options.jobs,
-        stop=stop,
-        emit=emit,
-    )
-
-
-def select(
-    request: Request, registry: Registry, archives: Archives, stop: Stop, *, offline: bool = False
-) -> Selected:
-    """List what a request names.
-
-    Args:
-        request: the targets and filters.
-        registry: the known collections.
-        archives: asked for lists.
-        stop: ends the waiting.
-        offline: prefer the catalogue to asking.
-    """
-    options = request.options
-    online = ArchiveLists(
-        archives.nbia,
-        registry,
-        accept_listed=options.accept_listed,
-        hasty=archives.hasty if options.source == "auto" else None,
-    )
-    lists: Lists = online
-    if options.source == "idc":
-        lists = CatalogueLists(None)
-    elif offline:
-        lists = CatalogueLists(online)
-    shared = [uid for name in request.carts for uid in cart_uids(archives.nbia, name)]
-    selected = resolve(
-        (*request.targets, *shared),
-        registry,
-        lists,
-        filters=request.filters,
-        share=options.share,
-        commercial_use=options.commercial_use,
-    )
-    stop.check()
-    return selected
 
 
 class _Run:

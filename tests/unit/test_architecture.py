@@ -21,7 +21,7 @@ LAYERS = [
     {"selection"},
     {"archives", "store"},
     {"transfer", "report", "options"},
-    {"held", "outage", "faspex", "supporting", "space"},
+    {"held", "outage", "faspex", "supporting", "space", "listing"},
     {"verify"},
     {"engine", "tally", "status", "nifti"},
     {"download"},

@@ -222,6 +222,22 @@ def test_values_of_the_wrong_kind_are_refused_in_a_sentence(
         request_of("A", **choices)
 
 
+@pytest.mark.parametrize(
+    "choices", [{"nbia_url": "http://127.0.0.1/v4?a=b"}, {"idc_url": "ftp://127.0.0.1"}]
+)
+def test_addresses_of_no_use_are_refused_where_no_archive_is_asked(
+    choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
+) -> None:
+    tcia_covid.download(NAME, tmp_path, nbia_url=archive.base_url, source="nbia", no_fsync=True)
+    for act in (
+        lambda: tcia_covid.plan("COVID-19-AR", **choices),
+        lambda: list(tcia_covid.iter_series("COVID-19-AR", **choices)),
+        lambda: tcia_covid.verify(tmp_path, **choices),
+    ):
+        with pytest.raises(UsageError, match=r"without a query|an IDC endpoint is"):
+            act()
+
+
 def test_paths_are_targets_folders_and_registries_too(
     choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
 ) -> None:

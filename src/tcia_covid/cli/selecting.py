@@ -13,9 +13,9 @@ from tcia_covid.cli.outcome import failure_lines
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.cli.tables import number, table, width
 from tcia_covid.document import series_document
-from tcia_covid.download import open_for, select
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.events import Emit
+from tcia_covid.listing import select_offline
 from tcia_covid.model import Series
 from tcia_covid.options import Request
 from tcia_covid.registry import load_registry
@@ -36,12 +36,7 @@ _DROPPED = [_HEADS.index(one) for one in ("description", "body part", "date", "s
 
 def listed(request: Request, emit: Emit, stop: Stop) -> Selected:
     """List what a request names, from the catalogue before any archive."""
-    registry = load_registry(request.options.registry)
-    archives = open_for(request.options, stop, emit)
-    try:
-        return select(request, registry, archives, stop, offline=True)
-    finally:
-        archives.close()
+    return select_offline(request, load_registry(request.options.registry), stop, emit)
 
 
 def show_series(console: Console, request: Request, style: str) -> int:

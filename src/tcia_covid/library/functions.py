@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tcia_covid.download import download as carry_out
-from tcia_covid.download import open_for, select
 from tcia_covid.errors import NotAvailableError
 from tcia_covid.events import Emit, discard
 from tcia_covid.library.choices import Choices, Unpack, options_of, request_of
 from tcia_covid.library.plain import Paths, path_of, paths_of
+from tcia_covid.listing import open_for, select_offline
 from tcia_covid.model import DEFAULT_OUTPUT, Series, Summary
 from tcia_covid.plan import Plan
 from tcia_covid.plan import plan as make_plan
@@ -95,13 +95,9 @@ def iter_series(
     """
     request = request_of(targets, DEFAULT_OUTPUT, **choices)
     stop = stop or Stop()
-    archives = open_for(request.options, stop, emit)
-    try:
-        with _interruptible(stop):
-            registry = load_registry(request.options.registry)
-            selected = select(request, registry, archives, stop, offline=True)
-    finally:
-        archives.close()
+    with _interruptible(stop):
+        registry = load_registry(request.options.registry)
+        selected = select_offline(request, registry, stop, emit)
     if selected.failures:
         first, others = selected.failures[0], len(selected.failures) - 1
         more = f" (and {others} more like it)" if others else ""

@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tcia_covid.download import open_for, select
 from tcia_covid.events import Emit, discard
 from tcia_covid.faspex import find_ascli
+from tcia_covid.listing import select_offline
 from tcia_covid.model import Failure, Series
 from tcia_covid.nifti.download import refuse
 from tcia_covid.nifti.result import Standing
@@ -46,11 +46,7 @@ def plan(request: Request, *, emit: Emit = discard, stop: Stop | None = None) ->
     if packages is not None:
         refuse(packages, request)
         return _plan([_packages(packages, request)], request, notices=_package_notices(packages))
-    archives = open_for(options, stop, emit)
-    try:
-        selected = select(request, registry, archives, stop, offline=True)
-    finally:
-        archives.close()
+    selected = select_offline(request, registry, stop, emit)
     groups = [_group(one, Path(request.output), update=options.update) for one in selected.groups]
     return _plan(
         groups,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
-from tcia_covid.dicom import is_uid
 from tcia_covid.errors import RequestError, UsageError
+from tcia_covid.names import is_uid
 
 _SHARED = re.compile(r"[?&]saved-cart=([^&#]*)")
 

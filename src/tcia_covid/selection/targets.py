@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcia_covid.dicom import is_uid
 from tcia_covid.errors import NotDicomError, UnknownCollectionError, UsageError
+from tcia_covid.names import is_uid
 from tcia_covid.registry import Collection, Registry
 
 _MANIFESTS = (".tcia", ".csv", ".tsv", ".txt")

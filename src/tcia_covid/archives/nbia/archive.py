@@ -11,7 +11,6 @@ from tcia_covid.archives.base import Sink
 from tcia_covid.archives.nbia.address import DEFAULT_URL, check_url
 from tcia_covid.archives.nbia.content import NAME, image_in, unpack
 from tcia_covid.archives.nbia.rows import read_rows, read_series
-from tcia_covid.dicom import is_uid
 from tcia_covid.errors import (
     ArchiveError,
     BadAnswerError,
@@ -21,6 +20,7 @@ from tcia_covid.errors import (
 )
 from tcia_covid.http import Answer, Client
 from tcia_covid.model import RemoteImage, Series, StoredImage
+from tcia_covid.names import is_uid
 
 _UIDS_A_REQUEST = 1000
 _SMALL_TEXT = 16 * 1024 * 1024

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from tcia_covid.dicom import is_uid
 from tcia_covid.errors import BadAnswerError
 from tcia_covid.http.answer import Answer
 from tcia_covid.model import Series
+from tcia_covid.names import is_uid
 from tcia_covid.redact import excerpt
 
 LIST_LIMIT = 256 * 1024 * 1024
