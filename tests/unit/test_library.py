@@ -127,7 +127,7 @@ def test_ctrl_c_in_the_callers_thread_stops_the_workers(
         raise KeyboardInterrupt
 
     stop = Stop()
-    monkeypatch.setattr("tcia_covid.library.functions.carry_out", interrupted)
+    monkeypatch.setattr("tcia_covid.library.downloading.carry_out", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tcia_covid.download(NAME, tmp_path, stop=stop)
     assert stop.is_set()

@@ -26,7 +26,7 @@ from tcia_covid.settings import HttpSettings
 from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack as Unpack  # noqa: PLC0414 - `functions` imports it, too
+    from typing_extensions import Unpack as Unpack  # noqa: PLC0414 - the jobs import it, too
 elif sys.version_info >= (3, 11):
     from typing import Unpack
 else:
