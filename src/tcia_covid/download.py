@@ -17,7 +17,8 @@ from tcia_covid.model import Failure, Outcome, Series, State, Summary
 from tcia_covid.nifti.targets import in_packages
 from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry, load_registry
-from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.report.stale import reports_are_stale
+from tcia_covid.report.write import write_reports
 from tcia_covid.selection.resolve import Group, Selected
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.space import RESERVE, Begun

@@ -19,7 +19,10 @@ import pytest
 from tcia_covid.errors import DestinationError, NoSpaceError
 from tcia_covid.model import Check
 from tcia_covid.registry import Collection, Licence, Publication, Registry
-from tcia_covid.report import REPORT_FILES, reports_are_stale, write, write_reports
+from tcia_covid.report import write
+from tcia_covid.report.files import REPORT_FILES
+from tcia_covid.report.stale import reports_are_stale
+from tcia_covid.report.write import write_reports
 from tcia_covid.store import Disk, Tree
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.receipts import Filed

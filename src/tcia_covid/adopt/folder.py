@@ -27,7 +27,8 @@ from tcia_covid.listing import open_for
 from tcia_covid.model import Outcome, Series, State
 from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
-from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.report.stale import reports_are_stale
+from tcia_covid.report.write import write_reports
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.stop import Stop

@@ -13,7 +13,8 @@ from tcia_covid.nifti.result import Standing, VolumeAdoption
 from tcia_covid.nifti.take import take_in
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.registry import Collection, Registry
-from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.report.stale import reports_are_stale
+from tcia_covid.report.write import write_reports
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 from tcia_covid.store.tree import is_in_tree

@@ -32,7 +32,8 @@ from tcia_covid.nifti.summary import summarise
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry
-from tcia_covid.report import reports_are_stale, write_reports
+from tcia_covid.report.stale import reports_are_stale
+from tcia_covid.report.write import write_reports
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.settings import HttpSettings

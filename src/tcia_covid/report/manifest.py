@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from tcia_covid.model import Receipt
 
-MANIFEST = "manifest-md5.txt"
-
 
 def manifest(receipts: Iterable[Receipt]) -> Iterator[bytes]:
     """The file's content: a line an image, the MD5, two blanks, the file relative to the manifest.

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from tcia_covid.model import Receipt
 from tcia_covid.report.clinical import join_columns, join_keys
 
-METADATA = "metadata.csv"
-
 COLUMNS = (
     "Series UID",
     "Collection",

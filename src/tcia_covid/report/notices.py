@@ -12,9 +12,6 @@ from tcia_covid.registry import Collection, Licence, Registry
 from tcia_covid.registry.facts import DICOM
 from tcia_covid.registry.names import DOI, bare_doi
 
-LICENCE = "LICENSE.txt"
-CITATION = "CITATION.bib"
-
 _ATTRIBUTION = re.compile(
     r"(?:CC BY|Creative Commons Attribution)(?P<nc>[ -]?NC|[ -]Non-?Commercial)?"
     r" (?P<version>\d\.\d)(?: International| Unported)?(?: Licen[cs]e)?",

@@ -1,4 +1,4 @@
-"""When the files of a collection's folder are out of date, and how they are written anew."""
+"""How the files of a collection's folder are written anew."""
 
 from __future__ import annotations
 
@@ -10,54 +10,20 @@ from pathlib import Path
 from tcia_covid.errors import HeldError
 from tcia_covid.model import Receipt
 from tcia_covid.registry import Collection, Registry
-from tcia_covid.report.manifest import MANIFEST, manifest
-from tcia_covid.report.metadata import METADATA, metadata
-from tcia_covid.report.notices import (
-    CITATION,
-    LICENCE,
-    Terms,
-    citation,
-    licence,
-    unregistered,
-)
+from tcia_covid.report.files import CITATION, LICENCE, MANIFEST, METADATA
+from tcia_covid.report.manifest import manifest
+from tcia_covid.report.metadata import metadata
+from tcia_covid.report.notices import Terms, citation, licence, unregistered
+from tcia_covid.report.stale import STAMP, receipts_state, reports_are_stale
 from tcia_covid.store import Tree
 from tcia_covid.store.disk import explain
 from tcia_covid.store.locks import Lock
 
-REPORT_FILES = (METADATA, MANIFEST, LICENCE, CITATION)
-
-_STAMP = "reports.json"
-"""In the state folder: of which state of the receipts the reports are."""
 _ATTEMPTS = 3
 """How often the reports are written while other runs go on committing series."""
 _WAIT = 60.0
 """Seconds that another run may take to write them before it is not waited for."""
 _POLL = 0.1
-
-
-def reports_are_stale(tree: Tree) -> bool:
-    """Whether a receipt was written since the reports, or one of these is missing.
-
-    Costs a few looks at single files, however many series there are.
-    """
-    receipts = _receipts_state(tree)
-    missing = [name for name in REPORT_FILES if not (tree.root / name).is_file()]
-    if receipts is None or len(missing) == len(REPORT_FILES):
-        return bool(tree.receipts.uids())
-    return bool(missing) or _stamp(tree) != receipts
-
-
-def manifest_was_changed(tree: Tree) -> bool:
-    """Whether somebody changed manifest-md5.txt since it was written; stale ones are not judged."""
-    path = tree.root / MANIFEST
-    if not path.is_file() or reports_are_stale(tree):
-        return False
-    return not _has(path, manifest(tree.receipts.all())) and not reports_are_stale(tree)
-
-
-def let_reports_be_stale(tree: Tree) -> None:
-    """Have the next download write the reports anew."""
-    tree.disk.remove(tree.state / _STAMP)
 
 
 def write_reports(tree: Tree, collection: Collection | None, registry: Registry) -> None:
@@ -100,12 +66,12 @@ def _lock_folder(tree: Tree) -> Path:
 def _write_until_fresh(tree: Tree, collection: Collection | None, registry: Registry) -> None:
     """Write the reports, and again if receipts were written meanwhile; not without an end."""
     for _ in range(_ATTEMPTS):
-        state, uids = _receipts_state(tree), tree.receipts.uids()
+        state, uids = receipts_state(tree), tree.receipts.uids()
         whole = _write(tree, collection, registry)
         # The names are compared too: the clock of a file system ticks in milliseconds.
-        fresh = (_receipts_state(tree), tree.receipts.uids()) == (state, uids)
+        fresh = (receipts_state(tree), tree.receipts.uids()) == (state, uids)
         stamp = state if whole and fresh else None
-        _put(tree, tree.state / _STAMP, [json.dumps(stamp).encode()])
+        _put(tree, tree.state / STAMP, [json.dumps(stamp).encode()])
         if fresh:
             return
 
@@ -123,12 +89,6 @@ def _write(tree: Tree, collection: Collection | None, registry: Registry) -> boo
     _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])
     _put(tree, tree.root / CITATION, [citation(known, registry)])
     return seen.series == len(tree.receipts.uids())
-
-
-def _has(path: Path, content: Iterable[bytes]) -> bool:
-    """Whether a file has this content and no more."""
-    with path.open("rb") as file:
-        return all(file.read(len(piece)) == piece for piece in content) and not file.read(1)
 
 
 def _put(tree: Tree, path: Path, content: Iterable[bytes]) -> None:
@@ -156,19 +116,3 @@ class _Seen:
             self.terms.add(Terms.of(receipt.series))
             self.names.add(receipt.series.collection)
             yield receipt
-
-
-def _receipts_state(tree: Tree) -> int | None:
-    """A number that changes when a receipt is written: the folder's time; None if there is none."""
-    try:
-        return tree.receipts.folder.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-
-
-def _stamp(tree: Tree) -> int | None:
-    try:
-        stamp = json.loads((tree.state / _STAMP).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return stamp if isinstance(stamp, int) else None

@@ -13,7 +13,8 @@ from tcia_covid.errors import HeldError
 from tcia_covid.events import DamageFound, Emit, Notice, discard
 from tcia_covid.model import Check, Receipt
 from tcia_covid.names import is_uid
-from tcia_covid.report import MANIFEST, let_reports_be_stale, manifest_was_changed
+from tcia_covid.report.files import MANIFEST
+from tcia_covid.report.stale import let_reports_be_stale, manifest_was_changed
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
