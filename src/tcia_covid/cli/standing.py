@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tcia_covid.cli.outcome import failure_lines, named
 from tcia_covid.model import Check
 from tcia_covid.progress.phrases import clean
 from tcia_covid.selection.sizes import count, format_size
-from tcia_covid.status import CollectionStatus, StatusResult
-from tcia_covid.verify.trees import Unchecked
+
+if TYPE_CHECKING:
+    from tcia_covid.status import CollectionStatus, StatusResult
+    from tcia_covid.verify.trees import Unchecked
 
 
 def standing_lines(found: StatusResult) -> Iterator[str]:

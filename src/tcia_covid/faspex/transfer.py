@@ -20,6 +20,7 @@ from tcia_covid.faspex.failures import cannot_start, failure_of, is_warning, pla
 from tcia_covid.faspex.tool import URL_VARIABLE, arguments
 from tcia_covid.stop import Stop
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.sizes import size_of
 
 _POLL = 0.1
 _LOOK = 1.0
@@ -159,15 +160,6 @@ class Transfer:
         if grown:
             self.on_bytes(grown)
         return bool(grown)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder that somebody may be writing to."""
-    total = 0
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size if file.is_file() else 0
-    return total
 
 
 def _read(stream: IO[bytes] | None, heard: queue.SimpleQueue[str]) -> None:

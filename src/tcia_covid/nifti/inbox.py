@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from tcia_covid.faspex import Package
-from tcia_covid.faspex.transfer import TransferLock, size_of
+from tcia_covid.faspex.transfer import TransferLock
 from tcia_covid.model import Failure
 from tcia_covid.nifti.finding import Finds, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.store.sizes import size_of
 
 _FORMAT = 1
 _MOST_PATHS = 200
