@@ -14,8 +14,8 @@ from tcia_covid.model import Check, Failure, Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.store import Tree
 from tcia_covid.store.sizes import size_of
+from tcia_covid.store.trees import Unchecked, readable, trees_in, unchecked_in
 from tcia_covid.supporting.receipts import FileReceipts
-from tcia_covid.verify.trees import Unchecked, readable, trees_in, unchecked_in
 
 
 @dataclass(slots=True)

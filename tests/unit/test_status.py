@@ -16,8 +16,8 @@ from tcia_covid.registry import Collection, Registry
 from tcia_covid.status import CollectionStatus, Expected, document, status
 from tcia_covid.store import Tree
 from tcia_covid.store.receipts import Filed
+from tcia_covid.store.trees import Unchecked
 from tcia_covid.verify import verify
-from tcia_covid.verify.trees import Unchecked
 from tests.unit.trees import NAME, files, grow, image_of, new_tree, series_of, stage
 
 REGISTRY = Registry((Collection(NAME, "DICOM", NAME, series=461, images=31935, size=19927664950),))

@@ -12,7 +12,7 @@ from tcia_covid.selection.sizes import count, format_size
 
 if TYPE_CHECKING:
     from tcia_covid.status import CollectionStatus, StatusResult
-    from tcia_covid.verify.trees import Unchecked
+    from tcia_covid.store.trees import Unchecked
 
 
 def standing_lines(found: StatusResult) -> Iterator[str]:

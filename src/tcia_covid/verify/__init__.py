@@ -2,7 +2,6 @@
 
 from tcia_covid.verify.check import verify
 from tcia_covid.verify.result import Damage, Online, Reason, Tally, VerifyResult, document
-from tcia_covid.verify.trees import trees_in
 
 __all__ = [
     "Damage",
@@ -11,6 +10,5 @@ __all__ = [
     "Tally",
     "VerifyResult",
     "document",
-    "trees_in",
     "verify",
 ]

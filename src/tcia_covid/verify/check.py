@@ -18,6 +18,7 @@ from tcia_covid.report.stale import let_reports_be_stale, manifest_was_changed
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.trees import readable, trees_in, unchecked_in
 from tcia_covid.supporting.receipts import FOLDER as SUPPORTING
 from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.verify.ahead import ahead
@@ -25,7 +26,6 @@ from tcia_covid.verify.faults import Fault, Look
 from tcia_covid.verify.pieces import Piece, check, pieces
 from tcia_covid.verify.result import Damage, Reason, Verdict, VerifyResult
 from tcia_covid.verify.strays import strays
-from tcia_covid.verify.trees import readable, trees_in, unchecked_in
 
 if TYPE_CHECKING:
     from tcia_covid.verify.online import OnlineCheck

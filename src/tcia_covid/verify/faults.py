@@ -12,7 +12,6 @@ from tcia_covid.errors import ChecksumError, ForeignImageError
 from tcia_covid.model import StoredImage
 from tcia_covid.stop import Stop
 from tcia_covid.verify.result import Reason
-from tcia_covid.volumes import read_volume
 
 _PIECE = 256 * 1024
 
@@ -105,6 +104,8 @@ def _deep_fault(path: Path, file: str) -> Fault | None:
     """What reading the whole file finds; its bytes are as they came, so no download mends it."""
     try:
         if file.endswith(".nii.gz"):
+            from tcia_covid.volumes import read_volume  # noqa: PLC0415 - one collection has volumes
+
             read_volume(path)
         else:
             check_file_deep(path)

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from tcia_covid.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
-from tcia_covid.verify.trees import Unchecked
+from tcia_covid.store.trees import Unchecked
 
 
 class Reason(str, Enum):

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.errors import PermissionRefusedError, RequestError
-from tcia_covid.store import Tree
-from tcia_covid.store.tree import STATE
+from tcia_covid.store.tree import STATE, Tree
 
 
 def trees_in(directory: Path) -> list[Tree]:
