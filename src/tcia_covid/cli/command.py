@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -175,6 +174,8 @@ class Verbs(Helpful, click.Group):
             ConfigError: a file is broken; no reason to withhold a verb's help.
         """
         if args[0] not in self._verbs:
+            import difflib  # noqa: PLC0415 - only a wrong name needs it
+
             near = difflib.get_close_matches(args[0], self._verbs, n=1)
             asked = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(

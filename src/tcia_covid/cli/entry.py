@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -130,6 +129,8 @@ def _misused(error: click.ClickException) -> TciaCovidError:
 
 def _meant(error: click.NoSuchOption) -> str:
     """The option that a wrong one may be meant for; opposites of flags only for a like one."""
+    import difflib  # noqa: PLC0415 - only a wrong name needs it
+
     name = error.option_name
     known = [
         one

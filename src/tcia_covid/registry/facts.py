@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -196,6 +195,8 @@ class Registry:
 
 def _likeness(name: str, collection: Collection) -> float:
     """From 0 to 1: how well `name` fits the collection's best fitting word."""
+    import difflib  # noqa: PLC0415 - only a wrong name needs it
+
     wanted = fold(name)
     words = [fold(word) for word in (collection.name, *collection.aliases)]
     if len(wanted) >= _TELLING and any(wanted in word for word in words):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection as Keys
 from collections.abc import Iterator
@@ -188,6 +187,8 @@ class Item:
 
 
 def _unknown_key(key: Item, known: Keys[str], called: str) -> RegistryError:
+    import difflib  # noqa: PLC0415 - only a wrong name needs it
+
     name = key.text()
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"keys there: {', '.join(known)}"
