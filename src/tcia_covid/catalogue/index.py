@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from sys import intern
@@ -79,9 +78,11 @@ def _index() -> Path | None:
     """The index's file, if it and a reader for it are installed."""
     if find_spec("pyarrow") is None:
         return None
+    from importlib import metadata  # noqa: PLC0415 - slow, and the catalogue does for most
+
     try:
-        file = Path(str(distribution("idc-index-data").locate_file(_FILE)))
-    except PackageNotFoundError:
+        file = Path(str(metadata.distribution("idc-index-data").locate_file(_FILE)))
+    except metadata.PackageNotFoundError:
         return None
     return file if file.is_file() else None
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tcia_covid import __version__
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.tables import facts
 
 
 def show_version(console: Console) -> None:
     """Show the version; with --verbose, all that a report of a fault should name."""
-    console.document({"command": "version", "exit_code": 0, "version": __version__, **_parts()})
+    parts = _parts() if console.json or console.verbose else {}
+    console.document({"command": "version", "exit_code": 0, "version": __version__, **parts})
     console.result(f"tcia-covid {__version__}")
     if console.verbose:
-        console.result(facts((name.replace("_", " "), value) for name, value in _parts().items()))
+        from tcia_covid.cli.tables import facts  # noqa: PLC0415 - for details alone
+
+        console.result(facts((name.replace("_", " "), value) for name, value in parts.items()))
 
 
 def _parts() -> dict[str, Any]:
-    from tcia_covid import catalogue  # noqa: PLC0415 - only --version needs both
+    import platform  # noqa: PLC0415 - all of this is for details alone
+
+    from tcia_covid import catalogue  # noqa: PLC0415
     from tcia_covid.inflate import ENGINE  # noqa: PLC0415
 
     info = catalogue.info()
@@ -34,7 +36,9 @@ def _parts() -> dict[str, Any]:
 
 
 def _installed(name: str) -> str:
+    from importlib import metadata  # noqa: PLC0415
+
     try:
-        return version(name)
-    except PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return "not installed"
