@@ -12,12 +12,10 @@ from tcia_covid.errors import (
     ArchiveError,
     DestinationError,
     HeldError,
-    LicenceRefusedError,
     NoSpaceError,
     NotDicomError,
     RequestError,
     TciaCovidError,
-    UsageError,
 )
 from tcia_covid.events import Emit, Notice, RunStarted, discard
 from tcia_covid.faspex import Package, find_ascli
@@ -29,12 +27,12 @@ from tcia_covid.nifti.packages import find_packages
 from tcia_covid.nifti.receive import Receiver
 from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.summary import summarise
+from tcia_covid.nifti.targets import refuse
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
-from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
@@ -76,24 +74,6 @@ def download(
     """
     refuse(collection, request)
     return _Run(collection, request, registry, emit, stop or Stop()).carry_out()
-
-
-def refuse(collection: Collection, request: Request) -> None:
-    """Refuse what cannot be done with packages, and what the licence forbids.
-
-    Raises:
-        RequestError: it is asked for.
-    """
-    if request.filters != Filters() or request.options.share is not None:
-        raise UsageError(
-            f"{collection.name} comes in whole packages: filters and shards choose DICOM series",
-            hint="leave the filters out",
-        )
-    licence = collection.licence
-    if request.options.commercial_use and licence is not None and not licence.commercial_use:
-        raise LicenceRefusedError(
-            f"the licence of {collection.name} ({licence.name}) forbids commercial use"
-        )
 
 
 class _Run:

@@ -10,16 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tcia_covid.events import Emit, discard
-from tcia_covid.faspex import find_ascli
 from tcia_covid.listing import select_offline
 from tcia_covid.model import Failure, Series
-from tcia_covid.nifti.download import refuse
-from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.targets import in_packages
-from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.options import Request
 from tcia_covid.plan.values import Amount, GroupPlan, Plan
-from tcia_covid.registry import Collection, load_registry
+from tcia_covid.registry import load_registry
 from tcia_covid.selection.resolve import Group
 from tcia_covid.space import Begun
 from tcia_covid.stop import Stop
@@ -44,8 +40,10 @@ def plan(request: Request, *, emit: Emit = discard, stop: Stop | None = None) ->
     registry = load_registry(options.registry)
     packages = in_packages(request, registry)
     if packages is not None:
-        refuse(packages, request)
-        return _plan([_packages(packages, request)], request, notices=_package_notices(packages))
+        from tcia_covid.plan.packages import planned  # noqa: PLC0415 - one collection has packages
+
+        group, notices = planned(packages, request)
+        return _plan([group], request, notices=notices)
     selected = select_offline(request, registry, stop, emit)
     groups = [_group(one, Path(request.output), update=options.update) for one in selected.groups]
     return _plan(
@@ -74,32 +72,6 @@ def _plan(
         failures=list(failures),
         notices=notices,
     )
-
-
-def _packages(collection: Collection, request: Request) -> GroupPlan:
-    """A collection of volumes: a patient counts as a series, a volume as an image."""
-    standing = Standing.of(VolumeTree(Path(request.output), collection))
-    there = Amount(standing.patients, standing.volumes, standing.size)
-    total = Amount(
-        max(collection.patients or 0, there.series),
-        max(collection.volumes or 0, there.images),
-        max(collection.size or 0, there.size),
-    )
-    modalities = dict.fromkeys(collection.modalities[:1], total)
-    return GroupPlan(
-        collection.name, total.series, total.series, total, there, modalities=modalities
-    )
-
-
-def _package_notices(collection: Collection) -> list[str]:
-    size = [] if collection.size else ["how many bytes its packages have is not on record"]
-    program = find_ascli()
-    tool = f"ascli, which receives its packages, is {program}"
-    if program is None:
-        tool = "ascli, which receives its packages, is not on PATH: 'download' says how to get it"
-    page = collection.page or "www.cancerimagingarchive.net"
-    counted = "a patient is counted as a series, a volume as an image"
-    return [counted, *size, tool, f"its page: {page}"]
 
 
 def _group(group: Group, output: Path, *, update: bool) -> GroupPlan:
