@@ -16,8 +16,8 @@ from tcia_covid.errors import DestinationError, TciaCovidError
 if TYPE_CHECKING:
     from tcia_covid.events import Emit
 
-_STEERING = re.compile(r"[^\n\t -~\xa0-\U0010ffff]")
-"""The control characters but for those that lay out a text."""
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""The control characters but for those that lay out a text; all others take 4 ms to compile."""
 
 
 @dataclass(slots=True)
