@@ -8,7 +8,7 @@ from tcia_covid.errors import UsageError
 from tcia_covid.names import is_reserved
 from tcia_covid.report.files import REPORT_FILES
 from tcia_covid.store import DESCRIPTIVE, UID, Layout
-from tcia_covid.supporting.receipts import FOLDER
+from tcia_covid.supporting import FOLDER
 from tests.unit.trees import ROOT, series_of
 
 SERIES = series_of(

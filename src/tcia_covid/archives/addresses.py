@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tcia_covid.archives.idc.hosts import DEFAULT_HOSTS, read_hosts
 from tcia_covid.archives.nbia.address import check_url
 
 
@@ -13,4 +12,7 @@ def check_addresses(nbia_url: str, idc_url: str | None) -> None:
         UsageError: one of them is of no use.
     """
     check_url(nbia_url)
-    read_hosts(idc_url or DEFAULT_HOSTS)
+    if idc_url:
+        from tcia_covid.archives.idc.hosts import read_hosts  # noqa: PLC0415 - few choose the host
+
+        read_hosts(idc_url)

@@ -69,7 +69,7 @@ class UserFile(UserPath):
 
 def size(text: str) -> int:
     """Bytes."""
-    from tcia_covid.selection.sizes import parse_size  # noqa: PLC0415 - decimal costs time
+    from tcia_covid.selection.sizes import parse_size  # noqa: PLC0415 - few give one
 
     return parse_size(text)
 

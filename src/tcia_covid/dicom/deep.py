@@ -10,7 +10,6 @@ from typing import Any
 from tcia_covid.dicom.elements import UndecidedError, is_cut
 from tcia_covid.dicom.reader import DEFLATED, header_of_file, open_dataset, quiet_pydicom
 from tcia_covid.errors import ForeignImageError
-from tcia_covid.inflate import ZLIB
 
 _NATIVE = {None, "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", DEFLATED, "1.2.840.10008.1.2.2"}
 _PIXEL_KEYWORDS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
@@ -51,6 +50,8 @@ def _what_is_missing(data: bytes) -> str:
 
 def _what_deflate_misses(data: bytes) -> str:
     """Whether a deflated dataset is whole, and harmless: pydicom inflates it all at once."""
+    from tcia_covid.inflate import ZLIB  # noqa: PLC0415 - hardly any is deflated
+
     inflater, size, fed = ZLIB.new_inflater(), 0, data
     while fed and not inflater.eof:
         try:

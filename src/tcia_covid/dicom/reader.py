@@ -21,7 +21,6 @@ from tcia_covid.dicom.elements import (
 )
 from tcia_covid.dicom.header import Header
 from tcia_covid.errors import ForeignImageError
-from tcia_covid.inflate import ZLIB
 from tcia_covid.names import is_uid
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -147,6 +146,8 @@ def _text(value: bytes) -> str:
 
 def _inflated(data: bytes) -> bytes:
     """The beginning of a deflated dataset."""
+    from tcia_covid.inflate import ZLIB  # noqa: PLC0415 - hardly any is deflated
+
     try:
         return ZLIB.new_inflater().decompress(data, _LONGEST_HEADER)
     except ZLIB.error as error:

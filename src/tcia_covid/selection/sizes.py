@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 from tcia_covid.errors import UsageError
 
@@ -24,6 +23,8 @@ def parse_size(text: str) -> int:
         raise UsageError(
             f"{text[:40]!r} is not a size", hint="write it as 20GB, 1.5TiB, 500MB or in bytes"
         )
+    from decimal import Decimal  # noqa: PLC0415 - many write sizes, few verbs read one
+
     power = "KMGTP".find(match[2].upper()) + 1 if match[2] else 0
     return int(Decimal(match[1]) * (1024 if match[3] else 1000) ** power)
 

@@ -10,9 +10,7 @@ from typing import Any
 
 from tcia_covid.store import Tree
 from tcia_covid.store.adoption import hash_file
-
-FOLDER = "supporting"
-"""Of the files in the collection's folder, and of their receipts in its state folder."""
+from tcia_covid.supporting import FOLDER
 
 _FORMAT = 1
 

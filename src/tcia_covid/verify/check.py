@@ -19,8 +19,7 @@ from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.trees import readable, trees_in, unchecked_in
-from tcia_covid.supporting.receipts import FOLDER as SUPPORTING
-from tcia_covid.supporting.receipts import FileReceipts
+from tcia_covid.supporting import FOLDER as SUPPORTING
 from tcia_covid.verify.ahead import ahead
 from tcia_covid.verify.faults import Fault, Look
 from tcia_covid.verify.pieces import Piece, check, pieces
@@ -137,6 +136,10 @@ class _TreeCheck:
 
     def check_supporting(self) -> None:
         """Compare the collection's supporting files with their receipts."""
+        if not (self._tree.state / SUPPORTING).is_dir():
+            return
+        from tcia_covid.supporting.receipts import FileReceipts  # noqa: PLC0415 - few have any
+
         receipts = FileReceipts(self._tree)
         for receipt in receipts.all():
             self._look.stop.check()
