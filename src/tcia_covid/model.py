@@ -7,9 +7,6 @@ from enum import Enum
 
 from tcia_covid.errors import TciaCovidError
 
-DEFAULT_OUTPUT = "tcia-data"
-"""The folder, below the current one, that takes what is downloaded."""
-
 
 @dataclass(frozen=True, slots=True)
 class Series:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tcia_covid.archives.nbia.address import DEFAULT_URL
-from tcia_covid.model import DEFAULT_OUTPUT
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share
 from tcia_covid.settings import HttpSettings

@@ -13,7 +13,7 @@ import tcia_covid
 ROOT = Path(tcia_covid.__file__).parent
 
 LAYERS = [
-    {"errors"},
+    {"errors", "defaults"},
     {"stop", "model", "inflate", "redact", "settings"},
     {"events"},
     {"names", "md5list", "zipstream", "http", "registry", "volumes"},

@@ -8,7 +8,7 @@ import click
 
 from tcia_covid.cli import values
 from tcia_covid.cli.command import Option
-from tcia_covid.model import DEFAULT_OUTPUT
+from tcia_covid.defaults import DEFAULT_OUTPUT
 
 _FILTERS = "Filters (values of one are alternatives, different ones combine)"
 _HOW = "How"

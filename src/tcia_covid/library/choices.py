@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.errors import UsageError
 from tcia_covid.library.plain import (
     Bytes,
@@ -18,7 +19,6 @@ from tcia_covid.library.plain import (
     paths_of,
     words_of,
 )
-from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.options import SOURCES, Options, Request, Source
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share, parse_shard

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.download import download as carry_out
 from tcia_covid.events import Emit, discard
 from tcia_covid.library.choices import Choices, Unpack, request_of
 from tcia_covid.library.interrupting import interruptible
 from tcia_covid.library.plain import Paths
-from tcia_covid.model import DEFAULT_OUTPUT, Summary
+from tcia_covid.model import Summary
 from tcia_covid.stop import Stop
 
 

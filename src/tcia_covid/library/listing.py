@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.errors import NotAvailableError
 from tcia_covid.events import Emit, discard
 from tcia_covid.library.choices import Choices, Unpack, request_of
 from tcia_covid.library.interrupting import interruptible
 from tcia_covid.library.plain import Paths
 from tcia_covid.listing import select_offline
-from tcia_covid.model import DEFAULT_OUTPUT, Series
+from tcia_covid.model import Series
 from tcia_covid.registry import load_registry
 from tcia_covid.stop import Stop
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.events import Emit, discard
 from tcia_covid.library.choices import Choices, Unpack, request_of
 from tcia_covid.library.interrupting import interruptible
 from tcia_covid.library.plain import Paths
-from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.plan import Plan
 from tcia_covid.plan import plan as make_plan
 from tcia_covid.stop import Stop

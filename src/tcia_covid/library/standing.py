@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.library.plain import Paths, path_of, paths_of
-from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.registry import load_registry
 from tcia_covid.status import StatusResult
 from tcia_covid.status import status as look

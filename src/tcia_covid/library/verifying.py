@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcia_covid.archives.addresses import check_addresses
+from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.events import Emit, discard
 from tcia_covid.library.choices import Choices, Unpack, options_of
 from tcia_covid.library.interrupting import interruptible
 from tcia_covid.library.plain import path_of
-from tcia_covid.model import DEFAULT_OUTPUT
 from tcia_covid.options import Options
 from tcia_covid.stop import Stop
 from tcia_covid.verify import VerifyResult
