@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.tree import collection_folder
-from tcia_covid.supporting.job import add_supporting, download_supporting
 from tcia_covid.tally import Tally
 from tcia_covid.transfer import Context, changed
 
@@ -46,6 +45,8 @@ def download(request: Request, *, emit: Emit = discard, stop: Stop | None = None
     registry = load_registry(request.options.registry)
     packages = in_packages(request, registry)
     if request.options.supporting_only:
+        from tcia_covid.supporting.job import download_supporting  # noqa: PLC0415 - few ask for it
+
         summary = download_supporting(request, registry, emit=emit, stop=stop)
     elif packages is not None:
         summary = _download_packages(packages, request, registry, emit, stop)
@@ -67,13 +68,22 @@ def _download_packages(
     except NotDicomError:  # the files beside the images need no ascli
         if request.options.supporting:
             beside = Summary(list(request.targets), request.output)
-            add_supporting(request, [collection], beside, emit=emit, stop=stop)
+            _add_supporting(request, [collection], beside, emit, stop)
             for found in beside.supporting:
                 emit(Notice(found.told))
         raise
     if request.options.supporting and summary.error is None:
-        add_supporting(request, [collection], summary, emit=emit, stop=stop)
+        _add_supporting(request, [collection], summary, emit, stop)
     return summary
+
+
+def _add_supporting(
+    request: Request, collections: Iterable[Collection], summary: Summary, emit: Emit, stop: Stop
+) -> None:
+    """Fetch the files beside the images, where they are asked for."""
+    from tcia_covid.supporting.job import add_supporting  # noqa: PLC0415 - few ask for them
+
+    add_supporting(request, collections, summary, emit=emit, stop=stop)
 
 
 def _download_series(request: Request, registry: Registry, emit: Emit, stop: Stop) -> Summary:
@@ -92,7 +102,7 @@ def _download_series(request: Request, registry: Registry, emit: Emit, stop: Sto
     summary.bytes_received = archives.meter.received
     if options.supporting and summary.error is None:
         known = [group.collection for group in selected.groups if group.collection]
-        add_supporting(request, known, summary, emit=emit, stop=stop)
+        _add_supporting(request, known, summary, emit, stop)
     return summary
 
 
