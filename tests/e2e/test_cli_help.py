@@ -10,13 +10,17 @@ import pytest
 
 from tcia_covid.cli.entry import NAMES
 from tests.e2e.command import environment, run
+from tests.unit.trees import grow, new_tree, series_of
+
+SLOW = {"requests", "urllib3", "http", "ssl", "email", "pydicom", "tqdm", "importlib.metadata"}
+"""What takes a tenth of a second and more together."""
 
 
 def imported_by(*arguments: str, home: Path) -> set[str]:
-    """Packages that a command imports."""
+    """Modules that a command imports, and their packages."""
     code = (
-        "import sys; from tcia_covid.cli.entry import run; "
-        f"code = run({list(arguments)!r}); print(code, *sys.modules, file=sys.stderr)"
+        "import sys; before = set(sys.modules); from tcia_covid.cli.entry import run; "
+        f"code = run({list(arguments)!r}); print(code, *(set(sys.modules) - before))"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code],
@@ -27,9 +31,9 @@ def imported_by(*arguments: str, home: Path) -> set[str]:
         timeout=60,
         check=True,
     )
-    code, *modules = ran.stderr.split()
+    code, *modules = ran.stdout.splitlines()[-1].split()
     assert code == "0"
-    return {name.partition(".")[0] for name in modules}
+    return {*modules, *(name.partition(".")[0] for name in modules)}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([n, "--help"] for n in NAMES)])
@@ -38,13 +42,39 @@ def test_help_imports_no_package_but_click(tmp_path: Path, arguments: list[str])
     assert not slow & imported_by(*arguments, home=tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["info", "COVID-19-AR"]])
-def test_what_the_registry_answers_needs_no_http(tmp_path: Path, arguments: list[str]) -> None:
-    assert not {"requests", "pydicom", "tqdm"} & imported_by(*arguments, home=tmp_path)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["list"], ["info", "COVID-19-AR"], ["cite", "COVID-19-AR"], ["--version"]),
+        *(["plan", "COVID-19-AR"], ["series", "COVID-19-AR", "--max-series", "1"]),
+        ["plan", "CT Images in COVID-19"],
+    ],
+)
+def test_what_asks_no_archive_imports_no_http(tmp_path: Path, arguments: list[str]) -> None:
+    assert not SLOW & imported_by(*arguments, home=tmp_path)
 
 
-def test_a_plan_reads_no_dicom(tmp_path: Path) -> None:
-    assert "pydicom" not in imported_by("plan", "COVID-19-AR", home=tmp_path)
+@pytest.mark.parametrize(
+    ("verb", "others"),
+    [
+        (["verify"], {"registry", "status", "supporting.receipts"}),
+        (["verify", "--json", "--jobs", "2"], {"registry", "status"}),
+        (["status"], {"verify", "options"}),
+    ],
+)
+def test_a_look_at_a_folder_imports_no_other_job(
+    tmp_path: Path, verb: list[str], others: set[str]
+) -> None:
+    grow(new_tree(tmp_path / "data"), series_of(1))
+    imported = imported_by(*verb, "data", home=tmp_path)
+    jobs = {"adopt", "archives.choose", "download", "faspex", "http", "nifti", "plan", "transfer"}
+    assert not (SLOW | {f"tcia_covid.{room}" for room in jobs | others}) & imported
+
+
+def test_a_plan_of_series_imports_nothing_that_fetches(tmp_path: Path) -> None:
+    fetching = ("archives.choose", "download", "engine", "faspex", "nifti.tree", "transfer")
+    imported = imported_by("plan", "COVID-19-AR", home=tmp_path)
+    assert not {f"tcia_covid.{room}" for room in fetching} & imported
 
 
 def test_python_m_runs_the_same_program(tmp_path: Path) -> None:
