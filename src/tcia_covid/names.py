@@ -9,6 +9,9 @@ from typing import NewType
 PathComponent = NewType("PathComponent", str)
 """One folder's or file's name that was made here, never taken over from outside unseen."""
 
+STATE = ".tcia-covid"
+"""The folder, in a collection's, of what this program keeps for itself."""
+
 _UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*\Z")
 _SAFE = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
 _TAG = re.compile(r"[a-f][0-9a-f]{7}")

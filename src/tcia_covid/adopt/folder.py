@@ -25,6 +25,7 @@ from tcia_covid.errors import NoSpaceError, RequestError, UsageError
 from tcia_covid.events import Emit, Notice, SeriesFinished, discard
 from tcia_covid.listing import open_for
 from tcia_covid.model import Outcome, Series, State
+from tcia_covid.names import STATE
 from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.report.stale import reports_are_stale
@@ -33,7 +34,7 @@ from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
-from tcia_covid.store.tree import STATE, collection_folder, is_in_tree
+from tcia_covid.store.tree import collection_folder, is_in_tree
 from tcia_covid.verify.ahead import ahead
 
 _RESERVE = 64 * 1024 * 1024

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from tcia_covid.adopt.result import Damaged, OtherFiles, Reason
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
+from tcia_covid.names import STATE
 from tcia_covid.stop import Stop
-from tcia_covid.store.tree import STATE
 from tcia_covid.verify.ahead import ahead
 
 _HEAD = 64 * 1024

@@ -8,8 +8,6 @@ from typing import Any
 
 from tcia_covid.citation import cite, references
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.listening import listening
-from tcia_covid.cli.supervise import supervised
 from tcia_covid.errors import EXIT_OK, TciaCovidError, UnknownCollectionError
 from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry, load_registry
@@ -48,7 +46,9 @@ def _not_on_record(word: str, registry: Registry) -> TciaCovidError:
 
 
 def _of_series(console: Console, request: Request, word: str) -> list[Collection]:
-    from tcia_covid.cli.selecting import listed  # noqa: PLC0415 - most targets are collections
+    from tcia_covid.cli.listening import listening  # noqa: PLC0415 - most are collections
+    from tcia_covid.cli.selecting import listed  # noqa: PLC0415
+    from tcia_covid.cli.supervise import supervised  # noqa: PLC0415
 
     one_word = Request(targets=(word,), options=request.options)
     with listening(console) as emit:

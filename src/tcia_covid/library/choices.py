@@ -23,7 +23,6 @@ from tcia_covid.options import SOURCES, Options, Request, Source
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share, parse_shard
 from tcia_covid.settings import HttpSettings
-from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack  # noqa: PLC0414 - the jobs import it, too
@@ -178,6 +177,8 @@ def _check(choices: Choices) -> None:
     jobs, source = choices.get("jobs"), choices.get("source")
     layout = choices.get("layout")
     if layout is not None:
+        from tcia_covid.store.layout import Layout  # noqa: PLC0415 - brings the whole store along
+
         Layout.parse(layout)
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs has to be at least 1, not {jobs}")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from tcia_covid.errors import UsageError
+from tcia_covid.names import STATE
 from tcia_covid.selection.sizes import parse_size
-from tcia_covid.store.tree import STATE
 
 Words = str | Sequence[str]
 """One value or several."""

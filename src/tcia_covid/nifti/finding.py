@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcia_covid.errors import RequestError
+from tcia_covid.names import STATE
 from tcia_covid.nifti.names import VolumeName, VolumePattern
 from tcia_covid.nifti.sums import Sums
-from tcia_covid.store.tree import STATE
 
 _UNFINISHED = (".aspx", ".partial", ".aspera-ckpt")
 """How Aspera calls what it has not received to the end."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tcia_covid import __version__
 from tcia_covid.model import Receipt, Series
-from tcia_covid.names import is_system_file, safe_name
+from tcia_covid.names import STATE, is_system_file, safe_name
 from tcia_covid.store.adoption import Adoption
 from tcia_covid.store.disk import Disk, explain, explained, sweep
 from tcia_covid.store.layout import UID, Layout
@@ -26,7 +26,6 @@ from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Receipts
 from tcia_covid.store.staging import Staging, as_takeover
 
-STATE = ".tcia-covid"
 _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
 
 

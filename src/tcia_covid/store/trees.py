@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.errors import PermissionRefusedError, RequestError
-from tcia_covid.store.tree import STATE, Tree
+from tcia_covid.names import STATE
+from tcia_covid.store.tree import Tree
 
 
 def trees_in(directory: Path) -> list[Tree]:

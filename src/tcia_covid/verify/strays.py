@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
-from tcia_covid.names import is_system_file
-from tcia_covid.store.tree import STATE
+from tcia_covid.names import STATE, is_system_file
 from tcia_covid.verify.faults import Fault
 from tcia_covid.verify.result import Reason
 
