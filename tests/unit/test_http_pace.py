@@ -170,6 +170,34 @@ def test_nobody_is_forgotten_when_a_hold_ends() -> None:
     assert together == [True] * 8
 
 
+class CountingStop(Stop):
+    """Counts how often somebody looks whether there is a place."""
+
+    looks = 0
+
+    def check(self) -> None:
+        self.looks += 1
+        super().check()
+
+
+def test_a_place_that_is_left_wakes_one_of_those_who_wait() -> None:
+    stop = CountingStop()
+    pace = Pace(1, stop)
+
+    def work() -> None:
+        with pace.slot():
+            pass
+
+    with pace.slot():
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: stop.looks == 1 + 8)
+    for thread in threads:
+        thread.join()
+    assert stop.looks == 1 + 8 + 8
+
+
 def test_a_lower_limit_waits_until_enough_have_ended() -> None:
     pace = Pace(4, Stop())
     had = threading.Event()

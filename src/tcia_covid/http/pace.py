@@ -46,7 +46,7 @@ class Pace:
         finally:
             with self._condition:
                 self._active -= 1
-                self._condition.notify_all()
+                self._let_in()
 
     def succeeded(self) -> None:
         """A request that has a place ended well: one more place after a round of such.
@@ -59,7 +59,7 @@ class Pace:
                 return
             self._limit = min(float(self.ceiling), self._limit + 1.0 / self._limit)
             after = self.limit
-            self._condition.notify_all()
+            self._let_in()
         if after != before:
             self._emit(PaceChanged(after, "the archive keeps up"))
 
@@ -98,6 +98,10 @@ class Pace:
                     self._active += 1
                     return now
                 self._condition.wait(wait if wait > 0 else None)
+
+    def _let_in(self) -> None:
+        """Wake as many as there are places: those who wait in vain cost each other time."""
+        self._condition.notify(max(0, self.limit - self._active))
 
     def _wake(self) -> None:
         with self._condition:
