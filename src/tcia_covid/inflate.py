@@ -27,7 +27,7 @@ class Inflater(Protocol):
         """Whether the end of the stream was reached."""
         ...
 
-    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes:
+    def decompress(self, data: bytes | memoryview, max_length: int = 0, /) -> bytes:
         """Inflate `data` to at most `max_length` bytes."""
         ...
 

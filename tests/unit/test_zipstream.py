@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tcia_covid.inflate import ZLIB, Engine, find_isal
 from tcia_covid.md5list import parse_md5_list, same_md5
 from tcia_covid.zipstream import ZipStream
+from tcia_covid.zipstream.entry import PIECE
 from tests.unit.framed import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[1] / "data"
@@ -226,6 +227,22 @@ def test_pieces_are_never_empty_and_at_most_256_kib(engine):
     assert min(lengths) > 0
     assert max(lengths) <= 256 * 1024
     assert sum(lengths) == 3_600_000
+
+
+@pytest.mark.parametrize("behind", range(-9, 25))
+def test_an_end_that_is_seen_only_when_more_has_come(engine, behind):
+    """A piece is full before the end: what follows may be in the inflater when that is seen."""
+    members = [
+        Member(b"a", b"x" * (PIECE + 1000)),
+        Member(b"b", b"y" * 3 * PIECE),
+        Member(b"c", b"end"),
+    ]
+    end = 30 + len(members[0].name) + len(members[0].body)
+    first, size = end + behind, len(frame(members))
+
+    assert unzip(frame(members), sizes=[first, 3, size], engine=engine) == [
+        (member.name.decode(), member.data) for member in members
+    ]
 
 
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 
 import requests
@@ -14,8 +13,8 @@ from tcia_covid.http.meter import Meter, RateLimit
 from tcia_covid.redact import redact
 from tcia_covid.stop import Stop
 
-CHUNK = 64 * 1024
-"""Bytes; what the socket, the inflater and the disk are all near their best with."""
+CHUNK = 256 * 1024
+"""Bytes; how much may have come while what came before was worked on."""
 
 
 class Answer:
@@ -83,7 +82,7 @@ class Answer:
             data: bytes = self._response.raw.read(count, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             self._cut = error
-            return _gathered(error)
+            return b""
         finally:
             self._call.end_read()
         return data
@@ -109,13 +108,3 @@ class Answer:
         if failure is not None:
             return "the connection was reset"
         return "the connection was closed too early"
-
-
-def _gathered(error: Exception) -> bytes:
-    """Give what a chunked read had gathered when the body ended: http.client hands it over so."""
-    outer = error.__cause__
-    # Whole chunks in the outer error; in the one that it answers, the chunk that was cut.
-    errors = (outer, outer.__context__ if outer is not None else None)
-    # urllib3's own error of that type has a number in place of the bytes.
-    partial = [e.partial for e in errors if isinstance(e, http.client.IncompleteRead)]
-    return b"".join(part for part in partial if isinstance(part, bytes))

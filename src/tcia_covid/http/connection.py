@@ -12,6 +12,7 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 
 from tcia_covid.http.call import Call, current_call
+from tcia_covid.http.chunks import ChunkedBody
 from tcia_covid.settings import HttpSettings
 
 _BUFFER = 64 * 1024
@@ -67,6 +68,7 @@ class _Response(http.client.HTTPResponse):
         self._socket = sock
         self._wire = _Wire(self.fp.detach(), self._call)
         self.fp = io.BufferedReader(self._wire, _BUFFER)
+        self._body: ChunkedBody | None = None
 
     def begin(self) -> None:
         super().begin()
@@ -77,12 +79,18 @@ class _Response(http.client.HTTPResponse):
         self._call.answered()
         self._socket.settimeout(self._call.settings.stall_timeout)
 
-    def _read_next_chunk_size(self) -> int:
-        # http.client takes "-1" for "all there is", however much that be.
-        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
-        if size < 0:
-            raise ValueError(size)
-        return size
+    def read(self, amt: int | None = None) -> bytes:
+        """Read at most `amt` bytes of the body, fewer only before its end or a cut."""
+        if not self.chunked or self.fp is None:
+            return super().read(amt and min(amt, _BUFFER))
+        if self._body is None:
+            self._body = ChunkedBody(self.fp.read1)
+        if amt is None:
+            return b"".join(iter(lambda: self.read(_BUFFER), b""))
+        data = self._body.read(amt)
+        if self._body.ended:
+            self.close()
+        return data
 
 
 class _Watched:

@@ -120,5 +120,5 @@ def _check_nothing_follows(source: Source) -> None:
     length = 0
     while piece := source.peek(1) and source.feed():
         length += len(piece)
-        if piece.strip(b"\0") or length > _LONGEST_PADDING:
+        if bytes(piece).strip(b"\0") or length > _LONGEST_PADDING:
             raise damaged("the ZIP is followed by something that does not belong to it")

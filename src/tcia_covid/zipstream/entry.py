@@ -97,7 +97,7 @@ class Entry:
 
     def _stored(self) -> bytes:
         left = (self._header.size or 0) - self._size
-        return self._source.feed(min(left, PIECE)) if left else b""
+        return bytes(self._source.feed(min(left, PIECE))) if left else b""
 
     def _inflated(self) -> bytes:
         inflater = self._inflater

@@ -93,12 +93,18 @@ def read_local_header(source: Source) -> LocalHeader:
 
 def _check_kind(header: LocalHeader) -> None:
     """Raise `ZipError` for an entry whose data cannot be read while it arrives."""
-    name = quoted(header.raw_name)
+    why = _objection(header)
+    if why:
+        raise refused(f"the ZIP entry '{quoted(header.raw_name)}' {why}")
+
+
+def _objection(header: LocalHeader) -> str:
     if header.flags & _ENCRYPTED:
-        raise refused(f"the ZIP entry '{name}' is encrypted")
+        return "is encrypted"
     if header.flags & _PATCHED:
-        raise refused(f"the ZIP entry '{name}' is patch data, not a file")
+        return "is patch data, not a file"
     if header.method not in (STORED, DEFLATED):
-        raise refused(f"the ZIP entry '{name}' uses the unknown method {header.method}")
+        return f"uses the unknown method {header.method}"
     if header.method == STORED and header.has_descriptor:
-        raise refused(f"the ZIP entry '{name}' is stored and does not say where it ends")
+        return "is stored and does not say where it ends"
+    return ""

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from tcia_covid.zipstream.problems import cut, refused
 
 FEED = 64 * 1024
-"""Bytes asked for at a time; larger feeds are slower (page faults), smaller ones as well."""
+"""Bytes that are inflated at a time; more are slower (page faults), fewer as well."""
+_READ = 256 * 1024
+"""Bytes asked for at a time: so many may have come while those before were inflated."""
 
 
 class Source:
@@ -41,17 +43,15 @@ class Source:
         Raises:
             TruncatedZipError: the stream ends before.
         """
-        piece = self._take(size)
-        if len(piece) == size:
-            return piece
-        pieces, missing = [piece], size - len(piece)
+        pieces = [self._take(size)]
+        missing = size - len(pieces[0])
         while missing:
             piece = self.feed(missing)
             pieces.append(piece)
             missing -= len(piece)
         return b"".join(pieces)
 
-    def feed(self, limit: int = FEED) -> bytes:
+    def feed(self, limit: int = FEED) -> memoryview:
         """Take what is at hand or arrives next: at least one byte, at most `limit`.
 
         Raises:
@@ -64,19 +64,23 @@ class Source:
         return self._take(limit)
 
     def give_back(self, unused: bytes) -> None:
-        """Put back the end of what was fed last."""
+        """Put back the end of what was fed, which is most often still in the buffer."""
+        self.position -= len(unused)
+        if len(unused) <= self._at:
+            self._at -= len(unused)
+            return
+        # An inflater may hold bytes of an earlier feed when it sees that its stream has ended.
         self._buffer = unused + self._buffer[self._at :]
         self._at = 0
-        self.position -= len(unused)
 
-    def _take(self, limit: int) -> bytes:
-        piece = self._buffer[self._at : self._at + limit]
+    def _take(self, limit: int) -> memoryview:
+        piece = memoryview(self._buffer)[self._at : self._at + limit]
         self._at += len(piece)
         self.position += len(piece)
         return piece
 
     def _receive(self) -> bytes:
-        more = self._read(FEED)
+        more = self._read(_READ)
         self._received += len(more)
         if self._received > self._limit:
             raise refused(f"the ZIP stream is longer than the {self._limit} bytes it may have")
