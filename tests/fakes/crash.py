@@ -12,6 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from tcia_covid.store import Disk
+from tcia_covid.store.disk import StrPath
 
 
 class Crash(BaseException):
@@ -65,7 +66,7 @@ class CountingDisk(Disk):
             raise Crash
         super().make_lasting_folder(path)
 
-    def create(self, path: Path) -> FileIO:
+    def create(self, path: StrPath) -> FileIO:
         if self._effect():
             super().create(path).close()
             raise Crash
@@ -95,11 +96,11 @@ class CountingDisk(Disk):
         self._effect()
         super().rename(source, target)
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(self, source: StrPath, target: StrPath) -> None:
         self._effect()
         super().replace(source, target)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: StrPath) -> None:
         self._effect()
         super().remove(path)
 
@@ -141,7 +142,7 @@ class PausingDisk(Disk):
         self._pause()
         super().make_lasting_folder(path)
 
-    def create(self, path: Path) -> FileIO:
+    def create(self, path: StrPath) -> FileIO:
         self._pause()
         return super().create(path)
 
@@ -153,11 +154,11 @@ class PausingDisk(Disk):
         self._pause()
         super().rename(source, target)
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(self, source: StrPath, target: StrPath) -> None:
         self._pause()
         super().replace(source, target)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: StrPath) -> None:
         self._pause()
         super().remove(path)
 
@@ -216,15 +217,15 @@ class PowerLossDisk(CountingDisk):
         super().rename(source, target)
         self._moved.add(target.stat().st_ino)
 
-    def replace(self, source: Path, target: Path) -> None:
-        if target.is_file():
-            self._bury(target)
+    def replace(self, source: StrPath, target: StrPath) -> None:
+        if Path(target).is_file():
+            self._bury(Path(target))
         super().replace(source, target)
-        self._moved.add(target.stat().st_ino)
+        self._moved.add(Path(target).stat().st_ino)
 
-    def remove(self, path: Path) -> None:
-        if path.is_file():
-            self._bury(path)
+    def remove(self, path: StrPath) -> None:
+        if Path(path).is_file():
+            self._bury(Path(path))
         super().remove(path)
 
     def remove_folder(self, path: Path) -> None:

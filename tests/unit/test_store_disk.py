@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,15 @@ class Scanner:
 
     def __init__(self, patch: pytest.MonkeyPatch, method: str, times: int) -> None:
         self.times = times
-        plain = getattr(Path, method)
+        plain = getattr(os, method)
 
-        def rename(source: Path, target: Path) -> Path:
+        def rename(source: Path, target: Path) -> None:
             self.times -= 1
             if self.times >= 0:
                 raise PermissionError(13, "used by another process")
-            moved: Path = plain(source, target)
-            return moved
+            plain(source, target)
 
-        patch.setattr(Path, method, rename)
+        patch.setattr(os, method, rename)
         patch.setattr(disk_module, "_REFUSED_WAITS", (0.0, 0.0, 0.0))
 
 

@@ -96,7 +96,7 @@ def open_dataset(data: bytes) -> Dataset:
     return Dataset(syntax, read, data, at, at)
 
 
-def header_of_file(path: Path, head: bytes | None = None) -> Header:
+def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
     """The identity of an image file, from the first bytes `head` where they suffice.
 
     Raises:
@@ -105,7 +105,7 @@ def header_of_file(path: Path, head: bytes | None = None) -> Header:
     """
     header = read_header(head) if head else None
     if header is None:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - the path need be no Path
             start = file.read(_LONGEST_HEADER)
         header = read_header(start) or _header_by_pydicom(start)
     return header

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 
+StrPath = str | os.PathLike[str]
+"""A path, as text where many are made."""
+
 _MACHINE = socket.gethostname()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -73,7 +76,7 @@ class Disk:
                 folder.mkdir()
             self.sync_folder(folder.parent)
 
-    def create(self, path: Path) -> FileIO:
+    def create(self, path: StrPath) -> FileIO:
         """Open a new file for unbuffered writing; fails if it exists."""
         return FileIO(path, "xb")
 
@@ -119,19 +122,20 @@ class Disk:
             FileExistsError: `target` is a folder with content.
         """
         try:
-            _patiently(source.rename, target)
+            _patiently(os.rename, source, target)
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(self, source: StrPath, target: StrPath) -> None:
         """Rename a file over another."""
-        _patiently(source.replace, target)
+        _patiently(os.replace, source, target)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: StrPath) -> None:
         """Remove a file; it may be gone already."""
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - of a name that need be no Path
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
@@ -196,16 +200,18 @@ def worked(act: Callable[[], None]) -> bool:
     return True
 
 
-def _patiently(rename: Callable[[Path], Path], target: Path) -> None:
+def _patiently(
+    rename: Callable[[StrPath, StrPath], None], source: StrPath, target: StrPath
+) -> None:
     """Rename, again and again for a short while if that is refused."""
     for wait in _REFUSED_WAITS:
         try:
-            rename(target)
+            rename(source, target)
         except PermissionError:
             time.sleep(wait)
         else:
             return
-    rename(target)
+    rename(source, target)
 
 
 def sweep(temporary: Path, disk: Disk) -> None:

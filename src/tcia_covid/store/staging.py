@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +56,8 @@ class Staging:
         """SOPInstanceUIDs of images that were on disk before: nobody watched them since."""
         self.set_aside_files = 0
         """Files that stood in the series' folder and went to quarantine."""
+        # Joining Paths takes longer than the rename that they are for.
+        self._prefix = os.path.join(folder, "")  # noqa: PTH118
         self._disk = disk
         self._on_bytes = on_bytes
         self._origins = Origins(folder, disk)
@@ -71,7 +74,7 @@ class Staging:
         self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
     ) -> StoredImage:
         """Write one image, and keep it under its SOPInstanceUID (see `archives.base.Sink`)."""
-        part = self.folder / f".{next(self._numbers)}.part"
+        part = f"{self._prefix}.{next(self._numbers)}.part"
         counted = 0
         try:
             with explained(str(self.folder)), as_takeover(self.series.uid):
@@ -190,7 +193,7 @@ class Staging:
             self._disk.replace(self.folder / image.file, target)
         return target
 
-    def _write(self, part: Path, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
+    def _write(self, part: str, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
         head = bytearray()
         size, told, told_at = 0, 0, time.monotonic()
@@ -214,7 +217,7 @@ class Staging:
         self._on_bytes(size - told)
         return size, md5.hexdigest(), bytes(head)
 
-    def _header(self, part: Path, head: bytes) -> Header:
+    def _header(self, part: str, head: bytes) -> Header:
         if len(head) < _PREAMBLE:
             raise BadAnswerError(
                 f"an image of series {self.series.uid} was cut to {len(head)} bytes",
@@ -240,7 +243,7 @@ class Staging:
             )
         return header
 
-    def _keep(self, part: Path, stored: StoredImage) -> None:
+    def _keep(self, part: str, stored: StoredImage) -> None:
         with self._lock:
             here = self.images.get(stored.uid)
             if here is not None and stored.uid in self._fresh and here.md5 != stored.md5:
@@ -255,7 +258,7 @@ class Staging:
                 self.images[stored.uid] = replace(stored, check=here.check)
                 self.left_over.discard(stored.uid)
                 return
-            self._disk.replace(part, self.folder / stored.file)
+            self._disk.replace(part, self._prefix + stored.file)
             self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
             self.left_over.discard(stored.uid)
