@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from tcia_covid.errors import HeldError
 from tcia_covid.model import Receipt
@@ -24,6 +29,9 @@ _ATTEMPTS = 3
 _WAIT = 60.0
 """Seconds that another run may take to write them before it is not waited for."""
 _POLL = 0.1
+_IN_MEMORY = 8 * 1024 * 1024
+"""Bytes of the manifest."""
+_PIECE = 256 * 1024
 
 
 def write_reports(tree: Tree, collection: Collection | None, registry: Registry) -> None:
@@ -79,12 +87,12 @@ def _write_until_fresh(tree: Tree, collection: Collection | None, registry: Regi
 def _write(tree: Tree, collection: Collection | None, registry: Registry) -> bool:
     """Write the reports once; False if a series was left out that may come back as it was."""
     seen = _Seen()
-    _put(
-        tree,
-        tree.root / METADATA,
-        metadata(seen.noting(_standing(tree)), collection.name if collection else ""),
-    )
-    _put(tree, tree.root / MANIFEST, manifest(_standing(tree)))
+    # Every receipt is read once: its lines of the manifest wait, on disk where they are many.
+    with SpooledTemporaryFile(_IN_MEMORY, dir=str(tree.temporary)) as lines:
+        receipts = _noting(_standing(tree), seen, lines)
+        _put(tree, tree.root / METADATA, metadata(receipts, collection.name if collection else ""))
+        lines.seek(0)
+        _put(tree, tree.root / MANIFEST, iter(partial(lines.read, _PIECE), b""))
     known = collection or unregistered(min(seen.names, default=tree.root.name), seen.terms)
     _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])
     _put(tree, tree.root / CITATION, [citation(known, registry)])
@@ -97,22 +105,25 @@ def _put(tree: Tree, path: Path, content: Iterable[bytes]) -> None:
 
 def _standing(tree: Tree) -> Iterator[Receipt]:
     """Receipts whose series' folder stands: one that is being mended is not in the tree."""
-    return (receipt for receipt in tree.receipts.all() if tree.path(receipt).is_dir())
+    root = os.path.join(tree.root, "")  # noqa: PTH118 - joining Paths takes as long as the look
+    return (one for one in tree.receipts.all() if os.path.isdir(root + one.folder))  # noqa: PTH112
 
 
+@dataclass(slots=True)
 class _Seen:
     """What the receipts that passed by had in common."""
 
-    def __init__(self) -> None:
-        self.series = 0
-        self.terms: set[Terms] = set()
-        self.names: set[str] = set()
-        """Of the collection, as archives spell it."""
+    series: int = 0
+    terms: set[Terms] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    """Of the collection, as archives spell it."""
 
-    def noting(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
-        """Pass receipts on, and note what they say."""
-        for receipt in receipts:
-            self.series += 1
-            self.terms.add(Terms.of(receipt.series))
-            self.names.add(receipt.series.collection)
-            yield receipt
+
+def _noting(receipts: Iterable[Receipt], seen: _Seen, lines: IO[bytes]) -> Iterator[Receipt]:
+    """Pass receipts on; note what they have in common, and their lines of the manifest."""
+    for receipt in receipts:
+        seen.series += 1
+        seen.terms.add(Terms.of(receipt.series))
+        seen.names.add(receipt.series.collection)
+        lines.writelines(manifest([receipt]))
+        yield receipt
