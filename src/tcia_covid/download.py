@@ -126,8 +126,9 @@ class _Run:
             jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
         self._check_space(jobs)
         self._announce(jobs)
-        options = self._request.options
-        workers = _workers(options.jobs)
+        # While some series are forced to the disk, others are fetched: the archives' pace keeps
+        # the requests to what `jobs` allows.
+        workers = self._request.options.jobs * 3 // 2
         Engine(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
         ended = self._ended(jobs)
         for group, tree in pairs:
@@ -252,11 +253,3 @@ def _lacking(jobs: Sequence[Job]) -> int:
 def _was_complete(tree: Tree, series: Series) -> bool:
     """Whether a series stood once: an update takes nothing of it on trust."""
     return tree.receipts.read(series.uid) is not None
-
-
-def _workers(jobs: int) -> int:
-    """Threads for `jobs` series at once: while some are forced to the disk, others are fetched.
-
-    The archives' pace keeps the requests to what `jobs` allows.
-    """
-    return jobs + jobs // 2

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,42 @@ class Bench:
 def best(costs: Sequence[Cost]) -> Cost:
     """The fastest: whatever else the machine did, it did not speed it up."""
     return min(costs, key=lambda cost: cost.wall)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A run, and what the machine could do just before and after it."""
+
+    cost: Cost
+    limit: float
+    """Seconds; the mean of both."""
+
+    @property
+    def ratio(self) -> float:
+        """Of the limit that was reached."""
+        return self.limit / self.cost.wall
+
+
+def beside(bench: Bench, run: Callable[[], Cost], limit: Callable[[], float]) -> list[Beside]:
+    """Measure run and limit in turns, for disks and neighbours change their minds."""
+    pairs = []
+    before = limit()
+    for _ in bench.times():
+        cost = run()
+        after = limit()
+        pairs.append(Beside(cost, (before + after) / 2))
+        before = after
+    return sorted(pairs, key=lambda pair: pair.ratio)
+
+
+def middle(pairs: Sequence[Beside]) -> Beside:
+    """The one of the median ratio; the better of two."""
+    return pairs[len(pairs) // 2]
+
+
+def ratios(pairs: Sequence[Beside]) -> list[float]:
+    """All of them, rounded."""
+    return [round(pair.ratio, 3) for pair in pairs]
 
 
 def engines() -> dict[str, str]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.benchmarks.bench import CORES, Bench, best, disk_limit, engines, socket_limit
+from tests.benchmarks.bench import (
+    CORES,
+    Bench,
+    beside,
+    best,
+    disk_limit,
+    engines,
+    middle,
+    ratios,
+    socket_limit,
+)
 from tests.benchmarks.inputs import CT, LARGE, RADIOGRAPHS, TINY, Input, Recipe
 from tests.benchmarks.results import Row, Target, at_least, below
 from tests.benchmarks.runs import Cost, download, serving, statistics
@@ -17,34 +27,31 @@ def ct_series(bench: Bench) -> Iterator[Row]:
     """(a) A gigabyte of CT series at 1, 2, 4 and 8 jobs."""
     made = bench.input(CT)
     for engine, without in engines().items():
-        limits = {
-            threads: [disk_limit(bench, made, threads, without) for _ in bench.times()]
-            for threads in sorted({1, CORES})
-        }
         for jobs in (1, 2, 4, 8):
-            threads = min(jobs, CORES)
-            # Once more beside the run itself: disks and neighbours change their minds.
-            costs = []
-            for _ in bench.times():
-                costs.append(_fetch(bench, made, jobs, without))
-                limits[threads].append(disk_limit(bench, made, threads, without))
-            limit = min(limits[threads])
-            cost = best(costs)
-            ratio = limit / cost.wall
-            targets = (at_least(ratio, 0.85, "of the limit"),) if jobs > 1 else ()
-            name = f"inflate+MD5+write, {threads} thread{'s' * (threads > 1)}"
-            with serving(made) as url:
-                received = min(socket_limit(url, made, jobs) for _ in bench.times())
-            yield Row(
-                "a",
-                f"CT series, {jobs} job{'s' * (jobs > 1)}, {engine}",
-                cost,
-                made.size,
-                {name: limit, "socket": received},
-                ratio,
-                targets,
-                {"all walls": [one.wall for one in costs], "all limits": limits[threads]},
-            )
+            yield _beside_the_disk(bench, made, jobs, engine, without)
+
+
+def _beside_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without: str) -> Row:
+    threads = min(jobs, CORES)
+    pairs = beside(
+        bench,
+        lambda: _fetch(bench, made, jobs, without),
+        lambda: disk_limit(bench, made, threads, without),
+    )
+    with serving(made) as url:
+        received = min(socket_limit(url, made, jobs) for _ in bench.times())
+    one = middle(pairs)
+    name = f"inflate+MD5+write, {threads} thread{'s' * (threads > 1)}"
+    return Row(
+        "a",
+        f"CT series, {jobs} job{'s' * (jobs > 1)}, {engine}",
+        one.cost,
+        made.size,
+        {name: one.limit, "socket": received},
+        one.ratio,
+        (at_least(one.ratio, 0.85, "of the limit"),) if jobs > 1 else (),
+        {"all walls": [each.cost.wall for each in pairs], "all ratios": ratios(pairs)},
+    )
 
 
 def radiographs(bench: Bench) -> Iterator[Row]:

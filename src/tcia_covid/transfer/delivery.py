@@ -24,6 +24,7 @@ from tcia_covid.model import Check, RemoteImage, Series
 from tcia_covid.store import Staging
 from tcia_covid.transfer.choice import stream_is_cheaper
 from tcia_covid.transfer.proof import note_hashes, prove, series_hash_fits
+from tcia_covid.transfer.record import adds_up, check_count
 
 if TYPE_CHECKING:
     from tcia_covid.transfer.series import Context
@@ -119,7 +120,7 @@ class Delivery:
         if not staging.images and self._streams_help:
             self._stream()
             return False
-        if self._adds_up():
+        if adds_up(self._series, staging):
             self._recognise()
             return self._prove() and self._is_one_version()
         missing = self._missing()
@@ -176,13 +177,6 @@ class Delivery:
         self._patience.progressed()
         self._context.health.worked(self._archive)
 
-    def _adds_up(self) -> bool:
-        """Whether count and bytes are those on record."""
-        series, staging = self._series, self._staging
-        if not staging.images or series.image_count is None or series.size is None:
-            return False
-        return len(staging.images) == series.image_count and staging.size == series.size
-
     def _missing(self) -> list[RemoteImage]:
         """The archive's images that are not here; what is here but not there is thrown away."""
         staging, listed = self._staging, self._listed()
@@ -214,19 +208,7 @@ class Delivery:
     def _reconcile(self) -> bool:
         """All named images are here, yet count or bytes are not those on record: find out why."""
         series, staging = self._series, self._staging
-        count = series.image_count
-        if count is not None and len(staging.images) < count:
-            raise IncompleteSeriesError(
-                f"series {series.uid} is incomplete: the archive has {count} images on record "
-                f"and names only {len(staging.images)}",
-                hint="run the same command again later; report it to TCIA if it stays",
-            )
-        if count is not None and len(staging.images) > count:
-            raise SeriesChangedError(
-                f"series {series.uid} changed while it was fetched: {count} images were listed, "
-                f"{len(staging.images)} are there",
-                hint="run the same command again to list it anew",
-            )
+        check_count(series, staging)
         proved = self._prove() if series.size in (None, staging.size) else self._explain_size()
         return proved and self._is_one_version()
 
