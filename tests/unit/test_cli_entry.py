@@ -216,7 +216,7 @@ def test_an_interruption_before_the_work_ends_with_130(
 def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["tcia-covid", "--version"])
     monkeypatch.setattr(process.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(process.threading, "active_count", lambda: 1)
+    monkeypatch.setattr(process.os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as ended:
         process.main()
     assert ended.value.code == 0

@@ -16,6 +16,8 @@ from tcia_covid.verify.result import Reason
 _BYTES = 8 * 1024 * 1024
 """Bytes of a piece from which on it takes no further image."""
 _IMAGES = 64
+_BUFFER = 256 * 1024
+"""Bytes that are hashed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,10 @@ def check(piece: Piece, look: Look) -> list[Fault]:
     """Look at every image of a piece."""
     receipt = piece.receipt
     faults = list(piece.faults)
+    folder, buffer = os.path.join(piece.folder, ""), memoryview(bytearray(_BUFFER))  # noqa: PTH118
     for image in piece.images:
         file = f"{receipt.folder}/{image.file}"
-        fault = image_fault(piece.folder / image.file, file, image, receipt.series.uid, look)
+        fault = image_fault(folder, file, image, receipt.series.uid, look, buffer)
         if fault is not None:
             faults.append(fault)
     return faults
