@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
@@ -35,9 +36,20 @@ class ArchiveSession(requests.Session):
             {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
         )
         self.auth = _UrlAuth()
+        self._environment: dict[tuple[str, str], dict[str, Any]] = {}
         self.max_redirects = _MAX_REDIRECTS
         self.mount("http://", WatchedAdapter())
         self.mount("https://", WatchedAdapter())
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """Give what requests finds in the environment, which it would search for every request."""
+        origin = urlsplit(url)[:2]
+        if origin not in self._environment:
+            found = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            self._environment[origin] = dict(found)
+        return self._environment[origin].copy()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Give the redirect's target, or refuse it.

@@ -16,7 +16,7 @@ from tcia_covid.verify.result import Reason
 _BYTES = 8 * 1024 * 1024
 """Bytes of a piece from which on it takes no further image."""
 _IMAGES = 64
-_BUFFER = 256 * 1024
+_BUFFER = 512 * 1024
 """Bytes that are hashed at once."""
 
 

@@ -138,7 +138,7 @@ def _text(row: Row, *names: str) -> str | None:
     for name in names:
         value = row.get(name)
         if value is not None and (text := str(value).strip()):
-            return _HALF_CHARACTER.sub("\ufffd", text)
+            return text if text.isascii() else _HALF_CHARACTER.sub("\ufffd", text)
     return None
 
 
