@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 
 class Inflater(Protocol):
-    """A decompressor of one raw deflate stream, shaped like `zlib.decompressobj`."""
+    """A decompressor of one raw deflate stream, shaped like those of `bz2` and `lzma`."""
 
     @property
-    def unconsumed_tail(self) -> bytes:
-        """Input that was held back because the output limit was reached."""
+    def needs_input(self) -> bool:
+        """Whether more output needs more input; else `decompress(b"")` goes on."""
         ...
 
     @property
@@ -27,7 +27,7 @@ class Inflater(Protocol):
         """Whether the end of the stream was reached."""
         ...
 
-    def decompress(self, data: bytes | memoryview, max_length: int = 0, /) -> bytes:
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes:
         """Inflate `data` to at most `max_length` bytes."""
         ...
 
@@ -49,27 +49,47 @@ class Engine:
     error: type[Exception]
 
 
-def _new_zlib_inflater() -> Inflater:
-    return zlib.decompressobj(-zlib.MAX_WBITS)
+class _ZlibInflater:
+    """`zlib.decompressobj`, which hands back what it could not yet take."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    @property
+    def needs_input(self) -> bool:
+        return not (self._inner.unconsumed_tail or self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail or data, max_length)
 
 
-ZLIB = Engine(f"zlib {zlib.ZLIB_RUNTIME_VERSION}", _new_zlib_inflater, zlib.crc32, zlib.error)
+ZLIB = Engine(f"zlib {zlib.ZLIB_RUNTIME_VERSION}", _ZlibInflater, zlib.crc32, zlib.error)
 
 
 def find_isal() -> Engine | None:
     """The ISA-L engine, about half as fast again as zlib; None where it is not installed."""
     try:
         isal: Any = import_module("isal")
+        igzip: Any = import_module("isal.igzip_lib")
         isal_zlib: Any = import_module("isal.isal_zlib")
     except ImportError:
         return None
 
     def new_isal_inflater() -> Inflater:
-        inflater: Inflater = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+        # Not isal_zlib's, which gathers its output in steps that double, and copies it at each.
+        inflater: Inflater = igzip.IgzipDecompressor(flag=igzip.DECOMP_DEFLATE)
         return inflater
 
     name = f"isal {isal.__version__}"
-    return Engine(name, new_isal_inflater, isal_zlib.crc32, isal_zlib.error)
+    return Engine(name, new_isal_inflater, isal_zlib.crc32, igzip.error)
 
 
 DEFAULT = find_isal() or ZLIB

@@ -20,11 +20,10 @@ from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
 from tcia_covid.inflate import DEFAULT
+from tcia_covid.zipstream.entry import PIECE
+from tcia_covid.zipstream.source import FEED
 from tests.benchmarks.inputs import Input, Recipe
 from tests.benchmarks.zips import Place
-
-_FEED = 64 * 1024
-_PIECE = 256 * 1024
 
 
 def load(folder: Path) -> Input:
@@ -39,7 +38,7 @@ def read_sockets(url: str, made: Input, threads: int) -> float:
     sizes = {uid: made.body(uid).stat().st_size for uid in made.uids}
 
     def work(uids: SimpleQueue[str]) -> None:
-        buffer = bytearray(_FEED * 4)
+        buffer = bytearray(FEED * 4)
         with socket.create_connection(address) as connection:
             for uid in _taken(uids):
                 path = f"{parts.path}/getImage?SeriesInstanceUID={uid}"
@@ -71,11 +70,10 @@ def _write_image(read: Callable[[int], bytes], place: Place, target: Path) -> No
     md5 = hashlib.md5()
     left = place.packed
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    while left or inflater.unconsumed_tail:
-        fed = inflater.unconsumed_tail or read(min(_FEED, left))
-        if not inflater.unconsumed_tail:
-            left -= len(fed)
-        piece = inflater.decompress(fed, _PIECE)
+    while not inflater.eof:
+        fed = read(min(FEED, left)) if inflater.needs_input else b""
+        left -= len(fed)
+        piece = inflater.decompress(fed, PIECE)
         md5.update(piece)
         os.write(handle, piece)
     os.close(handle)

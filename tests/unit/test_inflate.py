@@ -25,8 +25,8 @@ def test_inflates_in_steps_and_gives_back_what_follows(
     stream, out, at = deflate(data * 20) + after, bytearray(), 0
     inflater = engine.new_inflater()
     while not inflater.eof:
-        fed = inflater.unconsumed_tail
-        if not fed:
+        fed = b""
+        if inflater.needs_input:
             fed, at = stream[at : at + size], at + size
         piece = inflater.decompress(fed, 700)
         assert len(piece) <= 700

@@ -11,8 +11,9 @@ from tcia_covid.zipstream.header import IN_ZIP64, STORED, LocalHeader, Record
 from tcia_covid.zipstream.problems import damaged, quoted, refused
 from tcia_covid.zipstream.source import Source
 
-PIECE = 256 * 1024
-"""The most that is inflated at once, however well the data is compressed."""
+PIECE = 124 * 1024
+"""The most that is inflated at once, however well the data is compressed: what 64 KiB of an image
+are, about, and less than what a C library fetches from the system anew each time (128 KiB)."""
 
 _DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
 _LONGEST_DESCRIPTOR = 24
@@ -52,7 +53,7 @@ class Entry:
         return self._header.raw_name.endswith(b"/")
 
     def chunks(self) -> Iterator[bytes]:
-        """The data, in pieces of 1 byte to 256 KiB; ends only if checksum and sizes hold.
+        """The data, in pieces of 1 byte to 124 KiB; ends only if checksum and sizes hold.
 
         Raises (while iterated):
             ZipError: the data is damaged or larger than allowed.
@@ -102,7 +103,7 @@ class Entry:
     def _inflated(self) -> bytes:
         inflater = self._inflater
         while not inflater.eof:
-            fed = inflater.unconsumed_tail or self._source.feed()
+            fed = self._source.feed() if inflater.needs_input else b""
             try:
                 piece = inflater.decompress(fed, PIECE)
             except self._engine.error as error:
@@ -111,7 +112,7 @@ class Entry:
                 self._source.give_back(inflater.unused_data)
             if piece:
                 return piece
-            if len(inflater.unconsumed_tail) == len(fed):
+            if not (inflater.needs_input or inflater.eof):
                 raise damaged(f"the ZIP entry '{self._quoted}' cannot be inflated to its end")
         return b""
 
