@@ -84,7 +84,7 @@ class CountingDisk(Disk):
             raise Crash
         super().append(path, data)
 
-    def sync_file(self, path: Path) -> None:
+    def sync_file(self, path: StrPath) -> None:
         self._effect()
         super().sync_file(path)
 
@@ -146,7 +146,7 @@ class PausingDisk(Disk):
         self._pause()
         return super().create(path)
 
-    def sync_file(self, path: Path) -> None:
+    def sync_file(self, path: StrPath) -> None:
         self._pause()
         super().sync_file(path)
 
@@ -205,9 +205,9 @@ class PowerLossDisk(CountingDisk):
             super().make_lasting_folder(folder)
             self._entries.setdefault(folder.stat().st_ino, {})
 
-    def sync_file(self, path: Path) -> None:
+    def sync_file(self, path: StrPath) -> None:
         super().sync_file(path)
-        self._content[path.stat().st_ino] = path.read_bytes()
+        self._content[Path(path).stat().st_ino] = Path(path).read_bytes()
 
     def sync_folder(self, path: Path) -> None:
         super().sync_folder(path)

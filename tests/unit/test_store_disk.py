@@ -11,7 +11,7 @@ from tcia_covid.errors import DestinationError, TakenOverError
 from tcia_covid.store import Disk, Tree
 from tcia_covid.store import disk as disk_module
 from tcia_covid.store.disk import explained
-from tcia_covid.store.staging import as_takeover
+from tcia_covid.store.takeover import as_takeover
 
 
 class Scanner:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,12 +14,11 @@ from io import FileIO
 from pathlib import Path
 
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
+from tcia_covid.store.temporary import new_name
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
 
-_MACHINE = socket.gethostname()[:32].replace("~", "-")
-_A_DAY = 24 * 3600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
 _IN_THE_WAY = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
@@ -91,7 +89,7 @@ class Disk:
         with FileIO(path, "ab") as file:
             self.write(file, data)
 
-    def sync_file(self, path: Path) -> None:
+    def sync_file(self, path: StrPath) -> None:
         """Force a file's content to the disk."""
         if not self.durable:
             return
@@ -178,7 +176,7 @@ class Disk:
             temporary: a folder on the same file system, swept by `sweep`.
         """
         self.make_folder(temporary)
-        part = temporary / f"{_MACHINE}~{os.getpid()}~{os.urandom(4).hex()}.part"
+        part = temporary / new_name()
         try:
             with self.create(part) as file:
                 for piece in content:
@@ -212,28 +210,6 @@ def _patiently(
         else:
             return
     rename(source, target)
-
-
-def sweep(temporary: Path, disk: Disk) -> None:
-    """Remove the temporary files of runs that are gone."""
-    if not temporary.is_dir():
-        return
-    for part in temporary.glob("*.part"):
-        with contextlib.suppress(OSError, ValueError):
-            machine, process, _ = part.name.split("~")
-            old = time.time() - part.stat().st_mtime > _A_DAY
-            if old or (machine == _MACHINE and not _alive(int(process))):
-                disk.remove(part)
-
-
-def _alive(process: int) -> bool:
-    if sys.platform == "win32":  # os.kill would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
 
 
 @contextmanager

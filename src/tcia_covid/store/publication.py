@@ -68,7 +68,7 @@ class Publication:
             raise IncompleteSeriesError(f"series {staging.series.uid} has no image")
         self._check_names(staging)
         for image in staging.images.values():
-            self._disk.sync_file(staging.folder / image.file)
+            self._disk.sync_file(staging.path(image))
         self._disk.sync_folder(staging.folder)
         old = self._receipts.read(staging.series.uid)
         if old is not None and self._same(old.receipt, staging):

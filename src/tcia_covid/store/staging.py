@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from tcia_covid.errors import (
 )
 from tcia_covid.md5list import same_md5
 from tcia_covid.model import Check, RemoteImage, Series, StoredImage
-from tcia_covid.store.disk import Disk, explained, is_missing
+from tcia_covid.store.disk import Disk, explained
 from tcia_covid.store.origins import Origins
+from tcia_covid.store.takeover import as_takeover
 
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
@@ -165,6 +166,10 @@ class Staging:
         """Bytes of all images here."""
         return sum(image.size for image in self.images.values())
 
+    def path(self, image: StoredImage) -> str:
+        """Where an image is."""
+        return self._prefix + image.file
+
     def adopt(self, image: StoredImage) -> None:
         """Take an image that stands in the folder already, hashed and read by the caller."""
         self.images[image.uid] = image
@@ -258,7 +263,7 @@ class Staging:
                 self.images[stored.uid] = replace(stored, check=here.check)
                 self.left_over.discard(stored.uid)
                 return
-            self._disk.replace(part, self._prefix + stored.file)
+            self._disk.replace(part, self.path(stored))
             self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
             self.left_over.discard(stored.uid)
@@ -274,21 +279,6 @@ class Staging:
             self._keys[image.key] = uid
         if image.md5 is not None:
             self.note_md5(uid, image.md5)
-
-
-@contextlib.contextmanager
-def as_takeover(uid: str) -> Iterator[None]:
-    """Say of a file or folder of series `uid` that is gone who took it: a run without a lock.
-
-    Raises:
-        TakenOverError: for a `FileNotFoundError`.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        if not is_missing(error):
-            raise
-        raise TakenOverError(uid) from error
 
 
 def _other_patient(header: str | None, listed: str) -> bool:

@@ -16,7 +16,7 @@ from tcia_covid import __version__
 from tcia_covid.model import Receipt, Series
 from tcia_covid.names import STATE, is_system_file, safe_name
 from tcia_covid.store.adoption import Adoption
-from tcia_covid.store.disk import Disk, explain, explained, sweep
+from tcia_covid.store.disk import Disk, explain, explained
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.notes import Notes
@@ -24,7 +24,9 @@ from tcia_covid.store.ownership import is_of_another, move_own, names_in, series
 from tcia_covid.store.publication import Publication
 from tcia_covid.store.quarantine import discard, set_aside
 from tcia_covid.store.receipts import Receipts
-from tcia_covid.store.staging import Staging, as_takeover
+from tcia_covid.store.staging import Staging
+from tcia_covid.store.takeover import as_takeover
+from tcia_covid.store.temporary import sweep
 
 _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
 
@@ -80,7 +82,7 @@ class Tree:
                 for folder in (self.receipts.folder, self.staging, self._locks):
                     self.disk.make_lasting_folder(folder)
                 self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
-                sweep(self.temporary, self.disk)
+                sweep(self.temporary, self.disk.remove)
         except FileNotFoundError as error:
             raise explain(error, str(self.root)) from error
 
