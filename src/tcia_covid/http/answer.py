@@ -13,7 +13,7 @@ from tcia_covid.http.meter import Meter, RateLimit
 from tcia_covid.redact import redact
 from tcia_covid.stop import Stop
 
-CHUNK = 256 * 1024
+CHUNK = 512 * 1024
 """Bytes; how much may have come while what came before was worked on."""
 
 

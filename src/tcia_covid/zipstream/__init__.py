@@ -27,7 +27,7 @@ class ZipStream(Iterator[Entry]):
     the entries, and nothing follows them: then, and only then, the ZIP arrived as it was sent.
     Whether everything was sent is another question: a server may well have closed a ZIP early.
     An entry has to be read before the next is asked for; what is left of it is skipped, checked
-    all the same. Folders are skipped. Memory: less than a MiB, and a record an entry.
+    all the same. Folders are skipped. Memory: about a MiB, and a record an entry.
 
     Args:
         read: gives up to so many bytes, and none at the stream's end.

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from tcia_covid.zipstream.problems import cut, refused
 
-FEED = 64 * 1024
-"""Bytes that are inflated at a time; more are slower (page faults), fewer as well."""
-_READ = 256 * 1024
+FEED = 128 * 1024
+"""Bytes that are inflated at a time."""
+_READ = 512 * 1024
 """Bytes asked for at a time: so many may have come while those before were inflated."""
 
 
