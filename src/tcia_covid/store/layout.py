@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from tcia_covid.errors import UsageError
@@ -63,11 +64,7 @@ class Layout:
             series: the series.
             whole_uid: append the SeriesInstanceUID, for a folder whose plain name is taken.
         """
-        fields = _Fields(series)
-        parts = [part.format_map(fields) for part in self.template.split("/") if part]
-        if whole_uid:
-            parts[-1] = f"{parts[-1][:60]}-{series.uid}"
-        return PurePosixPath(*(_component(part) for part in parts))
+        return _folder(self.template, series, whole_uid)
 
     def _fields(self) -> set[str]:
         try:
@@ -77,6 +74,15 @@ class Layout:
         if any(conversion or spec for _, _, spec, conversion in parsed):
             raise UsageError("the layout's fields take no format or conversion")
         return {name for _, name, _, _ in parsed if name is not None}
+
+
+@lru_cache(maxsize=256)  # asked for five times while a series is fetched
+def _folder(template: str, series: Series, whole_uid: bool) -> PurePosixPath:  # noqa: FBT001
+    fields = _Fields(series)
+    parts = [part.format_map(fields) for part in template.split("/") if part]
+    if whole_uid:
+        parts[-1] = f"{parts[-1][:60]}-{series.uid}"
+    return PurePosixPath(*(_component(part) for part in parts))
 
 
 def _component(part: str) -> str:

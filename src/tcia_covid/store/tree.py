@@ -252,7 +252,7 @@ class Tree:
                 set_aside(self.disk, standing, self.quarantine)
         for place in self._publication.places(series):
             # A crash may have lost the receipt, or the word that it is under its whole UID.
-            if place != standing and not place.is_symlink():
+            if place != standing and place.exists() and not place.is_symlink():
                 self._take(place, series, lambda folder: self._holds(folder, series))
 
     def _take(self, folder: Path, series: Series, is_own: Callable[[Path], bool]) -> None:
