@@ -127,8 +127,9 @@ class _Run:
         self._check_space(jobs)
         self._announce(jobs)
         # While some series are forced to the disk, others are fetched: the archives' pace keeps
-        # the requests to what `jobs` allows.
-        workers = self._request.options.jobs * 3 // 2
+        # the requests to what `jobs` allows. More threads than that would but wait for each other.
+        connections = self._request.options.jobs
+        workers = connections + (connections + 1) // 3
         Engine(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
         ended = self._ended(jobs)
         for group, tree in pairs:
