@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = options.scale >= 1
     try:
         for name in options.names or CASES:
+            bench.make_room()
             for row in CASES[name](bench):
                 rows.append(row)
                 print(table([row], judged=judged).partition("\n")[2], file=sys.stderr, flush=True)

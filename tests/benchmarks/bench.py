@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.benchmarks.inputs import Input, Recipe, prepare
 from tests.benchmarks.runs import REPOSITORY, Cost
 
 CORES = len(os.sched_getaffinity(0))
+_ROOM = 20e9
+"""Bytes; one line of the table writes up to 15 GB."""
+_SETTLING = 40.0
+"""Seconds for which ext4 takes longer to make files, after some were removed."""
 _HOOKS = Path(__file__).parent / "hooks"
 
 
@@ -55,10 +60,16 @@ class Bench:
         if self.discard:
             shutil.rmtree(folder)
 
+    def make_room(self) -> None:
+        """Where the disk gets full, remove what was written so far; nobody needs it any more."""
+        if self._made and shutil.disk_usage(self.output).free < _ROOM:
+            self.clean()
+            time.sleep(_SETTLING)
+
     def clean(self) -> None:
         """Remove all that was written."""
-        for folder in self._made:
-            shutil.rmtree(folder, ignore_errors=True)
+        while self._made:
+            shutil.rmtree(self._made.pop(), ignore_errors=True)
 
     def times(self) -> range:
         """For as often as is measured."""

@@ -32,6 +32,7 @@ def ct_series(bench: Bench) -> Iterator[Row]:
 
 
 def _beside_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without: str) -> Row:
+    bench.make_room()
     threads = min(jobs, CORES)
     pairs = beside(
         bench,

@@ -28,6 +28,7 @@ from tcia_covid.registry import Registry, load_registry
 from tcia_covid.status import status
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
+from tcia_covid.store.disk import StrPath
 from tcia_covid.store.locks import Lock
 from tcia_covid.verify import verify
 from tcia_covid.volumes.volume import read_volume
@@ -422,8 +423,8 @@ class _Full(Disk):
 
     synced = 0
 
-    def sync_file(self, path: Path) -> None:
-        if path.name.endswith(".nii.gz"):
+    def sync_file(self, path: StrPath) -> None:
+        if str(path).endswith(".nii.gz"):
             self.synced += 1
             if self.synced > 1:
                 raise OSError(28, "No space left on device")
