@@ -15,7 +15,12 @@ if TYPE_CHECKING:
         RequestError,
         TciaCovidError,
     )
-    from tcia_covid.library import Choices, download, iter_series, plan, status, verify
+    from tcia_covid.library.choices import Choices
+    from tcia_covid.library.downloading import download
+    from tcia_covid.library.listing import iter_series
+    from tcia_covid.library.planning import plan
+    from tcia_covid.library.standing import status
+    from tcia_covid.library.verifying import verify
     from tcia_covid.model import Failure, Series, Summary
     from tcia_covid.plan import Plan
     from tcia_covid.registry import Registry, load_registry
@@ -44,7 +49,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "library": ("Choices", "download", "iter_series", "plan", "status", "verify"),
+    "library.choices": ("Choices",),
+    "library.downloading": ("download",),
+    "library.listing": ("iter_series",),
+    "library.planning": ("plan",),
+    "library.standing": ("status",),
+    "library.verifying": ("verify",),
     "errors": (
         "ArchiveError",
         "DestinationError",

@@ -19,7 +19,7 @@ from tcia_covid.cli.entry import NAMES, program, run
 from tcia_covid.cli.options import ALL, DOWNLOADING, EVERYWHERE, FILTERS, SUPPORTING
 from tcia_covid.cli.values import bucket_host
 from tcia_covid.defaults import DEFAULT_OUTPUT
-from tcia_covid.library import Choices
+from tcia_covid.library.choices import Choices
 from tcia_covid.options import DEFAULT_JOBS, Options
 from tcia_covid.selection.sizes import parse_size
 from tcia_covid.settings import HttpSettings

@@ -6,12 +6,10 @@ import importlib
 import inspect
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 
 import tcia_covid
-from tcia_covid import library
 
 
 @pytest.mark.parametrize("name", tcia_covid.__all__)
@@ -27,16 +25,9 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name(name: str) -> None:
     assert inspect.isfunction(getattr(tcia_covid, name))
 
 
-@pytest.mark.parametrize("name", library.__all__)
-def test_every_name_of_the_library_is_there(name: str) -> None:
-    assert callable(getattr(library, name))
-    assert name in dir(library)
-
-
-@pytest.mark.parametrize("package", [tcia_covid, library])
-def test_an_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nope"):
-        _ = package.nope
+        _ = tcia_covid.nope
 
 
 def test_importing_the_package_imports_next_to_nothing() -> None:

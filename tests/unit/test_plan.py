@@ -13,7 +13,7 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError
-from tcia_covid.library import request_of
+from tcia_covid.library.choices import request_of
 from tcia_covid.options import Request
 from tcia_covid.plan import RESERVE, Amount, compare, plan
 from tests.fakes.archive import NAME, small_archive

@@ -14,7 +14,7 @@ from tcia_covid.cli.listening import draws_bars, listening
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.errors import EXIT_OK, UsageError
 from tcia_covid.events import Emit
-from tcia_covid.library import options_of
+from tcia_covid.library.choices import options_of
 from tcia_covid.options import Options
 from tcia_covid.progress.counting import Counting
 from tcia_covid.progress.phrases import clean

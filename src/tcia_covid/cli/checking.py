@@ -12,7 +12,7 @@ from tcia_covid.cli.standing import unchecked_line
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.errors import EXIT_OK
 from tcia_covid.events import Emit
-from tcia_covid.library import verify
+from tcia_covid.library.verifying import verify
 from tcia_covid.progress.counting import Counting
 from tcia_covid.progress.phrases import clean
 from tcia_covid.selection.sizes import count, format_duration, format_size

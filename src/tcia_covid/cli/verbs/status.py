@@ -19,7 +19,7 @@ def status(console: Console, directory: str, registry: tuple[str, ...], **_: Any
     """
     from tcia_covid.cli.standing import standing_lines  # noqa: PLC0415 - --help does without
     from tcia_covid.errors import EXIT_OK  # noqa: PLC0415
-    from tcia_covid.library import status as look  # noqa: PLC0415
+    from tcia_covid.library.standing import status as look  # noqa: PLC0415
     from tcia_covid.status import document  # noqa: PLC0415
 
     found = look(directory, registry=registry)
