@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from tcia_covid.library.planning import plan
     from tcia_covid.library.standing import status
     from tcia_covid.library.verifying import verify
-    from tcia_covid.model import Failure, Series, Summary
+    from tcia_covid.model import Failure, Series
     from tcia_covid.plan import Plan
     from tcia_covid.registry import Registry, load_registry
     from tcia_covid.stop import Stop
+    from tcia_covid.summary import Summary
 
 __version__ = "0.1.0"
 __all__ = [
@@ -62,7 +63,8 @@ _HOMES = {
         "RequestError",
         "TciaCovidError",
     ),
-    "model": ("Failure", "Series", "Summary"),
+    "model": ("Failure", "Series"),
+    "summary": ("Summary",),
     "plan": ("Plan",),
     "registry": ("Registry", "load_registry"),
     "stop": ("Stop",),

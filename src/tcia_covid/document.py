@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tcia_covid.errors import NotDicomError, TciaCovidError
 
 if TYPE_CHECKING:
-    from tcia_covid.model import Comparison, Failure, Summary, SupportingFiles
+    from tcia_covid.model import Failure
     from tcia_covid.plan import Amount, GroupPlan, Plan
     from tcia_covid.registry import Collection, Registry
     from tcia_covid.selection.resolve import Selected
+    from tcia_covid.summary import Comparison, Summary, SupportingFiles
 
 Document = dict[str, Any]
 

@@ -13,12 +13,12 @@ from tcia_covid.engine import Engine, Job, failure_of
 from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, NotDicomError, TciaCovidError
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
 from tcia_covid.listing import open_for, select
-from tcia_covid.model import Failure, Outcome, Series, State, Summary
+from tcia_covid.model import Failure, Outcome, Series, State
 from tcia_covid.nifti.targets import in_packages
-from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry, load_registry
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
+from tcia_covid.request import Request
 from tcia_covid.selection.resolve import Group, Selected
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.space import RESERVE, Begun
@@ -26,6 +26,7 @@ from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.tree import collection_folder
+from tcia_covid.summary import Summary
 from tcia_covid.tally import Tally
 from tcia_covid.transfer import Context, changed
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tcia_covid.model import Outcome, Series, Summary
+if TYPE_CHECKING:
+    from tcia_covid.model import Outcome, Series
+    from tcia_covid.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from tcia_covid.archives.addresses import check_addresses
 from tcia_covid.events import Emit
 from tcia_covid.model import Series
-from tcia_covid.options import Options, Request
+from tcia_covid.options import Options
 from tcia_covid.registry import Registry
+from tcia_covid.request import Request
 from tcia_covid.selection.carts import CartKeeper, cart_uids
 from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lister, Lists
 from tcia_covid.selection.resolve import Selected, resolve

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tcia_covid.archives.nbia.address import DEFAULT_URL
-from tcia_covid.defaults import DEFAULT_OUTPUT
-from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share
 from tcia_covid.settings import HttpSettings
 
@@ -47,15 +45,3 @@ class Options:
     share: Share | None = None
     durable: bool = True
     """Force data to the disk before a series counts as complete."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for, and how."""
-
-    targets: tuple[str, ...]
-    output: str = DEFAULT_OUTPUT
-    carts: tuple[str, ...] = ()
-    """Names of carts shared on NBIA's page, whose series are targets, too."""
-    filters: Filters = field(default_factory=Filters)
-    options: Options = field(default_factory=Options)

@@ -12,7 +12,8 @@ from tcia_covid.errors import (
     EXIT_PARTIAL,
     TciaCovidError,
 )
-from tcia_covid.model import ADOPTED, Check, Failure, Outcome, Receipt, Series, State, Summary
+from tcia_covid.model import ADOPTED, Check, Failure, Outcome, Receipt, Series, State
+from tcia_covid.summary import Summary
 
 
 class Tally:

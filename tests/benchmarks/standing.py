@@ -65,6 +65,7 @@ def verifying(bench: Bench) -> Iterator[Row]:
     made, output = bench.input(CT), bench.folder()
     with serving(made) as url:
         download(made, url, output, "--no-fsync")
+    os.sync()  # else the system writes it to the disk on the same cores meanwhile
     command = [*PROGRAM, "verify", str(output), "--jobs", str(CORES), "--json"]
     pairs = beside(bench, lambda: run(command), lambda: _md5sum(output))
     one = middle(pairs)

@@ -17,11 +17,13 @@ from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.document import summary_document
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError
-from tcia_covid.model import Check, Series, Summary
-from tcia_covid.options import Options, Request
+from tcia_covid.model import Check, Series
+from tcia_covid.options import Options
 from tcia_covid.plan import compare
+from tcia_covid.request import Request
 from tcia_covid.settings import HttpSettings
 from tcia_covid.store import Tree
+from tcia_covid.summary import Summary
 from tests.e2e.archive import real_names
 from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3, series_of

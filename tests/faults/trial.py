@@ -13,11 +13,13 @@ from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
 from tcia_covid.events import Event
-from tcia_covid.model import Receipt, Summary
-from tcia_covid.options import Options, Request
+from tcia_covid.model import Receipt
+from tcia_covid.options import Options
+from tcia_covid.request import Request
 from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
+from tcia_covid.summary import Summary
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.helpers import expected_files, files_of

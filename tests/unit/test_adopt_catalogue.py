@@ -19,8 +19,9 @@ from tcia_covid.download import download
 from tcia_covid.errors import ArchiveError
 from tcia_covid.events import Event, Notice
 from tcia_covid.model import Check, Series
-from tcia_covid.options import Options, Request, Source
+from tcia_covid.options import Options, Source
 from tcia_covid.registry import Collection, load_registry
+from tcia_covid.request import Request
 from tcia_covid.store import Tree
 from tests.fakes.layouts import flat, idc_index
 from tests.fakes.s3 import S3Server, running_s3

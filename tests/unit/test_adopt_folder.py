@@ -26,8 +26,9 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import Event, SeriesFinished
 from tcia_covid.model import Check
-from tcia_covid.options import Options, Request
+from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
+from tcia_covid.request import Request
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock

@@ -12,7 +12,7 @@ from tcia_covid import __version__
 from tcia_covid.cli import config, process
 from tcia_covid.cli.entry import NAMES, run
 from tcia_covid.document import summary_document
-from tcia_covid.model import Summary
+from tcia_covid.summary import Summary
 
 Captured = pytest.CaptureFixture[str]
 

@@ -21,7 +21,8 @@ from tcia_covid.errors import (
     UsageError,
 )
 from tcia_covid.events import Event, RunFinished, SeriesStarted
-from tcia_covid.library.choices import options_of, request_of
+from tcia_covid.library.asking import request_of
+from tcia_covid.library.choices import options_of
 from tcia_covid.options import Options
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Share

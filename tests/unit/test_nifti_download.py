@@ -24,16 +24,17 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import BytesStored, Event, Notice, RunStarted, SeriesFinished
 from tcia_covid.faspex.transfer import TransferLock
-from tcia_covid.model import Summary
 from tcia_covid.nifti.adopt import adopt
 from tcia_covid.nifti.download import download
 from tcia_covid.nifti.targets import in_packages
-from tcia_covid.options import Options, Request
+from tcia_covid.options import Options
 from tcia_covid.registry import Collection, Licence, Registry, load_registry
+from tcia_covid.request import Request
 from tcia_covid.selection.filters import Filters
 from tcia_covid.settings import HttpSettings
 from tcia_covid.status import status
 from tcia_covid.stop import Stop
+from tcia_covid.summary import Summary
 from tcia_covid.verify import verify
 from tests.fakes import nifti as fake
 from tests.fakes.ascli import FakeAscli

@@ -13,9 +13,9 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError
-from tcia_covid.library.choices import request_of
-from tcia_covid.options import Request
+from tcia_covid.library.asking import request_of
 from tcia_covid.plan import RESERVE, Amount, compare, plan
+from tcia_covid.request import Request
 from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Cut, Faults
 

@@ -22,13 +22,14 @@ from tcia_covid.errors import (
     UsageError,
 )
 from tcia_covid.events import Event, Notice, RequestRetried
-from tcia_covid.model import Summary
-from tcia_covid.options import Options, Request
+from tcia_covid.options import Options
 from tcia_covid.registry import Collection, Licence, Registry, SupportingFile, load_registry
+from tcia_covid.request import Request
 from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Tree
 from tcia_covid.store.locks import Lock
+from tcia_covid.summary import Summary
 from tcia_covid.supporting.fetching import fetch_supporting
 from tcia_covid.supporting.job import add_supporting, download_supporting
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts

@@ -9,8 +9,8 @@ from typing import Any
 from tcia_covid.citation import cite, references
 from tcia_covid.cli.console import Console
 from tcia_covid.errors import EXIT_OK, TciaCovidError, UnknownCollectionError
-from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry, load_registry
+from tcia_covid.request import Request
 from tcia_covid.selection.targets import parse_targets
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tcia_covid.cli.console import Console
 from tcia_covid.document import Document, error_document, summary_document
 from tcia_covid.errors import TciaCovidError
-from tcia_covid.model import Summary
 
 
 def failed_document(console: Console, error: TciaCovidError) -> Document:
@@ -15,6 +14,8 @@ def failed_document(console: Console, error: TciaCovidError) -> Document:
 
 def _nothing_done(console: Console) -> Document:
     if console.verb == "download":
+        from tcia_covid.summary import Summary  # noqa: PLC0415
+
         return summary_document(Summary(list(console.targets), console.folder))
     if console.verb == "verify":
         from tcia_covid.verify.result import VerifyResult, document  # noqa: PLC0415

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tcia_covid.cli.console import Console
 from tcia_covid.document import summary_document
 from tcia_covid.errors import EXIT_OK, InterruptedRunError
-from tcia_covid.model import ADOPTED, Failure, Summary
+from tcia_covid.model import ADOPTED, Failure
 from tcia_covid.progress.phrases import clean, failure
 from tcia_covid.selection.sizes import count, format_duration, format_size
+
+if TYPE_CHECKING:
+    from tcia_covid.summary import Summary
 
 MOST_FAILURES = 20
 _OTHERWISE = ("conflict", "unexpected")

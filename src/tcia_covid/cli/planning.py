@@ -11,9 +11,9 @@ from tcia_covid.cli.supervise import supervised
 from tcia_covid.cli.tables import number, table, width
 from tcia_covid.document import comparison_document, plan_document
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
-from tcia_covid.options import Request
 from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
 from tcia_covid.progress.phrases import clean
+from tcia_covid.request import Request
 from tcia_covid.selection.sizes import count, format_duration, format_size
 
 _HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")

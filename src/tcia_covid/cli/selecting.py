@@ -17,8 +17,8 @@ from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.events import Emit
 from tcia_covid.listing import select_offline
 from tcia_covid.model import Series
-from tcia_covid.options import Request
 from tcia_covid.registry import load_registry
+from tcia_covid.request import Request
 from tcia_covid.selection.manifests import write_csv, write_tcia, write_txt
 from tcia_covid.selection.resolve import Selected
 from tcia_covid.selection.sizes import count, format_size

@@ -19,10 +19,11 @@ from tcia_covid.errors import (
     UsageError,
 )
 from tcia_covid.events import Emit, Event, SeriesRetried, SeriesStarted, discard
-from tcia_covid.model import Summary
-from tcia_covid.options import Options, Request
+from tcia_covid.options import Options
+from tcia_covid.request import Request
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.stop import Stop
+from tcia_covid.summary import Summary
 from tcia_covid.verify import verify
 
 Say = Callable[[str], None]

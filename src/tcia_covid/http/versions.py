@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import urllib3
 
 from tcia_covid.errors import ConfigError
 
@@ -16,7 +16,7 @@ def check_urllib3(installed: str | None = None) -> None:
     Raises:
         ConfigError: it is not.
     """
-    installed = installed or version("urllib3")
+    installed = installed or str(urllib3.__version__)  # type: ignore[attr-defined]
     numbers = tuple(int(part) for part in installed.split(".")[:3] if part.isdigit())
     if numbers < _NEEDED:
         needed = ".".join(map(str, _NEEDED))

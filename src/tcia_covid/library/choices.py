@@ -1,13 +1,11 @@
-"""What can be chosen by keyword, and a request made of it."""
+"""What can be chosen by keyword."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
-from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.errors import UsageError
 from tcia_covid.library.plain import (
     Bytes,
@@ -15,12 +13,9 @@ from tcia_covid.library.plain import (
     Words,
     bytes_of,
     check_kinds,
-    output_of,
     paths_of,
-    words_of,
 )
-from tcia_covid.options import SOURCES, Options, Request, Source
-from tcia_covid.selection.filters import Filters
+from tcia_covid.options import SOURCES, Options, Source
 from tcia_covid.selection.shards import Share, parse_shard
 from tcia_covid.settings import HttpSettings
 
@@ -91,24 +86,6 @@ class Choices(TypedDict, total=False):
     site_url: str | None
 
 
-def request_of(
-    targets: Paths, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
-) -> Request:
-    """Make a request of plain values.
-
-    Raises:
-        UsageError: a value makes no sense.
-        TypeError: there is no such choice.
-    """
-    return Request(
-        targets=paths_of("targets", targets),
-        output=output_of(output),
-        carts=words_of("shared_cart", choices.get("shared_cart")),
-        options=options_of(**choices),
-        filters=_filters(choices),
-    )
-
-
 def options_of(**choices: Unpack[Choices]) -> Options:
     """Make the options of a run of plain values.
 
@@ -143,21 +120,6 @@ def _meant(name: str) -> str:
 
 
 _FLAGS = ("update", "accept_listed", "commercial_use", "supporting", "supporting_only")
-
-
-def _filters(choices: Choices) -> Filters:
-    size = choices.get("max_size")
-    return Filters(
-        patients=words_of("patient", choices.get("patient")),
-        studies=words_of("study", choices.get("study")),
-        series=words_of("series", choices.get("series")),
-        modalities=words_of("modality", choices.get("modality")),
-        body_parts=words_of("body_part", choices.get("body_part")),
-        descriptions=words_of("description", choices.get("description")),
-        first_patients=choices.get("first_patients"),
-        max_series=choices.get("max_series"),
-        max_size=None if size is None else bytes_of(size),
-    )
 
 
 def _settings(choices: Choices) -> HttpSettings:

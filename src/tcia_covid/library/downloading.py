@@ -7,11 +7,12 @@ from pathlib import Path
 from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.download import download as carry_out
 from tcia_covid.events import Emit, discard
-from tcia_covid.library.choices import Choices, Unpack, request_of
+from tcia_covid.library.asking import request_of
+from tcia_covid.library.choices import Choices, Unpack
 from tcia_covid.library.interrupting import interruptible
 from tcia_covid.library.plain import Paths
-from tcia_covid.model import Summary
 from tcia_covid.stop import Stop
+from tcia_covid.summary import Summary
 
 
 def download(

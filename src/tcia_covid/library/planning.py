@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tcia_covid.defaults import DEFAULT_OUTPUT
 from tcia_covid.events import Emit, discard
-from tcia_covid.library.choices import Choices, Unpack, request_of
+from tcia_covid.library.asking import request_of
+from tcia_covid.library.choices import Choices, Unpack
 from tcia_covid.library.interrupting import interruptible
 from tcia_covid.library.plain import Paths
 from tcia_covid.plan import Plan

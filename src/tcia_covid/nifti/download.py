@@ -20,7 +20,7 @@ from tcia_covid.errors import (
 from tcia_covid.events import Emit, Notice, RunStarted, discard
 from tcia_covid.faspex import Package, find_ascli
 from tcia_covid.http import Client
-from tcia_covid.model import Failure, Summary
+from tcia_covid.model import Failure
 from tcia_covid.nifti.guide import guide
 from tcia_covid.nifti.inbox import Inbox
 from tcia_covid.nifti.packages import find_packages
@@ -29,14 +29,15 @@ from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.summary import summarise
 from tcia_covid.nifti.targets import refuse
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
+from tcia_covid.request import Request
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
+from tcia_covid.summary import Summary
 
 _RESERVE = 64 * 1024 * 1024
 """Bytes that stay free for receipts and reports."""

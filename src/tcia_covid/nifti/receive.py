@@ -15,7 +15,7 @@ from tcia_covid.nifti.inbox import Inbox, asked
 from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.nifti.take import take_in
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.options import Request
+from tcia_covid.request import Request
 from tcia_covid.stop import Stop
 
 _ATTEMPTS = 2

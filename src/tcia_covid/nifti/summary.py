@@ -15,10 +15,11 @@ from tcia_covid.errors import (
     RequestError,
     TciaCovidError,
 )
-from tcia_covid.model import Check, Failure, Summary
+from tcia_covid.model import Check, Failure
 from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.options import Request
+from tcia_covid.request import Request
+from tcia_covid.summary import Summary
 
 
 def summarise(

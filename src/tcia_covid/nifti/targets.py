@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tcia_covid.errors import LicenceRefusedError, UsageError
-from tcia_covid.options import Request
 from tcia_covid.registry import Collection, Registry
+from tcia_covid.request import Request
 from tcia_covid.selection.filters import Filters
 
 

@@ -1,10 +1,10 @@
 """What a download would do, found out without doing anything."""
 
-from tcia_covid.model import Comparison, Difference
 from tcia_covid.plan.compare import compare
 from tcia_covid.plan.make import ASSUMED_RATE, plan
 from tcia_covid.plan.values import Amount, GroupPlan, Plan
 from tcia_covid.space import RESERVE
+from tcia_covid.summary import Comparison, Difference
 
 __all__ = [
     "ASSUMED_RATE",

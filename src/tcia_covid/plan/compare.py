@@ -6,13 +6,13 @@ from tcia_covid import catalogue
 from tcia_covid.errors import UsageError
 from tcia_covid.events import Emit, discard
 from tcia_covid.listing import open_for
-from tcia_covid.model import Comparison
 from tcia_covid.names import is_uid
-from tcia_covid.options import Request
 from tcia_covid.registry import Collection, load_registry
+from tcia_covid.request import Request
 from tcia_covid.selection.comparison import beside
 from tcia_covid.selection.filters import apply
 from tcia_covid.stop import Stop
+from tcia_covid.summary import Comparison
 
 
 def compare(

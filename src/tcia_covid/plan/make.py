@@ -13,9 +13,9 @@ from tcia_covid.events import Emit, discard
 from tcia_covid.listing import select_offline
 from tcia_covid.model import Failure, Series
 from tcia_covid.nifti.targets import in_packages
-from tcia_covid.options import Request
 from tcia_covid.plan.values import Amount, GroupPlan, Plan
 from tcia_covid.registry import load_registry
+from tcia_covid.request import Request
 from tcia_covid.selection.resolve import Group
 from tcia_covid.space import Begun
 from tcia_covid.stop import Stop

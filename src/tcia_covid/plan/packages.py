@@ -8,9 +8,9 @@ from tcia_covid.faspex import find_ascli
 from tcia_covid.nifti.result import Standing
 from tcia_covid.nifti.targets import refuse
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.options import Request
 from tcia_covid.plan.values import Amount, GroupPlan
 from tcia_covid.registry import Collection
+from tcia_covid.request import Request
 
 
 def planned(collection: Collection, request: Request) -> tuple[GroupPlan, list[str]]:

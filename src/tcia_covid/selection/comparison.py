@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tcia_covid.model import Comparison, Difference, Series
+from tcia_covid.model import Series
+from tcia_covid.summary import Comparison, Difference
 
 
 def beside(name: str, listed: Mapping[str, Series], known: Mapping[str, Series]) -> Comparison:

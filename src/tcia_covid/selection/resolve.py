@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tcia_covid import catalogue
 from tcia_covid.errors import LicenceRefusedError, UsageError
-from tcia_covid.model import Comparison, Failure, Series
+from tcia_covid.model import Failure, Series
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.selection.filters import Filters, apply
 from tcia_covid.selection.lists import Lists
@@ -16,6 +16,7 @@ from tcia_covid.selection.settling import Listed
 from tcia_covid.selection.shards import Share, sharing
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
+from tcia_covid.summary import Comparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.model import Comparison, Difference, Failure, Series
+from tcia_covid.model import Failure, Series
 from tcia_covid.selection.comparison import beside
 from tcia_covid.selection.sizes import count
+from tcia_covid.summary import Comparison, Difference
 
 _MOST = 10
 """Series that a notice names."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -137,6 +136,8 @@ class Disk:
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
+        import shutil  # noqa: PLC0415 - brings every kind of archive along
+
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
 

@@ -10,13 +10,13 @@ import contextlib
 import errno
 import json
 import os
-import socket
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
 
 from tcia_covid.errors import HeldError
+from tcia_covid.store.machine import machine_name
 
 _HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
@@ -112,7 +112,7 @@ class Lock:
 
     def _sign(self, handle: int) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+        text = json.dumps({"pid": os.getpid(), "host": machine_name(), "since": now})
         with contextlib.suppress(OSError):
             os.lseek(handle, 0, os.SEEK_SET)
             os.ftruncate(handle, 0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-_MACHINE = socket.gethostname()[:32].replace("~", "-")
+from tcia_covid.store.machine import machine_name
+
+_MACHINE = machine_name()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
 
 

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tcia_covid.store.adoption import Adoption
 from tcia_covid.store.disk import Disk, explain, explained
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.machine import machine_name
 from tcia_covid.store.notes import Notes
 from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
 from tcia_covid.store.publication import Publication
@@ -68,7 +68,7 @@ class Tree:
         self.quarantine = self.state / "quarantine"
         self._publication = Publication(root, self.state, layout, self.receipts, self.disk)
         self._locks = self.state / "locks"
-        self._run = f"{socket.gethostname()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
+        self._run = f"{machine_name()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
         self._numbers = itertools.count()
 
     def prepare(self) -> None:

@@ -14,13 +14,14 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import Emit, Notice, discard
 from tcia_covid.http import Client
-from tcia_covid.model import Failure, Summary
-from tcia_covid.options import Request
+from tcia_covid.model import Failure
 from tcia_covid.registry import Collection, Registry
+from tcia_covid.request import Request
 from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Tree
 from tcia_covid.store.tree import collection_folder
+from tcia_covid.summary import Summary
 from tcia_covid.supporting.fetching import fetch_supporting
 from tcia_covid.supporting.result import SupportingResult
 

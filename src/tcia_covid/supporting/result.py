@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tcia_covid.errors import EXIT_ARCHIVE, EXIT_DESTINATION, EXIT_OK, EXIT_PARTIAL
-from tcia_covid.model import Failure, Summary, SupportingFile, SupportingFiles
+from tcia_covid.model import Failure
 from tcia_covid.selection.sizes import format_size
+from tcia_covid.summary import Summary, SupportingFile, SupportingFiles
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt
 
 

@@ -17,7 +17,7 @@ def cite(console: Console, targets: tuple[str, ...], *, style: str, **choices: A
     The data, the publications on them, and The Cancer Imaging Archive itself.
     """
     from tcia_covid.cli.citing import show_citations  # noqa: PLC0415 - --help does without
-    from tcia_covid.library.choices import request_of  # noqa: PLC0415
+    from tcia_covid.library.asking import request_of  # noqa: PLC0415
 
     return show_citations(console, request_of(targets, **choices), style)
 

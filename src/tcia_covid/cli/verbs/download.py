@@ -24,7 +24,7 @@ def download(
     from tcia_covid.cli.outcome import present  # noqa: PLC0415
     from tcia_covid.cli.supervise import supervised  # noqa: PLC0415
     from tcia_covid.download import download as carry_out  # noqa: PLC0415
-    from tcia_covid.library.choices import request_of  # noqa: PLC0415
+    from tcia_covid.library.asking import request_of  # noqa: PLC0415
 
     request = request_of(targets, output, **choices)
     if dry_run:

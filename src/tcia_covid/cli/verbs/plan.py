@@ -21,7 +21,7 @@ def plan(
     catalogue. It takes the options of 'download'.
     """
     from tcia_covid.cli.planning import show_comparison, show_plan  # noqa: PLC0415
-    from tcia_covid.library.choices import request_of  # noqa: PLC0415
+    from tcia_covid.library.asking import request_of  # noqa: PLC0415
 
     request = request_of(targets, output, **choices)
     return (show_comparison if compare else show_plan)(console, request)

@@ -18,7 +18,7 @@ def series(console: Console, targets: tuple[str, ...], *, format: str, **choices
     TCIA's own Data Retriever opens, and so does 'download'.
     """
     from tcia_covid.cli.selecting import show_series  # noqa: PLC0415 - --help does without
-    from tcia_covid.library.choices import request_of  # noqa: PLC0415
+    from tcia_covid.library.asking import request_of  # noqa: PLC0415
 
     return show_series(console, request_of(targets, **choices), format)
 
