@@ -14,7 +14,10 @@ class Inflater(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether more output needs more input; else `decompress(b"")` goes on."""
+        """Whether it takes input; else `decompress(b"")` goes on.
+
+        Where all input is taken, output may be due nevertheless.
+        """
         ...
 
     @property

@@ -153,6 +153,16 @@ def test_deflated_files(check):
     assert check(meta(DEFLATED) + deflated[:60] + b"\xff" * 40)
 
 
+@pytest.mark.parametrize("patient", [2, 6, 22, 26, 48, 50])
+def test_a_deflated_file_may_end_just_behind_a_piece(check, patient):
+    """The inflater may have taken all input then, and hold output back."""
+    rest = element(0x00211001, b"OB", bytes(1024 * 1024 - 74))
+    engine = zlib.compressobj(wbits=-15)
+    deflated = engine.compress(identity(patient=b"P" * patient, rest=rest)) + engine.flush()
+
+    assert check(meta(DEFLATED) + deflated) == ""
+
+
 def test_a_deflated_bomb_is_not_inflated_whole(check, monkeypatch):
     monkeypatch.setattr(deep, "_MOST_INFLATED", 10_000)
     engine = zlib.compressobj(wbits=-15)

@@ -53,11 +53,13 @@ def _what_deflate_misses(data: bytes) -> str:
     from tcia_covid.inflate import ZLIB  # noqa: PLC0415 - hardly any is deflated
 
     inflater, size, fed = ZLIB.new_inflater(), 0, data
-    while not inflater.eof and (fed or not inflater.needs_input):
+    piece = b""
+    while not inflater.eof and (fed or piece or not inflater.needs_input):
         try:
-            size += len(inflater.decompress(fed, _PIECE))
+            piece = inflater.decompress(fed, _PIECE)
         except ZLIB.error:
             return "has a damaged deflated dataset"
+        size += len(piece)
         if size > _MOST_INFLATED:
             return f"inflates to more than {_MOST_INFLATED} bytes"
         fed = b""
