@@ -8,7 +8,7 @@ from http.client import IncompleteRead
 
 import pytest
 
-from tcia_covid.http.chunks import ChunkedBody
+from tcia_covid.http.chunks import BrokenFramingError, ChunkedBody
 
 BODY = bytes(range(256)) * 300
 CHUNKS = [
@@ -34,6 +34,17 @@ def arriving(framed: bytes, sizes: Callable[[], int]) -> Callable[[int], bytes]:
     return receive
 
 
+def chunked(receive: Callable[[int], bytes]) -> ChunkedBody:
+    """A body of what `receive` gives, at most so many bytes at a time."""
+
+    def fill(room: memoryview) -> int:
+        came = receive(len(room))
+        room[: len(came)] = came
+        return len(came)
+
+    return ChunkedBody(fill)
+
+
 def read_all(body: ChunkedBody, size: int = 65536) -> bytes:
     return b"".join(iter(lambda: body.read(size), b""))
 
@@ -43,7 +54,7 @@ def read_all(body: ChunkedBody, size: int = 65536) -> bytes:
 def test_a_body_is_the_same_however_it_arrives(seed: int, end: bytes) -> None:
     chance = random.Random(seed)
     longest = chance.choice([2, 50, 5000, 100_000])
-    body = ChunkedBody(arriving(FRAMED + end, lambda: chance.randint(1, longest)))
+    body = chunked(arriving(FRAMED + end, lambda: chance.randint(1, longest)))
     assert read_all(body, chance.choice([1000, 65536])) == BODY
     assert body.ended
     assert body.read(10) == b""
@@ -64,14 +75,14 @@ def read_until_cut(body: ChunkedBody) -> bytes:
     while not body.ended:
         try:
             received += body.read(65536)
-        except IncompleteRead:
+        except (IncompleteRead, BrokenFramingError):
             return received
     pytest.fail("nobody noticed the cut")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 4, 5, 6, 9, 70, 20_003, 20_020, len(FRAMED) - 4])
 def test_what_came_before_a_cut_is_given(cut: int) -> None:
-    body = ChunkedBody(arriving(FRAMED[:cut], lambda: 7))
+    body = chunked(arriving(FRAMED[:cut], lambda: 7))
     assert read_until_cut(body) == data_before(cut)
 
 
@@ -79,32 +90,33 @@ def test_what_came_before_a_cut_is_given(cut: int) -> None:
     "wrong",
     [b"zz\r\n", b"-1\r\nx", b"\r\n", b"0x4\r\n", b"1_0\r\n", b" 4\r\n", b"4" * 16 + b"\r\n"],
 )
-def test_a_chunk_of_no_known_size_is_a_cut(wrong: bytes) -> None:
+def test_a_chunk_of_no_known_size_is_told_apart_from_a_cut(wrong: bytes) -> None:
     """Nor is more of it waited for."""
     pieces = [b"4\r\nfour\r\n" + wrong]
-    body = ChunkedBody(lambda size: pieces.pop())
+    body = chunked(lambda size: pieces.pop())
     assert body.read(100) == b"four"
     for _ in range(2):
-        with pytest.raises(IncompleteRead):
+        with pytest.raises(BrokenFramingError):
             body.read(100)
 
 
 @pytest.mark.parametrize("between", [b"xx", b"5\r\n", b"\n\r"])
-def test_a_chunk_that_is_longer_than_it_says_is_a_cut(between: bytes) -> None:
+def test_a_chunk_that_is_longer_than_it_says_is_told_apart_from_a_cut(between: bytes) -> None:
     pieces = [b"4\r\nfour" + between + b"4\r\nfive\r\n0\r\n\r\n"]
-    body = ChunkedBody(lambda size: pieces.pop())
+    body = chunked(lambda size: pieces.pop())
     assert body.read(100) == b"four"
-    with pytest.raises(IncompleteRead):
+    with pytest.raises(BrokenFramingError):
         body.read(100)
 
 
 @pytest.mark.parametrize("before", [b"", b"4\r\nfour\r\n"])
 def test_a_line_without_an_end_is_not_gathered_for_ever(before: bytes) -> None:
-    body = ChunkedBody(arriving(before + b"4;" + b"x" * 1_000_000, lambda: 5000))
+    body = chunked(arriving(before + b"4;" + b"x" * 1_000_000, lambda: 5000))
     assert read_until_cut(body) == before[3:7]
 
 
 def test_lines_behind_the_last_chunk_are_not_gathered_for_ever() -> None:
+    """And with their rest on the way, the connection is good for nothing more."""
     received = 0
 
     def receive(size: int) -> bytes:
@@ -113,12 +125,27 @@ def test_lines_behind_the_last_chunk_are_not_gathered_for_ever() -> None:
         return b"X: y\r\n" * (size // 6)
 
     pieces = [b"1\r\na\r\n0\r\n"]
-    body = ChunkedBody(lambda size: pieces.pop() if pieces else receive(size))
-    assert read_all(body) == b"a"
+    body = chunked(lambda size: pieces.pop() if pieces else receive(size))
+    assert read_until_cut(body) == b"a"
     assert received < 1_000_000
 
 
 def test_a_body_that_comes_in_drops_is_given_in_cupfuls() -> None:
-    body = ChunkedBody(arriving(FRAMED + END, lambda: 100))
-    assert 32_768 <= len(body.read(256 * 1024)) < 33_000
-    assert len(ChunkedBody(arriving(FRAMED + END, lambda: 100)).read(10)) == 10
+    framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY) * 5, BODY * 5)
+    assert 131_072 <= len(chunked(arriving(framed, lambda: 100)).read(256 * 1024)) < 132_000
+    assert len(chunked(arriving(framed, lambda: 100)).read(10)) == 10
+
+
+def test_long_lines_between_small_chunks_are_not_kept() -> None:
+    """However little they hold, no more than half a MiB of them is gathered at once."""
+    framed = (b"1;%s\r\nA\r\n" % (b"x" * 60_000)) * 100 + b"0\r\n\r\n"
+    body = chunked(arriving(framed, lambda: 5000))
+    first = body.read(65536)
+    assert len(first) < 10
+    assert first + read_all(body) == b"A" * 100
+
+
+def test_reading_nothing_is_no_cut() -> None:
+    body = chunked(arriving(FRAMED, lambda: 100))
+    assert body.read(0) == b""
+    assert body.read(1) == BODY[:1]

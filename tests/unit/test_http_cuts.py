@@ -45,6 +45,20 @@ def test_a_framed_body_that_is_closed_early_is_lost_but_for_what_came(framed, cu
     assert f"after {cut} bytes" in lost.value.message
 
 
+def test_broken_framing_is_told_apart_from_a_cut() -> None:
+    """A proxy is at fault then, not the line."""
+    received = bytearray()
+    script = [Send(head(chunked=True) + b"4\r\nfour\r\nzz\r\n"), Sleep(LONG)]
+    with (
+        ScriptedServer(script) as server,
+        client_with() as client,
+        pytest.raises(ConnectionLostError, match="not framed") as lost,
+    ):
+        get(client, server.url, received)
+    assert received == b"four"
+    assert lost.value.retryable
+
+
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize(
     "framed", [sized, chunked, unframed], ids=["length", "chunked", "unframed"]

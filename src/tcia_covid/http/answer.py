@@ -9,6 +9,7 @@ import urllib3
 
 from tcia_covid.errors import BadAnswerError, ConnectionLostError
 from tcia_covid.http.call import Break, Call
+from tcia_covid.http.chunks import BrokenFramingError
 from tcia_covid.http.meter import Meter, RateLimit
 from tcia_covid.redact import redact
 from tcia_covid.stop import Stop
@@ -45,7 +46,7 @@ class Answer:
             ConnectionLostError: the body was cut, stalled, or came too slowly.
             TciaCovidError: the run is to end.
         """
-        data = self._receive(min(count, CHUNK))
+        data = self._receive(min(count, CHUNK, self._rate.most))
         self._stop.check()
         if not data:
             self._check_end()
@@ -107,4 +108,6 @@ class Answer:
             return f"no byte for {settings.stall_timeout:g} s"
         if failure is not None:
             return "the connection was reset"
+        if self._cut is not None and isinstance(self._cut.__cause__, BrokenFramingError):
+            return "what came is not framed as HTTP says"
         return "the connection was closed too early"

@@ -4,43 +4,58 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from http.client import IncompleteRead
+from http.client import HTTPException, IncompleteRead
 
+_BUFFER = 512 * 1024
+"""Bytes, kept as long as the body: those of a new one for each record of TLS cost more."""
 _LONGEST = 64 * 1024
 """Bytes of a line, and of all lines behind the last chunk."""
-_ENOUGH = 32 * 1024
-"""Bytes; what is waited for where they come in drops."""
+_ENOUGH = 128 * 1024
+"""Bytes; what is waited for where they come in drops, as over TLS, in records of 16 KiB."""
 _FIRST = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 _NEXT = re.compile(rb"\r\n" + _FIRST.pattern)
 _END = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
+
+
+class BrokenFramingError(HTTPException):
+    """What came is no chunk."""
 
 
 class ChunkedBody:
     """A body in chunks as in RFC 9112, section 7.1; http.client makes eight calls for each.
 
     Args:
-        receive: gives what came, at most so many bytes; none once the connection has ended.
+        receive: fills a part of a buffer with what came, and says how many bytes; none once the
+            connection has ended.
     """
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
+    def __init__(self, receive: Callable[[memoryview], int]) -> None:
         self._receive = receive
-        self._framed = b""
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
         self._at = 0
-        """How far `_framed` was understood."""
+        """How far the buffer was understood."""
+        self._end = 0
+        """Where what was received ends in it."""
         self._left = 0
         """Bytes of the chunk under way that are still to come."""
         self._line = _FIRST
         """The line before the next chunk."""
         self._was_last = False
+        self._trailers = b""
+        self._cut = False
+        """Whether the connection has ended."""
         self.ended = False
         """Whether all was read."""
 
     def read(self, size: int) -> bytes:
-        """Read at most `size` bytes; fewer than 32 KiB only before an end or a cut.
+        """Read at most `size` bytes: about 128 KiB or more, or what came before an end or a cut.
 
         Raises:
-            http.client.IncompleteRead: the body was cut here, or its framing is broken.
+            http.client.IncompleteRead: the body was cut here.
+            BrokenFramingError: what came here is no chunk.
         """
+        self._move_rest()
         pieces: list[memoryview] = []
         missing, enough = size, max(0, size - _ENOUGH)
         while missing > enough and not self.ended:
@@ -48,25 +63,33 @@ class ChunkedBody:
                 pieces.append(piece)
                 missing -= len(piece)
             if self._was_last:
-                self._finish()
-            elif missing > enough and not self._refill(missing):
+                goes_on = self._finish()
+            else:
+                goes_on = missing <= enough or self._refill(missing)
+            if not goes_on:
                 break
-        if not (pieces or self.ended):
-            raise IncompleteRead(b"")
+        if size and not (pieces or self.ended):
+            raise IncompleteRead(b"") if self._cut else BrokenFramingError("chunks out of frame")
         return b"".join(pieces)
+
+    def _move_rest(self) -> None:
+        """Make room behind the part of a line that was not understood yet."""
+        rest = bytes(self._view[self._at : self._end])
+        self._view[: len(rest)] = rest
+        self._at, self._end = 0, len(rest)
 
     def _unframed(self) -> list[memoryview]:
         """What chunks hold of what is here."""
         found = []
-        view, at = memoryview(self._framed), self._at
-        while at < len(view) and not self._was_last:
+        at, end = self._at, self._end
+        while at < end and not self._was_last:
             if self._left:
-                piece = view[at : at + self._left]
+                piece = self._view[at : min(at + self._left, end)]
                 found.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
                 continue
-            line = self._line.match(self._framed, at)
+            line = self._line.match(self._buffer, at, end)
             if line is None:
                 break
             at = line.end()
@@ -78,21 +101,30 @@ class ChunkedBody:
 
     def _refill(self, size: int) -> bool:
         """Receive more; False where nothing comes, or nothing that comes would help."""
-        here = len(self._framed) - self._at
         line = self._at + (2 if self._line is _NEXT else 0)
-        if here > _LONGEST or (here and self._framed.find(b"\n", line) >= 0):
+        is_whole = self._buffer.find(b"\n", line, self._end) >= 0
+        if is_whole or self._end - self._at > _LONGEST:
             return False
-        more = self._receive(size)
-        self._framed = self._framed[self._at :] + more
-        self._at = 0
-        return bool(more)
+        room = self._view[self._end : self._end + size]
+        count = self._receive(room) if room else 0
+        self._cut = bool(room) and not count
+        self._end += count
+        return bool(count)
 
-    def _finish(self) -> None:
-        """Take the lines behind the last chunk; some servers send none, and close."""
-        lines = self._framed[self._at :]
-        while not _END.match(lines) and len(lines) < _LONGEST:
-            more = self._receive(_LONGEST)
-            if not more:
+    def _finish(self) -> bool:
+        """Take the lines behind the last chunk; some servers send none, and close.
+
+        False where they have no end.
+        """
+        self._trailers += bytes(self._view[self._at : self._end])
+        self._at = self._end
+        while not _END.match(self._trailers):
+            if len(self._trailers) > _LONGEST:
+                return False
+            room = memoryview(bytearray(_LONGEST))
+            count = self._receive(room)
+            if not count:
                 break
-            lines += more
+            self._trailers += bytes(room[:count])
         self.ended = True
+        return True

@@ -7,6 +7,7 @@ import functools
 import http.client
 import io
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -80,17 +81,35 @@ class _Response(http.client.HTTPResponse):
         self._socket.settimeout(self._call.settings.stall_timeout)
 
     def read(self, amt: int | None = None) -> bytes:
-        """Read at most `amt` bytes of the body, fewer only before its end or a cut."""
+        """Read at most `amt` bytes of the body, and at least one before its end or a cut."""
         if not self.chunked or self.fp is None:
             return super().read(amt and min(amt, _BUFFER))
         if self._body is None:
-            self._body = ChunkedBody(self.fp.read1)
+            self._body = ChunkedBody(_received(self.fp, self._wire))
         if amt is None:
             return b"".join(iter(lambda: self.read(_BUFFER), b""))
         data = self._body.read(amt)
         if self._body.ended:
             self.close()
         return data
+
+
+def _received(buffered: io.BufferedReader, wire: _Wire) -> Callable[[memoryview], int]:
+    """A function that receives what is left of the body: first what came along with its head.
+
+    Past the buffer, which would make a new object of each record of TLS.
+    """
+    ahead = len(buffered.peek())
+
+    def receive(room: memoryview) -> int:
+        nonlocal ahead
+        if not ahead:
+            return wire.readinto(room) or 0
+        count = buffered.readinto(room[:ahead])
+        ahead -= count
+        return count
+
+    return receive
 
 
 class _Watched:

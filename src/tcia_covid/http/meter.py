@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 from tcia_covid.stop import Stop
 
+_LUMP = 64 * 1024
 _SHORT = 0.01
 """Seconds; shorter pauses are noise to the scheduler."""
 
@@ -25,9 +27,14 @@ class Meter:
 
 
 class RateLimit:
-    """A token bucket over all connections: `take` waits until `count` bytes are within the rate."""
+    """A token bucket over all connections: `take` waits until `count` bytes are within the rate.
+
+    Attributes:
+        most: bytes that may be taken at once: a connection that waits for long is cut.
+    """
 
     def __init__(self, rate: float | None, stop: Stop) -> None:
+        self.most = sys.maxsize if rate is None else _LUMP
         self._rate = rate
         self._stop = stop
         self._lock = threading.Lock()
