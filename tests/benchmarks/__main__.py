@@ -1,8 +1,8 @@
 """`python -m tests.benchmarks [NAME...]`: measure, print a table, end with 1 if a target is missed.
 
 Inputs are kept in a cache folder; the first run makes them (a minute, 6 GB). Trees are written to
-a folder of their own, and removed only at the end: files are made more slowly where others were
-removed a moment ago. Targets are judged at scale 1. Run it on a machine that does nothing else.
+a folder of their own, and removed only at the end, or where the disk gets full: files are made more
+slowly where others were removed a moment ago. Targets are judged at scale 1. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     default = Path(tempfile.gettempdir(), "tcia-covid-benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; by default all")
     parser.add_argument("--scale", type=float, default=1.0, help="part of everything, such as 0.1")
-    parser.add_argument("--repeat", type=int, default=3, help="measure so often, the best counts")
+    parser.add_argument("--repeat", type=int, default=3, help="measure so often")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--cache", type=Path, default=default, help="where inputs are kept")
     parser.add_argument("--output", type=Path, help="where trees are written")

@@ -32,7 +32,7 @@ class Bench:
         cache: where inputs are kept between runs.
         output: where trees are written.
         scale: how much of everything, 1 for all.
-        repeat: how often each is measured; the fastest counts.
+        repeat: how often each is measured; the fastest counts, or the median of runs beside limits.
         discard: remove each tree at once. Only for a file system in memory: where files were
             removed lately, ext4 takes a millisecond more to make one.
     """
@@ -59,6 +59,7 @@ class Bench:
         """Nobody needs the tree any more."""
         if self.discard:
             shutil.rmtree(folder)
+            self._made.remove(folder)
 
     def make_room(self) -> None:
         """Where the disk gets full, remove what was written so far; nobody needs it any more."""

@@ -29,6 +29,7 @@ def ct_series(bench: Bench) -> Iterator[Row]:
     for engine, without in engines().items():
         for jobs in (1, 2, 4, 8):
             yield _beside_the_disk(bench, made, jobs, engine, without)
+        yield _over_tls(bench, made, engine, without)
 
 
 def _beside_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without: str) -> Row:
@@ -53,6 +54,21 @@ def _beside_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without:
         (at_least(one.ratio, 0.85, "of the limit"),) if jobs > 1 else (),
         {"all walls": [each.cost.wall for each in pairs], "all ratios": ratios(pairs)},
     )
+
+
+def _over_tls(bench: Bench, made: Input, engine: str, without: str) -> Row:
+    """As archives are asked; no target, for the server encrypts on the same cores."""
+    bench.make_room()
+    authority = bench.folder() / "authority.pem"
+    costs = []
+    for _ in bench.times():
+        with serving(made, authority=authority) as url:
+            trusting = {"REQUESTS_CA_BUNDLE": str(authority), "BENCHMARK_WITHOUT": without}
+            folder = bench.folder()
+            costs.append(download(made, url, folder, "--jobs", str(_JOBS), **trusting))
+            bench.done_with(folder)
+    what = f"CT series over TLS, {_JOBS} jobs, {engine}"
+    return Row("a", what, best(costs), made.size, {}, None, ())
 
 
 def radiographs(bench: Bench) -> Iterator[Row]:

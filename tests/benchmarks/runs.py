@@ -78,10 +78,20 @@ def plan(made: Input, url: str, output: Path) -> Cost:
 
 
 @contextmanager
-def serving(made: Input, *, latency: float = 0.0, rate: float | None = None) -> Iterator[str]:
-    """The base URL of a collection's server, in a process of its own."""
+def serving(
+    made: Input,
+    *,
+    latency: float = 0.0,
+    rate: float | None = None,
+    authority: Path | None = None,
+) -> Iterator[str]:
+    """The base URL of a collection's server, in a process of its own.
+
+    Over TLS where `authority` is a file to write the certificate of its authority to.
+    """
     command = [sys.executable, "-m", "tests.benchmarks.server", str(made.folder)]
     command += ["--latency", str(latency), *(["--rate", str(rate)] if rate else [])]
+    command += ["--authority", str(authority)] if authority else []
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -15,6 +15,7 @@ import os
 import re
 import resource
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ from tests.benchmarks.zips import without_chunks
 
 _SLICE = 0.05
 """Seconds' worth of bytes that are sent at once under a rate."""
+_RECORDS = 256 * 1024
+"""Bytes that are encrypted at a time."""
 
 
 class Server:
@@ -39,12 +42,21 @@ class Server:
         made: what it serves.
         latency: seconds before an answer's first byte.
         rate: bytes a second of each connection; None for as fast as it goes.
+        tls: encrypts each connection, where there is one.
     """
 
-    def __init__(self, made: Input, *, latency: float = 0.0, rate: float | None = None) -> None:
+    def __init__(
+        self,
+        made: Input,
+        *,
+        latency: float = 0.0,
+        rate: float | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._made = made
         self._latency = latency
         self._rate = rate
+        self._tls = tls
         self._list = (made.folder / "list.json").read_bytes()
         self._asked: Counter[str] = Counter()
         self._series: Counter[str] = Counter()
@@ -52,7 +64,7 @@ class Server:
         self._lock = threading.Lock()
         self._zip = lru_cache(maxsize=8)(lambda uid: without_chunks(made.body(uid).read_bytes()))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v4"
+        self.url = f"http{'s' * bool(tls)}://127.0.0.1:{self._listener.getsockname()[1]}/v4"
 
     def serve(self) -> None:
         """Accept connections until the process ends."""
@@ -63,6 +75,8 @@ class Server:
     def _converse(self, connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             with connection:
                 while request := _request(connection):
                     self._answer(connection, *request)
@@ -103,12 +117,19 @@ class Server:
         began, at = time.monotonic(), 0
         piece = int(self._rate * _SLICE) if self._rate else size
         while at < size:
-            sent = os.sendfile(connection.fileno(), body, at, min(piece, size - at))
+            sent = self._send(connection, body, at, min(piece, size - at))
             at += sent
             with self._lock:
                 self._sent += sent
             if self._rate:
                 time.sleep(max(0.0, began + at / self._rate - time.monotonic()))
+
+    def _send(self, connection: socket.socket, body: int, at: int, count: int) -> int:
+        if self._tls is None:
+            return os.sendfile(connection.fileno(), body, at, count)
+        piece = os.pread(body, min(count, _RECORDS), at)
+        connection.sendall(piece)
+        return len(piece)
 
     def _small(self, endpoint: str, query: dict[str, str]) -> bytes:
         if endpoint == "getCollectionValues":
@@ -169,15 +190,29 @@ def _whole(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
+def _certified(authority: Path) -> ssl.SSLContext:
+    """A context of 127.0.0.1; the certificate of who vouches for it is written to a file."""
+    import trustme  # noqa: PLC0415 - only TLS needs it
+
+    vouching = trustme.CA()
+    vouching.cert_pem.write_to_path(str(authority))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    vouching.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
 def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--authority", type=Path, help="serve over TLS; write its CA here")
     options = parser.parse_args()
     recipe = Recipe(**json.loads((options.folder / "done").read_text()))
-    server = Server(Input(recipe, options.folder), latency=options.latency, rate=options.rate)
+    tls = _certified(options.authority) if options.authority else None
+    made = Input(recipe, options.folder)
+    server = Server(made, latency=options.latency, rate=options.rate, tls=tls)
     threading.Thread(target=server.serve, daemon=True).start()
     print(server.url, flush=True)
     sys.stdin.read()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from http.client import IncompleteRead
+from types import SimpleNamespace
 
 import pytest
 
+from tcia_covid.http import chunks
 from tcia_covid.http.chunks import BrokenFramingError, ChunkedBody
 
 BODY = bytes(range(256)) * 300
@@ -132,8 +134,24 @@ def test_lines_behind_the_last_chunk_are_not_gathered_for_ever() -> None:
 
 def test_a_body_that_comes_in_drops_is_given_in_cupfuls() -> None:
     framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY) * 5, BODY * 5)
-    assert 131_072 <= len(chunked(arriving(framed, lambda: 100)).read(256 * 1024)) < 132_000
+    assert 262_144 <= len(chunked(arriving(framed, lambda: 100)).read(512 * 1024)) < 263_000
     assert len(chunked(arriving(framed, lambda: 100)).read(10)) == 10
+
+
+def test_drops_that_come_slowly_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(chunks, "time", SimpleNamespace(monotonic=lambda: now))
+    framed = arriving(FRAMED + END, lambda: 1000)
+
+    def receive(size: int) -> bytes:
+        nonlocal now
+        now += 0.03
+        return framed(size)
+
+    body = chunked(receive)
+    first = body.read(65536)
+    assert 3000 < len(first) < 5000
+    assert first + read_all(body) == BODY
 
 
 def test_long_lines_between_small_chunks_are_not_kept() -> None:
