@@ -21,7 +21,7 @@ from tcia_covid.report.write import write_reports
 from tcia_covid.request import Request
 from tcia_covid.selection.resolve import Group, Selected
 from tcia_covid.selection.sizes import format_size
-from tcia_covid.space import RESERVE, Begun
+from tcia_covid.space import Begun, spare
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
@@ -184,11 +184,12 @@ class _Run:
         if not needed:
             return
         free = shutil.disk_usage(self._request.output).free
-        if free < needed + RESERVE:
+        missing = needed + spare(needed) - free
+        if missing > 0:
             raise NoSpaceError(
                 f"{self._request.output} has {format_size(free)} free, the download needs "
-                f"{format_size(needed)} and {format_size(RESERVE)} to spare",
-                hint=f"free {format_size(needed + RESERVE - free)} more, choose another folder "
+                f"{format_size(needed)} and {format_size(spare(needed))} to spare",
+                hint=f"free {format_size(missing)} more, choose another folder "
                 "with --output, or take less with --max-size or --first-patients",
             )
 

@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from tcia_covid.model import Receipt, Series
 from tcia_covid.store import Tree
 
-RESERVE = 64 * 1024 * 1024
-"""Bytes that stay free for receipts and reports."""
+_RESERVE = 64 * 1024 * 1024
+_A_SHARE = 200
+"""Of an image's bytes: what a receipt and a manifest say of it, and half of a last block."""
+
+
+def spare(needed: int) -> int:
+    """Bytes that have to be free beside the `needed` ones of images."""
+    return _RESERVE + needed // _A_SHARE
 
 
 class Begun:

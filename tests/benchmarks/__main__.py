@@ -2,7 +2,8 @@
 
 Inputs are kept in a cache folder; the first run makes them (a minute, 6 GB). Trees are written to
 a folder of their own, and removed only at the end, or where the disk gets full: files are made more
-slowly where others were removed a moment ago. Targets are judged at scale 1. Run it on a machine that does nothing else.
+slowly where others were removed a moment ago. Targets are judged at scale 1. Run it on a machine
+that does nothing else.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 from tcia_covid.http import Client
-from tcia_covid.space import RESERVE
+from tcia_covid.space import spare
 from tcia_covid.store import disk as disk_module
 from tcia_covid.verify import VerifyResult, verify
 from tests.fakes.faults import Status
@@ -58,10 +58,10 @@ def test_fault_20_mending_needs_room_for_what_lacks_alone(
     _file(trial, 1).write_bytes(b"x" * _file(trial, 1).stat().st_size)
     verify(trial.output)
     lacking = 2 * trial.series.images[0].size
-    _leave_free(monkeypatch, RESERVE + lacking - 1)
+    _leave_free(monkeypatch, spare(lacking) + lacking - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         trial.download()
-    _leave_free(monkeypatch, RESERVE + lacking)
+    _leave_free(monkeypatch, spare(lacking) + lacking)
     trial.assert_complete(trial.download())
 
 
@@ -73,10 +73,10 @@ def test_fault_20_what_was_begun_of_other_series_makes_no_room(
     trial.heal()
     assert trial.tree.under_way() == {trial.series.uid}
     other = trial.all_series[1]
-    _leave_free(monkeypatch, RESERVE + other.images[0].size - 1)
+    _leave_free(monkeypatch, spare(other.images[0].size) + other.images[0].size - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         trial.download(other.uid)
-    _leave_free(monkeypatch, RESERVE + other.images[0].size)
+    _leave_free(monkeypatch, spare(other.images[0].size) + other.images[0].size)
     assert trial.download(other.uid).exit_code == 0
 
 

@@ -14,8 +14,9 @@ from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.download import download
 from tcia_covid.errors import UsageError
 from tcia_covid.library.asking import request_of
-from tcia_covid.plan import RESERVE, Amount, compare, plan
+from tcia_covid.plan import Amount, compare, plan
 from tcia_covid.request import Request
+from tcia_covid.space import spare
 from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Cut, Faults
 
@@ -117,7 +118,7 @@ def test_of_a_damaged_series_what_lacks_alone_is_to_fetch(
 
 def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> None:
     found = plan(request(archive, tmp_path))
-    found.free = found.needed + RESERVE
+    found.free = found.needed + spare(found.needed)
     assert found.fits
     found.free -= 1
     assert not found.fits

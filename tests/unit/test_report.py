@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -365,6 +366,24 @@ def test_a_full_disk_leaves_the_old_reports_whole_and_stale(tree: Tree, after: i
     assert refusal.value.exit_code == 4
     assert (len(rows(tree)), len(manifest(tree))) in {(1, 3), (2, 3), (2, 6)}
     assert reports_are_stale(tree)
+
+
+def test_a_series_that_cannot_be_looked_for_is_not_left_out_in_silence(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network folder whose server lost a patient."""
+    receipt = grow(tree, series_of(1))
+    look = os.stat
+
+    def failing(path: Any, **more: Any) -> os.stat_result:
+        if str(path).endswith(receipt.folder.rpartition("/")[2]):
+            raise OSError(5, "Input/output error")
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "stat", failing)
+    with pytest.raises(DestinationError, match="Input/output error"):
+        report(tree)
+    assert not (tree.root / "manifest-md5.txt").exists()
 
 
 @pytest.mark.skipif(

@@ -32,12 +32,12 @@ from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import dicom_only
+from tcia_covid.space import spare
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.tree import collection_folder, is_in_tree
 from tcia_covid.verify.ahead import ahead
 
-_RESERVE = 64 * 1024 * 1024
 """Bytes that stay free for receipts and reports."""
 _MOST_THREADS = 8
 
@@ -204,12 +204,13 @@ class _Run:
             for found in {found.uid: found for found in candidate.files}.values()
         )
         free = shutil.disk_usage(self._output).free
-        if needed and free < needed + _RESERVE:
+        missing = needed + spare(needed) - free
+        if needed and missing > 0:
             raise NoSpaceError(
                 f"{self._result.output} has {format_size(free)} free, copies of the files need "
                 f"{format_size(needed)}",
                 hint="choose an output folder on the same file system, where links take no space, "
-                f"or free {format_size(needed + _RESERVE - free)}",
+                f"or free {format_size(missing)}",
             )
 
     def _count(self, candidate: Candidate, taken: Taken) -> None:

@@ -35,11 +35,11 @@ from tcia_covid.report.write import write_reports
 from tcia_covid.request import Request
 from tcia_covid.selection.sizes import format_size
 from tcia_covid.settings import HttpSettings
+from tcia_covid.space import spare
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 from tcia_covid.summary import Summary
 
-_RESERVE = 64 * 1024 * 1024
 """Bytes that stay free for receipts and reports."""
 _GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
 """Seconds that the site gets where its links are only to be shown."""
@@ -202,12 +202,12 @@ class _Run:
             if inbox.lacking() is None
         )
         free = shutil.disk_usage(self._request.output).free
-        if needed and free < needed + _RESERVE:
+        missing = needed + spare(needed) - free
+        if needed and missing > 0:
             raise NoSpaceError(
                 f"{self._request.output} has {format_size(free)} free, the packages need "
                 f"{format_size(needed)}",
-                hint=f"free {format_size(needed + _RESERVE - free)} more, or choose another "
-                "folder with --output",
+                hint=f"free {format_size(missing)} more, or choose another folder with --output",
             )
 
     def _announce(self, inboxes: Sequence[Inbox], before: Standing) -> None:

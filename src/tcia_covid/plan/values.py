@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.model import Failure
-from tcia_covid.space import RESERVE
+from tcia_covid.space import spare
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class Plan:
         """Whether the rest fits on the disk; None where that is not known."""
         if self.free is None:
             return None
-        return not self.needed or self.free >= self.needed + RESERVE
+        return not self.needed or self.free >= self.needed + spare(self.needed)
 
     @property
     def seconds(self) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
-from typing import IO
 
 from tcia_covid.errors import HeldError
 from tcia_covid.model import Receipt
@@ -29,9 +27,6 @@ _ATTEMPTS = 3
 _WAIT = 60.0
 """Seconds that another run may take to write them before it is not waited for."""
 _POLL = 0.1
-_IN_MEMORY = 8 * 1024 * 1024
-"""Bytes of the manifest."""
-_PIECE = 256 * 1024
 
 
 def write_reports(tree: Tree, collection: Collection | None, registry: Registry) -> None:
@@ -87,12 +82,9 @@ def _write_until_fresh(tree: Tree, collection: Collection | None, registry: Regi
 def _write(tree: Tree, collection: Collection | None, registry: Registry) -> bool:
     """Write the reports once; False if a series was left out that may come back as it was."""
     seen = _Seen()
-    # Every receipt is read once: its lines of the manifest wait, on disk where they are many.
-    with SpooledTemporaryFile(_IN_MEMORY, dir=str(tree.temporary)) as lines:
-        receipts = _noting(_standing(tree), seen, lines)
+    with tree.disk.replacing(tree.root / MANIFEST, tree.temporary) as write:  # each is read once
+        receipts = _noting(_standing(tree), seen, write)
         _put(tree, tree.root / METADATA, metadata(receipts, collection.name if collection else ""))
-        lines.seek(0)
-        _put(tree, tree.root / MANIFEST, iter(partial(lines.read, _PIECE), b""))
     known = collection or unregistered(min(seen.names, default=tree.root.name), seen.terms)
     _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])
     _put(tree, tree.root / CITATION, [citation(known, registry)])
@@ -105,8 +97,17 @@ def _put(tree: Tree, path: Path, content: Iterable[bytes]) -> None:
 
 def _standing(tree: Tree) -> Iterator[Receipt]:
     """Receipts whose series' folder stands: one that is being mended is not in the tree."""
-    root = os.path.join(tree.root, "")  # noqa: PTH118 - joining Paths takes as long as the look
-    return (one for one in tree.receipts.all() if os.path.isdir(root + one.folder))  # noqa: PTH112
+    return (one for one in tree.receipts.all() if _stands(tree, one))
+
+
+def _stands(tree: Tree, receipt: Receipt) -> bool:
+    """Whether a folder is there; raises where that cannot be told."""
+    # Joining Paths takes as long as the look.
+    path = f"{tree.root}{os.sep}{receipt.folder.replace('/', os.sep)}"
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @dataclass(slots=True)
@@ -119,11 +120,14 @@ class _Seen:
     """Of the collection, as archives spell it."""
 
 
-def _noting(receipts: Iterable[Receipt], seen: _Seen, lines: IO[bytes]) -> Iterator[Receipt]:
-    """Pass receipts on; note what they have in common, and their lines of the manifest."""
+def _noting(
+    receipts: Iterable[Receipt], seen: _Seen, write: Callable[[bytes], None]
+) -> Iterator[Receipt]:
+    """Pass receipts on; note what they have in common, and write their lines of the manifest."""
     for receipt in receipts:
         seen.series += 1
         seen.terms.add(Terms.of(receipt.series))
         seen.names.add(receipt.series.collection)
-        lines.writelines(manifest([receipt]))
+        for lines in manifest([receipt]):
+            write(lines)
         yield receipt

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
@@ -167,21 +168,27 @@ class Disk:
             raise
 
     def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
-        """Put a whole file in place at once: a reader sees the old content or the new one.
+        """Put a whole file in place, whose pieces are `content`; see `replacing`."""
+        with self.replacing(path, temporary) as write:
+            for piece in content:
+                write(piece)
 
-        Whether its name survives a power cut is left open: everything here can be made anew.
+    @contextmanager
+    def replacing(self, path: Path, temporary: Path) -> Iterator[Callable[[bytes], None]]:
+        """Give what writes to a new file, which is put in place in the end, if all went well.
+
+        A reader sees the old content or the new one. Whether its name survives a power cut is left
+        open: everything here can be made anew.
 
         Args:
             path: the file.
-            content: its pieces.
             temporary: a folder on the same file system, swept by `sweep`.
         """
         self.make_folder(temporary)
         part = temporary / new_name()
         try:
             with self.create(part) as file:
-                for piece in content:
-                    self.write(file, piece)
+                yield partial(self.write, file)
             self.sync_file(part)
             self.replace(part, path)
         except BaseException:
