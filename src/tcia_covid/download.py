@@ -12,9 +12,10 @@ from tcia_covid.archives.choose import Archives
 from tcia_covid.engine import Engine, Job, failure_of
 from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, NotDicomError, TciaCovidError
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
-from tcia_covid.listing import open_for, select
+from tcia_covid.listing import select
 from tcia_covid.model import Failure, Outcome, Series, State
 from tcia_covid.nifti.targets import in_packages
+from tcia_covid.opening import open_for
 from tcia_covid.registry import Collection, Registry, load_registry
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
@@ -127,10 +128,7 @@ class _Run:
             jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
         self._check_space(jobs)
         self._announce(jobs)
-        # While some series are forced to the disk, others are fetched: the archives' pace keeps
-        # the requests to what `jobs` allows. More threads than that would but wait for each other.
-        connections = self._request.options.jobs
-        workers = connections + (connections + 1) // 3
+        workers = _workers(self._request.options.jobs)
         Engine(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
         ended = self._ended(jobs)
         for group, tree in pairs:
@@ -245,6 +243,15 @@ class _Run:
         except TciaCovidError as error:
             return error
         return ended
+
+
+def _workers(jobs: int) -> int:
+    """Threads that work on series, so that some are forced to the disk while others are fetched.
+
+    The archives' pace bounds the requests: for NBIA, to `jobs`. More threads would but wait for
+    each other.
+    """
+    return jobs + (jobs + 1) // 3
 
 
 def _lacking(jobs: Sequence[Job]) -> int:

@@ -20,7 +20,7 @@ class Options:
     """How a run goes about its work."""
 
     jobs: int = DEFAULT_JOBS
-    """The most series under way at once."""
+    """Series to receive at once; some more may be on their way to the disk meanwhile."""
     source: Source = "auto"
     layout: str = "uid"
     """`uid`, `descriptive`, or a template (see `store.layout`)."""

@@ -22,7 +22,7 @@ LAYERS = [
     {"selection"},
     {"archives", "store"},
     {"transfer", "report", "options"},
-    {"request"},
+    {"opening", "request"},
     {"held", "outage", "faspex", "supporting", "space", "listing"},
     {"verify"},
     {"engine", "tally", "status", "nifti"},

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcia_covid.dicom import Header, header_of_file, is_uid, read_header
+from tcia_covid.dicom import Header, header_of_file, read_header
 from tcia_covid.errors import ForeignImageError
+from tcia_covid.names import is_uid
 from tests.unit.elements import (
     DEFLATED,
     EXPLICIT,

@@ -23,9 +23,9 @@ from tcia_covid.adopt.series import Adopter, Candidate, Taken
 from tcia_covid.archives.choose import Archives
 from tcia_covid.errors import NoSpaceError, RequestError, UsageError
 from tcia_covid.events import Emit, Notice, SeriesFinished, discard
-from tcia_covid.listing import open_for
 from tcia_covid.model import Outcome, Series, State
 from tcia_covid.names import STATE
+from tcia_covid.opening import open_for
 from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.report.stale import reports_are_stale

@@ -135,7 +135,7 @@ def _was_terminal(stream: TextIO, error: OSError) -> bool:
 
 
 def _silence(stream: TextIO) -> None:
-    """Send what is still buffered nowhere: the interpreter flushes once more at its end."""
+    """Send what is still buffered nowhere, so that no later flush fails again."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -174,7 +174,7 @@ JOBS = _option(
     _TRANSFER,
     "--jobs",
     "-j",
-    text="The most series at once.  [default: 8]",
+    text="Series to receive at once.  [default: 8]",
     type=values.whole_number(1, 256),
     metavar="N",
 )

@@ -5,6 +5,5 @@ from __future__ import annotations
 from tcia_covid.dicom.deep import check_file_deep
 from tcia_covid.dicom.header import Header
 from tcia_covid.dicom.reader import header_of_file, read_header
-from tcia_covid.names import is_uid
 
-__all__ = ["Header", "check_file_deep", "header_of_file", "is_uid", "read_header"]
+__all__ = ["Header", "check_file_deep", "header_of_file", "read_header"]

@@ -53,7 +53,7 @@ class Choices(TypedDict, total=False):
     shard: str | Share | None
     """`"I/N"`: the I-th of N disjoint, balanced shares."""
     jobs: int | None
-    """The most series at once."""
+    """Series to receive at once."""
     source: Source | None
     layout: str | None
     """`uid`, `descriptive` or a template."""

@@ -69,7 +69,7 @@ def _nbia(options: Options, stop: Stop, emit: Emit, *, online: bool) -> Iterator
     if not online:
         yield None
         return
-    from tcia_covid.listing import open_for  # noqa: PLC0415 - brings all of HTTP along
+    from tcia_covid.opening import open_for  # noqa: PLC0415 - brings all of HTTP along
 
     archives = open_for(options, stop, emit)
     try:

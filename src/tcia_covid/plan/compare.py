@@ -5,8 +5,8 @@ from __future__ import annotations
 from tcia_covid import catalogue
 from tcia_covid.errors import UsageError
 from tcia_covid.events import Emit, discard
-from tcia_covid.listing import open_for
 from tcia_covid.names import is_uid
+from tcia_covid.opening import open_for
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.request import Request
 from tcia_covid.selection.comparison import beside
