@@ -44,7 +44,7 @@ def chunked(receive: Callable[[int], bytes]) -> ChunkedBody:
         room[: len(came)] = came
         return len(came)
 
-    return ChunkedBody(fill)
+    return ChunkedBody(fill, bytearray(512 * 1024))
 
 
 def read_all(body: ChunkedBody, size: int = 65536) -> bytes:

@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
 
-_BUFFER = 512 * 1024
-"""Bytes, kept as long as the body: those of a new one for each record of TLS cost more."""
 _LONGEST = 64 * 1024
 """Bytes of a line, and of all lines behind the last chunk."""
-_ENOUGH = 256 * 1024
+ENOUGH = 256 * 1024
 """Bytes that are gathered where they come in small pieces, as TLS's records of 16 KiB are."""
-_PATIENCE = 0.1
+PATIENCE = 0.1
 """Seconds for which they are."""
 _FIRST = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 _NEXT = re.compile(rb"\r\n" + _FIRST.pattern)
@@ -30,12 +28,13 @@ class ChunkedBody:
     Args:
         receive: fills a part of a buffer with what came, and says how many bytes; none once the
             connection has ended.
+        buffer: for what is received, longer than any line.
     """
 
-    def __init__(self, receive: Callable[[memoryview], int]) -> None:
+    def __init__(self, receive: Callable[[memoryview], int], buffer: bytearray) -> None:
         self._receive = receive
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._buffer = buffer
+        self._view = memoryview(buffer)
         self._at = 0
         """How far the buffer was understood."""
         self._end = 0
@@ -68,8 +67,8 @@ class ChunkedBody:
 
     def _gather(self, size: int) -> list[memoryview]:
         pieces: list[memoryview] = []
-        missing, enough = size, max(0, size - _ENOUGH)
-        until = time.monotonic() + _PATIENCE
+        missing, enough = size, max(0, size - ENOUGH)
+        until = time.monotonic() + PATIENCE
         while True:
             for piece in self._unframed():
                 pieces.append(piece)

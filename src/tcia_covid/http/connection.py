@@ -12,8 +12,10 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 
+from tcia_covid.http import buffers
 from tcia_covid.http.call import Call, current_call
 from tcia_covid.http.chunks import ChunkedBody
+from tcia_covid.http.sized import SizedBody
 from tcia_covid.settings import HttpSettings
 
 _BUFFER = 64 * 1024
@@ -69,7 +71,8 @@ class _Response(http.client.HTTPResponse):
         self._socket = sock
         self._wire = _Wire(self.fp.detach(), self._call)
         self.fp = io.BufferedReader(self._wire, _BUFFER)
-        self._body: ChunkedBody | None = None
+        self._body: ChunkedBody | SizedBody | None = None
+        self._buffer: bytearray | None = None
 
     def begin(self) -> None:
         super().begin()
@@ -82,16 +85,30 @@ class _Response(http.client.HTTPResponse):
 
     def read(self, amt: int | None = None) -> bytes:
         """Read at most `amt` bytes of the body, and at least one before its end or a cut."""
-        if not self.chunked or self.fp is None:
+        if self.fp is None or not (self.chunked or self.length):
             return super().read(amt and min(amt, _BUFFER))
-        if self._body is None:
-            self._body = ChunkedBody(_received(self.fp, self._wire))
         if amt is None:
             return b"".join(iter(lambda: self.read(_BUFFER), b""))
+        self._body = self._body or self._new_body()
         data = self._body.read(amt)
-        if self._body.ended:
+        if isinstance(self._body, SizedBody):
+            self.length = self._body.left
+        if self._body.ended or not data:
             self.close()
         return data
+
+    def close(self) -> None:
+        super().close()
+        if self._buffer is not None:
+            buffers.give_back(self._buffer)
+        self._body = self._buffer = None
+
+    def _new_body(self) -> ChunkedBody | SizedBody:
+        self._buffer = buffers.take()
+        receive = _received(self.fp, self._wire)
+        if self.chunked:
+            return ChunkedBody(receive, self._buffer)
+        return SizedBody(receive, self._buffer, self.length or 0)
 
 
 def _received(buffered: io.BufferedReader, wire: _Wire) -> Callable[[memoryview], int]:
