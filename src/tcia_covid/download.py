@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from tcia_covid.report.write import write_reports
 from tcia_covid.request import Request
 from tcia_covid.selection.resolve import Group, Selected
 from tcia_covid.selection.sizes import format_size
-from tcia_covid.space import Begun, spare
+from tcia_covid.space import Begun, check_space
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.disk import explained
@@ -130,9 +129,7 @@ class _Run:
         self._announce(jobs)
         workers = _workers(self._request.options.jobs)
         Engine(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
-        ended = self._ended(jobs)
-        for group, tree in pairs:
-            ended = self._report(group, tree, ended)
+        ended = self._report(pairs, self._ended(jobs))
         self._count_kept(pairs)
         return self._tally.finish(selected.failures, selected.notices, ended)
 
@@ -178,18 +175,12 @@ class _Run:
         return jobs
 
     def _check_space(self, jobs: Sequence[Job]) -> None:
-        needed = _lacking(jobs)
-        if not needed:
-            return
-        free = shutil.disk_usage(self._request.output).free
-        missing = needed + spare(needed) - free
-        if missing > 0:
-            raise NoSpaceError(
-                f"{self._request.output} has {format_size(free)} free, the download needs "
-                f"{format_size(needed)} and {format_size(spare(needed))} to spare",
-                hint=f"free {format_size(missing)} more, choose another folder "
-                "with --output, or take less with --max-size or --first-patients",
-            )
+        check_space(
+            self._request.output,
+            _lacking(jobs),
+            "the download needs",
+            "choose another folder with --output, or take less with --max-size or --first-patients",
+        )
 
     def _announce(self, jobs: Sequence[Job]) -> None:
         self._context.emit(
@@ -231,18 +222,22 @@ class _Run:
         return NoSpaceError(message, hint=stop.reason.hint)
 
     def _report(
-        self, group: Group, tree: Tree, ended: TciaCovidError | None
+        self, pairs: Sequence[tuple[Group, Tree]], ended: TciaCovidError | None
     ) -> TciaCovidError | None:
-        """Write the collection's files anew; an interrupted run leaves that to the next."""
+        """Write the collections' files anew; an interrupted run leaves that to the next.
+
+        Gives what ended the run, or the first collection whose files could not be written.
+        """
         if ended is not None and ended.exit_code != EXIT_ARCHIVE:
             return ended
-        if not reports_are_stale(tree):
-            return ended
-        try:
-            write_reports(tree, group.collection, self._registry)
-        except TciaCovidError as error:
-            return error
-        return ended
+        failed = []
+        for group, tree in pairs:
+            if reports_are_stale(tree):
+                try:
+                    write_reports(tree, group.collection, self._registry)
+                except TciaCovidError as error:
+                    failed.append(error)
+        return failed[0] if failed else ended
 
 
 def _workers(jobs: int) -> int:

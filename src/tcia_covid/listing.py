@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tcia_covid.events import Emit
 from tcia_covid.opening import Keepers, OnDemand
 from tcia_covid.registry import Registry
@@ -12,9 +10,6 @@ from tcia_covid.selection.carts import cart_uids
 from tcia_covid.selection.lists import ArchiveLists, CatalogueLists, Lists
 from tcia_covid.selection.resolve import Selected, resolve
 from tcia_covid.stop import Stop
-
-if TYPE_CHECKING:
-    pass
 
 
 def select(

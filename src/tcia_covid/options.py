@@ -20,7 +20,8 @@ class Options:
     """How a run goes about its work."""
 
     jobs: int = DEFAULT_JOBS
-    """Series to receive at once; some more may be on their way to the disk meanwhile."""
+    """Series to receive at once from NBIA. A third more are under way: they are on their way to the
+    disk, or come from IDC, which is asked for twice as many images at once."""
     source: Source = "auto"
     layout: str = "uid"
     """`uid`, `descriptive`, or a template (see `store.layout`)."""

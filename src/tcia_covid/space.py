@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 
+from tcia_covid.errors import NoSpaceError
 from tcia_covid.model import Receipt, Series
+from tcia_covid.selection.sizes import format_size
 from tcia_covid.store import Tree
 
 _RESERVE = 64 * 1024 * 1024
@@ -16,6 +19,30 @@ _A_SHARE = 200
 def spare(needed: int) -> int:
     """Bytes that have to be free beside the `needed` ones of images."""
     return _RESERVE + needed // _A_SHARE
+
+
+def check_space(folder: str, needed: int, what: str, otherwise: str) -> None:
+    """See that there is room.
+
+    Args:
+        folder: exists.
+        needed: bytes that are to be written to it.
+        what: the sentence's subject and verb, such as `the download needs`.
+        otherwise: what to do instead of making room.
+
+    Raises:
+        NoSpaceError: there is none.
+    """
+    if not needed:
+        return
+    free = shutil.disk_usage(folder).free
+    missing = needed + spare(needed) - free
+    if missing > 0:
+        raise NoSpaceError(
+            f"{folder} has {format_size(free)} free, {what} {format_size(needed)} "
+            f"and {format_size(spare(needed))} to spare",
+            hint=f"free {format_size(missing)} more, {otherwise}",
+        )
 
 
 class Begun:

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.archives.nbia.archive import NbiaArchive
+from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 from tcia_covid.http import Client
 from tcia_covid.space import spare
+from tcia_covid.store import Disk
 from tcia_covid.store import disk as disk_module
 from tcia_covid.verify import VerifyResult, verify
 from tests.fakes.faults import Status
@@ -48,6 +50,26 @@ def test_fault_20_too_little_space_is_said_before_the_start(
 def _leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     usage = shutil.disk_usage("/")._replace(free=free)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+
+def test_fault_20_reports_of_one_collection_do_not_hold_up_another_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = synthetic_corpus(NAME), synthetic_corpus("TOO", seed=1)
+    corpus = Corpus([*one.collections, *other.collections], [*one, *other])
+    replace_file = Disk.replace
+
+    def refusing(self: Disk, source: object, target: object) -> None:
+        if str(target).endswith(f"{NAME}{os.sep}metadata.csv"):
+            raise PermissionError(13, "Permission denied", str(target))
+        replace_file(self, source, target)
+
+    monkeypatch.setattr(Disk, "replace", refusing)
+    with new_trial(tmp_path, corpus) as trial:
+        summary = trial.download(NAME, "TOO")
+        assert isinstance(summary.error, DestinationError)
+        assert not (trial.output / NAME / "manifest-md5.txt").exists()
+        assert (trial.output / "TOO" / "manifest-md5.txt").exists()
 
 
 def test_fault_20_mending_needs_room_for_what_lacks_alone(

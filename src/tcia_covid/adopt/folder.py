@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from tcia_covid.adopt.result import (
 from tcia_covid.adopt.scan import Inventory, OnProgress, scan
 from tcia_covid.adopt.series import Adopter, Candidate, Taken
 from tcia_covid.archives.choose import Archives
-from tcia_covid.errors import NoSpaceError, RequestError, UsageError
+from tcia_covid.errors import RequestError, UsageError
 from tcia_covid.events import Emit, Notice, SeriesFinished, discard
 from tcia_covid.model import Outcome, Series, State
 from tcia_covid.names import STATE
@@ -30,15 +29,13 @@ from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
-from tcia_covid.selection.sizes import format_size
 from tcia_covid.selection.targets import dicom_only
-from tcia_covid.space import spare
+from tcia_covid.space import check_space
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Tree
 from tcia_covid.store.tree import collection_folder, is_in_tree
 from tcia_covid.verify.ahead import ahead
 
-"""Bytes that stay free for receipts and reports."""
 _MOST_THREADS = 8
 
 
@@ -203,15 +200,12 @@ class _Run:
             if adopter.stands(candidate) is None
             for found in {found.uid: found for found in candidate.files}.values()
         )
-        free = shutil.disk_usage(self._output).free
-        missing = needed + spare(needed) - free
-        if needed and missing > 0:
-            raise NoSpaceError(
-                f"{self._result.output} has {format_size(free)} free, copies of the files need "
-                f"{format_size(needed)}",
-                hint="choose an output folder on the same file system, where links take no space, "
-                f"or free {format_size(missing)}",
-            )
+        check_space(
+            self._result.output,
+            needed,
+            "copies of the files need",
+            "or choose an output folder on the same file system, where links take no space",
+        )
 
     def _count(self, candidate: Candidate, taken: Taken) -> None:
         self._count_images(taken)

@@ -174,7 +174,7 @@ JOBS = _option(
     _TRANSFER,
     "--jobs",
     "-j",
-    text="Series to receive at once.  [default: 8]",
+    text="Series to receive at once; from IDC, a third more.  [default: 8]",
     type=values.whole_number(1, 256),
     metavar="N",
 )

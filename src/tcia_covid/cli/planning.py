@@ -15,6 +15,7 @@ from tcia_covid.plan import Amount, Comparison, GroupPlan, Plan, compare, plan
 from tcia_covid.progress.phrases import clean
 from tcia_covid.request import Request
 from tcia_covid.selection.sizes import count, format_duration, format_size
+from tcia_covid.space import spare
 
 _HEADS = ("collection", "patients", "studies", "series", "images", "size", "there", "to fetch")
 _DROPPED = [_HEADS.index(one) for one in ("studies", "patients", "there", "images")]
@@ -125,8 +126,13 @@ def _roughly(seconds: float) -> str:
 def _disk(found: Plan) -> str:
     if found.free is None:
         return "disk: how much is free cannot be told"
-    verdict = "enough" if found.fits else "NOT enough: --max-size or --first-patients take less"
-    return f"disk: {format_size(found.free)} free, {verdict}"
+    if found.fits:
+        return f"disk: {format_size(found.free)} free, enough"
+    to_spare = format_size(spare(found.needed))
+    return (
+        f"disk: {format_size(found.free)} free, NOT enough with {to_spare} to spare: "
+        "--max-size or --first-patients take less"
+    )
 
 
 def _compared(one: Comparison) -> Iterator[str]:

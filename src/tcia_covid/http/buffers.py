@@ -14,7 +14,10 @@ _spare: list[bytearray] = []
 
 def take() -> bytearray:
     """A buffer that nobody else uses."""
-    return _spare.pop() if _spare else bytearray(_SIZE)
+    try:
+        return _spare.pop()
+    except IndexError:
+        return bytearray(_SIZE)
 
 
 def give_back(buffer: bytearray) -> None:

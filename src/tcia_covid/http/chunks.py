@@ -51,7 +51,9 @@ class ChunkedBody:
         """Whether all was read."""
 
     def read(self, size: int) -> bytes:
-        """Read at most `size` bytes: 256 KiB or more, or what comes within a tenth of a second.
+        """Read at most `size` bytes: 256 KiB or more, or what came before a cut or the end.
+
+        Fewer where they are slow: what came by the first arrival after a tenth of a second.
 
         Raises:
             http.client.IncompleteRead: the body was cut here.

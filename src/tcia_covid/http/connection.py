@@ -88,20 +88,38 @@ class _Response(http.client.HTTPResponse):
         if self.fp is None or not (self.chunked or self.length):
             return super().read(amt and min(amt, _BUFFER))
         if amt is None:
-            return b"".join(iter(lambda: self.read(_BUFFER), b""))
+            return self._read_all()
         self._body = self._body or self._new_body()
         data = self._body.read(amt)
         if isinstance(self._body, SizedBody):
             self.length = self._body.left
-        if self._body.ended or not data:
+        if self._body.ended or (amt and not data):
+            self._drop_what_follows()
             self.close()
         return data
 
     def close(self) -> None:
         super().close()
-        if self._buffer is not None:
-            buffers.give_back(self._buffer)
-        self._body = self._buffer = None
+        # At once, for whoever interrupts this closes again.
+        buffer, self._buffer, self._body = self._buffer, None, None
+        if buffer is not None:
+            buffers.give_back(buffer)
+
+    def _read_all(self) -> bytes:
+        data = b"".join(iter(lambda: self.read(_BUFFER), b""))
+        if self.length:
+            raise http.client.IncompleteRead(data, self.length)
+        return data
+
+    def _drop_what_follows(self) -> None:
+        """Have no other request use a connection on which more came than was announced.
+
+        TLS keeps that where the pool, which looks at the socket, does not see it.
+        """
+        pending = getattr(self._socket, "pending", None)
+        if pending is not None and pending():
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def _new_body(self) -> ChunkedBody | SizedBody:
         self._buffer = buffers.take()

@@ -53,7 +53,7 @@ class Choices(TypedDict, total=False):
     shard: str | Share | None
     """`"I/N"`: the I-th of N disjoint, balanced shares."""
     jobs: int | None
-    """Series to receive at once."""
+    """Series to receive at once; from IDC, a third more."""
     source: Source | None
     layout: str | None
     """`uid`, `descriptive` or a template."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from tcia_covid.errors import (
     ArchiveError,
     DestinationError,
     HeldError,
-    NoSpaceError,
     NotDicomError,
     RequestError,
     TciaCovidError,
@@ -33,14 +31,12 @@ from tcia_covid.registry import Collection, Registry
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.write import write_reports
 from tcia_covid.request import Request
-from tcia_covid.selection.sizes import format_size
 from tcia_covid.settings import HttpSettings
-from tcia_covid.space import spare
+from tcia_covid.space import check_space
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 from tcia_covid.summary import Summary
 
-"""Bytes that stay free for receipts and reports."""
 _GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
 """Seconds that the site gets where its links are only to be shown."""
 
@@ -201,14 +197,12 @@ class _Run:
             for inbox in inboxes
             if inbox.lacking() is None
         )
-        free = shutil.disk_usage(self._request.output).free
-        missing = needed + spare(needed) - free
-        if needed and missing > 0:
-            raise NoSpaceError(
-                f"{self._request.output} has {format_size(free)} free, the packages need "
-                f"{format_size(needed)}",
-                hint=f"free {format_size(missing)} more, or choose another folder with --output",
-            )
+        check_space(
+            self._request.output,
+            needed,
+            "the packages need",
+            "or choose another folder with --output",
+        )
 
     def _announce(self, inboxes: Sequence[Inbox], before: Standing) -> None:
         self._emit(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcia_covid.errors import HeldError
+from tcia_covid.errors import DestinationError, HeldError
 from tcia_covid.model import Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.report.files import CITATION, LICENCE, MANIFEST, METADATA
@@ -101,13 +101,23 @@ def _standing(tree: Tree) -> Iterator[Receipt]:
 
 
 def _stands(tree: Tree, receipt: Receipt) -> bool:
-    """Whether a folder is there; raises where that cannot be told."""
+    """Whether a folder is there.
+
+    Raises:
+        DestinationError: that cannot be told.
+    """
     # Joining Paths takes as long as the look.
     path = f"{tree.root}{os.sep}{receipt.folder.replace('/', os.sep)}"
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise DestinationError(
+            f"cannot look at {path}: {error.strerror}",
+            hint="see that you may read it and that its disk is sound, then run the same command "
+            "again; until then the reports stay as they are",
+        ) from error
 
 
 @dataclass(slots=True)
