@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tcia_covid.archives.base import Sink
+from tcia_covid.archives.nbia.turns import TURNS
 from tcia_covid.errors import BadAnswerError, ZipError
 from tcia_covid.http import Answer
 from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
@@ -23,27 +24,32 @@ _SIGNED = 132
 
 def unpack(answer: Answer, series: Series, sink: Sink) -> int:
     """Pour a ZIP into `sink`; give the number of images that it had."""
-    bound = _bound(series)
-    uids: dict[str, str] = {}
-    received = 0
     try:
-        for entry in ZipStream(answer.read, max_entry_size=bound, max_total_size=bound):
-            if entry.name == _LICENCE:
-                continue
-            if entry.name == MD5_LIST_NAME:
-                _note_hashes(entry.read(_LONGEST_LIST), uids, sink)
-                continue
-            received += 1
-            try:
-                uids[entry.name] = sink.receive(entry.chunks(), source=NAME).uid
-            except BadAnswerError:
-                # A stub: the series is found incomplete, and the image is asked for by its UID.
-                continue
+        with TURNS.between_reads(answer.read) as read:
+            return _pour(read, series, sink)
     except ZipError as error:
         # Even a hostile ZIP leaves a way: the images one by one.
         error.retryable = True
         error.args = (f"{answer.url}: {scrub(error.message)}",)
         raise
+
+
+def _pour(read: Callable[[int], bytes], series: Series, sink: Sink) -> int:
+    bound = _bound(series)
+    uids: dict[str, str] = {}
+    received = 0
+    for entry in ZipStream(read, max_entry_size=bound, max_total_size=bound):
+        if entry.name == _LICENCE:
+            continue
+        if entry.name == MD5_LIST_NAME:
+            _note_hashes(entry.read(_LONGEST_LIST), uids, sink)
+            continue
+        received += 1
+        try:
+            uids[entry.name] = sink.receive(entry.chunks(), source=NAME).uid
+        except BadAnswerError:
+            # A stub: the series is found incomplete, and the image is asked for by its UID.
+            continue
     return received
 
 
