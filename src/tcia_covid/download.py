@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -137,9 +138,10 @@ class _Run:
         """Count what stays in staging for the next run."""
         summary = self._tally.summary
         for group, tree in pairs:
-            begun = tree.under_way() & {series.uid for series in group.series}
-            summary.kept_series += len(begun)
-            summary.kept_bytes += tree.kept(begun)
+            with contextlib.suppress(OSError):  # the reports, or the next run, tell of that
+                begun = tree.under_way() & {series.uid for series in group.series}
+                summary.kept_series += len(begun)
+                summary.kept_bytes += tree.kept(begun)
 
     def _tree(self, group: Group, layout: Layout) -> Tree:
         disk = Disk(durable=self._request.options.durable)
@@ -232,11 +234,13 @@ class _Run:
             return ended
         failed = []
         for group, tree in pairs:
-            if reports_are_stale(tree):
-                try:
+            try:
+                with explained(str(tree.root)):
+                    is_stale = reports_are_stale(tree)
+                if is_stale:
                     write_reports(tree, group.collection, self._registry)
-                except TciaCovidError as error:
-                    failed.append(error)
+            except TciaCovidError as error:
+                failed.append(error)
         return failed[0] if failed else ended
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
 from tcia_covid.http import Client
+from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.space import spare
-from tcia_covid.store import Disk
+from tcia_covid.store import Disk, Tree
 from tcia_covid.store import disk as disk_module
 from tcia_covid.verify import VerifyResult, verify
 from tests.fakes.faults import Status
@@ -52,11 +54,7 @@ def _leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
 
 
-def test_fault_20_reports_of_one_collection_do_not_hold_up_another_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = synthetic_corpus(NAME), synthetic_corpus("TOO", seed=1)
-    corpus = Corpus([*one.collections, *other.collections], [*one, *other])
+def _refusing_to_replace(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_file = Disk.replace
 
     def refusing(self: Disk, source: object, target: object) -> None:
@@ -65,11 +63,33 @@ def test_fault_20_reports_of_one_collection_do_not_hold_up_another_s(
         replace_file(self, source, target)
 
     monkeypatch.setattr(Disk, "replace", refusing)
+
+
+def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(tree: Tree) -> bool:
+        if tree.root.name == NAME:
+            raise OSError(5, "Input/output error", str(tree.root))
+        return reports_are_stale(tree)
+
+    monkeypatch.setattr(import_module("tcia_covid.download"), "reports_are_stale", refusing)
+
+
+@pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
+def test_fault_20_reports_of_one_collection_do_not_hold_up_another_s(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refusing: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    one, other = synthetic_corpus(NAME), synthetic_corpus("TWO", seed=1)
+    assert NAME < "TWO", "the failing one comes first"
+    refusing(monkeypatch)
+    corpus = Corpus([*one.collections, *other.collections], [*one, *other])
     with new_trial(tmp_path, corpus) as trial:
-        summary = trial.download(NAME, "TOO")
+        summary = trial.download(NAME, "TWO")
         assert isinstance(summary.error, DestinationError)
+        assert summary.complete == len(corpus)
         assert not (trial.output / NAME / "manifest-md5.txt").exists()
-        assert (trial.output / "TOO" / "manifest-md5.txt").exists()
+        assert (trial.output / "TWO" / "manifest-md5.txt").exists()
 
 
 def test_fault_20_mending_needs_room_for_what_lacks_alone(

@@ -39,15 +39,20 @@ def test_no_more_work_at_once_than_there_are_turns() -> None:
 
 def test_any_number_reads_at_once() -> None:
     turns, together = Turns(1), threading.Barrier(4)
+    received: list[bytes] = []
+
+    def together_with_others(size: int) -> bytes:
+        together.wait(LONG)
+        return bytes(size)
 
     def work() -> None:
-        with turns.between_reads(lambda size: bytes(together.wait(LONG) >= 0)) as read:
-            assert read(1)
+        with turns.between_reads(together_with_others) as read:
+            received.append(read(1))
 
     threads = [in_thread(work) for _ in range(4)]
     for thread in threads:
         thread.join(LONG)
-    assert not together.broken
+    assert received == [b"\0"] * 4
 
 
 def test_a_turn_is_free_again_after_an_error() -> None:
@@ -61,3 +66,4 @@ def test_a_turn_is_free_again_after_an_error() -> None:
             read(7)
     with turns.between_reads(lambda size: b"x" * size) as read:
         assert read(2) == b"xx"
+    assert turns._free.qsize() == 1

@@ -11,6 +11,7 @@ from tcia_covid.archives.base import Sink
 from tcia_covid.archives.nbia.address import DEFAULT_URL, check_url
 from tcia_covid.archives.nbia.content import NAME, image_in, unpack
 from tcia_covid.archives.nbia.rows import read_rows, read_series
+from tcia_covid.archives.nbia.turns import Turns
 from tcia_covid.errors import (
     ArchiveError,
     BadAnswerError,
@@ -48,6 +49,7 @@ class NbiaArchive:
         self, client: Client, base_url: str = DEFAULT_URL, *, silences: int | None = None
     ) -> None:
         self._client = client
+        self._unpacking = Turns()
         self._silences = silences
         check_url(base_url)
         self._strangers_told = False
@@ -127,7 +129,7 @@ class NbiaArchive:
         for endpoint, params in self._zip_requests(series.uid):
             try:
                 with self._client.open("GET", self._url(endpoint), params=params) as answer:
-                    received = unpack(answer, series, sink)
+                    received = unpack(answer, series, sink, self._unpacking)
             except StatusError as error:
                 if _unknown_parameter(error):
                     continue

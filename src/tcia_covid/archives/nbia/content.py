@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from tcia_covid.archives.base import Sink
-from tcia_covid.archives.nbia.turns import TURNS
+from tcia_covid.archives.nbia.turns import Turns
 from tcia_covid.errors import BadAnswerError, ZipError
 from tcia_covid.http import Answer
 from tcia_covid.md5list import MD5_LIST_NAME, parse_md5_list
@@ -22,10 +22,10 @@ _SIGNED = 132
 """Bytes of a DICOM file up to the end of its `DICM`."""
 
 
-def unpack(answer: Answer, series: Series, sink: Sink) -> int:
-    """Pour a ZIP into `sink`; give the number of images that it had."""
+def unpack(answer: Answer, series: Series, sink: Sink, turns: Turns) -> int:
+    """Pour a ZIP into `sink`, by turns with others; give the number of images that it had."""
     try:
-        with TURNS.between_reads(answer.read) as read:
+        with turns.between_reads(answer.read) as read:
             return _pour(read, series, sink)
     except ZipError as error:
         # Even a hostile ZIP leaves a way: the images one by one.

@@ -8,18 +8,20 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 Read = Callable[[int], bytes]
+_AT_THE_DISK = 3
 
 
 class Turns:
     """Lets `count` threads at a time work on what they received, while others receive.
 
     More than there are processors would but wait for the interpreter's lock, at two changes of the
-    running thread for each piece that one reads, inflates, hashes or writes.
+    running thread for each piece that one reads, inflates, hashes or writes. Some more there are,
+    for a turn may wait for the disk.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int | None = None) -> None:
         self._free: SimpleQueue[None] = SimpleQueue()
-        for _ in range(count):
+        for _ in range(count or (os.cpu_count() or 1) + _AT_THE_DISK):
             self._free.put(None)
 
     @contextmanager
@@ -38,7 +40,3 @@ class Turns:
             yield reading
         finally:
             self._free.put(None)
-
-
-TURNS = Turns((os.cpu_count() or 1) + 1)
-"""One more than processors, for a turn may wait for the disk."""
