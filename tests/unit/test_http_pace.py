@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from tcia_covid.events import Event, PaceChanged
 from tcia_covid.http import Pace, meter
 from tcia_covid.http.meter import RateLimit
 from tcia_covid.stop import Stop
-from tests.fakes.scripted import Head, ScriptedServer, Sleep, ok, status
+from tests.fakes.scripted import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
 from tests.unit.requesting import ask, client_with, get, in_threads, stop_while
 from tests.waiting import LONG, SOON, soon, wait_for
 
@@ -263,6 +264,22 @@ def test_a_maximum_rate_holds_for_a_connection() -> None:
     server, client = ScriptedServer(ok(body)), client_with(max_rate=1_000_000)
     with server, client as asking, soon(at_least=0.45):
         get(asking, server.url)
+
+
+@pytest.mark.parametrize("answered", [ok, in_chunks], ids=["length", "chunks"])
+def test_under_a_maximum_rate_no_connection_takes_much_at_once(
+    answered: Callable[[bytes], list[Step]],
+) -> None:
+    """The others would wait for it, and a server drops a line that is not read for long."""
+    body = bytes(600_000)
+    with (
+        ScriptedServer(answered(body)) as server,
+        client_with(max_rate=1e9) as client,
+        client.open("GET", server.url) as answer,
+    ):
+        pieces = [len(piece) for piece in answer.chunks()]
+    assert sum(pieces) == len(body)
+    assert max(pieces) <= 64 * 1024
 
 
 def test_a_maximum_rate_is_for_all_connections_together() -> None:
