@@ -1,8 +1,8 @@
-"""Writes docs/faults.md: each fault, what happens, and the tests that prove it.
+"""Generates docs/faults.md: each fault, what happens, and the tests that prove it.
 
     python scripts/fault_table.py > docs/faults.md
 
-The tests of row N are those with `fault_NN` in their name: `pytest -k fault_14` runs row 14.
+The tests of row N have `fault_NN` in their names: `pytest -k fault_14` runs the tests of row 14.
 """
 
 from __future__ import annotations
@@ -19,75 +19,105 @@ NAME = re.compile(r"test_fault_(\d\d)_(\w+)")
 ROWS = {
     1: (
         "the connection is reset or cut in the middle of a ZIP",
-        "whole images are kept; what is missing is fetched, image by image where that is cheaper",
+        "complete images are kept; missing ones are downloaded, individually if that is cheaper",
     ),
-    2: ("the body ends cleanly, but the ZIP has no end record", "as 1"),
+    2: ("the response ends cleanly, but the ZIP has no end record", "as 1"),
     3: (
-        "a valid ZIP lacks images that the server could not read",
-        "noticed by count and bytes; asked for one by one; what the archive does not have is named",
+        "images are missing from a valid ZIP because the server could not read them",
+        "detected by count and bytes; each is requested; those the archive does not have are named",
     ),
-    4: ("an image is cut in half, its CRC matches", "noticed by bytes and MD5; fetched again"),
+    4: (
+        "an image is cut in half, but its CRC matches",
+        "detected by bytes and MD5; downloaded again",
+    ),
     5: (
         "an image's bytes differ from the archive's MD5",
-        "fetched again; if it stays wrong the series fails and the image goes to quarantine",
+        "downloaded again; if it is still wrong, the series fails and the image is quarantined",
     ),
-    6: ("the archive's MD5 lacks its leading zeros", "right, not a mismatch"),
+    6: ("the archive's MD5 is written without its leading zeros", "accepted as equal"),
     7: (
         "the archive has no MD5 for an image, or none at all",
-        "accepted on count, bytes and header, recorded and shown as not checked against a hash",
+        "accepted by count, bytes and header; recorded and reported as not checked against a hash",
     ),
-    8: ("silence, or a trickle far below the minimum rate", "the connection is dropped; retried"),
-    9: ("the first byte comes only after minutes", "waited for: a time-out of its own"),
+    8: (
+        "no data, or a trickle far below the minimum rate",
+        "the connection is closed; the request is retried",
+    ),
+    9: ("the first byte arrives only after minutes", "the first byte has its own, longer time-out"),
     10: (
         "500, 502, 503, 504, 429, with and without Retry-After",
-        "retried with back-off and jitter; fewer requests at once, more again later",
+        "retried with back-off and jitter; fewer simultaneous requests, later more again",
     ),
-    11: ("400: not granted, not public", "asked once more, then reported; other series go on"),
-    12: ("401, 403, 404", "not retried; told"),
+    11: (
+        "400: access not granted, collection not public",
+        "requested once more, then reported; other series continue",
+    ),
+    12: ("401, 403, 404", "reported, not retried"),
     13: (
-        "200 with a page, with nothing, with half a list",
-        "asked again; told with its first bytes",
+        "200 with an HTML page, an empty response or half a list",
+        "requested again; the report quotes the first bytes",
     ),
     14: (
-        "a list shorter than it should be",
-        "asked again; what is listed is fetched, the rest is named, exit code 1",
+        "a list that is shorter than expected",
+        "requested again; listed series are downloaded, the others are named, exit code 1",
     ),
-    15: ("DNS, refused, proxy, TLS", "one sentence with what to check; TLS is never switched off"),
-    16: ("a redirect to http or to another host", "never to http; no credential goes along"),
-    17: ("names in a ZIP that climb out or cannot be", "no name from a ZIP ever reaches the disk"),
-    18: ("a ZIP bomb", "stopped near the series' size on record"),
+    15: (
+        "failures of DNS, connection, proxy or TLS",
+        "one sentence that says what to check; TLS checks are never switched off",
+    ),
+    16: (
+        "a redirect to http or to another host",
+        "http is refused; no credentials are sent to another host",
+    ),
+    17: (
+        "names in a ZIP that point outside the folder or are invalid",
+        "no name from a ZIP is used on disk",
+    ),
+    18: ("a ZIP bomb", "stopped near the recorded size of the series"),
     19: (
-        "images of others, doubles, files that are no DICOM",
-        "the series fails; equal doubles are dropped",
+        "images of other series, duplicates, files that are not DICOM",
+        "the series fails; identical duplicates are dropped",
     ),
     20: (
-        "disk full, read-only, in the way",
-        "told before the start or at once; nothing half-written",
+        "disk full, read-only, something in the way",
+        "reported before the start or immediately; no partial files in the tree",
     ),
-    21: ("kill -9 at any moment, power loss", "the next run goes on; nothing half-written counts"),
-    22: ("Ctrl-C, SIGTERM", "stops within 2 s; exit code 130, 143; the same command goes on"),
-    23: ("several runs on one destination", "they share the work; never two writers on one series"),
-    24: ("a file deleted, cut or changed later", "`verify` finds it, `download` mends just that"),
+    21: (
+        "kill -9 at any moment, power loss",
+        "the next run continues; partial files never count as complete",
+    ),
+    22: (
+        "Ctrl-C, SIGTERM",
+        "stops within 2 s; exit code 130, 143; the same command continues later",
+    ),
+    23: ("several runs on one destination", "they share the work; one series has one writer"),
+    24: (
+        "a file is deleted, truncated or changed later",
+        "`verify` detects it, `download` repairs only what is damaged",
+    ),
     25: (
-        "the archive changed the series since",
-        "told; `--update` fetches it, keeping the old until then",
+        "the archive changed the series after the download",
+        "reported; `--update` downloads it and keeps the old version until the new one is complete",
     ),
-    26: ("a collection unknown to the archive, or not DICOM", "told, with near names, exit code 2"),
+    26: (
+        "a collection unknown to the archive, or not DICOM",
+        "reported, with similar names, exit code 2",
+    ),
     27: (
-        "broken manifests, registries, configuration, UIDs",
+        "invalid manifests, registries, configuration, UIDs",
         "line number and reason, exit code 2",
     ),
     28: (
-        "odd PatientIDs and descriptions",
-        "safe and distinct folders; the original in metadata.csv",
+        "unusual PatientIDs and descriptions",
+        "safe and distinct folder names; the original is in metadata.csv",
     ),
     29: ("credentials and signed URLs", "never in any output, file name or process list"),
-    30: ("the clock jumps", "nothing happens: durations are measured on the monotonic clock"),
+    30: ("the system clock jumps", "no effect: durations use the monotonic clock"),
 }
 
 
 def tests_by_row() -> dict[int, list[str]]:
-    """The tests of each row, as sentences, with the file they stand in."""
+    """Return the tests of each row; their names are turned into sentences."""
     found: dict[int, list[str]] = defaultdict(list)
     for file in sorted(TESTS.rglob("test_*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -98,17 +128,17 @@ def tests_by_row() -> dict[int, list[str]]:
 
 
 def table() -> str:
-    """The whole document."""
+    """Return the whole document."""
     tests = tests_by_row()
     lines = [
-        "# The faults it survives",
+        "# Faults it survives",
         "",
-        "For every row: the run ends with the right exit code and says what happened to which",
-        "series; nothing that is not complete and verified stands in the tree; the same command",
-        "goes on from what is kept. Each row is proved over real HTTP, real processes and real",
-        "files; `pytest -k fault_14` runs row 14.",
+        "For every row: the run ends with the right exit code and reports what happened to which",
+        "series. The tree contains only complete and verified series. Running the same command",
+        "again continues with the data that was kept. Each row is tested with real HTTP, real",
+        "processes and real files; `pytest -k fault_14` runs the tests of row 14.",
         "",
-        "This page is written by `scripts/fault_table.py`.",
+        "This page is generated by `scripts/fault_table.py`.",
         "",
         "| # | fault | what happens | proved by |",
         "| --- | --- | --- | --- |",
