@@ -67,7 +67,7 @@ ROWS = {
     ),
     16: (
         "a redirect to http or to another host",
-        "http is refused; no credentials are sent to another host",
+        "https is never downgraded to http; no credentials are sent to another host",
     ),
     17: (
         "names in a ZIP that point outside the folder or are invalid",
@@ -79,7 +79,7 @@ ROWS = {
         "the series fails; identical duplicates are dropped",
     ),
     20: (
-        "disk full, read-only, something in the way",
+        "disk full or read-only, another file in the way",
         "reported before the start or immediately; no partial files in the tree",
     ),
     21: (
@@ -90,7 +90,7 @@ ROWS = {
         "Ctrl-C, SIGTERM",
         "stops within 2 s; exit code 130, 143; the same command continues later",
     ),
-    23: ("several runs on one destination", "they share the work; one series has one writer"),
+    23: ("several runs on one destination", "they share the work; never two writers on one series"),
     24: (
         "a file is deleted, truncated or changed later",
         "`verify` detects it, `download` repairs only what is damaged",
