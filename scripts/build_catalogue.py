@@ -1,10 +1,10 @@
-"""Builds the shipped catalogue from the package `idc-index-data` (a maintainer's command).
+"""Build the shipped catalog from the package `idc-index-data` (for maintainers).
 
     pip install --upgrade -e '.[dev]'
     python scripts/build_catalogue.py
 
-The same release of `idc-index-data` and the same `--built` give the same bytes. Review the
-difference of catalogue.json before committing: a total that moved is a collection that changed.
+The same release of `idc-index-data` and the same `--built` produce the same bytes. Review the
+diff of catalogue.json before you commit it: a different total means that a collection changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLLECTIONS = {
     "midrc_ricord_1b": "MIDRC-RICORD-1B",
     "midrc_ricord_1c": "MIDRC-RICORD-1C",
 }
-"""IDC's collection_id and the name by which TCIA knows the collection."""
+"""IDC's collection_id, and TCIA's name of the collection."""
 TARGET = Path(__file__).resolve().parent.parent / "src" / "tcia_covid" / "catalogue"
 
 Row = Mapping[str, Any]
@@ -38,22 +38,22 @@ Row = Mapping[str, Any]
 
 
 def exact_bytes(megabytes: float) -> int:
-    """The whole number of bytes that IDC divided by a million.
+    """Return the exact number of bytes for IDC's size in MB (bytes divided by 1,000,000).
 
     Raises:
-        ValueError: it is not the quotient of a whole number of bytes.
+        ValueError: `megabytes` does not correspond to a whole number of bytes.
     """
     size = round(megabytes * 1e6)
-    if abs(megabytes * 1e6 - size) > 1e-3:  # noqa: PLR2004  a float's error at 1 TB is 1e-4
+    if abs(megabytes * 1e6 - size) > 1e-3:  # noqa: PLR2004  the rounding error of a float at 1 TB is 1e-4
         raise ValueError(f"{megabytes!r} MB is not a whole number of bytes")
     return size
 
 
 def fields(row: Row) -> tuple[str, ...]:
-    """The fields of one line, in the order of COLUMNS.
+    """Return the fields of one line, in the order of COLUMNS.
 
     Raises:
-        ValueError: a value cannot stand in the table, or the series is an analysis result.
+        ValueError: a value has an unprintable character, or the series is an analysis result.
     """
     if row["analysis_result_id"] is not None:
         raise ValueError(f"{row['SeriesInstanceUID']} is an analysis result: extend the columns")
@@ -65,20 +65,20 @@ def fields(row: Row) -> tuple[str, ...]:
 
 
 def order(row: Row) -> tuple[str, str, int, str]:
-    """The sort key of a table's lines; neighbours that share values compress best."""
+    """Return the sort key of a table's lines; equal values in adjacent lines compress best."""
     number = int(row["SeriesNumber"] or -1)
     return row["PatientID"], row["StudyInstanceUID"], number, row["SeriesInstanceUID"]
 
 
 def table(rows: Iterable[Row]) -> bytes:
-    """The compressed table of one collection; the same rows in any order give the same bytes."""
+    """Return the compressed table of one collection; the order of `rows` does not matter."""
     lines = [COLUMNS, *(fields(row) for row in sorted(rows, key=order))]
     text = "".join("\t".join(line) + "\n" for line in lines)
     return gzip.compress(text.encode(), compresslevel=9, mtime=0)
 
 
 def describe(collection: str, rows: list[Row]) -> CatalogueEntry:
-    """The totals of one collection."""
+    """Return the totals of one collection."""
     return CatalogueEntry(
         collection=collection,
         file=f"{collection.lower()}.tsv.gz",
@@ -91,18 +91,18 @@ def describe(collection: str, rows: list[Row]) -> CatalogueEntry:
 
 
 def read_index() -> list[Row]:
-    """The rows of the five collections in the installed `idc-index-data`.
+    """Return the rows of the five collections in the installed `idc-index-data`.
 
     Raises:
-        ClickException: it is not installed, or what reads it.
+        ClickException: `idc-index-data` or pyarrow is not installed.
     """
     try:
-        import pyarrow.parquet  # noqa: PLC0415  tests of this script do without it
+        import pyarrow.parquet  # noqa: PLC0415  not needed by the tests of this script
 
         path = distribution(PACKAGE).locate_file("idc_index_data/idc_index.parquet")
     except (ImportError, PackageNotFoundError) as error:
         raise click.ClickException(
-            f"{PACKAGE} and pyarrow have to be installed: pip install -e '.[dev]'"
+            f"{PACKAGE} and pyarrow must be installed: pip install -e '.[dev]'"
         ) from error
     wanted = [("collection_id", "in", list(COLLECTIONS))]
     rows: list[Row] = pyarrow.parquet.read_table(str(path), filters=wanted).to_pylist()
@@ -110,7 +110,7 @@ def read_index() -> list[Row]:
 
 
 def build(rows: list[Row], *, release: str, built: str, target: Path) -> CatalogueInfo:
-    """Write a table a collection and catalogue.json into `target`; say what they hold."""
+    """Write one table per collection and catalogue.json into `target`; return their totals."""
     entries = []
     for collection_id, collection in COLLECTIONS.items():
         own = [row for row in rows if row["collection_id"] == collection_id]
@@ -128,7 +128,7 @@ def build(rows: list[Row], *, release: str, built: str, target: Path) -> Catalog
 
 
 @click.command(help=__doc__)
-@click.option("--built", default=None, help="The day to record, yyyy-mm-dd; today by default.")
+@click.option("--built", default=None, help="The date to record, yyyy-mm-dd; today by default.")
 @click.option(
     "--target",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
@@ -136,7 +136,7 @@ def build(rows: list[Row], *, release: str, built: str, target: Path) -> Catalog
     help="The folder to write to.",
 )
 def main(built: str | None, target: Path) -> None:
-    """Build the catalogue and print its totals."""
+    """Build the catalog and print its totals."""
     day = built or datetime.now(timezone.utc).date().isoformat()
     catalogue = build(read_index(), release=version(PACKAGE), built=day, target=target)
     for one in catalogue.entries:
