@@ -44,7 +44,7 @@ def exact_bytes(megabytes: float) -> int:
         ValueError: `megabytes` does not correspond to a whole number of bytes.
     """
     size = round(megabytes * 1e6)
-    if abs(megabytes * 1e6 - size) > 1e-3:  # noqa: PLR2004  the rounding error of a float at 1 TB is 1e-4
+    if abs(megabytes * 1e6 - size) > 1e-3:  # noqa: PLR2004  a float's rounding error at 1 TB is 1e-4
         raise ValueError(f"{megabytes!r} MB is not a whole number of bytes")
     return size
 
