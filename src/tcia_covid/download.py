@@ -119,6 +119,7 @@ class _Run:
         self._tally = Tally(request.targets, request.output)
         self._done: set[str] = set()
         self._trees: dict[str, Tree] = {}
+        self._complete: list[tuple[Series, State]] = []
 
     def carry_out(self, selected: Selected, layout: Layout) -> Summary:
         self._tally.selected(selected.series)
@@ -130,9 +131,28 @@ class _Run:
         self._announce(jobs)
         workers = _workers(self._request.options.jobs)
         Engine(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
+        if jobs and not self._context.stop.is_set():
+            self._recount()
         ended = self._report(pairs, self._ended(jobs))
         self._count_kept(pairs)
-        return self._tally.finish(selected.failures, selected.notices, ended)
+        moved = [notice for _, tree in pairs for notice in tree.notices]
+        return self._tally.finish(selected.failures, [*selected.notices, *moved], ended)
+
+    def _recount(self) -> None:
+        """Count the complete series by what is in place now: others may change the folder, too."""
+        self._tally.forget_complete()
+        for series, state in self._complete:
+            receipt = self._trees[series.uid].standing(series.uid)
+            if receipt is not None:
+                self._tally.outcome(Outcome(series, state, receipt))
+                continue
+            failure = Failure(
+                series.uid,
+                "missing",
+                f"series {series.uid} was complete, and now files of it are missing",
+                hint="another program changes the folder; run the same command again",
+            )
+            self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
 
     def _count_kept(self, pairs: Sequence[tuple[Group, Tree]]) -> None:
         """Count what stays in staging for the next run."""
@@ -168,7 +188,7 @@ class _Run:
             if receipt is None:
                 jobs.append(Job(series, tree, update=update and _was_complete(tree, series)))
             elif not (receipt.differs_from(series) or series.uid in known_to_differ):
-                self._tally.outcome(Outcome(series, State.ALREADY, receipt))
+                self._count(Outcome(series, State.ALREADY, receipt))
             elif update:
                 jobs.append(Job(series, tree, update=True))
             else:
@@ -201,9 +221,14 @@ class _Run:
             return
         if outcome.state is not State.REMAINING:
             self._done.add(uid)
-        self._tally.outcome(outcome)
+        self._count(outcome)
         if outcome.failure is not None:
             self._note(uid, outcome.failure)
+
+    def _count(self, outcome: Outcome) -> None:
+        self._tally.outcome(outcome)
+        if outcome.receipt is not None:
+            self._complete.append((outcome.series, outcome.state))
 
     def _note(self, uid: str, failure: Failure) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -147,10 +146,15 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
     missing_files = []
     spelled = tree.root.name
     damaged = tree.damage.uids()
-    for receipt in tree.receipts.all():
+    under_way = _under_way(tree)
+    begun = {one.series for one in under_way}
+    for uid in tree.receipts.uids():
+        filed = tree.receipts.read(uid)
+        if filed is None:
+            continue
+        receipt = filed.receipt
         spelled = receipt.series.collection
-        uid = receipt.series.uid
-        if not _all_named(tree.path(receipt), receipt):
+        if (uid in begun and tree.is_being_committed(filed)) or not tree.has_all_files(receipt):
             missing_files.append(uid)
         elif uid not in damaged:
             _add(complete, receipt)
@@ -158,7 +162,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         name=spelled,
         folder=str(tree.root),
         complete=complete,
-        under_way=_under_way(tree),
+        under_way=under_way,
         packages=list(_packages(tree)),
         damaged=sorted(damaged),
         missing_files=missing_files,
@@ -174,14 +178,6 @@ def _supporting(tree: Tree) -> Supporting:
     found = list(receipts.all())
     missing = [one.file for one in found if not (receipts.files / one.file).is_file()]
     return Supporting(len(found), sum(one.size for one in found), missing)
-
-
-def _all_named(folder: Path, receipt: Receipt) -> bool:
-    try:
-        present = set(os.listdir(folder))  # noqa: PTH208 - names alone are wanted
-    except OSError:
-        return False
-    return len(present) >= len(receipt.images) and all(i.file in present for i in receipt.images)
 
 
 def _add(complete: Standing, receipt: Receipt) -> None:

@@ -46,6 +46,15 @@ class Tally:
             summary.failures.append(outcome.failure)
             self._archive_failures += outcome.failure.reason == "archive"
 
+    def forget_complete(self) -> None:
+        """Set the numbers of complete series back to zero, for a new count."""
+        summary = self.summary
+        summary.complete = summary.already_complete = 0
+        summary.images_stored = summary.bytes_stored = 0
+        summary.checked_md5 = summary.checked_size = 0
+        self._sources.clear()
+        self._fetched.clear()
+
     def _receipt(self, receipt: Receipt) -> None:
         summary = self.summary
         summary.images_stored += len(receipt.images)

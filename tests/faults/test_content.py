@@ -85,7 +85,7 @@ def test_fault_05_an_image_that_stays_wrong_is_kept_aside_and_fails_the_series(
     (failure,) = summary.failures
     assert (failure.reason, failure.missing) == ("checksum", (wrong,))
     assert trial.files() == trial.expected(without=(trial.series.uid,))
-    assert [file.name for file in trial.tree.quarantine.rglob("*.dcm")] == [f"{wrong}.dcm"]
+    assert [file.name for file in trial.tree.quarantine.rglob("*.bad")] == [f"{wrong}.dcm.bad"]
     trial.assert_heals()
 
 

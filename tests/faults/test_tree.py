@@ -20,11 +20,12 @@ from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedE
 from tcia_covid.http import Client
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.space import spare
+from tcia_covid.status import status
 from tcia_covid.store import Disk, Tree
 from tcia_covid.store import disk as disk_module
 from tcia_covid.verify import VerifyResult, verify
 from tests.fakes.faults import Status
-from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus
+from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus, synthetic_image
 from tests.fakes.zip_faults import LostImage
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
@@ -213,16 +214,187 @@ def test_fault_24_a_lost_receipt_costs_a_look_and_no_download(trial: Trial) -> N
     assert trial.asked("getSingleImage") == 0
 
 
-def test_fault_24_a_file_that_does_not_belong_there_is_set_aside_not_lost(trial: Trial) -> None:
+USERS_FILES = {
+    "notes.txt": b"mine",
+    "volume.nii": b"mine",
+    ".ipynb_checkpoints/view.ipynb": b"mine",
+    ".viewer/cache/1.dcm": b"mine",
+    "segmentation.dcm": synthetic_image(ImageSpec("1.2.3.4", "1.2.3", "1.2", "P")),
+}
+
+
+def _add_users_files(folder: Path) -> None:
+    for name, content in USERS_FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _assert_users_files(folder: Path) -> None:
+    assert {name: (folder / name).read_bytes() for name in USERS_FILES} == USERS_FILES
+
+
+def _lose_an_image(trial: Trial) -> dict[str, bool]:
+    _file(trial, 2).unlink()
+    return {}
+
+
+def _damage_an_image(trial: Trial) -> dict[str, bool]:
+    _alter(_file(trial, 2))
+    assert verify(trial.output).exit_code == 1
+    return {}
+
+
+def _lose_the_state(trial: Trial) -> dict[str, bool]:
+    shutil.rmtree(trial.tree.state)
+    return {}
+
+
+def _lose_the_receipt_and_an_image(trial: Trial) -> dict[str, bool]:
+    trial.tree.receipts.path(trial.series.uid).unlink()
+    return _lose_an_image(trial)
+
+
+def _change_in_the_archive(trial: Trial) -> dict[str, bool]:
+    trial.corpus.put(_grown(trial))
+    return {"update": True}
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        _lose_an_image,
+        _damage_an_image,
+        _lose_the_state,
+        _lose_the_receipt_and_an_image,
+        _change_in_the_archive,
+    ],
+)
+def test_fault_31_files_of_the_user_in_a_series_folder_stay_where_they_are(
+    trial: Trial, happens: Callable[[Trial], dict[str, bool]]
+) -> None:
     trial.download()
-    note = _file(trial, 1).parent / "notes.txt"
-    note.write_text("mine")
-    result = verify(trial.output)
-    assert [one.reason for one in result.damage] == ["unexpected"]
+    folder = _file(trial, 1).parent
+    _add_users_files(folder)
+    assert trial.download().already_complete == len(trial.all_series)
+    options = happens(trial)
+    assert trial.download(**options).exit_code == 0
+    _assert_users_files(folder)
+    found = verify(trial.output)
+    assert (found.damage, found.exit_code) == ([], 0)
+    assert {one.file.removeprefix(f"{NAME}/") for one in found.unexpected} == {
+        (folder / name).relative_to(trial.output / NAME).as_posix()
+        for name in ("notes.txt", "volume.nii", "segmentation.dcm")
+    } | {f"{folder.relative_to(trial.output / NAME).as_posix()}/.{name}/" for name in HIDDEN}
+    assert status(trial.output).collections[0].complete.series == len(trial.all_series)
+    assert trial.download().already_complete == len(trial.all_series)
+    assert not list(trial.tree.state.rglob("*.dcm"))
+
+
+HIDDEN = ("ipynb_checkpoints", "viewer")
+
+
+def test_fault_31_a_users_file_under_the_name_of_an_image_is_moved_aside_and_named(
+    trial: Trial,
+) -> None:
+    trial.download()
+    shutil.rmtree(trial.tree.state)
+    changed = _file(trial, 2)
+    _alter(changed)
+    content = changed.read_bytes()
     summary = trial.download()
     assert summary.exit_code == 0
-    assert [file.read_text() for file in trial.tree.quarantine.rglob("notes.txt")] == ["mine"]
-    assert trial.asked("getSingleImage") == 0
+    moved = changed.with_name(f"{changed.name}.moved-aside")
+    assert moved.read_bytes() == content
+    (notice,) = [one for one in summary.notices if str(moved) in one]
+    assert str(changed) in notice
+
+
+def test_fault_31_a_file_in_the_place_of_a_folder_is_moved_aside_and_named(trial: Trial) -> None:
+    folder = _file(trial, 0).parent.parent
+    folder.parent.mkdir(parents=True)
+    folder.write_text("mine")
+    summary = trial.download()
+    trial.assert_complete(summary)
+    moved = folder.with_name(f"{folder.name}.moved-aside")
+    assert moved.read_text() == "mine"
+    assert [str(moved) in notice for notice in summary.notices] == [True]
+
+
+def test_fault_32_links_to_the_right_bytes_are_intact_and_stay(
+    trial: Trial, tmp_path: Path
+) -> None:
+    trial.download()
+    annex = tmp_path / "annex"
+    annex.mkdir()
+    for number in (0, 1):
+        file = _file(trial, number)
+        file.rename(annex / file.name)
+        file.symlink_to(os.path.relpath(annex / file.name, file.parent))
+    assert verify(trial.output).exit_code == 0
+    assert trial.download().already_complete == len(trial.all_series)
+    _file(trial, 2).unlink()
+    trial.assert_complete(trial.download())
+    assert trial.asked("getSingleImage") == 1
+    assert [_file(trial, number).is_symlink() for number in range(3)] == [True, True, False]
+    target = annex / _file(trial, 0).name
+    damaged = target.read_bytes()[:-1] + b"?"
+    target.write_bytes(damaged)
+    assert verify(trial.output).exit_code == 1
+    trial.assert_complete(trial.download())
+    assert not _file(trial, 0).is_symlink(), "the link is replaced, not its target"
+    assert target.read_bytes() == damaged
+    assert _file(trial, 1).is_symlink()
+    assert not [path for path in trial.tree.quarantine.rglob("*") if path.is_symlink()]
+
+
+def test_fault_33_no_series_folder_is_inside_another(trial: Trial) -> None:
+    outer, inner = "{patient}-{series_tail}", "{patient}-{series_tail}/{series}"
+    for first, second in ((outer, inner), (inner, outer)):
+        trial.download(trial.series.uid, layout=first)
+        states = [trial.download(layout=second) for _ in range(3)]
+        assert [(one.exit_code, one.complete) for one in states] == [(0, len(trial.all_series))] * 3
+        assert states[1].already_complete == len(trial.all_series)
+        folders = [Path(receipt.folder) for receipt in trial.tree.receipts.all()]
+        assert len(folders) == len(trial.all_series)
+        assert not [(a, b) for a in folders for b in folders if a in b.parents]
+        assert verify(trial.output).exit_code == 0
+        assert not trial.tree.quarantine.exists()
+        shutil.rmtree(trial.output)
+
+
+def test_fault_33_a_receipt_whose_folder_is_above_another_s_is_given_its_own(
+    trial: Trial,
+) -> None:
+    trial.download()
+    path = trial.tree.receipts.path(trial.series.uid)
+    document = json.loads(path.read_bytes())
+    document["folder"] = document["folder"].rpartition("/")[0].rpartition("/")[0]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    before = trial.files()
+    trial.assert_complete(trial.download())
+    assert trial.files() == before
+    assert trial.asked("getImage") == 0
+    assert trial.download().already_complete == len(trial.all_series)
+    assert verify(trial.output).exit_code == 0
+
+
+def test_partial_and_bad_images_have_no_name_that_ends_as_an_image_s(trial: Trial) -> None:
+    trial.add(LostImage(uid=trial.series.images[4].uid))
+    trial.download(trial.series.uid)
+    assert trial.tree.under_way() == {trial.series.uid}
+    assert not list(trial.output.rglob("*.dcm"))
+
+
+def test_images_that_an_earlier_version_left_in_staging_are_taken_over(trial: Trial) -> None:
+    trial.add(LostImage(uid=trial.series.images[4].uid))
+    trial.download(trial.series.uid)
+    staged = list(trial.tree.staging.rglob("*.dcm.staged"))
+    for file in staged:
+        file.rename(file.with_suffix(""))
+    trial.heal()
+    trial.assert_complete(trial.download())
+    assert trial.asked("getSingleImage") == 1
+    assert len(staged) == len(trial.series.images) - 1
 
 
 def test_fault_24_nothing_to_do_is_one_request(trial: Trial) -> None:

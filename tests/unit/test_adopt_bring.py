@@ -61,7 +61,7 @@ def refuse(*_: object) -> None:
 
 def test_a_hard_link_comes_first(have: Path, found: Found, staging: Staging) -> None:
     assert bringer(have).bring(found, Check.MD5, staging) == "link"
-    assert (staging.folder / f"{found.uid}.dcm").samefile(have / found.file)
+    assert (staging.folder / f"{found.uid}.dcm.staged").samefile(have / found.file)
     (image,) = staging.images.values()
     assert (image.md5, image.check, image.source) == (found.md5, Check.MD5, "adopted")
 
@@ -71,7 +71,7 @@ def test_a_reflink_comes_next(
 ) -> None:
     monkeypatch.setattr(store_disk, "_clone", clone)
     assert bringer(have, "copy").bring(found, Check.MD5, staging) == "reflink"
-    assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
+    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
 
 
 def test_a_copy_comes_last(
@@ -79,7 +79,7 @@ def test_a_copy_comes_last(
 ) -> None:
     monkeypatch.setattr(store_disk, "_clone", refuse)
     assert bringer(have, "copy").bring(found, Check.MD5, staging) == "copy"
-    assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
+    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
     assert staging.images[found.uid].check is Check.MD5
 
 
@@ -95,7 +95,7 @@ def test_an_image_that_is_there_is_kept_and_its_proof_noted(
 def test_another_version_in_staging_gives_way(have: Path, found: Found, staging: Staging) -> None:
     staging.receive([CONTENT[:-1] + b"\xff"], source="nbia")
     assert bringer(have).bring(found, Check.MD5, staging) == "link"
-    assert in_staging(staging) == {f"{found.uid}.dcm": found.md5}
+    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])

@@ -204,7 +204,7 @@ def test_an_image_that_changes_after_it_was_listed_is_had_by_listing_again(
         assert caught.value.retryable
         archive.receive_series(series, sink)
     assert len(sink.images) == 4
-    assert (tmp_path / f"{demo.images[0].uid}.dcm").read_bytes() == newer
+    assert (tmp_path / f"{demo.images[0].uid}.dcm.staged").read_bytes() == newer
 
 
 def test_an_image_that_is_refused_ends_the_series(

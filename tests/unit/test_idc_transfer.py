@@ -106,7 +106,7 @@ def test_a_missing_object_leaves_the_series_incomplete_and_the_rest_kept(
     ):
         fetched(front.url, series, tree)
     assert files_of(tree.root) == {}
-    kept = {path.stem for path in tree.staging.rglob("*.dcm")}
+    kept = {path.name.removesuffix(".dcm.staged") for path in tree.staging.rglob("*.staged")}
     assert kept == {image.uid for image in demo.images} - {demo.images[2].uid}
 
 
@@ -167,7 +167,7 @@ def test_what_an_earlier_run_left_is_proved_by_the_list_and_not_fetched_again(
         pytest.raises(NotAvailableError),
     ):
         fetched(front.url, series, tree)
-    kept = len(list(tree.staging.rglob("*.dcm")))
+    kept = len(list(tree.staging.rglob("*.dcm.staged")))
     assert kept >= 10
     with Front(s3_server.port) as front:
         outcome = fetched(front.url, series, tree)

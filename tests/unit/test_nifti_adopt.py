@@ -298,7 +298,7 @@ def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: 
     right = take(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
     assert (right.refuted, right.exit_code) == ([], 0)
     assert stands(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
-    aside = tree.quarantine / SUBJECT / LATE
+    aside = tree.quarantine / SUBJECT / f"{LATE}.bad"
     assert aside.read_bytes() == fake.whole()[LATE]
 
 

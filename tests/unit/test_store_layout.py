@@ -27,10 +27,14 @@ def test_the_descriptive_layout_is_that_of_the_retriever() -> None:
     assert str(DESCRIPTIVE.folder(SERIES)) == expected
 
 
-def test_the_whole_uid_tells_series_apart_that_share_a_name() -> None:
+def test_a_series_has_other_folders_for_when_its_first_one_is_another_series() -> None:
     layout = Layout.parse("{patient}/{series_tail}")
     assert str(layout.folder(SERIES)) == "PATIENT-7/_77_7"
-    assert str(layout.folder(SERIES, whole_uid=True)) == f"PATIENT-7/_77_7-{SERIES.uid}"
+    assert [str(folder) for folder in layout.folders(SERIES)] == [
+        "PATIENT-7/_77_7",
+        f"PATIENT-7/_77_7-{SERIES.uid}",
+        f"PATIENT-7-{SERIES.uid}/_77_7",
+    ]
 
 
 @pytest.mark.parametrize(

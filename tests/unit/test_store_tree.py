@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from tcia_covid.errors import IncompleteSeriesError, UnreachableError
 from tcia_covid.model import Series, State
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk, Layout, Staging, Tree
+from tcia_covid.store.disk import StrPath
 from tcia_covid.transfer import Context, fetch_series
 from tcia_covid.verify import verify
 from tests.fakes.crash import PausingDisk
@@ -126,7 +126,7 @@ def test_a_damaged_series_is_mended_in_place_although_its_name_is_shared(tmp_pat
 
 
 class LateDisk(Disk):
-    """Has another run do something at the last moment before a folder is first renamed."""
+    """Has another run do something at the last moment before a file of a folder is renamed."""
 
     def __init__(self, folder: Path, happens: Callable[[], object]) -> None:
         super().__init__(durable=False)
@@ -134,13 +134,20 @@ class LateDisk(Disk):
         self._happens = [happens]
 
     def rename(self, source: Path, target: Path) -> None:
-        if source == self._folder and self._happens:
-            self._happens.pop()()
+        self._look_at(source, target)
         super().rename(source, target)
+
+    def replace(self, source: StrPath, target: StrPath) -> None:
+        self._look_at(Path(source), Path(target))
+        super().replace(source, target)
+
+    def _look_at(self, source: Path, target: Path) -> None:
+        if self._folder in (source.parent, target.parent) and self._happens:
+            self._happens.pop()()
 
 
 @pytest.mark.parametrize("receipt_is_lost", [False, True])
-def test_a_series_that_comes_into_anothers_place_at_the_last_moment_gets_it_back(
+def test_a_series_that_comes_into_anothers_folder_at_the_last_moment_keeps_it(
     tmp_path: Path, receipt_is_lost: bool
 ) -> None:
     one, other = same_tail("1"), same_tail("2")
@@ -159,7 +166,9 @@ def test_a_series_that_comes_into_anothers_place_at_the_last_moment_gets_it_back
 
     late = Tree(tmp_path / NAME, LAYOUT, LateDisk(place, swap))
     Run(late, FakeArchive())([one])
+    Run(tree_of(tmp_path), FakeArchive())([one])
     assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
+    assert verify(tree.root).damage == []
 
 
 def test_a_series_that_another_run_has_just_published_is_not_published_twice(
@@ -170,37 +179,40 @@ def test_a_series_that_another_run_has_just_published_is_not_published_twice(
         assert isinstance(staging, Staging)
         for number in range(1, IMAGES + 1):
             staging.receive([image_of(series, number)], source="nbia")
-        shutil.copytree(staging.folder, tree.root / "P" / "12345")
+        published = tree.root / "P" / "12345"
+        shutil.copytree(staging.folder, published)
+        for file in published.glob("*.staged"):
+            file.rename(file.with_suffix(""))
         assert tree.commit(staging).folder == "P/12345"
     assert len(list(tree.root.rglob("*.dcm"))) == IMAGES
 
 
-def test_a_series_that_two_runs_published_under_two_names_stands_once(tmp_path: Path) -> None:
+def test_a_copy_of_a_series_folder_stays_and_is_listed_as_unexpected(tmp_path: Path) -> None:
     series, tree = same_tail("1"), tree_of(tmp_path)
     Run(tree, FakeArchive())([series])
     receipt = tree.standing(series.uid)
     assert receipt is not None
     place = tree.path(receipt)
-    shutil.copytree(place, place.with_name(f"{place.name}-{series.uid}"))
+    copy = place.with_name(f"{place.name}-{series.uid}")
+    shutil.copytree(place, copy)
     assert Run(tree, FakeArchive())([series]).states == {series.uid: State.ALREADY}
-    assert verify(tree.root).damage == []
+    found = verify(tree.root)
+    assert (found.exit_code, found.damage) == (0, [])
+    assert len(found.unexpected) == IMAGES == len(list(copy.iterdir()))
     assert folders(tree, [series]) == ["P/12345"]
 
 
-def test_a_folder_that_appears_in_a_series_folder_again_and_again_is_set_aside_each_time(
-    tmp_path: Path,
-) -> None:
+def test_a_folder_of_the_user_in_a_series_folder_stays_where_it_is(tmp_path: Path) -> None:
     tree, one, other = tree_of(tmp_path), listed(1), listed(2)
     Run(tree, FakeArchive())([one])
-    for _ in range(3):
-        receipt = tree.standing(one.uid)
-        assert receipt is not None
-        (tree.path(receipt) / "measured").mkdir()
-        (tree.path(receipt) / "measured" / "notes.txt").write_text("by hand")
-        run = Run(tree, FakeArchive())([one, other])
-        assert run.stop.reason is None
-        assert set(run.states.values()) <= {State.COMPLETE, State.ALREADY}
-    assert len(list((tree.quarantine / one.uid).glob("*measured/notes.txt"))) == 3
+    receipt = tree.standing(one.uid)
+    assert receipt is not None
+    notes = tree.path(receipt) / "measured" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("by hand")
+    run = Run(tree, FakeArchive())([one, other])
+    assert run.states == {one.uid: State.ALREADY, other.uid: State.COMPLETE}
+    assert notes.read_text() == "by hand"
 
 
 def test_a_folder_that_appears_in_staging_does_not_end_the_run(tmp_path: Path) -> None:
@@ -236,7 +248,7 @@ def test_files_of_the_operating_system_count_for_nothing(tmp_path: Path, name: s
     assert not tree.quarantine.exists()
 
 
-def test_what_lies_beside_images_whose_receipt_is_lost_is_kept(tmp_path: Path) -> None:
+def test_a_file_of_the_user_stays_where_it_is_when_the_receipt_is_lost(tmp_path: Path) -> None:
     tree, series = tree_of(tmp_path), listed(1)
     Run(tree, FakeArchive())([series])
     receipt = tree.standing(series.uid)
@@ -244,28 +256,8 @@ def test_what_lies_beside_images_whose_receipt_is_lost_is_kept(tmp_path: Path) -
     (tree.path(receipt) / "notes.txt").write_text("by hand")
     tree.receipts.path(series.uid).unlink()
     assert Run(tree, FakeArchive())([series]).states == {series.uid: State.COMPLETE}
-    assert (tree.quarantine / series.uid / "notes.txt").read_text() == "by hand"
-
-
-class OpenElsewhereDisk(Disk):
-    """No folder can be removed, for a program keeps a file in it open."""
-
-    def remove_folder(self, path: Path) -> None:
-        raise OSError(errno.ENOTEMPTY, "Directory not empty")
-
-
-def test_a_replaced_version_that_cannot_be_removed_yet_is_removed_by_a_later_run(
-    tmp_path: Path,
-) -> None:
-    series = listed(1)
-    newer = replace(series, image_count=3, size=listed(1, images=3).size)
-    Run(tree_of(tmp_path), FakeArchive())([series])
-    tree = Tree(tmp_path / NAME, LAYOUT, OpenElsewhereDisk(durable=False))
-    assert fetched(tree, newer, update=True) == State.COMPLETE
-    assert tree.unsettled() == {series.uid}
-    tree = tree_of(tmp_path)
-    assert fetched(tree, newer) == State.ALREADY
-    assert tree.unsettled() == set()
+    assert (tree.path(receipt) / "notes.txt").read_text() == "by hand"
+    assert not tree.quarantine.exists()
 
 
 def test_a_series_without_an_image_is_never_complete(tmp_path: Path) -> None:

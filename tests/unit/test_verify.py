@@ -55,6 +55,11 @@ def found(result: VerifyResult) -> list[tuple[str, Reason]]:
     return [(Path(damage.file).name, damage.reason) for damage in result.damage]
 
 
+def unexpected(result: VerifyResult) -> list[tuple[str, str]]:
+    """Each unexpected file's name, without the folders, and its description."""
+    return [(one.file.rstrip("/").rpartition("/")[2], one.detail) for one in result.unexpected]
+
+
 def names(receipt: Receipt) -> list[str]:
     return [image.file for image in receipt.images]
 
@@ -166,29 +171,39 @@ def test_fault_24_a_damaged_image_is_named(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "reason"),
+    ("name", "content", "detail"),
     [
-        ("notes.txt", b"mine", Reason.UNEXPECTED),
-        ("more.dcm", image_of(series_of(1), 7), Reason.UNEXPECTED),
-        ("other.dcm", image_of(series_of(2), 1), Reason.FOREIGN),
-        ("other", image_of(series_of(2), 1), Reason.FOREIGN),
-        ("stub.dcm", b"DICM" * 50, Reason.FOREIGN),
+        ("notes.txt", b"mine", "not a DICOM file"),
+        ("more.dcm", image_of(series_of(1), 7), "an image of this series"),
+        ("other.dcm", image_of(series_of(2), 1), f"an image of series {series_of(2).uid}"),
+        ("other", image_of(series_of(2), 1), f"an image of series {series_of(2).uid}"),
+        ("stub.dcm", b"DICM" * 50, "not a DICOM file"),
     ],
 )
-def test_a_file_too_many_in_a_series_folder_is_named(
-    tree: Tree, receipt: Receipt, tmp_path: Path, name: str, content: bytes, reason: Reason
+def test_fault_31_a_file_of_the_user_in_a_series_folder_is_listed_and_is_no_damage(
+    tree: Tree, receipt: Receipt, tmp_path: Path, name: str, content: bytes, detail: str
 ) -> None:
     (tree.path(receipt) / name).write_bytes(content)
     result = verify(tmp_path)
-    assert found(result) == [(name, reason)]
-    assert (result.series.damaged, result.images.damaged) == (1, 0)
+    assert (unexpected(result), found(result)) == ([(name, detail)], [])
+    assert (result.series.intact, result.images.damaged, result.exit_code) == (1, 0, 0)
+    assert verify(tmp_path, strict=True).exit_code == 1
+    assert tree.damage.uids() == set()
 
 
-def test_a_folder_in_a_series_folder_is_unexpected(
+def test_files_in_a_folder_in_a_series_folder_are_unexpected(
     tree: Tree, receipt: Receipt, tmp_path: Path
 ) -> None:
-    (tree.path(receipt) / "inner").mkdir()
-    assert found(verify(tmp_path)) == [("inner", Reason.UNEXPECTED)]
+    for name in ("inner/volume.nii", ".git/objects/a", ".git/objects/b"):
+        path = tree.path(receipt) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    (tree.root / ".git").mkdir()
+    (tree.root / ".git" / "HEAD").write_text("mine")
+    assert sorted(unexpected(verify(tmp_path))) == [
+        (".git", "a hidden folder"),
+        ("volume.nii", "no receipt names it"),
+    ]
 
 
 def test_every_image_of_a_lost_folder_is_missing(
@@ -224,12 +239,9 @@ def test_images_and_files_beside_the_series_are_unexpected(
     (folder / "a.dcm").write_bytes(image_of(lost, 1))
     (tree.root / "P" / "notes.txt").write_text("mine")
     result = verify(tmp_path)
-    assert sorted(found(result)) == [
-        ("a.dcm", Reason.UNEXPECTED),
-        ("notes.txt", Reason.UNEXPECTED),
-    ]
-    assert {damage.series for damage in result.damage} == {lost.uid, ""}
-    assert (result.series.damaged, result.exit_code) == (0, 1)
+    assert sorted(name for name, _ in unexpected(result)) == ["a.dcm", "notes.txt"]
+    assert {one.series for one in result.unexpected} == {lost.uid, ""}
+    assert (result.series.damaged, result.exit_code) == (0, 0)
 
 
 def test_a_users_own_files_beside_the_reports_are_let_be_unless_they_are_dicom(
@@ -239,7 +251,7 @@ def test_a_users_own_files_beside_the_reports_are_let_be_unless_they_are_dicom(
     (tree.root / "metadata.csv").write_text("ours")
     assert verify(tmp_path).exit_code == 0
     (tree.root / "stray.dcm").write_bytes(image_of(series_of(2), 1))
-    assert found(verify(tmp_path)) == [("stray.dcm", Reason.UNEXPECTED)]
+    assert unexpected(verify(tmp_path)) == [("stray.dcm", "no receipt names it")]
 
 
 @pytest.mark.parametrize(
@@ -251,9 +263,9 @@ def test_a_receipt_that_cannot_be_read_is_named_and_so_are_its_images(
     path = tree.receipts.path(receipt.series.uid)
     path.write_bytes(content)
     result = verify(tmp_path)
-    expected = {path.name, *names(receipt)}
-    assert {name for name, reason in found(result) if reason is Reason.UNEXPECTED} == expected
-    assert {damage.series for damage in result.damage} == {receipt.series.uid}
+    assert found(result) == [(path.name, Reason.UNREADABLE)]
+    assert {name for name, _ in unexpected(result)} == set(names(receipt))
+    assert {one.series for one in (*result.damage, *result.unexpected)} == {receipt.series.uid}
     assert (result.series.checked, result.series.damaged) == (1, 1)
 
 
@@ -263,28 +275,25 @@ def test_a_receipt_under_another_series_name_proves_nothing(
     other = tree.receipts.path(series_of(2).uid)
     shutil.copy(tree.receipts.path(receipt.series.uid), other)
     result = verify(tmp_path)
-    assert found(result) == [(other.name, Reason.UNEXPECTED)]
+    assert found(result) == [(other.name, Reason.UNREADABLE)]
     assert result.series.intact == 1
 
 
-@pytest.mark.parametrize(
-    ("damage", "requests"),
-    [(lambda path: path.unlink(), 1), (lambda path: path.with_name("x.dcm").touch(), 0)],
-    ids=["an image lost", "a file too many"],
-)
-def test_fault_24_the_next_download_mends_just_what_was_found(
-    server: ArchiveServer, tmp_path: Path, damage: Callable[[Path], None], requests: int
+def test_fault_24_the_next_download_repairs_only_what_was_found(
+    server: ArchiveServer, tmp_path: Path
 ) -> None:
     series = pair(server)
     tree = new_tree(tmp_path, series.collection)
     receipt = fetch(server, tree, series.uid).receipt
     assert receipt is not None
-    damage(files(tree, receipt)[0])
+    files(tree, receipt)[0].unlink()
+    files(tree, receipt)[0].with_name("x.dcm").touch()
     assert verify(tmp_path).exit_code == 1
     streams = server.count("getImage")
     fetch(server, tree, series.uid)
     assert server.count("getImage") == streams
-    assert server.count("getSingleImage") == requests
+    assert server.count("getSingleImage") == 1
+    assert unexpected(verify(tmp_path)) == [("x.dcm", "not a DICOM file")]
     assert verify(tmp_path).exit_code == 0
 
 
@@ -292,13 +301,17 @@ def test_fault_24_the_next_download_mends_just_what_was_found(
 
 
 @needs_links
-def test_a_link_in_the_place_of_an_image_is_not_followed(
+def test_fault_32_a_link_to_the_right_bytes_is_intact(
     tree: Tree, receipt: Receipt, tmp_path: Path
 ) -> None:
-    victim = files(tree, receipt)[0]
-    victim.rename(tmp_path / "elsewhere")
-    victim.symlink_to(tmp_path / "elsewhere")
-    assert found(verify(tmp_path)) == [(victim.name, Reason.CHANGED)]
+    image, elsewhere = files(tree, receipt)[0], tmp_path / "elsewhere"
+    image.rename(elsewhere)
+    image.symlink_to(elsewhere)
+    assert (found(verify(tmp_path)), unexpected(verify(tmp_path))) == ([], [])
+    elsewhere.write_bytes(elsewhere.read_bytes()[:-1] + b"?")
+    assert found(verify(tmp_path)) == [(image.name, Reason.CHANGED)]
+    elsewhere.unlink()
+    assert found(verify(tmp_path)) == [(image.name, Reason.MISSING)]
 
 
 @needs_links
@@ -339,14 +352,14 @@ def test_links_beside_the_series_are_named_and_not_followed(
     outside.mkdir()
     (outside / "a.dcm").write_bytes(image_of(series_of(2), 1))
     tree.path(receipt).parent.joinpath("link").symlink_to(outside)
-    assert found(verify(tmp_path)) == [("link", Reason.UNEXPECTED)]
+    assert unexpected(verify(tmp_path)) == [("link", "no receipt names it")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders there")
 def test_a_pipe_does_not_hang_the_check(tree: Tree, receipt: Receipt, tmp_path: Path) -> None:
     os.mkfifo(tree.path(receipt) / "pipe")
     os.mkfifo(tree.root / "P.dcm")
-    assert found(verify(tmp_path)) == [("pipe", Reason.UNEXPECTED)]
+    assert unexpected(verify(tmp_path)) == [("pipe", "not a regular file")]
 
 
 # The deep look

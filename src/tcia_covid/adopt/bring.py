@@ -81,7 +81,8 @@ class Bringer:
 
     def _share(self, found: Found, staging: Staging) -> str:
         """Have the target share the bytes of the original, where the file system can."""
-        source, target = self._root / found.file, staging.folder / f"{found.uid}.dcm"
+        image = StoredImage(found.uid, found.size, found.md5)
+        source, target = self._root / found.file, Path(staging.path(image))
         way = ""
         if self._may_link(source) and worked(lambda: self._disk.link(source, target)):
             way = "link"

@@ -68,12 +68,22 @@ def _lines(found: VerifyResult) -> Iterator[str]:
 def _troubles(found: VerifyResult) -> Iterator[str]:
     yield from map(unchecked_line, found.unchecked)
     yield from _damage_lines(found)
+    yield from _unexpected_lines(found)
 
 
 def _damage_lines(found: VerifyResult) -> Iterator[str]:
     yield from (_damage(one) for one in found.damage[:_MOST])
     if len(found.damage) > _MOST:
         yield f"  and {len(found.damage) - _MOST:,} more: --json lists all"
+
+
+def _unexpected_lines(found: VerifyResult) -> Iterator[str]:
+    if found.unexpected:
+        yield f"{count(len(found.unexpected), 'unexpected file')}: not downloaded, not touched"
+    for one in found.unexpected[:_MOST]:
+        yield clean(f"  unexpected: {one.file} ({one.detail})")
+    if len(found.unexpected) > _MOST:
+        yield f"  and {len(found.unexpected) - _MOST:,} more: --json lists all"
 
 
 def _damage(one: Damage) -> str:
@@ -85,6 +95,9 @@ def _complaint(found: VerifyResult) -> tuple[str, str]:
     if not found.damage and found.unchecked:
         folders = count(len(found.unchecked), "folder")
         return f"{folders} in {found.output} could not be checked", "no receipts tell what is right"
+    if not found.damage and found.strict and found.unexpected:
+        files = count(len(found.unexpected), "unexpected file")
+        return f"{files} in {found.output}", "remove them, or leave out --strict"
     if not found.damage:
         return "the archive gave no answer for some series", "run the same command again later"
     what = count(len(found.damage), "file")
@@ -95,4 +108,4 @@ def _complaint(found: VerifyResult) -> tuple[str, str]:
         hint += "and no more"
     else:
         hint = "no download changes these: look at them, then move or remove them"
-    return f"{what} in {found.output} are not as they should be", hint
+    return f"{what} in {found.output} failed verification", hint

@@ -256,6 +256,7 @@ STYLE = _option(
 )
 DEEP = _flag(_HOW, "--deep", text="Also read each file as DICOM: header, length, UIDs.")
 ONLINE = _flag(_HOW, "--online", text="Also compare with the archive's own hash of each series.")
+STRICT = _flag(_HOW, "--strict", text="Exit with 1 if there are unexpected files.")
 COLLECTION = _option(
     _HOW,
     "--collection",
@@ -280,6 +281,6 @@ SELECTING = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO_FSYNC)
 
 _ADOPTING = (COLLECTION, LINK, MOVE, COPY)
-_ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, SERVE, PORT, *_ADOPTING)
+_ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, STRICT, SERVE, PORT, *_ADOPTING)
 ALL = (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE, *_ONE_VERB)
 """What the environment and configuration files may set."""

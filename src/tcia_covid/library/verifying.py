@@ -27,16 +27,18 @@ def verify(
     *,
     deep: bool = False,
     online: bool = False,
+    strict: bool = False,
     emit: Emit = discard,
     stop: Stop | None = None,
     on_progress: Callable[[int, int], None] = lambda size, images: None,
     **choices: Unpack[Choices],
 ) -> VerifyResult:
-    """Hash every file of a download again and compare it with its receipt.
+    """Re-check every file of a download against its recorded MD5.
 
     Args:
         directory: an output folder, or one collection's folder in it.
         deep: also read each file as DICOM.
+        strict: unexpected files give exit code 1.
         online: compare with NBIA's own hash of each series, too.
         emit: hears of what is worth a line.
         stop: set it from another thread to end the check early.
@@ -55,6 +57,7 @@ def verify(
         return check(
             folder,
             deep=deep,
+            strict=strict,
             archive=archive,
             jobs=choices.get("jobs"),
             emit=emit,

@@ -14,7 +14,7 @@ from tcia_covid.registry import Collection
 from tcia_covid.store import Disk, Layout, Staging, Tree
 from tcia_covid.store.disk import explained
 from tcia_covid.store.locks import Lock
-from tcia_covid.store.quarantine import discard, set_aside
+from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.tree import collection_folder
 from tcia_covid.volumes.volume import Volume, read_volume
 
@@ -122,7 +122,7 @@ class VolumeTree(Tree):
             with contextlib.suppress(FileNotFoundError):
                 set_aside(self.disk, file, quarantine)
         else:
-            discard(self.disk, file)
+            self.disk.remove(file)
 
     def _sound_image(self, file: Path, known: StoredImage | None) -> StoredImage | None:
         """What a file is that a run left; None if it is not what it should be."""

@@ -1,4 +1,4 @@
-"""Taking over images that are on disk already: each is hashed and read, none is trusted."""
+"""Taking over images that are on disk already: each is hashed and its header read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tcia_covid.model import ADOPTED, Receipt, StoredImage
 from tcia_covid.names import is_system_file
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.origins import Origins
-from tcia_covid.store.quarantine import discard, set_aside
-from tcia_covid.store.staging import Staging
+from tcia_covid.store.ownership import files_in
+from tcia_covid.store.quarantine import set_aside
+from tcia_covid.store.staging import STAGED, Staging, is_temporary
 
 _PIECE = 256 * 1024
 
@@ -78,8 +79,8 @@ class Adoption:
     """Fills a staging folder from folders that earlier runs, or the tree itself, left.
 
     Args:
-        disk: the seam to the file system.
-        quarantine: where files go that differ from their receipt or do not belong there.
+        disk: all changes of the file system.
+        quarantine: where files go that differ from their receipt or do not belong in staging.
     """
 
     def __init__(self, disk: Disk, quarantine: Path) -> None:
@@ -87,24 +88,47 @@ class Adoption:
         self._quarantine = quarantine
 
     def fill(self, staging: Staging, others: list[Path], receipt: Receipt | None) -> None:
-        """Move what is right from `others` into the staging folder, and take it in.
+        """Move intact images from `others` into the staging folder.
 
         Args:
             staging: what is filled.
             others: folders that belong to this run alone.
-            receipt: what is known of the images, if the series stood in the tree before.
+            receipt: what is known of the images, if the series was complete before.
         """
         known = {image.uid: image for image in receipt.images} if receipt else {}
         staging.known = known
         for folder in [staging.folder, *others]:
             if folder.is_symlink() or not folder.is_dir():
-                self._drop(staging, folder, known)
+                self._quarantine_file(staging, folder)
                 continue
             origins = Origins(folder, self._disk).read()
             for file in sorted(folder.iterdir()):
-                self._take(staging, file, known, origins)
+                if not is_system_file(file.name):
+                    self._take(staging, file, known, origins)
             if folder != staging.folder:
                 self._disk.remove_folder(folder)
+
+    def find_in_place(self, staging: Staging, folder: Path) -> None:
+        """Take images of the series that are in its folder, and leave them where they are.
+
+        These are links to the images, images on another file system, and images that no receipt
+        names: a tree that was copied without its state, or one whose receipt is lost. A file
+        counts where it has the name that this program gives it.
+
+        Args:
+            staging: knows the images that the receipt names, and those that are in staging.
+            folder: the folder of the series in the tree.
+        """
+        for name in sorted(files_in(folder)):
+            uid = name.removesuffix(".dcm")
+            if uid == name or uid in staging.images:
+                continue
+            found = hash_image(folder / name)
+            if found is None or (found.series, found.uid) != (staging.series.uid, uid):
+                continue
+            image = _as_recorded(found, staging.known, ADOPTED)
+            if image is not None:
+                staging.adopt(image, folder)
 
     def _take(
         self,
@@ -113,41 +137,43 @@ class Adoption:
         known: dict[str, StoredImage],
         origins: dict[str, str],
     ) -> None:
-        if is_system_file(file.name):
-            self._carry(staging, file)
+        if is_temporary(file.name) and not file.is_dir():
+            self._disk.remove(file)
             return
-        if file.name.startswith("."):
-            discard(self._disk, file)
+        if not file.name.endswith((".dcm", f".dcm{STAGED}")):
+            self._quarantine_file(staging, file)
             return
         found = hash_image(file) if file.is_file() and not file.is_symlink() else None
-        if found is None or found.series != staging.series.uid or found.uid in staging.images:
-            self._drop(staging, file, known)
+        image = None
+        if found is not None and found.series == staging.series.uid:
+            image = _as_recorded(found, known, origins.get(found.uid, ADOPTED))
+        if image is None or image.uid in staging.images:
+            self._drop(staging, file, was_complete=bool(known))
             return
-        source = origins.get(found.uid, ADOPTED)
-        image = StoredImage(found.uid, found.size, found.md5, source=source)
-        was = known.get(found.uid)
-        if was is not None and was.md5 != found.md5:
-            self._drop(staging, file, known)
-            return
-        if was is not None:
-            image = replace(image, check=was.check, source=was.source)
-        target = staging.folder / image.file
+        target = Path(staging.path(image))
         if file != target:
             self._disk.replace(file, target)
         staging.adopt(image)
 
-    def _carry(self, staging: Staging, file: Path) -> None:
-        """Let the system's own files stay beside the images, where that needs no thought."""
-        target = staging.folder / file.name
-        if file != target and not os.path.lexists(target):
-            with contextlib.suppress(OSError):
-                self._disk.rename(file, target)
+    def _drop(self, staging: Staging, file: Path, *, was_complete: bool) -> None:
+        """Keep what was in the tree for inspection; remove what a dead run left half-way."""
+        if was_complete or not file.is_file():
+            self._quarantine_file(staging, file)
+        else:
+            self._disk.remove(file)
 
-    def _drop(self, staging: Staging, file: Path, known: dict[str, StoredImage]) -> None:
-        """Set aside what stood in the tree; a stub of a dead run is just removed."""
-        if not known and file.suffix == ".dcm":
-            discard(self._disk, file)
-            return
+    def _quarantine_file(self, staging: Staging, file: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             set_aside(self._disk, file, self._quarantine)
             staging.set_aside_files += 1
+
+
+def _as_recorded(
+    found: FoundImage, known: dict[str, StoredImage], source: str
+) -> StoredImage | None:
+    """The image as its receipt has it; None if its bytes are not those of the receipt."""
+    was = known.get(found.uid)
+    image = StoredImage(found.uid, found.size, found.md5, source=source)
+    if was is None:
+        return image
+    return replace(image, check=was.check, source=was.source) if was.md5 == found.md5 else None

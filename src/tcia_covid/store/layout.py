@@ -57,14 +57,18 @@ class Layout:
             )
         return layout
 
-    def folder(self, series: Series, *, whole_uid: bool = False) -> PurePosixPath:
-        """Give the folder of `series`, relative to the collection's folder.
+    def folder(self, series: Series) -> PurePosixPath:
+        """The folder of `series`, relative to the collection's folder."""
+        return self.folders(series)[0]
 
-        Args:
-            series: the series.
-            whole_uid: append the SeriesInstanceUID, for a folder whose plain name is taken.
+    def folders(self, series: Series) -> tuple[PurePosixPath, ...]:
+        """The folders that `series` may have, by preference.
+
+        The second one is for a folder whose plain name is another series': the SeriesInstanceUID
+        is appended. The last one is for a folder inside another series' folder: the UID is
+        appended to the first folder's name.
         """
-        return _folder(self.template, series, whole_uid)
+        return _folders(self.template, series)
 
     def _fields(self) -> set[str]:
         try:
@@ -77,12 +81,13 @@ class Layout:
 
 
 @lru_cache(maxsize=256)  # asked for five times while a series is fetched
-def _folder(template: str, series: Series, whole_uid: bool) -> PurePosixPath:  # noqa: FBT001
+def _folders(template: str, series: Series) -> tuple[PurePosixPath, ...]:
     fields = _Fields(series)
     parts = [part.format_map(fields) for part in template.split("/") if part]
-    if whole_uid:
-        parts[-1] = f"{parts[-1][:60]}-{series.uid}"
-    return PurePosixPath(*(_component(part) for part in parts))
+    names = [_component(part) for part in parts]
+    first, last = (_component(f"{part[:60]}-{series.uid}") for part in (parts[0], parts[-1]))
+    variants = (names, [*names[:-1], last], [first, *names[1:]])
+    return tuple(dict.fromkeys(PurePosixPath(*one) for one in variants))
 
 
 def _component(part: str) -> str:

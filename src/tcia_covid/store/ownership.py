@@ -1,64 +1,70 @@
-"""Whose folder stands at a place of the tree: some layouts give one name to several series."""
+"""Which series owns a folder of the tree, and which files in it are whose."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from tcia_covid.dicom import header_of_file
 from tcia_covid.errors import ForeignImageError
 from tcia_covid.model import Receipt
-from tcia_covid.names import is_system_file
-from tcia_covid.store.disk import Disk
+from tcia_covid.store.receipts import Receipts
 
 
-def names_in(folder: Path) -> list[str]:
-    """What stands in a folder, but for the system's own files; nothing where it is none."""
+def files_in(folder: str | Path) -> set[str]:
+    """The names of the files in a folder; a link counts where it leads to a file.
+
+    Empty where there is no such folder, or it cannot be read.
+    """
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
     except OSError:
-        return []
-    return [name for name in names if not is_system_file(name)]
+        return set()
 
 
-def series_in(folder: Path) -> str | None:
-    """The series of the first image in a folder; None where it has none that can be read."""
-    for name in sorted(names_in(folder)):
-        try:
-            return header_of_file(folder / name).series
-        except (OSError, ForeignImageError):
-            continue
-    return None
+def path_of(root: Path, receipt: Receipt) -> Path:
+    """The folder of a receipt."""
+    return root.joinpath(*PurePosixPath(receipt.folder).parts)
 
 
-def is_of_another(folder: Path, receipt: Receipt) -> bool:
-    """Whether another series' images are in a folder, and none that the receipt names."""
-    if not {image.file for image in receipt.images}.isdisjoint(names_in(folder)):
-        return False
-    return series_in(folder) not in (None, receipt.series.uid)
-
-
-def move_own(disk: Disk, folder: Path, target: Path, is_own: Callable[[Path], bool]) -> bool:
-    """Rename the folder that stands in a series' place, if it is the series' own.
+class Ownership:
+    """Finds the series that own a folder: those with images and a receipt there.
 
     Args:
-        disk: the seam to the file system.
-        folder: what stands there, sound or not.
-        target: a new name.
-        is_own: tells by what is in a folder.
-
-    Returns:
-        whether it was renamed; another series' folder is left where it is.
+        root: the collection's folder.
+        receipts: of all series in it.
     """
-    if not is_own(folder):
-        return False
-    disk.rename(folder, target)
-    if is_own(target):
-        return True
-    # Another series came there in between, for a lock held nothing: it gets its place back,
-    # unless it has been brought there anew.
-    with contextlib.suppress(FileExistsError):
-        disk.rename(target, folder)
-    return False
+
+    def __init__(self, root: Path, receipts: Receipts) -> None:
+        self._root = root
+        self._receipts = receipts
+
+    def is_taken(self, folder: Path, uid: str) -> bool:
+        """Whether another series than `uid` owns the folder, one above it or one below it.
+
+        Series folders never contain each other: a rename of one would move the other.
+        """
+        above = [parent for parent in folder.parents if self._root in parent.parents]
+        return any(owner != uid for one in (*above, *_and_below(folder)) for owner in self._of(one))
+
+    def _of(self, folder: Path) -> Iterator[str]:
+        """The series whose receipts name `folder` and that have an image in it."""
+        left = sorted(name for name in files_in(folder) if name.endswith(".dcm"))
+        while left:
+            try:
+                uid = header_of_file(folder / left.pop(0)).series
+            except (OSError, ForeignImageError):
+                continue
+            filed = self._receipts.read(uid)
+            if filed is None or path_of(self._root, filed.receipt) != folder:
+                continue
+            yield uid
+            own = {image.file for image in filed.receipt.images}
+            left = [name for name in left if name not in own]
+
+
+def _and_below(folder: Path) -> Iterator[Path]:
+    for path, _, _ in os.walk(folder):
+        yield Path(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from io import FileIO
 from pathlib import Path
@@ -31,7 +31,9 @@ class Filed:
 
     receipt: Receipt
     staged: str
-    """The staging folder that the commit publishes; while it stands, that is not finished."""
+    """The staging folder that the commit publishes; while it exists, that is not finished."""
+    replaces: frozenset[str] = frozenset()
+    """Files of the version before, in the same folder: the commit may replace or remove them."""
 
 
 class Receipts:
@@ -92,6 +94,7 @@ def _to_document(filed: Filed) -> dict[str, Any]:
         "series": {k: v for k, v in asdict(receipt.series).items() if v is not None},
         "folder": receipt.folder,
         "staged": filed.staged,
+        **({"replaces": sorted(filed.replaces)} if filed.replaces else {}),
         "finished": receipt.finished,
         "program": receipt.program,
         "images": [_image_document(image) for image in receipt.images],
@@ -118,7 +121,15 @@ def _from_document(document: dict[str, Any]) -> Filed:
     staged = str(document["staged"])
     if not _NAME.fullmatch(receipt.series.uid) or "/" in staged or "\\" in staged:
         raise ValueError(receipt.series.uid)
-    return Filed(receipt, staged)
+    return Filed(receipt, staged, frozenset(_file_names(document.get("replaces", []))))
+
+
+def _file_names(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        suffix = next((one for one in _SUFFIXES if name.endswith(one)), None)
+        if suffix is None or not _NAME.fullmatch(name.removesuffix(suffix)):
+            raise ValueError(name)
+        yield name
 
 
 def _series(document: dict[str, Any]) -> Series:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,13 +24,27 @@ from tcia_covid.md5list import same_md5
 from tcia_covid.model import Check, RemoteImage, Series, StoredImage
 from tcia_covid.store.disk import Disk, explained
 from tcia_covid.store.origins import Origins
+from tcia_covid.store.quarantine import BAD
 from tcia_covid.store.takeover import as_takeover
 
+STAGED = ".staged"
+"""What names in staging end in, so that no program takes a partial series for a whole one."""
+_TEMPORARY = re.compile(r"\.[0-9]+\.part|\.origins")
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
 _PREAMBLE = 132
 _OFTEN = 0.1
 """Seconds between words about the bytes of one image."""
+
+
+def staged_name(file: str) -> str:
+    """The name in staging of a DICOM file; other files keep theirs."""
+    return f"{file}{STAGED}" if file.endswith(".dcm") else file
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file in staging is a note or an image that was not received to its end."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 class Staging:
@@ -56,7 +71,11 @@ class Staging:
         self.left_over: set[str] = set()
         """SOPInstanceUIDs of images that were on disk before: nobody watched them since."""
         self.set_aside_files = 0
-        """Files that stood in the series' folder and went to quarantine."""
+        """Files that were moved to quarantine."""
+        self.in_place: set[str] = set()
+        """SOPInstanceUIDs of images that stay in the tree; all others are in `folder`."""
+        self.place: Path | None = None
+        """The series' folder in the tree, where images are in place."""
         # Joining Paths takes longer than the rename that they are for.
         self._prefix = os.path.join(folder, "")  # noqa: PTH118
         self._disk = disk
@@ -166,12 +185,24 @@ class Staging:
         """Bytes of all images here."""
         return sum(image.size for image in self.images.values())
 
-    def path(self, image: StoredImage) -> str:
-        """Where an image is."""
-        return self._prefix + image.file
+    def staged(self) -> list[StoredImage]:
+        """The images in the staging folder: all but those in place."""
+        return [image for uid, image in self.images.items() if uid not in self.in_place]
 
-    def adopt(self, image: StoredImage) -> None:
-        """Take an image that stands in the folder already, hashed and read by the caller."""
+    def path(self, image: StoredImage) -> str:
+        """Where an image is, or is to be put, in the staging folder."""
+        return self._prefix + staged_name(image.file)
+
+    def adopt(self, image: StoredImage, place: Path | None = None) -> None:
+        """Take an image that is on disk already, hashed and read by the caller.
+
+        Args:
+            image: the image; it is at `path(image)` unless `place` is given.
+            place: the series' folder in the tree, where the image is and stays.
+        """
+        if place is not None:
+            self.in_place.add(image.uid)
+            self.place = place
         self.images[image.uid] = image
         self.left_over.add(image.uid)
         self._origins.note(image.uid, image.source)
@@ -182,21 +213,31 @@ class Staging:
             self._origins.clear()
 
     def discard(self, uid: str) -> None:
-        """Throw an image away."""
-        image = self.images.pop(uid)
-        self._on_bytes(-image.size)
-        with explained(str(self.folder)):
-            self._disk.remove(self.folder / image.file)
+        """Remove an image; one in place only no longer counts."""
+        image = self._drop(uid)
+        if image is not None:
+            with explained(str(self.folder)):
+                self._disk.remove(self.path(image))
 
     def set_aside(self, uid: str, quarantine: Path) -> Path:
-        """Move an image out, for inspection; gives where to."""
-        image = self.images.pop(uid)
-        self._on_bytes(-image.size)
-        target = quarantine / image.file
+        """Move an image to quarantine; return its new path. One in place stays where it is."""
+        image = self._drop(uid)
+        if image is None:
+            return (self.place or self.folder) / f"{uid}.dcm"
+        target = quarantine / f"{image.file}{BAD}"
         with explained(str(quarantine)):
             self._disk.make_folder(quarantine)
-            self._disk.replace(self.folder / image.file, target)
+            self._disk.replace(self.path(image), target)
         return target
+
+    def _drop(self, uid: str) -> StoredImage | None:
+        """Count an image no longer; None if it is in place."""
+        image = self.images.pop(uid)
+        self._on_bytes(-image.size)
+        if uid in self.in_place:
+            self.in_place.discard(uid)
+            return None
+        return image
 
     def _write(self, part: str, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
@@ -264,6 +305,7 @@ class Staging:
                 self.left_over.discard(stored.uid)
                 return
             self._disk.replace(part, self.path(stored))
+            self.in_place.discard(stored.uid)
             self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
             self.left_over.discard(stored.uid)

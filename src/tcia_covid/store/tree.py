@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -20,11 +21,11 @@ from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.machine import machine_name
 from tcia_covid.store.notes import Notes
-from tcia_covid.store.ownership import is_of_another, move_own, names_in, series_in
+from tcia_covid.store.ownership import files_in
 from tcia_covid.store.publication import Publication
-from tcia_covid.store.quarantine import discard, set_aside
-from tcia_covid.store.receipts import Receipts
-from tcia_covid.store.staging import Staging
+from tcia_covid.store.quarantine import set_aside
+from tcia_covid.store.receipts import Filed, Receipts
+from tcia_covid.store.staging import Staging, staged_name
 from tcia_covid.store.takeover import as_takeover
 from tcia_covid.store.temporary import sweep
 
@@ -112,7 +113,7 @@ class Tree:
 
     def unsettled(self) -> set[str]:
         """The SeriesInstanceUIDs that need a look whatever their receipt says."""
-        return self.under_way() | self.damage.uids() | self._publication.replaced_uids()
+        return self.under_way() | self.damage.uids()
 
     def activity(self, uid: str) -> int:
         """A number that changes while any run gets on with a series."""
@@ -138,13 +139,28 @@ class Tree:
         Opens the receipt and lists the folder; no image is opened.
         """
         filed = self.receipts.read(uid)
-        if filed is None or not self._publication.stands(filed.receipt):
+        if filed is None or not self._publication.is_complete(filed.receipt):
             return None
         return filed.receipt
 
+    def has_all_files(self, receipt: Receipt) -> bool:
+        """Whether the folder has all files that the receipt names; none is opened."""
+        return self._publication.is_complete(receipt)
+
+    def is_being_committed(self, filed: Filed) -> bool:
+        """Whether a commit began and did not end: some images may be of the version before."""
+        return (
+            bool(filed.staged) and (self.staging / filed.receipt.series.uid / filed.staged).is_dir()
+        )
+
     def path(self, receipt: Receipt) -> Path:
-        """Where the folder of a receipt stands."""
+        """The folder of a receipt."""
         return self._publication.path(receipt)
+
+    @property
+    def notices(self) -> list[str]:
+        """What this run moved aside because it was in the way, with its new place."""
+        return self._publication.notices
 
     @contextmanager
     def stage(
@@ -177,9 +193,11 @@ class Tree:
                 return
             folder = self.staging / series.uid / self._run
             staging = Staging(series, folder, self.disk, on_bytes)
-            Adoption(self.disk, self.quarantine / series.uid).fill(
-                staging, *self._leftovers(series, folder, update=update)
-            )
+            adoption = Adoption(self.disk, self.quarantine / series.uid)
+            others, receipt = self._leftovers(series, folder, update=update)
+            adoption.fill(staging, others, receipt)
+            if not update:
+                self._find_in_place(staging, receipt, adoption)
             try:
                 yield staging
             finally:
@@ -209,23 +227,22 @@ class Tree:
             receipt = filed.receipt
         else:
             self._clear_notes(uid)
-        if not self._publication.stands(receipt) or uid in self.damage.uids():
+        if not self._publication.is_complete(receipt) or uid in self.damage.uids():
             return None
-        self._publication.clear_others(receipt)
         return receipt
 
     def _leftovers(
         self, series: Series, folder: Path, *, update: bool
     ) -> tuple[list[Path], Receipt | None]:
-        """Gather in `folder` what there is of a series already; old folders beside it."""
+        """Gather in `folder` what there is of a series already; return old folders and receipt."""
         self.disk.make_folder(folder.parent)
         filed = self.receipts.read(series.uid)
         receipt = filed.receipt if filed else None
-        if not update:
-            self._take_back(series, receipt)
         others = []
-        for other in sorted(folder.parent.iterdir()):
-            if is_system_file(other.name):
+        if receipt is not None and not update:
+            others += self._take_back(receipt)
+        for other in [*sorted(folder.parent.iterdir()), *self._replaced(series.uid)]:
+            if is_system_file(other.name) or other in others:
                 continue
             # One rename takes a dead run's folder over whole; a run that is alive after all
             # (its lock locked nothing) finds it gone, and looks at the series again later.
@@ -242,33 +259,49 @@ class Tree:
         """A new name in staging for a folder that this run takes over."""
         return self.staging / uid / f"{self._run}~{next(self._numbers)}"
 
-    def _take_back(self, series: Series, receipt: Receipt | None) -> None:
-        """Take a series out of the tree, wherever it stands, into its staging."""
-        standing = self.path(receipt) if receipt else None
-        if receipt is not None and standing is not None and standing.exists():
-            if standing.is_dir() and not standing.is_symlink():
-                self._take(standing, series, lambda folder: not is_of_another(folder, receipt))
-            else:
-                set_aside(self.disk, standing, self.quarantine)
-        for place in self._publication.places(series):
-            # A crash may have lost the receipt, or the word that it is under its whole UID.
-            if place != standing and place.exists() and not place.is_symlink():
-                self._take(place, series, lambda folder: self._holds(folder, series))
+    def _take_back(self, receipt: Receipt) -> list[Path]:
+        """Take the images of a damaged series out of the tree; return their new folder.
 
-    def _take(self, folder: Path, series: Series, is_own: Callable[[Path], bool]) -> None:
-        move_own(self.disk, folder, self._taken(series.uid), is_own)
+        Only files that the receipt names are moved; links to images, and images on another file
+        system, stay as well.
+        """
+        folder = self.path(receipt)
+        if not folder.is_dir():
+            return []
+        taken = self._taken(receipt.series.uid)
+        for image in receipt.images:
+            path = folder / image.file
+            if path.is_symlink() or not path.is_file():
+                continue
+            self.disk.make_folder(taken)
+            try:
+                self.disk.rename(path, taken / image.file)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.ENOENT):
+                    raise
+        self.disk.remove_empty(folder)
+        return [taken] if taken.is_dir() else []
+
+    def _find_in_place(self, staging: Staging, receipt: Receipt | None, adoption: Adoption) -> None:
+        """Take images that are in the series' folder and stay there."""
+        for folder in self._publication.places(staging.series, receipt):
+            path = self.root / folder
+            if path.is_dir() and not self._publication.is_taken(folder, staging.series.uid):
+                adoption.find_in_place(staging, path)
+            if staging.in_place:
+                return
+
+    def _replaced(self, uid: str) -> list[Path]:
+        """Folders of replaced versions that a version before 0.1.0 of this program left."""
+        return sorted((self.state / "replaced").glob(f"{uid}~*"))
 
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
         """Start an update from second names of the old images, where the file system has such."""
         old = self.path(receipt)
-        for name in names_in(old):
-            if name.endswith(".dcm"):
+        for name in files_in(old):
+            if name.endswith(".dcm") and not (old / name).is_symlink():
                 with contextlib.suppress(OSError):
-                    self.disk.link(old / name, folder / name)
-
-    def _holds(self, folder: Path, series: Series) -> bool:
-        """Whether a folder is of `series`, as far as what is in it tells."""
-        return series_in(folder) == series.uid
+                    self.disk.link(old / name, folder / staged_name(name))
 
     def _clear_notes(self, uid: str) -> None:
         self.damage.clear(uid)
@@ -290,5 +323,15 @@ class Tree:
             # Renamed first: a run whose lock held nothing must not publish half a folder.
             mine = self._taken(uid)
             self.disk.rename(folder, mine)
-            discard(self.disk, mine)
+            self._dispose(mine, uid)
         self.disk.remove_empty(parent)
+
+    def _dispose(self, path: Path, uid: str) -> None:
+        """Remove what a run left in staging; what is not this program's goes to quarantine."""
+        if not path.is_dir():
+            self.disk.remove(path)
+            return
+        for file in sorted(path.iterdir()):
+            if file.is_dir() and not is_system_file(file.name):
+                set_aside(self.disk, file, self.quarantine / uid)
+        self.disk.remove_folder(path)

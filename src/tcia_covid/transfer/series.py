@@ -18,6 +18,7 @@ from tcia_covid.errors import (
 from tcia_covid.events import BytesStored, Emit, Notice, SeriesRetried, SeriesStarted
 from tcia_covid.http import Patience
 from tcia_covid.model import Outcome, Receipt, Series, State
+from tcia_covid.selection.sizes import count
 from tcia_covid.settings import HttpSettings
 from tcia_covid.stop import Stop
 from tcia_covid.store import Staging, Tree
@@ -73,8 +74,8 @@ def fetch_series(
             return Outcome(series, State.ALREADY, staging)
         context.emit(SeriesStarted(series, len(staging.images), staging.size))
         if staging.set_aside_files:
-            text = f"{staging.set_aside_files} files of series {series.uid} that are damaged or do"
-            context.emit(Notice(f"{text} not belong there were moved to {tree.quarantine}"))
+            files = count(staging.set_aside_files, "damaged file")
+            context.emit(Notice(f"{files} of series {series.uid} moved to {tree.quarantine}"))
         _complete(series, archives, staging, tree, context)
         return Outcome(series, State.COMPLETE, tree.commit(staging))
 

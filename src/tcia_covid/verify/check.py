@@ -23,7 +23,7 @@ from tcia_covid.supporting import FOLDER as SUPPORTING
 from tcia_covid.verify.ahead import ahead
 from tcia_covid.verify.faults import Fault, Look
 from tcia_covid.verify.pieces import Piece, check, pieces
-from tcia_covid.verify.result import Damage, Reason, Verdict, VerifyResult
+from tcia_covid.verify.result import Damage, Reason, UnexpectedFile, Verdict, VerifyResult
 from tcia_covid.verify.strays import strays
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def verify(
     directory: Path,
     *,
     deep: bool = False,
+    strict: bool = False,
     archive: Archive | None = None,
     jobs: int | None = None,
     emit: Emit = discard,
@@ -49,6 +50,7 @@ def verify(
     Args:
         directory: an output folder, or one collection's folder in it.
         deep: also read each file as DICOM.
+        strict: unexpected files give exit code 1.
         archive: compare intact series with this archive's own hashes, too.
         jobs: threads; by default twice the processors, eight at most.
         emit: hears of damage, and of what else is worth a line.
@@ -63,7 +65,7 @@ def verify(
     started = time.monotonic()
     stop = stop or Stop()
     jobs = jobs or min(8, 2 * (os.cpu_count() or 1))
-    result = VerifyResult(str(directory))
+    result = VerifyResult(str(directory), strict=strict)
     online = _online(archive, jobs, emit, stop) if archive else None
     for tree in trees_in(directory):
         with readable(directory):
@@ -106,6 +108,8 @@ class _TreeCheck:
         self._look = look
         self._emit = emit
         self._noted = tree.damage.uids()
+        self._inner_folders: list[str] = []
+        """Folders in series folders."""
         self._folders: dict[str, str] = {}
         """Of every receipt, by SeriesInstanceUID."""
         self._doubtful: set[str] = set()
@@ -116,6 +120,7 @@ class _TreeCheck:
         faults: list[Fault] = []
         for piece, found in ahead(self._check, self._pieces(), jobs, self._look.stop):
             faults += found
+            self._inner_folders += piece.inner_folders
             on_progress(piece.size, len(piece.images))
             if piece.last:
                 self._settle(piece.receipt, faults)
@@ -124,7 +129,8 @@ class _TreeCheck:
     def find_strays(self) -> None:
         """Name what no receipt names; a series may have been published in the meantime."""
         found = []
-        for stray in strays(self._tree.root, {*self._folders.values(), SUPPORTING}):
+        known = {*self._folders.values(), SUPPORTING}
+        for stray in strays(self._tree.root, known, self._inner_folders):
             self._look.stop.check()
             found.append(stray)
         if not found:
@@ -204,14 +210,14 @@ class _TreeCheck:
         self._doubtful.add(uid)
         file = path.relative_to(self._tree.root).as_posix()
         series = uid if is_uid(uid) else ""
-        self._add(series, Fault(file, Reason.UNEXPECTED, "no receipt that can be read", extra=True))
+        self._add(series, Fault(file, Reason.UNREADABLE, "the receipt cannot be read"))
         self._result.series.checked += bool(series)
         self._result.series.damaged += bool(series)
 
     def _settle(self, receipt: Receipt, faults: list[Fault]) -> None:
         """Count a series, and note its damage or that there is none."""
         uid = receipt.series.uid
-        if not faults:
+        if all(fault.extra for fault in faults):
             if uid in self._noted:
                 self._note(uid, [])
             self._count(receipt, faults)
@@ -241,7 +247,7 @@ class _TreeCheck:
         lines = [
             {"file": fault.file, "reason": fault.reason.value, "detail": fault.detail}
             for fault in faults
-            if fault.mendable
+            if fault.mendable and not fault.extra
         ]
         try:
             if lines:
@@ -255,18 +261,21 @@ class _TreeCheck:
         result, images = self._result, len(receipt.images)
         damaged = len({fault.file for fault in faults if not fault.extra})
         result.series.checked += 1
-        result.series.intact += not faults
-        result.series.damaged += bool(faults)
+        result.series.intact += not damaged
+        result.series.damaged += bool(damaged)
         result.images.checked += images
         result.images.intact += images - damaged
         result.images.damaged += damaged
         result.size += receipt.size
-        result.unproven += not faults and receipt.check is Check.SIZE
+        result.unproven += not damaged and receipt.check is Check.SIZE
         for fault in faults:
             self._add(receipt.series.uid, fault)
 
     def _add(self, series: str, fault: Fault) -> None:
         file = self._prefix + fault.file
+        if fault.extra:
+            self._result.unexpected.append(UnexpectedFile(series, file, fault.detail))
+            return
         damage = Damage(series, file, fault.reason, fault.detail, fault.mendable, fault.option)
         self._result.damage.append(damage)
         self._emit(DamageFound(series, file, fault.reason.value, fault.detail))

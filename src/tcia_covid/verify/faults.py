@@ -17,14 +17,14 @@ from tcia_covid.verify.result import Reason
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One file of a collection that is not as it should be."""
+    """One file of a collection that failed verification, or that is not of this program."""
 
     file: str
     """Relative to the collection's folder, with forward slashes."""
     reason: Reason
     detail: str
     extra: bool = False
-    """Whether no receipt names it."""
+    """Whether no receipt names it: then nothing is damaged."""
     mendable: bool = True
     """Whether fetching it again mends it."""
     option: str = ""
@@ -73,18 +73,16 @@ def image_fault(
 
 
 def extra_fault(path: Path, file: str, series: str) -> Fault:
-    """Say what a file is that stands in the folder of `series` and in no receipt."""
+    """Describe a file in the folder of `series` that its receipt does not name."""
     try:
         found = header_of_file(path).series
     except OSError as error:
-        return Fault(file, Reason.UNREADABLE, error.strerror or str(error), extra=True)
+        detail = f"not readable: {error.strerror or error}"
     except ForeignImageError:
-        image = file.lower().endswith(".dcm")
-        reason = Reason.FOREIGN if image else Reason.UNEXPECTED
-        return Fault(file, reason, "not a DICOM file", extra=True)
-    if found != series:
-        return Fault(file, Reason.FOREIGN, f"an image of series {found}", extra=True)
-    return Fault(file, Reason.UNEXPECTED, "the series' receipt does not name it", extra=True)
+        detail = "not a DICOM file"
+    else:
+        detail = "an image of this series" if found == series else f"an image of series {found}"
+    return Fault(file, Reason.UNEXPECTED, detail, extra=True)
 
 
 def _size_and_md5(path: str, expected: int, stop: Stop, buffer: memoryview) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ class Piece:
     images: tuple[StoredImage, ...]
     faults: tuple[Fault, ...]
     """What the names in the folder tell already."""
+    inner_folders: tuple[str, ...]
+    """Folders in the series' folder, relative to the collection's."""
     last: bool
     """Whether the series has no further piece."""
 
@@ -45,14 +47,19 @@ def pieces(tree: Tree, receipt: Receipt) -> Iterator[Piece]:
         present = _entries(folder)
     except OSError as error:
         faults = tuple(_unreachable(receipt, error))
-        yield Piece(receipt, folder, (), faults, last=True)
+        yield Piece(receipt, folder, (), faults, (), last=True)
         return
-    plain = {name for name, entry in present.items() if entry.is_file(follow_symlinks=False)}
-    faults = tuple(_by_name(receipt, folder, set(present), plain))
-    groups = list(_groups([image for image in receipt.images if image.file in plain])) or [()]
+    files = {name for name, entry in present.items() if entry.is_file()}
+    inner = tuple(
+        f"{receipt.folder}/{name}"
+        for name, entry in sorted(present.items())
+        if entry.is_dir(follow_symlinks=False)
+    )
+    faults = tuple(_by_name(receipt, folder, present, files))
+    groups = list(_groups([image for image in receipt.images if image.file in files])) or [()]
     for number, group in enumerate(groups, start=1):
-        yield Piece(receipt, folder, group, faults, last=number == len(groups))
-        faults = ()
+        yield Piece(receipt, folder, group, faults, inner, last=number == len(groups))
+        faults, inner = (), ()
 
 
 def check(piece: Piece, look: Look) -> list[Fault]:
@@ -88,21 +95,27 @@ def _unreachable(receipt: Receipt, error: OSError) -> Iterator[Fault]:
         yield Fault(f"{receipt.folder}/{image.file}", Reason.UNREADABLE, detail, mendable=False)
 
 
-def _by_name(receipt: Receipt, folder: Path, present: set[str], plain: set[str]) -> Iterator[Fault]:
-    """Images that are not there, or are no plain files, and files that are none of the images."""
+def _by_name(
+    receipt: Receipt, folder: Path, present: Mapping[str, os.DirEntry[str]], files: set[str]
+) -> Iterator[Fault]:
+    """Images that are missing or not a file, and files that the receipt does not name."""
     expected = {image.file for image in receipt.images}
-    for name in sorted(expected - plain):
-        reason, detail = (Reason.CHANGED, "not a plain file") if name in present else _MISSING
-        yield Fault(f"{receipt.folder}/{name}", reason, detail)
-    for name in sorted(present - expected):
+    for name in sorted(expected - files):
+        yield Fault(f"{receipt.folder}/{name}", *_why_no_file(present.get(name)))
+    for name in sorted(present.keys() - expected):
         file = f"{receipt.folder}/{name}"
-        if name in plain:
+        if name in files:
             yield extra_fault(folder / name, file, receipt.series.uid)
-        else:
-            yield Fault(file, Reason.UNEXPECTED, "not a plain file", extra=True)
+        elif not present[name].is_dir(follow_symlinks=False):
+            yield Fault(file, Reason.UNEXPECTED, "not a regular file", extra=True)
 
 
-_MISSING = (Reason.MISSING, "")
+def _why_no_file(entry: os.DirEntry[str] | None) -> tuple[Reason, str]:
+    if entry is None:
+        return Reason.MISSING, ""
+    if entry.is_symlink():
+        return Reason.MISSING, "the link leads to no file"
+    return Reason.CHANGED, "not a regular file"
 
 
 def _groups(images: list[StoredImage]) -> Iterator[tuple[StoredImage, ...]]:

@@ -20,9 +20,9 @@ class Reason(str, Enum):
     UNREADABLE = "unreadable"
     """The system does not give its bytes, or they are no sound DICOM file."""
     FOREIGN = "foreign"
-    """An image of another series, or no DICOM file, where an image of the series belongs."""
+    """An image of another series, where an image of the series belongs."""
     UNEXPECTED = "unexpected"
-    """No receipt names it."""
+    """No receipt names it: it is not this program's, and nothing is wrong with it."""
 
 
 class Verdict(Enum):
@@ -48,6 +48,17 @@ class Damage:
     """Whether the next download mends it."""
     option: str = ""
     """What that download needs for it: `--supporting`, `--update`, or nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedFile:
+    """A file that no receipt names."""
+
+    series: str
+    """SeriesInstanceUID; empty where the file belongs to none."""
+    file: str
+    """Relative to the folder that was checked, with forward slashes."""
+    detail: str
 
 
 @dataclass(slots=True)
@@ -77,12 +88,15 @@ class VerifyResult:
 
     output: str
     """The folder that was checked."""
+    strict: bool = False
+    """Whether unexpected files give exit code 1."""
     series: Tally = field(default_factory=Tally)
     images: Tally = field(default_factory=Tally)
-    """Images that receipts name; files that none names stand in `damage` alone."""
+    """Images that receipts name."""
     size: int = 0
     """Bytes of the files that were checked."""
     damage: list[Damage] = field(default_factory=list)
+    unexpected: list[UnexpectedFile] = field(default_factory=list)
     unproven: int = 0
     """Intact series with images that no hash of an archive ever proved."""
     unchecked: list[Unchecked] = field(default_factory=list)
@@ -99,11 +113,11 @@ class VerifyResult:
     def exit_code(self) -> int:
         """What the command line ends with.
 
-        0, or 1 for damage, images without receipts or an archive that did not answer for some
-        series, 3 for one that answered for none.
+        0, or 1 for damage, images without receipts, unexpected files if `strict`, or an archive
+        that did not answer for some series, 3 for one that answered for none.
         """
         online = self.online
-        lacking = self.damage or self.unchecked
+        lacking = self.damage or self.unchecked or (self.strict and self.unexpected)
         if lacking or online is None or not online.unanswered:
             return EXIT_PARTIAL if lacking else EXIT_OK
         answered = online.proved + online.without_hash
@@ -126,6 +140,7 @@ def document(result: VerifyResult) -> dict[str, Any]:
         "bytes": {"checked": result.size},
         "unchecked": [asdict(folder) for folder in result.unchecked],
         "damage": [_damage(found) for found in result.damage],
+        "unexpected": [asdict(found) for found in result.unexpected],
         "online": asdict(result.online) if result.online else None,
     }
 
