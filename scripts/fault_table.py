@@ -113,6 +113,18 @@ ROWS = {
     ),
     29: ("credentials and signed URLs", "never in any output, file name or process list"),
     30: ("the system clock jumps", "no effect: durations use the monotonic clock"),
+    31: (
+        "a user's file or folder is in a series or collection folder, hidden or a DICOM file",
+        "it stays, unchanged, where it is; `verify` lists it and exits with 0 (`--strict`: 1)",
+    ),
+    32: (
+        "an image is a symbolic link to the right bytes (git-annex, DataLad, DVC)",
+        "it is intact: never downloaded again, never moved; a repair replaces the link",
+    ),
+    33: (
+        "a series folder would be inside another one (two layouts, a damaged receipt)",
+        "the series gets a folder of its own; a second run changes nothing",
+    ),
 }
 
 
