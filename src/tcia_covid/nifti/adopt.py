@@ -52,7 +52,7 @@ def adopt(
         DestinationError: the output cannot be used.
         InterruptedRunError: `stop` was set.
     """
-    tree = VolumeTree(output, collection, Disk(durable=durable))
+    tree = VolumeTree(output, collection, Disk(durable=durable), emit)
     _refuse_own(directory, tree)
     finds = find_volumes(directory, tree.pattern, skipped=tree.root)
     if not finds.volumes:
@@ -65,6 +65,7 @@ def adopt(
     tree.prepare()
     result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     result.standing = Standing.of(tree)
+    result.notices += tree.notices
     if reports_are_stale(tree):
         write_reports(tree, collection, registry)
     return result

@@ -88,7 +88,7 @@ class _Run:
         self._emit = emit
         self._stop = stop
         disk = Disk(durable=request.options.durable)
-        self._tree = VolumeTree(Path(request.output), collection, disk)
+        self._tree = VolumeTree(Path(request.output), collection, disk, emit)
         self._inboxes: list[Inbox] = []
         self._failures: list[Failure] = []
         self._received = 0
@@ -112,6 +112,7 @@ class _Run:
             received=self._received,
             ended=ended,
         )
+        summary.notices += self._tree.notices
         kept = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
         summary.kept_series, summary.kept_bytes = len(kept), sum(kept)
         return summary

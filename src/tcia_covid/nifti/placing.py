@@ -15,7 +15,8 @@ from tcia_covid.store.disk import worked
 from tcia_covid.volumes.volume import Volume
 
 Mode = Literal["link", "move", "copy", "take"]
-Way = Literal["link", "rename", "reflink", "copy"]
+Way = Literal["link", "rename", "reflink", "copy", "kept"]
+"""`kept`: the same bytes were there already."""
 
 _PIECE = 256 * 1024
 
