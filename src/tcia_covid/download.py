@@ -134,6 +134,11 @@ class _Run:
         self._count_kept(pairs)
         return self._tally.finish(selected.failures, selected.notices, ended)
 
+    def _tell(self, text: str) -> None:
+        """Tell of a file that was moved aside."""
+        self._tally.summary.notices.append(text)
+        self._context.emit(Notice(text, always=True))
+
     def _count_kept(self, pairs: Sequence[tuple[Group, Tree]]) -> None:
         """Count what stays in staging for the next run."""
         summary = self._tally.summary
@@ -238,7 +243,7 @@ class _Run:
                 with explained(str(tree.root)):
                     is_stale = reports_are_stale(tree)
                 if is_stale:
-                    write_reports(tree, group.collection, self._registry)
+                    write_reports(tree, group.collection, self._registry, self._tell)
             except TciaCovidError as error:
                 failed.append(error)
         return failed[0] if failed else ended

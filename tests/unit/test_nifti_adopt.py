@@ -396,6 +396,8 @@ def test_what_a_dead_run_left_in_staging_is_proved_anew(source: Path, tmp_path: 
     take(source, tmp_path)
     assert stands(tmp_path) == WHOLE
     assert not tree.under_way()
+    kept = tree.quarantine / "staging" / f"{EARLY}.bad"
+    assert kept.read_bytes() == fake.whole()[EARLY][:-1]
 
 
 def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ def adopt(
     tree.prepare()
     result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     result.standing = Standing.of(tree)
-    result.notices += tree.notices
     if reports_are_stale(tree):
-        write_reports(tree, collection, registry)
+        write_reports(tree, collection, registry, tree.tell)
+    result.notices += tree.notices
     return result
 
 

@@ -222,7 +222,7 @@ class _Run:
             return ended
         if reports_are_stale(self._tree):
             try:
-                write_reports(self._tree, self._collection, self._registry)
+                write_reports(self._tree, self._collection, self._registry, self._tree.tell)
             except TciaCovidError as error:
                 return error
         return ended

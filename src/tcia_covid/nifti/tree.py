@@ -138,8 +138,9 @@ class VolumeTree(Tree):
             try:
                 receipt = self._recover(series.uid)
                 if receipt is not None:
+                    stands = {one.file: one for one in receipt.images}
                     for file in self._reclaim(series.uid, self.path(receipt)):
-                        discard(self.disk, file)
+                        self._drop(file, stands.get(file.name))
                 yield receipt
             finally:
                 self._leave(series.uid)
@@ -162,7 +163,7 @@ class VolumeTree(Tree):
         for file in left:
             image = self._sound(file, recorded.get(file.name), series.uid)
             if image is None or file.is_symlink() or image.file in found.images:
-                discard(self.disk, file)
+                self._drop(file, found.images.get(file.name))
             else:
                 self.disk.replace(file, found.staging / image.file)
                 found.staged[image.file] = image
@@ -283,9 +284,10 @@ class VolumeTree(Tree):
         return True
 
     def _move_aside(self, path: Path) -> None:
-        self._tell(moved_aside(path, move_aside_visibly(self.disk, path)))
+        self.tell(moved_aside(path, move_aside_visibly(self.disk, path)))
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Tell of a file that was moved."""
         self.notices.append(text)
         self._emit(Notice(text, always=True))
 
@@ -308,13 +310,20 @@ class VolumeTree(Tree):
                 continue
             for file in sorted(mine.iterdir()) if mine.is_dir() else ():
                 name = self.pattern.read(file.name)
-                if name is not None and name.subject == uid:
+                if name is not None and name.subject == uid and not file.is_dir():
                     yield file
                 elif file.name == _ORIGINS or _TEMPORARY.fullmatch(file.name):
                     self.disk.remove(file)
                 else:
                     self._give_back(file, home)
             self.disk.remove_empty(mine)
+
+    def _drop(self, file: Path, stands: StoredImage | None) -> None:
+        """Get rid of a staged volume: one of other bytes than those that stand is kept aside."""
+        if stands is not None and _has(file, stands):
+            self.disk.remove(file)
+        else:
+            self.keep_bad(file, "staging")
 
     def _give_back(self, file: Path, home: Path) -> None:
         self.disk.make_folder(home)
@@ -323,7 +332,7 @@ class VolumeTree(Tree):
             target = move_aside_visibly(self.disk, file, home)
         else:
             self.disk.rename(file, target)
-        self._tell(f"{file.name}, which an earlier run took along, is back: it is now {target}")
+        self.tell(f"{file.name}, which an earlier run took along, is back: it is now {target}")
 
     def _check_staged(self, found: Gathered) -> None:
         """See that staging has the volumes as they were read, and nothing else.

@@ -53,7 +53,7 @@ def move_aside_visibly(disk: Disk, path: Path, folder: Path | None = None) -> Pa
 
 def moved_aside(path: Path, target: Path) -> str:
     """The sentence that tells the user where something was moved to."""
-    return f"{path} was in the way and is not this program's: it is now {target}"
+    return f"{path} was in the way and may be yours: it is now {target}"
 
 
 def discard(disk: Disk, path: Path) -> None:
