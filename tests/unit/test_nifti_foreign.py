@@ -33,6 +33,7 @@ MINE = {
     ".dvc/config": b"[core]",
     ".hidden": b"h",
     "derived/a.txt": b"a",
+    "volume-covid19-A-0700_day500.nii.gz/a.txt": b"a folder of that name",
 }
 
 
@@ -87,7 +88,8 @@ def test_foreign_files_stay_where_they_are(tmp_path: Path, how: str) -> None:
     elif how == "copied without its state":
         shutil.rmtree(tree.state)
     result = take(tmp_path, fake.whole())
-    assert (result.exit_code, result.notices) == (0, [])
+    assert result.exit_code == 0
+    assert [text for text in result.notices if str(home(tmp_path)) in text] == []
     assert files_in(home(tmp_path)) == {**MINE, **BOTH}
     assert {name: (home(tmp_path) / name).stat().st_ino for name in MINE} == inodes
     assert not tree.quarantine.exists()
@@ -265,3 +267,13 @@ def test_a_crash_at_any_side_effect_leaves_foreign_files_in_place(
         assert files_in(home(folder)) == {**theirs, **BOTH, **aside}
         assert not tree_of(folder).under_way()
         shutil.rmtree(folder)
+
+
+def test_moving_takes_nothing_out_of_a_hidden_folder(tmp_path: Path) -> None:
+    source = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE]})
+    fake.write(source, {f".dvc/cache/{ONE}": fake.whole()[ONE], f".dvc/{LATE}": BOTH[LATE]})
+    result = adopt(
+        source, tmp_path / "data", fake.collection(), Registry(), mode="move", durable=False
+    )
+    assert sorted(files_in(source)) == [f".dvc/cache/{ONE}", f".dvc/{LATE}"]
+    assert (result.volumes_adopted, result.not_removed) == (2, 1)

@@ -15,6 +15,7 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import BytesStored, Emit, SeriesFinished, SeriesStarted
 from tcia_covid.model import Failure, Outcome, Receipt, Series, State
+from tcia_covid.names import is_in_hidden_folder
 from tcia_covid.nifti.finding import Finds, Unfit
 from tcia_covid.nifti.names import VolumeName
 from tcia_covid.nifti.placing import Mode, Way, place
@@ -219,7 +220,12 @@ class Intake:
                 taken.not_removed += 1
 
     def _removed(self, volume: Volume, standing: Path) -> bool:
-        """Remove a file whose bytes stand in the layout; False if they do not, or it changed."""
+        """Remove a file whose bytes stand in the layout; False if they do not, or it changed.
+
+        What is in a hidden folder of somebody else's stays, too.
+        """
+        if self._mode == "move" and is_in_hidden_folder(volume.path.relative_to(self._finds.top)):
+            return False
         if not (volume.is_unchanged and is_second(volume.path, standing, volume.size, volume.md5)):
             return False
         self._tree.disk.remove(volume.path)
