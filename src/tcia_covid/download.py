@@ -135,8 +135,9 @@ class _Run:
             self._recount()
         ended = self._report(pairs, self._ended(jobs))
         self._count_kept(pairs)
-        moved = [notice for _, tree in pairs for notice in tree.notices]
-        return self._tally.finish(selected.failures, [*selected.notices, *moved], ended)
+        for notice in [notice for _, tree in pairs for notice in tree.notices]:
+            self._tell(notice)
+        return self._tally.finish(selected.failures, selected.notices, ended)
 
     def _recount(self) -> None:
         """Count the complete series by what is in place now: others may change the folder, too."""
@@ -153,6 +154,11 @@ class _Run:
                 hint="another program changes the folder; run the same command again",
             )
             self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
+
+    def _tell(self, text: str) -> None:
+        """Tell of a file that was moved aside."""
+        self._tally.summary.notices.append(text)
+        self._context.emit(Notice(text, always=True))
 
     def _count_kept(self, pairs: Sequence[tuple[Group, Tree]]) -> None:
         """Count what stays in staging for the next run."""
@@ -263,7 +269,7 @@ class _Run:
                 with explained(str(tree.root)):
                     is_stale = reports_are_stale(tree)
                 if is_stale:
-                    write_reports(tree, group.collection, self._registry)
+                    write_reports(tree, group.collection, self._registry, self._tell)
             except TciaCovidError as error:
                 failed.append(error)
         return failed[0] if failed else ended

@@ -84,6 +84,8 @@ class Notice:
     """Something worth a line to the user."""
 
     text: str
+    always: bool = False
+    """Whether `--quiet` does not silence it: a file of the user's was moved, for instance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import PurePath
 from typing import NewType
 
 PathComponent = NewType("PathComponent", str)
@@ -39,6 +40,11 @@ def is_uid(text: str) -> bool:
 def is_system_file(name: str) -> bool:
     """Whether an operating system makes files or folders of this name on its own, anywhere."""
     return name.casefold() in _SYSTEM or name.startswith(_SYSTEM_STARTS)
+
+
+def is_in_hidden_folder(file: PurePath) -> bool:
+    """Whether a file, by its relative path, is in a folder that a tool keeps: `.git`, `.dvc`."""
+    return any(folder.startswith(".") for folder in file.parent.parts)
 
 
 def is_reserved(name: str) -> bool:

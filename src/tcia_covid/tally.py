@@ -82,7 +82,7 @@ class Tally:
         summary.failed += unlisted
         self._archive_failures += sum(one.reason == "archive" for one in listings)
         summary.failures = listings + summary.failures
-        summary.notices = list(notices)
+        summary.notices = [*notices, *summary.notices]
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
         summary.fetched_from = dict(sorted(self._fetched.items()))
         summary.remaining = summary.selected - summary.complete - summary.failed

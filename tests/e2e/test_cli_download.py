@@ -67,6 +67,26 @@ def test_the_quiet_hear_the_result_alone_where_all_is_well(command: Callable[...
         assert ran.stdout.startswith("6 of 6 series ")
 
 
+@pytest.mark.parametrize("verb", ["download", "adopt"])
+def test_the_quiet_hear_of_a_file_of_theirs_that_was_moved_aside(
+    command: Callable[..., Ran], tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "data" / NAME).mkdir(parents=True)
+    (tmp_path / "data" / NAME / "LICENSE.txt").write_text("mine")
+    words = [NAME]
+    if verb == "adopt":
+        command("download", NAME, TCIA_COVID_OUTPUT="have")
+        words = ["have", "--source", "nbia"]
+    ran = command(verb, *words, "--quiet", "--json")
+    aside = Path("data", NAME, "LICENSE.txt.moved-aside")
+    assert (tmp_path / aside).read_text() == "mine"
+    assert str(aside) in ran.stderr
+    (notice,) = document(ran)["notices"]
+    assert str(aside) in notice
+    again = command(verb, *words, "--quiet", "--json")
+    assert (again.stderr, document(again)["notices"]) == ("", [])
+
+
 def test_filters_choose_and_a_second_run_adds(command: Callable[..., Ran]) -> None:
     assert (
         document(command("download", NAME, "--json", "--first-patients", "1"))["series"]["selected"]

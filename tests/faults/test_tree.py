@@ -610,14 +610,13 @@ def test_a_link_in_the_place_of_a_staging_folder_is_not_followed(
     assert (outside / "mine.txt").exists()
 
 
-@pytest.mark.parametrize("what", ["receipt", "lock", "staging", "manifest"])
+@pytest.mark.parametrize("what", ["receipt", "lock", "staging"])
 def test_fault_20_what_is_in_the_way_is_named(trial: Trial, what: str) -> None:
     uid = trial.series.uid
     places = {
         "receipt": trial.tree.receipts.path(uid),
         "lock": trial.tree.state / "locks" / f"{uid}.lock",
         "staging": trial.tree.staging / uid,
-        "manifest": trial.tree.root / "manifest-md5.txt",
     }
     place = places[what]
     if what == "staging":

@@ -173,3 +173,28 @@ def test_an_original_stays_whose_bytes_stand_nowhere_else(
         standing = have / "below"
     assert not bringer(have, "move").remove(found, standing)
     assert (have / found.file).exists()
+
+
+def test_an_original_in_a_hidden_folder_stays(have: Path, found: Found, standing: Path) -> None:
+    (have / "below").rename(have / ".dvc")
+    found = found._replace(folder=found.folder.replace("below", ".dvc"))
+    assert not bringer(have, "move").remove(found, standing)
+    assert (have / found.file).exists()
+
+
+@pytest.mark.parametrize("linked", ["image", "folder"])
+def test_an_original_stays_that_a_link_in_the_layout_leads_to(
+    have: Path, found: Found, standing: Path, linked: str
+) -> None:
+    original = have / found.file
+    os.link(original, have / "a-second-name")
+    (standing / f"{found.uid}.dcm").unlink()
+    if linked == "image":
+        (standing / f"{found.uid}.dcm").symlink_to(original)
+    else:
+        original.rename(original.with_name(f"{found.uid}.dcm"))
+        found = found._replace(name=f"{found.uid}.dcm")
+        standing.rmdir()
+        standing.symlink_to((have / found.file).parent)
+    assert not bringer(have, "move").remove(found, standing)
+    assert (have / found.file).exists()

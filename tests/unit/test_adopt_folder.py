@@ -438,6 +438,22 @@ def test_moving_removes_what_was_taken_and_folders_that_are_empty_then(
     assert len(images_in(data)) == 16
 
 
+def test_moving_leaves_the_cache_of_another_tool_alone(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    """As DVC has it: a hidden folder with a second name of every file."""
+    retriever_classic(have, corpus)
+    cache = have / ".dvc" / "cache"
+    cache.mkdir(parents=True)
+    for number, path in enumerate(sorted(have.rglob("*.dcm"))):
+        os.link(path, cache / f"{number:032x}")
+    before = files_below(cache)
+    result = take(server, have, data, "move")
+    assert (result.images.adopted, result.images.duplicate, result.not_removed) == (16, 16, 0)
+    assert files_below(cache) == before
+    assert not list(have.rglob("*.dcm"))
+
+
 def test_moving_leaves_what_was_not_taken(
     server: ArchiveServer, corpus: Corpus, have: Path, data: Path
 ) -> None:

@@ -30,7 +30,7 @@ from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 from tcia_covid.store.disk import StrPath
 from tcia_covid.store.locks import Lock
-from tcia_covid.verify import verify
+from tcia_covid.verify import Reason, verify
 from tcia_covid.volumes.volume import read_volume
 from tests.fakes import nifti as fake
 
@@ -66,6 +66,12 @@ def stands(tmp_path: Path) -> dict[str, bytes]:
         for file in sorted(root(tmp_path).rglob("*.nii.gz"))
         if ".tcia-covid" not in file.parts
     }
+
+
+def intact(tmp_path: Path) -> bool:
+    """Whether `verify` finds every volume as its receipt says, whatever stands beside them."""
+    found = verify(tmp_path / "data")
+    return found.images.damaged == 0 and {one.reason for one in found.damage} <= {Reason.UNEXPECTED}
 
 
 WHOLE = {
@@ -298,7 +304,7 @@ def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: 
     right = take(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
     assert (right.refuted, right.exit_code) == ([], 0)
     assert stands(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
-    aside = tree.quarantine / SUBJECT / f"{LATE}.bad"
+    aside = tree.quarantine / "0700" / f"{LATE}.bad"
     assert aside.read_bytes() == fake.whole()[LATE]
 
 
@@ -362,7 +368,7 @@ def test_a_damaged_volume_is_mended_from_a_sound_one(
     result = take(fake.write(tmp_path / "one", {LATE: fake.whole()[LATE]}), tmp_path)
     assert result.patients_adopted == 1
     assert stands(tmp_path) == WHOLE
-    assert verify(tmp_path / "data").exit_code == 0
+    assert intact(tmp_path)
 
 
 def test_a_damaged_patient_waits_until_all_volumes_can_stand(source: Path, tmp_path: Path) -> None:
@@ -390,6 +396,8 @@ def test_what_a_dead_run_left_in_staging_is_proved_anew(source: Path, tmp_path: 
     take(source, tmp_path)
     assert stands(tmp_path) == WHOLE
     assert not tree.under_way()
+    kept = tree.quarantine / "staging" / f"{EARLY}.bad"
+    assert kept.read_bytes() == fake.whole()[EARLY][:-1]
 
 
 def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: Path) -> None:

@@ -292,7 +292,10 @@ def test_a_damaged_volume_is_received_again_by_itself(
     assert verify(tmp_path / "data").exit_code == 1
     summary = fetch(site, tmp_path)
     assert (summary.exit_code, summary.already_complete) == (0, 2)
-    assert verify(tmp_path / "data").exit_code == 0
+    assert verify(tmp_path / "data").images.damaged == 0
+    aside = root(tmp_path) / "0700" / f"{LATE}.moved-aside"
+    assert aside.read_bytes() == b"changed"
+    assert [str(aside) in notice for notice in summary.notices] == [True]
     assert ascli.runs[-1]["argv"][-1] == f"/serial/{LATE}"
     assert len(ascli.runs) == 3
 
@@ -309,7 +312,7 @@ def test_a_volume_that_arrives_damaged_is_received_once_more(
     assert "is cut" in failure.detail
     assert stands(tmp_path) == WHOLE - {f"0700/{LATE}"}
     assert [run["argv"][5:] for run in ascli.runs[1:]] == [[], [f"/serial/{LATE}"]]
-    assert (root(tmp_path) / ".tcia-covid" / "quarantine" / "packages" / LATE).exists()
+    assert (root(tmp_path) / ".tcia-covid" / "quarantine" / "packages" / f"{LATE}.bad").exists()
     (package / "serial" / LATE).write_bytes(fake.whole()[LATE])
     assert fetch(site, tmp_path).exit_code == 0
     assert stands(tmp_path) == WHOLE

@@ -399,6 +399,83 @@ def test_a_folder_that_may_not_be_written_is_told(tree: Tree) -> None:
         tree.root.chmod(0o755)
 
 
+# Files of the user's
+
+
+def _told(tree: Tree) -> list[str]:
+    told: list[str] = []
+    write_reports(tree, COLLECTION, REGISTRY, told.append)
+    return told
+
+
+@pytest.mark.parametrize("name", REPORT_FILES)
+@pytest.mark.parametrize("how", ["file", "changed", "folder", "link"])
+def test_a_report_replaces_no_file_that_this_program_did_not_write(
+    tree: Tree, name: str, how: str
+) -> None:
+    grow(tree, series_of(1))
+    path, aside = tree.root / name, tree.root / f"{name}.moved-aside"
+    elsewhere = tree.root / "mine"
+    elsewhere.write_bytes(b"mine")
+    if how == "changed":
+        report(tree)
+        grow(tree, series_of(2))
+    if how == "folder":
+        path.mkdir()
+        (path / "notes").write_bytes(b"mine")
+    elif how == "link":
+        path.symlink_to("mine")
+    else:
+        path.write_bytes(b"mine")
+    (notice,) = _told(tree)
+    assert str(aside) in notice
+    assert (aside / "notes" if how == "folder" else aside).read_bytes() == b"mine"
+    assert aside.is_symlink() == (how == "link")
+    assert elsewhere.read_bytes() == b"mine"
+    assert path.is_file()
+    assert not reports_are_stale(tree)
+    grow(tree, series_of(3))
+    assert _told(tree) == [], "the next reports replace this program's own"
+
+
+def test_reports_replace_a_link_to_their_own_bytes_and_not_its_target(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    path, store = tree.root / "metadata.csv", tree.root / "annex"
+    path.rename(store)
+    path.symlink_to("annex")
+    before = store.read_bytes()
+    grow(tree, series_of(2))
+    assert _told(tree) == []
+    assert not path.is_symlink()
+    assert store.read_bytes() == before
+    assert len(rows(tree)) == 2
+
+
+def test_reports_of_an_earlier_version_are_replaced_unless_they_were_changed(tree: Tree) -> None:
+    """That kept no record of what it wrote."""
+    grow(tree, series_of(1))
+    report(tree)
+    shutil.rmtree(tree.state / "reports")
+    late = (tree.state / "reports.json").stat().st_mtime + 60
+    (tree.root / "CITATION.bib").write_text("@mine")
+    os.utime(tree.root / "CITATION.bib", (late, late))
+    grow(tree, series_of(2))
+    (notice,) = _told(tree)
+    assert "CITATION.bib.moved-aside" in notice
+
+
+def test_the_record_of_what_was_written_stays_small(tree: Tree) -> None:
+    for number in range(1, 6):
+        grow(tree, series_of(number), 1)
+        report(tree)
+        for record in (tree.state / "reports").iterdir():
+            os.utime(record, (1, 1))
+    grow(tree, series_of(6), 1)
+    report(tree)
+    assert len(list((tree.state / "reports").iterdir())) <= 2 * len(REPORT_FILES)
+
+
 # Several processes
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -164,7 +165,7 @@ def test_a_file_that_is_not_the_one_on_record_is_refused_and_kept_aside(
     assert "table.csv" in failure.detail
     assert "--accept-listed" in failure.hint
     assert not stands(tree)
-    assert (tree.quarantine / "supporting" / "table.csv").read_bytes() == CSV
+    assert (tree.quarantine / "supporting" / "table.csv.bad").read_bytes() == CSV
     assert len(site.heads) == 2
     (receipt,) = fetch(site, tree, one, accept_listed=True).fetched
     assert receipt.check is FileCheck.NONE
@@ -305,11 +306,14 @@ def test_a_file_that_was_harmed_is_fetched_again(site: FakeSite, tree: Tree, how
         path.write_bytes(b"my own notes")
     else:
         (tree.state / "supporting" / "table.csv.json").write_text("{")
-    assert [r.file for r in fetch(site, tree, one).fetched] == ["table.csv"]
-    assert stands(tree) == {"table.csv": CSV}
-    if how == "changed":
-        (kept,) = (tree.quarantine / "supporting").iterdir()
-        assert kept.read_bytes() == b"my own notes"
+    result = fetch(site, tree, one)
+    assert [r.file for r in result.fetched] == ["table.csv"]
+    aside = {"table.csv.moved-aside": b"my own notes"} if how == "changed" else {}
+    assert stands(tree) == {"table.csv": CSV, **aside}
+    assert [str(path.with_name(name)) in result.moved_aside[0] for name in aside] == [True] * len(
+        aside
+    )
+    assert not tree.quarantine.exists()
 
 
 def test_a_zip_is_unpacked_beside_itself(site: FakeSite, tree: Tree) -> None:
@@ -484,7 +488,7 @@ def test_a_file_that_only_the_site_knew_is_mended(site: FakeSite, tree: Tree) ->
     fetch(site, tree)
     (tree.root / "supporting" / "table.csv").write_bytes(b"changed")
     assert len(fetch(site, tree).fetched) == 1
-    assert stands(tree) == {"table.csv": CSV}
+    assert stands(tree) == {"table.csv": CSV, "table.csv.moved-aside": b"changed"}
 
 
 def test_two_files_of_one_name_do_not_replace_each_other(site: FakeSite, tree: Tree) -> None:
@@ -540,11 +544,103 @@ def test_an_update_sets_nothing_aside_that_is_the_same(site: FakeSite, tree: Tre
     fetch(site, tree, one, update=True)
     assert stands(tree) == before
     assert not tree.quarantine.exists()
-    (tree.root / "supporting" / "n" / "mine.txt").write_bytes(b"notes")
-    fetch(site, tree, one, update=True)
-    assert stands(tree) == before
-    (aside,) = (tree.quarantine / "supporting").iterdir()
-    assert (aside / "mine.txt").read_bytes() == b"notes"
+
+
+@pytest.mark.parametrize("how", ["mended", "updated", "without a receipt"])
+def test_foreign_files_stay_where_they_are(site: FakeSite, tree: Tree, how: str) -> None:
+    site.file("n.zip", zipped({"a/b.json": JSON, "old.json": JSON}))
+    site.collection(SLUG)
+    one = entry(site, "n.zip")
+    fetch(site, tree, one)
+    folder = tree.root / "supporting"
+    mine = {
+        "n/mine.txt": b"notes",
+        "n/.ipynb_checkpoints/x": b"{}",
+        "n/a/b.nii.gz": b"converted",
+        ".git/HEAD": b"ref",
+        "own.xlsx": b"own",
+    }
+    for name, content in mine.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    inodes = {name: (folder / name).stat().st_ino for name in mine}
+    content, last = site_files(stands(tree), mine), {"n/old.json": JSON}
+    if how == "mended":
+        (folder / "n" / "a" / "b.json").unlink()
+    elif how == "updated":
+        zip_file = zipped({"a/b.json": b"{}", "new.json": JSON})
+        site.file("n.zip", zip_file)
+        content = {"n.zip": zip_file, "n/a/b.json": b"{}", "n/new.json": JSON}
+        last = {}
+    else:
+        shutil.rmtree(tree.state / "supporting")
+    result = fetch(site, tree, one, update=how == "updated")
+    assert stands(tree) == {**content, **last, **mine}
+    assert result.moved_aside == []
+    assert {name: (folder / name).stat().st_ino for name in mine} == inodes
+    assert not tree.quarantine.exists()
+
+
+def site_files(found: dict[str, bytes], mine: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in found.items() if name not in mine}
+
+
+@pytest.mark.parametrize(
+    ("place", "aside"),
+    [
+        ("supporting", "supporting.moved-aside"),
+        ("supporting/n", "supporting/n.moved-aside"),
+        ("supporting/n.zip", "supporting/n.zip.moved-aside"),
+        ("supporting/n/a", "supporting/n/a.moved-aside"),
+        ("supporting/n/a/b.json", "supporting/n/a/b.json.moved-aside"),
+    ],
+)
+def test_what_is_in_the_way_is_moved_aside_in_sight(
+    site: FakeSite, tree: Tree, place: str, aside: str
+) -> None:
+    content = zipped({"a/b.json": JSON})
+    site.file("n.zip", content)
+    (tree.root / place).parent.mkdir(parents=True, exist_ok=True)
+    (tree.root / place).write_bytes(b"mine")
+    events: list[Event] = []
+    result = fetch(site, tree, entry(site, "n.zip"), events=events)
+    assert (tree.root / aside).read_bytes() == b"mine"
+    assert (tree.root / "supporting" / "n" / "a" / "b.json").read_bytes() == JSON
+    (notice,) = result.moved_aside
+    assert str(tree.root / aside) in notice
+    assert Notice(notice, always=True) in events
+    summary = Summary(targets=[], output="")
+    result.add_to(summary)
+    assert notice in summary.notices
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_link_is_the_file_if_its_bytes_are_right_and_else_replaced(
+    site: FakeSite, tree: Tree, *, right: bool
+) -> None:
+    site.file("table.csv", CSV)
+    one = entry(site, "table.csv")
+    fetch(site, tree, one)
+    path = tree.root / "supporting" / "table.csv"
+    store = tree.root / ".git" / "annex" / "SHA256E-s1.csv"
+    store.parent.mkdir(parents=True)
+    store.write_bytes(CSV if right else b"other bytes")
+    store.chmod(0o444)
+    path.unlink()
+    path.symlink_to("../.git/annex/SHA256E-s1.csv")
+    assert len(fetch(site, tree, one).fetched) == (not right)
+    assert path.is_symlink() == right
+    assert path.read_bytes() == CSV
+    assert store.read_bytes() == (CSV if right else b"other bytes")
+
+
+def test_the_folder_of_a_zip_does_not_take_another_file_s_place(site: FakeSite, tree: Tree) -> None:
+    site.file("a.json", JSON)
+    site.file("a.json.zip", zipped({"b.json": JSON}))
+    both = entry(site, "a.json"), entry(site, "a.json.zip")
+    fetch(site, tree, *both)
+    assert fetch(site, tree, *both).fetched == []
+    assert stands(tree)["a.json"] == JSON
 
 
 def test_a_second_run_at_the_same_time_says_who_holds_the_files(site: FakeSite, tree: Tree) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tcia_covid.adopt.result import Mode
 from tcia_covid.adopt.scan import Found
 from tcia_covid.errors import ArchiveError, SeriesError, TakenOverError
 from tcia_covid.model import ADOPTED, Check, StoredImage
+from tcia_covid.names import is_in_hidden_folder
 from tcia_covid.store import Disk, Staging
 from tcia_covid.store.adoption import is_second
 from tcia_covid.store.disk import worked
@@ -64,11 +65,15 @@ class Bringer:
     def remove(self, found: Found, standing: Path) -> bool:
         """Remove an original and the folders that this leaves empty, if its bytes stand elsewhere.
 
+        What is in a hidden folder stays: the objects of git-annex or DVC belong to these.
+
         Args:
             found: as it was read; it stays if it changed since.
             standing: the folder of its series in the layout; the image there is read.
         """
         file, image = self._root / found.file, standing / f"{found.uid}.dcm"
+        if is_in_hidden_folder(PurePosixPath(found.file)):
+            return False
         if not (self._is_same(found) and is_second(file, image, found.size, found.md5)):
             return False
         if not worked(lambda: self._disk.remove(file)):

@@ -240,8 +240,15 @@ class _Run:
     def _report(self) -> None:
         """Write the files of each collection that gained a series."""
         for name, tree in self._trees.items():
+            for text in tree.notices:
+                self._tell_moved(text)
             if reports_are_stale(tree):
-                write_reports(tree, self._registry.find(name), self._registry)
+                write_reports(tree, self._registry.find(name), self._registry, self._tell_moved)
+
+    def _tell_moved(self, text: str) -> None:
+        """Tell of a file that was moved aside."""
+        self._result.notices.append(text)
+        self._emit(Notice(text, always=True))
 
     def _tell(self, text: str) -> None:
         self._emit(Notice(text))

@@ -149,7 +149,8 @@ def walk(root: Path, skipped: Collection[Path]) -> Iterator[Sight]:
 def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str] | Sight]:
     try:
         with os.scandir(root / folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+            # Hidden folders last: where a file is there twice, the one in sight is taken.
+            entries = sorted(listing, key=lambda entry: (entry.name.startswith("."), entry.name))
     except FileNotFoundError:
         return
     except OSError as error:

@@ -130,4 +130,5 @@ def _document(result: VolumeAdoption, directory: Path, output: Path, mode: Mode)
         "refuted": result.refuted,
         "missing": result.missing,
         "failures": [asdict(failure) for failure in result.failures],
+        "notices": result.notices,
     }

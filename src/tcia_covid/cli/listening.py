@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import ParamSpec, TextIO
 
 from tcia_covid.cli.console import Console
-from tcia_covid.events import Emit, Event
+from tcia_covid.events import Emit, Event, Notice
+from tcia_covid.progress.phrases import notice
 
 Shown = ParamSpec("Shown")
 
@@ -35,6 +36,13 @@ def _display(console: Console, stack: ExitStack) -> Iterator[Emit]:
         display = open_display(sys.stderr, console.say, bars=bars, verbose=console.verbose)
         stack.callback(shielded(display.close))
         yield shielded(display.take)
+    else:
+
+        def report(event: Event) -> None:
+            if isinstance(event, Notice) and event.always:
+                console.report(notice(event))
+
+        yield shielded(report)
 
 
 def shielded(show: Callable[Shown, None]) -> Callable[Shown, None]:

@@ -52,7 +52,7 @@ def adopt(
         DestinationError: the output cannot be used.
         InterruptedRunError: `stop` was set.
     """
-    tree = VolumeTree(output, collection, Disk(durable=durable))
+    tree = VolumeTree(output, collection, Disk(durable=durable), emit)
     _refuse_own(directory, tree)
     finds = find_volumes(directory, tree.pattern, skipped=tree.root)
     if not finds.volumes:
@@ -66,7 +66,8 @@ def adopt(
     result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     result.standing = Standing.of(tree)
     if reports_are_stale(tree):
-        write_reports(tree, collection, registry)
+        write_reports(tree, collection, registry, tree.tell)
+    result.notices += tree.notices
     return result
 
 

@@ -88,7 +88,7 @@ class _Run:
         self._emit = emit
         self._stop = stop
         disk = Disk(durable=request.options.durable)
-        self._tree = VolumeTree(Path(request.output), collection, disk)
+        self._tree = VolumeTree(Path(request.output), collection, disk, emit)
         self._inboxes: list[Inbox] = []
         self._failures: list[Failure] = []
         self._received = 0
@@ -112,6 +112,7 @@ class _Run:
             received=self._received,
             ended=ended,
         )
+        summary.notices += self._tree.notices
         kept = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
         summary.kept_series, summary.kept_bytes = len(kept), sum(kept)
         return summary
@@ -221,7 +222,7 @@ class _Run:
             return ended
         if reports_are_stale(self._tree):
             try:
-                write_reports(self._tree, self._collection, self._registry)
+                write_reports(self._tree, self._collection, self._registry, self._tree.tell)
             except TciaCovidError as error:
                 return error
         return ended

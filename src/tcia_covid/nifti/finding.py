@@ -91,9 +91,12 @@ def _files(top: Path, finds: Finds, skipped: Path | None) -> Iterator[Path]:
     for folder, folders, files in os.walk(top, onerror=unreadable):
         finds.ours = finds.ours or STATE in folders
         folders[:] = sorted(
-            one
-            for one in folders
-            if one != STATE and os.path.realpath(Path(folder, one)) != left_out
+            (
+                one
+                for one in folders
+                if one != STATE and os.path.realpath(Path(folder, one)) != left_out
+            ),
+            key=lambda name: (name.startswith("."), name),
         )
         yield from (Path(folder) / file for file in sorted(files))
 

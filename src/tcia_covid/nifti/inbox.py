@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from tcia_covid.faspex import Package
 from tcia_covid.faspex.transfer import TransferLock
@@ -90,11 +90,9 @@ class Inbox:
 
     def set_aside(self, files: Sequence[str]) -> None:
         """Move files that are not sound out, so that they are received again."""
-        quarantine = self._tree.quarantine / "packages"
-        self._tree.disk.make_folder(quarantine)
         for file in files:
             with contextlib.suppress(FileNotFoundError):
-                self._tree.disk.replace(self.files / file, quarantine / Path(file).name)
+                self._tree.keep_bad(self.files / file, "packages")
 
     def tidy(self) -> None:
         """Remove folders that nothing is left in."""

@@ -15,12 +15,12 @@ from tcia_covid.errors import (
 )
 from tcia_covid.events import BytesStored, Emit, SeriesFinished, SeriesStarted
 from tcia_covid.model import Failure, Outcome, Receipt, Series, State
+from tcia_covid.names import is_in_hidden_folder
 from tcia_covid.nifti.finding import Finds, Unfit
 from tcia_covid.nifti.names import VolumeName
 from tcia_covid.nifti.placing import Mode, Way, place
-from tcia_covid.nifti.tree import VolumeTree, stored
+from tcia_covid.nifti.tree import Gathered, VolumeTree, stored
 from tcia_covid.stop import Stop
-from tcia_covid.store import Staging
 from tcia_covid.store.adoption import is_second
 from tcia_covid.volumes.volume import Volume, read_volume
 
@@ -161,44 +161,49 @@ class Intake:
                 taken.there.append(volume)
             else:
                 self._refuse(volume.path, "conflict", "another version of it stands", taken)
-        if not fresh:
-            return receipt
-        self._check_whole(taken.series, {one.path.name for one in fresh}, receipt)
-        return self._commit(fresh, taken)
-
-    def _check_whole(self, series: Series, arriving: set[str], receipt: Receipt | None) -> None:
-        """Leave a damaged patient alone as long as not all of his volumes can stand."""
-        filed = self._tree.receipts.read(series.uid)
-        if receipt is not None or filed is None:
-            return
-        missing = self._tree.lacking(filed.receipt) - arriving
-        if missing:
-            raise IncompleteSeriesError(
-                f"patient {series.patient}: {', '.join(sorted(missing))} was there before and is "
-                "missing or damaged now",
-                hint="adopt, or download, it together with the others",
-                missing=tuple(sorted(missing)),
-            )
+        return self._commit(fresh, taken) if fresh else receipt
 
     def _commit(self, fresh: Sequence[Volume], taken: Taken) -> Receipt:
-        staging = self._tree.gather(taken.series)
+        found = self._tree.gather(taken.series)
+        self._check_whole(found, {one.path.name for one in fresh})
         for volume in fresh:
-            self._bring(volume, staging, taken)
-        size = sum(image.size for image in staging.images.values())
-        staging.series = replace(taken.series, image_count=len(staging.images), size=size)
-        return self._tree.commit(staging)
+            self._bring(volume, found, taken)
+        size = sum(image.size for image in found.images.values())
+        found.series = replace(taken.series, image_count=len(found.images), size=size)
+        return self._tree.publish(found)
 
-    def _bring(self, volume: Volume, staging: Staging, taken: Taken) -> None:
+    def _check_whole(self, found: Gathered, arriving: set[str]) -> None:
+        """Leave a damaged patient alone as long as not all of his volumes can stand.
+
+        Raises:
+            IncompleteSeriesError: one that a receipt names is missing or damaged.
+        """
+        missing = tuple(sorted(found.recorded.keys() - found.images.keys() - arriving))
+        filed = self._tree.receipts.read(found.series.uid)
+        if missing and filed is not None:
+            self._tree.note_damage(filed.receipt, missing, "missing, or not as its receipt says")
+            raise IncompleteSeriesError(
+                f"patient {found.series.patient}: {', '.join(missing)} was there before and is "
+                "missing or damaged now",
+                hint="adopt, or download, it together with the others",
+                missing=missing,
+            )
+
+    def _bring(self, volume: Volume, found: Gathered, taken: Taken) -> None:
+        """Put a volume into staging, unless the very same one stands or waits there already."""
         proved = bool(self._finds.sums.agree(volume.path.name, volume.digests))
         image = stored(volume, source=self._source, proved=proved)
-        here = staging.images.get(image.uid)
-        if here is not None and here.md5 == image.md5:
-            staging.discard(image.uid)
-        elif here is not None:
-            staging.set_aside(image.uid, self._tree.quarantine / taken.series.uid)
-        target = staging.folder / image.file
-        way = place(volume, target, self._mode, self._tree.disk, lambda count: self._stop.check())
-        staging.adopt(image)
+        here = found.images.get(image.file)
+        way: Way = "kept"
+        if here is None or here.md5 != image.md5:
+            target, disk = found.staging / image.file, self._tree.disk
+            disk.remove(target)
+            way = place(volume, target, self._mode, disk, lambda count: self._stop.check())
+            found.staged[image.file] = image
+        elif image.file in found.staged:
+            found.staged[image.file] = image
+        else:
+            found.standing[image.file] = image
         taken.brought.append((volume, way))
         taken.proved += proved
 
@@ -215,7 +220,12 @@ class Intake:
                 taken.not_removed += 1
 
     def _removed(self, volume: Volume, standing: Path) -> bool:
-        """Remove a file whose bytes stand in the layout; False if they do not, or it changed."""
+        """Remove a file whose bytes stand in the layout; False if they do not, or it changed.
+
+        What is in a hidden folder of somebody else's stays, too.
+        """
+        if self._mode == "move" and is_in_hidden_folder(volume.path.relative_to(self._finds.top)):
+            return False
         if not (volume.is_unchanged and is_second(volume.path, standing, volume.size, volume.md5)):
             return False
         self._tree.disk.remove(volume.path)

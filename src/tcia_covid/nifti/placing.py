@@ -15,7 +15,8 @@ from tcia_covid.store.disk import worked
 from tcia_covid.volumes.volume import Volume
 
 Mode = Literal["link", "move", "copy", "take"]
-Way = Literal["link", "rename", "reflink", "copy"]
+Way = Literal["link", "rename", "reflink", "copy", "kept"]
+"""`kept`: the same bytes were there already."""
 
 _PIECE = 256 * 1024
 
@@ -56,11 +57,14 @@ def _changed(volume: Volume) -> ChecksumError:
 
 def _copy(volume: Volume, target: Path, disk: Disk, tick: Callable[[int], None]) -> None:
     md5 = hashlib.md5(usedforsecurity=False)
-    with FileIO(volume.path) as old, disk.create(target) as new:
+    part = target.with_name(f".{target.name}.part")
+    disk.remove(part)
+    with FileIO(volume.path) as old, disk.create(part) as new:
         while piece := old.read(_PIECE):
             disk.write(new, piece)
             md5.update(piece)
             tick(len(piece))
     if md5.hexdigest() != volume.md5:
-        disk.remove(target)
+        disk.remove(part)
         raise _changed(volume)
+    disk.replace(part, target)

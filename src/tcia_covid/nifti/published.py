@@ -44,18 +44,9 @@ def _compare(receipt: Receipt, sums: Sums, tree: VolumeTree) -> set[str]:
             if now != receipt:
                 return set()
             if refuted:
-                _note(receipt, refuted, tree)
+                tree.note_damage(receipt, refuted, "its hash is not the one of a .sums file")
             if images != receipt.images:
                 tree.receipts.write(Filed(replace(receipt, images=images), ""))
     except HeldError:
         return set()
     return refuted
-
-
-def _note(receipt: Receipt, refuted: set[str], tree: VolumeTree) -> None:
-    detail = "its hash is not the one of a .sums file"
-    lines = [
-        {"file": f"{receipt.folder}/{file}", "reason": "changed", "detail": detail}
-        for file in sorted(refuted)
-    ]
-    tree.damage.write(receipt.series.uid, lines)

@@ -97,6 +97,8 @@ class VolumeAdoption:
     """Patients that could not be taken in."""
     missing: list[str] = field(default_factory=list)
     """Volumes that a `.sums` file lists, and that do not stand now."""
+    notices: list[str] = field(default_factory=list)
+    """Files that were in the way and are not this program's, and where each was moved to."""
     standing: Standing | None = None
     """All that stands now, earlier runs' included."""
 

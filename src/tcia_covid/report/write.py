@@ -18,6 +18,7 @@ from tcia_covid.report.manifest import manifest
 from tcia_covid.report.metadata import metadata
 from tcia_covid.report.notices import Terms, citation, licence, unregistered
 from tcia_covid.report.stale import STAMP, receipts_state, reports_are_stale
+from tcia_covid.report.written import Tell, replacing
 from tcia_covid.store import Tree
 from tcia_covid.store.disk import explain
 from tcia_covid.store.locks import Lock
@@ -29,16 +30,23 @@ _WAIT = 60.0
 _POLL = 0.1
 
 
-def write_reports(tree: Tree, collection: Collection | None, registry: Registry) -> None:
+def write_reports(
+    tree: Tree,
+    collection: Collection | None,
+    registry: Registry,
+    tell: Tell = lambda text: None,
+) -> None:
     """Write metadata.csv, manifest-md5.txt, LICENSE.txt and CITATION.bib from the receipts.
 
     Each is put in place at once. Where another process writes them it is waited for, and they
-    are written again only if it had not seen the latest receipt.
+    are written again only if it had not seen the latest receipt. A file of one of these names that
+    this program did not write, or that somebody changed, is moved aside in sight.
 
     Args:
         tree: the collection's folder.
         collection: what the registry says of it; None if it has no such collection.
         registry: the whole registry, for TCIA's own citation.
+        tell: hears where a file was moved to.
 
     Raises:
         DestinationError: the folder cannot be written.
@@ -48,14 +56,14 @@ def write_reports(tree: Tree, collection: Collection | None, registry: Registry)
         while time.monotonic() < deadline:
             try:
                 with Lock(_lock_folder(tree) / "reports.lock", f"the reports of {tree.root}"):
-                    _write_until_fresh(tree, collection, registry)
+                    _write_until_fresh(tree, collection, registry, tell)
                 return
             except HeldError:
                 time.sleep(_POLL)
                 if not reports_are_stale(tree):
                     return
         # Whoever holds the lock hangs. Two writers do no harm: the stamp tells whose state it is.
-        _write_until_fresh(tree, collection, registry)
+        _write_until_fresh(tree, collection, registry, tell)
     except OSError as error:
         raise explain(error, str(tree.root)) from error
 
@@ -66,33 +74,37 @@ def _lock_folder(tree: Tree) -> Path:
     return folder
 
 
-def _write_until_fresh(tree: Tree, collection: Collection | None, registry: Registry) -> None:
+def _write_until_fresh(
+    tree: Tree, collection: Collection | None, registry: Registry, tell: Tell
+) -> None:
     """Write the reports, and again if receipts were written meanwhile; not without an end."""
     for _ in range(_ATTEMPTS):
         state, uids = receipts_state(tree), tree.receipts.uids()
-        whole = _write(tree, collection, registry)
+        whole = _write(tree, collection, registry, tell)
         # The names are compared too: the clock of a file system ticks in milliseconds.
         fresh = (receipts_state(tree), tree.receipts.uids()) == (state, uids)
         stamp = state if whole and fresh else None
-        _put(tree, tree.state / STAMP, [json.dumps(stamp).encode()])
+        tree.write_file(tree.state / STAMP, json.dumps(stamp).encode())
         if fresh:
             return
 
 
-def _write(tree: Tree, collection: Collection | None, registry: Registry) -> bool:
+def _write(tree: Tree, collection: Collection | None, registry: Registry, tell: Tell) -> bool:
     """Write the reports once; False if a series was left out that may come back as it was."""
     seen = _Seen()
-    with tree.disk.replacing(tree.root / MANIFEST, tree.temporary) as write:  # each is read once
+    with replacing(tree, MANIFEST, tell) as write:  # each receipt is read once
         receipts = _noting(_standing(tree), seen, write)
-        _put(tree, tree.root / METADATA, metadata(receipts, collection.name if collection else ""))
+        _put(tree, METADATA, metadata(receipts, collection.name if collection else ""), tell)
     known = collection or unregistered(min(seen.names, default=tree.root.name), seen.terms)
-    _put(tree, tree.root / LICENCE, [licence(known, seen.terms)])
-    _put(tree, tree.root / CITATION, [citation(known, registry)])
+    _put(tree, LICENCE, [licence(known, seen.terms)], tell)
+    _put(tree, CITATION, [citation(known, registry)], tell)
     return seen.series == len(tree.receipts.uids())
 
 
-def _put(tree: Tree, path: Path, content: Iterable[bytes]) -> None:
-    tree.disk.write_file(path, content, tree.temporary)
+def _put(tree: Tree, name: str, content: Iterable[bytes], tell: Tell) -> None:
+    with replacing(tree, name, tell) as write:
+        for piece in content:
+            write(piece)
 
 
 def _standing(tree: Tree) -> Iterator[Receipt]:

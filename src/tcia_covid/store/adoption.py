@@ -57,6 +57,8 @@ def is_second(path: Path, other: Path, size: int, md5: str) -> bool:
         md5: 32 hex digits.
     """
     try:
+        if os.path.realpath(path) == os.path.realpath(other):
+            return False  # one name, reached through a symbolic link
         mine = path.stat()
         if os.path.samestat(mine, other.stat()):
             return mine.st_nlink > 1  # else both are one name, seen through two mounts

@@ -17,7 +17,7 @@ from tcia_covid.store.adoption import hash_file
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.ownership import Ownership, files_in, path_of
-from tcia_covid.store.quarantine import move_aside, set_aside
+from tcia_covid.store.quarantine import move_aside, moved_aside, set_aside
 from tcia_covid.store.receipts import Filed, Receipts
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 
@@ -35,10 +35,17 @@ class Publication:
         layout: where new series go.
         receipts: written before a series is published.
         disk: all changes of the file system.
+        notices: takes what was moved aside because it was in the way, with its new path.
     """
 
     def __init__(
-        self, root: Path, state: Path, layout: Layout, receipts: Receipts, disk: Disk
+        self,
+        root: Path,
+        state: Path,
+        layout: Layout,
+        receipts: Receipts,
+        disk: Disk,
+        notices: list[str],
     ) -> None:
         self._root = root
         self._layout = layout
@@ -48,8 +55,7 @@ class Publication:
         self._disk = disk
         self._ownership = Ownership(root, receipts)
         self._one_at_a_time = threading.Lock()
-        self.notices: list[str] = []
-        """What was moved aside because it was in the way, with its new place."""
+        self._notices = notices
 
     def path(self, receipt: Receipt) -> Path:
         """The folder of a receipt."""
@@ -205,7 +211,7 @@ class Publication:
                 self._note_moved(folder, move_aside(self._disk, folder))
 
     def _note_moved(self, path: Path, now: Path) -> None:
-        self.notices.append(f"{path} was in the way of an image; it is now {now}")
+        self._notices.append(moved_aside(path, now))
 
 
 def _names(receipt: Receipt) -> frozenset[str]:

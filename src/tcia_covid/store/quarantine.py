@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -28,18 +29,32 @@ def set_aside(disk: Disk, source: Path, quarantine: Path) -> Path:
     return target
 
 
-def move_aside(disk: Disk, source: Path) -> Path:
-    """Rename a file or folder that is in the way and not this program's; return its new path.
+def move_aside(disk: Disk, path: Path, folder: Path | None = None) -> Path:
+    """Rename a file or folder that is in the way and that this program did not write.
 
-    It stays in the same folder, where its owner sees it. The caller names it to the user.
+    It stays in its folder, where its owner sees it, under a name that no program takes for an
+    image's. A symbolic link itself is renamed. The caller reports the new path to the user.
+
+    Args:
+        disk: all changes of the file system.
+        path: what is in the way.
+        folder: where it goes, if not to the folder that it is in.
+
+    Returns:
+        The new path.
 
     Raises:
         FileNotFoundError: it is gone.
     """
-    number = 1
-    target = source.with_name(f"{source.name}{MOVED_ASIDE}")
-    while os.path.lexists(target):
-        number += 1
-        target = source.with_name(f"{source.name}{MOVED_ASIDE}-{number}")
-    disk.rename(source, target)
+    target = (folder or path.parent) / f"{path.name}{MOVED_ASIDE}"
+    for number in itertools.count(2):
+        if not os.path.lexists(target):
+            break
+        target = target.with_name(f"{path.name}{MOVED_ASIDE}-{number}")
+    disk.rename(path, target)
     return target
+
+
+def moved_aside(path: Path, target: Path) -> str:
+    """The sentence that tells the user where something was moved to."""
+    return f"{path} was in the way and may be yours: it is now {target}"

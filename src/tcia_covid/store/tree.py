@@ -67,7 +67,11 @@ class Tree:
         """Why series could not be completed, for `status`."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
-        self._publication = Publication(root, self.state, layout, self.receipts, self.disk)
+        self.notices: list[str] = []
+        """What this run moved aside because it was in the way, with its new path."""
+        self._publication = Publication(
+            root, self.state, layout, self.receipts, self.disk, self.notices
+        )
         self._locks = self.state / "locks"
         self._run = f"{machine_name()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
         self._numbers = itertools.count()
@@ -156,11 +160,6 @@ class Tree:
     def path(self, receipt: Receipt) -> Path:
         """The folder of a receipt."""
         return self._publication.path(receipt)
-
-    @property
-    def notices(self) -> list[str]:
-        """What this run moved aside because it was in the way, with its new place."""
-        return self._publication.notices
 
     @contextmanager
     def stage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tcia_covid.redact import redact
 from tcia_covid.store import Tree
 from tcia_covid.store.adoption import hash_file
 from tcia_covid.store.disk import explained
+from tcia_covid.store.quarantine import move_aside, moved_aside
 from tcia_covid.supporting.fetch import FileFetch
 from tcia_covid.supporting.naming import unlike
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member
@@ -100,15 +101,15 @@ class Intake:
             return
         try:
             with explained(str(self._receipts.files)):
-                result.fetched.append(self._fetch(wanted))
+                result.fetched.append(self._fetch(wanted, result))
         except (ArchiveError, SeriesError) as error:
             failure = failure_of(wanted, error)
             result.failures.append(failure)
             self._emit(Notice(f"failed: {failure.detail}"))
 
-    def _fetch(self, wanted: Wanted) -> FileReceipt:
+    def _fetch(self, wanted: Wanted, result: SupportingResult) -> FileReceipt:
         self._client.stop.check()
-        name = self._free_name(wanted)
+        name = self._free_name(file_name(wanted), wanted.key)
 
         def on_retry(reason: str, wait: float) -> None:
             self._emit(RequestRetried(name, reason, wait))
@@ -118,9 +119,9 @@ class Intake:
         for attempt in range(1, _ATTEMPTS + 1):
             part = fetch.run()
             try:
-                receipt = self._publish(self._checked(wanted, name, part), part)
+                receipt = self._publish(self._checked(wanted, name, part), part, result)
             except (ChecksumError, ZipError):
-                self._set_aside(part)
+                self._keep_bad(part)
                 fetch.discard()
                 if attempt == _ATTEMPTS:
                     raise
@@ -129,10 +130,12 @@ class Intake:
             return receipt
         raise AssertionError  # the loop either returns or raises
 
-    def _free_name(self, wanted: Wanted) -> str:
-        """The file's name; another one where a different file has that already."""
-        taken = {one.file.casefold() for one in self._receipts.all() if one.key != wanted.key}
-        return str(unlike(file_name(wanted), wanted.key, taken))
+    def _free_name(self, name: str, key: str) -> str:
+        """A name for a file or a ZIP's folder; another one where a different file has it."""
+        others = [one for one in self._receipts.all() if one.key != key]
+        names = [name for one in others for name in (one.file, *(m.file for m in one.members))]
+        taken = {name.partition("/")[0].casefold() for name in names}
+        return str(unlike(name, key, taken))
 
     def _checked(self, wanted: Wanted, name: str, part: Path) -> FileReceipt:
         """Compare a file with what is on record, and give its receipt.
@@ -167,61 +170,83 @@ class Intake:
             program=f"tcia-covid {__version__}",
         )
 
-    def _publish(self, receipt: FileReceipt, part: Path) -> FileReceipt:
+    def _publish(self, receipt: FileReceipt, part: Path, result: SupportingResult) -> FileReceipt:
         """Unpack a ZIP, put everything in place, and the receipt on file last."""
         disk, files = self._tree.disk, self._receipts.files
-        members: list[Member] = []
-        folder = receipt.file[: -len(_ZIP)].rstrip("._-") or "unpacked"
+        before = self._receipts.find(receipt.key)
         unpacked = self._parts / f"{receipt.file}.unpacked"
+        arrived = {part: Member(receipt.file, receipt.size, receipt.sha256)}
         if receipt.file.lower().endswith(_ZIP):
             disk.remove_folder(unpacked)
             members = unpack(part, unpacked, disk, self._client.stop.check)
-        disk.make_folder(files)
+            plain = receipt.file[: -len(_ZIP)].rstrip("._-") or "unpacked"
+            folder = self._free_name(plain, receipt.key)
+            placed = tuple(replace(one, file=f"{folder}/{one.file}") for one in members)
+            arrived |= {unpacked / old.file: new for old, new in zip(members, placed, strict=True)}
+            receipt = replace(receipt, members=placed)
         disk.sync_file(part)
-        self._make_way(files / receipt.file, {("", receipt.size, receipt.sha256)})
-        disk.replace(part, files / receipt.file)
-        if members:
-            self._make_way(files / folder, {(one.file, one.size, one.sha256) for one in members})
-            disk.rename(unpacked, files / folder)
+        recorded = {one.file: one for one in before.stated} if before else {}
+        for source, member in arrived.items():
+            self._put(source, member, recorded.get(member.file), result)
+        self._remove_outdated(recorded.keys() - {one.file for one in arrived.values()}, recorded)
+        disk.remove_folder(unpacked)
         disk.sync_folder(files)
-        placed = tuple(replace(one, file=f"{folder}/{one.file}") for one in members)
-        receipt = replace(receipt, members=placed)
         self._receipts.write(receipt)
         return receipt
 
-    def _make_way(self, place: Path, content: set[tuple[str, int, str]]) -> None:
-        """Set aside what stands in a file's place, if it differs: somebody may have worked on it.
+    def _put(
+        self, source: Path, member: Member, recorded: Member | None, result: SupportingResult
+    ) -> None:
+        """Put a file in place, unless it is there; what no receipt accounts for is moved aside.
 
         Args:
-            place: of the file, or of the folder that a ZIP is unpacked to.
-            content: names in that folder, sizes and SHA-256 of what is to stand there.
+            source: the file.
+            member: its name, and what it is.
+            recorded: what the receipt before had under that name.
+            result: gains what was moved aside.
         """
-        disk = self._tree.disk
-        if not place.is_symlink() and place.exists() and content == set(_content(place)):
-            (disk.remove_folder if place.is_dir() else disk.remove)(place)
-        elif place.exists() or place.is_symlink():
-            aside = self._quarantine() / f"{place.name}-{os.urandom(4).hex()}"
-            place.rename(aside)
+        disk, place = self._tree.disk, self._receipts.files / member.file
+        if _has(place, member):
+            disk.remove(source)
+            return
+        for folder in reversed(place.relative_to(self._tree.root).parents):
+            above = self._tree.root / folder
+            if os.path.lexists(above) and not above.is_dir():
+                self._move_aside(above, result)
+        ours = recorded is not None and (place.is_symlink() or _has(place, recorded))
+        if os.path.lexists(place) and not ours:
+            self._move_aside(place, result)
+        disk.make_folder(place.parent)
+        disk.replace(source, place)
 
-    def _set_aside(self, part: Path) -> None:
-        """Keep a file that is not what it should be, for inspection."""
-        target = self._quarantine() / part.name.removesuffix(".part")
-        self._tree.disk.replace(part, target)
+    def _remove_outdated(self, names: Iterable[str], recorded: Mapping[str, Member]) -> None:
+        """Remove files of an earlier version that are as the receipt says; others stay."""
+        files = self._receipts.files
+        for name in names:
+            place = files / name
+            if not place.is_symlink() and _has(place, recorded[name]):
+                self._tree.disk.remove(place)
+                if place.parent != files:
+                    self._tree.disk.remove_empty(place.parent)
 
-    def _quarantine(self) -> Path:
+    def _move_aside(self, path: Path, result: SupportingResult) -> None:
+        text = moved_aside(path, move_aside(self._tree.disk, path))
+        result.moved_aside.append(text)
+        self._emit(Notice(text, always=True))
+
+    def _keep_bad(self, part: Path) -> None:
+        """Keep a received file that is not what it should be, for inspection."""
         folder = self._tree.quarantine / "supporting"
         self._tree.disk.make_folder(folder)
-        return folder
+        self._tree.disk.replace(part, folder / f"{part.name.removesuffix('.part')}.bad")
 
 
-def _content(place: Path) -> Iterator[tuple[str, int, str]]:
-    """The name, size and SHA-256 of a file, or of all that is in a folder."""
-    for file in place.rglob("*") if place.is_dir() else (place,):
-        name = file.relative_to(place).as_posix() if file != place else ""
-        if file.is_symlink() or not (file.is_file() or file.is_dir()):
-            yield name, -1, ""
-        elif file.is_file():
-            yield name, *hash_file(file, "sha256")
+def _has(place: Path, member: Member) -> bool:
+    """Whether a file has the bytes that a receipt names."""
+    try:
+        return place.is_file() and hash_file(place, "sha256") == (member.size, member.sha256)
+    except OSError:
+        return False
 
 
 def _record(wanted: Wanted) -> str:

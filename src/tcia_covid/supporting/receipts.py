@@ -61,6 +61,11 @@ class FileReceipt:
     members: tuple[Member, ...] = ()
     """What a ZIP was unpacked to."""
 
+    @property
+    def stated(self) -> tuple[Member, ...]:
+        """All files that the receipt accounts for: the one that came, and what was unpacked."""
+        return (Member(self.file, self.size, self.sha256), *self.members)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -105,8 +110,7 @@ class FileReceipts:
 
     def differing(self, receipt: FileReceipt) -> Iterator[Difference]:
         """The files of a receipt that are not as it says; each is hashed."""
-        stated = (Member(receipt.file, receipt.size, receipt.sha256), *receipt.members)
-        for one in stated:
+        for one in receipt.stated:
             file = f"{FOLDER}/{one.file}"
             try:
                 found = hash_file(self.files / one.file, "sha256")

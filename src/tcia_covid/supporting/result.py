@@ -21,6 +21,8 @@ class SupportingResult:
     """Were there, as their receipts say."""
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    moved_aside: list[str] = field(default_factory=list)
+    """Files that were in the way and are not this program's, and where each was moved to."""
 
     @property
     def told(self) -> str:
@@ -40,7 +42,7 @@ class SupportingResult:
     def add_to(self, summary: Summary) -> None:
         """Tell it in the summary of a run, and in its exit code."""
         summary.failures += self.failures
-        summary.notices += [self.told, *self.notices]
+        summary.notices += [self.told, *self.notices, *self.moved_aside]
         files = tuple(
             SupportingFile(
                 one.file, one.title, one.kind, one.size, one.sha256, one.check.value, fetched
