@@ -65,7 +65,10 @@ ROWS = {
         "told before the start or at once; nothing half-written",
     ),
     21: ("kill -9 at any moment, power loss", "the next run goes on; nothing half-written counts"),
-    22: ("Ctrl-C, SIGTERM", "stops within 2 s; exit code 130, 143; the same command goes on"),
+    22: (
+        "Ctrl-C, SIGTERM, SIGHUP",
+        "stops within 2 s; exit code 130, 143, 129; the same command goes on",
+    ),
     23: ("several runs on one destination", "they share the work; never two writers on one series"),
     24: ("a file deleted, cut or changed later", "`verify` finds it, `download` mends just that"),
     25: (

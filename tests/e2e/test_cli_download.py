@@ -14,7 +14,7 @@ import pytest
 
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.demo.story import REGISTRY
-from tests.e2e.command import QUICK, document, run, start
+from tests.e2e.command import QUICK, SIGNALS, document, run, start
 from tests.fakes.archive import NAME
 from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.scripted import closed_port
@@ -236,7 +236,7 @@ def test_fault_29_no_output_holds_a_credential(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("endpoint", ["getSeries", "getImage"])
 def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
     archive: ArchiveServer,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.demo.corpus import Corpus
-from tests.e2e.command import QUICK, run, start
+from tests.e2e.command import QUICK, SIGNALS, run, start
 from tests.fakes.faults import SlowStart, Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
@@ -124,9 +124,7 @@ def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path)
         list(pool.map(_kill_again_and_again, folders, seeds))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
-)
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("when", ["click", "tcia_covid.cli.verbs.list", "tcia_covid.registry"])
 def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
     tmp_path: Path, number: signal.Signals, code: int, when: str
@@ -154,9 +152,7 @@ tcia_covid.cli.main()
     return [sys.executable, "-c", text]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
-)
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("where", ["list", "first byte", "body", "trickle"])
 def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_goes_on(
     crowd: Trial, tmp_path: Path, number: signal.Signals, code: int, where: str
