@@ -71,7 +71,7 @@ def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(5, "Input/output error", str(tree.root))
         return reports_are_stale(tree)
 
-    monkeypatch.setattr(import_module("tcia_covid.download"), "reports_are_stale", refusing)
+    monkeypatch.setattr(import_module("tcia_covid.report.write"), "reports_are_stale", refusing)
 
 
 @pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -20,15 +21,14 @@ from tcia_covid.adopt.result import (
 from tcia_covid.adopt.scan import Inventory, OnProgress, scan
 from tcia_covid.adopt.series import Adopter, Candidate, Taken
 from tcia_covid.archives.choose import Archives
-from tcia_covid.errors import RequestError, UsageError
+from tcia_covid.errors import DestinationError, RequestError, TciaCovidError, UsageError
 from tcia_covid.events import Emit, Notice, SeriesFinished, discard
 from tcia_covid.model import Outcome, Series, State
 from tcia_covid.names import STATE
 from tcia_covid.opening import open_for
 from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
-from tcia_covid.report.stale import reports_are_stale
-from tcia_covid.report.write import write_reports
+from tcia_covid.report.write import owed_notice, write_owed_reports
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.space import check_space
 from tcia_covid.stop import Stop
@@ -121,8 +121,15 @@ class _Run:
         adopter = self._adopter(archives)
         self._check_space(adopter, candidates)
         self._tell(f"{len(candidates)} series found: comparing them with the archive's hashes")
-        for candidate, taken in ahead(adopter.take, candidates, self._options.jobs, self._stop):
-            self._count(candidate, taken)
+        try:
+            for candidate, taken in ahead(adopter.take, candidates, self._options.jobs, self._stop):
+                self._count(candidate, taken)
+        except DestinationError:
+            raise
+        except TciaCovidError:
+            with contextlib.suppress(DestinationError):
+                self._report()
+            raise
         self._report()
         return self._result
 
@@ -238,10 +245,11 @@ class _Run:
             result.duplicates.append(Duplicate(found.file, of.file, found.md5 == of.md5))
 
     def _report(self) -> None:
-        """Write the files of each collection that gained a series."""
+        """Write the report files of each collection that gained a series."""
         for name, tree in self._trees.items():
-            if reports_are_stale(tree):
-                write_reports(tree, self._registry.find(name), self._registry)
+            known = self._registry.find(name)
+            if not write_owed_reports(tree, known, self._registry, self._stop):
+                self._tell(owed_notice(tree))
 
     def _tell(self, text: str) -> None:
         self._emit(Notice(text))

@@ -64,6 +64,10 @@ class Tree:
         """Series that the archive has another hash of by now, as `verify` learned."""
         self.failures = Notes(self.state / "failed", self.disk, self.temporary)
         """Why series could not be completed, for `status`."""
+        self.reports_stamp = self.state / "reports.json"
+        """What the report files were when they were written; gone while they are out of date."""
+        self.reports_begun = self.state / "reports.begun"
+        """Becomes the stamp once the reports are written, if no series changed meanwhile."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
         self._publication = Publication(root, self.state, layout, self.receipts, self.disk)
@@ -89,6 +93,26 @@ class Tree:
     def write_file(self, path: Path, *content: bytes) -> None:
         """Put a file in place, whole."""
         self.disk.write_file(path, content, self.temporary)
+
+    def owe_reports(self) -> None:
+        """Record that the report files no longer say which series are in place.
+
+        To be called before such a change, so that a crash leaves it recorded, and after it:
+        reports that somebody began to write before the change do not count either.
+        """
+        owed = [path for path in (self.reports_stamp, self.reports_begun) if path.exists()]
+        for path in owed:
+            self.disk.remove(path)
+        if owed:
+            self.disk.sync_folder(self.state)
+
+    @contextmanager
+    def _owing_reports(self) -> Iterator[None]:
+        self.owe_reports()
+        try:
+            yield
+        finally:
+            self.owe_reports()
 
     def note_asked(self, series: int) -> None:
         """Leave a note of how many series a run is asked for, so that `status` can tell."""
@@ -194,7 +218,7 @@ class Tree:
             DestinationError: the disk.
         """
         uid = staging.series.uid
-        with explained(str(self.root)), as_takeover(uid):
+        with explained(str(self.root)), as_takeover(uid), self._owing_reports():
             receipt = self._publication.commit(staging)
             self._clear_notes(uid)
         return receipt
@@ -245,6 +269,8 @@ class Tree:
     def _take_back(self, series: Series, receipt: Receipt | None) -> None:
         """Take a series out of the tree, wherever it stands, into its staging."""
         standing = self.path(receipt) if receipt else None
+        if receipt is not None:
+            self.owe_reports()
         if receipt is not None and standing is not None and standing.exists():
             if standing.is_dir() and not standing.is_symlink():
                 self._take(standing, series, lambda folder: not is_of_another(folder, receipt))
