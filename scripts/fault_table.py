@@ -87,7 +87,7 @@ ROWS = {
     29: ("credentials and signed URLs", "never in any output, file name or process list"),
     30: ("the clock jumps", "nothing happens: durations are measured on the monotonic clock"),
     34: (
-        "a run ends early: a signal, a kill, an outage",
+        "a run ends early: a signal, a kill, an outage, `adopt --move` after the last original",
         "report files cover what is complete, at once or by the next run; till then it is said",
     ),
 }

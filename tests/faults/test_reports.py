@@ -249,6 +249,62 @@ def test_fault_34_a_tree_that_may_not_be_written_is_looked_at_all_the_same(trial
 
 # adopt
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tcia_covid.store import Disk
+have, left = Path(sys.argv.pop(1)), int(sys.argv.pop(1))
+remove = Disk.remove
+def removing(self, path):
+    remove(self, path)
+    if Path(path).is_relative_to(have) and len(list(have.iterdir())) - 1 == left:
+        os.kill(os.getpid(), signal.SIGKILL)
+Disk.remove = removing
+from tcia_covid.cli import main
+main()
+"""
+"""The command, which is killed once so many originals are left."""
+
+
+@POSIX
+@pytest.mark.parametrize("left", [0, 1, 6])
+def test_fault_34_adopt_move_that_was_killed_goes_on_with_the_same_command(
+    trial: Trial, left: int
+) -> None:
+    have = trial.folder / "have"
+    have.mkdir()
+    flat(have, trial.corpus)
+    (have / "mine.txt").write_text("mine")
+    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    command = ("adopt", have, "--move", "--json", "-j", "1", *where)
+    killed = start(
+        *map(str, (have, left, *command)),
+        home=trial.folder,
+        prefix=[sys.executable, "-c", KILLED],
+    )
+    killed.communicate(timeout=SOON)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(have.iterdir())) - 1 == left
+    assert status(trial.output).collections[0].outdated_reports == [*REPORT_FILES]
+    for _ in range(2):
+        again = run(*command, home=trial.folder)
+        assert again.returncode == 0, again.stderr
+    told = document(again)
+    assert (told["series"]["found"], told["files"]["not_dicom"]) == (0, 1)
+    assert "nothing is left to adopt" in again.stderr
+    assert trial.files() == trial.expected()
+    _assert_reports_true(trial, 2)
+    assert (have / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_that_nothing_was_moved_from_is_still_refused(trial: Trial) -> None:
+    trial.download()
+    (trial.folder / "have").mkdir()
+    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    result = run("adopt", trial.folder / "have", "--move", *where, home=trial.folder)
+    assert result.returncode == 2
+    assert "there is no DICOM file" in result.stderr
+
 
 def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> None:
     have = trial.folder / "have"

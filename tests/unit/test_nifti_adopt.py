@@ -438,6 +438,18 @@ def test_a_full_disk_ends_the_run(source: Path, tmp_path: Path) -> None:
     assert len(stands(tmp_path)) == 1
 
 
+def test_fault_34_moving_from_a_folder_that_all_was_moved_from_ends_well(
+    source: Path, tmp_path: Path
+) -> None:
+    """As after a kill that came when the last original was gone."""
+    assert take(source, tmp_path, mode="move").volumes_adopted == 4
+    VolumeTree(tmp_path / "data", fake.collection()).owe_reports()
+    again = take(source, tmp_path, mode="move")
+    assert (again.exit_code, again.volumes_found) == (0, 0)
+    assert stands(tmp_path) == WHOLE
+    assert status(tmp_path / "data").collections[0].outdated_reports == []
+
+
 def test_fault_34_an_interrupted_adoption_of_volumes_writes_the_reports(
     source: Path, tmp_path: Path
 ) -> None:

@@ -111,6 +111,8 @@ class _Run:
 
     def carry_out(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
         inventory = self._read(on_progress)
+        if not inventory.images and not inventory.damaged:
+            return self._nothing_left(inventory)
         lister = None if self._options.source == "idc" else archives.nbia
         matches = match(inventory.series, self._collection, lister)
         self._note(inventory, matches)
@@ -133,6 +135,32 @@ class _Run:
         self._report()
         return self._result
 
+    def _nothing_left(self, inventory: Inventory) -> AdoptResult:
+        """Write what an earlier run owes, that moved all images of the folder.
+
+        Raises:
+            RequestError: there was none.
+        """
+        for root in _trees_in(self._output):
+            tree = Tree(root, self._layout, Disk(durable=self._options.durable))
+            if tree.has_moved_from(self._root):
+                self._trees[root.name] = tree
+        if not self._trees:
+            raise RequestError(
+                f"there is no DICOM file in {self._result.directory}",
+                hint=f"{len(inventory.files.zips)} ZIP files are in it: unpack them first"
+                if inventory.files.zips
+                else "give the folder that the other program downloaded to",
+            )
+        self._result.files = inventory.files
+        notice = (
+            f"nothing is left to adopt: the images of {self._result.directory} were moved before"
+        )
+        self._result.notices.append(notice)
+        self._tell(notice)
+        self._report()
+        return self._result
+
     def _read(self, on_progress: OnProgress) -> Inventory:
         _refuse_own(self._root, self._output)
         jobs = min(_MOST_THREADS, 2 * (os.cpu_count() or 1))
@@ -140,13 +168,6 @@ class _Run:
         inventory = scan(
             self._root, skipped=ours, jobs=jobs, stop=self._stop, on_progress=on_progress
         )
-        if not inventory.images and not inventory.damaged:
-            raise RequestError(
-                f"there is no DICOM file in {self._result.directory}",
-                hint=f"{len(inventory.files.zips)} ZIP files are in it: unpack them first"
-                if inventory.files.zips
-                else "give the folder that the other program downloaded to",
-            )
         if self._mode == "move" and (inventory.ours or is_in_tree(self._root)):
             raise UsageError(
                 f"{self._result.directory} has a folder that this program keeps receipts of: "

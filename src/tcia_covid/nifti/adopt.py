@@ -55,7 +55,7 @@ def adopt(
     tree = VolumeTree(output, collection, Disk(durable=durable))
     _refuse_own(directory, tree)
     finds = find_volumes(directory, tree.pattern, skipped=tree.root)
-    if not finds.volumes:
+    if not finds.volumes and not tree.has_moved_from(directory):
         raise RequestError(
             f"there is no volume of {collection.name} in {directory}",
             hint=f"they are called {tree.pattern.text}",

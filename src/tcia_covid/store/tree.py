@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -36,6 +37,11 @@ def collection_folder(name: str) -> str:
     return name if _PLAIN_COLLECTION.fullmatch(name) else str(safe_name(name))
 
 
+def _hash_of(folder: Path) -> str:
+    path = os.path.realpath(folder)
+    return hashlib.md5(os.fsencode(path), usedforsecurity=False).hexdigest()
+
+
 def is_in_tree(folder: Path) -> bool:
     """Whether a folder is a collection's folder of this program, or below one."""
     return any((one / STATE).is_dir() for one in (folder, *folder.parents))
@@ -64,6 +70,8 @@ class Tree:
         """Series that the archive has another hash of by now, as `verify` learned."""
         self.failures = Notes(self.state / "failed", self.disk, self.temporary)
         """Why series could not be completed, for `status`."""
+        self.moved = Notes(self.state / "moved", self.disk, self.temporary)
+        """Folders that `adopt` moved images from, by a hash of their paths."""
         self.reports_stamp = self.state / "reports.json"
         """What the report files were when they were written; gone while they are out of date."""
         self.reports_begun = self.state / "reports.begun"
@@ -113,6 +121,16 @@ class Tree:
             yield
         finally:
             self.owe_reports()
+
+    def note_moved_from(self, folder: Path) -> None:
+        """Record that images of `folder` are here, before they are removed there."""
+        if not self.has_moved_from(folder):
+            self.moved.write(_hash_of(folder), [])
+            self.disk.sync_folder(self.state / "moved")
+
+    def has_moved_from(self, folder: Path) -> bool:
+        """Whether images were moved here from `folder`."""
+        return _hash_of(folder) in self.moved.uids()
 
     def note_asked(self, series: int) -> None:
         """Leave a note of how many series a run is asked for, so that `status` can tell."""
