@@ -125,6 +125,10 @@ ROWS = {
         "a series folder would be inside another one (two layouts, a damaged receipt)",
         "the series gets a folder of its own; a second run changes nothing",
     ),
+    34: (
+        "a run ends early: a signal, a kill, an outage, `adopt --move` after the last original",
+        "report files cover what is complete, at once or after the next run; `status` says which",
+    ),
 }
 
 

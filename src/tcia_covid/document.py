@@ -58,6 +58,7 @@ def summary_document(summary: Summary) -> Document:
         "supporting": [_supporting(one) for one in summary.supporting],
         "failures": [failure_object(one) for one in summary.failures],
         "lists": [_comparison(one) for one in summary.differences],
+        "outdated_reports": summary.outdated_reports,
         "notices": summary.notices,
     }
     if summary.error is not None:

@@ -10,15 +10,23 @@ from pathlib import Path
 
 from tcia_covid.archives.choose import Archives
 from tcia_covid.engine import Engine, Job, failure_of
-from tcia_covid.errors import EXIT_ARCHIVE, NoSpaceError, NotDicomError, TciaCovidError
+from tcia_covid.errors import (
+    ArchiveError,
+    DestinationError,
+    InterruptedRunError,
+    NoSpaceError,
+    NotDicomError,
+    TciaCovidError,
+)
 from tcia_covid.events import Emit, Notice, RunFinished, RunStarted, discard
 from tcia_covid.listing import select
 from tcia_covid.model import Failure, Outcome, Series, State
+from tcia_covid.names import STATE
 from tcia_covid.nifti.targets import in_packages
 from tcia_covid.opening import open_for
 from tcia_covid.registry import Collection, Registry, load_registry
-from tcia_covid.report.stale import reports_are_stale
-from tcia_covid.report.write import write_reports
+from tcia_covid.report.stale import outdated_reports
+from tcia_covid.report.write import write_owed_reports
 from tcia_covid.request import Request
 from tcia_covid.selection.resolve import Group, Selected
 from tcia_covid.selection.sizes import format_size
@@ -93,7 +101,7 @@ def _download_series(request: Request, registry: Registry, emit: Emit, stop: Sto
     layout = Layout.parse(options.layout)
     archives = open_for(options, stop, emit)
     try:
-        selected = select(request, registry, archives, stop)
+        selected = _select(request, registry, archives, stop)
         for notice in selected.notices:
             emit(Notice(notice))
         run = _Run(request, registry, archives, Context(stop, options.http, emit, archives.provers))
@@ -106,6 +114,20 @@ def _download_series(request: Request, registry: Registry, emit: Emit, stop: Sto
         known = [group.collection for group in selected.groups if group.collection]
         _add_supporting(request, known, summary, emit, stop)
     return summary
+
+
+def _select(request: Request, registry: Registry, archives: Archives, stop: Stop) -> Selected:
+    """List what is asked for; where that fails, at least reports that are owed are written."""
+    try:
+        return select(request, registry, archives, stop)
+    except (ArchiveError, InterruptedRunError):
+        for collection in filter(None, map(registry.find, request.targets)):
+            root = Path(request.output) / collection_folder(collection.name)
+            if (root / STATE).is_dir():
+                tree = Tree(root, disk=Disk(durable=request.options.durable))
+                with contextlib.suppress(DestinationError):
+                    write_owed_reports(tree, collection, registry, stop)
+        raise
 
 
 class _Run:
@@ -137,6 +159,7 @@ class _Run:
         self._count_kept(pairs)
         for notice in [notice for _, tree in pairs for notice in tree.notices]:
             self._tell(notice)
+        self._note_outdated(pairs)
         return self._tally.finish(selected.failures, selected.notices, ended)
 
     def _recount(self) -> None:
@@ -168,6 +191,13 @@ class _Run:
                 begun = tree.under_way() & {series.uid for series in group.series}
                 summary.kept_series += len(begun)
                 summary.kept_bytes += tree.kept(begun)
+
+    def _note_outdated(self, pairs: Sequence[tuple[Group, Tree]]) -> None:
+        """Name the report files that do not cover what is complete."""
+        for _, tree in pairs:
+            with contextlib.suppress(OSError):
+                names = outdated_reports(tree)
+                self._tally.summary.outdated_reports += [f"{tree.root.name}/{n}" for n in names]
 
     def _tree(self, group: Group, layout: Layout) -> Tree:
         disk = Disk(durable=self._request.options.durable)
@@ -257,22 +287,21 @@ class _Run:
     def _report(
         self, pairs: Sequence[tuple[Group, Tree]], ended: TciaCovidError | None
     ) -> TciaCovidError | None:
-        """Write the collections' files anew; an interrupted run leaves that to the next.
+        """Write the report files of the collections, so that they cover what is complete.
 
         Gives what ended the run, or the first collection whose files could not be written.
         """
-        if ended is not None and ended.exit_code != EXIT_ARCHIVE:
+        if isinstance(ended, DestinationError):
             return ended
         failed = []
         for group, tree in pairs:
             try:
-                with explained(str(tree.root)):
-                    is_stale = reports_are_stale(tree)
-                if is_stale:
-                    write_reports(tree, group.collection, self._registry, self._tell)
+                write_owed_reports(
+                    tree, group.collection, self._registry, self._context.stop, self._tell
+                )
             except TciaCovidError as error:
                 failed.append(error)
-        return failed[0] if failed else ended
+        return failed[0] if failed and not isinstance(ended, InterruptedRunError) else ended
 
 
 def _workers(jobs: int) -> int:

@@ -9,6 +9,7 @@ EXIT_PARTIAL = 1
 EXIT_REQUEST = 2
 EXIT_ARCHIVE = 3
 EXIT_DESTINATION = 4
+EXIT_SIGHUP = 129
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
 
@@ -241,7 +242,7 @@ class HeldError(DestinationError):
 
 
 class InterruptedRunError(TciaCovidError):
-    """The run was told to stop (SIGINT or SIGTERM); what is complete is kept."""
+    """The run was told to stop (SIGINT, SIGTERM or SIGHUP); what is complete is kept."""
 
     exit_code = EXIT_SIGINT
 

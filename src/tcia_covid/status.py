@@ -11,6 +11,7 @@ from typing import Any
 
 from tcia_covid.model import Check, Failure, Receipt
 from tcia_covid.registry import Collection, Registry
+from tcia_covid.report.stale import outdated_reports
 from tcia_covid.store import Tree
 from tcia_covid.store.sizes import size_of
 from tcia_covid.store.trees import Unchecked, readable, trees_in, unchecked_in
@@ -93,6 +94,8 @@ class CollectionStatus:
     expected: Expected | None
     """None for a collection that the registry does not have."""
     supporting: Supporting
+    outdated_reports: list[str]
+    """Report files that are missing, or do not cover what is complete."""
 
     @property
     def not_begun(self) -> int:
@@ -170,6 +173,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         asked=tree.asked(),
         expected=_expected(registry.find(spelled) or registry.find(tree.root.name)),
         supporting=_supporting(tree),
+        outdated_reports=outdated_reports(tree),
     )
 
 
@@ -259,6 +263,7 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
             "bytes": collection.supporting.size,
             "missing": collection.supporting.missing,
         },
+        "outdated_reports": collection.outdated_reports,
         "asked": collection.asked,
         "not_begun": collection.not_begun,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from tcia_covid.errors import EXIT_SIGINT, InterruptedRunError, TciaCovidError
@@ -20,12 +21,15 @@ class Stop:
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
         self.reason: TciaCovidError | None = None
+        self.since = 0.0
+        """When it was set, in seconds of the monotonic clock."""
 
     def set(self, reason: TciaCovidError | None = None) -> None:
         """End the run because of `reason` (default: an interruption); the first reason stays."""
         with self._lock:
             if self._event.is_set():
                 return
+            self.since = time.monotonic()
             self.reason = reason or InterruptedRunError(exit_code=EXIT_SIGINT)
             self._event.set()
             callbacks = list(self._callbacks)

@@ -113,5 +113,7 @@ class Summary:
     """NBIA's lists that differ from the catalogue, before the filters."""
     notices: list[str] = field(default_factory=list)
     """Things worth knowing that did not fail anything."""
+    outdated_reports: list[str] = field(default_factory=list)
+    """Report files that do not cover what is complete, relative to the output folder."""
     error: TciaCovidError | None = None
     """What ended the run before all series were looked at."""

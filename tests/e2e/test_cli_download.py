@@ -14,7 +14,7 @@ import pytest
 
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.demo.story import REGISTRY
-from tests.e2e.command import QUICK, document, run, start
+from tests.e2e.command import QUICK, SIGNALS, document, run, start
 from tests.fakes.archive import NAME
 from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.scripted import closed_port
@@ -110,7 +110,7 @@ def test_what_stands_can_be_looked_at_verified_and_mended(
     found = command("verify")
     assert found.returncode == 1
     assert f"changed: {victim.relative_to(tmp_path / 'data').as_posix()}" in found.stdout
-    assert "error: 1 file in data are not as they should be" in found.stderr
+    assert "error: 1 file in data failed verification" in found.stderr
     assert document(command("verify", "--json"))["exit_code"] == 1
     assert command("download", NAME).returncode == 0
     assert command("verify", "--deep", "--online").returncode == 0
@@ -256,7 +256,7 @@ def test_fault_29_no_output_holds_a_credential(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("endpoint", ["getSeries", "getImage"])
 def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
     archive: ArchiveServer,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.demo.corpus import Corpus
-from tests.e2e.command import QUICK, run, start
+from tests.e2e.command import QUICK, SIGNALS, run, start
 from tests.fakes.faults import SlowStart, Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
@@ -56,7 +56,7 @@ def _kept(trial: Trial) -> dict[str, int]:
     """Bytes of the whole images that lie in staging, by series."""
     folders = {one.uid: trial.tree.staging / one.uid for one in trial.corpus}
     return {
-        uid: sum(path.stat().st_size for path in folder.rglob("*.dcm"))
+        uid: sum(path.stat().st_size for path in folder.rglob("*.dcm.staged"))
         for uid, folder in folders.items()
         if folder.exists()
     }
@@ -79,18 +79,30 @@ def _killed(trial: Trial, home: Path, sent: float, pause: float) -> None:
     process.communicate()
 
 
+def _add_users_files(trial: Trial) -> set[Path]:
+    """Add a file of a user, and a hidden one, to each folder of the tree."""
+    root = trial.tree.root
+    folders = {path.parent for path in root.rglob("*.dcm")}
+    added = {folder / name for folder in folders for name in ("notes.txt", ".view")}
+    for path in added:
+        path.write_text("mine")
+    return added
+
+
 def _kill_again_and_again(folder: Path, seed: int) -> None:
     moments = random.Random(seed)
     corpus = synthetic_corpus(NAME, patients=20, images_per_series=20, rows=128, columns=128)
     with new_trial(folder, corpus, compression=0) as trial:
         trial.add(Trickle("getImage", size=8192, seconds=0.002, times=None))
         expected, fill = trial.expected(), 0
+        users_files: set[Path] = set()
         most = JOBS * sum(image.size for image in trial.series.images)
         for _ in range(KILLS):
             since, kept = len(trial.server.requests), _kept(trial)
             _killed(trial, folder, moments.uniform(0, most), moments.uniform(0, 0.05))
             fill += _streamed_again(trial, since, kept)
             assert all(expected[name] == md5 for name, md5 in trial.files().items())
+            users_files |= _add_users_files(trial)
         assert trial.files()
         trial.heal()
         since, kept = len(trial.server.requests), _kept(trial)
@@ -98,6 +110,7 @@ def _kill_again_and_again(folder: Path, seed: int) -> None:
         assert result.returncode == 0, result.stderr
         fill += _streamed_again(trial, since, kept)
         assert trial.files() == expected
+        assert {path.read_text() for path in users_files} == {"mine"}
         assert not [
             path for path in trial.tree.state.rglob("*") if path.suffix in (".part", ".dcm")
         ]
@@ -124,9 +137,7 @@ def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path)
         list(pool.map(_kill_again_and_again, folders, seeds))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
-)
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("when", ["click", "tcia_covid.cli.verbs.list", "tcia_covid.registry"])
 def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
     tmp_path: Path, number: signal.Signals, code: int, when: str
@@ -154,9 +165,7 @@ tcia_covid.cli.main()
     return [sys.executable, "-c", text]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
-)
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("where", ["list", "first byte", "body", "trickle"])
 def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_goes_on(
     crowd: Trial, tmp_path: Path, number: signal.Signals, code: int, where: str

@@ -17,6 +17,7 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.holdings import DemoSeries
 from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
+from tcia_covid.events import Event, SeriesFinished
 from tcia_covid.http import Client
 from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.space import spare
@@ -72,7 +73,7 @@ def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(5, "Input/output error", str(tree.root))
         return reports_are_stale(tree)
 
-    monkeypatch.setattr(import_module("tcia_covid.download"), "reports_are_stale", refusing)
+    monkeypatch.setattr(import_module("tcia_covid.report.write"), "reports_are_stale", refusing)
 
 
 @pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
@@ -376,6 +377,20 @@ def test_fault_33_a_receipt_whose_folder_is_above_another_s_is_given_its_own(
     assert trial.asked("getImage") == 0
     assert trial.download().already_complete == len(trial.all_series)
     assert verify(trial.output).exit_code == 0
+
+
+def test_fault_33_the_summary_counts_what_is_in_place_at_the_end(trial: Trial) -> None:
+    removed = []
+
+    def remove_the_first(event: Event) -> None:
+        if isinstance(event, SeriesFinished) and event.outcome.receipt and not removed:
+            removed.append(event.outcome.series.uid)
+            shutil.rmtree(trial.tree.path(event.outcome.receipt))
+
+    summary = trial.download(jobs=1, on_event=remove_the_first)
+    assert (summary.exit_code, summary.complete) == (1, len(trial.all_series) - 1)
+    assert [(one.series, one.reason) for one in summary.failures] == [(removed[0], "missing")]
+    trial.assert_complete(trial.download())
 
 
 def test_partial_and_bad_images_have_no_name_that_ends_as_an_image_s(trial: Trial) -> None:

@@ -49,7 +49,7 @@ def test_fault_01_what_was_kept_is_not_fetched_by_the_next_run(trial: Trial) -> 
     trial.settings = replace(trial.settings, retries=0)
     summary = trial.download()
     assert summary.exit_code == 1
-    kept = len(list(trial.tree.staging.rglob("*.dcm")))
+    kept = len(list(trial.tree.staging.rglob("*.dcm.staged")))
     assert 0 < kept < 6
     trial.heal()
     trial.assert_complete(trial.download())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -71,8 +71,19 @@ class Trial:
         path.write_text(f"collections:\n  {NAME}:\n    format: DICOM\n{lines}", encoding="utf-8")
         return str(path)
 
-    def download(self, *targets: str, stop: Stop | None = None, **options: Any) -> Summary:
+    def download(
+        self,
+        *targets: str,
+        stop: Stop | None = None,
+        on_event: Callable[[Event], None] = lambda event: None,
+        **options: Any,
+    ) -> Summary:
         """Run the download once, as the command line would."""
+
+        def emit(event: Event) -> None:
+            self.events.append(event)
+            on_event(event)
+
         settings = {"source": "nbia", "nbia_url": self.url, "http": self.settings, "durable": False}
         settings["site_url"] = "http://127.0.0.1:9"  # nothing listens there
         request = Request(
@@ -82,7 +93,7 @@ class Trial:
         )
         self.server.requests.clear()
         self.events.clear()
-        return download(request, emit=self.events.append, stop=stop)
+        return download(request, emit=emit, stop=stop)
 
     def add(self, *faults: Fault) -> None:
         """Let more go wrong."""

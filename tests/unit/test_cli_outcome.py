@@ -8,6 +8,7 @@ import pytest
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.outcome import MOST_FAILURES, failure_lines, present
+from tcia_covid.document import summary_document
 from tcia_covid.errors import InterruptedRunError, NoSpaceError, UnreachableError
 from tcia_covid.model import Failure
 from tests.unit.making import summary
@@ -154,7 +155,18 @@ def test_fault_22_an_interruption_says_how_to_go_on(capsys: Captured) -> None:
     assert capsys.readouterr().err.splitlines() == [
         "error: interrupted: 1 of 3 series are complete and kept",
         "the same command goes on where this one stopped",
+        "metadata.csv and the other report files cover what is complete",
     ]
+
+
+def test_fault_34_an_interruption_says_that_reports_are_out_of_date(capsys: Captured) -> None:
+    error = InterruptedRunError(exit_code=143)
+    outdated = ["COVID-19-AR/metadata.csv"]
+    found = summary(complete=1, remaining=2, error=error, exit_code=143, outdated_reports=outdated)
+    present(Console(), found)
+    said = capsys.readouterr().err
+    assert "report files are out of date: the same command writes them" in said
+    assert summary_document(found)["outdated_reports"] == outdated
 
 
 def test_an_interruption_says_what_is_kept_of_series_that_are_begun(capsys: Captured) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 
 import pytest
 
 from tcia_covid import engine
-from tcia_covid.cli import supervise
+from tcia_covid.cli import process, supervise
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.errors import (
     EXIT_SIGINT,
@@ -57,6 +58,31 @@ def test_fault_22_a_job_that_listens_ends_of_itself_and_its_result_counts(
     assert reason.exit_code == code
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+def test_fault_22_the_signals_of_a_closed_terminal_leave_time_to_end() -> None:
+    def wait(stop: Stop) -> str:
+        with pytest.raises(InterruptedRunError) as ended:
+            stop.wait(30)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.05)
+        return f"ended with {ended.value.exit_code}"
+
+    soon(signal.SIGHUP)
+    assert supervised(wait) == "ended with 129"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        soon(signal.SIGHUP)
+        assert supervised(lambda stop: time.sleep(0.3) or stop.is_set()) is False
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_fault_22_a_job_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "PATIENCE", 0.1)
     released = threading.Event()
@@ -79,7 +105,7 @@ def test_fault_22_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPat
         ended.append(code)
         released.set()
 
-    monkeypatch.setattr(supervise.os, "_exit", end)
+    monkeypatch.setattr(process.os, "_exit", end)
 
     def hang(stop: Stop) -> None:
         while not stop.is_set():

@@ -54,6 +54,7 @@ def test_a_download_is_told_as_the_contract_says() -> None:
                 "hint": "try later",
             }
         ],
+        "outdated_reports": [],
         "notices": [],
     }
 

@@ -446,6 +446,34 @@ def test_a_full_disk_ends_the_run(source: Path, tmp_path: Path) -> None:
     assert len(stands(tmp_path)) == 1
 
 
+def test_fault_34_moving_from_a_folder_that_all_was_moved_from_ends_well(
+    source: Path, tmp_path: Path
+) -> None:
+    """As after a kill that came when the last original was gone."""
+    assert take(source, tmp_path, mode="move").volumes_adopted == 4
+    VolumeTree(tmp_path / "data", fake.collection()).owe_reports()
+    again = take(source, tmp_path, mode="move")
+    assert (again.exit_code, again.volumes_found) == (0, 0)
+    assert stands(tmp_path) == WHOLE
+    assert status(tmp_path / "data").collections[0].outdated_reports == []
+
+
+def test_fault_34_an_interrupted_adoption_of_volumes_writes_the_reports(
+    source: Path, tmp_path: Path
+) -> None:
+    stop = Stop()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, SeriesFinished):
+            stop.set(InterruptedRunError())
+
+    with pytest.raises(InterruptedRunError):
+        take(source, tmp_path, emit=listen, stop=stop)
+    lines = (root(tmp_path) / "manifest-md5.txt").read_text("utf-8").splitlines()
+    assert sorted(line[34:] for line in lines) == sorted(stands(tmp_path))
+    assert status(tmp_path / "data").collections[0].outdated_reports == []
+
+
 def test_folders_that_cannot_be_adopted_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there is no folder"):
         take(tmp_path / "nothing", tmp_path)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tcia_covid.cli.entry import run
-from tests.e2e.command import start
+from tests.e2e.command import SIGNALS, start
 from tests.fakes import nifti as fake
 from tests.fakes.ascli import FakeAscli, is_running
 from tests.fakes.scripted import closed_port
@@ -264,7 +264,7 @@ def test_supporting_files_come_with_the_images(
     assert (data / fake.NAME / "0001").is_dir()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_an_interrupt_ends_ascli_too_and_in_time(
     ascli: FakeAscli, common: list[str], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -20,15 +21,14 @@ from tcia_covid.adopt.result import (
 from tcia_covid.adopt.scan import Inventory, OnProgress, scan
 from tcia_covid.adopt.series import Adopter, Candidate, Taken
 from tcia_covid.archives.choose import Archives
-from tcia_covid.errors import RequestError, UsageError
+from tcia_covid.errors import DestinationError, RequestError, TciaCovidError, UsageError
 from tcia_covid.events import Emit, Notice, SeriesFinished, discard
 from tcia_covid.model import Outcome, Series, State
 from tcia_covid.names import STATE
 from tcia_covid.opening import open_for
 from tcia_covid.options import Options
 from tcia_covid.registry import Collection, load_registry
-from tcia_covid.report.stale import reports_are_stale
-from tcia_covid.report.write import write_reports
+from tcia_covid.report.write import owed_notice, write_owed_reports
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.space import check_space
 from tcia_covid.stop import Stop
@@ -111,6 +111,8 @@ class _Run:
 
     def carry_out(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
         inventory = self._read(on_progress)
+        if not inventory.images and not inventory.damaged:
+            return self._nothing_left(inventory)
         lister = None if self._options.source == "idc" else archives.nbia
         matches = match(inventory.series, self._collection, lister)
         self._note(inventory, matches)
@@ -121,8 +123,41 @@ class _Run:
         adopter = self._adopter(archives)
         self._check_space(adopter, candidates)
         self._tell(f"{len(candidates)} series found: comparing them with the archive's hashes")
-        for candidate, taken in ahead(adopter.take, candidates, self._options.jobs, self._stop):
-            self._count(candidate, taken)
+        try:
+            for candidate, taken in ahead(adopter.take, candidates, self._options.jobs, self._stop):
+                self._count(candidate, taken)
+        except DestinationError:
+            raise
+        except TciaCovidError:
+            with contextlib.suppress(DestinationError):
+                self._report()
+            raise
+        self._report()
+        return self._result
+
+    def _nothing_left(self, inventory: Inventory) -> AdoptResult:
+        """Write what an earlier run owes, that moved all images of the folder.
+
+        Raises:
+            RequestError: there was none.
+        """
+        for root in _trees_in(self._output):
+            tree = Tree(root, self._layout, Disk(durable=self._options.durable))
+            if tree.has_moved_from(self._root):
+                self._trees[root.name] = tree
+        if not self._trees:
+            raise RequestError(
+                f"there is no DICOM file in {self._result.directory}",
+                hint=f"{len(inventory.files.zips)} ZIP files are in it: unpack them first"
+                if inventory.files.zips
+                else "give the folder that the other program downloaded to",
+            )
+        self._result.files = inventory.files
+        notice = (
+            f"nothing is left to adopt: the images of {self._result.directory} were moved before"
+        )
+        self._result.notices.append(notice)
+        self._tell(notice)
         self._report()
         return self._result
 
@@ -133,13 +168,6 @@ class _Run:
         inventory = scan(
             self._root, skipped=ours, jobs=jobs, stop=self._stop, on_progress=on_progress
         )
-        if not inventory.images and not inventory.damaged:
-            raise RequestError(
-                f"there is no DICOM file in {self._result.directory}",
-                hint=f"{len(inventory.files.zips)} ZIP files are in it: unpack them first"
-                if inventory.files.zips
-                else "give the folder that the other program downloaded to",
-            )
         if self._mode == "move" and (inventory.ours or is_in_tree(self._root)):
             raise UsageError(
                 f"{self._result.directory} has a folder that this program keeps receipts of: "
@@ -238,12 +266,13 @@ class _Run:
             result.duplicates.append(Duplicate(found.file, of.file, found.md5 == of.md5))
 
     def _report(self) -> None:
-        """Write the files of each collection that gained a series."""
+        """Write the report files of each collection that gained a series."""
         for name, tree in self._trees.items():
             for text in tree.notices:
                 self._tell_moved(text)
-            if reports_are_stale(tree):
-                write_reports(tree, self._registry.find(name), self._registry, self._tell_moved)
+            known = self._registry.find(name)
+            if not write_owed_reports(tree, known, self._registry, self._stop, self._tell_moved):
+                self._tell(owed_notice(tree))
 
     def _tell_moved(self, text: str) -> None:
         """Tell of a file that was moved aside."""

@@ -160,10 +160,12 @@ class AdoptResult:
     def exit_code(self) -> int:
         """0 if all is in the layout, 1 if something is left, 3 if no archive answered for any.
 
-        Series of other collections are something left only where no collection was asked for.
+        Series of other collections are something left only where no collection was asked for. A
+        folder that an earlier run moved everything from has nothing left.
         """
         stray = bool(self.foreign) and self.collection is None
-        nothing = not (self.series.adopted or self.series.already_complete)
+        taken = self.series.adopted or self.series.already_complete
+        nothing = bool(self.series.found) and not taken
         if not (self.left or self.damaged or stray or nothing):
             return EXIT_OK
         return EXIT_ARCHIVE if nothing and self._unanswered else EXIT_PARTIAL

@@ -130,6 +130,7 @@ class Adopter:
 
     def _remove(self, moved: Iterable[Found], tree: Tree, receipt: Receipt) -> int:
         """Remove originals whose bytes stand in the layout; gives how many could not be."""
+        tree.note_moved_from(self._root)
         bringer, folder = Bringer(self._root, self._mode, tree.disk), tree.path(receipt)
         return sum(not bringer.remove(found, folder) for found in moved)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.listening import draws_bars, listening
-from tcia_covid.cli.standing import unchecked_line
+from tcia_covid.cli.standing import outdated_line, unchecked_line
 from tcia_covid.cli.supervise import supervised
 from tcia_covid.errors import EXIT_OK
 from tcia_covid.events import Emit
@@ -67,6 +67,8 @@ def _lines(found: VerifyResult) -> Iterator[str]:
 
 def _troubles(found: VerifyResult) -> Iterator[str]:
     yield from map(unchecked_line, found.unchecked)
+    if found.outdated_reports:
+        yield outdated_line(found.outdated_reports)
     yield from _damage_lines(found)
     yield from _unexpected_lines(found)
 

@@ -147,9 +147,14 @@ def _complaint(summary: Summary) -> tuple[str, str]:
     """What to say of a run that did not end well: the message and what to do next."""
     error = summary.error
     if isinstance(error, InterruptedRunError):
-        return f"interrupted: {_left(summary)}", "the same command goes on where this one stopped"
+        reports = _outdated(summary)
+        if summary.complete and not reports:
+            reports = "metadata.csv and the other report files cover what is complete"
+        hints = ["the same command goes on where this one stopped", reports]
+        return f"interrupted: {_left(summary)}", "\n".join(filter(None, hints))
     if error is not None:
-        return clean(error.message), "\n".join(filter(None, (clean(error.hint), _rest(summary))))
+        hints = [clean(error.hint), _rest(summary), _outdated(summary)]
+        return clean(error.message), "\n".join(filter(None, hints))
     lacking = summary.selected - summary.complete
     if not lacking:
         return _beside_series(summary)
@@ -180,6 +185,15 @@ def _left(summary: Summary) -> str:
         return f"{complete} and kept"
     others = f"{summary.kept_series:,} {'other' if summary.kept_series == 1 else 'others'}"
     return f"{complete}; {format_size(summary.kept_bytes)} of {others} are kept, too"
+
+
+def _outdated(summary: Summary) -> str:
+    """What to do about report files that do not cover what is complete."""
+    if summary.outdated_reports:
+        return (
+            "metadata.csv and the other report files are out of date: the same command writes them"
+        )
+    return ""
 
 
 def _rest(summary: Summary) -> str:

@@ -9,9 +9,14 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from tcia_covid.errors import EXIT_SIGINT, EXIT_SIGTERM
+from tcia_covid.errors import EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM
 
-_SIGNALS = {signal.SIGINT: EXIT_SIGINT, signal.SIGTERM: EXIT_SIGTERM}
+EXIT_CODES = {signal.SIGINT: EXIT_SIGINT, signal.SIGTERM: EXIT_SIGTERM}
+"""The signals that end a run in good order."""
+if sys.platform == "win32":
+    EXIT_CODES[signal.SIGBREAK] = EXIT_SIGTERM
+else:
+    EXIT_CODES[signal.SIGHUP] = EXIT_SIGHUP
 
 
 class SignalledError(KeyboardInterrupt):
@@ -24,14 +29,25 @@ class SignalledError(KeyboardInterrupt):
 
 def main() -> NoReturn:
     """Run the command line of this process, and end the process."""
-    heard = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
-    _on(heard, _interrupt)
+    _on(heard_signals(), _interrupt)
     code = _run(sys.argv[1:])
-    _on(heard, lambda *_: os._exit(code))  # all is said
+    _on(heard_signals(), lambda *_: os._exit(code))  # all is said
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)
     # Taking apart all that was made takes a while, and a thread that hangs in the network for ever.
     os._exit(code)
+
+
+def heard_signals() -> list[signal.Signals]:
+    """The signals that end a run; not those that are ignored, as SIGHUP is under `nohup`."""
+    return [one for one in EXIT_CODES if signal.getsignal(one) is not signal.SIG_IGN]
+
+
+def end_at_once(number: int) -> None:
+    """End the process at a second signal, but for SIGHUP: a closed terminal sends several."""
+    code = EXIT_CODES[signal.Signals(number)]
+    if code != EXIT_SIGHUP:
+        os._exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -53,9 +69,8 @@ def _on(signals: Sequence[signal.Signals], act: Callable[[int, FrameType | None]
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """End what is under way with an exception; the next signal ends the process."""
     del frame
-    code = _SIGNALS[signal.Signals(number)]
-    _on([*_SIGNALS], lambda *_: os._exit(code))
-    raise SignalledError(code)
+    _on(heard_signals(), lambda number, _: end_at_once(number))
+    raise SignalledError(EXIT_CODES[signal.Signals(number)])
 
 
 def _flush(stream: Any) -> None:

@@ -34,6 +34,11 @@ def unchecked_line(one: Unchecked) -> str:
     )
 
 
+def outdated_line(files: Sequence[str]) -> str:
+    """Report files that do not cover what is complete."""
+    return clean(f"out of date: {', '.join(files)}; the next 'download' or 'adopt' writes them")
+
+
 def _collection(one: CollectionStatus) -> Iterator[str]:
     complete = one.complete
     yield f"{one.name} in {one.folder}"
@@ -58,6 +63,8 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
         missing = f", {len(beside.missing):,} of them missing" if beside.missing else ""
         size = format_size(beside.size)
         yield f"  beside them: {count(beside.files, 'supporting file')}, {size}{missing}"
+    if one.outdated_reports:
+        yield f"  {outdated_line(one.outdated_reports)}"
     if one.failed:
         packages = sum(not failure.series for failure in one.failed)
         series = len(one.failed) - packages

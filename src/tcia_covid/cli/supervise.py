@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -11,7 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Generic, TypeVar
 
-from tcia_covid.errors import EXIT_SIGINT, EXIT_SIGTERM, InterruptedRunError, TciaCovidError
+from tcia_covid.cli.process import EXIT_CODES, end_at_once, heard_signals
+from tcia_covid.errors import InterruptedRunError
 from tcia_covid.stop import Stop
 
 T = TypeVar("T")
@@ -82,18 +82,13 @@ def _signals(stop: Stop) -> Iterator[None]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del frame
-        code = EXIT_SIGTERM if number == signal.SIGTERM else EXIT_SIGINT
         if stop.is_set():
-            os._exit(code)
-        stop.set(_reason(code))
+            end_at_once(number)
+        stop.set(InterruptedRunError(exit_code=EXIT_CODES[signal.Signals(number)]))
 
-    before = {one: signal.signal(one, on_signal) for one in (signal.SIGINT, signal.SIGTERM)}
+    before = {one: signal.signal(one, on_signal) for one in heard_signals()}
     try:
         yield
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-
-
-def _reason(code: int) -> TciaCovidError:
-    return InterruptedRunError(exit_code=code)

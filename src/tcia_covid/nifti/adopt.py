@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from tcia_covid.errors import RequestError, UsageError
-from tcia_covid.events import Emit, discard
+from tcia_covid.errors import DestinationError, RequestError, TciaCovidError, UsageError
+from tcia_covid.events import Emit, Notice, discard
 from tcia_covid.nifti.finding import Finds, find_volumes
 from tcia_covid.nifti.placing import Mode
 from tcia_covid.nifti.result import Standing, VolumeAdoption
 from tcia_covid.nifti.take import take_in
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.registry import Collection, Registry
-from tcia_covid.report.stale import reports_are_stale
-from tcia_covid.report.write import write_reports
+from tcia_covid.report.write import owed_notice, write_owed_reports
 from tcia_covid.stop import Stop
 from tcia_covid.store import Disk
 from tcia_covid.store.tree import is_in_tree
@@ -55,18 +55,30 @@ def adopt(
     tree = VolumeTree(output, collection, Disk(durable=durable), emit)
     _refuse_own(directory, tree)
     finds = find_volumes(directory, tree.pattern, skipped=tree.root)
-    if not finds.volumes:
+    if not finds.volumes and not tree.has_moved_from(directory):
         raise RequestError(
             f"there is no volume of {collection.name} in {directory}",
             hint=f"they are called {tree.pattern.text}",
         )
     if mode == "move":
         _refuse_emptying(directory, finds)
+    stop = stop or Stop()
+
+    def report() -> None:
+        if not write_owed_reports(tree, collection, registry, stop):
+            emit(Notice(owed_notice(tree)))
+
     tree.prepare()
-    result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
+    try:
+        result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
+    except DestinationError:
+        raise
+    except TciaCovidError:
+        with contextlib.suppress(DestinationError):
+            report()
+        raise
+    report()
     result.standing = Standing.of(tree)
-    if reports_are_stale(tree):
-        write_reports(tree, collection, registry, tree.tell)
     result.notices += tree.notices
     return result
 

@@ -28,8 +28,8 @@ from tcia_covid.nifti.summary import summarise
 from tcia_covid.nifti.targets import refuse
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.registry import Collection, Registry
-from tcia_covid.report.stale import reports_are_stale
-from tcia_covid.report.write import write_reports
+from tcia_covid.report.stale import outdated_reports
+from tcia_covid.report.write import write_owed_reports
 from tcia_covid.request import Request
 from tcia_covid.settings import HttpSettings
 from tcia_covid.space import check_space
@@ -114,6 +114,8 @@ class _Run:
         )
         summary.notices += self._tree.notices
         kept = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
+        names = outdated_reports(self._tree)
+        summary.outdated_reports = [f"{self._tree.root.name}/{name}" for name in names]
         summary.kept_series, summary.kept_bytes = len(kept), sum(kept)
         return summary
 
@@ -217,14 +219,15 @@ class _Run:
         )
 
     def _report(self, ended: TciaCovidError | None) -> TciaCovidError | None:
-        """Write the collection's files anew; an interrupted run leaves that to the next."""
-        if isinstance(ended, DestinationError) or self._stop.is_set():
+        """Write the collection's report files, so that they cover what is complete."""
+        if isinstance(ended, DestinationError):
             return ended
-        if reports_are_stale(self._tree):
-            try:
-                write_reports(self._tree, self._collection, self._registry, self._tree.tell)
-            except TciaCovidError as error:
-                return error
+        try:
+            write_owed_reports(
+                self._tree, self._collection, self._registry, self._stop, self._tree.tell
+            )
+        except TciaCovidError as error:
+            return ended or error
         return ended
 
 

@@ -211,6 +211,8 @@ class Intake:
         """Remove what was to be moved, now that the patient stands and others have the bytes."""
         if self._mode not in ("move", "take") or taken.receipt is None:
             return
+        if self._mode == "move":
+            self._tree.note_moved_from(self._finds.top)
         folder = self._tree.path(taken.receipt)
         rest = [volume for volume, way in taken.brought if way != "rename"] + taken.there
         for volume in rest + (taken.doubles if self._mode == "take" else []):

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
-from tcia_covid.errors import DestinationError, HeldError
+from tcia_covid.errors import DestinationError, HeldError, InterruptedRunError
 from tcia_covid.model import Receipt
 from tcia_covid.registry import Collection, Registry
 from tcia_covid.report.files import CITATION, LICENCE, MANIFEST, METADATA
 from tcia_covid.report.manifest import manifest
 from tcia_covid.report.metadata import metadata
 from tcia_covid.report.notices import Terms, citation, licence, unregistered
-from tcia_covid.report.stale import STAMP, receipts_state, reports_are_stale
+from tcia_covid.report.stale import reports_are_stale
 from tcia_covid.report.written import Tell, replacing
+from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
-from tcia_covid.store.disk import explain
+from tcia_covid.store.disk import explain, explained
 from tcia_covid.store.locks import Lock
 
 _ATTEMPTS = 3
@@ -28,6 +34,35 @@ _ATTEMPTS = 3
 _WAIT = 60.0
 """Seconds that another run may take to write them before it is not waited for."""
 _POLL = 0.1
+_AFTER_SIGNAL = 1.6
+"""Seconds after a signal in which reports are still written; the program ends within 2."""
+
+
+def write_owed_reports(
+    tree: Tree,
+    collection: Collection | None,
+    registry: Registry,
+    stop: Stop,
+    tell: Tell = lambda text: None,
+) -> bool:
+    """Write the reports if they are out of date; whether they are current in the end.
+
+    After a signal only as many seconds are spent on them as are left: the reports of a thousand
+    series take a fifth of a second. What is not written then stays recorded, for the next run.
+
+    Raises:
+        DestinationError: the folder cannot be written.
+    """
+    interrupted = isinstance(stop.reason, InterruptedRunError)
+    until = stop.since + _AFTER_SIGNAL if interrupted else None
+    with explained(str(tree.root)):
+        if not reports_are_stale(tree):
+            return True
+        try:
+            write_reports(tree, collection, registry, tell, until=until)
+        except OutOfTimeError:
+            return False
+        return not reports_are_stale(tree)
 
 
 def write_reports(
@@ -35,6 +70,8 @@ def write_reports(
     collection: Collection | None,
     registry: Registry,
     tell: Tell = lambda text: None,
+    *,
+    until: float | None = None,
 ) -> None:
     """Write metadata.csv, manifest-md5.txt, LICENSE.txt and CITATION.bib from the receipts.
 
@@ -47,8 +84,10 @@ def write_reports(
         collection: what the registry says of it; None if it has no such collection.
         registry: the whole registry, for TCIA's own citation.
         tell: hears where a file was moved to.
+        until: when to give up, in seconds of the monotonic clock.
 
     Raises:
+        OutOfTimeError: that time has come.
         DestinationError: the folder cannot be written.
     """
     deadline = time.monotonic() + _WAIT
@@ -56,16 +95,34 @@ def write_reports(
         while time.monotonic() < deadline:
             try:
                 with Lock(_lock_folder(tree) / "reports.lock", f"the reports of {tree.root}"):
-                    _write_until_fresh(tree, collection, registry, tell)
+                    _write_until_fresh(tree, collection, registry, tell, until)
                 return
             except HeldError:
+                _check_time(until)
                 time.sleep(_POLL)
                 if not reports_are_stale(tree):
                     return
-        # Whoever holds the lock hangs. Two writers do no harm: the stamp tells whose state it is.
-        _write_until_fresh(tree, collection, registry, tell)
+        # Whoever holds the lock hangs. Two writers do no harm: both write what the receipts say.
+        _write_until_fresh(tree, collection, registry, tell, until)
     except OSError as error:
         raise explain(error, str(tree.root)) from error
+
+
+def owed_notice(tree: Tree) -> str:
+    """What to say where the reports could not be written in time."""
+    return (
+        f"the report files in {tree.root} are out of date: the same command, or the next "
+        "'tcia-covid download' of the collection, writes them"
+    )
+
+
+class OutOfTimeError(Exception):
+    """There is no time left to write the reports."""
+
+
+def _check_time(until: float | None) -> None:
+    if until is not None and time.monotonic() > until:
+        raise OutOfTimeError
 
 
 def _lock_folder(tree: Tree) -> Path:
@@ -75,36 +132,90 @@ def _lock_folder(tree: Tree) -> Path:
 
 
 def _write_until_fresh(
-    tree: Tree, collection: Collection | None, registry: Registry, tell: Tell
+    tree: Tree,
+    collection: Collection | None,
+    registry: Registry,
+    tell: Tell,
+    until: float | None,
 ) -> None:
-    """Write the reports, and again if receipts were written meanwhile; not without an end."""
+    """Write the reports, and again if series changed meanwhile; not without an end."""
     for _ in range(_ATTEMPTS):
-        state, uids = receipts_state(tree), tree.receipts.uids()
-        whole = _write(tree, collection, registry, tell)
-        # The names are compared too: the clock of a file system ticks in milliseconds.
-        fresh = (receipts_state(tree), tree.receipts.uids()) == (state, uids)
-        stamp = state if whole and fresh else None
-        tree.write_file(tree.state / STAMP, json.dumps(stamp).encode())
-        if fresh:
+        tree.disk.remove(tree.reports_begun)
+        with contextlib.suppress(FileExistsError):  # another writer, where locks hold nothing
+            tree.disk.create(tree.reports_begun).close()
+        files = _Files(tree, tell, until)
+        whole = _write(files, collection, registry)
+        if _stamp(tree, files.written if whole else None):
             return
 
 
-def _write(tree: Tree, collection: Collection | None, registry: Registry, tell: Tell) -> bool:
+def _stamp(tree: Tree, written: dict[str, dict[str, Any]] | None) -> bool:
+    """Record what the reports are; False if a series changed since they were begun.
+
+    Whoever changes a series removes the file that becomes the stamp here, so that no change is
+    overlooked.
+
+    Args:
+        tree: the collection's folder.
+        written: size and MD5 by file; None if the reports do not count as current.
+    """
+    try:
+        with FileIO(tree.reports_begun, "r+") as file:
+            tree.disk.write(file, json.dumps(written).encode())
+        tree.disk.replace(tree.reports_begun, tree.reports_stamp)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _write(files: _Files, collection: Collection | None, registry: Registry) -> bool:
     """Write the reports once; False if a series was left out that may come back as it was."""
-    seen = _Seen()
-    with replacing(tree, MANIFEST, tell) as write:  # each receipt is read once
+    seen, tree = _Seen(), files.tree
+    with files.writing(MANIFEST) as write:  # each receipt is read once
         receipts = _noting(_standing(tree), seen, write)
-        _put(tree, METADATA, metadata(receipts, collection.name if collection else ""), tell)
+        files.put(METADATA, metadata(receipts, collection.name if collection else ""))
     known = collection or unregistered(min(seen.names, default=tree.root.name), seen.terms)
-    _put(tree, LICENCE, [licence(known, seen.terms)], tell)
-    _put(tree, CITATION, [citation(known, registry)], tell)
+    files.put(LICENCE, [licence(known, seen.terms)])
+    files.put(CITATION, [citation(known, registry)])
     return seen.series == len(tree.receipts.uids())
 
 
-def _put(tree: Tree, name: str, content: Iterable[bytes], tell: Tell) -> None:
-    with replacing(tree, name, tell) as write:
-        for piece in content:
-            write(piece)
+class _Files:
+    """Puts report files in place, and notes what they are.
+
+    Args:
+        tree: the collection's folder.
+        tell: hears where a file was moved to.
+        until: when to give up, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, tree: Tree, tell: Tell, until: float | None) -> None:
+        self.tree = tree
+        self._tell = tell
+        self.written: dict[str, dict[str, Any]] = {}
+        self._until = until
+
+    def put(self, name: str, content: Iterable[bytes]) -> None:
+        """Write one file whose pieces are `content`."""
+        with self.writing(name) as write:
+            for piece in content:
+                write(piece)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Callable[[bytes], None]]:
+        """Give what writes to one file, which is put in place in the end."""
+        md5, size = hashlib.md5(usedforsecurity=False), 0
+        with replacing(self.tree, name, self._tell) as write:
+
+            def add(piece: bytes) -> None:
+                nonlocal size
+                _check_time(self._until)
+                write(piece)
+                md5.update(piece)
+                size += len(piece)
+
+            yield add
+        self.written[name] = {"size": size, "md5": md5.hexdigest()}
 
 
 def _standing(tree: Tree) -> Iterator[Receipt]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tcia_covid.report.stale import STAMP
 from tcia_covid.store import Tree
 from tcia_covid.store.adoption import hash_file
 from tcia_covid.store.quarantine import move_aside, moved_aside
@@ -70,17 +69,7 @@ def _is_ours(tree: Tree, name: str) -> bool:
     if not path.is_file():
         return False
     _, md5 = hash_file(path, "md5")
-    if (tree.state / _FOLDER / f"{name}.{md5}").exists():
-        return True
-    return len(_records(tree, name)) <= 1 and _is_as_old_as_the_stamp(tree, path)
-
-
-def _is_as_old_as_the_stamp(tree: Tree, path: Path) -> bool:
-    """Whether an earlier version, which kept no record, wrote a file: the stamp came after it."""
-    try:
-        return path.stat().st_mtime_ns <= (tree.state / STAMP).stat().st_mtime_ns
-    except OSError:
-        return False
+    return (tree.state / _FOLDER / f"{name}.{md5}").exists()
 
 
 def _records(tree: Tree, name: str) -> list[Path]:

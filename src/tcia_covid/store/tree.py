@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -37,6 +38,11 @@ def collection_folder(name: str) -> str:
     return name if _PLAIN_COLLECTION.fullmatch(name) else str(safe_name(name))
 
 
+def _hash_of(folder: Path) -> str:
+    path = os.path.realpath(folder)
+    return hashlib.md5(os.fsencode(path), usedforsecurity=False).hexdigest()
+
+
 def is_in_tree(folder: Path) -> bool:
     """Whether a folder is a collection's folder of this program, or below one."""
     return any((one / STATE).is_dir() for one in (folder, *folder.parents))
@@ -65,6 +71,12 @@ class Tree:
         """Series that the archive has another hash of by now, as `verify` learned."""
         self.failures = Notes(self.state / "failed", self.disk, self.temporary)
         """Why series could not be completed, for `status`."""
+        self.moved = Notes(self.state / "moved", self.disk, self.temporary)
+        """Folders that `adopt` moved images from, by a hash of their paths."""
+        self.reports_stamp = self.state / "reports.json"
+        """What the report files were when they were written; gone while they are out of date."""
+        self.reports_begun = self.state / "reports.begun"
+        """Becomes the stamp once the reports are written, if no series changed meanwhile."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
         self.notices: list[str] = []
@@ -94,6 +106,36 @@ class Tree:
     def write_file(self, path: Path, *content: bytes) -> None:
         """Put a file in place, whole."""
         self.disk.write_file(path, content, self.temporary)
+
+    def owe_reports(self) -> None:
+        """Record that the report files no longer say which series are in place.
+
+        To be called before such a change, so that a crash leaves it recorded, and after it:
+        reports that somebody began to write before the change do not count either.
+        """
+        owed = [path for path in (self.reports_stamp, self.reports_begun) if path.exists()]
+        for path in owed:
+            self.disk.remove(path)
+        if owed:
+            self.disk.sync_folder(self.state)
+
+    @contextmanager
+    def _owing_reports(self) -> Iterator[None]:
+        self.owe_reports()
+        try:
+            yield
+        finally:
+            self.owe_reports()
+
+    def note_moved_from(self, folder: Path) -> None:
+        """Record that images of `folder` are here, before they are removed there."""
+        if not self.has_moved_from(folder):
+            self.moved.write(_hash_of(folder), [])
+            self.disk.sync_folder(self.state / "moved")
+
+    def has_moved_from(self, folder: Path) -> bool:
+        """Whether images were moved here from `folder`."""
+        return _hash_of(folder) in self.moved.uids()
 
     def note_asked(self, series: int) -> None:
         """Leave a note of how many series a run is asked for, so that `status` can tell."""
@@ -211,7 +253,7 @@ class Tree:
             DestinationError: the disk.
         """
         uid = staging.series.uid
-        with explained(str(self.root)), as_takeover(uid):
+        with explained(str(self.root)), as_takeover(uid), self._owing_reports():
             receipt = self._publication.commit(staging)
             self._clear_notes(uid)
         return receipt
@@ -264,6 +306,7 @@ class Tree:
         Only files that the receipt names are moved; links to images, and images on another file
         system, stay as well.
         """
+        self.owe_reports()
         folder = self.path(receipt)
         if not folder.is_dir():
             return []

@@ -14,7 +14,7 @@ from tcia_covid.events import DamageFound, Emit, Notice, discard
 from tcia_covid.model import Check, Receipt
 from tcia_covid.names import is_uid
 from tcia_covid.report.files import MANIFEST
-from tcia_covid.report.stale import let_reports_be_stale, manifest_was_changed
+from tcia_covid.report.stale import manifest_was_changed, outdated_reports, reports_are_stale
 from tcia_covid.stop import Stop
 from tcia_covid.store import Tree
 from tcia_covid.store.locks import Lock
@@ -74,7 +74,7 @@ def verify(
             tree_check.check_files(jobs, on_progress)
             tree_check.find_strays()
             tree_check.check_supporting()
-            tree_check.check_manifest()
+            tree_check.check_reports()
             if online is not None:
                 tree_check.compare(online)
                 result.online = online.online
@@ -156,15 +156,25 @@ class _TreeCheck:
                     Damage("", file, reason, found.detail, option="--supporting")
                 )
 
-    def check_manifest(self) -> None:
-        """Compare manifest-md5.txt with the receipts, where all of them can be read."""
-        if not self._doubtful <= self._folders.keys() or not manifest_was_changed(self._tree):
-            return
-        self._add("", Fault(MANIFEST, Reason.CHANGED, "it is not what the receipts say"))
-        try:
-            let_reports_be_stale(self._tree)
-        except OSError:
-            self._result.noted = False
+    def check_reports(self) -> None:
+        """Compare the report files with what was written, and the manifest with the receipts.
+
+        A manifest that contradicts the receipts is damage; other changes, and files that are gone,
+        are named. All receipts have to be readable for that judgment.
+        """
+        damaged = self._doubtful <= self._folders.keys() and manifest_was_changed(self._tree)
+        if damaged:
+            self._add("", Fault(MANIFEST, Reason.CHANGED, "it is not what the receipts say"))
+        outdated = outdated_reports(self._tree, by_hash=True)
+        self._result.outdated_reports += [
+            self._prefix + name for name in outdated if not (damaged and name == MANIFEST)
+        ]
+        # What only the content shows has to be noted for the next download.
+        if (damaged or outdated) and not reports_are_stale(self._tree):
+            try:
+                self._tree.owe_reports()
+            except OSError:
+                self._result.noted = False
 
     def compare(self, online: OnlineCheck) -> None:
         """Ask the archive about every series that is intact on disk."""

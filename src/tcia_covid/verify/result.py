@@ -101,6 +101,9 @@ class VerifyResult:
     """Intact series with images that no hash of an archive ever proved."""
     unchecked: list[Unchecked] = field(default_factory=list)
     """Folders with images that no receipt covers."""
+    outdated_reports: list[str] = field(default_factory=list)
+    """Report files that are missing, or do not cover what is complete; no damage: the images are
+    what the receipts say."""
     under_way: int = 0
     """Series that were left out, for a running download works on them."""
     online: Online | None = None
@@ -139,6 +142,7 @@ def document(result: VerifyResult) -> dict[str, Any]:
         "images": asdict(result.images),
         "bytes": {"checked": result.size},
         "unchecked": [asdict(folder) for folder in result.unchecked],
+        "outdated_reports": result.outdated_reports,
         "damage": [_damage(found) for found in result.damage],
         "unexpected": [asdict(found) for found in result.unexpected],
         "online": asdict(result.online) if result.online else None,

@@ -1,0 +1,340 @@
+"""Report files after runs that end early: they cover what is complete, or that is said."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.adopt import adopt
+from tcia_covid.document import summary_document
+from tcia_covid.errors import InterruptedRunError
+from tcia_covid.events import Event, SeriesFinished
+from tcia_covid.options import Options
+from tcia_covid.registry import load_registry
+from tcia_covid.report.files import REPORT_FILES
+from tcia_covid.report.stale import outdated_reports
+from tcia_covid.report.write import write_owed_reports
+from tcia_covid.status import status
+from tcia_covid.stop import Stop
+from tcia_covid.verify import verify
+from tests.e2e.command import COMMAND, QUICK, SIGNALS, document, environment, run, start
+from tests.fakes.faults import SlowStart, Status
+from tests.fakes.layouts import flat
+from tests.fakes.synthetic import synthetic_corpus
+from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as new_trial
+from tests.waiting import LONG, SOON, wait_for
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+@pytest.fixture(name="crowd")
+def _crowd(tmp_path: Path) -> Iterator[Trial]:
+    """An archive with 24 series of which it gives six, and then nothing more."""
+    corpus = synthetic_corpus(
+        NAME, patients=12, series_per_patient=2, images_per_series=3, rows=64, columns=64
+    )
+    with new_trial(tmp_path, corpus) as ready:
+        ready.add(SlowStart("getImage", seconds=LONG, skip=6, times=None))
+        yield ready
+
+
+def _arguments(trial: Trial, *more: str) -> list[str]:
+    url = ["--nbia-url", trial.url, "--source", "nbia"]
+    return ["download", NAME, "-o", str(trial.output), *url, *QUICK, *more]
+
+
+def _begun(
+    trial: Trial, home: Path, *more: str, prefix: list[str] | None = None
+) -> subprocess.Popen[str]:
+    """A run that has completed six series, and waits for more."""
+    process = start(*_arguments(trial, "-j", "2", *more), home=home, prefix=prefix)
+    wait_for(lambda: trial.server.count("getImage") >= 8, process)
+    time.sleep(0.2)
+    return process
+
+
+def _assert_reports_true(trial: Trial, series: int) -> None:
+    """The report files name exactly the images that are in place."""
+    root = trial.tree.root
+    with (root / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == series
+    lines = (root / "manifest-md5.txt").read_text("utf-8").splitlines()
+    assert {line[34:]: line[:32] for line in lines} == trial.files()
+    assert outdated_reports(trial.tree, by_hash=True) == []
+
+
+def _outdated(trial: Trial, home: Path) -> tuple[list[str], list[str], str]:
+    """What `status --json` and `verify --json` name, and what both say in words."""
+    stands = document(run("status", trial.output, "--json", home=home))
+    checked = run("verify", trial.output, "--json", home=home)
+    assert checked.returncode == 0, checked.stderr
+    said = run("status", trial.output, home=home).stdout
+    said += run("verify", trial.output, home=home).stdout
+    return (
+        stands["collections"][0]["outdated_reports"],
+        document(checked)["outdated_reports"],
+        said,
+    )
+
+
+@POSIX
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_fault_34_after_a_signal_the_reports_cover_what_is_complete(
+    crowd: Trial, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    process = _begun(crowd, tmp_path, "--json", "--log-file", "log", "--events", "events")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=SOON)
+    assert process.returncode == code, err
+    _assert_reports_true(crowd, 6)
+    assert json.loads(out)["outdated_reports"] == []
+    assert "report files cover what is complete" in err
+    last = json.loads((tmp_path / "events").read_text().splitlines()[-1])
+    assert (last["type"], last["exit_code"]) == ("command-finished", code)
+    assert f"download ends with exit code {code}" in (tmp_path / "log").read_text()
+    assert _outdated(crowd, tmp_path)[:2] == ([], [])
+
+
+@POSIX
+def test_fault_34_after_a_kill_it_is_said_until_the_next_run_writes_the_reports(
+    crowd: Trial, tmp_path: Path
+) -> None:
+    process = _begun(crowd, tmp_path)
+    process.kill()
+    process.communicate()
+    stands, checked, said = _outdated(crowd, tmp_path)
+    assert stands == [*REPORT_FILES]
+    assert checked == [f"{NAME}/{name}" for name in REPORT_FILES]
+    assert said.count("the next 'download' or 'adopt' writes them") == 2
+    here = crowd.tree.receipts.uids()[0]
+    nothing_to_do = crowd.download(here)
+    assert (nothing_to_do.exit_code, nothing_to_do.already_complete) == (0, 1)
+    _assert_reports_true(crowd, 6)
+    assert _outdated(crowd, tmp_path)[:2] == ([], [])
+
+
+@POSIX
+def test_fault_34_a_run_that_gets_no_list_writes_the_reports_that_are_owed(
+    crowd: Trial, tmp_path: Path
+) -> None:
+    process = _begun(crowd, tmp_path)
+    process.kill()
+    process.communicate()
+    crowd.add(Status("getSeries", code=503, times=None))
+    registry = crowd.registry()
+    result = run(*_arguments(crowd, "--registry", registry), home=tmp_path)
+    assert result.returncode == 3, result.stderr
+    _assert_reports_true(crowd, 6)
+
+
+def test_fault_34_after_an_outage_the_reports_cover_what_is_complete(tmp_path: Path) -> None:
+    corpus = synthetic_corpus(NAME, patients=20, series_per_patient=1, images_per_series=1)
+    with new_trial(tmp_path, corpus) as trial:
+        trial.settings = replace(trial.settings, outage_timeout=0)
+        trial.add(Status(("getImage", "getSingleImage"), code=503, skip=5, times=None))
+        summary = trial.download(jobs=2)
+        assert summary.exit_code == 3
+        _assert_reports_true(trial, summary.complete)
+        assert summary_document(summary)["outdated_reports"] == []
+
+
+@POSIX
+def test_fault_34_a_terminal_that_is_closed_ends_the_run_in_good_order(
+    crowd: Trial, tmp_path: Path
+) -> None:
+    """The kernel and the shell each send SIGHUP; whatever is written then fails."""
+    terminal, end = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *_arguments(crowd, "-j", "2", "--events", "events")],
+        env=environment(tmp_path, TERM="xterm"),
+        cwd=tmp_path,
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    )
+    os.close(end)
+    wait_for(lambda: crowd.server.count("getImage") >= 8)
+    time.sleep(0.2)
+    os.close(terminal)
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.02)
+    assert process.wait(SOON) == 129
+    last = json.loads((tmp_path / "events").read_text().splitlines()[-1])
+    assert (last["type"], last["exit_code"]) == ("command-finished", 129)
+    _assert_reports_true(crowd, 6)
+
+
+@POSIX
+def test_under_nohup_a_run_outlives_its_terminal(crowd: Trial, tmp_path: Path) -> None:
+    process = _begun(crowd, tmp_path, prefix=["nohup", *COMMAND])
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=SOON)
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize("name", REPORT_FILES)
+@pytest.mark.parametrize("change", ["deleted", "longer", "other"])
+def test_fault_34_a_report_file_that_is_not_as_written_is_noticed_and_written_anew(
+    trial: Trial, name: str, change: str
+) -> None:
+    trial.download()
+    path = trial.tree.root / name
+    right = path.read_bytes()
+    if change == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(right + b"more" if change == "longer" else b"X" + right[1:])
+    stands = status(trial.output).collections[0].outdated_reports
+    assert stands == ([] if change == "other" else [name]), "status looks at sizes alone"
+    found = verify(trial.output)
+    if name == "manifest-md5.txt" and change != "deleted":
+        assert [one.file for one in found.damage] == [f"{NAME}/{name}"]
+        assert (found.exit_code, found.outdated_reports) == (1, [])
+    else:
+        assert (found.exit_code, found.damage) == (0, [])
+        assert found.outdated_reports == [f"{NAME}/{name}"]
+    summary = trial.download()
+    assert trial.asked("getImage") == 0
+    assert (summary.exit_code, summary.outdated_reports) == (0, [])
+    assert path.read_bytes() == right
+    assert verify(trial.output).outdated_reports == []
+
+
+def test_fault_34_a_copy_of_a_tree_is_as_current_as_the_tree(trial: Trial) -> None:
+    trial.download()
+    copy = trial.folder / "copy"
+    shutil.copytree(trial.output, copy, copy_function=shutil.copyfile)
+    for path in [copy, *copy.rglob("*")]:
+        os.utime(path, (10**9, 10**9))
+    assert status(copy).collections[0].outdated_reports == []
+    assert verify(copy).outdated_reports == []
+
+
+def test_fault_34_a_tree_that_may_not_be_written_is_looked_at_all_the_same(trial: Trial) -> None:
+    trial.download()
+    (trial.tree.root / "metadata.csv").unlink()
+    (trial.tree.root / "LICENSE.txt").write_bytes(b"other")
+    folders = [path for path in [trial.output, *trial.output.rglob("*")] if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        if os.access(trial.output, os.W_OK):
+            pytest.skip("nothing is forbidden to this user")
+        expected = ["metadata.csv", "LICENSE.txt"]
+        assert status(trial.output).collections[0].outdated_reports == expected
+        found = verify(trial.output)
+        assert found.outdated_reports == [f"{NAME}/{name}" for name in expected]
+        assert found.exit_code == 0
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+# adopt
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tcia_covid.store import Disk
+have, left = Path(sys.argv.pop(1)), int(sys.argv.pop(1))
+remove = Disk.remove
+def removing(self, path):
+    remove(self, path)
+    if Path(path).is_relative_to(have) and len(list(have.iterdir())) - 1 == left:
+        os.kill(os.getpid(), signal.SIGKILL)
+Disk.remove = removing
+from tcia_covid.cli import main
+main()
+"""
+"""The command, which is killed once so many originals are left."""
+
+
+@POSIX
+@pytest.mark.parametrize("left", [0, 1, 6])
+def test_fault_34_adopt_move_that_was_killed_goes_on_with_the_same_command(
+    trial: Trial, left: int
+) -> None:
+    have = trial.folder / "have"
+    have.mkdir()
+    flat(have, trial.corpus)
+    (have / "mine.txt").write_text("mine")
+    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    command = ("adopt", have, "--move", "--json", "-j", "1", *where)
+    killed = start(
+        *map(str, (have, left, *command)),
+        home=trial.folder,
+        prefix=[sys.executable, "-c", KILLED],
+    )
+    killed.communicate(timeout=SOON)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(have.iterdir())) - 1 == left
+    assert status(trial.output).collections[0].outdated_reports == [*REPORT_FILES]
+    for _ in range(2):
+        again = run(*command, home=trial.folder)
+        assert again.returncode == 0, again.stderr
+    told = document(again)
+    assert (told["series"]["found"], told["files"]["not_dicom"]) == (0, 1)
+    assert "nothing is left to adopt" in again.stderr
+    assert trial.files() == trial.expected()
+    _assert_reports_true(trial, 2)
+    assert (have / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_that_nothing_was_moved_from_is_still_refused(trial: Trial) -> None:
+    trial.download()
+    (trial.folder / "have").mkdir()
+    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    result = run("adopt", trial.folder / "have", "--move", *where, home=trial.folder)
+    assert result.returncode == 2
+    assert "there is no DICOM file" in result.stderr
+
+
+def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> None:
+    have = trial.folder / "have"
+    have.mkdir()
+    flat(have, trial.corpus)
+    stop = Stop()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, SeriesFinished):
+            stop.set(InterruptedRunError())
+
+    options = Options(jobs=1, source="nbia", nbia_url=trial.url, durable=False)
+    with pytest.raises(InterruptedRunError):
+        adopt(have, trial.output, options=options, emit=listen, stop=stop)
+    assert trial.files()
+    _assert_reports_true(trial, len(trial.tree.receipts.uids()))
+
+
+# Many series
+
+
+def test_fault_34_reports_that_take_too_long_after_a_signal_stay_owed(trial: Trial) -> None:
+    trial.download()
+    trial.tree.owe_reports()
+    stop = Stop()
+    stop.set(InterruptedRunError())
+    stop.since -= 1.7
+    registry = load_registry(())
+    assert write_owed_reports(trial.tree, None, registry, stop) is False
+    assert outdated_reports(trial.tree) == [*REPORT_FILES]
+    assert not list(trial.tree.temporary.iterdir())
+    assert write_owed_reports(trial.tree, None, registry, Stop()) is True
+    _assert_reports_true(trial, 2)
