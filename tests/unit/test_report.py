@@ -452,19 +452,6 @@ def test_reports_replace_a_link_to_their_own_bytes_and_not_its_target(tree: Tree
     assert len(rows(tree)) == 2
 
 
-def test_reports_of_an_earlier_version_are_replaced_unless_they_were_changed(tree: Tree) -> None:
-    """That kept no record of what it wrote."""
-    grow(tree, series_of(1))
-    report(tree)
-    shutil.rmtree(tree.state / "reports")
-    late = (tree.state / "reports.json").stat().st_mtime + 60
-    (tree.root / "CITATION.bib").write_text("@mine")
-    os.utime(tree.root / "CITATION.bib", (late, late))
-    grow(tree, series_of(2))
-    (notice,) = _told(tree)
-    assert "CITATION.bib.moved-aside" in notice
-
-
 def test_the_record_of_what_was_written_stays_small(tree: Tree) -> None:
     for number in range(1, 6):
         grow(tree, series_of(number), 1)

@@ -190,8 +190,9 @@ class VolumeTree(Tree):
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             program=f"tcia-covid {__version__}",
         )
-        self.receipts.write(Filed(receipt, found.staging.name))
-        self._move_in(found.staging, receipt, found.recorded)
+        with self._owing_reports():
+            self.receipts.write(Filed(receipt, found.staging.name))
+            self._move_in(found.staging, receipt, found.recorded)
         self._clear_notes(found.series.uid)
         return receipt
 
