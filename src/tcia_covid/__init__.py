@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tcia_covid.errors import (
+    from tcia_covid.api.functions import download, iter_series, plan, status, verify
+    from tcia_covid.api.options import Choices
+    from tcia_covid.catalog.collections import Registry
+    from tcia_covid.catalog.registry import load_registry
+    from tcia_covid.core.cancellation import CancelToken as Stop
+    from tcia_covid.core.errors import (
         ArchiveError,
         DestinationError,
         InterruptedRunError,
         RequestError,
         TciaCovidError,
     )
-    from tcia_covid.library.choices import Choices
-    from tcia_covid.library.downloading import download
-    from tcia_covid.library.listing import iter_series
-    from tcia_covid.library.planning import plan
-    from tcia_covid.library.standing import status
-    from tcia_covid.library.verifying import verify
-    from tcia_covid.model import Failure, Series
-    from tcia_covid.plan import Plan
-    from tcia_covid.registry import Registry, load_registry
-    from tcia_covid.stop import Stop
-    from tcia_covid.summary import Summary
+    from tcia_covid.core.models import Failure, Series
+    from tcia_covid.core.summary import Summary
+    from tcia_covid.core.version import __version__ as __version__
+    from tcia_covid.operations.plan import Plan
 
-__version__ = "0.1.0"
 __all__ = [
     "ArchiveError",
     "Choices",
@@ -49,48 +44,50 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {
-    "library.choices": ("Choices",),
-    "library.downloading": ("download",),
-    "library.listing": ("iter_series",),
-    "library.planning": ("plan",),
-    "library.standing": ("status",),
-    "library.verifying": ("verify",),
-    "errors": (
+_MODULES = {
+    "core.version": ("__version__",),
+    "api.functions": (
+        "download",
+        "iter_series",
+        "plan",
+        "status",
+        "verify",
+    ),
+    "api.options": ("Choices",),
+    "catalog.collections": ("Registry",),
+    "catalog.registry": ("load_registry",),
+    "core.cancellation": ("Stop=CancelToken",),
+    "core.errors": (
         "ArchiveError",
         "DestinationError",
         "InterruptedRunError",
         "RequestError",
         "TciaCovidError",
     ),
-    "model": ("Failure", "Series"),
-    "summary": ("Summary",),
-    "plan": ("Plan",),
-    "registry": ("Registry", "load_registry"),
-    "stop": ("Stop",),
+    "core.models": (
+        "Failure",
+        "Series",
+    ),
+    "core.summary": ("Summary",),
+    "operations.plan": ("Plan",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+"""Where the public names are defined, as `name` or `public name=name`."""
+_HOMES = {
+    name.partition("=")[0]: (module, name.rpartition("=")[2])
+    for module, names in _MODULES.items()
+    for name in names
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: importing the package costs next to nothing."""
-    if name not in _HOME_OF:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = found
-    return found
+    module, defined = _HOMES[name]
+    value = getattr(import_module(f"{__name__}.{module}"), defined)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """This package: `tcia_covid.download` is the function, although a module is called so, too."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOME_OF and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+    return sorted({*__all__, "__version__"})

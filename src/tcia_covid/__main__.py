@@ -1,5 +1,5 @@
 """`python -m tcia_covid` is `tcia-covid`."""
 
-from tcia_covid.cli import main
+from tcia_covid.cli.signals import main
 
 main()

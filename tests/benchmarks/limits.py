@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
-from tcia_covid.inflate import DEFAULT
+from tcia_covid.formats.inflate import DEFAULT
 from tests.benchmarks.inputs import Input, Recipe
 from tests.benchmarks.zips import Place
 

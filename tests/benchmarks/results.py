@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tcia_covid.inflate import DEFAULT
+from tcia_covid.formats.inflate import DEFAULT
 from tests.benchmarks.runs import Cost
 
 _MB = 1e6

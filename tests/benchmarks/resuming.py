@@ -14,13 +14,7 @@ from typing import Any
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.inputs import CT, Input
 from tests.benchmarks.results import Row, Target
-from tests.benchmarks.runs import (
-    REPOSITORY,
-    download,
-    download_command,
-    serving,
-    statistics,
-)
+from tests.benchmarks.runs import REPOSITORY, download, download_command, serving, statistics
 
 _JOBS = 8
 

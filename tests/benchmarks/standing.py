@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tcia_covid import catalogue
 from tcia_covid.archives.nbia.rows import series_of
-from tcia_covid.model import Receipt, StoredImage
-from tcia_covid.store import Disk, Tree
-from tcia_covid.store.receipts import Filed
+from tcia_covid.catalog import series_catalog
+from tcia_covid.core.models import Receipt, StoredImage
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.receipts import StoredReceipt
+from tcia_covid.store.tree import Tree
 from tests.benchmarks.bench import CORES, Bench, beside, best, middle, ratios
 from tests.benchmarks.inputs import CT, MANY, Input
 from tests.benchmarks.results import Row, Target, at_least, below
@@ -47,7 +48,7 @@ def nothing_to_do(bench: Bench) -> Iterator[Row]:
 
 def planning(bench: Bench) -> Iterator[Row]:
     """(f) A plan of the catalogue's 20,001 series; and one beside a complete tree."""
-    names = [entry.collection for entry in catalogue.info().entries]
+    names = [entry.collection for entry in series_catalog.info().entries]
     output = bench.folder()
     command = [*PROGRAM, "plan", *names, "-o", str(output), "--json"]
     cost = best([run(command) for _ in bench.times()])
@@ -92,7 +93,7 @@ def _complete_tree(made: Input, cache: Path) -> Path:
         (tree.root / folder).mkdir(parents=True)
         (tree.root / folder / image.file).touch()
         receipt = Receipt(series, folder, (image,), "2026-01-01T00:00:00Z", "benchmark")
-        tree.receipts.write(Filed(receipt, ""))
+        tree.receipts.write(StoredReceipt(receipt, ""))
     (output / "done").touch()
     return output
 

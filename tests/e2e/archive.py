@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tcia_covid import catalogue
-from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.holdings import DemoCollection, DemoPatient, DemoSeries, DemoStudy
-from tcia_covid.model import Series
+from tcia_covid.catalog import series_catalog
+from tcia_covid.core.models import Series
+from tcia_covid.demo.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, DemoStudy
 from tests.fakes.synthetic import ROOT, ImageSpec, demo_image
 
 SERIES = 10
@@ -15,8 +14,8 @@ IMAGES = 2
 
 def real_names() -> Corpus:
     """The first series of each DICOM collection, with their real UIDs and small images."""
-    names = [entry.collection for entry in catalogue.info().entries]
-    listed = [one for name in names for one in catalogue.load(name)[:SERIES]]
+    names = [entry.collection for entry in series_catalog.info().entries]
+    listed = [one for name in names for one in series_catalog.load(name)[:SERIES]]
     series = [stand_in(one, number) for number, one in enumerate(listed)]
     return Corpus([DemoCollection(name) for name in names], series)
 

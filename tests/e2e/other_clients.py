@@ -19,8 +19,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcia_covid.demo.corpus import demo_corpus
-from tcia_covid.demo.holdings import DemoSeries
+from tcia_covid.demo.corpus import DemoSeries, demo_corpus
 from tcia_covid.demo.server import ArchiveServer
 
 COLLECTION = "DEMO-MULTI"

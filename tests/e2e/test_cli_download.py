@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.demo.story import REGISTRY
+from tcia_covid.demo.walkthrough import REGISTRY
 from tests.e2e.command import QUICK, SIGNALS, document, run, start
 from tests.fakes.archive import NAME
 from tests.fakes.faults import Faults, SlowStart, Status

@@ -9,7 +9,7 @@ import pytest
 from tcia_covid.demo.server import ArchiveServer
 from tests.e2e.command import QUICK, run
 from tests.fakes.synthetic import synthetic_corpus
-from tests.unit.helpers import expected_files, files_of
+from tests.unit.archive_helpers import expected_files, files_of
 
 
 @pytest.mark.parametrize(

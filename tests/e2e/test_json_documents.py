@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from tcia_covid.cli import config
-from tcia_covid.cli.entry import run
+from tcia_covid.cli import config_file
+from tcia_covid.cli.main import run
+from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.document import comparison_document
-from tcia_covid.eventlog import EventLog
-from tcia_covid.plan import Comparison, Difference
+from tcia_covid.output.event_log import EventLog
+from tcia_covid.output.json_documents import comparison_document
 from tests.fakes.faults import Faults, Status
 from tests.fakes.synthetic import synthetic_corpus
-from tests.unit.test_eventlog import ALL as EVENTS
+from tests.unit.output.test_event_log import ALL as EVENTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 NAME = "SMALL"
@@ -96,7 +96,7 @@ def _told(
     corpus = synthetic_corpus(
         NAME, patients=2, series_per_patient=1, images_per_series=2, rows=16, columns=16
     )
-    monkeypatch.setattr(config, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(config_file, "user_folder", lambda: tmp_path / "user")
     monkeypatch.chdir(tmp_path)
     Path("registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
     with ArchiveServer(corpus, interceptor=faults, compression=1) as server:

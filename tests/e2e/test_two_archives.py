@@ -11,33 +11,32 @@ from typing import Any
 
 import pytest
 
-from tcia_covid import catalogue
+from tcia_covid.catalog import series_catalog
+from tcia_covid.core.errors import UsageError
+from tcia_covid.core.models import Check, Series
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.core.summary import Summary
 from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.document import summary_document
-from tcia_covid.download import download
-from tcia_covid.errors import UsageError
-from tcia_covid.model import Check, Series
-from tcia_covid.options import Options
-from tcia_covid.plan import compare
-from tcia_covid.request import Request
-from tcia_covid.settings import HttpSettings
-from tcia_covid.store import Tree
-from tcia_covid.summary import Summary
+from tcia_covid.operations.download import download_request
+from tcia_covid.operations.plan import compare_with_catalog
+from tcia_covid.output.json_documents import summary_document
+from tcia_covid.selection.request import Options, Request
+from tcia_covid.store.tree import Tree
 from tests.e2e.archive import real_names
 from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3, series_of
 from tests.fakes.s3_faults import Delay, Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.fakes.zip_faults import LostImage
-from tests.unit.helpers import expected_files, files_of
+from tests.unit.archive_helpers import expected_files, files_of
 from tests.waiting import LONG
 
 __all__ = ["running_s3"]
 QUICK = HttpSettings(
     retries=2, retry_wait=0.01, connect_timeout=LONG, stall_timeout=LONG, first_byte_timeout=LONG
 )
-FIVE = tuple(entry.collection for entry in catalogue.info().entries)
+FIVE = tuple(entry.collection for entry in series_catalog.info().entries)
 
 
 class Both:
@@ -63,7 +62,7 @@ class Both:
             str(self.output),
             options=Options(**{**settings, "durable": False, **options}),
         )
-        return download(request)
+        return download_request(request)
 
     def assert_complete(self, summary: Summary, *names: str) -> None:
         assert summary.failures == []
@@ -98,7 +97,7 @@ def _held(s3_server: S3Server) -> Corpus:
 
 
 def bucket_of(uid: str) -> str:
-    return catalogue.find([uid])[uid].bucket or ""
+    return series_catalog.find([uid])[uid].bucket or ""
 
 
 @pytest.fixture(name="both")
@@ -114,8 +113,8 @@ def _both(
         wanted = set(uids)
         return {line.uid: line for line in lines if line.uid in wanted}
 
-    monkeypatch.setattr(catalogue, "load", load)
-    monkeypatch.setattr(catalogue, "find", find)
+    monkeypatch.setattr(series_catalog, "load", load)
+    monkeypatch.setattr(series_catalog, "find", find)
     with ArchiveServer(held, interceptor=Faults(), compression=1) as nbia:
         both = Both(held, nbia, s3_server, tmp_path)
         both.lines = lines
@@ -126,7 +125,7 @@ def _line(uid: str, held: Corpus) -> Series:
     one = held.series(uid)
     assert one is not None
     return replace(
-        catalogue.find([uid])[uid],
+        series_catalog.find([uid])[uid],
         image_count=len(one.images),
         size=sum(image.size for image in one.images),
         crdc_uuid=folder_of(uid),
@@ -316,7 +315,7 @@ def test_more_images_at_nbia_are_a_new_version_which_counts(both: Both) -> None:
     assert one is not None
     bucket, key = bucket_of(uid), object_key(uid, one.images[0].uid)
     older = replace(
-        catalogue.find([uid])[uid],
+        series_catalog.find([uid])[uid],
         image_count=len(one.images) - 1,
         size=sum(image.size for image in one.images[1:]),
     )
@@ -459,7 +458,7 @@ def test_compare_shows_what_differs(both: Both) -> None:
         str(both.output),
         options=Options(nbia_url=both.nbia_url, http=QUICK),
     )
-    found = compare(request)
+    found = compare_with_catalog(request)
     assert both.first() in json.dumps(found, default=str)
 
 
@@ -469,7 +468,7 @@ def test_compare_shows_what_differs(both: Both) -> None:
 )
 def test_a_comparison_that_makes_no_sense_is_refused(target: str, source: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        compare(Request((target,), "data", options=Options(source=source)))
+        compare_with_catalog(Request((target,), "data", options=Options(source=source)))
 
 
 def test_a_series_of_2464_images_is_listed_page_by_page_and_comes_many_at_a_time(

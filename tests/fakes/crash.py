@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
 
-from tcia_covid.store import Disk
-from tcia_covid.store.disk import StrPath
+from tcia_covid.store.disk import Disk, StrPath
 
 
 class Crash(BaseException):

@@ -15,10 +15,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.demo.exchange import Call, DisconnectError, Interceptor, Reply
-from tcia_covid.demo.javazip import Entry
-from tcia_covid.demo.render import refusal
+from tcia_covid.demo.exchange import Call, DisconnectError, Interceptor, Reply, refusal
 from tcia_covid.demo.rows import Generation
+from tcia_covid.demo.zip_writer import Entry
 
 PIECE = 8192
 HTML = b"<html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>"

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from tcia_covid.registry import AsperaPlace, Collection, Licence
+from tcia_covid.catalog.collections import AsperaLocation, Collection, License
 
 PATTERN = "volume-covid19-A-NNNN[_0|_1|_dayDDD].nii.gz"
 NAME = "CT Images in COVID-19"
@@ -58,9 +58,9 @@ def collection(*, patients: int | None = 3, volumes: int | None = 4, **more: obj
         "slug": "ct-images-in-covid-19",
         "doi": "10.7937/TCIA.2020.GQRY-NC81",
         "page": "https://www.cancerimagingarchive.net/collection/ct-images-in-covid-19/",
-        "licence": Licence("CC BY 4.0", commercial_use=True, url="https://example.org/by"),
+        "licence": License("CC BY 4.0", commercial_use=True, url="https://example.org/by"),
         "modalities": ("CT",),
-        "aspera": AsperaPlace(packages=2, file_pattern=PATTERN),
+        "aspera": AsperaLocation(packages=2, file_pattern=PATTERN),
         **more,
     }
     return Collection(NAME, "NIfTI", NAME, patients=patients, volumes=volumes, **facts)  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 import pytest
 
 from tcia_covid.archives.idc.archive import IdcArchive
-from tcia_covid.demo.holdings import DemoPatient, DemoSeries, DemoStudy
-from tcia_covid.http import Client
-from tcia_covid.model import Series
-from tcia_covid.settings import HttpSettings
+from tcia_covid.core.models import Series
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.demo.corpus import DemoPatient, DemoSeries, DemoStudy
+from tcia_covid.http.client import Client
 from tests.fakes.synthetic import ROOT, synthetic_series
 from tests.waiting import LONG
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
-from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.holdings import (
+from tcia_covid.demo.corpus import (
+    Corpus,
     DemoCollection,
     DemoImage,
     DemoPatient,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.demo.bundle import image_entry
-from tcia_covid.demo.exchange import Call, Reply
-from tcia_covid.demo.javazip import Entry, write_zip
-from tcia_covid.demo.render import failure
+from tcia_covid.demo.exchange import Call, Reply, failure
+from tcia_covid.demo.zip_writer import Entry, image_entry, write_zip
 from tests.fakes.faults import Fault, pieces_of
 
 ZIPS = ("getImage", "getImageWithMD5Hash", "getDCMImage")

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.errors import (
+from tcia_covid.core.errors import (
     ArchiveError,
     NotAvailableError,
     NotDicomError,
     StatusError,
     UnknownCollectionError,
 )
-from tcia_covid.events import Notice, PaceChanged, SeriesRetried
+from tcia_covid.core.events import ConcurrencyChanged, Notice, SeriesRetried
 from tests.fakes.faults import (
     HTML,
     Answer,
@@ -65,7 +65,7 @@ def test_fault_10_push_back_lowers_the_number_of_workers_and_success_raises_it(
 ) -> None:
     trial.add(Status("getImage", code=503, series=trial.series.uid))
     trial.assert_complete(trial.download(jobs=4))
-    limits = [event.limit for event in trial.events if isinstance(event, PaceChanged)]
+    limits = [event.limit for event in trial.events if isinstance(event, ConcurrencyChanged)]
     assert limits[0] == 2
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tcia_covid.model import Check
+from tcia_covid.core.models import Check
 from tests.fakes.faults import Answer
 from tests.fakes.synthetic import synthetic_corpus, with_md5s, with_unpadded_md5s
 from tests.fakes.zip_faults import (

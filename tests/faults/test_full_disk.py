@@ -21,7 +21,7 @@ SMALLER_THAN_AN_IMAGE = 60_000
 LIMITED = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, ({SMALLER_THAN_AN_IMAGE},) * 2)
-from tcia_covid.cli import main
+from tcia_covid.cli.signals import main
 main()
 """
 

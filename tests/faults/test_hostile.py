@@ -16,10 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tcia_covid.archives.nbia.rows import read_rows, read_series
-from tcia_covid.errors import ArchiveError, RegistryError, RequestError
-from tcia_covid.registry import load_registry
-from tcia_covid.registry.load import read_registry_file, shipped_file
-from tcia_covid.store import Tree
+from tcia_covid.catalog.registry import load_registry, read_registry_file, shipped_file
+from tcia_covid.core.errors import ArchiveError, RegistryError, RequestError
+from tcia_covid.store.tree import Tree
 
 ROW = {
     "SeriesInstanceUID": "1.2.3",
@@ -134,4 +133,4 @@ def test_fault_24_hostile_receipts_prove_nothing_and_lead_nowhere(
     if filed is not None:
         assert tmp_path in tree.path(filed.receipt).resolve().parents
         hash(filed.receipt)
-    assert tree.standing("1.2.3") is None
+    assert tree.committed("1.2.3") is None

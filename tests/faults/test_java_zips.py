@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.corpus import demo_corpus
-from tcia_covid.demo.holdings import DemoSeries
+from tcia_covid.core.errors import IncompleteSeriesError
+from tcia_covid.core.models import Check, State
+from tcia_covid.demo.corpus import DemoSeries, demo_corpus
 from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.errors import IncompleteSeriesError
-from tcia_covid.model import Check, State
-from tcia_covid.store import Tree
+from tcia_covid.store.tree import Tree
 from tests.fakes.faults import Answer, Faults, Status
-from tests.unit.helpers import expected_files, fetch, files_of
+from tests.unit.archive_helpers import expected_files, fetch, files_of
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 BROKEN = ("getImage-missing-image.zip", "getImage-truncated-entry.zip")

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.errors import TakenOverError
-from tcia_covid.model import Receipt, Series
-from tcia_covid.store import Disk, Layout, Tree, locks
+from tcia_covid.core.errors import TakenOverError
+from tcia_covid.core.models import Receipt, Series
+from tcia_covid.store import locks
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.layout import Layout
+from tcia_covid.store.tree import Tree
 from tests.fakes.crash import PausingDisk
-from tests.unit.helpers import files_of
+from tests.unit.archive_helpers import files_of
 from tests.unit.trees import NAME, image_of, md5_of, series_of
 
 ROUNDS = 20
@@ -56,7 +59,7 @@ class Run(threading.Thread):
                     content = image_of(series, number)
                     staging.note_md5(f"{series.uid}.{number}", md5_of(content))
                     staging.receive([content], source="nbia")
-                staging.settle()
+                staging.record_verified()
                 self._tree.commit(staging)
         except TakenOverError:
             return False

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tcia_covid.core.events import ConcurrencyChanged
 from tcia_covid.demo.exchange import Call, Reply
-from tcia_covid.events import PaceChanged
 from tests.fakes.faults import TEXT_500, Fault, SlowStart, pieces_of
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
@@ -51,7 +51,7 @@ class Crowded(Fault):
 
 
 def _limits(trial: Trial) -> list[int]:
-    return [event.limit for event in trial.events if isinstance(event, PaceChanged)]
+    return [event.limit for event in trial.events if isinstance(event, ConcurrencyChanged)]
 
 
 def test_pace_settles_below_what_the_server_bears_and_recovers(tmp_path: Path) -> None:

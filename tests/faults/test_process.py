@@ -138,7 +138,7 @@ def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("when", ["click", "tcia_covid.cli.verbs.list", "tcia_covid.registry"])
+@pytest.mark.parametrize("when", ["click", "tcia_covid.cli.commands.list", "tcia_covid.catalog"])
 def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
     tmp_path: Path, number: signal.Signals, code: int, when: str
 ) -> None:
@@ -153,14 +153,14 @@ def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
 def _signalled(number: signal.Signals, when: str) -> list[str]:
     """The command, which a signal reaches when it imports a module."""
     text = f"""
-import os, sys, tcia_covid.cli
+import os, sys, tcia_covid.cli.signals
 class Signalling:
     def find_spec(self, name, *_):
         if name == {when!r}:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), {int(number)})
 sys.meta_path.insert(0, Signalling())
-tcia_covid.cli.main()
+tcia_covid.cli.signals.main()
 """
     return [sys.executable, "-c", text]
 
@@ -231,7 +231,7 @@ def test_fault_23_shards_on_one_destination_do_not_meet(crowd: Trial, tmp_path: 
 NO_LOCKS = [
     sys.executable,
     "-c",
-    "import fcntl; fcntl.flock = lambda *_: None\nfrom tcia_covid.cli import main; main()",
+    "import fcntl; fcntl.flock = lambda *_: None\nfrom tcia_covid.cli.signals import main; main()",
 ]
 
 

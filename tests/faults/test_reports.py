@@ -16,18 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.adopt import adopt
-from tcia_covid.document import summary_document
-from tcia_covid.errors import InterruptedRunError
-from tcia_covid.events import Event, SeriesFinished
-from tcia_covid.options import Options
-from tcia_covid.registry import load_registry
-from tcia_covid.report.files import REPORT_FILES
-from tcia_covid.report.stale import outdated_reports
-from tcia_covid.report.write import write_owed_reports
-from tcia_covid.status import status
-from tcia_covid.stop import Stop
-from tcia_covid.verify import verify
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import InterruptedRunError
+from tcia_covid.core.events import Event, SeriesFinished
+from tcia_covid.operations.adopt.adopt import adopt_folder
+from tcia_covid.operations.status import read_status
+from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.output.json_documents import summary_document
+from tcia_covid.selection.request import Options
+from tcia_covid.store.reports.state import REPORT_FILES, outdated_reports
+from tcia_covid.store.reports.write import write_owed_reports
 from tests.e2e.command import COMMAND, QUICK, SIGNALS, document, environment, run, start
 from tests.fakes.faults import SlowStart, Status
 from tests.fakes.layouts import flat
@@ -201,9 +200,9 @@ def test_fault_34_a_report_file_that_is_not_as_written_is_noticed_and_written_an
         path.unlink()
     else:
         path.write_bytes(right + b"more" if change == "longer" else b"X" + right[1:])
-    stands = status(trial.output).collections[0].outdated_reports
+    stands = read_status(trial.output).collections[0].outdated_reports
     assert stands == ([] if change == "other" else [name]), "status looks at sizes alone"
-    found = verify(trial.output)
+    found = verify_directory(trial.output)
     if name == "manifest-md5.txt" and change != "deleted":
         assert [one.file for one in found.damage] == [f"{NAME}/{name}"]
         assert (found.exit_code, found.outdated_reports) == (1, [])
@@ -214,7 +213,7 @@ def test_fault_34_a_report_file_that_is_not_as_written_is_noticed_and_written_an
     assert trial.asked("getImage") == 0
     assert (summary.exit_code, summary.outdated_reports) == (0, [])
     assert path.read_bytes() == right
-    assert verify(trial.output).outdated_reports == []
+    assert verify_directory(trial.output).outdated_reports == []
 
 
 def test_fault_34_a_copy_of_a_tree_is_as_current_as_the_tree(trial: Trial) -> None:
@@ -223,8 +222,8 @@ def test_fault_34_a_copy_of_a_tree_is_as_current_as_the_tree(trial: Trial) -> No
     shutil.copytree(trial.output, copy, copy_function=shutil.copyfile)
     for path in [copy, *copy.rglob("*")]:
         os.utime(path, (10**9, 10**9))
-    assert status(copy).collections[0].outdated_reports == []
-    assert verify(copy).outdated_reports == []
+    assert read_status(copy).collections[0].outdated_reports == []
+    assert verify_directory(copy).outdated_reports == []
 
 
 def test_fault_34_a_tree_that_may_not_be_written_is_looked_at_all_the_same(trial: Trial) -> None:
@@ -238,8 +237,8 @@ def test_fault_34_a_tree_that_may_not_be_written_is_looked_at_all_the_same(trial
         if os.access(trial.output, os.W_OK):
             pytest.skip("nothing is forbidden to this user")
         expected = ["metadata.csv", "LICENSE.txt"]
-        assert status(trial.output).collections[0].outdated_reports == expected
-        found = verify(trial.output)
+        assert read_status(trial.output).collections[0].outdated_reports == expected
+        found = verify_directory(trial.output)
         assert found.outdated_reports == [f"{NAME}/{name}" for name in expected]
         assert found.exit_code == 0
     finally:
@@ -252,7 +251,7 @@ def test_fault_34_a_tree_that_may_not_be_written_is_looked_at_all_the_same(trial
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tcia_covid.store import Disk
+from tcia_covid.store.disk import Disk
 have, left = Path(sys.argv.pop(1)), int(sys.argv.pop(1))
 remove = Disk.remove
 def removing(self, path):
@@ -260,7 +259,7 @@ def removing(self, path):
     if Path(path).is_relative_to(have) and len(list(have.iterdir())) - 1 == left:
         os.kill(os.getpid(), signal.SIGKILL)
 Disk.remove = removing
-from tcia_covid.cli import main
+from tcia_covid.cli.signals import main
 main()
 """
 """The command, which is killed once so many originals are left."""
@@ -285,7 +284,7 @@ def test_fault_34_adopt_move_that_was_killed_goes_on_with_the_same_command(
     killed.communicate(timeout=SOON)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(have.iterdir())) - 1 == left
-    assert status(trial.output).collections[0].outdated_reports == [*REPORT_FILES]
+    assert read_status(trial.output).collections[0].outdated_reports == [*REPORT_FILES]
     for _ in range(2):
         again = run(*command, home=trial.folder)
         assert again.returncode == 0, again.stderr
@@ -310,7 +309,7 @@ def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> No
     have = trial.folder / "have"
     have.mkdir()
     flat(have, trial.corpus)
-    stop = Stop()
+    stop = CancelToken()
 
     def listen(event: Event) -> None:
         if isinstance(event, SeriesFinished):
@@ -318,7 +317,7 @@ def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> No
 
     options = Options(jobs=1, source="nbia", nbia_url=trial.url, durable=False)
     with pytest.raises(InterruptedRunError):
-        adopt(have, trial.output, options=options, emit=listen, stop=stop)
+        adopt_folder(have, trial.output, options=options, emit=listen, stop=stop)
     assert trial.files()
     _assert_reports_true(trial, len(trial.tree.receipts.uids()))
 
@@ -329,12 +328,12 @@ def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> No
 def test_fault_34_reports_that_take_too_long_after_a_signal_stay_owed(trial: Trial) -> None:
     trial.download()
     trial.tree.owe_reports()
-    stop = Stop()
+    stop = CancelToken()
     stop.set(InterruptedRunError())
     stop.since -= 1.7
     registry = load_registry(())
     assert write_owed_reports(trial.tree, None, registry, stop) is False
     assert outdated_reports(trial.tree) == [*REPORT_FILES]
     assert not list(trial.tree.temporary.iterdir())
-    assert write_owed_reports(trial.tree, None, registry, Stop()) is True
+    assert write_owed_reports(trial.tree, None, registry, CancelToken()) is True
     _assert_reports_true(trial, 2)

@@ -14,17 +14,18 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.archives.nbia.archive import NbiaArchive
-from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.holdings import DemoSeries
-from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
-from tcia_covid.events import Event, SeriesFinished
-from tcia_covid.http import Client
-from tcia_covid.report.stale import reports_are_stale
-from tcia_covid.space import spare
-from tcia_covid.status import status
-from tcia_covid.store import Disk, Tree
+from tcia_covid.core.errors import DestinationError, NoSpaceError, PermissionDeniedError
+from tcia_covid.core.events import Event, SeriesFinished
+from tcia_covid.demo.corpus import Corpus, DemoSeries
+from tcia_covid.http.client import Client
+from tcia_covid.operations.status import read_status
+from tcia_covid.operations.verify.result import VerifyResult
+from tcia_covid.operations.verify.verify import verify_directory
 from tcia_covid.store import disk as disk_module
-from tcia_covid.verify import VerifyResult, verify
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.free_space import space_needed
+from tcia_covid.store.reports.state import reports_are_stale
+from tcia_covid.store.tree import Tree
 from tests.fakes.faults import Status
 from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus, synthetic_image
 from tests.fakes.zip_faults import LostImage
@@ -73,7 +74,9 @@ def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(5, "Input/output error", str(tree.root))
         return reports_are_stale(tree)
 
-    monkeypatch.setattr(import_module("tcia_covid.report.write"), "reports_are_stale", refusing)
+    monkeypatch.setattr(
+        import_module("tcia_covid.store.reports.write"), "reports_are_stale", refusing
+    )
 
 
 @pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
@@ -100,12 +103,12 @@ def test_fault_20_mending_needs_room_for_what_lacks_alone(
     trial.download()
     _file(trial, 0).unlink()
     _file(trial, 1).write_bytes(b"x" * _file(trial, 1).stat().st_size)
-    verify(trial.output)
+    verify_directory(trial.output)
     lacking = 2 * trial.series.images[0].size
-    _leave_free(monkeypatch, spare(lacking) + lacking - 1)
+    _leave_free(monkeypatch, space_needed(lacking) + lacking - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         trial.download()
-    _leave_free(monkeypatch, spare(lacking) + lacking)
+    _leave_free(monkeypatch, space_needed(lacking) + lacking)
     trial.assert_complete(trial.download())
 
 
@@ -117,10 +120,10 @@ def test_fault_20_what_was_begun_of_other_series_makes_no_room(
     trial.heal()
     assert trial.tree.under_way() == {trial.series.uid}
     other = trial.all_series[1]
-    _leave_free(monkeypatch, spare(other.images[0].size) + other.images[0].size - 1)
+    _leave_free(monkeypatch, space_needed(other.images[0].size) + other.images[0].size - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         trial.download(other.uid)
-    _leave_free(monkeypatch, spare(other.images[0].size) + other.images[0].size)
+    _leave_free(monkeypatch, space_needed(other.images[0].size) + other.images[0].size)
     assert trial.download(other.uid).exit_code == 0
 
 
@@ -148,7 +151,7 @@ def test_fault_20_a_disk_that_fills_up_ends_the_run_and_leaves_no_rubbish(
 
 def test_fault_20_a_destination_that_is_a_file_is_refused(trial: Trial) -> None:
     trial.output.write_text("in the way")
-    with pytest.raises(PermissionRefusedError, match="cannot write"):
+    with pytest.raises(PermissionDeniedError, match="cannot write"):
         trial.download()
 
 
@@ -180,7 +183,7 @@ def test_fault_24_damage_is_found_and_just_that_image_is_mended(
 ) -> None:
     trial.download()
     harm(_file(trial, 2))  # type: ignore[operator]
-    result = verify(trial.output)
+    result = verify_directory(trial.output)
     assert result.exit_code == 1
     assert [(one.reason, one.file.endswith(_file(trial, 2).name)) for one in result.damage] == [
         (reason, True)
@@ -188,7 +191,7 @@ def test_fault_24_damage_is_found_and_just_that_image_is_mended(
     trial.assert_complete(trial.download())
     assert trial.asked("getImage") == 0
     assert trial.asked("getSingleImage") == 1
-    assert verify(trial.output).exit_code == 0
+    assert verify_directory(trial.output).exit_code == 0
 
 
 def test_fault_24_a_deleted_file_is_noticed_by_download_alone(trial: Trial) -> None:
@@ -241,7 +244,7 @@ def _lose_an_image(trial: Trial) -> dict[str, bool]:
 
 def _damage_an_image(trial: Trial) -> dict[str, bool]:
     _alter(_file(trial, 2))
-    assert verify(trial.output).exit_code == 1
+    assert verify_directory(trial.output).exit_code == 1
     return {}
 
 
@@ -280,13 +283,13 @@ def test_fault_31_files_of_the_user_in_a_series_folder_stay_where_they_are(
     options = happens(trial)
     assert trial.download(**options).exit_code == 0
     _assert_users_files(folder)
-    found = verify(trial.output)
+    found = verify_directory(trial.output)
     assert (found.damage, found.exit_code) == ([], 0)
     assert {one.file.removeprefix(f"{NAME}/") for one in found.unexpected} == {
         (folder / name).relative_to(trial.output / NAME).as_posix()
         for name in ("notes.txt", "volume.nii", "segmentation.dcm")
     } | {f"{folder.relative_to(trial.output / NAME).as_posix()}/.{name}/" for name in HIDDEN}
-    assert status(trial.output).collections[0].complete.series == len(trial.all_series)
+    assert read_status(trial.output).collections[0].complete.series == len(trial.all_series)
     assert trial.download().already_complete == len(trial.all_series)
     assert not list(trial.tree.state.rglob("*.dcm"))
 
@@ -331,7 +334,7 @@ def test_fault_32_links_to_the_right_bytes_are_intact_and_stay(
         file = _file(trial, number)
         file.rename(annex / file.name)
         file.symlink_to(os.path.relpath(annex / file.name, file.parent))
-    assert verify(trial.output).exit_code == 0
+    assert verify_directory(trial.output).exit_code == 0
     assert trial.download().already_complete == len(trial.all_series)
     _file(trial, 2).unlink()
     trial.assert_complete(trial.download())
@@ -340,7 +343,7 @@ def test_fault_32_links_to_the_right_bytes_are_intact_and_stay(
     target = annex / _file(trial, 0).name
     damaged = target.read_bytes()[:-1] + b"?"
     target.write_bytes(damaged)
-    assert verify(trial.output).exit_code == 1
+    assert verify_directory(trial.output).exit_code == 1
     trial.assert_complete(trial.download())
     assert not _file(trial, 0).is_symlink(), "the link is replaced, not its target"
     assert target.read_bytes() == damaged
@@ -358,7 +361,7 @@ def test_fault_33_no_series_folder_is_inside_another(trial: Trial) -> None:
         folders = [Path(receipt.folder) for receipt in trial.tree.receipts.all()]
         assert len(folders) == len(trial.all_series)
         assert not [(a, b) for a in folders for b in folders if a in b.parents]
-        assert verify(trial.output).exit_code == 0
+        assert verify_directory(trial.output).exit_code == 0
         assert not trial.tree.quarantine.exists()
         shutil.rmtree(trial.output)
 
@@ -376,7 +379,7 @@ def test_fault_33_a_receipt_whose_folder_is_above_another_s_is_given_its_own(
     assert trial.files() == before
     assert trial.asked("getImage") == 0
     assert trial.download().already_complete == len(trial.all_series)
-    assert verify(trial.output).exit_code == 0
+    assert verify_directory(trial.output).exit_code == 0
 
 
 def test_fault_33_the_summary_counts_what_is_in_place_at_the_end(trial: Trial) -> None:
@@ -465,7 +468,7 @@ def _with_other_bytes(trial: Trial, *numbers: int) -> DemoSeries:
 def _verify_online(trial: Trial) -> VerifyResult:
     client = Client(trial.settings)
     try:
-        return verify(trial.output, archive=NbiaArchive(client, trial.url))
+        return verify_directory(trial.output, archive=NbiaArchive(client, trial.url))
     finally:
         client.close()
 
@@ -578,10 +581,10 @@ def test_fault_24_a_receipt_with_a_wrong_size_is_mended(trial: Trial) -> None:
     document = json.loads(path.read_bytes())
     document["images"][0]["size"] = 1
     path.write_text(json.dumps(document), encoding="utf-8")
-    assert verify(trial.output).exit_code == 1
+    assert verify_directory(trial.output).exit_code == 1
     trial.assert_complete(trial.download())
     assert trial.asked("getSingleImage") == 0
-    assert verify(trial.output).exit_code == 0
+    assert verify_directory(trial.output).exit_code == 0
 
 
 def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> None:
@@ -597,9 +600,9 @@ def test_fault_24_a_manifest_that_was_changed_is_found_and_written_anew(
     trial.download()
     manifest = trial.tree.root / "manifest-md5.txt"
     right = manifest.read_text("utf-8")
-    assert verify(trial.output).damage == []
+    assert verify_directory(trial.output).damage == []
     manifest.write_text(change(right), "utf-8")
-    (found,) = verify(trial.output).damage
+    (found,) = verify_directory(trial.output).damage
     assert (found.file, found.reason.value, found.mendable) == (
         f"{NAME}/manifest-md5.txt",
         "changed",
@@ -608,7 +611,7 @@ def test_fault_24_a_manifest_that_was_changed_is_found_and_written_anew(
     trial.assert_complete(trial.download())
     assert trial.asked("getImage") == 0
     assert manifest.read_text("utf-8") == right
-    assert verify(trial.output).damage == []
+    assert verify_directory(trial.output).damage == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tcia_covid.errors import ArchiveError, RedirectError, TlsError, UnreachableError
-from tcia_covid.events import SeriesRetried
+from tcia_covid.core.errors import ArchiveError, RedirectError, TlsError, UnreachableError
+from tcia_covid.core.events import SeriesRetried
 from tests.fakes.faults import Cut, EndEarly, Redirect, SlowStart, Stall, Trickle
 from tests.fakes.wire import Line, Wire
 from tests.faults.trial import Trial

@@ -8,21 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.holdings import DemoSeries
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.events import Event
+from tcia_covid.core.models import Receipt
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.core.summary import Summary
+from tcia_covid.demo.corpus import Corpus, DemoSeries
 from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.download import download
-from tcia_covid.events import Event
-from tcia_covid.model import Receipt
-from tcia_covid.options import Options
-from tcia_covid.request import Request
-from tcia_covid.settings import HttpSettings
-from tcia_covid.stop import Stop
-from tcia_covid.store import Tree
-from tcia_covid.summary import Summary
+from tcia_covid.operations.download import download_request
+from tcia_covid.selection.request import Options, Request
+from tcia_covid.store.tree import Tree
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.synthetic import synthetic_corpus
-from tests.unit.helpers import expected_files, files_of
+from tests.unit.archive_helpers import expected_files, files_of
 from tests.waiting import LONG
 
 NAME = "TRIAL"
@@ -74,7 +72,7 @@ class Trial:
     def download(
         self,
         *targets: str,
-        stop: Stop | None = None,
+        stop: CancelToken | None = None,
         on_event: Callable[[Event], None] = lambda event: None,
         **options: Any,
     ) -> Summary:
@@ -93,7 +91,7 @@ class Trial:
         )
         self.server.requests.clear()
         self.events.clear()
-        return download(request, emit=emit, stop=stop)
+        return download_request(request, emit=emit, stop=stop)
 
     def add(self, *faults: Fault) -> None:
         """Let more go wrong."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcia_covid.model import Check, Failure, Outcome, Receipt, Series, State, StoredImage
-from tcia_covid.summary import Summary
+from tcia_covid.core.models import Check, Failure, Outcome, Receipt, Series, State, StoredImage
+from tcia_covid.core.summary import Summary
 
 
 def series(uid: str = "1.2.3", size: int | None = 1000, **more: Any) -> Series:

@@ -1,89 +1,46 @@
-"""Imports go one way: registry, archive, plan, transfer, store, report; nothing in a circle."""
+"""The structure of the package, as docs/design.md has it."""
 
 from __future__ import annotations
 
 import ast
-from functools import cache
-from pathlib import Path
+import sys
 
-import pytest
+from scripts import structure
 
-import tcia_covid
-
-ROOT = Path(tcia_covid.__file__).parent
-
-LAYERS = [
-    {"errors", "defaults"},
-    {"stop", "model", "inflate", "redact", "settings"},
-    {"summary"},
-    {"events"},
-    {"names", "md5list", "zipstream", "http", "registry", "volumes"},
-    {"dicom", "catalogue", "citation"},
-    {"selection"},
-    {"archives", "store"},
-    {"transfer", "report", "options"},
-    {"opening", "request"},
-    {"held", "outage", "faspex", "supporting", "space", "listing"},
-    {"verify"},
-    {"engine", "tally", "status", "nifti"},
-    {"download"},
-    {"plan", "adopt"},
-    {"document", "progress"},
-    {"eventlog", "library"},
-    {"demo"},
-    {"cli"},
-    {"__main__"},
-]
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+MODULES = structure.read()
+DEPENDENCIES = {"requests", "urllib3", "click", "pydicom", "tqdm", "yaml", "isal", "pyarrow"}
+LAZY_IMPORTS = 32
+"""Imports inside functions: each has its reason beside it."""
 
 
-@cache
-def _rooms() -> dict[str, set[str]]:
-    """Each room with the rooms that it imports."""
-    found: dict[str, set[str]] = {}
-    for file in ROOT.rglob("*.py"):
-        parts = file.relative_to(ROOT).with_suffix("").parts
-        room = parts[0]
-        if room == "__init__":
-            continue
-        imports = found.setdefault(room, set())
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            imports |= {name for name in _imported(node) if name != room}
-    return found
+def test_imports_only_point_down_the_list_of_packages() -> None:
+    assert structure.upward(MODULES) == []
 
 
-def _imported(node: ast.AST) -> set[str]:
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tcia_covid"):
-        parts = (node.module or "").split(".")
-        if len(parts) > 1:
-            return {parts[1]}
-        return {alias.name for alias in node.names if alias.name in LEVEL}
-    if isinstance(node, ast.Import):
-        names = [alias.name.split(".") for alias in node.names]
-        return {parts[1] for parts in names if parts[0] == "tcia_covid" and len(parts) > 1}
-    return set()
+def test_there_are_no_import_cycles() -> None:
+    assert structure.cycles(MODULES) == []
 
 
-def test_every_room_has_its_place() -> None:
-    assert _rooms().keys() <= LEVEL.keys()
+def test_every_module_is_in_a_package_of_the_list() -> None:
+    assert structure.misplaced(MODULES) == []
 
 
-@pytest.mark.parametrize("room", sorted(_rooms()))
-def test_imports_go_down_only(room: str) -> None:
-    upward = {other for other in _rooms()[room] if LEVEL[other] >= LEVEL[room]}
-    assert not upward
+def test_a_file_is_as_long_as_its_subject() -> None:
+    assert structure.tiny(MODULES) == []
 
 
-def test_run_time_packages_are_the_five() -> None:
-    allowed = {"requests", "urllib3", "click", "pydicom", "tqdm", "yaml", "isal", "pyarrow"}
-    allowed |= {"typing_extensions", "tcia_covid"}  # the first for type checkers alone
+def test_imports_inside_functions_are_few() -> None:
+    lazy = [f"{one.name}: {text}" for one in MODULES.values() for text in one.lazy]
+    assert len(lazy) <= LAZY_IMPORTS, lazy
+
+
+def test_only_declared_packages_are_imported() -> None:
+    allowed = {*DEPENDENCIES, "tcia_covid", "typing_extensions"}  # the last for type checkers alone
     foreign: set[str] = set()
-    for file in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for module in MODULES.values():
+        for node in ast.walk(ast.parse(module.path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 foreign |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 foreign.add((node.module or "").split(".")[0])
-    import sys  # noqa: PLC0415
-
     assert foreign - allowed - set(sys.stdlib_module_names) == set()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-import tcia_covid
+import tcia_covid.core.version
 
 
 @pytest.mark.parametrize("name", tcia_covid.__all__)
@@ -19,10 +19,10 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert name in dir(tcia_covid)
 
 
-@pytest.mark.parametrize("name", ["download", "plan", "status", "verify"])
-def test_a_function_is_not_hidden_by_the_module_of_its_name(name: str) -> None:
-    importlib.import_module(f"tcia_covid.{name}")
-    assert inspect.isfunction(getattr(tcia_covid, name))
+def test_only_the_public_names_are_listed() -> None:
+    importlib.import_module("tcia_covid.operations.download")
+    assert set(dir(tcia_covid)) == {*tcia_covid.__all__, "__version__"}
+    assert inspect.isfunction(tcia_covid.download)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from tcia_covid.model import Check, Receipt, Series
-from tcia_covid.store import Disk, Staging, Tree
+from tcia_covid.core.models import Check, Receipt, Series
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.staging import Staging
+from tcia_covid.store.tree import Tree
 from tests.fakes.synthetic import ImageSpec, synthetic_image
 
 ROOT = "1.2.826.0.1.3680043.10.77"

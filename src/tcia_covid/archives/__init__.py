@@ -1,1 +1,1 @@
-"""Where series come from: one module an archive, all behind the protocol of `base`."""
+"""Where series come from; `base` is the protocol that every archive implements."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from tcia_covid.model import RemoteImage, Series, StoredImage
+from tcia_covid.core.models import RemoteImage, Series, StoredImage
 
 
 class Sink(Protocol):

@@ -1,5 +1,1 @@
-"""The command line: verbs that parse, call and present."""
-
-from tcia_covid.cli.process import main
-
-__all__ = ["main"]
+"""The command line, built on click."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tcia_covid.errors import DestinationError, TciaCovidError
+from tcia_covid.core.errors import DestinationError, TciaCovidError
+from tcia_covid.core.redaction import scrub
 
 if TYPE_CHECKING:
-    from tcia_covid.events import Emit
+    from tcia_covid.core.events import Emit
 
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """The control characters but for those that lay out a text; all others take 4 ms to compile."""
@@ -60,8 +63,6 @@ class Console:
     def document(self, content: Mapping[str, Any]) -> None:
         """Write the result as the JSON document, where that is wanted."""
         if self.json and not self.answered:
-            import json  # noqa: PLC0415 - few results are wanted as JSON
-
             self.answered = True
             plain = not is_unicode(sys.stdout)
             text = json.dumps({**content}, indent=2, ensure_ascii=plain)
@@ -85,10 +86,6 @@ class Console:
     def trace(self, error: BaseException) -> None:
         """Write where an error came from, for those who asked for it."""
         if self.verbose:
-            import traceback  # noqa: PLC0415 - few errors are traced
-
-            from tcia_covid.redact import scrub  # noqa: PLC0415
-
             write(sys.stderr, scrub("".join(traceback.format_exception(error))).rstrip())
 
 

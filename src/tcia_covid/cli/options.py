@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from tcia_covid.cli import values
-from tcia_covid.cli.command import Option
-from tcia_covid.defaults import DEFAULT_OUTPUT
+from tcia_covid.cli import param_types
+from tcia_covid.cli.click_commands import Option
+from tcia_covid.core.settings import DEFAULT_OUTPUT
 
 _FILTERS = "Filters (values of one are alternatives, different ones combine)"
 _HOW = "How"
@@ -29,27 +29,26 @@ def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
     return Option(names, section=section, help=text, **attributes)
 
 
-COUNT = values.whole_number(0)
-SOME = values.whole_number(1)
-
+COUNT = param_types.whole_number(0)
+SOME = param_types.whole_number(1)
 FILTERS = (
     Option(
         ["--shared-cart"],
         section="Targets",
         multiple=True,
-        type=values.ONE_A_LINE,
+        type=param_types.ONE_A_LINE,
         metavar="NAME",
         help="A cart shared on NBIA's page, as one more TARGET: its name or address.",
     ),
-    _filter("patient", "PatientID.", type=values.ONE_A_LINE),
+    _filter("patient", "PatientID.", type=param_types.ONE_A_LINE),
     _filter("study", "StudyInstanceUID."),
     _filter("series", "SeriesInstanceUID."),
     _filter("modality", "CT, MR, CR, DX and so on."),
-    _filter("body-part", "BodyPartExamined, in any case.", type=values.ONE_A_LINE),
+    _filter("body-part", "BodyPartExamined, in any case.", type=param_types.ONE_A_LINE),
     _filter(
         "description",
         "Found anywhere in SeriesDescription, in any case.",
-        type=values.ONE_A_LINE,
+        type=param_types.ONE_A_LINE,
         metavar="REGEX",
     ),
     _option(
@@ -64,23 +63,22 @@ FILTERS = (
         _FILTERS,
         "--max-size",
         text="Series in order until the next would not fit: 20GB.",
-        type=values.SIZE,
+        type=param_types.SIZE,
     ),
     _option(
         _FILTERS,
         "--shard",
         text="The I-th of N disjoint, balanced shares, for job arrays.",
-        type=values.SHARD,
+        type=param_types.SHARD,
         metavar="I/N",
     ),
 )
-
 OUTPUT = _option(
     _HOW,
     "--output",
     "-o",
     text="The folder that holds the collections' folders.",
-    type=values.FOLDER,
+    type=param_types.FOLDER,
     metavar="DIR",
     default=DEFAULT_OUTPUT,
     show_default=True,
@@ -115,7 +113,6 @@ LAYOUT = _option(
     "'{patient}/{modality}-{series}'.  [default: uid]",
     metavar="LAYOUT",
 )
-
 PATIENCE = (
     _option(
         _TRANSFER,
@@ -129,38 +126,38 @@ PATIENCE = (
         _TRANSFER,
         "--retry-wait",
         text="The longest first pause before a retry; doubles each time.  [default: 1]",
-        type=values.PAUSE,
+        type=param_types.PAUSE,
     ),
     _option(
         _TRANSFER,
         "--connect-timeout",
         text="To make a connection.  [default: 20]",
-        type=values.SECONDS,
+        type=param_types.SECONDS,
     ),
     _option(
         _TRANSFER,
         "--first-byte-timeout",
         text="From a request to the first byte of its answer.  [default: 620]",
-        type=values.SECONDS,
+        type=param_types.SECONDS,
     ),
     _option(
         _TRANSFER,
         "--stall-timeout",
         text="Silence in the middle of an answer.  [default: 60]",
-        type=values.SECONDS,
+        type=param_types.SECONDS,
     ),
     _option(
         _TRANSFER,
         "--outage-timeout",
         text="How long a run bears that no archive answers any more.  [default: as long as it had "
         "worked, 600 to 43200]",
-        type=values.PAUSE,
+        type=param_types.PAUSE,
     ),
     _option(
         _TRANSFER,
         "--min-rate",
         text="Bytes a second; a slower answer is dropped and asked for again.  [default: 1KiB]",
-        type=values.SIZE,
+        type=param_types.SIZE,
     ),
 )
 MAX_RATE = _option(
@@ -168,14 +165,14 @@ MAX_RATE = _option(
     "--max-rate",
     text="Bytes a second on the network, all connections together: 50MB; bars count "
     "unpacked bytes.",
-    type=values.SIZE,
+    type=param_types.SIZE,
 )
 JOBS = _option(
     _TRANSFER,
     "--jobs",
     "-j",
     text="Series to receive at once; from IDC, a third more.  [default: 8]",
-    type=values.whole_number(1, 256),
+    type=param_types.whole_number(1, 256),
     metavar="N",
 )
 READERS = _option(
@@ -183,7 +180,7 @@ READERS = _option(
     "--jobs",
     "-j",
     text="Threads that read.  [default: twice the processors, at most 8]",
-    type=values.whole_number(1, 256),
+    type=param_types.whole_number(1, 256),
     metavar="N",
 )
 NO_FSYNC = _flag(
@@ -192,7 +189,6 @@ NO_FSYNC = _flag(
     text="Do not force data to the disk: faster on slow disks, but a power cut may damage series "
     "that count as complete ('verify' would find them).",
 )
-
 EVERYWHERE = (
     _flag(_OUTPUT, "--json", text="One JSON document on standard output, nothing else there."),
     _flag(_OUTPUT, "--quiet", "-q", text="The result, and nothing on standard error but errors."),
@@ -202,35 +198,36 @@ EVERYWHERE = (
         _OUTPUT,
         "--log-file",
         text="Append everything that happens, with times, to FILE.",
-        type=values.FILE,
+        type=param_types.FILE,
         metavar="FILE",
     ),
     _option(
         _OUTPUT,
         "--events",
         text="Append one JSON object a line to FILE as things happen.",
-        type=values.FILE,
+        type=param_types.FILE,
         metavar="FILE",
     ),
     _option(
         _ARCHIVES,
         "--registry",
         text="A file of collections, added to the shipped one; may be repeated.",
-        type=values.FILE,
+        type=param_types.FILE,
         metavar="FILE",
         multiple=True,
     ),
-    _option(_ARCHIVES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=values.URL),
+    _option(
+        _ARCHIVES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=param_types.URL
+    ),
     _option(
         _ARCHIVES,
         "--idc-url",
         text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint; several, with commas "
         "between, are tried in this order.",
-        type=values.BUCKET_HOST,
+        type=param_types.BUCKET_HOST,
     ),
-    _option(_ARCHIVES, "--site-url", text="Base URL of TCIA's site API.", type=values.URL),
+    _option(_ARCHIVES, "--site-url", text="Base URL of TCIA's site API.", type=param_types.URL),
 )
-
 DRY_RUN = _flag(_HOW, "--dry-run", text="Only say what would be done, as 'plan' does.")
 COMPARE = _flag(
     _HOW, "--compare", text="List how NBIA's lists differ from the shipped catalogue; exit code 1."
@@ -273,14 +270,36 @@ PORT = _option(
     _HOW,
     "--port",
     text="The port that --serve listens on.  [default: any free one]",
-    type=values.whole_number(0, 65535),
+    type=param_types.whole_number(0, 65535),
     default=0,
 )
-
 SELECTING = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO_FSYNC)
-
 _ADOPTING = (COLLECTION, LINK, MOVE, COPY)
 _ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, STRICT, SERVE, PORT, *_ADOPTING)
 ALL = (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE, *_ONE_VERB)
 """What the environment and configuration files may set."""
+
+
+def targets(*, required: bool = True) -> click.Argument:
+    """The TARGET words of a verb."""
+    return click.Argument(["targets"], nargs=-1, required=required, metavar="TARGET...")
+
+
+def directory() -> click.Argument:
+    """The DIR of a verb that looks at a download: by default where `download` puts it."""
+    return click.Argument(
+        ["directory"],
+        required=False,
+        metavar="[DIR]",
+        type=param_types.FOLDER,
+        envvar=OUTPUT.envvar,
+        default=default_directory,
+    )
+
+
+def default_directory() -> str:
+    """What a configuration file says that the output folder is, or the default."""
+    context = click.get_current_context(silent=True)
+    found = context.lookup_default(str(OUTPUT.name)) if context else None
+    return str(found or OUTPUT.default)

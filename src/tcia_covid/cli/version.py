@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
-from tcia_covid import __version__
+from tcia_covid.catalog import series_catalog
 from tcia_covid.cli.console import Console
+from tcia_covid.core.version import __version__
+from tcia_covid.formats.inflate import ENGINE
+from tcia_covid.output.tables import key_values
 
 
 def show_version(console: Console) -> None:
@@ -14,18 +18,12 @@ def show_version(console: Console) -> None:
     console.document({"command": "version", "exit_code": 0, "version": __version__, **parts})
     console.result(f"tcia-covid {__version__}")
     if console.verbose:
-        from tcia_covid.cli.tables import facts  # noqa: PLC0415 - for details alone
-
-        console.result(facts((name.replace("_", " "), value) for name, value in parts.items()))
+        console.result(key_values((name.replace("_", " "), value) for name, value in parts.items()))
 
 
 def _parts() -> dict[str, Any]:
-    import platform  # noqa: PLC0415 - all of this is for details alone
 
-    from tcia_covid import catalogue  # noqa: PLC0415
-    from tcia_covid.inflate import ENGINE  # noqa: PLC0415
-
-    info = catalogue.info()
+    info = series_catalog.info()
     names = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
     return {
         "catalogue": f"idc-index-data {info.version}, IDC {info.idc_version}, built {info.built}",

@@ -1,1 +1,1 @@
-"""A small archive on loopback that answers as TCIA's NBIA does, over pydicom's own files."""
+"""A local NBIA-like server over pydicom's own files, and a guided walkthrough."""

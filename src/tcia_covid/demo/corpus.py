@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tcia_covid.demo.headers import series_of_files
-from tcia_covid.demo.holdings import DemoCollection, DemoImage, DemoSeries
+if TYPE_CHECKING:
+    from pydicom import FileDataset
 
 SHIPPED: Mapping[str, tuple[str, ...]] = {
     "DEMO-CT": (
@@ -37,12 +41,12 @@ SHIPPED: Mapping[str, tuple[str, ...]] = {
 They are named one by one, or by folders of fixed content, so that the counts in the
 demonstration registry stay true whatever a later pydicom adds.
 """
-
 _TITLES = {
     "DEMO-CT": "CT images among pydicom's test files",
     "DEMO-MULTI": "Two patients with radiographs, CT and MR, and two MR images on their own",
     "DEMO-OTHER": "Ultrasound, nuclear medicine, a segmentation and an ECG",
 }
+NEEDED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 
 
 @dataclass(slots=True)
@@ -192,3 +196,220 @@ def _shipped_collection(name: str) -> DemoCollection:
 
 def _same(wanted: str | None, value: str | None) -> bool:
     return wanted is None or (value is not None and wanted.upper() == value.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """One file: the image, and the header that says what it belongs to."""
+
+    image: DemoImage
+    header: FileDataset
+
+
+def series_of_files(files: Iterable[Path | bytes], collection: str) -> list[DemoSeries]:
+    """Group DICOM files into the series of `collection`, ordered as first met.
+
+    What is not a DICOM file, or lacks PatientID or one of the three UIDs, is left out, and so is
+    a file whose SOPInstanceUID came before.
+    """
+    seen: set[str] = set()
+    groups: dict[str, list[_Instance]] = {}
+    for instance in _instances(files):
+        if instance.image.uid not in seen:
+            seen.add(instance.image.uid)
+            groups.setdefault(str(instance.header.SeriesInstanceUID), []).append(instance)
+    return [_series(uid, collection, members) for uid, members in groups.items()]
+
+
+def _instances(files: Iterable[Path | bytes]) -> Iterator[_Instance]:
+    for file in files:
+        content = file if isinstance(file, bytes) else file.read_bytes()
+        header = _header(content)
+        if header is not None:
+            yield _Instance(_image(header, content, _reader(file)), header)
+
+
+def _reader(file: Path | bytes) -> Callable[[], bytes]:
+    return file.read_bytes if isinstance(file, Path) else lambda: file
+
+
+def _header(content: bytes) -> FileDataset | None:
+    """The header of a whole DICOM file that names its image, series, study and patient."""
+    from pydicom import dcmread  # noqa: PLC0415 -- costs half a second
+    from pydicom.errors import InvalidDicomError  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd values in old headers are served as they are
+        try:
+            header = dcmread(BytesIO(content), stop_before_pixels=True)
+            known = all(str(header.get(keyword, "")) for keyword in NEEDED)
+        except InvalidDicomError:
+            return None
+    return header if known else None
+
+
+def _image(header: FileDataset, content: bytes, read: Callable[[], bytes]) -> DemoImage:
+    return DemoImage(
+        uid=str(header.SOPInstanceUID),
+        size=len(content),
+        md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        read=read,
+        sop_class=str(header.get("SOPClassUID", "")),
+        number=_int(header, "InstanceNumber"),
+        acquisition=_int(header, "AcquisitionNumber"),
+    )
+
+
+def _series(uid: str, collection: str, members: list[_Instance]) -> DemoSeries:
+    header = members[0].header
+    return DemoSeries(
+        uid=uid,
+        collection=collection,
+        patient=_patient(header),
+        study=_study(header),
+        images=tuple(member.image for member in members),
+        modality=_text(header, "Modality"),
+        description=_text(header, "SeriesDescription"),
+        body_part=_text(header, "BodyPartExamined"),
+        number=_number(header, "SeriesNumber"),
+        date=_date(header, "SeriesDate"),
+        protocol=_text(header, "ProtocolName"),
+        manufacturer=_text(header, "Manufacturer"),
+        model=_text(header, "ManufacturerModelName"),
+        software=_text(header, "SoftwareVersions"),
+        pixel_spacing=_first(header, "PixelSpacing"),
+        slice_thickness=_number(header, "SliceThickness"),
+    )
+
+
+def _patient(header: FileDataset) -> DemoPatient:
+    return DemoPatient(
+        id=str(header.PatientID),
+        name=str(header.get("PatientName", "") or ""),
+        sex=_text(header, "PatientSex"),
+        ethnic_group=_text(header, "EthnicGroup"),
+    )
+
+
+def _study(header: FileDataset) -> DemoStudy:
+    return DemoStudy(
+        uid=str(header.StudyInstanceUID),
+        date=_date(header, "StudyDate"),
+        description=_text(header, "StudyDescription"),
+        id=_text(header, "StudyID"),
+        age=_text(header, "PatientAge"),
+        diagnosis=_text(header, "AdmittingDiagnosesDescription"),
+    )
+
+
+def _text(header: FileDataset, keyword: str) -> str | None:
+    value = header.get(keyword)
+    if value is None or isinstance(value, str):
+        return value or None
+    return ", ".join(str(part) for part in value) or None
+
+
+def _first(header: FileDataset, keyword: str) -> str | None:
+    value = header.get(keyword)
+    return str(value[0]) if value else None
+
+
+def _number(header: FileDataset, keyword: str) -> float | None:
+    value = header.get(keyword)
+    return None if value in (None, "") else float(value)
+
+
+def _int(header: FileDataset, keyword: str) -> int | None:
+    value = _number(header, keyword)
+    return None if value is None else int(value)
+
+
+def _date(header: FileDataset, keyword: str) -> str | None:
+    value = str(header.get(keyword, "") or "")
+    if len(value) != len("yyyymmdd"):
+        return None
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoImage:
+    """One DICOM file as the archive has it."""
+
+    uid: str
+    """SOPInstanceUID."""
+    size: int
+    """Bytes of the file."""
+    md5: str | None
+    """The stored digest: as NBIA, it may lack leading zeros, be blank, or be NULL (None)."""
+    read: Callable[[], bytes]
+    """Gives the file's bytes; called each time the image is sent."""
+    sop_class: str = ""
+    number: int | None = None
+    """InstanceNumber."""
+    acquisition: int | None = None
+    """AcquisitionNumber."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPatient:
+    """One patient, as the headers of the images say."""
+
+    id: str
+    name: str = ""
+    sex: str | None = None
+    ethnic_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemoStudy:
+    """One study; `date` is ISO `yyyy-mm-dd`."""
+
+    uid: str
+    date: str | None = None
+    description: str | None = None
+    id: str | None = None
+    age: str | None = None
+    """The patient's age at the time, in DICOM's spelling (`042Y`)."""
+    diagnosis: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSeries:
+    """One series with its images; None stands for the database's NULL; dates are ISO."""
+
+    uid: str
+    collection: str
+    patient: DemoPatient
+    study: DemoStudy
+    images: tuple[DemoImage, ...]
+    modality: str | None = None
+    description: str | None = None
+    body_part: str | None = None
+    number: float | None = None
+    date: str | None = None
+    protocol: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    software: str | None = None
+    pixel_spacing: str | None = None
+    slice_thickness: float | None = None
+    third_party: bool = False
+    submitted: str = "2024-01-10"
+    released: str = "2024-01-15"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all images."""
+        return sum(image.size for image in self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCollection:
+    """One collection: what is the same for all of its series."""
+
+    name: str
+    title: str = ""
+    licence: str | None = "Creative Commons Attribution 4.0 International License"
+    licence_url: str | None = "https://creativecommons.org/licenses/by/4.0/"
+    data_url: str | None = None
+    site: str = "demo"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tcia_covid.demo import documents, images, lists
+from tcia_covid.demo import endpoints
 from tcia_covid.demo.corpus import Selection
-from tcia_covid.demo.exchange import Call, Reply
-from tcia_covid.demo.render import failure, refusal
+from tcia_covid.demo.exchange import Call, Reply, failure, refusal
 from tcia_covid.demo.rows import Generation
 
 LIST_TYPES = ("application/xml", "application/json", "text/html", "text/csv", "text/plain")
@@ -16,7 +15,6 @@ IMAGE_TYPES = ("application/octet-stream",)
 DICOM_TYPES = ("application/dicom",)
 TEXT_TYPES = ("text/plain",)
 JSON_TYPES = ("application/json",)
-
 _FIELDS: Mapping[str, str] = {
     "Collection": "collection",
     "PatientID": "patient",
@@ -28,7 +26,6 @@ _FIELDS: Mapping[str, str] = {
     "Manufacturer": "manufacturer",
     "ManufacturerModelName": "model",
 }
-
 _SERIES_FILTERS = (
     "Collection",
     "PatientID",
@@ -117,156 +114,149 @@ _BOTH_UIDS = "A parameter, SeriesInstanceUID and SOPInstanceUID, are required fo
 _SIZE = "A parameter, SeriesInstanceUID is required for this API call."
 _ONE_SERIES = ("SeriesInstanceUID",)
 _NO_PATIENT = ("BodyPartExamined", "Collection", "Modality", "format")
-
 _LISTS: Mapping[str, Endpoint] = {
-    "getCollectionValues": Endpoint(lists.collection_values, ("format",)),
+    "getCollectionValues": Endpoint(endpoints.collection_values, ("format",)),
     "getModalityValues": Endpoint(
-        lists.modality_values, ("Collection", "BodyPartExamined", "format")
+        endpoints.modality_values, ("Collection", "BodyPartExamined", "format")
     ),
-    "getBodyPartValues": Endpoint(lists.body_part_values, ("Collection", "Modality", "format")),
-    "getManufacturerValues": Endpoint(lists.manufacturer_values, _NO_PATIENT),
-    "getPatient": Endpoint(lists.patients, ("Collection", "PatientId", "format")),
+    "getBodyPartValues": Endpoint(endpoints.body_part_values, ("Collection", "Modality", "format")),
+    "getManufacturerValues": Endpoint(endpoints.manufacturer_values, _NO_PATIENT),
+    "getPatient": Endpoint(endpoints.patients, ("Collection", "PatientId", "format")),
     "getPatientByCollectionAndModality": Endpoint(
-        lists.patients_by_modality,
+        endpoints.patients_by_modality,
         ("Collection", "Modality", "format"),
         ("Collection", "Modality"),
         _COLLECTION_MODALITY,
     ),
     "getPatientStudy": Endpoint(
-        lists.studies, ("Collection", "PatientID", "StudyInstanceUID", "format")
+        endpoints.studies, ("Collection", "PatientID", "StudyInstanceUID", "format")
     ),
-    "getSeries": Endpoint(lists.series, _SERIES_FILTERS),
-    "getUpdatedSeries": Endpoint(lists.updated_series, ("fromDate", "format")),
+    "getSeries": Endpoint(endpoints.series, _SERIES_FILTERS),
+    "getUpdatedSeries": Endpoint(endpoints.updated_series, ("fromDate", "format")),
     "getSeriesSize": Endpoint(
-        lists.series_size, ("SeriesInstanceUID", "format"), _ONE_SERIES, _SIZE
+        endpoints.series_size, ("SeriesInstanceUID", "format"), _ONE_SERIES, _SIZE
     ),
     "getSOPInstanceUIDs": Endpoint(
-        lists.image_uids, ("SeriesInstanceUID", "format"), _ONE_SERIES, _A_SERIES
+        endpoints.image_uids, ("SeriesInstanceUID", "format"), _ONE_SERIES, _A_SERIES
     ),
-    "getDeniedSeries": Endpoint(lists.denied_series, ("seriesList", "userName", "format")),
+    "getDeniedSeries": Endpoint(endpoints.denied_series, ("seriesList", "userName", "format")),
 }
-
 _IMAGES: Mapping[str, Endpoint] = {
     "getImageWithMD5Hash": Endpoint(
-        images.series_zip_with_md5, _ONE_SERIES, _ONE_SERIES, _A_SERIES, IMAGE_TYPES
+        endpoints.series_zip_with_md5, _ONE_SERIES, _ONE_SERIES, _A_SERIES, IMAGE_TYPES
     ),
     "getDCMImage": Endpoint(
-        images.series_zip_of_retriever,
+        endpoints.series_zip_of_retriever,
         ("SeriesInstanceUID", "IncludeAnnotation", "MD5Verification"),
         _ONE_SERIES,
         _A_SERIES,
         IMAGE_TYPES,
     ),
     "getSingleImage": Endpoint(
-        images.single_image,
+        endpoints.single_image,
         ("SeriesInstanceUID", "SOPInstanceUID"),
         ("SeriesInstanceUID", "SOPInstanceUID"),
         _BOTH_UIDS,
         DICOM_TYPES,
     ),
 }
-
 _V1: Mapping[str, Endpoint] = {
     **_LISTS,
     **_IMAGES,
     "getImage": Endpoint(
-        images.series_zip,
+        endpoints.series_zip,
         ("SeriesInstanceUID", "NewFileNames"),
         _ONE_SERIES,
         _A_SERIES,
         IMAGE_TYPES,
     ),
     "getM5HashForImage": Endpoint(
-        images.image_md5,
+        endpoints.image_md5,
         ("SOPInstanceUid",),
         ("SOPInstanceUid",),
         _AN_IMAGE,
         TEXT_TYPES,
     ),
     "getSeriesMetaData": Endpoint(
-        lists.old_metadata, ("SeriesInstanceUID", "format"), _ONE_SERIES, _A_SERIES
+        endpoints.old_metadata, ("SeriesInstanceUID", "format"), _ONE_SERIES, _A_SERIES
     ),
     "getContentsByName": Endpoint(
-        lists.cart,
+        endpoints.cart,
         ("name", "format"),
         ("name",),
         "A parameter, name, is required for this API call.",
     ),
     "NewPatientsInCollection": Endpoint(
-        lists.new_patients,
+        endpoints.new_patients,
         ("Collection", "Date", "format"),
         ("Collection", "Date"),
         _COLLECTION_DATE,
     ),
     "NewStudiesInPatientCollection": Endpoint(
-        lists.new_studies,
+        endpoints.new_studies,
         ("Collection", "PatientID", "Date", "format"),
         ("Collection", "Date"),
         _COLLECTION_DATE,
     ),
 }
-
 _SHARED: Mapping[str, Endpoint] = {
     "getMD5Hierarchy": Endpoint(
-        images.md5_hierarchy,
+        endpoints.md5_hierarchy,
         ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Collection"),
         produces=TEXT_TYPES,
         method="POST",
     ),
     "getManifestText": Endpoint(
-        documents.manifest, produces=(*TEXT_TYPES, documents.MANIFEST), method="POST"
+        endpoints.manifest, produces=(*TEXT_TYPES, endpoints.MANIFEST), method="POST"
     ),
-    "getCollectionDescriptions": Endpoint(documents.descriptions, ("collectionName", "format")),
+    "getCollectionDescriptions": Endpoint(endpoints.descriptions, ("collectionName", "format")),
     "getDicomTags": Endpoint(
-        documents.dicom_tags,
+        endpoints.dicom_tags,
         ("SeriesUID", "format"),
         ("SeriesUID",),
         "A parameter, SeriesUID, is required for this API call.",
     ),
-    "getCollectionValuesAndCounts": Endpoint(documents.collection_counts, ("format",)),
+    "getCollectionValuesAndCounts": Endpoint(endpoints.collection_counts, ("format",)),
     "getModalityValuesAndCounts": Endpoint(
-        documents.modality_counts, ("Collection", "BodyPartExamined", "format")
+        endpoints.modality_counts, ("Collection", "BodyPartExamined", "format")
     ),
     "getBodyPartValuesAndCounts": Endpoint(
-        documents.body_part_counts, ("Collection", "Modality", "format")
+        endpoints.body_part_counts, ("Collection", "Modality", "format")
     ),
 }
-
 _V4: Mapping[str, Endpoint] = {
     **_LISTS,
     **_IMAGES,
     **_SHARED,
     "getImage": Endpoint(
-        images.series_zip,
+        endpoints.series_zip,
         ("SeriesInstanceUID", "NewFileNames", "IncludeMD5"),
         _ONE_SERIES,
         _A_SERIES,
         IMAGE_TYPES,
     ),
     "getMD5HashForImage": Endpoint(
-        images.image_md5, ("SOPInstanceUID",), ("SOPInstanceUID",), _AN_IMAGE, TEXT_TYPES
+        endpoints.image_md5, ("SOPInstanceUID",), ("SOPInstanceUID",), _AN_IMAGE, TEXT_TYPES
     ),
-    "getSeriesMetadata": Endpoint(lists.metadata, ("list", "format"), method="POST"),
+    "getSeriesMetadata": Endpoint(endpoints.metadata, ("list", "format"), method="POST"),
     "NewPatientsInCollection": Endpoint(
-        lists.new_patients,
+        endpoints.new_patients,
         ("Collection", "fromDate", "format"),
         ("Collection", "fromDate"),
         _COLLECTION_DATE,
     ),
     "NewStudiesInPatientCollection": Endpoint(
-        lists.new_studies,
+        endpoints.new_studies,
         ("Collection", "PatientID", "fromDate", "format"),
         ("Collection", "fromDate"),
         _COLLECTION_DATE,
     ),
 }
-
 _ADVANCED: Mapping[str, Endpoint] = {
     **_SHARED,
-    "token": Endpoint(documents.token, produces=JSON_TYPES, method="POST"),
-    "up": Endpoint(documents.up, produces=TEXT_TYPES),
+    "token": Endpoint(endpoints.token, produces=JSON_TYPES, method="POST"),
+    "up": Endpoint(endpoints.up, produces=TEXT_TYPES),
 }
-
 _ROUTES: Mapping[tuple[Generation, str], Endpoint] = {
     (generation, name): endpoint
     for generation, endpoints in (

@@ -5,24 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import requests
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import ArchiveError, ConnectionLostError
+from tcia_covid.core.events import Emit, Notice, RequestRetried, discard
+from tcia_covid.core.redaction import redact
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.response import Response
+from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.statuses import error_from_status, refuse_content_encoding
+from tcia_covid.http.throttle import ByteCounter, ConcurrencyLimiter, RateLimiter
+from tcia_covid.http.watchdog import ActiveRequest, Watchdog
 
-from tcia_covid.errors import ArchiveError, ConnectionLostError
-from tcia_covid.events import Emit, Notice, RequestRetried, discard
-from tcia_covid.http.answer import Answer
-from tcia_covid.http.call import Call
-from tcia_covid.http.failures import from_exception
-from tcia_covid.http.meter import Meter, RateLimit
-from tcia_covid.http.pace import Pace
-from tcia_covid.http.retry import Patience
-from tcia_covid.http.session import ArchiveSession
-from tcia_covid.http.statuses import from_status, refuse_encoded
-from tcia_covid.http.watch import Watch
-from tcia_covid.redact import redact
-from tcia_covid.settings import HttpSettings
-from tcia_covid.stop import Stop
+if TYPE_CHECKING:
+    import requests
+
+    from tcia_covid.http.connection import ArchiveSession
 
 _ERROR_TEXT = 1024
 """Bytes of an error's body that are read for the message."""
@@ -46,19 +45,19 @@ class Client:
         self,
         settings: HttpSettings | None = None,
         *,
-        stop: Stop | None = None,
+        stop: CancelToken | None = None,
         connections: int = 8,
-        meter: Meter | None = None,
-        rate: RateLimit | None = None,
+        meter: ByteCounter | None = None,
+        rate: RateLimiter | None = None,
         emit: Emit = discard,
     ) -> None:
         self.settings = settings or HttpSettings()
-        self.stop = stop or Stop()
-        self.meter = meter or Meter()
-        self.pace = Pace(connections, self.stop, emit)
+        self.stop = stop or CancelToken()
+        self.meter = meter or ByteCounter()
+        self.limiter = ConcurrencyLimiter(connections, self.stop, emit)
         self._emit = emit
-        self._rate = rate or RateLimit(self.settings.max_rate, self.stop)
-        self._watch = Watch(self.settings)
+        self._rate = rate or RateLimiter(self.settings.max_rate, self.stop)
+        self._watch = Watchdog(self.settings)
         self._local = threading.local()
         self._sessions: list[ArchiveSession] = []
         self._lock = threading.Lock()
@@ -73,24 +72,24 @@ class Client:
         params: Params | None = None,
         form: Params | None = None,
         headers: Params | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Response]:
         """Send one request and give its answer while the body arrives: one attempt.
 
-        Not to be nested in one thread (see `Pace.slot`).
+        Not to be nested in one thread (see `ConcurrencyLimiter.slot`).
 
         Raises:
             ArchiveError: no answer, or an HTTP status other than 2xx.
             RequestError: the URL, the proxy or the CA bundle cannot be used.
             TciaCovidError: the run is to end.
         """
-        call = Call(self.settings)
-        with self.pace.slot() as started, self._watch.over(call):
+        call = ActiveRequest(self.settings)
+        with self.limiter.slot() as started, self._watch.over(call):
             # Only now would `break_all` find the call.
             self.stop.check()
             try:
                 with closing(self._send(call, method, url, params, form, headers)) as response:
                     yield self._answer(response, call)
-                self.pace.succeeded()
+                self.limiter.succeeded()
             except ArchiveError as error:
                 self._slow_down(error, started)
                 raise
@@ -98,7 +97,7 @@ class Client:
     def ask(
         self,
         url: str,
-        understand: Callable[[Answer], T],
+        understand: Callable[[Response], T],
         *,
         params: Params | None = None,
         form: Params | None = None,
@@ -121,7 +120,7 @@ class Client:
         def on_retry(reason: str, wait: float) -> None:
             self._emit(RequestRetried(what, reason, wait))
 
-        patience = Patience(self.settings, self.stop, on_retry)
+        patience = RetryPolicy(self.settings, self.stop, on_retry)
         method = "GET" if form is None else "POST"
         while True:
             try:
@@ -145,13 +144,18 @@ class Client:
 
     def _send(
         self,
-        call: Call,
+        call: ActiveRequest,
         method: str,
         url: str,
         params: Params | None,
         form: Params | None,
         headers: Params | None,
     ) -> requests.Response:
+        # Requests takes 0.2 s to import: what asks no archive does without.
+        import requests  # noqa: PLC0415
+
+        from tcia_covid.http.errors import error_from_exception  # noqa: PLC0415
+
         settings = self.settings
         try:
             with call.current():
@@ -166,30 +170,36 @@ class Client:
                 )
         except (requests.RequestException, OSError, ValueError) as error:
             self.stop.check()
-            raise from_exception(error, url, call) from error
+            raise error_from_exception(error, url, call) from error
 
-    def _answer(self, response: requests.Response, call: Call) -> Answer:
-        answer = Answer(response, call, self.stop, self.meter, self._rate)
+    def _answer(self, response: requests.Response, call: ActiveRequest) -> Response:
+        answer = Response(response, call, self.stop, self.meter, self._rate)
         if not 200 <= response.status_code < 300:  # noqa: PLR2004 - HTTP's class of success
-            raise from_status(
+            raise error_from_status(
                 response.status_code,
                 response.url,
                 response.headers,
                 _error_text(answer),
                 self.settings,
             )
-        refuse_encoded(response.headers, response.url)
+        refuse_content_encoding(response.headers, response.url)
         return answer
 
     def _slow_down(self, error: ArchiveError, started: float) -> None:
         if error.push_back:
-            self.pace.push_back(started, error.message, error.retry_after)
+            self.limiter.push_back(started, error.message, error.retry_after)
         elif error.retry_after is not None:
-            self.pace.hold(error.retry_after)
+            self.limiter.hold(error.retry_after)
 
     def _session(self) -> ArchiveSession:
         session: ArchiveSession | None = getattr(self._local, "session", None)
         if session is None:
+            from tcia_covid.http.connection import (  # noqa: PLC0415 - needs requests
+                ArchiveSession,
+                check_urllib3,
+            )
+
+            check_urllib3()
             session = ArchiveSession()
             self._local.session = session
             with self._lock:
@@ -197,7 +207,7 @@ class Client:
         return session
 
 
-def _error_text(answer: Answer) -> bytes:
+def _error_text(answer: Response) -> bytes:
     """What an error says of itself: the status counts even where its text is cut."""
     try:
         return answer.read(_ERROR_TEXT)

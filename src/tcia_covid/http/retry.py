@@ -6,15 +6,15 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from tcia_covid.errors import ArchiveError
-from tcia_covid.settings import HttpSettings
-from tcia_covid.stop import Stop
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import ArchiveError
+from tcia_covid.core.settings import HttpSettings
 
 _DOUBLINGS = 30
 """Enough for any cap; a float takes no power of two without end."""
 
 
-class Patience:
+class RetryPolicy:
     """A budget of fruitless attempts in a row, with full-jitter exponential pauses between.
 
     An archive that gives ten images and drops the line, again and again, is slow, not broken:
@@ -24,7 +24,7 @@ class Patience:
     def __init__(
         self,
         settings: HttpSettings,
-        stop: Stop,
+        stop: CancelToken,
         on_retry: Callable[[str, float], None] = lambda reason, wait: None,
     ) -> None:
         self._settings = settings

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import email.utils
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
-from tcia_covid.errors import BadAnswerError, StatusError
-from tcia_covid.redact import excerpt, redact
-from tcia_covid.settings import HttpSettings
+from tcia_covid.core.errors import BadResponseError, StatusError
+from tcia_covid.core.redaction import excerpt, redact
+from tcia_covid.core.settings import HttpSettings
 
 _PUSH_BACK = frozenset({429, 502, 503, 504})
 _RETRYABLE = _PUSH_BACK | {408, 425, 500, 522, 524}
@@ -19,7 +18,7 @@ _HINTS = {
 }
 
 
-def from_status(
+def error_from_status(
     status: int, url: str, headers: Mapping[str, str], body: bytes, settings: HttpSettings
 ) -> StatusError:
     """Turn a status that is no success into an error; says whether asking again may help."""
@@ -52,11 +51,11 @@ def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
     return min((when - now).total_seconds(), cap)
 
 
-def refuse_encoded(headers: Mapping[str, str], url: str) -> None:
+def refuse_content_encoding(headers: Mapping[str, str], url: str) -> None:
     """Refuse a body that something on the way compressed although none was asked for."""
     encoding = headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        raise BadAnswerError(
+        raise BadResponseError(
             f"{redact(url)} answered with Content-Encoding {excerpt(encoding.encode(), 20)}, "
             "which was not asked for",
             hint="a proxy on the way changes answers; try without it",
@@ -65,8 +64,10 @@ def refuse_encoded(headers: Mapping[str, str], url: str) -> None:
 
 
 def _date(text: str) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - 10 ms, and hardly ever needed
+
     try:
-        when = email.utils.parsedate_to_datetime(text)
+        when = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return when if when.tzinfo else when.replace(tzinfo=timezone.utc)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
-from tcia_covid.errors import DestinationError, RequestError, TciaCovidError, UsageError
-from tcia_covid.events import Emit, Notice, discard
-from tcia_covid.nifti.finding import Finds, find_volumes
-from tcia_covid.nifti.placing import Mode
-from tcia_covid.nifti.result import Standing, VolumeAdoption
-from tcia_covid.nifti.take import take_in
-from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.registry import Collection, Registry
-from tcia_covid.report.write import owed_notice, write_owed_reports
-from tcia_covid.stop import Stop
-from tcia_covid.store import Disk
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import DestinationError, RequestError, TciaCovidError, UsageError
+from tcia_covid.core.events import Emit, Notice, discard
+from tcia_covid.core.models import ADOPTED
+from tcia_covid.nifti.install import InstalledPatient, Installer, Mode
+from tcia_covid.nifti.result import Inventory, VolumeAdoption
+from tcia_covid.nifti.scan import ScanResult, find_volumes
+from tcia_covid.nifti.tree import VolumeTree, compare_installed
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.reports.write import owed_notice, write_owed_reports
 from tcia_covid.store.tree import is_in_tree
 
+_AHEAD = 4
+"""Patients a thread that may wait for it."""
 
-def adopt(
+
+def adopt_volumes(
     directory: Path,
     output: Path,
     collection: Collection,
@@ -30,7 +36,7 @@ def adopt(
     durable: bool = True,
     jobs: int | None = None,
     emit: Emit = discard,
-    stop: Stop | None = None,
+    stop: CancelToken | None = None,
 ) -> VolumeAdoption:
     """Take the volumes of any folder into the layout, where they prove sound.
 
@@ -62,7 +68,7 @@ def adopt(
         )
     if mode == "move":
         _refuse_emptying(directory, finds)
-    stop = stop or Stop()
+    stop = stop or CancelToken()
 
     def report() -> None:
         if not write_owed_reports(tree, collection, registry, stop):
@@ -70,7 +76,7 @@ def adopt(
 
     tree.prepare()
     try:
-        result = take_in(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
+        result = install_volumes(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     except DestinationError:
         raise
     except TciaCovidError:
@@ -78,7 +84,7 @@ def adopt(
             report()
         raise
     report()
-    result.standing = Standing.of(tree)
+    result.inventory = Inventory.of(tree)
     result.notices += tree.notices
     return result
 
@@ -97,7 +103,7 @@ def _refuse_own(directory: Path, tree: VolumeTree) -> None:
         )
 
 
-def _refuse_emptying(directory: Path, finds: Finds) -> None:
+def _refuse_emptying(directory: Path, finds: ScanResult) -> None:
     """Refuse to move files out of a folder of this program.
 
     Raises:
@@ -109,3 +115,82 @@ def _refuse_emptying(directory: Path, finds: Finds) -> None:
             "would leave these without files",
             hint="use --link or --copy",
         )
+
+
+def install_volumes(
+    finds: ScanResult,
+    tree: VolumeTree,
+    *,
+    mode: Mode = "link",
+    source: str = ADOPTED,
+    jobs: int | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+) -> VolumeAdoption:
+    """Take volumes into a collection's folder, as far as they are sound.
+
+    Each is read to its end: gzip's CRC and length, the NIfTI-1 header, the hash that a `.sums`
+    file beside it gives. What stands is held against these hashes, too. No file is changed,
+    except that `move` removes a patient's files once the patient stands.
+
+    Args:
+        finds: the files, and what is published of them.
+        tree: where they belong; has been prepared.
+        mode: how they get there.
+        source: what receipts call their origin.
+        jobs: threads; by default as many as there are processors, four at most.
+        emit: hears of patients as they are read and finished.
+        stop: ends it early; what was committed stays.
+
+    Raises:
+        DestinationError: the tree cannot be written.
+        TciaCovidError: `stop` was set.
+    """
+    stop = stop or CancelToken()
+    intake = Installer(finds, tree, mode, source, emit, stop)
+    result = VolumeAdoption(unfit=list(finds.unfit))
+    refuted = compare_installed(finds.sums, tree)
+    with closing(_in_turn(intake, jobs or min(4, os.cpu_count() or 1), stop)) as taken:
+        for one in taken:
+            _count(result, one)
+    lacking = finds.sums.files - tree.standing_files()
+    result.refuted = sorted(lacking & refuted)
+    result.missing = sorted(lacking - refuted)
+    return result
+
+
+def _in_turn(
+    intake: Installer, jobs: int, stop: CancelToken
+) -> Generator[InstalledPatient, None, None]:
+    """Have threads take the patients in, a few ahead of whoever counts them."""
+    waiting: list[Future[InstalledPatient]] = []
+    with ThreadPoolExecutor(jobs, thread_name_prefix="volumes") as pool:
+        try:
+            for names in intake.subjects():
+                stop.check()
+                waiting.append(pool.submit(intake.take, names))
+                if len(waiting) >= _AHEAD * jobs:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _count(result: VolumeAdoption, taken: InstalledPatient) -> None:
+    result.patients_found += 1
+    result.volumes_found += taken.found
+    result.volumes_there += len(taken.there)
+    result.unfit += taken.unfit
+    result.not_removed += taken.not_removed
+    result.lost += taken.lost
+    if taken.failure is not None:
+        result.failures.append(taken.failure)
+        return
+    result.patients_adopted += bool(taken.brought)
+    result.patients_there += bool(taken.there) and not taken.brought
+    result.volumes_adopted += len(taken.brought)
+    result.size += sum(volume.size for volume, _ in taken.brought)
+    result.ways.update(way for _, way in taken.brought)
+    result.proved += taken.proved

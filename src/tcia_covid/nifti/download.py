@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import contextlib
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tcia_covid.archives.site import SiteApi
-from tcia_covid.errors import (
+from tcia_covid.archives.aspera import AsperaPackage, find_ascli, install_commands, receive_command
+from tcia_covid.archives.portal import PortalApi, PortalDownload
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import (
     ArchiveError,
     DestinationError,
-    HeldError,
+    LockedError,
+    NotAvailableError,
     NotDicomError,
     RequestError,
     TciaCovidError,
 )
-from tcia_covid.events import Emit, Notice, RunStarted, discard
-from tcia_covid.faspex import Package, find_ascli
-from tcia_covid.http import Client
-from tcia_covid.model import Failure
-from tcia_covid.nifti.guide import guide
-from tcia_covid.nifti.inbox import Inbox
-from tcia_covid.nifti.packages import find_packages
-from tcia_covid.nifti.receive import Receiver
-from tcia_covid.nifti.result import Standing
-from tcia_covid.nifti.summary import summarise
-from tcia_covid.nifti.targets import refuse
+from tcia_covid.core.events import Emit, Notice, RunStarted, discard
+from tcia_covid.core.models import Failure
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.core.summary import Summary
+from tcia_covid.core.units import format_size
+from tcia_covid.http.client import Client
+from tcia_covid.nifti.receive import PackageFolder, Receiver
+from tcia_covid.nifti.result import Inventory, summarise
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.registry import Collection, Registry
-from tcia_covid.report.stale import outdated_reports
-from tcia_covid.report.write import write_owed_reports
-from tcia_covid.request import Request
-from tcia_covid.settings import HttpSettings
-from tcia_covid.space import check_space
-from tcia_covid.stop import Stop
-from tcia_covid.store import Disk
-from tcia_covid.summary import Summary
+from tcia_covid.selection.request import Request, check_package_request
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.free_space import check_space
+from tcia_covid.store.reports.state import outdated_reports
+from tcia_covid.store.reports.write import write_owed_reports
 
 _GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
 """Seconds that the site gets where its links are only to be shown."""
+_HERE = "ct-images"
 
 
-def download(
+def download_collection(
     collection: Collection,
     request: Request,
     registry: Registry,
     *,
     emit: Emit = discard,
-    stop: Stop | None = None,
+    stop: CancelToken | None = None,
 ) -> Summary:
     """Bring a collection of volumes into the layout; running it again goes on, and mends.
 
@@ -69,8 +69,8 @@ def download(
     What goes wrong after the transfer began is in the summary, not raised. The summary's time is
     the caller's affair, and so is the event that ends a run.
     """
-    refuse(collection, request)
-    return _Run(collection, request, registry, emit, stop or Stop()).carry_out()
+    check_package_request(collection, request)
+    return _Run(collection, request, registry, emit, stop or CancelToken()).carry_out()
 
 
 class _Run:
@@ -80,7 +80,7 @@ class _Run:
         request: Request,
         registry: Registry,
         emit: Emit,
-        stop: Stop,
+        stop: CancelToken,
     ) -> None:
         self._collection = collection
         self._request = request
@@ -89,12 +89,12 @@ class _Run:
         self._stop = stop
         disk = Disk(durable=request.options.durable)
         self._tree = VolumeTree(Path(request.output), collection, disk, emit)
-        self._inboxes: list[Inbox] = []
+        self._inboxes: list[PackageFolder] = []
         self._failures: list[Failure] = []
         self._received = 0
 
     def carry_out(self) -> Summary:
-        before = Standing.of(self._tree)
+        before = Inventory.of(self._tree)
         ended: TciaCovidError | None = None
         if not before.is_whole:
             program = find_ascli()
@@ -119,10 +119,12 @@ class _Run:
         summary.kept_series, summary.kept_bytes = len(kept), sum(kept)
         return summary
 
-    def _packages(self, settings: HttpSettings) -> list[Package]:
+    def _packages(self, settings: HttpSettings) -> list[AsperaPackage]:
         client = Client(settings, stop=self._stop, emit=self._emit)
         try:
-            return find_packages(self._collection, SiteApi(client, self._request.options.site_url))
+            return find_packages(
+                self._collection, PortalApi(client, self._request.options.site_url)
+            )
         finally:
             client.close()
 
@@ -135,12 +137,12 @@ class _Run:
             connect_timeout=min(_GUIDE_CONNECT, settings.connect_timeout),
             first_byte_timeout=min(_GUIDE_ANSWER, settings.first_byte_timeout),
         )
-        packages: list[Package] = []
+        packages: list[AsperaPackage] = []
         try:
             packages = self._packages(hurried)
         except ArchiveError as error:
             self._emit(Notice(f"the links to the packages could not be had: {error.message}"))
-        told = guide(self._tree, packages)
+        told = manual_instructions(self._tree, packages)
         for line in told.lines:
             self._emit(Notice(line))
         return NotDicomError(
@@ -156,11 +158,11 @@ class _Run:
         return self._collection.page or "www.cancerimagingarchive.net"
 
     def _receive(
-        self, program: str, packages: Sequence[Package], before: Standing
+        self, program: str, packages: Sequence[AsperaPackage], before: Inventory
     ) -> TciaCovidError | None:
         """Receive every package; gives what ended the run early."""
         old = [self._unreadable(one) for one in packages if not one.is_public_link]
-        inboxes = [Inbox(self._tree, one) for one in packages if one.is_public_link]
+        inboxes = [PackageFolder(self._tree, one) for one in packages if one.is_public_link]
         if old and not inboxes:
             return RequestError(old[0].detail, hint=old[0].hint)
         self._inboxes, self._failures = inboxes, old
@@ -174,13 +176,13 @@ class _Run:
                 if isinstance(error, RequestError) or len(packages) == 1:
                     return error
                 self._failures.append(_failure(inbox, error))
-            except HeldError as error:
+            except LockedError as error:
                 self._failures.append(_failure(inbox, error))
             except TciaCovidError as error:
                 return error
         return None
 
-    def _receive_one(self, program: str, inbox: Inbox) -> None:
+    def _receive_one(self, program: str, inbox: PackageFolder) -> None:
         receiver = Receiver(program, inbox, self._tree, self._request, self._emit, self._stop)
         try:
             self._failures += receiver.run()
@@ -188,13 +190,13 @@ class _Run:
             self._received += receiver.received
         inbox.note(None)
 
-    def _unreadable(self, package: Package) -> Failure:
+    def _unreadable(self, package: AsperaPackage) -> Failure:
         """The failure of a package whose link `ascli` takes for one that needs a login."""
         detail = f"package '{package.title}': its link is of an old form, which ascli does not take"
         hint = f"download it with a browser from {self._page}, then 'tcia-covid adopt' it"
         return Failure("", "not-available", detail, hint=hint)
 
-    def _check_space(self, inboxes: Sequence[Inbox]) -> None:
+    def _check_space(self, inboxes: Sequence[PackageFolder]) -> None:
         needed = sum(
             max(0, (inbox.package.size or 0) - inbox.size)
             for inbox in inboxes
@@ -207,7 +209,7 @@ class _Run:
             "or choose another folder with --output",
         )
 
-    def _announce(self, inboxes: Sequence[Inbox], before: Standing) -> None:
+    def _announce(self, inboxes: Sequence[PackageFolder], before: Inventory) -> None:
         self._emit(
             RunStarted(
                 series=max(0, (before.patients_expected or 0) - before.patients),
@@ -231,7 +233,104 @@ class _Run:
         return ended
 
 
-def _failure(inbox: Inbox, error: TciaCovidError) -> Failure:
-    reason = "held" if isinstance(error, HeldError) else "archive"
+def _failure(inbox: PackageFolder, error: TciaCovidError) -> Failure:
+    reason = "held" if isinstance(error, LockedError) else "archive"
     detail = f"package '{inbox.package.title}': {error.message}"
     return Failure("", reason, detail, hint=error.hint)
+
+
+def find_packages(collection: Collection, site: PortalApi) -> list[AsperaPackage]:
+    """The Aspera packages that the page of a collection links to, in the page's order.
+
+    Raises:
+        NotAvailableError: the site does not have the collection, or its page has no such link.
+        ArchiveError: no usable answer.
+    """
+    listed = site.downloads(collection.slug) if collection.slug else []
+    packages = {one.url: _package(one) for one in listed if one.url and one.is_package}
+    if not packages:
+        raise NotAvailableError(
+            f"the page of {collection.name} links to no Aspera package",
+            hint=f"look at it: {collection.page or 'www.cancerimagingarchive.net'}",
+        )
+    return list(packages.values())
+
+
+def _package(download: PortalDownload) -> AsperaPackage:
+    title = download.title or f"package {download.id}"
+    return AsperaPackage(str(download.id), title, download.url or "", download.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Instructions:
+    """What to do without `ascli`."""
+
+    lines: list[str]
+    """For people."""
+    commands: list[str]
+    """What of it is to be typed, in turn."""
+
+
+def manual_instructions(tree: VolumeTree, packages: Sequence[AsperaPackage]) -> Instructions:
+    """Say what to do, for a run that found no `ascli`.
+
+    The links are kept in files that their owner alone may read, and the commands name those: a
+    passcode is part of a link, so it belongs on no screen, in no log and in no process list.
+
+    Args:
+        tree: where the links are kept.
+        packages: with their links; empty where the site could not be asked.
+    """
+    collection = tree.collection
+    install = install_commands()
+    links = _keep_links(tree, [one for one in packages if one.is_public_link])
+    adopt = ["tcia-covid", "adopt", _HERE, "--collection", collection.name]
+    adopt += ["--output", str(tree.root.parent)]
+    receive = [receive_command(link, _HERE) for _, link in links]
+    commands = [*install, *receive, shlex.join(adopt)]
+    page = collection.page or "www.cancerimagingarchive.net"
+    old = [one.title for one in packages if not one.is_public_link]
+    lines = [
+        f"{collection.name} is received with ascli (aspera-cli), which is not installed here:",
+        *(f"  {command}" for command in install),
+        "then run the same command again. Or receive the packages by hand:",
+        *_receiving(links, page),
+        *(f"  # {title}: ascli does not take its link" for title in old),
+        f"  {commands[-1]}",
+        f"Or download them with a browser from {page}, and adopt them likewise.",
+    ]
+    return Instructions(lines, commands)
+
+
+def _receiving(links: Sequence[tuple[AsperaPackage, str]], page: str) -> Iterator[str]:
+    for package, link in links:
+        size = f" ({format_size(package.size)})" if package.size else ""
+        yield f"  # {package.title}{size}"
+        yield f"  {receive_command(link, _HERE)}"
+    if not links:
+        yield f"  {receive_command('LINK', _HERE)}"
+        yield f"  with the address of each download button for LINK, from {page}"
+
+
+def _keep_links(
+    tree: VolumeTree, packages: Sequence[AsperaPackage]
+) -> list[tuple[AsperaPackage, str]]:
+    """Write the links to files; gives each package with how `ascli` is told to read its own."""
+    links: list[tuple[AsperaPackage, str]] = []
+    with contextlib.suppress(DestinationError, OSError):
+        for package in packages:
+            tree.prepare()
+            folder = tree.state / "faspex" / package.key
+            tree.disk.make_folder(folder)
+            path = _private(tree, folder / "link", package.url)
+            links.append((package, f"@file:{path}"))
+    return links
+
+
+def _private(tree: VolumeTree, path: Path, text: str) -> Path:
+    """Write a file that its owner alone may read."""
+    tree.write_file(path)
+    path.chmod(0o600)
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+    return path.resolve()

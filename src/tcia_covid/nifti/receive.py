@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import PurePosixPath
 
-from tcia_covid.errors import ArchiveError
-from tcia_covid.events import BytesStored, Emit, Event, Notice, RequestRetried, SeriesFinished
-from tcia_covid.faspex import Transfer
-from tcia_covid.faspex.transfer import TransferLock
-from tcia_covid.http import Patience
-from tcia_covid.model import Failure
-from tcia_covid.nifti.inbox import Inbox, asked
+from tcia_covid.archives.aspera import AscliTransfer, AsperaPackage, TransferLock
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import ArchiveError
+from tcia_covid.core.events import BytesStored, Emit, Event, Notice, RequestRetried, SeriesFinished
+from tcia_covid.core.models import Failure
+from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.nifti.adopt import install_volumes
 from tcia_covid.nifti.result import VolumeAdoption
-from tcia_covid.nifti.take import take_in
+from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.request import Request
-from tcia_covid.stop import Stop
+from tcia_covid.selection.request import Request
+from tcia_covid.store.free_space import folder_size
 
 _ATTEMPTS = 2
 """How often a package is received where what came is not sound."""
 _SOURCE = "aspera"
 _UNSOUND = ("damaged", "foreign", "unreadable", "conflict")
+_FORMAT = 1
+_MOST_PATHS = 200
+"""Volumes that are asked for one by one; more than that, and the whole package is."""
 
 
 class Receiver:
@@ -39,11 +45,11 @@ class Receiver:
     def __init__(
         self,
         program: str,
-        inbox: Inbox,
+        inbox: PackageFolder,
         tree: VolumeTree,
         request: Request,
         emit: Emit,
-        stop: Stop,
+        stop: CancelToken,
     ) -> None:
         self._program = program
         self._inbox = inbox
@@ -75,7 +81,7 @@ class Receiver:
                 lacking = inbox.lacking()
                 if lacking is not None and not lacking:
                     break
-                self._receive(asked(lacking), whole=lacking is None, lock=lock)
+                self._receive(requested_paths(lacking), whole=lacking is None, lock=lock)
                 result = self._take_in()
             inbox.tidy()
         return self._failures(result)
@@ -83,10 +89,10 @@ class Receiver:
     def _receive(self, paths: Sequence[str], *, whole: bool, lock: TransferLock) -> None:
         """Have `ascli` run until it ends well; every byte that arrives renews the patience."""
         inbox, settings = self._inbox, self._options.http
-        patience = Patience(settings, self._stop, self._on_retry)
+        patience = RetryPolicy(settings, self._stop, self._on_retry)
         inbox.begin()
         while True:
-            transfer = Transfer(
+            transfer = AscliTransfer(
                 self._program,
                 inbox.package.url,
                 inbox.files,
@@ -112,7 +118,7 @@ class Receiver:
     def _take_in(self) -> VolumeAdoption:
         """Move what is sound into the tree; what is not is set aside."""
         finds = self._inbox.finds()
-        result = take_in(
+        result = install_volumes(
             finds, self._tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self._stop
         )
         volumes = {finds.shown(path) for paths in finds.volumes.values() for path in paths}
@@ -158,3 +164,102 @@ class Receiver:
         return Failure(
             subject, reason, f"package '{self._inbox.package.title}': {detail}", (), hint
         )
+
+
+class PackageFolder:
+    """The folder of one package, in the state folder of its collection.
+
+    `files` takes what arrives. `listing.json` says what is in the package, once all of it was
+    received. `receiving` stands while files may be half-written.
+
+    Args:
+        tree: the collection's folder.
+        package: the package.
+    """
+
+    def __init__(self, tree: VolumeTree, package: AsperaPackage) -> None:
+        self._tree = tree
+        self.package = package
+        self.folder = tree.state / "faspex" / package.key
+        self.files = self.folder / "files"
+        self._listing = self.folder / "listing.json"
+        self._receiving = self.folder / "receiving"
+
+    def lock(self) -> TransferLock:
+        """The lock of the package."""
+        self._tree.disk.make_folder(self.files)
+        return TransferLock(self.folder / "lock", f"package '{self.package.title}'")
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether an earlier run began to receive and did not come to its end."""
+        return self._receiving.exists()
+
+    @property
+    def size(self) -> int:
+        """Bytes that were received and not taken in yet."""
+        return folder_size(self.files)
+
+    def lacking(self) -> list[str] | None:
+        """The paths of the volumes that do not stand; None if the package was never received whole.
+
+        No paths at all ask for everything: that many are not asked for one by one.
+        """
+        listed = self._listed()
+        if listed is None:
+            return None
+        inventory = self._tree.standing_files()
+        return [path for path in listed if PurePosixPath(path).name not in inventory]
+
+    def begin(self) -> None:
+        """Files will be half-written from now on."""
+        self._tree.write_file(self._receiving, self.package.title.encode())
+
+    def note(self, failure: Failure | None) -> None:
+        """Leave word for `status` of why the package did not arrive, or that it did."""
+        with contextlib.suppress(OSError):
+            if failure is None:
+                self._tree.failures.clear(f"package-{self.package.key}")
+            else:
+                self._tree.failures.write(f"package-{self.package.key}", [asdict(failure)])
+
+    def finish(self, *, whole: bool) -> None:
+        """All that was asked for is here; `whole` if that was the whole package."""
+        if whole:
+            text = json.dumps({"format": _FORMAT, "files": list(self._volumes())}, indent=1)
+            self._tree.write_file(self._listing, text.encode())
+        self._tree.disk.remove(self._receiving)
+
+    def finds(self) -> ScanResult:
+        """The volumes that were received."""
+        return find_volumes(self.files, self._tree.pattern)
+
+    def set_aside(self, files: Sequence[str]) -> None:
+        """Move files that are not sound out, so that they are received again."""
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                self._tree.keep_bad(self.files / file, "packages")
+
+    def tidy(self) -> None:
+        """Remove folders that nothing is left in."""
+        for folder in sorted(self.files.rglob("*"), reverse=True):
+            if folder.is_dir() and not folder.is_symlink():
+                self._tree.disk.remove_empty(folder)
+
+    def _listed(self) -> list[str] | None:
+        try:
+            document = json.loads(self._listing.read_bytes())
+            listed = [one for one in document["files"] if isinstance(one, str)]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return listed if document.get("format") == _FORMAT else None
+
+    def _volumes(self) -> Iterator[str]:
+        """The volumes' paths in the package, as they arrived."""
+        for name, paths in sorted(self.finds().volumes.items()):
+            yield f"/{paths[0].relative_to(self.files).as_posix()}" if paths else f"/{name.file}"
+
+
+def requested_paths(paths: Sequence[str] | None) -> tuple[str, ...]:
+    """What to ask for: single paths, or nothing for the whole package."""
+    return tuple(paths) if paths is not None and len(paths) <= _MOST_PATHS else ()

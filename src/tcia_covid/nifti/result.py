@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tcia_covid.errors import EXIT_OK, EXIT_PARTIAL
-from tcia_covid.model import Failure
-from tcia_covid.nifti.finding import Unfit
-from tcia_covid.nifti.placing import Way
+from tcia_covid.core.errors import (
+    EXIT_ARCHIVE,
+    EXIT_DESTINATION,
+    EXIT_OK,
+    EXIT_PARTIAL,
+    DestinationError,
+    InterruptedRunError,
+    RequestError,
+    TciaCovidError,
+)
+from tcia_covid.core.models import Check, Failure
+from tcia_covid.core.summary import Summary
+from tcia_covid.nifti.install import PlacementMethod
+from tcia_covid.nifti.scan import RejectedFile
 from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.selection.request import Request
 
 _LEFT = frozenset({"conflict", "damaged", "unreadable", "unfinished"})
 """Reasons for which a file was not taken that may be a volume of the collection."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Inventory:
     """How much of a collection stands whole, and how much there is of it."""
 
     patients: int
@@ -27,7 +39,7 @@ class Standing:
     volumes_expected: int | None
 
     @classmethod
-    def of(cls, tree: VolumeTree) -> Standing:
+    def of(cls, tree: VolumeTree) -> Inventory:
         """Count by the receipts; no volume is opened."""
         receipts = tree.sound().values()
         return cls(
@@ -81,13 +93,13 @@ class VolumeAdoption:
     volumes_there: int = 0
     size: int = 0
     """Bytes of the volumes that were adopted."""
-    ways: Counter[Way] = field(default_factory=Counter)
+    ways: Counter[PlacementMethod] = field(default_factory=Counter)
     """Volumes by the way that they took."""
     proved: int = 0
     """Adopted volumes whose hash is one of a `.sums` file."""
     not_removed: int = 0
     """Originals of volumes that stand, which were to be moved and are still there."""
-    unfit: list[Unfit] = field(default_factory=list)
+    unfit: list[RejectedFile] = field(default_factory=list)
     """Files that were not taken."""
     lost: list[str] = field(default_factory=list)
     """Volumes that do not stand, and of which no file was sound or known to be right."""
@@ -99,17 +111,99 @@ class VolumeAdoption:
     """Volumes that a `.sums` file lists, and that do not stand now."""
     notices: list[str] = field(default_factory=list)
     """Files that were in the way and are not this program's, and where each was moved to."""
-    standing: Standing | None = None
+    inventory: Inventory | None = None
     """All that stands now, earlier runs' included."""
 
     @property
     def exit_code(self) -> int:
         """0 if what was found, or is listed, stands, and no more than the registry knows."""
         left = any(one.reason in _LEFT for one in self.unfit)
-        left = left or (self.standing is not None and self.standing.exceeds)
+        left = left or (self.inventory is not None and self.inventory.exceeds)
         troubles = left or self.lost or self.refuted or self.missing or self.failures
         return EXIT_PARTIAL if troubles else EXIT_OK
 
-    def of(self, reason: str) -> list[Unfit]:
+    def of(self, reason: str) -> list[RejectedFile]:
         """The files that were not taken for one reason."""
         return [one for one in self.unfit if one.reason == reason]
+
+
+def summarise(
+    request: Request,
+    tree: VolumeTree,
+    before: Inventory,
+    *,
+    failures: Sequence[Failure],
+    received: int,
+    ended: TciaCovidError | None,
+) -> Summary:
+    """Count what stands, and settle the exit code.
+
+    Args:
+        request: what was asked for.
+        tree: where it stands.
+        before: what stood when the run began.
+        failures: why volumes or packages are not there.
+        received: bytes that arrived.
+        ended: what ended the run early.
+    """
+    now = Inventory.of(tree)
+    summary = Summary(targets=list(request.targets), output=request.output)
+    failed = {one.series for one in failures if one.series}
+    summary.complete = len(tree.sound().keys() - failed)
+    summary.already_complete = min(before.patients, summary.complete)
+    summary.failed = len(failed)
+    summary.failures = list(failures)
+    _expect(summary, now, accepted=request.options.accept_listed)
+    summary.images_stored, summary.bytes_stored = now.volumes, now.size
+    summary.bytes_received = received
+    summary.fetched_from = {"aspera": summary.complete - summary.already_complete}
+    _checks(summary, tree)
+    summary.error = ended
+    if ended is None and not failures and not now.is_whole:
+        summary.failures += _shortage(now, accepted=request.options.accept_listed)
+    summary.exit_code = _exit_code(summary, ended)
+    return summary
+
+
+def _expect(summary: Summary, now: Inventory, *, accepted: bool) -> None:
+    """How much there is to be: what the registry says, unless what is listed is to be enough."""
+    known = None if accepted else now.patients_expected
+    summary.selected = max(known or 0, summary.complete + summary.failed)
+    summary.images_expected = (None if accepted else now.volumes_expected) or now.volumes
+    summary.remaining = summary.selected - summary.complete - summary.failed
+
+
+def _checks(summary: Summary, tree: VolumeTree) -> None:
+    sources: Counter[str] = Counter()
+    for receipt in tree.sound().values():
+        sources.update({image.source for image in receipt.images})
+        summary.checked_size += receipt.check is Check.SIZE
+        summary.checked_md5 += receipt.check is not Check.SIZE
+    summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(sources.items()))
+
+
+def _shortage(now: Inventory, *, accepted: bool) -> list[Failure]:
+    """The failure of a collection that is smaller, or larger, than the registry knows it."""
+    if accepted or now.volumes_expected is None:
+        return []
+    if now.exceeds:
+        hint = "--accept-listed if TCIA added volumes; else remove those that are not of it"
+        return [Failure("", "unexpected", now.compared(), hint=hint)]
+    detail = f"{now.compared()}: the packages have no more"
+    hint = "look at the collection's page; --accept-listed if volumes were withdrawn"
+    return [Failure("", "incomplete", detail, hint=hint)]
+
+
+def _exit_code(summary: Summary, ended: TciaCovidError | None) -> int:
+    if isinstance(ended, InterruptedRunError | DestinationError | RequestError):
+        return ended.exit_code
+    if ended is not None and not summary.complete:
+        return ended.exit_code
+    reasons = {one.reason for one in summary.failures}
+    if ended is None and not reasons and not summary.remaining:
+        return EXIT_OK
+    if reasons == {"held"}:
+        return EXIT_DESTINATION
+    if not summary.complete and reasons == {"archive"}:
+        return EXIT_ARCHIVE
+    return EXIT_PARTIAL

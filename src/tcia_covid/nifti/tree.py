@@ -8,24 +8,28 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tcia_covid import __version__
-from tcia_covid.errors import ChecksumError, ForeignImageError, IncompleteSeriesError
-from tcia_covid.events import Emit, Notice
-from tcia_covid.events import discard as discard_event
-from tcia_covid.model import ADOPTED, Check, Receipt, Series, StoredImage
-from tcia_covid.nifti.names import SUFFIX, VolumeName, VolumePattern
-from tcia_covid.registry import Collection
-from tcia_covid.store import Disk, Layout, Tree
-from tcia_covid.store.adoption import hash_file
-from tcia_covid.store.disk import explained
+from tcia_covid.catalog.collections import Collection
+from tcia_covid.core.errors import (
+    ChecksumError,
+    ForeignImageError,
+    IncompleteSeriesError,
+    LockedError,
+)
+from tcia_covid.core.events import Emit, Notice
+from tcia_covid.core.events import discard as discard_event
+from tcia_covid.core.models import ADOPTED, Check, Receipt, Series, StoredImage
+from tcia_covid.core.version import __version__
+from tcia_covid.formats.nifti import Volume, read_volume
+from tcia_covid.nifti.scan import SUFFIX, Checksums, VolumeName, VolumePattern
+from tcia_covid.store.disk import Disk, destination_errors, move_aside, moved_aside
+from tcia_covid.store.layout import Layout
 from tcia_covid.store.locks import Lock
-from tcia_covid.store.quarantine import move_aside, moved_aside
-from tcia_covid.store.receipts import Filed
-from tcia_covid.store.tree import collection_folder
-from tcia_covid.volumes.volume import Volume, read_volume
+from tcia_covid.store.receipts import StoredReceipt
+from tcia_covid.store.recovery import hash_file
+from tcia_covid.store.tree import Tree, collection_folder
 
 _LAYOUT = Layout("{patient}")
 _TEMPORARY = re.compile(r"\..+\.part")
@@ -45,7 +49,7 @@ class Gathered:
     """Takes what is brought."""
     recorded: dict[str, StoredImage]
     """What the receipt names, by file."""
-    standing: dict[str, StoredImage] = field(default_factory=dict)
+    committed: dict[str, StoredImage] = field(default_factory=dict)
     """Volumes in the patient's folder, by file."""
     staged: dict[str, StoredImage] = field(default_factory=dict)
     """Volumes in `staging`, by file."""
@@ -53,7 +57,7 @@ class Gathered:
     @property
     def images(self) -> dict[str, StoredImage]:
         """All volumes, by file."""
-        return {**self.standing, **self.staged}
+        return {**self.committed, **self.staged}
 
 
 class VolumeTree(Tree):
@@ -132,7 +136,7 @@ class VolumeTree(Tree):
             DestinationError: the disk.
         """
         lock = Lock(self._locks / f"{series.uid}.lock", f"patient {series.patient}")
-        with explained(str(self.root)), lock:
+        with destination_errors(str(self.root)), lock:
             try:
                 receipt = self._recover(series.uid)
                 if receipt is not None:
@@ -155,7 +159,7 @@ class VolumeTree(Tree):
         home = self.root / folder
         for file in sorted(home.iterdir()) if home.is_dir() else ():
             if image := self._sound(file, recorded.get(file.name), series.uid):
-                found.standing[image.file] = image
+                found.committed[image.file] = image
         left = list(self._reclaim(series.uid, home))
         self.disk.make_folder(found.staging)
         for file in left:
@@ -180,7 +184,7 @@ class VolumeTree(Tree):
         self._check_staged(found)
         for file in found.staged:
             self.disk.sync_file(found.staging / file)
-        for file in found.standing.keys() - found.recorded.keys():
+        for file in found.committed.keys() - found.recorded.keys():
             self.disk.sync_file(self.root / found.folder / file)
         self.disk.sync_folder(found.staging)
         receipt = Receipt(
@@ -191,7 +195,7 @@ class VolumeTree(Tree):
             program=f"tcia-covid {__version__}",
         )
         with self._owing_reports():
-            self.receipts.write(Filed(receipt, found.staging.name))
+            self.receipts.write(StoredReceipt(receipt, found.staging.name))
             self._move_in(found.staging, receipt, found.recorded)
         self._clear_notes(found.series.uid)
         return receipt
@@ -225,7 +229,7 @@ class VolumeTree(Tree):
             self._clear_notes(uid)
         return None if self.lacking(filed.receipt) else filed.receipt
 
-    def _is_unfinished(self, filed: Filed) -> bool:
+    def _is_unfinished(self, filed: StoredReceipt) -> bool:
         """Whether a commit was cut short, and everything for its end is there."""
         staged, home = self.staging / filed.receipt.series.uid / filed.staged, filed.receipt.folder
         return (
@@ -410,3 +414,44 @@ def stored(volume: Volume, *, source: str, proved: bool = False) -> StoredImage:
         source=source,
         suffix=SUFFIX,
     )
+
+
+def compare_installed(sums: Checksums, tree: VolumeTree) -> set[str]:
+    """Note which volumes that stand are proved by a published hash, and which are refuted.
+
+    Receipts tell their MD5s; no volume is opened. A patient that another run holds is left out.
+
+    Args:
+        sums: what is published.
+        tree: what stands.
+
+    Returns:
+        the files that are refuted: noted as damaged, so that the next download replaces them.
+
+    Raises:
+        DestinationError: the disk.
+    """
+    refuted: set[str] = set()
+    for receipt in list(tree.sound().values()) if len(sums) else ():
+        if not sums.files.isdisjoint(image.file for image in receipt.images):
+            refuted |= _compare(receipt, sums, tree)
+    return refuted
+
+
+def _compare(receipt: Receipt, sums: Checksums, tree: VolumeTree) -> set[str]:
+    agreed = {one.file: sums.agree(one.file, {"md5": one.md5}) for one in receipt.images}
+    refuted = {file for file, fits in agreed.items() if fits is False}
+    images = tuple(
+        replace(one, check=Check.MD5) if agreed[one.file] else one for one in receipt.images
+    )
+    try:
+        with tree.hold(receipt.series) as now:
+            if now != receipt:
+                return set()
+            if refuted:
+                tree.note_damage(receipt, refuted, "its hash is not the one of a .sums file")
+            if images != receipt.images:
+                tree.receipts.write(StoredReceipt(replace(receipt, images=images), ""))
+    except LockedError:
+        return set()
+    return refuted

@@ -1,1 +1,1 @@
-"""What a user asks for, as a list of series: targets, manifests, filters, shares."""
+"""What a user asks for, as a list of series."""

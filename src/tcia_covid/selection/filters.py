@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tcia_covid.errors import UsageError
-from tcia_covid.model import Series
+from tcia_covid.core.errors import UsageError
+from tcia_covid.core.models import Series
 
 Natural = tuple[tuple[str | int, ...], str]
 
@@ -83,9 +83,9 @@ class _Criterion:
         return not self.read(series)
 
 
-def apply(filters: Filters, series: Iterable[Series]) -> Filtered:
+def apply_filters(filters: Filters, series: Iterable[Series]) -> Filtered:
     """Keep of `series` what `filters` ask for: values first, then patients, then the limits."""
-    everything = sorted(series, key=order)
+    everything = sorted(series, key=sort_series)
     criteria = list(_criteria(filters, everything))
     kept, lacking = _by_value(criteria, everything)
     kept = _first_patients(kept, filters.first_patients)
@@ -98,7 +98,7 @@ def apply(filters: Filters, series: Iterable[Series]) -> Filtered:
     return Filtered(kept, dict(lacking), unmatched)
 
 
-def order(series: Series) -> tuple[str, Natural, str, tuple[bool, int], str]:
+def sort_series(series: Series) -> tuple[str, Natural, str, tuple[bool, int], str]:
     """The sort key of every list of series: independent of the order in which archives answer."""
     number = (series.number is None, series.number or 0)
     return series.collection, natural(series.patient), series.study, number, series.uid

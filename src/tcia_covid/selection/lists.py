@@ -7,33 +7,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from tcia_covid import catalogue
-from tcia_covid.catalogue import index
-from tcia_covid.errors import ArchiveError, NotAvailableError
-from tcia_covid.model import Failure, Series
-from tcia_covid.registry import Collection, Registry
-from tcia_covid.selection.comparison import beside
-from tcia_covid.selection.settling import Listed, Settling
+from tcia_covid.catalog import idc_index, series_catalog
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.errors import ArchiveError, NotAvailableError
+from tcia_covid.core.models import Failure, Series
+from tcia_covid.selection.reconcile import Reconciler, SeriesListing, compare_lists
 from tcia_covid.selection.targets import unknown_collection
 
 
-class Lists(Protocol):
+class SeriesSource(Protocol):
     """Where lists come from."""
 
-    def collection(self, collection: Collection) -> Listed:
+    def collection(self, collection: Collection) -> SeriesListing:
         """List a collection of the registry."""
         ...
 
-    def other(self, name: str) -> Listed:
+    def other(self, name: str) -> SeriesListing:
         """List a collection outside the registry, by its exact name."""
         ...
 
-    def series(self, uids: Sequence[str]) -> Listed:
+    def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series."""
         ...
 
 
-class Lister(Protocol):
+class SeriesLister(Protocol):
     """The part of an archive that lists."""
 
     def collections(self) -> list[str]:
@@ -49,28 +47,33 @@ class Lister(Protocol):
         ...
 
 
-class ArchiveLists:
+class ArchiveSource:
     """Lists as NBIA gives them, each compared with the registry and the catalogue.
 
     Args:
         nbia: the archive of record.
         registry: what is expected.
         accept_listed: take a list that is shorter than expected as right.
-        hasty: NBIA with little patience, asked where the catalogue can stand in; None if series
+        quick: NBIA with little patience, asked where the catalogue can stand in; None if series
             that NBIA does not list cannot be had from elsewhere.
     """
 
     def __init__(
-        self, nbia: Lister, registry: Registry, *, accept_listed: bool, hasty: Lister | None
+        self,
+        nbia: SeriesLister,
+        registry: Registry,
+        *,
+        accept_listed: bool,
+        quick: SeriesLister | None,
     ) -> None:
         self._nbia = nbia
-        self._hasty = hasty or nbia
+        self._hasty = quick or nbia
         self._registry = registry
         self._accept_listed = accept_listed
-        self._mirrored = hasty is not None
-        self._settling = Settling(self._mirrored, accept_listed)
+        self._mirrored = quick is not None
+        self._settling = Reconciler(self._mirrored, accept_listed)
 
-    def collection(self, collection: Collection) -> Listed:
+    def collection(self, collection: Collection) -> SeriesListing:
         """List a collection; the catalogue stands in for NBIA where IDC has the series."""
         known = _catalogued(collection.name)
         name = collection.nbia or collection.name
@@ -81,16 +84,16 @@ class ArchiveLists:
             if not (self._mirrored and known):
                 raise
             notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalogue's"
-            return Listed(list(known.values()), notices=[f"{notice} list is used"])
+            return SeriesListing(list(known.values()), notices=[f"{notice} list is used"])
         found = _joined(series, known)
         if _is_short(found, known) if known else len(found) < (collection.series or 0):
             with contextlib.suppress(ArchiveError):  # then what is listed counts
                 found = _joined([*series, *lister.list_collection(name)], known)
         if not known:
-            return Listed(list(found.values()), self._short(collection, len(found)))
-        return self._settling.settle(found, known, collection.name)
+            return SeriesListing(list(found.values()), self._short(collection, len(found)))
+        return self._settling.reconcile(found, known, collection.name)
 
-    def other(self, name: str) -> Listed:
+    def other(self, name: str) -> SeriesListing:
         """List a collection outside the registry.
 
         Raises:
@@ -101,23 +104,25 @@ class ArchiveLists:
         except ArchiveError as error:
             if near := self._registry.near(name):
                 error.hint = f"did you mean {' or '.join(near)}? {error.hint}"
-            if self._mirrored and (known := index.load(name)):
-                return Listed(known, notices=[f"NBIA gave no list of {name}: IDC's index is used"])
+            if self._mirrored and (known := idc_index.load(name)):
+                return SeriesListing(
+                    known, notices=[f"NBIA gave no list of {name}: IDC's index is used"]
+                )
             raise
         if name not in names:
             raise unknown_collection(name, names, self._registry)
-        return Listed(self._everywhere(self._nbia.list_collection(name)))
+        return SeriesListing(self._everywhere(self._nbia.list_collection(name)))
 
     def _everywhere(self, series: list[Series]) -> list[Series]:
         """Add where IDC keeps the series, as far as its index is installed."""
         if not self._mirrored:
             return series
-        known = index.find(one.uid for one in series)
+        known = idc_index.find(one.uid for one in series)
         return [_located(one, known) for one in series]
 
-    def series(self, uids: Sequence[str]) -> Listed:
+    def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series; those that nobody knows become failures."""
-        known = _mirrored_series(uids) if self._mirrored else catalogue.find(uids)
+        known = _mirrored_series(uids) if self._mirrored else series_catalog.find(uids)
         lister = self._hasty if len(known) == len(set(uids)) else self._nbia
         try:
             found = _joined(lister.list_series(uids), known)
@@ -125,7 +130,7 @@ class ArchiveLists:
             if not (self._mirrored and known):
                 raise
             return _unasked(uids, known, error)
-        listed = self._settling.settle({u: s for u, s in found.items() if u in known}, known)
+        listed = self._settling.reconcile({u: s for u, s in found.items() if u in known}, known)
         listed.series += [one for uid, one in found.items() if uid not in known]
         listed.failures += _unknown([uid for uid in uids if uid not in found.keys() | known.keys()])
         return listed
@@ -146,39 +151,39 @@ class ArchiveLists:
         ]
 
 
-class CatalogueLists:
+class CatalogSource:
     """Lists from the shipped catalogue alone; what it does not know goes to `online`.
 
     Args:
         online: asked for what the catalogue does not have; None to refuse that.
     """
 
-    def __init__(self, online: Lists | None) -> None:
+    def __init__(self, online: SeriesSource | None) -> None:
         self._online = online
 
-    def collection(self, collection: Collection) -> Listed:
+    def collection(self, collection: Collection) -> SeriesListing:
         """List a collection, without a network where the catalogue has it."""
-        if catalogue.has(collection.name):
-            return Listed(catalogue.load(collection.name))
+        if series_catalog.has(collection.name):
+            return SeriesListing(series_catalog.load(collection.name))
         return self._elsewhere(collection.name).collection(collection)
 
-    def other(self, name: str) -> Listed:
+    def other(self, name: str) -> SeriesListing:
         """List a collection outside the registry: in IDC's index, if that is installed."""
-        if known := index.load(name):
-            return Listed(known)
+        if known := idc_index.load(name):
+            return SeriesListing(known)
         return self._elsewhere(name).other(name)
 
-    def series(self, uids: Sequence[str]) -> Listed:
+    def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series, asking only for those that the catalogue does not have."""
         found = _mirrored_series(uids)
         rest = [uid for uid in uids if uid not in found]
         if not rest or self._online is None:
-            return Listed(list(found.values()), _unknown(rest))
+            return SeriesListing(list(found.values()), _unknown(rest))
         listed = self._online.series(rest)
         listed.series += found.values()
         return listed
 
-    def _elsewhere(self, name: str) -> Lists:
+    def _elsewhere(self, name: str) -> SeriesSource:
         if self._online is None:
             raise NotAvailableError(
                 f"IDC's catalogue does not list {name}",
@@ -189,14 +194,14 @@ class CatalogueLists:
 
 def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
     """The series that IDC has: in the catalogue, or in IDC's index where that is installed."""
-    known = catalogue.find(uids)
-    return known | index.find(uid for uid in uids if uid not in known)
+    known = series_catalog.find(uids)
+    return known | idc_index.find(uid for uid in uids if uid not in known)
 
 
 def _catalogued(name: str) -> dict[str, Series]:
-    if not catalogue.has(name):
+    if not series_catalog.has(name):
         return {}
-    return {one.uid: one for one in catalogue.load(name)}
+    return {one.uid: one for one in series_catalog.load(name)}
 
 
 def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, Series]:
@@ -211,7 +216,7 @@ def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, 
 
 def _is_short(found: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
     """Whether a list lacks a series of the catalogue, or images of one."""
-    compared = beside("", found, known)
+    compared = compare_lists("", found, known)
     return bool(compared.only_catalogue) or any(one.fewer for one in compared.different)
 
 
@@ -226,7 +231,9 @@ def _located(series: Series, known: Mapping[str, Series]) -> Series:
     return located
 
 
-def _unasked(uids: Sequence[str], known: Mapping[str, Series], error: ArchiveError) -> Listed:
+def _unasked(
+    uids: Sequence[str], known: Mapping[str, Series], error: ArchiveError
+) -> SeriesListing:
     """Single series without NBIA: those that IDC has."""
     why = f"NBIA gave no list of {len(uids)} series ({error.message})"
     failures = [
@@ -239,7 +246,7 @@ def _unasked(uids: Sequence[str], known: Mapping[str, Series], error: ArchiveErr
         for uid in uids
         if uid not in known
     ]
-    return Listed(list(known.values()), failures, [f"{why}: the catalogue's list is used"])
+    return SeriesListing(list(known.values()), failures, [f"{why}: the catalogue's list is used"])
 
 
 def _unknown(uids: Iterable[str]) -> list[Failure]:

@@ -17,19 +17,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
-from tcia_covid.errors import ManifestError
-from tcia_covid.model import Series
-from tcia_covid.names import is_uid
+from tcia_covid.core.errors import ManifestError
+from tcia_covid.core.models import Series
+from tcia_covid.core.safe_names import is_uid
 
 Kind = Literal["tcia", "csv", "txt"]
 Numbered = Iterator[tuple[int, str]]
 """Line numbers, counted from 1, with what stands there."""
-
-MOST_BYTES = 64 * 1024 * 1024
+MAX_MANIFEST_SIZE = 64 * 1024 * 1024
 """A manifest of every series in TCIA is smaller than this."""
 SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
 """Where NBIA's Data Retriever fetches from: the first line of the manifests that TCIA makes."""
-
 _LIST_KEY = "listofseriestodownload"
 _TCIA_KEYS = (_LIST_KEY, "downloadserverurl", "manifestversion")
 _COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
@@ -59,8 +57,6 @@ _CSV_COLUMNS = {
     "crdc_series_uuid": "crdc_uuid",
 }
 """Column, as NBIA (the last two: IDC) names it, to field of `Series`."""
-
-
 _RENAMED = {
     "uid": "series",
     "image_count": "images",
@@ -151,15 +147,17 @@ def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
         if str(source) == "-":
             # Python has no standard input where the caller closed it.
             given: BinaryIO | None = stdin or getattr(sys.stdin, "buffer", None)
-            data = given.read(MOST_BYTES + 1) if given else b""
+            data = given.read(MAX_MANIFEST_SIZE + 1) if given else b""
         else:
             with Path(source).open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
+                data = file.read(MAX_MANIFEST_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ManifestError(f"the manifest {name} cannot be read: {reason}") from error
-    if len(data) > MOST_BYTES:
-        raise ManifestError(f"{name} is no manifest: it is larger than {MOST_BYTES >> 20} MiB")
+    if len(data) > MAX_MANIFEST_SIZE:
+        raise ManifestError(
+            f"{name} is no manifest: it is larger than {MAX_MANIFEST_SIZE >> 20} MiB"
+        )
     return data
 
 

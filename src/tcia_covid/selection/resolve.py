@@ -6,21 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tcia_covid import catalogue
-from tcia_covid.errors import LicenceRefusedError, UsageError
-from tcia_covid.model import Failure, Series
-from tcia_covid.registry import Collection, Registry
-from tcia_covid.selection.filters import Filters, apply
-from tcia_covid.selection.lists import Lists
-from tcia_covid.selection.settling import Listed
-from tcia_covid.selection.shards import Share, sharing
-from tcia_covid.selection.sizes import format_size
+from tcia_covid.catalog import series_catalog
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.errors import LicenseRefusedError, UsageError
+from tcia_covid.core.models import Failure, Series
+from tcia_covid.core.summary import Comparison
+from tcia_covid.core.units import format_size
+from tcia_covid.selection.filters import Filters, apply_filters
+from tcia_covid.selection.lists import SeriesSource
+from tcia_covid.selection.reconcile import SeriesListing
+from tcia_covid.selection.shards import Shard, shard_filter
 from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
-from tcia_covid.summary import Comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CollectionSelection:
     """The selected series of one collection."""
 
     name: str
@@ -50,10 +50,10 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class Selection:
     """Everything that a request selects, and what is to be said of the lists."""
 
-    groups: list[Group]
+    groups: list[CollectionSelection]
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
@@ -68,12 +68,12 @@ class Selected:
 def resolve(
     words: Sequence[str],
     registry: Registry,
-    lists: Lists,
+    lists: SeriesSource,
     *,
     filters: Filters,
-    share: Share | None = None,
+    share: Shard | None = None,
     commercial_use: bool = False,
-) -> Selected:
+) -> Selection:
     """List the targets, keep what the filters ask for, take the share.
 
     Raises:
@@ -85,23 +85,23 @@ def resolve(
         _refuse_commercial(collection, commercial_use)
     listed = _list(targets, lists)
     unique = {one.uid: one for one in listed.series}
-    filtered = apply(filters, unique.values())
+    filtered = apply_filters(filters, unique.values())
     notices = listed.notices + _filter_notices(filtered.lacking, filtered.unmatched)
     if unique and not filtered.series:
         raise _nothing(unique.values(), filters, filtered.unmatched)
     kept, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
     if share is not None:
-        mine = sharing(share, apply(filters, _catalogued(targets)).series)
+        mine = shard_filter(share, apply_filters(filters, _catalogued(targets)).series)
         kept = [one for one in kept if mine(one.uid)]
         failures = [one for one in failures if not one.series or mine(one.series)]
     groups = _grouped(kept, registry)
     for group in groups:
         _refuse_group(group, commercial_use)
-    return Selected(groups, failures, notices, listed.differences)
+    return Selection(groups, failures, notices, listed.differences)
 
 
-def _list(targets: Targets, lists: Lists) -> Listed:
-    listed = Listed(notices=list(targets.notices))
+def _list(targets: Targets, lists: SeriesSource) -> SeriesListing:
+    listed = SeriesListing(notices=list(targets.notices))
     for collection in targets.collections:
         listed.add(lists.collection(collection))
     for name in targets.others:
@@ -113,22 +113,22 @@ def _list(targets: Targets, lists: Lists) -> Listed:
 
 def _catalogued(targets: Targets) -> Iterable[Series]:
     """The series of the targets that the catalogue has, whatever an archive says today."""
-    known = catalogue.find(targets.uids)
+    known = series_catalog.find(targets.uids)
     for collection in targets.collections:
-        if catalogue.has(collection.name):
-            known |= {one.uid: one for one in catalogue.load(collection.name)}
+        if series_catalog.has(collection.name):
+            known |= {one.uid: one for one in series_catalog.load(collection.name)}
     return known.values()
 
 
-def _grouped(series: list[Series], registry: Registry) -> list[Group]:
+def _grouped(series: list[Series], registry: Registry) -> list[CollectionSelection]:
     by_name: dict[str, list[Series]] = defaultdict(list)
     for one in series:
         by_name[one.collection].append(one)
-    groups: dict[str, Group] = {}
+    groups: dict[str, CollectionSelection] = {}
     for name, members in by_name.items():
         known = registry.listed_as(name)
         collection = dicom_only(known) if known else None
-        group = Group(known.name if known else name, collection, [])
+        group = CollectionSelection(known.name if known else name, collection, [])
         groups.setdefault(group.name, group).series.extend(members)
     return list(groups.values())
 
@@ -138,8 +138,8 @@ def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series
     named = {one.series for one in failures if one.series}
     if not named:
         return failures
-    known = catalogue.find(named)
-    asked = {one.uid for one in apply(filters, [*listed, *known.values()]).series}
+    known = series_catalog.find(named)
+    asked = {one.uid for one in apply_filters(filters, [*listed, *known.values()]).series}
     asked |= (named & set(filters.series) if filters.series else named) - known.keys()
     return [one for one in failures if not one.series or one.series in asked]
 
@@ -182,24 +182,24 @@ def _option(name: str) -> str:
 def _refuse_commercial(collection: Collection, commercial_use: bool) -> None:  # noqa: FBT001
     licence = collection.licence
     if commercial_use and licence is not None and not licence.commercial_use:
-        raise LicenceRefusedError(
+        raise LicenseRefusedError(
             f"the licence of {collection.name} ({licence.name}) forbids commercial use",
             hint="leave the collection out, or leave --commercial-use out if the use is not",
         )
 
 
-def _refuse_group(group: Group, commercial_use: bool) -> None:  # noqa: FBT001
+def _refuse_group(group: CollectionSelection, commercial_use: bool) -> None:  # noqa: FBT001
     if group.collection is not None:
         _refuse_commercial(group.collection, commercial_use)
         return
     for one in group.series if commercial_use else []:
-        if _non_commercial(one.licence or ""):
-            raise LicenceRefusedError(
+        if _is_non_commercial(one.licence or ""):
+            raise LicenseRefusedError(
                 f"the licence of {group.name} ({one.licence}) forbids commercial use",
                 hint="leave the collection out, or leave --commercial-use out if the use is not",
             )
 
 
-def _non_commercial(licence: str) -> bool:
+def _is_non_commercial(licence: str) -> bool:
     text = licence.casefold().replace("-", " ").replace("noncommercial", "non commercial")
     return "non commercial" in text or " nc" in text

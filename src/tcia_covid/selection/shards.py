@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
-from tcia_covid.errors import UsageError
-from tcia_covid.model import Series
+from tcia_covid.core.errors import UsageError
+from tcia_covid.core.models import Series
 
-MOST_SHARES = 100_000
+MAX_SHARDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Shard:
     """The `index`-th, counted from 1, of `count` shares.
 
     Raises:
@@ -31,8 +31,8 @@ class Share:
     count: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= MOST_SHARES:
-            raise UsageError(f"a selection has 1 to {MOST_SHARES:,} shards, not {self.count}")
+        if not 1 <= self.count <= MAX_SHARDS:
+            raise UsageError(f"a selection has 1 to {MAX_SHARDS:,} shards, not {self.count}")
         if not 1 <= self.index <= self.count:
             raise UsageError(
                 f"there is no shard {self.index} of {self.count}",
@@ -40,7 +40,7 @@ class Share:
             )
 
 
-def parse_shard(text: str) -> Share:
+def parse_shard(text: str) -> Shard:
     """Read `I/N`.
 
     Raises:
@@ -49,10 +49,10 @@ def parse_shard(text: str) -> Share:
     match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
     if match is None:
         raise UsageError(f"{text[:40]!r} is not a shard", hint="write it as I/N, such as 1/8")
-    return Share(int(match[1]), int(match[2]))
+    return Shard(int(match[1]), int(match[2]))
 
 
-def sharing(share: Share, balanced: Iterable[Series]) -> Callable[[str], bool]:
+def shard_filter(share: Shard, balanced: Iterable[Series]) -> Callable[[str], bool]:
     """Tell of any SeriesInstanceUID whether it is in `share`; each is in one of the shares.
 
     Args:

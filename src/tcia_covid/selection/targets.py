@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote
 
-from tcia_covid.errors import NotDicomError, UnknownCollectionError, UsageError
-from tcia_covid.names import is_uid
-from tcia_covid.registry import Collection, Registry
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.errors import NotDicomError, RequestError, UnknownCollectionError, UsageError
+from tcia_covid.core.safe_names import is_uid
+from tcia_covid.selection.manifests import read_manifest
 
 _MANIFESTS = (".tcia", ".csv", ".tsv", ".txt")
+_SHARED = re.compile(r"[?&]saved-cart=([^&#]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,6 @@ def unknown_collection(
     name: str, known: Iterable[str], registry: Registry
 ) -> UnknownCollectionError:
     """Give the error for a word that names nothing, with the names it may have been meant for."""
-    import difflib  # noqa: PLC0415 - only a wrong name needs it
-
     near = registry.near(name) or difflib.get_close_matches(name, sorted(known), 3, 0.6)
     hint = "'tcia-covid list' shows the known collections"
     if near:
@@ -99,9 +103,48 @@ def _is_manifest(word: str) -> bool:
 
 
 def _manifest_uids(word: str, notices: list[str]) -> tuple[str, ...]:
-    from tcia_covid.selection.manifests import read_manifest  # noqa: PLC0415
-
     manifest = read_manifest("-" if word == "-" else Path(word))
     if manifest.duplicates:
         notices.append(f"{word}: {manifest.duplicates} repeated series were merged")
     return manifest.uids
+
+
+class CartArchive(Protocol):
+    """The part of an archive that knows shared carts."""
+
+    def shared_cart(self, name: str) -> Sequence[str]:
+        """The SeriesInstanceUIDs of a cart; nothing for one that is not known."""
+        ...
+
+
+def cart_uids(archive: CartArchive, name: str) -> tuple[str, ...]:
+    """The series in a shared cart, sorted.
+
+    NBIA answers alike for a cart that is empty and for one that it does not know.
+
+    Args:
+        archive: whom to ask.
+        name: of the cart, or the address of NBIA's page that has it.
+
+    Raises:
+        UsageError: the name is blank.
+        RequestError: there is no such cart, or nothing public is in it.
+        ArchiveError: the archive gave no usable answer.
+    """
+    name = _named(name)
+    if not name:
+        raise UsageError("the name of a shared cart is blank")
+    uids = sorted({uid for uid in archive.shared_cart(name) if is_uid(uid)})
+    if not uids:
+        raise RequestError(
+            f"no shared cart is called {name!r}, or nothing public is in it",
+            hint="check the name, or have the cart's owner export a "
+            ".tcia manifest: that can be given as a target",
+        )
+    return tuple(uids)
+
+
+def _named(given: str) -> str:
+    """The name of a cart in what somebody pasted: the name alone, or the page's address."""
+    found = _SHARED.search(given)
+    return (unquote(found[1]) if found else given).strip()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +15,15 @@ from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from tcia_covid.errors import DestinationError, NoSpaceError, PermissionRefusedError
-from tcia_covid.store.temporary import new_name
+from tcia_covid.core.errors import (
+    DestinationError,
+    NoSpaceError,
+    PermissionDeniedError,
+    TakenOverError,
+)
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
-
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
 _IN_THE_WAY = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
@@ -32,7 +37,6 @@ _SHORT_PATH = 248
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP, errno.EISDIR})
 _FICLONE = 0x40049409
 """ioctl_ficlone(2); Python has no name for it."""
-
 if sys.platform == "linux":
     import fcntl
 
@@ -45,11 +49,28 @@ else:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
 
-class Disk:
-    """Changes files and folders; one method a kind of side effect.
+BAD = ".bad"
+"""What names of quarantined files end in, so that no program takes them for images."""
+MOVED_ASIDE = ".moved-aside"
+"""What the name of a file ends in that was in the way and is not this program's."""
+if sys.platform == "win32":
+    from socket import gethostname as machine_name
+else:
 
-    All methods raise `OSError` as the system does; `explained` turns those that end a run into
-    errors for the user.
+    def machine_name() -> str:
+        """The same as `socket.gethostname`, without the time that sockets take to import."""
+        return os.uname().nodename
+
+
+_MACHINE = machine_name()[:32].replace("~", "-")
+_A_DAY = 24 * 3600.0
+
+
+class Disk:
+    """All file-system writes; replaced in tests to inject faults.
+
+    All methods raise `OSError` as the system does; `destination_errors` turns those that end a run
+    into errors for the user.
 
     Args:
         durable: whether `sync_*` force data to the disk. False loses the promise that a series
@@ -137,8 +158,6 @@ class Disk:
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
-        import shutil  # noqa: PLC0415 - brings every kind of archive along
-
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
 
@@ -185,7 +204,7 @@ class Disk:
             temporary: a folder on the same file system, swept by `sweep`.
         """
         self.make_folder(temporary)
-        part = temporary / new_name()
+        part = temporary / temporary_name()
         try:
             with self.create(part) as file:
                 yield partial(self.write, file)
@@ -197,7 +216,7 @@ class Disk:
             raise
 
 
-def worked(act: Callable[[], None]) -> bool:
+def succeeded(act: Callable[[], None]) -> bool:
     """Do something that has a second choice; False if the system refuses it."""
     try:
         act()
@@ -221,7 +240,7 @@ def _patiently(
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def destination_errors(what: str) -> Iterator[None]:
     """Turn the OSErrors that no retry mends into errors for the user.
 
     Args:
@@ -237,7 +256,7 @@ def explained(what: str) -> Iterator[None]:
     except OSError as error:
         if is_missing(error):
             raise
-        raise explain(error, what) from error
+        raise destination_error(error, what) from error
 
 
 def is_missing(error: OSError) -> bool:
@@ -263,7 +282,7 @@ def _paths_are_short() -> bool:
     return enabled is None or not enabled()
 
 
-def explain(error: OSError, what: str) -> DestinationError:
+def destination_error(error: OSError, what: str) -> DestinationError:
     """Give the error for the user behind an `OSError` about `what`."""
     if error.errno in _FULL:
         return NoSpaceError(
@@ -278,9 +297,9 @@ def explain(error: OSError, what: str) -> DestinationError:
         )
     if error.errno in _IN_THE_WAY and (place := error.filename2 or error.filename):
         hint = "move away what stands there, or bring the folder back if a link stands for it"
-        return PermissionRefusedError(f"cannot write to {place}: {error.strerror}", hint=hint)
+        return PermissionDeniedError(f"cannot write to {place}: {error.strerror}", hint=hint)
     if error.errno in _REFUSED or isinstance(error, (FileExistsError, PermissionError)):
-        return PermissionRefusedError(
+        return PermissionDeniedError(
             f"cannot write to {what}: {error.strerror or error}",
             hint="check the folder's permissions, or choose another one with --output",
         )
@@ -288,3 +307,91 @@ def explain(error: OSError, what: str) -> DestinationError:
         f"the disk failed at {what}: {error.strerror or error}",
         hint="check the file system, then run the same command again",
     )
+
+
+@contextmanager
+def missing_means_taken_over(uid: str) -> Iterator[None]:
+    """Say of a file or folder of series `uid` that is gone who took it: a run without a lock.
+
+    Raises:
+        TakenOverError: for a `FileNotFoundError`.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if not is_missing(error):
+            raise
+        raise TakenOverError(uid) from error
+
+
+def set_aside(disk: Disk, source: Path, quarantine: Path) -> Path:
+    """Move a file or a folder of this program into quarantine; return its new path.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    disk.make_folder(quarantine)
+    name = f"{source.name}{BAD}"
+    target = quarantine / name
+    if os.path.lexists(target):
+        target = quarantine / f"{os.urandom(4).hex()}-{name}"
+    disk.rename(source, target)
+    return target
+
+
+def move_aside(disk: Disk, path: Path, folder: Path | None = None) -> Path:
+    """Rename a file or folder that is in the way and that this program did not write.
+
+    It stays in its folder, where its owner sees it, under a name that no program takes for an
+    image's. A symbolic link itself is renamed. The caller reports the new path to the user.
+
+    Args:
+        disk: all changes of the file system.
+        path: what is in the way.
+        folder: where it goes, if not to the folder that it is in.
+
+    Returns:
+        The new path.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    target = (folder or path.parent) / f"{path.name}{MOVED_ASIDE}"
+    for number in itertools.count(2):
+        if not os.path.lexists(target):
+            break
+        target = target.with_name(f"{path.name}{MOVED_ASIDE}-{number}")
+    disk.rename(path, target)
+    return target
+
+
+def moved_aside(path: Path, target: Path) -> str:
+    """The sentence that tells the user where something was moved to."""
+    return f"{path} was in the way and may be yours: it is now {target}"
+
+
+def temporary_name() -> str:
+    """A name that no other file has."""
+    return f"{_MACHINE}~{os.getpid()}~{os.urandom(4).hex()}.part"
+
+
+def remove_abandoned(temporary: Path, remove: Callable[[Path], None]) -> None:
+    """Remove the temporary files of runs that are gone."""
+    if not temporary.is_dir():
+        return
+    for part in temporary.glob("*.part"):
+        with contextlib.suppress(OSError, ValueError):
+            machine, process, _ = part.name.split("~")
+            old = time.time() - part.stat().st_mtime > _A_DAY
+            if old or (machine == _MACHINE and not _alive(int(process))):
+                remove(part)
+
+
+def _alive(process: int) -> bool:
+    if sys.platform == "win32":  # os.kill would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from tcia_covid.errors import UsageError
-from tcia_covid.model import Series
-from tcia_covid.names import is_reserved, safe_name
+from tcia_covid.core.errors import UsageError
+from tcia_covid.core.models import Series
+from tcia_covid.core.safe_names import is_reserved, safe_name
 
 _UID_TEMPLATE = "{patient}/{study}/{series}"
 _DESCRIPTIVE_TEMPLATE = (

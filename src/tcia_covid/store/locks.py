@@ -15,13 +15,12 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from tcia_covid.errors import HeldError
-from tcia_covid.store.machine import machine_name
+from tcia_covid.core.errors import LockedError
+from tcia_covid.store.disk import machine_name
 
 _HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
 """Times that a lock file may be replaced by its last holder between opening and locking it."""
-
 if sys.platform == "win32":
     import msvcrt
 
@@ -90,15 +89,15 @@ class Lock:
             except FileNotFoundError:
                 raise refused from None
             except PermissionError as error:
-                raise HeldError(
+                raise LockedError(
                     f"{self._what} is held by a run of another user",
                     hint=f"wait for that run; if there is none, remove {self._path}",
                 ) from error
 
-    def _held(self, handle: int) -> HeldError:
+    def _held(self, handle: int) -> LockedError:
         holder = _holder(handle)
         os.close(handle)
-        return HeldError(
+        return LockedError(
             f"{self._what} is held by another run ({holder})",
             hint="wait for that run, or end it; what it completed is used",
         )

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from tcia_covid.dicom import header_of_file
-from tcia_covid.errors import ForeignImageError
-from tcia_covid.model import Receipt
+from tcia_covid.core.errors import ForeignImageError
+from tcia_covid.core.models import Receipt
+from tcia_covid.formats.dicom.header import header_of_file
 from tcia_covid.store.receipts import Receipts
 
 

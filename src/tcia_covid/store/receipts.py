@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.model import Check, Receipt, Series, StoredImage
+from tcia_covid.core.models import Check, Receipt, Series, StoredImage
 from tcia_covid.store.disk import Disk
 
 FORMAT = 1
@@ -26,7 +26,7 @@ _SERIES_FIELDS = frozenset(field.name for field in fields(Series))
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
+class StoredReceipt:
     """A receipt as it is on file."""
 
     receipt: Receipt
@@ -58,7 +58,7 @@ class Receipts:
             return []
         return sorted(n[:-5] for n in names if n.endswith(".json") and not n.startswith("."))
 
-    def read(self, uid: str) -> Filed | None:
+    def read(self, uid: str) -> StoredReceipt | None:
         """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
         try:
             with FileIO(f"{self._prefix}{uid}.json") as file:
@@ -74,7 +74,7 @@ class Receipts:
             if filed is not None:
                 yield filed.receipt
 
-    def write(self, filed: Filed) -> None:
+    def write(self, filed: StoredReceipt) -> None:
         """Put a receipt on file, whole.
 
         A power cut may undo this where the series' folder is safe already: the next run then finds
@@ -87,7 +87,7 @@ class Receipts:
         self._disk.write_file(path, [text.encode(), b"\n"], self._temporary)
 
 
-def _to_document(filed: Filed) -> dict[str, Any]:
+def _to_document(filed: StoredReceipt) -> dict[str, Any]:
     receipt = filed.receipt
     return {
         "format": FORMAT,
@@ -107,7 +107,7 @@ def _image_document(image: StoredImage) -> dict[str, Any]:
     return document if image.suffix == _DICOM else {**document, "suffix": image.suffix}
 
 
-def _from_document(document: dict[str, Any]) -> Filed:
+def _from_document(document: dict[str, Any]) -> StoredReceipt:
     """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
     if document["format"] != FORMAT:
         raise ValueError(document["format"])
@@ -121,7 +121,7 @@ def _from_document(document: dict[str, Any]) -> Filed:
     staged = str(document["staged"])
     if not _NAME.fullmatch(receipt.series.uid) or "/" in staged or "\\" in staged:
         raise ValueError(receipt.series.uid)
-    return Filed(receipt, staged, frozenset(_file_names(document.get("replaces", []))))
+    return StoredReceipt(receipt, staged, frozenset(_file_names(document.get("replaces", []))))
 
 
 def _file_names(names: Iterable[str]) -> Iterator[str]:

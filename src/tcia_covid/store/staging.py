@@ -13,19 +13,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tcia_covid.dicom import Header, header_of_file
-from tcia_covid.errors import (
-    BadAnswerError,
+from tcia_covid.core.errors import (
+    BadResponseError,
     ConflictingImageError,
     ForeignImageError,
     TakenOverError,
 )
-from tcia_covid.md5list import same_md5
-from tcia_covid.model import Check, RemoteImage, Series, StoredImage
-from tcia_covid.store.disk import Disk, explained
-from tcia_covid.store.origins import Origins
-from tcia_covid.store.quarantine import BAD
-from tcia_covid.store.takeover import as_takeover
+from tcia_covid.core.models import Check, RemoteImage, Series, StoredImage
+from tcia_covid.formats.dicom.header import Header, header_of_file
+from tcia_covid.formats.md5_list import same_md5
+from tcia_covid.store.disk import BAD, Disk, destination_errors, missing_means_taken_over
+from tcia_covid.store.notes import ImageOrigins
 
 STAGED = ".staged"
 """What names in staging end in, so that no program takes a partial series for a whole one."""
@@ -80,7 +78,7 @@ class Staging:
         self._prefix = os.path.join(folder, "")  # noqa: PTH118
         self._disk = disk
         self._on_bytes = on_bytes
-        self._origins = Origins(folder, disk)
+        self._origins = ImageOrigins(folder, disk)
         self._keys: dict[str, str] = {}
         self._fresh: set[str] = set()
         self._numbers = itertools.count()
@@ -97,7 +95,7 @@ class Staging:
         part = f"{self._prefix}.{next(self._numbers)}.part"
         counted = 0
         try:
-            with explained(str(self.folder)), as_takeover(self.series.uid):
+            with destination_errors(str(self.folder)), missing_means_taken_over(self.series.uid):
                 size, md5, head = self._write(part, chunks)
                 counted = size
                 header = self._header(part, head)
@@ -163,7 +161,7 @@ class Staging:
         for uid in uids:
             self.images[uid] = replace(self.images[uid], check=check)
 
-    def settle(self) -> None:
+    def record_verified(self) -> None:
         """Record the images that their own hash proves, or that are as they were when proved."""
         for uid, image in list(self.images.items()):
             was = self.known.get(uid)
@@ -216,7 +214,7 @@ class Staging:
         """Remove an image; one in place only no longer counts."""
         image = self._drop(uid)
         if image is not None:
-            with explained(str(self.folder)):
+            with destination_errors(str(self.folder)):
                 self._disk.remove(self.path(image))
 
     def set_aside(self, uid: str, quarantine: Path) -> Path:
@@ -225,7 +223,7 @@ class Staging:
         if image is None:
             return (self.place or self.folder) / f"{uid}.dcm"
         target = quarantine / f"{image.file}{BAD}"
-        with explained(str(quarantine)):
+        with destination_errors(str(quarantine)):
             self._disk.make_folder(quarantine)
             self._disk.replace(self.path(image), target)
         return target
@@ -265,7 +263,7 @@ class Staging:
 
     def _header(self, part: str, head: bytes) -> Header:
         if len(head) < _PREAMBLE:
-            raise BadAnswerError(
+            raise BadResponseError(
                 f"an image of series {self.series.uid} was cut to {len(head)} bytes",
                 retryable=True,
             )
@@ -276,7 +274,7 @@ class Staging:
                 raise ForeignImageError(
                     f"series {self.series.uid}: the archive sent something that is no DICOM file"
                 ) from error
-            raise BadAnswerError(
+            raise BadResponseError(
                 f"an image of series {self.series.uid} was cut before its UIDs", retryable=True
             ) from error
         if header.series != self.series.uid:

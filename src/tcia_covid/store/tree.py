@@ -13,22 +13,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tcia_covid import __version__
-from tcia_covid.model import Receipt, Series
-from tcia_covid.names import STATE, is_system_file, safe_name
-from tcia_covid.store.adoption import Adoption
-from tcia_covid.store.disk import Disk, explain, explained
+from tcia_covid.core.models import Receipt, Series
+from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file, safe_name
+from tcia_covid.core.version import __version__
+from tcia_covid.store.commit import Commit
+from tcia_covid.store.disk import (
+    Disk,
+    destination_error,
+    destination_errors,
+    machine_name,
+    missing_means_taken_over,
+    remove_abandoned,
+    set_aside,
+)
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
-from tcia_covid.store.machine import machine_name
 from tcia_covid.store.notes import Notes
 from tcia_covid.store.ownership import files_in
-from tcia_covid.store.publication import Publication
-from tcia_covid.store.quarantine import set_aside
-from tcia_covid.store.receipts import Filed, Receipts
+from tcia_covid.store.receipts import Receipts, StoredReceipt
+from tcia_covid.store.recovery import StagingRecovery
 from tcia_covid.store.staging import Staging, staged_name
-from tcia_covid.store.takeover import as_takeover
-from tcia_covid.store.temporary import sweep
 
 _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
 
@@ -45,7 +49,7 @@ def _hash_of(folder: Path) -> str:
 
 def is_in_tree(folder: Path) -> bool:
     """Whether a folder is a collection's folder of this program, or below one."""
-    return any((one / STATE).is_dir() for one in (folder, *folder.parents))
+    return any((one / STATE_FOLDER).is_dir() for one in (folder, *folder.parents))
 
 
 class Tree:
@@ -61,7 +65,7 @@ class Tree:
         self.root = root
         self.layout = layout
         self.disk = disk or Disk()
-        self.state = root / STATE
+        self.state = root / STATE_FOLDER
         self.temporary = self.state / "tmp"
         """Files on their way into place."""
         self.receipts = Receipts(self.state / "series", self.disk, self.temporary)
@@ -81,9 +85,7 @@ class Tree:
         self.quarantine = self.state / "quarantine"
         self.notices: list[str] = []
         """What this run moved aside because it was in the way, with its new path."""
-        self._publication = Publication(
-            root, self.state, layout, self.receipts, self.disk, self.notices
-        )
+        self._publication = Commit(root, self.state, layout, self.receipts, self.disk, self.notices)
         self._locks = self.state / "locks"
         self._run = f"{machine_name()[:32]}-{os.getpid()}-{os.urandom(4).hex()}"
         self._numbers = itertools.count()
@@ -95,13 +97,13 @@ class Tree:
             DestinationError: they cannot.
         """
         try:
-            with explained(str(self.root)):
+            with destination_errors(str(self.root)):
                 for folder in (self.receipts.folder, self.staging, self._locks):
                     self.disk.make_lasting_folder(folder)
                 self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
-                sweep(self.temporary, self.disk.remove)
+                remove_abandoned(self.temporary, self.disk.remove)
         except FileNotFoundError as error:
-            raise explain(error, str(self.root)) from error
+            raise destination_error(error, str(self.root)) from error
 
     def write_file(self, path: Path, *content: bytes) -> None:
         """Put a file in place, whole."""
@@ -139,7 +141,7 @@ class Tree:
 
     def note_asked(self, series: int) -> None:
         """Leave a note of how many series a run is asked for, so that `status` can tell."""
-        with explained(str(self.root)):
+        with destination_errors(str(self.root)):
             self.write_file(self.state / "asked.json", json.dumps({"series": series}).encode())
 
     def asked(self) -> int | None:
@@ -179,7 +181,7 @@ class Tree:
             with contextlib.suppress(OSError):
                 yield file.stat().st_size
 
-    def standing(self, uid: str) -> Receipt | None:
+    def committed(self, uid: str) -> Receipt | None:
         """The receipt of a series whose folder has all its files, by name; else None.
 
         Opens the receipt and lists the folder; no image is opened.
@@ -193,7 +195,7 @@ class Tree:
         """Whether the folder has all files that the receipt names; none is opened."""
         return self._publication.is_complete(receipt)
 
-    def is_being_committed(self, filed: Filed) -> bool:
+    def is_being_committed(self, filed: StoredReceipt) -> bool:
         """Whether a commit began and did not end: some images may be of the version before."""
         return (
             bool(filed.staged) and (self.staging / filed.receipt.series.uid / filed.staged).is_dir()
@@ -222,9 +224,9 @@ class Tree:
             DestinationError: the disk.
         """
         with (
-            explained(str(self.root)),
+            destination_errors(str(self.root)),
             Lock(self._locks / f"{series.uid}.lock", f"series {series.uid}"),
-            as_takeover(series.uid),
+            missing_means_taken_over(series.uid),
         ):
             receipt = self._recover(series.uid)
             if receipt is not None and not update:
@@ -234,7 +236,7 @@ class Tree:
                 return
             folder = self.staging / series.uid / self._run
             staging = Staging(series, folder, self.disk, on_bytes)
-            adoption = Adoption(self.disk, self.quarantine / series.uid)
+            adoption = StagingRecovery(self.disk, self.quarantine / series.uid)
             others, receipt = self._leftovers(series, folder, update=update)
             adoption.fill(staging, others, receipt)
             if not update:
@@ -253,7 +255,11 @@ class Tree:
             DestinationError: the disk.
         """
         uid = staging.series.uid
-        with explained(str(self.root)), as_takeover(uid), self._owing_reports():
+        with (
+            destination_errors(str(self.root)),
+            missing_means_taken_over(uid),
+            self._owing_reports(),
+        ):
             receipt = self._publication.commit(staging)
             self._clear_notes(uid)
         return receipt
@@ -324,7 +330,9 @@ class Tree:
         self.disk.remove_empty(folder)
         return [taken] if taken.is_dir() else []
 
-    def _find_in_place(self, staging: Staging, receipt: Receipt | None, adoption: Adoption) -> None:
+    def _find_in_place(
+        self, staging: Staging, receipt: Receipt | None, adoption: StagingRecovery
+    ) -> None:
         """Take images that are in the series' folder and stay there."""
         for folder in self._publication.places(staging.series, receipt):
             path = self.root / folder

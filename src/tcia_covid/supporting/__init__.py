@@ -1,4 +1,1 @@
-"""What belongs to a collection and is not one of its images: tables, annotations, manifests."""
-
-FOLDER = "supporting"
-"""Of the files in the collection's folder, and of their receipts in its state folder."""
+"""Clinical tables, annotations and manifests that belong to a collection."""

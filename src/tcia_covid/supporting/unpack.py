@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tcia_covid.errors import ZipError
-from tcia_covid.store import Disk
-from tcia_covid.supporting.naming import safe_file_name, unlike
+from tcia_covid.core.errors import ZipError
+from tcia_covid.store.disk import Disk
 from tcia_covid.supporting.receipts import Member
+from tcia_covid.supporting.sources import safe_file_name, unique_name
 
 MOST_ENTRIES = 10_000
 LARGEST = 8 * 1024**3
 """Bytes of all entries together, unpacked."""
-
 _PIECE = 256 * 1024
 _ENCRYPTED = 0x1
 _DEEPEST = 8
@@ -101,7 +100,7 @@ def _place(original: str, taken: set[str]) -> str:
     file = "/".join(safe)
     if file.casefold() in taken:
         names = {PurePosixPath(one).name for one in taken}
-        safe[-1] = str(unlike(safe[-1], original, names | {safe[-1].casefold()}))
+        safe[-1] = str(unique_name(safe[-1], original, names | {safe[-1].casefold()}))
         file = "/".join(safe)
     if file.casefold() in taken:
         raise ZipError(f"a ZIP has two entries of the name {file}")

@@ -1,5 +1,1 @@
-"""The life of one series: expected, streamed, settled, filled, proved, committed."""
-
-from tcia_covid.transfer.series import Context, changed, fetch_series
-
-__all__ = ["Context", "changed", "fetch_series"]
+"""One series from listing to commit, and the scheduler for many."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tcia_covid.archives.base import Archive
-from tcia_covid.errors import (
+from tcia_covid.core.errors import (
     ArchiveError,
     NotAvailableError,
     SeriesChangedError,
@@ -15,36 +15,23 @@ from tcia_covid.errors import (
     TciaCovidError,
     UnreachableError,
 )
-from tcia_covid.events import BytesStored, Emit, Notice, SeriesRetried, SeriesStarted
-from tcia_covid.http import Patience
-from tcia_covid.model import Outcome, Receipt, Series, State
-from tcia_covid.selection.sizes import count
-from tcia_covid.settings import HttpSettings
-from tcia_covid.stop import Stop
-from tcia_covid.store import Staging, Tree
-from tcia_covid.transfer.delivery import Delivery
-from tcia_covid.transfer.health import GONE, Health
+from tcia_covid.core.events import BytesStored, Notice, SeriesRetried, SeriesStarted
+from tcia_covid.core.models import Outcome, Receipt, Series, State
+from tcia_covid.core.units import count
+from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.store.staging import Staging
+from tcia_covid.store.tree import Tree
+from tcia_covid.transfer.availability import UNREACHABLE
+from tcia_covid.transfer.fetcher import SeriesFetcher, TransferContext
 
 _RETRIES_BEFORE_ANOTHER = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every part of a run shares."""
-
-    stop: Stop
-    settings: HttpSettings
-    emit: Emit
-    provers: Sequence[Archive] = ()
-    """Asked for hashes of what another archive gave."""
-    health: Health = field(default_factory=Health)
 
 
 def fetch_series(
     series: Series,
     archives: Sequence[Archive],
     tree: Tree,
-    context: Context,
+    context: TransferContext,
     *,
     update: bool = False,
 ) -> Outcome:
@@ -102,7 +89,7 @@ def _complete(
     archives: Sequence[Archive],
     staging: Staging,
     tree: Tree,
-    context: Context,
+    context: TransferContext,
 ) -> None:
     """Complete and prove `staging` from the first archive that can; each goes on where one left.
 
@@ -114,7 +101,7 @@ def _complete(
         before = len(staging.images)
         for archive in context.health.order(holders):
             try:
-                _delivery(series, archive, holders, staging, tree, context).run()
+                _fetcher(series, archive, holders, staging, tree, context).run()
                 context.health.worked(archive)
                 return
             except TakenOverError:
@@ -127,40 +114,40 @@ def _complete(
             raise _most_telling(series, errors)
 
 
-def _delivery(
+def _fetcher(
     series: Series,
     archive: Archive,
     holders: Sequence[Archive],
     staging: Staging,
     tree: Tree,
-    context: Context,
-) -> Delivery:
+    context: TransferContext,
+) -> SeriesFetcher:
     """One archive's turn: patient where no other that works could take over."""
     working = [one for one in holders if not context.health.is_down(one)]
     patient = archive is (working or holders)[-1]
     retries = context.settings.retries if patient else _RETRIES_BEFORE_ANOTHER
     settings = replace(context.settings, retries=min(retries, context.settings.retries))
-    return Delivery(
+    return SeriesFetcher(
         series,
         archive,
         staging,
         tree.quarantine / series.uid,
-        provers=[one for one in context.provers if one.name != archive.name],
-        patience=Patience(settings, context.stop, _on_retry(series, context)),
+        hash_archives=[one for one in context.hash_archives if one.name != archive.name],
+        patience=RetryPolicy(settings, context.stop, _on_retry(series, context)),
         elsewhere=not patient,
         context=context,
     )
 
 
 def _note_failure(
-    series: Series, archive: Archive, error: ArchiveError | SeriesError, context: Context
+    series: Series, archive: Archive, error: ArchiveError | SeriesError, context: TransferContext
 ) -> None:
     context.emit(SeriesRetried(series.uid, f"{archive.name}: {error.message}", 0))
     if isinstance(error, SeriesError | NotAvailableError):
         context.health.worked(archive)
 
 
-def _on_retry(series: Series, context: Context) -> Callable[[str, float], None]:
+def _on_retry(series: Series, context: TransferContext) -> Callable[[str, float], None]:
     return lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait))
 
 
@@ -174,7 +161,11 @@ def _most_telling(series: Series, errors: dict[str, TciaCovidError]) -> TciaCovi
     tried = "; ".join(f"{name}: {error.message}" for name, error in sorted(errors.items()))
     if all(isinstance(error, NotAvailableError) for error in errors.values()):
         return NotAvailableError(f"no archive gives series {series.uid} ({tried})")
-    kind = UnreachableError if all(isinstance(e, GONE) for e in errors.values()) else ArchiveError
+    kind = (
+        UnreachableError
+        if all(isinstance(e, UNREACHABLE) for e in errors.values())
+        else ArchiveError
+    )
     return kind(
         f"no archive could be used ({tried})",
         hint="check the network and the proxy settings, or try again later",

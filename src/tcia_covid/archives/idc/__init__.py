@@ -1,1 +1,1 @@
-"""NCI's Imaging Data Commons, through the plain S3 interface of its public buckets."""
+"""NCI's Imaging Data Commons: its public S3 buckets."""

@@ -8,18 +8,22 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from tcia_covid.archives.base import Sink
-from tcia_covid.archives.idc.helpers import Gathering, Helpers
-from tcia_covid.archives.idc.hosts import DEFAULT_HOSTS, Host, Hosts, read_hosts
-from tcia_covid.archives.idc.listing import list_folder
-from tcia_covid.archives.idc.objects import GONE, ObjectReader, refusals
-from tcia_covid.errors import (
+from tcia_covid.archives.idc.endpoints import (
+    DEFAULT_ENDPOINTS,
+    Endpoint,
+    Endpoints,
+    parse_endpoints,
+)
+from tcia_covid.archives.idc.s3 import GONE, ObjectReader, list_folder, refusals
+from tcia_covid.core.errors import (
     ArchiveError,
     NotAvailableError,
     StatusError,
     UnknownCollectionError,
 )
-from tcia_covid.http import Client
-from tcia_covid.model import RemoteImage, Series, StoredImage
+from tcia_covid.core.models import RemoteImage, Series, StoredImage
+from tcia_covid.core.parallel import PooledTasks, WorkerPool
+from tcia_covid.http.client import Client
 
 _NAME = "idc"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -34,7 +38,7 @@ _BYTES_A_THREAD = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Location:
     """The folder of a series in its bucket."""
 
     series: str
@@ -52,7 +56,7 @@ class IdcArchive:
             Google.
         find: gives the series with these SeriesInstanceUIDs, with bucket and folder.
         list_all: gives all series of a collection, with bucket and folder.
-        vain_starts: further attempts at a first byte, of a list or of an object; None to be as
+        start_retries: further attempts at a first byte, of a list or of an object; None to be as
             patient as the client.
 
     Raises:
@@ -70,14 +74,14 @@ class IdcArchive:
         *,
         find: Callable[[Iterable[str]], Mapping[str, Series]],
         list_all: Callable[[str], list[Series]],
-        vain_starts: int | None = None,
+        start_retries: int | None = None,
     ) -> None:
         self._client = client
-        self._hosts = Hosts(read_hosts(base_url or DEFAULT_HOSTS))
+        self._hosts = Endpoints(parse_endpoints(base_url or DEFAULT_ENDPOINTS))
         self._find = find
         self._list_all = list_all
-        self._vain_starts = vain_starts
-        self._helpers = Helpers(client.pace.ceiling)
+        self._vain_starts = start_retries
+        self._helpers = WorkerPool(client.limiter.ceiling)
 
     def holds(self, series: Series) -> bool:
         """Whether the catalogue knows where the series lies in IDC."""
@@ -146,22 +150,22 @@ class IdcArchive:
         del series
         return None
 
-    def _place(self, series: Series) -> _Place:
+    def _place(self, series: Series) -> _Location:
         place = self._known_place(series)
         if place is None:
             raise NotAvailableError(f"the catalogue knows no place of series {series.uid} in IDC")
         return place
 
-    def _known_place(self, series: Series) -> _Place | None:
+    def _known_place(self, series: Series) -> _Location | None:
         """Where the series lies: NBIA's lists do not say it, the catalogue does."""
         if series.bucket is None or series.crdc_uuid is None:
             series = self._find([series.uid]).get(series.uid, series)
         bucket, folder = series.bucket or "", series.crdc_uuid or ""
         if _BUCKET.fullmatch(bucket) and _FOLDER.fullmatch(folder):
-            return _Place(series.uid, bucket, folder)
+            return _Location(series.uid, bucket, folder)
         return None
 
-    def _list(self, host: Host, place: _Place) -> list[RemoteImage]:
+    def _list(self, host: Endpoint, place: _Location) -> list[RemoteImage]:
         url = host.bucket_url(place.bucket)
         with refusals(f"series {place.series}"):
             images = list_folder(self._client, url, f"{place.folder}/", self._list_limit)
@@ -169,7 +173,7 @@ class IdcArchive:
             raise NotAvailableError(f"IDC has no image of series {place.series}")
         return images
 
-    def _receive(self, host: Host, place: _Place, sink: Sink) -> None:
+    def _receive(self, host: Endpoint, place: _Location, sink: Sink) -> None:
         lacking = [image for image in self._list(host, place) if not sink.has(image)]
 
         def fetch(image: RemoteImage) -> None:
@@ -185,17 +189,17 @@ class IdcArchive:
                         raise
 
         troubles: list[StatusError] = []
-        gathering = Gathering(lacking, fetch)
+        gathering = PooledTasks(lacking, fetch)
         gathering.run(self._helpers, threads_for(lacking))
         if troubles:
             raise troubles[0]
 
-    def _reader(self, host: Host, place: _Place, image: RemoteImage) -> ObjectReader:
+    def _reader(self, host: Endpoint, place: _Location, image: RemoteImage) -> ObjectReader:
         if image.key is None:
             raise NotAvailableError(f"IDC names images by key, and image {image.uid} has none")
         url = host.object_url(place.bucket, image.key)
         vain = _VAIN_STARTS if self._vain_starts is None else self._vain_starts
-        return ObjectReader(self._client, url, image, self._hosts.limit, vain_starts=vain)
+        return ObjectReader(self._client, url, image, self._hosts.limit, start_retries=vain)
 
     def _list_limit(self, error: ArchiveError) -> int | None:
         limits = (self._hosts.limit(error), self._vain_starts)

@@ -1,1 +1,1 @@
-"""TCIA's NBIA server, through its REST API v4 (or v1)."""
+"""TCIA's NBIA server: its REST API v4 (or v1)."""

@@ -8,20 +8,25 @@ from dataclasses import replace
 from typing import TypeVar
 
 from tcia_covid.archives.base import Sink
-from tcia_covid.archives.nbia.address import DEFAULT_URL, check_url
-from tcia_covid.archives.nbia.content import NAME, image_in, unpack
 from tcia_covid.archives.nbia.rows import read_rows, read_series
-from tcia_covid.archives.nbia.turns import Turns
-from tcia_covid.errors import (
+from tcia_covid.archives.nbia.zip_download import (
+    NAME,
+    UnpackSlots,
+    read_single_image,
+    unpack_series,
+)
+from tcia_covid.core.errors import (
     ArchiveError,
-    BadAnswerError,
+    BadResponseError,
     NotAvailableError,
-    SilenceError,
+    ResponseTimeoutError,
     StatusError,
 )
-from tcia_covid.http import Answer, Client
-from tcia_covid.model import RemoteImage, Series, StoredImage
-from tcia_covid.names import is_uid
+from tcia_covid.core.models import RemoteImage, Series, StoredImage
+from tcia_covid.core.safe_names import is_uid
+from tcia_covid.core.settings import DEFAULT_NBIA_URL, check_nbia_url
+from tcia_covid.http.client import Client
+from tcia_covid.http.response import Response
 
 _UIDS_A_REQUEST = 1000
 _SMALL_TEXT = 16 * 1024 * 1024
@@ -46,12 +51,12 @@ class NbiaArchive:
     of_record = True
 
     def __init__(
-        self, client: Client, base_url: str = DEFAULT_URL, *, silences: int | None = None
+        self, client: Client, base_url: str = DEFAULT_NBIA_URL, *, silences: int | None = None
     ) -> None:
         self._client = client
-        self._unpacking = Turns()
+        self._unpacking = UnpackSlots()
         self._silences = silences
-        check_url(base_url)
+        check_nbia_url(base_url)
         self._strangers_told = False
         self._base = base_url.rstrip("/")
         self._v1 = self._base.endswith("/v1")
@@ -79,7 +84,7 @@ class NbiaArchive:
             NotAvailableError: the answer stayed empty.
         """
 
-        def read(answer: Answer) -> list[Series]:
+        def read(answer: Response) -> list[Series]:
             return self._without_strangers(read_series(answer), collection)
 
         params = {"Collection": collection}
@@ -129,7 +134,7 @@ class NbiaArchive:
         for endpoint, params in self._zip_requests(series.uid):
             try:
                 with self._client.open("GET", self._url(endpoint), params=params) as answer:
-                    received = unpack(answer, series, sink, self._unpacking)
+                    received = unpack_series(answer, series, sink, self._unpacking)
             except StatusError as error:
                 if _unknown_parameter(error):
                     continue
@@ -148,7 +153,7 @@ class NbiaArchive:
         params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
         try:
             with self._client.open("GET", self._url("getSingleImage"), params=params) as answer:
-                return sink.receive(image_in(answer, series), source=NAME, image=image)
+                return sink.receive(read_single_image(answer, series), source=NAME, image=image)
         except StatusError as error:
             if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
                 raise NotAvailableError(
@@ -174,7 +179,7 @@ class NbiaArchive:
         return self._client.ask(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
 
     def _ask_for_some(
-        self, url: str, read: Callable[[Answer], list[T]], params: Mapping[str, str] | None = None
+        self, url: str, read: Callable[[Response], list[T]], params: Mapping[str, str] | None = None
     ) -> list[T]:
         """Ask until there is something: an empty answer can be a hiccup of NBIA's database."""
         for _ in self._turns():
@@ -183,7 +188,7 @@ class NbiaArchive:
         return []
 
     def _list_limit(self, error: ArchiveError) -> int | None:
-        return self._silences if isinstance(error, SilenceError) else None
+        return self._silences if isinstance(error, ResponseTimeoutError) else None
 
     def _without_strangers(self, listed: list[Series], collection: str) -> list[Series]:
         """The series of `collection`, and those of none, which are taken for its own."""
@@ -235,12 +240,14 @@ class NbiaArchive:
         return f"{self._base}/{endpoint}"
 
 
-def _read_hash(answer: Answer) -> str | None:
+def _read_hash(answer: Response) -> str | None:
     text = answer.read_all(_SMALL_TEXT).decode("ascii", "replace").strip()
     if not text:
         return None
     if len(text) > 32 or not all(c in "0123456789abcdefABCDEF" for c in text):  # noqa: PLR2004
-        raise BadAnswerError(f"{answer.url} answered with something that is no MD5", retryable=True)
+        raise BadResponseError(
+            f"{answer.url} answered with something that is no MD5", retryable=True
+        )
     return text
 
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from tcia_covid.errors import BadAnswerError
-from tcia_covid.http.answer import Answer
-from tcia_covid.model import Series
-from tcia_covid.names import is_uid
-from tcia_covid.redact import excerpt
+from tcia_covid.core.errors import BadResponseError
+from tcia_covid.core.models import Series
+from tcia_covid.core.redaction import excerpt
+from tcia_covid.core.safe_names import is_uid
+from tcia_covid.http.response import Response
 
 LIST_LIMIT = 256 * 1024 * 1024
 """Bytes. A series takes about 900: TCIA's largest collection, NLST, has 203,000; others have
@@ -23,12 +23,9 @@ LIST_LIMIT = 256 * 1024 * 1024
 _ROW_LIMIT = 16 * 1024
 """Characters of one row, ten times those of a long one: JSON made to hurt takes up to 30 times
 its length in memory, so none is read at one go that is longer."""
-
 _BEYOND_BELIEF = 10**15
 """A petabyte, or so many images, is in no series: what a row says of them is wrong."""
-
 Row = Mapping[str, Any]
-
 T = TypeVar("T")
 _BEHIND_ROW = re.compile(r"\s*(?:,\s*(?!\])|(?=\]\Z))")
 _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
@@ -37,7 +34,7 @@ _V4_DATE = re.compile(r"(\d\d)-(\d\d)-(\d{4})")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def read_rows(answer: Answer) -> list[Row]:
+def read_rows(answer: Response) -> list[Row]:
     """Read a list answer; an empty body is an empty list.
 
     Raises:
@@ -46,7 +43,7 @@ def read_rows(answer: Answer) -> list[Row]:
     return _parse(answer, lambda row: row)
 
 
-def read_series(answer: Answer) -> list[Series]:
+def read_series(answer: Response) -> list[Series]:
     """Read a list of series, sorted by UID: the server's order changes from call to call.
 
     Each row becomes a `Series` while it is parsed, so that a list of 18,000 rows never stands in
@@ -92,7 +89,7 @@ def series_of(row: Row) -> Series | None:
     )
 
 
-def _parse(answer: Answer, make: Callable[[Row], T]) -> list[T]:
+def _parse(answer: Response, make: Callable[[Row], T]) -> list[T]:
     body = answer.read_all(LIST_LIMIT)
     if not body.strip():
         return []
@@ -125,9 +122,9 @@ def _rows(text: str) -> Iterator[Row]:
         at = behind.end()
 
 
-def _bad(answer: Answer, what: str, head: bytes) -> BadAnswerError:
+def _bad(answer: Response, what: str, head: bytes) -> BadResponseError:
     said = f": {excerpt(head)}" if head else ""
-    return BadAnswerError(
+    return BadResponseError(
         f"{answer.url} answered with {what}{said}",
         hint="the archive may be down or behind a login page; try again later",
         retryable=True,

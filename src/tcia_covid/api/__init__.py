@@ -1,0 +1,1 @@
+"""The Python interface: what `tcia_covid.download` and its siblings are."""

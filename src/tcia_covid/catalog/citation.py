@@ -1,0 +1,279 @@
+"""How to cite a collection, and the licence text that stands beside its downloaded data."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from tcia_covid.catalog.collections import Collection, License, Publication, Registry, fold_name
+from tcia_covid.core.errors import UsageError
+
+Style = Literal["text", "bibtex", "csl-json"]
+STYLES: tuple[Style, ...] = ("text", "bibtex", "csl-json")
+USAGE_POLICY = "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/"
+_POLICY = (
+    "TCIA data usage policy, which every user of these data agrees to: do not try to identify or "
+    f"contact the people they come from, and acknowledge the data set.\n{USAGE_POLICY}"
+)
+_WIDTH = 88
+_TEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\textbraceleft{}",
+        "}": r"\textbraceright{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{sign: f"\\{sign}" for sign in "&%$#_"},
+    }
+)
+# Braces are spelled as commands: BibTeX counts even escaped ones when it looks for a field's end.
+_CREATIVE_COMMONS = re.compile(r"CC BY(?P<nc>-NC)? \d+(?:\.\d+)*")
+
+
+class Role(Enum):
+    """Why something is to be cited; the value is its heading."""
+
+    DATA = "Data citation"
+    PUBLICATION = "Publication"
+    ARCHIVE = "The Cancer Imaging Archive"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A publication together with why it is cited and the key it is cited by."""
+
+    publication: Publication
+    role: Role
+    key: str
+
+
+def format_citation(collection: Collection, registry: Registry, style: str = "text") -> str:
+    """What users of `collection` are asked to cite, in one of `STYLES`, with a final newline.
+
+    The data come first, then the publications on them, then TCIA's own article.
+
+    Raises:
+        UsageError: `style` is none of `STYLES`.
+    """
+    found = list(references(collection, registry))
+    if style == "text":
+        return "\n\n".join(f"{item.role.value}:\n{_sentence(item)}" for item in found) + "\n"
+    if style == "bibtex":
+        return "\n\n".join(_bibtex(item) for item in found) + "\n"
+    if style == "csl-json":
+        return json.dumps([_csl(item) for item in found], indent=2, ensure_ascii=False) + "\n"
+    raise UsageError(
+        f"there is no citation style '{style}'", hint=f"the styles are {', '.join(STYLES)}"
+    )
+
+
+def references(collection: Collection, registry: Registry) -> Iterator[Reference]:
+    """What is to be cited for `collection`, each under a key of its own."""
+    taken: set[str] = set()
+    for publication, role in _wanted(collection, registry):
+        first = fold_name(collection.name) if role is Role.DATA else _author_year(publication)
+        key = next(key for key in _spellings(first) if key not in taken)
+        taken.add(key)
+        yield Reference(publication, role, key)
+
+
+def license_text(collection: Collection) -> str:
+    """The text of the LICENSE.txt that stands beside the downloaded data of `collection`."""
+    title = "" if collection.title == collection.name else f"\n{collection.title}"
+    paragraphs = [
+        f"{collection.name}{title}",
+        _terms(collection.licence),
+        _citing(collection),
+        _POLICY,
+    ]
+    if collection.page:
+        paragraphs.append(f"The collection's page:\n{collection.page}")
+    return "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs) + "\n"
+
+
+def _wanted(collection: Collection, registry: Registry) -> Iterator[tuple[Publication, Role]]:
+    data = _data_citation(collection)
+    if data:
+        yield data, Role.DATA
+    for publication in collection.publications:
+        yield publication, Role.PUBLICATION
+    if registry.tcia:
+        yield registry.tcia, Role.ARCHIVE
+
+
+def _data_citation(collection: Collection) -> Publication | None:
+    """The data citation; made of title and DOI where a registry gives no more."""
+    if collection.citation or not collection.doi:
+        return collection.citation
+    text = f"{collection.title} [Data set]"
+    return Publication(text=text, title=collection.title, doi=collection.doi)
+
+
+def _author_year(publication: Publication) -> str:
+    """`tsai2021`: the key that BibTeX users would give."""
+    family = publication.authors[0].partition(",")[0] if publication.authors else "reference"
+    plain = unicodedata.normalize("NFKD", family).encode("ascii", "ignore").decode()
+    letters = re.sub(r"[^a-z0-9]", "", plain.lower()) or "reference"
+    return f"{letters}{publication.year or ''}"
+
+
+def _spellings(key: str) -> Iterator[str]:
+    """`key`, then `key-2`, `key-3` and so on."""
+    yield re.sub(r"[^a-z0-9.-]", "", key) or "data"
+    number = 2
+    while True:
+        yield f"{key}-{number}"
+        number += 1
+
+
+def _sentence(item: Reference) -> str:
+    """The citation as it is worded, with its DOI's link where it has none."""
+    publication = item.publication
+    if not publication.doi or publication.doi.casefold() in publication.text.casefold():
+        return publication.text
+    return f"{publication.text.rstrip('.')}. {_link(publication.doi)}"
+
+
+def _link(doi: str) -> str:
+    return f"https://doi.org/{doi}"
+
+
+def _bibtex(item: Reference) -> str:
+    article = item.publication.container is not None
+    fields = _bibtex_fields(item)
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{'article' if article else 'misc'}{{{item.key},", *lines, "}"])
+
+
+def _bibtex_fields(item: Reference) -> dict[str, str]:
+    """BibTeX fields with their values, ready to stand in braces; empty ones are to be left out."""
+    publication = item.publication
+    plain = {
+        "title": publication.title,
+        "journal": publication.container,
+        "year": publication.year,
+        "volume": publication.volume,
+        "number": publication.issue,
+        "pages": re.sub("[-\u2013]+", "--", publication.pages or ""),
+        "howpublished": publication.publisher,
+        "note": _note(item),
+    }
+    fields = {name: _tex(str(value)) for name, value in plain.items() if value}
+    if "title" in fields:
+        # Inner braces keep a style from lowering the case of CT and COVID.
+        fields["title"] = f"{{{fields['title']}}}"
+    # BibTeX packages print these two as they stand: escaping would break the links.
+    doi = publication.doi or ""
+    links = {"doi": doi, "url": _link(doi) if doi else ""}
+    return {"author": _bibtex_authors(publication), **fields, **links}
+
+
+def _bibtex_authors(publication: Publication) -> str:
+    names = [_bibtex_author(author) for author in publication.authors]
+    return " and ".join(names + ["others"] * (publication.more_authors and bool(names)))
+
+
+def _bibtex_author(author: str) -> str:
+    return _tex(author) if "," in author else f"{{{_tex(author)}}}"
+
+
+def _note(item: Reference) -> str:
+    """What no other field says: that it is a data set, or all of it where there is only text."""
+    publication = item.publication
+    if publication.title is None:
+        return publication.text
+    if item.role is not Role.DATA:
+        return ""
+    return f"Data set, version {publication.version}" if publication.version else "Data set"
+
+
+def _tex(text: str) -> str:
+    """`text` on one line with everything escaped that TeX would take for a command."""
+    return " ".join(text.split()).translate(_TEX)
+
+
+def _csl(item: Reference) -> dict[str, object]:
+    """One item of CSL-JSON, the form that reference managers exchange."""
+    publication = item.publication
+    doi = publication.doi
+    fields: dict[str, object | None] = {
+        "id": item.key,
+        "type": _csl_type(item),
+        "title": publication.title or publication.text,
+        "author": _csl_authors(publication),
+        "issued": {"date-parts": [[publication.year]]} if publication.year else None,
+        "container-title": publication.container,
+        "volume": publication.volume,
+        "issue": publication.issue,
+        "page": publication.pages,
+        "publisher": publication.publisher,
+        "version": publication.version,
+        "PMCID": publication.pmc,
+        "DOI": doi,
+        "URL": _link(doi) if doi else None,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _csl_type(item: Reference) -> str:
+    if item.role is Role.DATA:
+        return "dataset"
+    return "article-journal" if item.publication.container else "document"
+
+
+def _csl_authors(publication: Publication) -> list[dict[str, str]]:
+    """CSL has no word for an unfinished list: `others` is what converters write and read."""
+    names = [_csl_author(author) for author in publication.authors]
+    return [*names, {"literal": "others"}] if publication.more_authors and names else names
+
+
+def _csl_author(author: str) -> dict[str, str]:
+    family, comma, given = author.partition(",")
+    if not comma:
+        return {"literal": author}
+    return {"family": family.strip(), "given": given.strip()}
+
+
+def _terms(licence: License | None) -> str:
+    if licence is None:
+        return "Licence: not on record. The collection's page states the terms of use."
+    link = f"\n{licence.url}" if licence.url else ""
+    return f"Licence: {licence.name}{link}\n{_permission(licence)}"
+
+
+def _permission(licence: License) -> str:
+    """What the licence permits, in one sentence that claims no more than its text."""
+    known = _CREATIVE_COMMONS.fullmatch(licence.name)
+    if known and known["nc"]:
+        return (
+            "You may share and adapt these data if you give credit, link to the licence and say "
+            "what you changed, but not for commercial purposes."
+        )
+    if known:
+        return (
+            "You may share and adapt these data for any purpose, even commercially, if you give "
+            "credit, link to the licence and say what you changed."
+        )
+    use = "permits" if licence.commercial_use else "forbids"
+    return f"The licence {use} commercial use; its own text has all conditions."
+
+
+def _citing(collection: Collection) -> str:
+    data = _data_citation(collection)
+    if data is None:
+        return "Cite the data as the collection's page asks."
+    return f"Cite the data as:\n{_sentence(Reference(data, Role.DATA, ''))}"
+
+
+def _wrapped(paragraph: str) -> str:
+    """Each line of `paragraph` filled to a readable width; addresses stay whole."""
+    return "\n".join(
+        textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        for line in paragraph.splitlines()
+    )

@@ -1,0 +1,1 @@
+"""What every other package uses: errors, models, events, settings, cancellation."""

@@ -1,0 +1,52 @@
+"""Taking credentials out of anything that a person, a log or a file may see."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_UNREADABLE = "(unreadable URL)"
+# Greedy up to the last "@", since a password may hold "@" and "/" that somebody did not encode.
+# Without "://" it begins a word and is no drive: paths may hold ":" and "@", too.
+_USERINFO = re.compile(
+    r"""(?<=://)[^\s'"<>]*@
+    | (?<=//)[^\s'"<>/]*@
+    | (?<![\w./\\~+-])(?![A-Za-z]:[/\\])[^\s'"<>:/]+:[^\s'"<>]*@""",
+    re.VERBOSE,
+)
+_QUERY = re.compile(r"\?[^\s'\"<>)]+")
+_HEADER = re.compile(r"(?i)\b(authorization)\b['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?[^\s'\"]+")
+_NAMED = re.compile(
+    r"(?i)(?<![\w-])([\w-]{0,40}(?:token|passw(?:or)?d|pwd|secret|api[_-]?key|signature|credential)"
+    r"[\w-]{0,40}[\\'\"]*\s*[:=]\s*)(?!…)\\*(?:\"[^\"]*\"?|'[^']*'?|[^\s'\"&<>]+)"
+)
+"""A name that says what its value is, and the value: of forms, JSON and plain texts."""
+
+
+def redact(url: str) -> str:
+    """Give `url` without user, password, query and fragment: what messages may show."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return _UNREADABLE
+    if "@" in parts.path:
+        # Without "//", or with an unencoded "/" in the password, it is not where it belongs.
+        return _UNREADABLE
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def scrub(text: str) -> str:
+    """Give `text` without the user information and queries of URLs, and without credentials."""
+    text = _USERINFO.sub("", text)
+    text = _HEADER.sub(r"\1: …", _QUERY.sub("?…", text))
+    return _NAMED.sub(r"\1…", text)
+
+
+def excerpt(body: bytes, limit: int = 120) -> str:
+    """Give the first printable characters of an answer, on one line, for an error message."""
+    text = body[: 8 * limit].decode("utf-8", "replace")
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = scrub(line)
+    return line if len(line) <= limit else line[:limit] + "…"

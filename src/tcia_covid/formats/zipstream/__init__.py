@@ -1,0 +1,1 @@
+"""A forward-only ZIP reader: bytes in, checked entries out."""

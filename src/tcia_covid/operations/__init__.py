@@ -1,0 +1,1 @@
+"""The use cases: download, plan, select, status, verify, adopt."""

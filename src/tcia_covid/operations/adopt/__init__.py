@@ -1,0 +1,1 @@
+"""Import DICOM files that already exist: verify them, place them in the tree."""

@@ -1,0 +1,1 @@
+"""What people and programs see: progress, event log, JSON documents, tables."""

@@ -1,0 +1,151 @@
+"""The event log: one JSON object a line as things happen, for programs that watch a run."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.core.errors import UsageError
+from tcia_covid.core.events import (
+    BytesStored,
+    CommandFinished,
+    CommandStarted,
+    ConcurrencyChanged,
+    DamageFound,
+    Event,
+    Notice,
+    RequestRetried,
+    RunFinished,
+    RunStarted,
+    SeriesFinished,
+    SeriesRetried,
+    SeriesStarted,
+)
+from tcia_covid.core.models import Outcome, Series
+from tcia_covid.core.redaction import scrub
+from tcia_covid.output.json_documents import failure_object, summary_document
+
+_TYPES: dict[type, str] = {
+    CommandStarted: "command-started",
+    RunStarted: "run-started",
+    SeriesStarted: "series-started",
+    SeriesRetried: "series-retried",
+    RequestRetried: "request-retried",
+    SeriesFinished: "series-finished",
+    ConcurrencyChanged: "pace-changed",
+    Notice: "notice",
+    DamageFound: "damage-found",
+    RunFinished: "run-finished",
+    CommandFinished: "command-finished",
+}
+
+
+class EventLog:
+    """Appends events to a file; the bytes of images as they arrive are left out.
+
+    Args:
+        path: made if it is not there.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.failed: OSError | None = None
+        """What ended the log before the run's end."""
+        try:
+            # Names of files need not be text; a backslash and a number is what JSON has for that.
+            self._file = Path(path).open(  # noqa: SIM115 - see `close`
+                "a", encoding="utf-8", errors="backslashreplace"
+            )
+        except OSError as error:
+            raise UsageError(
+                f"the events cannot be written to {path}: {error.strerror or error}"
+            ) from error
+
+    def take(self, event: Event) -> None:
+        """Write an event."""
+        if isinstance(event, BytesStored):
+            return
+        line = json.dumps(event_object(event), ensure_ascii=False, separators=(",", ":"))
+        with self._lock:
+            if self.failed is not None or self._file.closed:
+                return
+            try:
+                self._file.write(f"{line}\n")
+                self._file.flush()
+            except OSError as error:
+                self.failed = error
+
+    def close(self) -> None:
+        """Write no more."""
+        with self._lock:
+            try:
+                self._file.close()
+            except OSError as error:
+                self.failed = self.failed or error
+
+
+def event_object(event: Event) -> dict[str, Any]:
+    """An event as a JSON object: its type, the time (UTC, ISO 8601) and its fields."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"type": _TYPES[type(event)], "time": now, **_fields(event)}
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    if isinstance(event, SeriesStarted):
+        return {**_series(event.series), "kept": event.kept, "kept_bytes": event.kept_bytes}
+    if isinstance(event, SeriesFinished):
+        return _outcome(event.outcome)
+    if isinstance(event, RunFinished):
+        return {"summary": summary_document(event.summary)}
+    if isinstance(event, CommandFinished):
+        return _end(event)
+    return {
+        "bytes" if name == "size" else name: scrub(value) if isinstance(value, str) else value
+        for name, value in asdict(event).items()
+    }
+
+
+def _end(event: CommandFinished) -> dict[str, Any]:
+    error = event.error
+    told = error and {
+        "type": type(error).__name__,
+        "message": scrub(str(error)),
+        "hint": scrub(getattr(error, "hint", "")),
+    }
+    return {"command": event.command, "exit_code": event.exit_code, "error": told}
+
+
+def _series(series: Series) -> dict[str, Any]:
+    return {
+        "series": series.uid,
+        "collection": series.collection,
+        "patient": series.patient,
+        "study": series.study,
+        "modality": series.modality,
+        "images": series.image_count,
+        "bytes": series.size,
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    found = {**_series(outcome.series), "state": outcome.state.value}
+    if outcome.receipt is not None:
+        receipt = outcome.receipt
+        found |= {
+            "folder": receipt.folder,
+            "images": len(receipt.images),
+            "bytes": receipt.size,
+            "checked": receipt.check.value,
+            "sources": sorted({image.source for image in receipt.images}),
+        }
+    if outcome.failure is not None:
+        found["failure"] = failure_object(outcome.failure)
+    return found

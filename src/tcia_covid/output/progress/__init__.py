@@ -1,0 +1,1 @@
+"""Progress display: bars on a terminal, otherwise plain lines."""

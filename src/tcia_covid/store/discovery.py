@@ -1,0 +1,87 @@
+"""Finding the collections' folders that a user means by one folder's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcia_covid.core.errors import PermissionDeniedError, RequestError
+from tcia_covid.core.safe_names import STATE_FOLDER
+from tcia_covid.store.tree import Tree
+
+
+def find_trees(directory: Path) -> list[Tree]:
+    """The collection's folder that `directory` is, or all those that stand in it, by name.
+
+    Raises:
+        RequestError: there is none, or the folder cannot be read.
+    """
+    try:
+        if not directory.is_dir():
+            raise RequestError(
+                f"there is no folder {directory}",
+                hint="there is no download yet, or it is elsewhere: give the folder that "
+                "'download --output' named",
+            )
+        if (directory / STATE_FOLDER).is_dir():
+            return [Tree(directory)]
+        roots = sorted(child for child in directory.iterdir() if (child / STATE_FOLDER).is_dir())
+    except OSError as error:
+        raise RequestError(
+            f"folder {directory} cannot be read: {error.strerror or error}",
+            hint="check the folder's permissions",
+        ) from error
+    if not roots:
+        raise RequestError(
+            f"folder {directory} holds no collection that this program downloaded",
+            hint="give the folder that 'download --output' named, or a collection's folder in it",
+        )
+    return [Tree(root) for root in roots]
+
+
+@dataclass(frozen=True, slots=True)
+class UncheckedFolder:
+    """A folder beside the collections' with images that no receipt covers."""
+
+    folder: str
+    """Its name."""
+    images: int
+    """Files in it, at any depth, that are called DICOM."""
+
+
+def find_unchecked_folders(directory: Path) -> list[UncheckedFolder]:
+    """Folders in `directory` that hold images and lack what this program keeps of a collection."""
+    if (directory / STATE_FOLDER).is_dir():
+        return []
+    folders = sorted(child for child in directory.iterdir() if _is_unknown(child))
+    counted = [UncheckedFolder(folder.name, _images(folder)) for folder in folders]
+    return [one for one in counted if one.images]
+
+
+def _is_unknown(folder: Path) -> bool:
+    hidden = folder.name.startswith(".")
+    return not hidden and folder.is_dir() and not (folder / STATE_FOLDER).is_dir()
+
+
+def _images(folder: Path) -> int:
+    return sum(name.endswith(".dcm") for _, _, files in os.walk(folder) for name in files)
+
+
+@contextmanager
+def listing_errors(directory: Path) -> Iterator[None]:
+    """Turn a folder that the system does not give into an error for the user.
+
+    Raises:
+        DestinationError: what is being looked at below `directory` cannot be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or directory
+        raise PermissionDeniedError(
+            f"{what} cannot be read: {error.strerror or error}",
+            hint="check the folder's permissions and the file system",
+        ) from error

@@ -1,0 +1,1 @@
+"""Files beside a collection's images: metadata, hashes, license, citation."""

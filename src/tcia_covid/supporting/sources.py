@@ -1,0 +1,202 @@
+"""Which files to fetch, and where each is: the registry's, then what the site lists."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from tcia_covid.archives.portal import PortalApi, PortalDownload
+from tcia_covid.catalog.collections import Collection, SupportingFile
+from tcia_covid.core.errors import ArchiveError, NotAvailableError
+from tcia_covid.core.safe_names import PathComponent, safe_name
+
+_WORDS = {
+    "clinical": ("clinical", "demographic"),
+    "annotations": ("annotation", "segmentation", "label"),
+    "template": ("template", "dictionary"),
+}
+"""What the site's titles and types have in them, by the registry's kinds."""
+_MANIFEST = ".tcia"
+_UNREADABLE = re.compile(r"[^A-Za-z0-9._+-]+")
+_ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,8}){1,2}\Z")
+_LONGEST = 120
+_SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,118}[A-Za-z0-9_+-])?")
+_DEVICES = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A supporting file, as far as it is known."""
+
+    key: str
+    """What receipts know it by; the same in every run."""
+    title: str
+    kind: str
+    original: str
+    """Its name as published; empty where it is not known yet."""
+    url: str | None
+    source: str
+    """`registry` or `site`: who knows its address."""
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MissingAddress:
+    """A file that has no address."""
+
+    wanted: SourceFile
+    error: ArchiveError
+
+
+def registered_files(collection: Collection) -> list[SourceFile]:
+    """The files that the registry knows, with an address or without."""
+    return [_registered(one) for one in collection.supporting]
+
+
+def _registered(file: SupportingFile) -> SourceFile:
+    address = PurePosixPath(file.url.partition("?")[0]).name if file.url else ""
+    told = "\n".join((file.kind, file.title, file.file or ""))
+    return SourceFile(
+        key=f"registry-{hashlib.sha256(told.encode()).hexdigest()[:16]}",
+        title=file.title,
+        kind=file.kind,
+        original=file.file or address,
+        url=file.url,
+        source="registry",
+        size=file.size,
+        sha256=file.sha256,
+    )
+
+
+def locate_files(
+    files: Sequence[SourceFile], listed: Sequence[PortalDownload], site: PortalApi
+) -> Iterator[SourceFile | MissingAddress]:
+    """Find in the site's list what the registry has no address of, and what it does not know.
+
+    Args:
+        files: all that the registry knows.
+        listed: what the collection's page offers.
+        site: asked for the addresses of media records.
+    """
+    resolved = list(_resolved(listed, site))
+    offered = [one for one in resolved if isinstance(one, PortalDownload) and not one.is_package]
+    found = _by_name(files, offered)
+    for file in files:
+        if file.url is None:
+            found.setdefault(file.key, _by_kind(file, offered, found))
+            yield _with_address(file, found[file.key])
+    claimed = {one.id for one in found.values() if one is not None}
+    yield from (_of_site(one) for one in offered if one.id not in claimed)
+    yield from (one for one in resolved if isinstance(one, MissingAddress))
+
+
+def _resolved(
+    listed: Iterable[PortalDownload], site: PortalApi
+) -> Iterator[PortalDownload | MissingAddress]:
+    for one in listed:
+        try:
+            yield site.resolve(one)
+        except NotAvailableError as error:
+            if one.media is not None:
+                yield MissingAddress(_of_site(one), error)
+
+
+def _by_name(
+    files: Sequence[SourceFile], offered: Sequence[PortalDownload]
+) -> dict[str, PortalDownload | None]:
+    """The entries that are called as files of the registry are, by these files' keys."""
+    return {
+        file.key: one
+        for file in files
+        for one in offered
+        if file.original and same_file(file.original, one.file)
+    }
+
+
+def _by_kind(
+    file: SourceFile, offered: Sequence[PortalDownload], found: Mapping[str, PortalDownload | None]
+) -> PortalDownload | None:
+    """The entry of a file's kind that no other file is found in.
+
+    Of several it is the first for a file without a name, and none for one that has one.
+    """
+    claimed = {one.id for one in found.values() if one is not None}
+    alike = [one for one in offered if one.id not in claimed and _is_of_kind(one, file.kind)]
+    return alike[0] if len(alike) == 1 or (alike and not file.original) else None
+
+
+def _is_of_kind(download: PortalDownload, kind: str) -> bool:
+    is_manifest = download.file.lower().endswith(_MANIFEST)
+    if kind == "manifest" or is_manifest:
+        return kind == "manifest" and is_manifest
+    told = " ".join((download.title, *download.types)).casefold()
+    return any(word in told for word in _WORDS.get(kind, ()))
+
+
+def _with_address(file: SourceFile, found: PortalDownload | None) -> SourceFile | MissingAddress:
+    if found is None:
+        error = NotAvailableError(
+            f"TCIA's site lists no file for '{file.title}'",
+            hint="the collection's page may lead to it",
+        )
+        return MissingAddress(file, error)
+    return replace(file, url=found.url, source="site", original=file.original or found.file)
+
+
+def _of_site(download: PortalDownload) -> SourceFile:
+    told = " ".join((download.title, *download.types)).casefold()
+    kinds = (kind for kind, words in _WORDS.items() if any(word in told for word in words))
+    manifest = download.file.lower().endswith(_MANIFEST)
+    return SourceFile(
+        key=f"site-{download.id}",
+        title=download.title or download.file,
+        kind="manifest" if manifest else next(kinds, "other"),
+        original=download.file,
+        url=download.url,
+        source="site",
+    )
+
+
+def file_name(wanted: SourceFile) -> str:
+    """What a file is called on disk."""
+    name = str(safe_file_name(wanted.original))
+    return name if re.search(r"\.\w", name) else f"{name}.bin"
+
+
+def safe_file_name(original: str) -> PathComponent:
+    """A file's name without blanks and other trouble, its ending kept.
+
+    `Clinical Data Jan 13 2021 .xlsx` becomes `Clinical_Data_Jan_13_2021.xlsx`. Not made to be
+    unique: see `unique_name`.
+    """
+    if _SAFE.fullmatch(original):
+        name = original
+    else:
+        plain = _UNREADABLE.sub("_", original.strip()).lstrip("._-")
+        found = _ENDING.search(plain)
+        ending = found[0] if found else ""
+        stem = plain[: len(plain) - len(ending)].strip("._-") or "unnamed"
+        name = f"{stem[: _LONGEST - len(ending)]}{ending}"
+    return PathComponent(f"_{name}" if _DEVICES.fullmatch(name) else name)
+
+
+def unique_name(name: str, original: str, taken: set[str]) -> PathComponent:
+    """Give `name`, or one that is not in `taken` in any case, for a file called `original`."""
+    if name.casefold() not in taken:
+        return PathComponent(name)
+    ending = "".join(PurePosixPath(name).suffixes[-2:])
+    tagged = safe_name(f"{original}\0")
+    return PathComponent(f"{tagged}{ending if _ENDING.fullmatch(ending) else ''}")
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names mean one file: WordPress puts hyphens in place of what it does not like."""
+    return _letters(one) == _letters(other) != ""
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())

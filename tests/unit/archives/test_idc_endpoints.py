@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tcia_covid.archives.idc.endpoints import (
+    DEFAULT_ENDPOINTS,
+    Endpoint,
+    Endpoints,
+    parse_endpoints,
+)
+from tcia_covid.core.errors import (
+    ArchiveError,
+    ConnectionLostError,
+    NotAvailableError,
+    StatusError,
+    UnreachableError,
+    UsageError,
+)
+
+FIRST, SECOND = Endpoint("https://first.example"), Endpoint("https://second.example")
+
+
+@dataclass
+class Clock:
+    """Shows what it is set to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def asked(hosts: Endpoints, *down: Endpoint, error: ArchiveError | None = None) -> list[Endpoint]:
+    """The hosts that are tried, in order, while those in `down` fail."""
+    tried: list[Endpoint] = []
+
+    def attempt(host: Endpoint) -> None:
+        tried.append(host)
+        if host in down:
+            raise error or UnreachableError("no route")
+
+    try:
+        hosts.first_answer(attempt)
+    except ArchiveError:
+        tried.append(Endpoint("raised"))
+    return tried
+
+
+def test_amazon_is_asked_in_virtual_host_style() -> None:
+    (aws,) = parse_endpoints("aws")
+    assert aws.bucket_url("idc-open-data") == "https://idc-open-data.s3.amazonaws.com"
+    assert aws.object_url("idc-open-data", "f/i.dcm") == (
+        "https://idc-open-data.s3.amazonaws.com/f/i.dcm"
+    )
+
+
+def test_google_is_asked_in_path_style_under_its_own_bucket_names() -> None:
+    (gcs,) = parse_endpoints("gcs")
+    assert gcs.bucket_url("idc-open-data") == "https://storage.googleapis.com/idc-open-data"
+    assert gcs.object_url("idc-open-data-cr", "f/i.dcm") == (
+        "https://storage.googleapis.com/idc-open-cr/f/i.dcm"
+    )
+    assert gcs.bucket_url("idc-open-data-two") == "https://storage.googleapis.com/idc-open-idc1"
+
+
+def test_googles_own_url_means_google() -> None:
+    assert parse_endpoints("https://storage.googleapis.com/") == parse_endpoints("GCS")
+
+
+def test_any_other_endpoint_is_asked_in_path_style() -> None:
+    (host,) = parse_endpoints("http://127.0.0.1:9000/s3/")
+    assert host.object_url("idc-open-data-cr", "f/i.dcm") == (
+        "http://127.0.0.1:9000/s3/idc-open-data-cr/f/i.dcm"
+    )
+
+
+def test_a_key_cannot_become_a_query() -> None:
+    assert FIRST.object_url("b-b", "f/a b?x#y").endswith("/b-b/f/a%20b%3Fx%23y")
+
+
+def test_the_default_is_amazon_then_google() -> None:
+    assert parse_endpoints(DEFAULT_ENDPOINTS) == [*parse_endpoints("aws"), *parse_endpoints("gcs")]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "azure", "ftp://host", "http://", "https://h/?q=1", "http:// h"]
+)
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="an IDC endpoint is"):
+        parse_endpoints(text)
+
+
+def test_a_refusal_shows_no_credentials() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_endpoints("ftp://me:secret@host/?token=secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnreachableError("refused"),
+        ConnectionLostError("cut"),
+        StatusError("oops", status=500),
+        StatusError("slow down", status=503),
+    ],
+)
+def test_another_host_is_asked_when_the_first_is_down(error: ArchiveError) -> None:
+    assert asked(Endpoints([FIRST, SECOND]), FIRST, error=error) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("error", [NotAvailableError("gone"), StatusError("no", status=404)])
+def test_an_answer_about_the_series_is_final(error: ArchiveError) -> None:
+    hosts = Endpoints([FIRST, SECOND])
+    with pytest.raises(type(error)):
+        hosts.first_answer(_raising(error))
+    assert asked(hosts) == [FIRST]
+
+
+def test_a_host_that_was_down_is_left_alone() -> None:
+    hosts = Endpoints([FIRST, SECOND])
+    asked(hosts, FIRST)
+    assert asked(hosts) == [SECOND]
+
+
+def test_a_resting_host_is_the_last_resort() -> None:
+    hosts = Endpoints([FIRST, SECOND])
+    asked(hosts, FIRST)
+    assert asked(hosts, SECOND) == [SECOND, FIRST]
+
+
+def test_a_host_is_looked_at_again_and_used_when_it_is_back() -> None:
+    clock = Clock()
+    hosts = Endpoints([FIRST, SECOND], first_rest=2, clock=clock)
+    asked(hosts, FIRST)
+    clock.now += 3
+    assert asked(hosts) == [FIRST]
+    assert asked(hosts) == [FIRST]
+
+
+def test_each_vain_look_makes_the_rest_longer() -> None:
+    clock = Clock()
+    hosts = Endpoints([FIRST, SECOND], first_rest=5, clock=clock)
+    asked(hosts, FIRST)
+    clock.now += 6
+    assert asked(hosts, FIRST) == [FIRST, SECOND]
+    clock.now += 6
+    assert asked(hosts, FIRST) == [SECOND]
+    clock.now += 6
+    assert asked(hosts, FIRST) == [FIRST, SECOND]
+
+
+def test_one_caller_at_a_time_looks_whether_a_host_is_back() -> None:
+    clock = Clock()
+    hosts = Endpoints([FIRST, SECOND], first_rest=2, clock=clock)
+    asked(hosts, FIRST)
+    clock.now += 3
+    others: list[Endpoint] = []
+
+    def look(host: Endpoint) -> None:
+        if host is FIRST:
+            others.extend(asked(hosts))
+
+    hosts.first_answer(look)
+    assert others == [SECOND]
+
+
+def test_when_all_are_down_the_last_error_is_raised() -> None:
+    hosts = Endpoints([FIRST, SECOND])
+    with pytest.raises(UnreachableError, match="no route"):
+        hosts.first_answer(_raising(UnreachableError("no route")))
+
+
+def test_an_unreachable_host_is_not_asked_long_where_there_is_another() -> None:
+    error = UnreachableError("no route")
+    assert Endpoints([FIRST, SECOND]).limit(error) == 1
+    assert Endpoints([FIRST]).limit(error) is None
+    assert Endpoints([FIRST, SECOND]).limit(ConnectionLostError("cut")) is None
+
+
+def _raising(error: ArchiveError) -> Callable[[Endpoint], None]:
+    def attempt(host: Endpoint) -> None:
+        raise error
+
+    return attempt

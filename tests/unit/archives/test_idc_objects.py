@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tcia_covid.archives.idc.s3 import ObjectReader, refusals
+from tcia_covid.core.errors import (
+    BadResponseError,
+    ConnectionLostError,
+    NotAvailableError,
+    StatusError,
+    UnreachableError,
+)
+from tcia_covid.core.models import RemoteImage
+from tcia_covid.http.client import Client
+from tests.fakes import s3
+from tests.fakes.s3 import BUCKET, QUICK, S3Server
+from tests.fakes.s3_faults import (
+    Cut,
+    Fault,
+    Forge,
+    Meanwhile,
+    Say,
+    Seen,
+    SlowDown,
+    Stall,
+    Unconditional,
+    Unframed,
+)
+from tests.fakes.s3_front import Front
+
+running_s3 = s3.running_s3
+CONTENT = random.Random(1).randbytes(400_000)
+OTHER = random.Random(2).randbytes(400_000)
+KEY = "objects/a.dcm"
+MD5 = hashlib.md5(CONTENT).hexdigest()
+IMAGE = RemoteImage(key=KEY, size=len(CONTENT), md5=MD5, version=MD5)
+
+
+@pytest.fixture(autouse=True)
+def stored(s3_server: S3Server) -> None:
+    s3_server.make_bucket(BUCKET)
+    s3_server.put(BUCKET, KEY, CONTENT)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    client = Client(QUICK)
+    yield client
+    client.close()
+
+
+def read(client: Client, url: str, image: RemoteImage = IMAGE) -> bytes:
+    return b"".join(ObjectReader(client, f"{url}/{BUCKET}/{KEY}", image).chunks())
+
+
+def read_behind(s3_server: S3Server, client: Client, *faults: Fault) -> Front:
+    """Read the object through `faults`; the door, to see what it took."""
+    with Front(s3_server.port, *faults) as front:
+        assert read(client, front.url) == CONTENT
+        return front
+
+
+def start_of(seen: Seen) -> int:
+    """The byte that a request asks to go on from."""
+    return int(seen.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+
+
+def test_an_object_is_read_whole_with_one_request(s3_server: S3Server, client: Client) -> None:
+    front = read_behind(s3_server, client)
+    (seen,) = front.seen
+    assert "Range" not in seen.headers
+    assert seen.headers["If-Match"] == f'"{MD5}"'
+
+
+def test_a_cut_object_goes_on_where_it_stopped(s3_server: S3Server, client: Client) -> None:
+    front = read_behind(s3_server, client, Cut(after_bytes=240_000))
+    first, second = front.seen
+    assert 0 < start_of(second) <= 240_000
+    assert second.headers["If-Match"] == f'"{MD5}"'
+    assert "Range" not in first.headers
+    # A reset throws away what the kernel had not handed over: some buffers, no more.
+    assert front.sent < 1.25 * len(CONTENT)
+
+
+def test_a_line_that_breaks_again_and_again_is_slow_not_broken(
+    s3_server: S3Server, client: Client
+) -> None:
+    cuts = Cut(times=9, after_bytes=40_000)
+    front = read_behind(s3_server, client, cuts)
+    assert cuts.hits == 9 > QUICK.retries
+    assert len(front.seen) == 10
+
+
+def test_a_stalled_object_goes_on_where_it_stopped(s3_server: S3Server) -> None:
+    impatient = Client(replace(QUICK, stall_timeout=0.4))
+    front = read_behind(s3_server, impatient, Stall(after_bytes=100_000, seconds=0.6))
+    impatient.close()
+    assert 0 < start_of(front.seen[1]) <= 100_000
+
+
+def test_a_body_that_ends_cleanly_too_early_is_a_cut(s3_server: S3Server, client: Client) -> None:
+    front = read_behind(s3_server, client, Unframed(after_bytes=100_000))
+    assert front.seen[1].headers["Range"] == "bytes=100000-"
+
+
+def test_a_push_back_is_asked_again_and_slows_the_pace(s3_server: S3Server, client: Client) -> None:
+    front = read_behind(s3_server, client, SlowDown(times=2))
+    assert len(front.seen) == 3
+    assert client.limiter.limit < client.limiter.ceiling
+
+
+def test_a_push_back_in_the_middle_is_asked_again(s3_server: S3Server, client: Client) -> None:
+    front = read_behind(s3_server, client, Cut(after_bytes=1000), SlowDown(skip=1, times=2))
+    assert [seen.headers.get("Range") for seen in front.seen[1:]] == ["bytes=1000-"] * 3
+
+
+def test_retry_after_is_obeyed(s3_server: S3Server, client: Client) -> None:
+    started = time.monotonic()
+    read_behind(s3_server, client, SlowDown(headers={"Retry-After": "1"}))
+    assert time.monotonic() - started >= 1
+
+
+def test_an_object_that_never_begins_ends_the_attempt(s3_server: S3Server, client: Client) -> None:
+    with (
+        Front(s3_server.port, Cut(times=None)) as front,
+        pytest.raises(ConnectionLostError) as caught,
+    ):
+        read(client, front.url)
+    assert caught.value.retryable
+    assert len(front.seen) == 4
+
+
+def test_an_object_that_never_goes_on_ends_the_attempt(s3_server: S3Server, client: Client) -> None:
+    cuts = [Cut(after_bytes=1000), Cut(skip=1, times=None)]
+    with Front(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
+        read(client, front.url)
+    assert len(front.seen) == 1 + QUICK.retries
+
+
+def test_nothing_is_retried_once_it_is_not_worth_it(s3_server: S3Server, client: Client) -> None:
+    with Front(s3_server.port, Cut(after_bytes=1000)) as front:
+        url = f"{front.url}/{BUCKET}/{KEY}"
+        reader = ObjectReader(client, url, IMAGE, worth_it=lambda: False)
+        with pytest.raises(ConnectionLostError):
+            list(reader.chunks())
+    assert len(front.seen) == 1
+
+
+def test_a_dead_host_is_told(client: Client) -> None:
+    reader = ObjectReader(client, "http://127.0.0.1:9/b/k", IMAGE, limit=lambda error: 0)
+    with pytest.raises(UnreachableError):
+        list(reader.chunks())
+
+
+def test_a_server_without_ranges_makes_the_object_begin_anew(
+    s3_server: S3Server, client: Client
+) -> None:
+    faults = [Cut(after_bytes=1000), Unconditional(skip=1)]
+    with Front(s3_server.port, *faults) as front:
+        with pytest.raises(BadResponseError, match="HTTP 200 where it was to go on") as caught:
+            read(client, front.url)
+        assert caught.value.retryable
+        assert read(client, front.url) == CONTENT
+
+
+@pytest.mark.parametrize("said", ["bytes 999-399999/400000", "bytes 0-399999/400000", "", "bytes"])
+def test_another_range_than_that_asked_for_is_refused(
+    s3_server: S3Server, client: Client, said: str
+) -> None:
+    faults = [Cut(after_bytes=1000), Forge(skip=1, headers={"Content-Range": said})]
+    with (
+        Front(s3_server.port, *faults) as front,
+        pytest.raises(BadResponseError, match="another range than that from 1000"),
+    ):
+        read(client, front.url)
+
+
+def test_a_range_of_an_object_of_another_size_is_refused(
+    s3_server: S3Server, client: Client
+) -> None:
+    said = {"Content-Range": "bytes 1000-399999/500000"}
+    with (
+        Front(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=said)) as front,
+        pytest.raises(BadResponseError, match="500000 bytes instead of 400000"),
+    ):
+        read(client, front.url)
+
+
+def test_an_object_that_changed_since_it_was_listed_is_refused(
+    s3_server: S3Server, client: Client
+) -> None:
+    s3_server.put(BUCKET, KEY, OTHER)
+    with (
+        pytest.raises(BadResponseError, match="changed since it was listed") as caught,
+        refusals("object a"),
+    ):
+        read(client, s3_server.url)
+    assert caught.value.retryable
+
+
+def test_an_object_that_changes_while_it_is_read_is_refused(
+    s3_server: S3Server, client: Client
+) -> None:
+    changing = Meanwhile(skip=1, act=lambda: s3_server.put(BUCKET, KEY, OTHER))
+    with (
+        Front(s3_server.port, Cut(after_bytes=1000), changing) as front,
+        pytest.raises(BadResponseError),
+        refusals("object a"),
+    ):
+        read(client, front.url)
+
+
+def test_a_change_is_noticed_where_the_server_knows_no_conditions(
+    s3_server: S3Server, client: Client
+) -> None:
+    s3_server.put(BUCKET, KEY, OTHER)
+    with (
+        Front(s3_server.port, Unconditional(times=None)) as front,
+        pytest.raises(BadResponseError, match="another ETag"),
+    ):
+        read(client, front.url)
+
+
+@pytest.mark.parametrize("size", [399_999, 400_001])
+def test_another_size_than_the_listed_one_is_refused(
+    s3_server: S3Server, client: Client, size: int
+) -> None:
+    with pytest.raises(BadResponseError, match="400000 bytes instead of"):
+        read(client, s3_server.url, replace(IMAGE, size=size))
+
+
+def test_a_body_without_length_that_is_too_long_is_stopped(
+    s3_server: S3Server, client: Client
+) -> None:
+    with (
+        Front(s3_server.port, Unframed(after_bytes=400_000)) as front,
+        pytest.raises(BadResponseError, match="more than the 1000 bytes listed"),
+    ):
+        read(client, front.url, replace(IMAGE, size=1000))
+
+
+def test_an_object_of_unknown_size_and_version_is_read_whole(
+    s3_server: S3Server, client: Client
+) -> None:
+    with Front(s3_server.port, Cut(after_bytes=1000)) as front:
+        assert read(client, front.url, RemoteImage(key=KEY)) == CONTENT
+
+
+def test_an_empty_object_is_empty(s3_server: S3Server, client: Client) -> None:
+    s3_server.put(BUCKET, KEY, b"")
+    assert read(client, s3_server.url, RemoteImage(key=KEY, size=0)) == b""
+
+
+def test_an_answer_without_content_is_refused(s3_server: S3Server, client: Client) -> None:
+    with (
+        Front(s3_server.port, Say(status=204)) as front,
+        pytest.raises(BadResponseError, match="HTTP 204"),
+    ):
+        read(client, front.url)
+
+
+def test_a_reader_that_is_closed_gives_its_place_back(s3_server: S3Server, client: Client) -> None:
+    for _ in range(2 * client.limiter.ceiling):
+        chunks = ObjectReader(client, f"{s3_server.url}/{BUCKET}/{KEY}", IMAGE).chunks()
+        assert next(chunks)
+        chunks.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (403, NotAvailableError, False),
+        (404, NotAvailableError, False),
+        (412, BadResponseError, True),
+        (416, BadResponseError, True),
+        (400, StatusError, False),
+    ],
+)
+def test_statuses_are_told_in_words(status: int, kind: type[Exception], retryable: bool) -> None:
+    with pytest.raises(kind) as caught, refusals("series 1.2.3"):
+        raise StatusError("HTTP said no", status=status)
+    assert type(caught.value) is kind
+    assert caught.value.retryable is retryable  # type: ignore[attr-defined]

@@ -1,0 +1,117 @@
+"""NBIA's lists: what is read, what is refused, and at what cost."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from tcia_covid.archives.nbia.rows import read_rows, read_series, series_of
+from tcia_covid.core.errors import BadResponseError
+
+ROW = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "PatientID": "P"}
+
+
+class Body:
+    """An answer whose body is there already."""
+
+    url = "http://archive.example/getSeries"
+
+    def __init__(self, body: str) -> None:
+        self.body = body.encode()
+
+    def read_all(self, limit: int) -> bytes:
+        assert len(self.body) <= limit
+        return self.body
+
+
+def rows(text: str) -> list[Any]:
+    body: Any = Body(text)
+    return list(read_rows(body))
+
+
+LISTS = {
+    "[]": [],
+    " [ \n ] ": [],
+    "": [],
+    "[{}]": [{}],
+    "\ufeff[{}]": [{}],
+    '[{"a": [1, {"b": "]"}]} , {"a":null}\n]\n': [{"a": [1, {"b": "]"}]}, {"a": None}],
+    '[{"a":"x\\/y"},{}]': [{"a": "x/y"}, {}],
+}
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_a_list_is_read_as_json_means_it(text: str) -> None:
+    assert rows(text) == LISTS[text] == (json.loads(text.lstrip("\ufeff")) if text else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{}", "null", "1", '"[]"', "[", "]", "[[]]", "[1]", "[{}", "[{},", "[{},]", "[,{}]"),
+        *("[{}{}]", "[{}][]", "[{}[]]", "[{},,{}]", "[{}]x", '[{"a":"]', "[{}, ]", "[null]"),
+    ],
+)
+def test_what_is_no_list_of_objects_is_refused(text: str) -> None:
+    with pytest.raises(BadResponseError, match="not the list asked for") as caught:
+        rows(text)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("bad", ["[]", "{}", '{"x":1}', "1e9"])
+def test_a_list_made_to_hurt_takes_little_memory(bad: str) -> None:
+    text = f'[{json.dumps(ROW)},{{"x":[{",".join([bad] * 1_000_000)}]}}]'
+    body: Any = Body(text)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadResponseError):
+            read_series(body)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_half_a_character_is_replaced() -> None:
+    row = json.loads(
+        r'{"PatientID": "a\ud800", "SeriesDescription": "\udc00", "Modality": "\ud800\udc00"}'
+    )
+    series = series_of({**ROW, **row})
+    assert series is not None
+    assert (series.patient, series.description, series.modality) == (
+        "a\ufffd",
+        "\ufffd",
+        "\U00010000",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [
+        *((3, 3), ("3", 3), ("3.000000", 3), (3.0, 3), (" 3 ", 3), ("1e3", 1000)),
+        *((0, None), ("0.000000", None), (1e300, None), (10**15, None), ("9" * 5000, None)),
+        *((None, None), ("", None), ("many", None), (-1, None), (float("nan"), None)),
+        *((float("inf"), None), ([3], None), (True, None)),
+    ],
+)
+def test_counts_are_read_in_every_spelling(given: object, number: int | None) -> None:
+    series = series_of({**ROW, "ImageCount": given})
+    assert series is not None
+    assert series.image_count == number
+
+
+@pytest.mark.parametrize(
+    ("given", "date"),
+    [
+        ("08-02-2002", "2002-08-02"),
+        ("2002-08-02 00:00:00.0", "2002-08-02"),
+        ("2002-08-02", "2002-08-02"),
+        *((None, None), ("", None), ("2.8.2002", None), (1030000000000, None)),
+    ],
+)
+def test_dates_of_both_generations_are_iso(given: object, date: str | None) -> None:
+    series = series_of({**ROW, "SeriesDate": given})
+    assert series is not None
+    assert series.date == date

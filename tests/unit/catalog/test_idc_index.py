@@ -1,0 +1,81 @@
+"""IDC's whole index, where it is installed: series beyond the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tcia_covid.catalog import idc_index
+
+ROW = {
+    "collection_id": "lidc_idri",
+    "analysis_result_id": None,
+    "PatientID": "LIDC-IDRI-0001",
+    "StudyInstanceUID": "1.2.3",
+    "SeriesInstanceUID": "1.2.3.4",
+    "Modality": "CT",
+    "BodyPartExamined": "CHEST",
+    "SeriesDate": "2000-01-01",
+    "StudyDate": "2000-01-01",
+    "SeriesDescription": None,
+    "StudyDescription": None,
+    "SeriesNumber": "3000566",
+    "Manufacturer": "GE MEDICAL SYSTEMS",
+    "ManufacturerModelName": None,
+    "instanceCount": 133,
+    "series_size_MB": 70.031456,
+    "license_short_name": "CC BY 3.0",
+    "source_DOI": "10.7937/k9/tcia.2015.lo9ql9sx",
+    "aws_bucket": "idc-open-data",
+    "crdc_series_uuid": "a5f4a9de-0000-4a3b-9b3b-000000000000",
+}
+
+
+@pytest.fixture(name="installed")
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "idc_index.parquet"
+    other = {**ROW, "collection_id": "other", "SeriesInstanceUID": "1.2.3.5"}
+    result = {**ROW, "SeriesInstanceUID": "1.2.3.6", "analysis_result_id": "nodules"}
+    pq.write_table(pa.Table.from_pylist([ROW, other, result]), file)
+    names = [{"collection_id": "lidc_idri", "collection_name": "LIDC-IDRI"}]
+    pq.write_table(pa.Table.from_pylist(names), tmp_path / "collections_index.parquet")
+    monkeypatch.setattr(idc_index, "_index", lambda: file)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_collection_is_found_by_tcias_name() -> None:
+    (series,) = idc_index.load("lidc-idri")
+    assert (series.uid, series.collection) == ("1.2.3.4", "LIDC-IDRI")
+    assert (series.bucket, series.image_count, series.size) == ("idc-open-data", 133, 70031456)
+    assert series.number == 3000566
+
+
+@pytest.mark.usefixtures("installed")
+def test_results_of_analyses_are_found_by_uid_alone() -> None:
+    assert [one.uid for one in idc_index.load("LIDC-IDRI")] == ["1.2.3.4"]
+    found = idc_index.find(["1.2.3.4", "1.2.3.6"])
+    assert {uid: one.third_party for uid, one in found.items()} == {
+        "1.2.3.4": False,
+        "1.2.3.6": True,
+    }
+
+
+@pytest.mark.usefixtures("installed")
+def test_series_found_by_uid_are_of_the_collection_that_tcia_names() -> None:
+    assert idc_index.find(["1.2.3.4"])["1.2.3.4"].collection == "LIDC-IDRI"
+
+
+@pytest.mark.usefixtures("installed")
+def test_series_of_a_collection_without_a_name_are_found_by_uid() -> None:
+    found = idc_index.find(["1.2.3.5", "1.2.9"])
+    assert list(found) == ["1.2.3.5"]
+    assert found["1.2.3.5"].collection == "other"
+
+
+def test_without_the_index_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idc_index, "_index", lambda: None)
+    assert idc_index.load("LIDC-IDRI") == []
+    assert idc_index.find(["1.2.3.4"]) == {}

@@ -1,0 +1,262 @@
+"""The shipped catalogue: complete to the byte, small, quick, made the same way every time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from scripts import build_catalog
+from tcia_covid.catalog import series_catalog
+from tcia_covid.core.errors import RegistryError, UnknownCollectionError
+from tcia_covid.core.safe_names import is_uid
+
+ROOT = Path(__file__).resolve().parents[3]
+REGISTRY = yaml.safe_load((ROOT / "collections.yaml").read_text("utf-8"))["collections"]
+NAMES = ["COVID-19-AR", "COVID-19-NY-SBU", "MIDRC-RICORD-1A", "MIDRC-RICORD-1B", "MIDRC-RICORD-1C"]
+MODULE = sys.modules["tcia_covid.catalog.series_catalog"]
+FOLDER = Path(str(MODULE.__file__)).parent
+
+
+def test_the_catalogue_says_what_it_was_built_from() -> None:
+    info = series_catalog.info()
+    assert [one.collection for one in info.entries] == NAMES
+    assert info.series == 20001
+    assert info.version.startswith(f"{info.idc_version}.")
+    assert len(info.built) == len("2026-01-01")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tables_agree_with_the_registry_to_the_byte(name: str) -> None:
+    series = series_catalog.load(name)
+    entry, expected = series_catalog.entry(name), REGISTRY[name]
+    assert entry is not None
+    totals = {
+        "patients": len({one.patient for one in series}),
+        "studies": len({one.study for one in series}),
+        "series": len({one.uid for one in series}),
+        "images": sum(one.image_count or 0 for one in series),
+        "bytes": sum(one.size or 0 for one in series),
+    }
+    assert totals == {key: expected[key] for key in totals}
+    listed = (entry.patients, entry.studies, entry.series, entry.images, entry.size)
+    assert listed == tuple(totals.values())
+    assert {one.modality for one in series} == set(expected["modalities"])
+    assert {one.licence for one in series} == {expected["licence"]["name"]}
+    assert {one.licence_url for one in series} == {expected["licence"]["url"]}
+    assert {one.bucket for one in series} == {expected["idc"]["bucket"]}
+    assert {one.collection for one in series} == {name}
+    assert {str(one.data_url).lower() for one in series} == {
+        f"https://doi.org/{expected['doi']}".lower()
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_series_is_whole(name: str) -> None:
+    for one in series_catalog.load(name):
+        assert is_uid(one.uid)
+        assert is_uid(one.study)
+        assert one.patient
+        assert one.image_count is not None
+        assert one.image_count > 0
+        assert one.size is not None
+        assert one.size > 0
+        assert len(str(one.crdc_uuid)) == 36
+        assert one.date is None or len(one.date) == len("2012-01-17")
+
+
+def test_a_known_series_has_its_facts() -> None:
+    uid = "1.3.6.1.4.1.14519.5.2.1.9999.103.2772748514240373421475911810044"
+    one = series_catalog.find([uid])[uid]
+    assert (one.collection, one.patient) == ("COVID-19-AR", "COVID-19-AR-16406488")
+    assert (one.modality, one.body_part, one.number) == ("DX", "CHEST", 1)
+    assert (one.date, one.study_date) == ("2012-01-17", "2012-01-17")
+    assert (one.description, one.study_description) == ("Lateral L", "XR CHEST AP ONLY")
+    assert (one.manufacturer, one.manufacturer_model) == ("Philips", "MobileDiagnost wDR")
+    assert (one.image_count, one.size) == (1, 13_266_126)
+    assert one.crdc_uuid == "35823972-03f1-41e3-8ab2-418c862ec07c"
+
+
+def test_series_are_found_across_collections_in_the_order_given() -> None:
+    uids = [series_catalog.load(name)[-1].uid for name in reversed(NAMES)]
+    found = series_catalog.find([uids[0], "1.2.3", *uids])
+    assert list(found) == uids
+    assert [one.collection for one in found.values()] == NAMES[::-1]
+    assert series_catalog.find([]) == {}
+
+
+def test_a_list_that_a_caller_changes_is_not_the_catalogues() -> None:
+    series_catalog.load("MIDRC-RICORD-1B").clear()
+    assert len(series_catalog.load("MIDRC-RICORD-1B")) == 120
+
+
+def test_what_is_not_listed_is_said_so() -> None:
+    assert series_catalog.has("MIDRC-RICORD-1C")
+    assert not series_catalog.has("CT Images in COVID-19")
+    with pytest.raises(UnknownCollectionError, match="'CT Images in COVID-19'"):
+        series_catalog.load("CT Images in COVID-19")
+
+
+@pytest.fixture
+def packaged(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """The installed files, for a test to damage."""
+    files = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file()}
+
+    def read(_package: str, name: str) -> bytes:
+        if name not in files:
+            raise FileNotFoundError(name)
+        return files[name]
+
+    monkeypatch.setattr(MODULE.pkgutil, "get_data", read)
+    MODULE.info.cache_clear()
+    MODULE._table.cache_clear()
+    yield files
+    MODULE.info.cache_clear()
+    MODULE._table.cache_clear()
+
+
+B_TABLE = "midrc-ricord-1b.tsv.gz"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"no gzip",
+        (FOLDER / B_TABLE).read_bytes()[:-100],
+        (FOLDER / B_TABLE).read_bytes()[:5000] + b"??" + (FOLDER / B_TABLE).read_bytes()[5002:],
+        gzip.compress(gzip.decompress((FOLDER / B_TABLE).read_bytes())[:-400]),
+        gzip.compress(gzip.decompress((FOLDER / B_TABLE).read_bytes()).replace(b"\tCT\t", b"\t")),
+        gzip.compress(b"\xff"),
+    ],
+    ids=["absent", "empty", "other", "cut", "flipped", "rows cut", "column cut", "not UTF-8"],
+)
+def test_a_damaged_table_is_named(packaged: dict[str, bytes], content: bytes | None) -> None:
+    packaged.pop(B_TABLE)
+    if content is not None:
+        packaged[B_TABLE] = content
+    with pytest.raises(RegistryError, match=f"damaged: {B_TABLE}") as raised:
+        series_catalog.load("MIDRC-RICORD-1B")
+    assert raised.value.hint == "install tcia-covid again"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"entries": [{"a": 1}]}'])
+def test_a_damaged_index_is_named(packaged: dict[str, bytes], content: bytes) -> None:
+    packaged["catalog.json"] = content
+    with pytest.raises(RegistryError, match=r"damaged: catalog\.json"):
+        series_catalog.has("COVID-19-AR")
+
+
+def test_the_catalogue_is_small_enough_to_ship() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.glob("*.gz")) <= 1_500_000
+
+
+MEASURE = """
+from tcia_covid.catalog import series_catalog as catalogue
+for entry in catalogue.info().entries: catalogue.load(entry.collection)
+for line in open("/proc/self/status"):
+    if line.startswith("VmHWM"): print(int(line.split()[1]) * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_all_of_it_takes_little_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 80e6
+
+
+def row(uid: str, **known: object) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(MODULE.COLUMNS),
+        "collection_id": "covid_19_ar",
+        "analysis_result_id": None,
+        "SeriesInstanceUID": uid,
+        "PatientID": "P1",
+        "StudyInstanceUID": "1.2",
+        "SeriesNumber": "3",
+        "instanceCount": 2,
+        "series_size_MB": 0.527814,
+        "license_short_name": "CC BY 4.0",
+        "source_DOI": "10.7937/x",
+        "aws_bucket": "idc-open-data",
+        "crdc_series_uuid": "u",
+        **known,
+    }
+
+
+ROWS = [
+    row("1.1", SeriesDescription="µ-map"),
+    row("1.2", SeriesNumber=None),
+    row("2.1", collection_id="midrc_ricord_1c", PatientID="P2", series_size_MB=274.48983),
+]
+
+
+def built(folder: Path, rows: list[dict[str, Any]]) -> dict[str, bytes]:
+    folder.mkdir()
+    build_catalog.build(rows, release="25.0.5", built="2026-10-01", target=folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_rows_in_any_order_build_the_same_bytes(tmp_path: Path) -> None:
+    assert built(tmp_path / "a", ROWS) == built(tmp_path / "b", ROWS[::-1])
+
+
+def test_what_is_built_is_read_again(tmp_path: Path, packaged: dict[str, bytes]) -> None:
+    packaged.update(built(tmp_path / "a", ROWS))
+    assert series_catalog.info().series == 3
+    without_number, with_text = series_catalog.load("COVID-19-AR")
+    assert (without_number.uid, without_number.number) == ("1.2", None)
+    assert (with_text.description, with_text.modality) == ("µ-map", None)
+    assert with_text.size == 527_814
+    assert series_catalog.load("MIDRC-RICORD-1C")[0].size == 274_489_830
+    assert json.loads(packaged["catalog.json"])["built"] == "2026-10-01"
+
+
+@pytest.mark.parametrize(
+    ("known", "complaint"),
+    [
+        ({"SeriesDescription": "a\tb"}, "unprintable"),
+        ({"SeriesDescription": "a\nb"}, "unprintable"),
+        ({"series_size_MB": 0.5278145}, "not a whole number of bytes"),
+        ({"analysis_result_id": "x"}, "analysis result"),
+    ],
+)
+def test_rows_that_the_table_cannot_hold_are_refused(
+    known: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        build_catalog.table([row("1.1", **known)])
+
+
+def test_the_shipped_tables_are_what_the_package_gives(tmp_path: Path) -> None:
+    shipped = series_catalog.info()
+    pytest.importorskip("idc_index_data")
+    if version(build_catalog.PACKAGE) != shipped.version:
+        pytest.skip("another release of IDC's index is installed than the one shipped")
+    rows = build_catalog.read_index()
+    made = build_catalog.build(rows, release=shipped.version, built=shipped.built, target=tmp_path)
+    assert made == shipped
+    for path in tmp_path.glob("*.tsv.gz"):
+        assert gzip.decompress(path.read_bytes()) == gzip.decompress(
+            (FOLDER / path.name).read_bytes()
+        )
+
+
+def test_without_the_package_the_builder_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build_catalog, "PACKAGE", "idc-index-data-that-is-nowhere")
+    with pytest.raises(click.ClickException, match=r"pip install -e '\.\[dev\]'"):
+        build_catalog.read_index()

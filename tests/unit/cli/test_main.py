@@ -1,0 +1,233 @@
+"""Where the program starts and ends: errors, exit codes, streams."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.cli import config_file, signals
+from tcia_covid.cli.main import NAMES, run
+from tcia_covid.core.summary import Summary
+from tcia_covid.core.version import __version__
+from tcia_covid.output.json_documents import summary_document
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_file, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([name, "--help"] for name in NAMES)])
+def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) -> None:
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "Usage: tcia-covid" in out
+    assert out.isascii(), "click writes it whatever the terminal's encoding is"
+    assert not err
+
+
+def test_the_overview_shows_every_verb_with_a_whole_sentence(capsys: Captured) -> None:
+    run(["--help"])
+    overview = capsys.readouterr().out
+    lines = overview.partition("Commands:")[2].splitlines()
+    told = {line.split()[0]: line.rstrip() for line in lines if line.startswith("  ")}
+    for name in NAMES:
+        assert told[name].endswith(".")
+        assert not told[name].endswith("...")
+
+
+def test_help_is_given_even_where_the_configuration_is_broken(capsys: Captured) -> None:
+    Path("tcia-covid.yaml").write_text("jbos: 3\n")
+    assert run(["download", "--help"]) == 0
+    assert run(["download", "X"]) == 2
+    assert "tcia-covid.yaml, line 1" in capsys.readouterr().err
+
+
+def test_the_version(capsys: Captured) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"tcia-covid {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version", "-v"], ["--verbose", "--version"]])
+def test_the_version_in_detail_names_what_the_program_stands_on(
+    capsys: Captured, arguments: list[str]
+) -> None:
+    assert run(arguments) == 0
+    out = capsys.readouterr().out
+    for word in ("catalogue", "built", "inflate", "python", "requests", "pydicom"):
+        assert word in out
+
+
+def test_the_version_as_json(capsys: Captured) -> None:
+    assert run(["--version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ([], "no verb given", "one of list, info"),
+        (["downlaod"], "there is no verb 'downlaod'", "did you mean 'download'?"),
+        (["xyzzy"], "there is no verb 'xyzzy'", "'tcia-covid --help' lists them all"),
+        (["download"], "no target given", "name a collection"),
+        (["cite"], "missing argument 'TARGET...'", "'tcia-covid cite --help'"),
+        (
+            ["info", "covid-19-arr"],
+            "no collection, manifest or series",
+            "did you mean 'COVID-19-AR'?",
+        ),
+        (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),
+        (["download", "no.tcia"], "the manifest no.tcia cannot be read", ""),
+        (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", ""),
+        (
+            ["cite", "covid-19-arr"],
+            "'covid-19-arr' is not in the registry",
+            "did you mean 'COVID-19-AR'?",
+        ),
+        (["plan", "X", "--modalty", "CT"], "no such option '--modalty'", "mean '--modality'?"),
+        (
+            ["plan", "X", "--layout", "{foo}"],
+            "the layout has an unknown field {foo}",
+            "known fields",
+        ),
+        (["plan", "X", "--first-patients", "0"], "--first-patients: '0' is not a whole", "--help"),
+        (["status", "empty"], "folder empty holds no collection", "give the folder"),
+        (["download", "X", "-o", "own"], "own is one collection's own folder", "that holds it: "),
+        (["adopt", ".", "-o", "own"], "own is one collection's own folder", "that holds it: "),
+        (["verify", "nowhere"], "there is no folder nowhere", "there is no download yet"),
+        (["plan", "COVID-19-AR", "--log-file", "a/b"], "the log cannot be written to a/b", ""),
+        (["plan", "COVID-19-AR", "--events", "a/b"], "the events cannot be written to a/b", ""),
+        (["plan", "X", "--compare"], "'X' is not in the catalogue", "--compare takes COVID-19-AR"),
+    ],
+)
+def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
+    capsys: Captured, arguments: list[str], message: str, hint: str
+) -> None:
+    Path("empty").mkdir()
+    Path("own/.tcia-covid").mkdir(parents=True)
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    said = err[err.index("error: ") :]  # behind the notices of a retry
+    assert said.startswith(f"error: {message}")
+    assert hint in said
+    assert len(said.splitlines()) <= 3
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "kind"),
+    [
+        (["--json"], None, "UsageError"),
+        (["downlaod", "--json"], None, "UsageError"),
+        (["download", "--json"], "download", "UsageError"),
+        (["plan", "X", "--jobs", "0", "--json"], "plan", "UsageError"),
+        (["info", "nope", "--json"], "info", "UnknownCollectionError"),
+        (["--json", "status", "nowhere"], "status", "RequestError"),
+        (["series", "no.tcia", "--json"], "series", "ManifestError"),
+    ],
+)
+def test_errors_are_one_json_document_where_that_is_wanted(
+    capsys: Captured, arguments: list[str], command: str | None, kind: str
+) -> None:
+    assert run(arguments) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["command"], told["exit_code"]) == (command, 2)
+    assert told["error"]["type"] == kind
+    assert told["error"]["message"]
+
+
+@pytest.mark.parametrize("wrong", [["no.tcia"], ["A", "--jobs", "0"], ["A", "--nope"]])
+def test_a_download_that_never_began_has_every_key_of_its_document(
+    capsys: Captured, wrong: list[str]
+) -> None:
+    assert run(["download", *wrong, "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {*summary_document(Summary([], "")), "error"}
+    assert (told["command"], told["exit_code"], told["failures"]) == ("download", 2, [])
+    assert told["series"]["complete"] == 0
+
+
+def test_the_document_of_an_error_names_what_was_asked(capsys: Captured) -> None:
+    run(["download", "no.tcia", "-o", "here", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["targets"], told["output"]) == (["no.tcia"], "here")
+    for verb, key in (("verify", "damage"), ("status", "collections")):
+        assert run([verb, "nowhere", "--json"]) == 2
+        told = json.loads(capsys.readouterr().out)
+        assert (told["output"], told[key]) == ("nowhere", [])
+
+
+def test_a_broken_configuration_hides_no_verb(capsys: Captured) -> None:
+    Path("tcia-covid.yaml").write_text("jbos: 3\n")
+    assert run(["plan", "X", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["command"] == "plan"
+
+
+def test_errors_are_json_where_the_environment_wants_it(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TCIA_COVID_JSON", "true")
+    assert run(["download"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+    assert run(["download", "--no-json"]) == 2
+    assert not capsys.readouterr().out
+
+
+def test_a_fault_of_the_program_is_one_sentence_and_detail_on_demand(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("https://user:hunter2@x/y?token=hunter2")
+
+    monkeypatch.setattr("tcia_covid.cli.commands.list.load_registry", broken)
+    assert run(["list"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: a fault of the program itself: RuntimeError: ")
+    assert "run again with --verbose" in err
+    assert "Traceback" not in err
+    assert "hunter2" not in err
+    assert run(["list", "--verbose"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "hunter2" not in err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
+def test_an_interruption_before_the_work_ends_with_130(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tcia_covid.cli.commands.list.load_registry", interrupted)
+    assert run(["list", "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == 130
+    assert "the same command" in err
+
+
+def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["tcia-covid", "--version"])
+    monkeypatch.setattr(signals.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signals.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        signals.main()
+    assert ended.value.code == 0
+
+
+def test_a_configuration_that_wants_json_has_it_for_wrong_options_too(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    (tmp_path / "tcia-covid.yaml").write_text("json: true\n")
+    assert run(["list", "--wrong"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["command"], told["error"]["type"]) == ("list", "UsageError")
+    assert run(["list", "--wrong", "--no-json"]) == 2
+    assert not capsys.readouterr().out

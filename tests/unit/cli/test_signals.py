@@ -1,0 +1,143 @@
+"""A job under the eyes of the signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from tcia_covid.archives import aspera as faspex
+from tcia_covid.cli import signals
+from tcia_covid.cli.signals import run_cancellable
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import (
+    EXIT_SIGINT,
+    EXIT_SIGTERM,
+    DestinationError,
+    InterruptedRunError,
+    TciaCovidError,
+)
+from tcia_covid.transfer import scheduler
+
+
+def soon(number: signal.Signals) -> None:
+    """Have this process get a signal in a moment."""
+    threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+
+
+def test_the_result_of_a_job_is_given_back() -> None:
+    assert run_cancellable(lambda stop: stop.is_set()) is False
+
+
+def test_an_error_of_a_job_is_raised_again() -> None:
+    def fail(_: CancelToken) -> None:
+        raise DestinationError("full")
+
+    with pytest.raises(DestinationError, match="full"):
+        run_cancellable(fail)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, EXIT_SIGINT), (signal.SIGTERM, EXIT_SIGTERM)]
+)
+def test_fault_22_a_job_that_listens_ends_of_itself_and_its_result_counts(
+    number: signal.Signals, code: int
+) -> None:
+    def wait(stop: CancelToken) -> TciaCovidError | None:
+        with pytest.raises(InterruptedRunError):
+            stop.wait(30)
+        return stop.reason
+
+    soon(number)
+    reason = run_cancellable(wait)
+    assert reason is not None
+    assert reason.exit_code == code
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+def test_fault_22_the_signals_of_a_closed_terminal_leave_time_to_end() -> None:
+    def wait(stop: CancelToken) -> str:
+        with pytest.raises(InterruptedRunError) as ended:
+            stop.wait(30)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.05)
+        return f"ended with {ended.value.exit_code}"
+
+    soon(signal.SIGHUP)
+    assert run_cancellable(wait) == "ended with 129"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        soon(signal.SIGHUP)
+        assert run_cancellable(lambda stop: time.sleep(0.3) or stop.is_set()) is False
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_fault_22_a_job_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "GRACE_PERIOD", 0.1)
+    released = threading.Event()
+    soon(signal.SIGTERM)
+    with pytest.raises(InterruptedRunError) as raised:
+        run_cancellable(lambda _: released.wait(30))
+    assert raised.value.exit_code == EXIT_SIGTERM
+    released.set()
+
+
+def test_fault_22_the_patience_is_less_than_two_seconds() -> None:
+    assert faspex._GRACE < scheduler._ABANDON_AFTER < signals.GRACE_PERIOD < 2
+
+
+def test_fault_22_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    released = threading.Event()
+
+    def end(code: int) -> None:
+        ended.append(code)
+        released.set()
+
+    monkeypatch.setattr(signals.os, "_exit", end)
+
+    def hang(stop: CancelToken) -> None:
+        while not stop.is_set():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        released.wait(30)
+
+    soon(signal.SIGINT)
+    run_cancellable(hang)
+    assert ended == [EXIT_SIGINT]
+
+
+def test_what_the_engine_stops_for_is_waited_for() -> None:
+    """A full disk ends the run by the same flag; its clean-up takes the time it takes."""
+
+    def fill(stop: CancelToken) -> str:
+        stop.set(DestinationError("full"))
+        time.sleep(0.2)
+        return "cleaned"
+
+    assert run_cancellable(fill) == "cleaned"
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    run_cancellable(lambda _: None)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_job_may_be_supervised_from_another_thread() -> None:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(run_cancellable(lambda _: 1)))
+    thread.start()
+    thread.join()
+    assert found == [1]

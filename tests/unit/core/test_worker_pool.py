@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tcia_covid.core.errors import (
+    ArchiveError,
+    BadResponseError,
+    ConnectionLostError,
+    ForeignImageError,
+    InterruptedRunError,
+    NoSpaceError,
+    NotAvailableError,
+)
+from tcia_covid.core.parallel import PooledTasks, WorkerPool
+from tests.waiting import LONG, wait_for
+
+
+def gather(act: object, things: int = 20, threads: int = 4) -> None:
+    PooledTasks(range(things), act).run(WorkerPool(threads, idle=0.05), threads)  # type: ignore[arg-type]
+
+
+def test_everything_is_done_once() -> None:
+    done: list[int] = []
+    gather(done.append, things=200)
+    assert sorted(done) == list(range(200))
+
+
+def test_several_things_are_done_at_once() -> None:
+    together = threading.Barrier(4, timeout=LONG)
+    gather(lambda thing: together.wait(), things=8)
+
+
+def test_the_caller_works_alone_where_one_thread_is_enough() -> None:
+    threads: set[int] = set()
+    gather(lambda thing: threads.add(threading.get_ident()), threads=1)
+    assert threads == {threading.get_ident()}
+
+
+def test_the_caller_goes_on_alone_while_the_helpers_are_busy_elsewhere() -> None:
+    pool = WorkerPool(2, idle=0.05)
+    release = threading.Event()
+    busy = pool.submit(lambda: release.wait(LONG) and None, 2)
+    done: list[int] = []
+    PooledTasks(range(10), done.append).run(pool, 4)
+    assert done == list(range(10))
+    release.set()
+    for future in busy:
+        future.result(LONG)
+
+
+def test_nothing_is_begun_after_an_error_and_what_is_under_way_ends() -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def act(thing: int) -> None:
+        begun.append(thing)
+        if thing == 2:
+            raise BadResponseError("broken")
+        wait_for(gathering.failed)
+        ended.append(thing)
+
+    gathering = PooledTasks(range(20), act)
+    with pytest.raises(BadResponseError):
+        gathering.run(WorkerPool(4, idle=0.05), 4)
+    assert len(begun) <= 4
+    assert sorted([*ended, 2]) == sorted(begun)
+
+
+def test_no_helper_is_at_it_any_more_when_the_error_is_raised() -> None:
+    active: list[int] = []
+
+    def act(thing: int) -> None:
+        active.append(thing)
+        if thing > 0:
+            wait_for(gathering.failed)
+            time.sleep(0.05)
+        active.remove(thing)
+        if thing == 0:
+            raise BadResponseError("broken")
+
+    gathering = PooledTasks(range(20), act)
+    with pytest.raises(BadResponseError):
+        gathering.run(WorkerPool(4, idle=0.05), 4)
+    assert active == []
+
+
+@pytest.mark.parametrize(
+    ("lesser", "telling"),
+    [
+        (ConnectionLostError("cut", retryable=True), NotAvailableError("denied")),
+        (NotAvailableError("denied"), ForeignImageError("of another patient")),
+        (ForeignImageError("of another patient"), InterruptedRunError()),
+        (InterruptedRunError(), NoSpaceError("full")),
+        (NoSpaceError("full"), ZeroDivisionError("a fault of the program")),
+    ],
+)
+def test_the_most_telling_of_several_errors_is_raised(
+    lesser: Exception, telling: Exception
+) -> None:
+    both = threading.Barrier(2, timeout=LONG)
+
+    def act(thing: int) -> None:
+        both.wait()
+        if thing == 1:
+            time.sleep(0.02)
+        raise (lesser, telling)[thing]
+
+    with pytest.raises(type(telling)):
+        gather(act, things=2, threads=2)
+
+
+def test_the_first_of_equal_errors_is_raised() -> None:
+    both = threading.Barrier(2, timeout=LONG)
+
+    def act(thing: int) -> None:
+        both.wait()
+        if thing == 1:
+            wait_for(gathering.failed)
+        raise ArchiveError(f"error {thing}")
+
+    gathering = PooledTasks(range(2), act)
+    with pytest.raises(ArchiveError, match="error 0"):
+        gathering.run(WorkerPool(2, idle=0.05), 2)
+
+
+def test_helpers_serve_one_gathering_after_another_and_then_end() -> None:
+    pool = WorkerPool(3, idle=0.05)
+    names: set[int] = set()
+
+    def act(thing: int) -> None:
+        names.add(threading.get_ident())
+        time.sleep(0.005)
+
+    for _ in range(5):
+        PooledTasks(range(8), act).run(pool, 4)
+    assert 2 <= len(names) <= 4
+    wait_for(lambda: not _helping() & names)
+
+
+def _helping() -> set[int]:
+    return {thread.ident or 0 for thread in threading.enumerate() if thread.name == "image-helper"}

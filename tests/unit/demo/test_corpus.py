@@ -1,0 +1,173 @@
+"""The demonstration corpus: pydicom's own files, grouped as their headers say."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.demo.corpus import (
+    Corpus,
+    Selection,
+    corpus_of,
+    corpus_of_folder,
+    demo_corpus,
+    demo_registry,
+    shipped_folder,
+)
+from tests.fakes.synthetic import ImageSpec, synthetic_corpus, synthetic_image, with_unpadded_md5s
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return demo_corpus()
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def image_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for number in range(3):
+        spec = ImageSpec(f"1.2.{number}", "1.9", "1.8", "P 1", number=number)
+        yield f"{number}.dcm", synthetic_image(spec)
+    yield "again.dcm", synthetic_image(ImageSpec("1.2.0", "1.9", "1.8", "P 1", seed=5))
+    yield "nobody.dcm", synthetic_image(ImageSpec("1.2.7", "1.9", "1.8", ""))
+    yield "notes.txt", b"not DICOM at all"
+
+
+def test_demonstration_archive_is_read_without_the_network(no_network: None) -> None:
+    assert len(demo_corpus()) > 20
+
+
+def test_demonstration_collections_hold_ct_mr_and_cr(corpus: Corpus) -> None:
+    found = Counter(series.modality for series in corpus)
+    assert len(corpus.collections) == 3
+    assert min(found["CT"], found["MR"], found["CR"]) >= 3
+
+
+def test_demonstration_has_long_series_and_patients_with_several(corpus: Corpus) -> None:
+    patients = Counter((series.collection, series.patient.id) for series in corpus)
+    assert max(len(series.images) for series in corpus) == 50
+    assert patients["DEMO-MULTI", "98890234"] == 9
+
+
+def test_each_image_stands_once_with_its_own_size_and_md5(corpus: Corpus) -> None:
+    images = [image for series in corpus for image in series.images]
+    assert len({image.uid for image in images}) == len(images)
+    for image in images:
+        content = image.read()
+        assert (len(content), hashlib.md5(content).hexdigest()) == (image.size, image.md5)
+
+
+def test_the_complete_sample_zip_holds_the_corpus_series(corpus: Corpus) -> None:
+    series = corpus.series("1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6")
+    assert series is not None
+    assert {image.md5 for image in series.images} == {
+        "311ee90de65b6459cc86fc6ced724a1f",
+        "e76e469de73a8d72232c038ed9a50933",
+        "9128159fe78af0a529f28deb5fbf13e6",
+        "2046e40e6c742c8970c6ad04662b0e29",
+        "5c86b2588bb349df98ac1d411df4360b",
+    }
+
+
+def test_a_folder_becomes_a_corpus_of_its_whole_dicom_files(tmp_path: Path) -> None:
+    for name, content in image_files(tmp_path):
+        (tmp_path / name).write_bytes(content)
+    corpus = corpus_of_folder(tmp_path, "MINE")
+    (series,) = corpus
+    assert (series.uid, series.patient.id, series.study.uid) == ("1.9", "P 1", "1.8")
+    assert [image.uid for image in series.images] == ["1.2.0", "1.2.1", "1.2.2"]
+    assert series.images[0].md5 == hashlib.md5((tmp_path / "0.dcm").read_bytes()).hexdigest()
+
+
+def test_bytes_become_a_corpus_too(tmp_path: Path) -> None:
+    corpus = corpus_of({"MINE": [content for _, content in image_files(tmp_path)]})
+    image = corpus.image("1.2.1")
+    assert image is not None
+    assert image.read() == synthetic_image(ImageSpec("1.2.1", "1.9", "1.8", "P 1", number=1))
+
+
+def test_selection_compares_names_in_any_case_and_uids_exactly(corpus: Corpus) -> None:
+    found = corpus.select(Selection(collection="demo-multi", modality="cr"))
+    assert {series.patient.id for series in found} == {"77654033"}
+    assert corpus.select(Selection(collection="DEMO-CT", series=found[0].uid)) == []
+    assert corpus.select(Selection(body_part="cspine")) == found
+
+
+def test_a_series_put_again_takes_the_place_of_the_old_one() -> None:
+    corpus, other = synthetic_corpus(), synthetic_corpus(images_per_series=2)
+    (first, *_) = corpus
+    for series in other:
+        corpus.put(series)
+    changed = corpus.series(first.uid)
+    assert changed is not None
+    assert (len(changed.images), len(corpus)) == (2, 4)
+    assert corpus.image(first.images[3].uid) is None
+
+
+def test_a_collection_without_series_is_not_listed() -> None:
+    corpus = synthetic_corpus(patients=1, series_per_patient=1)
+    (only,) = corpus
+    corpus.remove(only.uid)
+    assert corpus.collections == []
+
+
+def test_synthetic_images_are_dicom_with_the_asked_header() -> None:
+    spec = ImageSpec("1.2.3", "1.2", "1.1", "Ångström / 7", "CR", 4, "AP", 50, 40, 9)
+    (series,) = corpus_of({"X": [synthetic_image(spec)]})
+    assert (series.uid, series.modality, series.description) == ("1.2", "CR", "AP")
+    assert series.patient.id == "Ångström / 7"
+    assert series.images[0].number == 4
+    assert series.images[0].size == len(synthetic_image(spec)) > 50 * 40 * 2
+
+
+def test_synthetic_corpora_repeat_and_hold_no_image_twice() -> None:
+    one, two = synthetic_corpus(seed=3), synthetic_corpus(seed=3)
+    hashes = [image.md5 for series in one for image in series.images]
+    assert hashes == [image.md5 for series in two for image in series.images]
+    assert len(set(hashes)) == 16
+
+
+def test_unhashed_corpora_know_the_size_of_their_images() -> None:
+    (series, *_) = synthetic_corpus(hashed=False)
+    assert [image.size for image in series.images] == [len(image.read()) for image in series.images]
+
+
+def test_unpadded_md5s_lack_their_zeros() -> None:
+    (series, *_) = synthetic_corpus()
+    stored = [image.md5 or "" for image in with_unpadded_md5s(series).images]
+    assert min(len(md5) for md5 in stored) < 32
+
+
+def test_shipped_folder_is_that_of_the_installed_pydicom() -> None:
+    assert (shipped_folder() / "CT_small.dcm").is_file()
+
+
+def test_the_registry_tells_the_truth_about_the_corpus(corpus: Corpus) -> None:
+    registry = {item.name: item for item in load_registry([demo_registry()]).collections}
+    for collection in corpus.collections:
+        known, series = registry[collection.name], corpus.select(Selection(collection.name))
+        assert known.title == collection.title
+        assert known.licence is not None
+        assert (known.licence.name, known.licence.url) == (
+            collection.licence,
+            collection.licence_url,
+        )
+        assert set(known.modalities) == {item.modality for item in series}
+        assert known.patients == len({item.patient.id for item in series})
+        assert known.studies == len({item.study.uid for item in series})
+        assert known.series == len(series)
+        assert known.images == sum(len(item.images) for item in series)
+        assert known.size == sum(item.size for item in series)

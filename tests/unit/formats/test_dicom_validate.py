@@ -1,0 +1,226 @@
+"""Whether a DICOM file is whole: cuts and contradictions that a header does not show."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcia_covid.core.errors import ForeignImageError
+from tcia_covid.formats.dicom import validate
+from tcia_covid.formats.dicom.validate import validate_file
+from tests.unit.formats.elements import (
+    DEFLATED,
+    JPEG,
+    UNDEFINED,
+    element,
+    identity,
+    implicit,
+    item,
+    meta,
+    native,
+    sequence,
+)
+
+DATA = Path(__file__).parents[2] / "data"
+SHIPPED = Path(pydicom.__file__).parent / "data"
+CUT_OR_CONTRADICTORY = {
+    "MR_truncated.dcm",
+    "rtplan_truncated.dcm",
+    "badVR.dcm",  # its number of frames is no number
+    "chrJapMulti.dcm",  # these three say they have pixels, and have none
+    "chrJapMultiExplicitIR6.dcm",
+    "chrKoreanMulti.dcm",
+}
+NO_IMAGES = {
+    "chrSQEncoding.dcm",
+    "chrSQEncoding1.dcm",
+    "JPEGLSNearLossless_08.dcm",
+    "JPEGLSNearLossless_16.dcm",
+    "SC_rgb_jls_lossy_line.dcm",
+    "SC_rgb_jls_lossy_sample.dcm",
+    "UN_sequence.dcm",
+    "empty_charset_LEI.dcm",
+    "meta_missing_tsyntax.dcm",
+    "nested_priv_SQ.dcm",
+    "no_meta_group_length.dcm",
+    "priv_SQ.dcm",
+}  # they lack a UID
+FILES = sorted(
+    path
+    for folder in (SHIPPED / "test_files", SHIPPED / "charset_files")
+    for path in folder.glob("*.dcm")
+    if path.read_bytes()[128:132] == b"DICM"
+)
+
+
+@pytest.fixture
+def check(tmp_path):
+    def check(data: bytes) -> str:
+        path = tmp_path / "image"
+        path.write_bytes(data)
+        try:
+            validate_file(path)
+        except ForeignImageError as error:
+            return error.message
+        return ""
+
+    return check
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+def test_whole_files_pass_and_known_bad_ones_do_not(path):
+    if path.name in CUT_OR_CONTRADICTORY | NO_IMAGES:
+        with pytest.raises(ForeignImageError):
+            validate_file(path)
+    else:
+        validate_file(path)
+
+
+def test_a_cut_is_found(check):
+    with zipfile.ZipFile(DATA / "getImage-complete.zip") as archive:
+        whole = archive.read("00000001.dcm")
+    assert check(whole) == ""
+
+    # a cut right between two elements that both may lack shows in no byte: 29 meets none
+    unseen = [length for length in range(0, len(whole), 29) if not check(whole[:length])]
+
+    assert not unseen
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        (native(), ""),
+        (native(pixels=bytes(50)), ""),
+        (native(pixels=bytes(46)), "has 46 bytes of pixel data where its header says 48"),
+        (native(extra=element(0x00280008, b"IS", b"2")), "48 bytes of pixel data"),
+        (native(pixels=bytes(96), extra=element(0x00280008, b"IS", b"2")), ""),
+        (native(extra=element(0x00280008, b"IS", b"x")), "cannot be read as DICOM (ValueError)"),
+        (native(pixels=b""), "no pixel data"),
+        (element(0x7FE00010, b"OW", bytes(8)), "cannot be read as DICOM (AttributeError)"),
+    ],
+)
+def test_native_pixel_data_is_as_long_as_the_header_says(check, rest, words):
+    message = check(meta() + identity(rest=rest))
+
+    assert words in message
+    assert bool(words) == bool(message)
+
+
+@pytest.mark.parametrize(
+    ("fragments", "words"),
+    [
+        ([item(b"", defined=True), item(b"jpeg", defined=True)], ""),
+        ([item(b"", defined=True)], "no fragment"),
+        ([item(b"", defined=True), implicit(0xFFFEE000, b"jpeg", 400)], "cut"),
+        ([item(b"", defined=True), b"not an item at all"], "does not consist of fragments"),
+    ],
+)
+def test_encapsulated_pixel_data_consists_of_whole_fragments(check, fragments, words):
+    pixels = element(0x7FE00010, b"OB", sequence(*fragments), UNDEFINED)
+    message = check(meta(JPEG) + identity(rest=native(pixels=b"") + pixels))
+
+    assert words in message
+    assert bool(words) == bool(message)
+
+
+def test_compressed_pixel_data_of_known_length_is_left_alone(check):
+    assert check(meta(JPEG) + identity(rest=native(pixels=b"jpeg"))) == ""
+
+
+def test_bits_are_counted_where_a_pixel_is_one(check):
+    rest = native(pixels=bytes(4)).replace(
+        element(0x00280100, b"US", struct.pack("<H", 16)),
+        element(0x00280100, b"US", struct.pack("<H", 1)),
+    )
+
+    assert check(meta() + identity(rest=rest)) == ""
+
+
+def test_deflated_files(check):
+    engine = zlib.compressobj(wbits=-15)
+    deflated = engine.compress(identity(rest=native())) + engine.flush()
+
+    assert check(meta(DEFLATED) + deflated) == ""
+    assert "no end" in check(meta(DEFLATED) + deflated[:-1])
+    assert check(meta(DEFLATED) + deflated[:60] + b"\xff" * 40)
+
+
+@pytest.mark.parametrize("patient", [2, 6, 22, 26, 48, 50])
+def test_a_deflated_file_may_end_just_behind_a_piece(check, patient):
+    """The inflater may have taken all input then, and hold output back."""
+    rest = element(0x00211001, b"OB", bytes(1024 * 1024 - 74))
+    engine = zlib.compressobj(wbits=-15)
+    deflated = engine.compress(identity(patient=b"P" * patient, rest=rest)) + engine.flush()
+
+    assert check(meta(DEFLATED) + deflated) == ""
+
+
+def test_a_deflated_bomb_is_not_inflated_whole(check, monkeypatch):
+    monkeypatch.setattr(validate, "_MOST_INFLATED", 10_000)
+    engine = zlib.compressobj(wbits=-15)
+    rest = element(0x00211001, b"OB", bytes(20_000_000))
+    deflated = engine.compress(identity(rest=rest)) + engine.flush()
+
+    assert "inflates to more than 10000 bytes" in check(meta(DEFLATED) + deflated)
+
+
+def test_sequences_are_read(check):
+    inner = element(0x00400275, b"SQ", item(identity(), defined=True))
+    outer = element(0x00400275, b"SQ", sequence(item(inner)), UNDEFINED)
+
+    assert check(meta() + identity(rest=outer)) == ""
+
+
+def test_bottomless_nesting_is_refused(check):
+    nested = b""
+    for _ in range(2000):
+        nested = element(0x00400275, b"SQ", sequence(item(nested)), UNDEFINED)
+
+    assert "RecursionError" in check(meta() + identity(rest=nested))
+
+
+def test_odd_values_are_not_this_programs_business(check):
+    odd = element(0x00280030, b"DS", b"not a number")
+
+    assert check(meta() + identity(rest=odd)) == ""
+
+
+def test_two_pixels_may_share_their_colour(check):
+    rest = native(pixels=bytes(96)).replace(b"MONOCHROME2\0", b"YBR_FULL_422")
+
+    assert check(meta() + identity(rest=rest)) == ""
+    rest = native(pixels=bytes(48)).replace(b"MONOCHROME2\0", b"YBR_FULL_422")
+    assert "says 96" in check(meta() + identity(rest=rest))
+
+
+def test_a_file_that_is_no_dicom(check):
+    assert "not a DICOM file" in check(b"<html>")
+    assert "is empty" in check(b"")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    path=st.sampled_from([p for p in FILES if p.stat().st_size < 40_000]),
+    edits=st.lists(
+        st.tuples(st.integers(0, 40_000), st.binary(min_size=1, max_size=4)), max_size=3
+    ),
+)
+def test_damage_is_passed_or_refused_but_never_anything_else(tmp_path_factory, path, edits):
+    data = bytearray(path.read_bytes())
+    for place, replacement in edits:
+        start = place % len(data)
+        data[start : start + len(replacement)] = replacement
+    copy = tmp_path_factory.getbasetemp() / "damaged"
+    copy.write_bytes(data)
+
+    with contextlib.suppress(ForeignImageError):
+        validate_file(copy)

@@ -1,0 +1,78 @@
+"""Reading the archive's list of image hashes."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcia_covid.core.errors import BadResponseError
+from tcia_covid.formats.md5_list import parse_md5_list, same_md5
+
+MD5 = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_reads_names_and_hashes_in_their_stored_spelling(end, last):
+    lines = ["Filename,MD5Hash", f"00000002.dcm,{MD5}", f"00000001.dcm,{MD5[1:].upper()}"]
+    text = end.join(lines) + (end if last else "")
+
+    assert parse_md5_list(text.encode()) == {"00000002.dcm": MD5, "00000001.dcm": MD5[1:].upper()}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "null", "NULL", "n/a", "-1", "0" * 33])
+def test_what_is_no_hash_means_none(blank):
+    assert parse_md5_list(f"Filename,MD5Hash\na.dcm,{blank}\n".encode()) == {"a.dcm": ""}
+
+
+def test_a_name_may_have_commas_for_nothing_is_quoted():
+    assert parse_md5_list(f"Filename,MD5Hash\na,b.dcm,{MD5}\n".encode()) == {"a,b.dcm": MD5}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"Filename,MD5Hash\n", b"\xef\xbb\xbfFilename,MD5Hash\r\n\r\n"]
+)
+def test_a_list_without_rows_is_empty(data):
+    assert parse_md5_list(data) == {}
+
+
+def test_the_same_row_twice_is_one():
+    assert len(parse_md5_list(f"Filename,MD5Hash\na,{MD5}\na,{MD5}\n".encode())) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<html>", "does not begin with"),
+        (b"\xff\xfe\x00", "is not text"),
+        (b"Filename,MD5Hash\nlonely\n", "no name and hash in line 2"),
+        (b"Filename,MD5Hash\n\n,abc\n", "no name and hash in line 3"),
+        (b"Filename,MD5Hash\na,1\na,2\n", "two hashes for one name, in line 3"),
+    ],
+)
+def test_what_is_not_such_a_list_is_refused(data, words):
+    with pytest.raises(BadResponseError, match=words) as caught:
+        parse_md5_list(data)
+    assert caught.value.retryable
+
+
+@given(st.binary(max_size=80))
+def test_noise_gives_a_list_or_a_typed_error(noise):
+    with contextlib.suppress(BadResponseError):
+        parse_md5_list(b"Filename,MD5Hash\n" + noise)
+
+
+def test_leading_zeros_and_case_do_not_matter():
+    assert same_md5(MD5, MD5)
+    assert same_md5(MD5[1:], MD5)
+    assert same_md5(f" {MD5.upper()} ", MD5)
+    assert same_md5("1", "0" * 31 + "1")
+
+
+def test_other_hashes_and_no_hash_differ():
+    assert not same_md5(MD5[:-1] + "0", MD5)
+    assert not same_md5(MD5[:-1], MD5)
+    assert not same_md5("", MD5)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.errors import ChecksumError, ForeignImageError, InterruptedRunError
+from tcia_covid.formats.nifti import Volume, read_volume
+from tcia_covid.nifti.scan import Checksums, VolumePattern
+from tests.fakes import nifti as fake
+
+
+def read(tmp_path: Path, content: bytes) -> Volume:
+    path = tmp_path / fake.name(1)
+    path.write_bytes(content)
+    return read_volume(path)
+
+
+def test_a_sound_volume_is_read_to_its_end(tmp_path: Path) -> None:
+    content = fake.volume(shape=(64, 64, 40))
+    seen: list[int] = []
+    path = tmp_path / "v.nii.gz"
+    path.write_bytes(content)
+    volume = read_volume(path, algorithms={"sha256"}, on_bytes=seen.append)
+    assert (volume.size, volume.md5) == (len(content), hashlib.md5(content).hexdigest())
+    assert volume.digests["sha256"] == hashlib.sha256(content).hexdigest()
+    assert volume.header.shape == (64, 64, 40)
+    assert volume.header.size == 352 + 64 * 64 * 40 * 2
+    assert sum(seen) == len(content)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"order": ">"},
+        {"datatype": 16, "bits": 32},
+        {"datatype": 2, "bits": 8, "shape": (5, 3, 2, 2)},
+        {"datatype": 1, "bits": 1, "shape": (3, 3), "voxels": b"\0\0"},
+        {"offset": 0.0},
+        {"offset": 368.0, "voxels": bytes(16 + 512)},
+        {"voxels": bytes(512 + 100)},
+    ],
+)
+def test_volumes_of_every_usual_kind_are_sound(tmp_path: Path, how: dict[str, object]) -> None:
+    assert read(tmp_path, fake.volume(**how)).size
+
+
+def test_a_stream_of_several_members_with_padding_is_sound(tmp_path: Path) -> None:
+    plain = fake.nifti()
+    content = gzip.compress(plain[:500]) + gzip.compress(plain[500:]) + bytes(64)
+    volume = read(tmp_path, content)
+    assert volume.md5 == hashlib.md5(content).hexdigest()
+
+
+@pytest.mark.parametrize("kept", [20, 200, -1, -4, -8])
+def test_a_cut_file_is_noticed(tmp_path: Path, kept: int) -> None:
+    with pytest.raises(ChecksumError, match="is cut"):
+        read(tmp_path, fake.volume()[:kept])
+
+
+@pytest.mark.parametrize("place", [-1, -5, 200])
+def test_a_changed_byte_is_noticed(tmp_path: Path, place: int) -> None:
+    content = bytearray(fake.volume())
+    content[place] ^= 0x40
+    with pytest.raises(ChecksumError):
+        read(tmp_path, bytes(content))
+
+
+def test_something_behind_the_gzip_stream_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ChecksumError, match="is damaged"):
+        read(tmp_path, fake.volume() + b"<html>")
+
+
+def test_fewer_voxels_than_the_header_promises_are_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ChecksumError, match="864 bytes that its header promises"):
+        read(tmp_path, fake.volume(voxels=bytes(511)))
+
+
+def test_a_bomb_is_left_early(tmp_path: Path) -> None:
+    content = fake.volume(voxels=bytes(200_000_000))
+    seen: list[int] = []
+    path = tmp_path / fake.name(1)
+    path.write_bytes(content)
+    with pytest.raises(ForeignImageError, match="far more than the 864 bytes"):
+        read_volume(path, on_bytes=seen.append)
+    assert sum(seen) <= 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<html>not found</html>", "no gzip file"),
+        (b"", "no NIfTI-1 header"),
+        (fake.nifti(), "no gzip file"),
+        (gzip.compress(b"short"), "holds 5 bytes"),
+        (gzip.compress(b"<html>" * 100), "no NIfTI-1 header"),
+        (fake.volume(magic=b"ABCD"), "lacks the mark"),
+        (fake.volume(magic=b"ni1\0"), "voxels are in another file"),
+        (fake.volume(size=540), "NIfTI-2"),
+        (fake.volume(dimensions=(0, 1, 1, 1, 1, 1, 1, 1)), "dimensions"),
+        (fake.volume(dimensions=(8, 1, 1, 1, 1, 1, 1, 1)), "dimensions"),
+        (fake.volume(dimensions=(3, 8, -8, 4, 1, 1, 1, 1)), "dimensions"),
+        (fake.volume(datatype=4, bits=32, voxels=b""), "32 bits for a voxel of type 4"),
+        (fake.volume(datatype=9999), "type 9999"),
+        (fake.volume(offset=float("nan")), "begin at byte nan"),
+        (fake.volume(offset=352.5), "begin at byte 352.5"),
+        (fake.volume(offset=-1.0), "begin at byte -1"),
+    ],
+)
+def test_what_is_no_volume_is_told_so(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(ForeignImageError, match=said) as caught:
+        read(tmp_path, content)
+    assert fake.name(1) in caught.value.message
+
+
+def test_a_broken_deflate_stream_is_damage(tmp_path: Path) -> None:
+    content = fake.volume()[:10] + b"\xff" * 100
+    with pytest.raises(ChecksumError) as caught:
+        read(tmp_path, content)
+    assert isinstance(caught.value.__cause__, zlib.error)
+
+
+def test_reading_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    path = tmp_path / "v.nii.gz"
+    path.write_bytes(fake.volume(shape=(64, 64, 64)))
+
+    def stop(count: int) -> None:
+        raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        read_volume(path, on_bytes=stop)
+
+
+@pytest.mark.parametrize(
+    ("file", "patient"),
+    [
+        ("volume-covid19-A-0000.nii.gz", "0000"),
+        ("volume-covid19-A-0028_1.nii.gz", "0028"),
+        ("volume-covid19-A-0738_day052.nii.gz", "0738"),
+        ("volume-covid19-A-0738_day52.nii.gz", None),
+        ("volume-covid19-A-001.nii.gz", None),
+        ("volume-covid19-A-0001_2.nii.gz", None),
+        ("volume-covid19-A-0001_ct.nii.gz", None),
+        ("volume-covid19-A-0001.nii", None),
+        ("volume-covid19-B-0001.nii.gz", None),
+        ("VOLUME-COVID19-A-0001.nii.gz", None),
+        ("volume-covid19-A-\u0660\u0661\u0662\u0663.nii.gz", None),
+        (".nii.gz", None),
+    ],
+)
+def test_names_tell_the_patient(file: str, patient: str | None) -> None:
+    found = VolumePattern(fake.PATTERN).read(file)
+    assert (found.patient if found else None) == patient
+    if found:
+        assert found.file == file
+        assert found.subject == f"volume-covid19-A-{patient}"
+
+
+def test_a_collection_without_a_pattern_takes_any_harmless_name() -> None:
+    pattern = VolumePattern(None)
+    found = pattern.read("sub-01_ct.nii.gz")
+    assert found is not None
+    assert (found.subject, found.patient) == ("sub-01_ct", "sub-01_ct")
+    assert pattern.read("..nii.gz") is None
+    assert pattern.read("a b.nii.gz") is None
+    assert pattern.text == "*.nii.gz"
+
+
+def test_a_pattern_may_hold_capitals_and_no_number() -> None:
+    found = VolumePattern("DATA_N.nii.gz").read("DATA_N.nii.gz")
+    assert found is not None
+    assert found.patient == "DATA_N"
+
+
+def test_sums_are_read_in_every_usual_form(tmp_path: Path) -> None:
+    one, two, three, four = (fake.name(n) for n in range(4))
+    digest = {size: "0123456789abcdef" * (size // 16) for size in (32, 40, 64, 128)}
+    digest[40] = "a" * 40
+    path = tmp_path / "package.sums"
+    path.write_bytes(
+        b"\xef\xbb\xbf"
+        + f"{digest[32].upper()}  CT/sub/{one}\r\n".encode()
+        + f"{digest[40]} *{two}\n".encode()
+        + f"SHA256 (x/{three}) = {digest[64]}\n".encode()
+        + f"\\{digest[128]}\tCT\\{four}\n".encode()
+        + f"{digest[32]}  CT/readme.txt\nnonsense\n{digest[32][:-1]}  {one}\n".encode()
+        + b"x" * 10_000
+    )
+    sums = Checksums(VolumePattern(fake.PATTERN))
+    assert sums.take(path) == 4
+    assert sums.files == {one, two, three, four}
+    assert [sums.algorithms(name) for name in (one, two, three, four)] == [
+        {"md5"},
+        {"sha1"},
+        {"sha256"},
+        {"sha512"},
+    ]
+    assert sums.algorithms("other") == set()
+
+
+def test_a_volume_agrees_with_any_hash_that_is_published_of_it(tmp_path: Path) -> None:
+    volume = read(tmp_path, fake.volume())
+    path = tmp_path / "p.sums"
+    sums = Checksums(VolumePattern(fake.PATTERN))
+    assert sums.agree(fake.name(1), volume.digests) is None
+    path.write_text(f"{'0' * 32}  {fake.name(1)}\n")
+    sums.take(path)
+    assert sums.agree(fake.name(1), volume.digests) is False
+    path.write_text(f"{volume.md5}  {fake.name(1)}\n")
+    sums.take(path)
+    assert sums.agree(fake.name(1), volume.digests) is True
+    assert sums.agree(fake.name(1), {"sha256": "0" * 64}) is None

@@ -1,0 +1,146 @@
+"""Redirects: followed where nothing is lost by it, with no credential taken along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.errors import RedirectError, StatusError
+from tests.fakes.scripted import Fin, Head, ScriptedServer, Send, Sleep, head, ok, status
+from tests.unit.http.requesting import SECRET, ask, client_with, get
+from tests.waiting import LONG, soon
+
+BASIC = "Basic dXNlcjpodW50ZXIy"
+"""Of user:hunter2."""
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_get_follows_to_another_server(code: int) -> None:
+    with ScriptedServer(ok(b"there")) as second, client_with() as client:
+        with ScriptedServer(status(code, Location=f"{second.url}/new?a=b")) as first:
+            assert get(client, f"{first.url}/old") == b"there"
+        assert [request.path for request in second.heads] == ["/new?a=b"]
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [("/b/c", "/b/c"), ("c", "/a/c"), ("../c?x=1", "/c?x=1"), ("//{host}/d", "/d")],
+)
+def test_a_relative_redirect_is_followed(location: str, path: str) -> None:
+    def answer(request: Head):
+        if request.path == path:
+            return ok(b"there")
+        return status(302, Location=location.format(host=f"127.0.0.1:{server.port}"))
+
+    server = ScriptedServer(answer=answer)
+    with server, client_with() as client:
+        assert get(client, f"{server.url}/a/b") == b"there"
+
+
+def test_credentials_of_the_url_are_sent_to_its_host_alone() -> None:
+    with ScriptedServer(ok(b"there")) as second, client_with() as client:
+        with ScriptedServer(status(302, Location=second.url_as("localhost"))) as first:
+            assert get(client, first.url_as(f"user:{SECRET}@127.0.0.1")) == b"there"
+            assert first.heads[0].headers["authorization"] == BASIC
+        assert "authorization" not in second.heads[0].headers
+        assert SECRET not in repr(second.heads)
+
+
+def test_credentials_stay_within_one_server() -> None:
+    with ScriptedServer(status(302, Location="/new"), ok()) as server, client_with() as client:
+        get(client, server.url_as(f"user:{SECRET}@127.0.0.1"))
+        assert [request.headers["authorization"] for request in server.heads] == [BASIC, BASIC]
+
+
+def test_credentials_that_a_redirect_brings_are_not_used() -> None:
+    with ScriptedServer(ok()) as second, client_with() as client:
+        with ScriptedServer(status(302, Location=second.url_as("evil:pass@localhost"))) as first:
+            get(client, first.url)
+        assert "authorization" not in second.heads[0].headers
+
+
+def test_netrc_is_never_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text(
+        f"machine 127.0.0.1 login user password {SECRET}\n"
+        f"machine localhost login user password {SECRET}\n"
+        f"default login user password {SECRET}\n"
+    )
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+    with ScriptedServer(ok()) as second, client_with() as client:
+        with ScriptedServer(status(302, Location=second.url_as("localhost"))) as first:
+            get(client, first.url)
+            assert "authorization" not in first.heads[0].headers
+        assert "authorization" not in second.heads[0].headers
+
+
+def test_a_circle_ends() -> None:
+    with ScriptedServer(status(302, Location="/again")) as server, client_with() as client:
+        with pytest.raises(RedirectError, match="in a circle") as refused:
+            ask(client, server.url)
+        assert len(server.heads) < 10
+    assert not refused.value.retryable
+
+
+@pytest.mark.parametrize("code", [301, 302, 303])
+def test_a_form_is_not_turned_into_a_get(code: int) -> None:
+    with ScriptedServer(status(code, Location="/new")) as server, client_with() as client:
+        with pytest.raises(RedirectError, match="lose what the form says") as refused:
+            ask(client, server.url, form={"a": "b"})
+        assert len(server.heads) == 1
+    assert "set the archive's URL" in refused.value.hint
+
+
+@pytest.mark.parametrize("code", [307, 308])
+def test_a_form_is_sent_again_where_the_redirect_keeps_it(code: int) -> None:
+    with ScriptedServer(status(code, Location="/new"), ok()) as server, client_with() as client:
+        assert ask(client, server.url, form={"a": "b"}) == b"fine"
+        assert [(x.method, x.body) for x in server.heads] == [("POST", b"a=b")] * 2
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["ftp://host/x", "file:///etc/passwd", "http://:80/", "http://[::1/", "http://h:99999/"],
+)
+def test_a_redirect_to_something_else_is_refused(location: str) -> None:
+    with (
+        ScriptedServer(status(302, Location=location)) as server,
+        client_with() as client,
+        pytest.raises(RedirectError, match=r"no http\(s\) URL"),
+    ):
+        get(client, server.url)
+
+
+def test_a_refused_redirect_names_both_ends_without_secrets() -> None:
+    target = f"ftp://user:{SECRET}@host/x?token={SECRET}"
+    with ScriptedServer(status(302, Location=target)) as server, client_with() as client:
+        with pytest.raises(RedirectError) as refused:
+            get(client, f"{server.url}/a", params={"token": SECRET})
+        assert f"{server.url}/a" in refused.value.message
+    assert SECRET not in repr(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize("code", [300, 301, 302, 304, 305])
+def test_a_redirect_to_nowhere_is_an_error(code: int) -> None:
+    with (
+        ScriptedServer(status(code)) as server,
+        client_with() as client,
+        pytest.raises(StatusError, match=f"HTTP {code}") as refused,
+    ):
+        get(client, server.url)
+    assert not refused.value.retryable
+
+
+def test_the_body_of_a_redirect_is_not_waited_for() -> None:
+    endless = [Send(head(302, length=1 << 40, Location="/new") + b"x" * 1000), Sleep(LONG)]
+    with ScriptedServer(endless, ok(b"there")) as server, client_with() as client, soon():
+        assert get(client, server.url) == b"there"
+
+
+def test_a_redirect_whose_body_is_cut_is_followed() -> None:
+    cut = [Send(head(302, length=100, Location="/new") + b"x"), Fin()]
+    with ScriptedServer(cut, ok(b"there")) as server, client_with() as client:
+        assert get(client, server.url) == b"there"

@@ -1,0 +1,194 @@
+"""How long a piece of work goes on trying, and what archives say about when to come back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import ArchiveError, ConnectionLostError, NotAvailableError, StatusError
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.statuses import error_from_status, retry_after
+from tests.fakes.scripted import Fin, ScriptedServer, Send, head
+from tests.unit.http.requesting import ask, client_with
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
+
+
+class Waits(CancelToken):
+    """Notes the pauses in place of making them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.fixture
+def waits() -> Waits:
+    return Waits()
+
+
+def lost(**facts: object) -> ConnectionLostError:
+    return ConnectionLostError("cut", **{"retryable": True, **facts})
+
+
+def fail(patience: RetryPolicy, times: int, error: ArchiveError | None = None) -> None:
+    for _ in range(times):
+        patience.failed(error or lost())
+
+
+def test_the_budget_counts_fruitless_attempts(waits: Waits) -> None:
+    patience = RetryPolicy(HttpSettings(retries=3), waits)
+    fail(patience, 3)
+    with pytest.raises(ConnectionLostError):
+        patience.failed(lost())
+    assert len(waits.pauses) == 3
+
+
+def test_progress_starts_the_budget_anew(waits: Waits) -> None:
+    patience = RetryPolicy(HttpSettings(retries=3), waits)
+    for _ in range(10):
+        fail(patience, 3)
+        patience.progressed()
+    assert patience.failures == 0
+
+
+def test_a_final_error_is_raised_at_once(waits: Waits) -> None:
+    with pytest.raises(ConnectionLostError):
+        RetryPolicy(HttpSettings(), waits).failed(lost(retryable=False))
+    assert waits.pauses == []
+
+
+def test_a_smaller_budget_counts_its_own_kind_alone(waits: Waits) -> None:
+    """A refusal in the middle of an outage is asked about again like any other."""
+    patience = RetryPolicy(HttpSettings(retries=6), waits)
+    fail(patience, 3)
+    denied = NotAvailableError("no", retryable=True)
+    patience.failed(denied, limit=1)
+    with pytest.raises(NotAvailableError):
+        patience.failed(denied, limit=1)
+
+
+def test_a_smaller_budget_never_exceeds_the_whole(waits: Waits) -> None:
+    with pytest.raises(ConnectionLostError):
+        RetryPolicy(HttpSettings(retries=0), waits).failed(lost(), limit=5)
+
+
+def test_pauses_are_full_jitter_below_a_doubling_ceiling(waits: Waits) -> None:
+    settings = HttpSettings(retries=2000, retry_wait=1, retry_wait_cap=20)
+    for _ in range(200):
+        fail(RetryPolicy(settings, waits), 8)
+    ceilings = [1, 2, 4, 8, 16, 20, 20, 20]
+    for number, ceiling in enumerate(ceilings):
+        pauses = waits.pauses[number::8]
+        assert 0 <= min(pauses) < 0.1 * ceiling
+        assert 0.9 * ceiling < max(pauses) <= ceiling
+
+
+def test_thousands_of_failures_still_have_a_pause(waits: Waits) -> None:
+    fail(RetryPolicy(HttpSettings(retries=3000), waits), 3000)
+    assert max(waits.pauses) <= 60
+
+
+def test_retry_after_is_the_least_pause(waits: Waits) -> None:
+    RetryPolicy(HttpSettings(retry_wait=0.1), waits).failed(lost(retry_after=7.0))
+    assert waits.pauses == [7.0]
+
+
+def test_every_retry_is_told_with_its_reason_and_pause(waits: Waits) -> None:
+    told: list[tuple[str, float]] = []
+    patience = RetryPolicy(HttpSettings(), waits, lambda *one: told.append(one))
+    patience.failed(lost(retry_after=70.0))
+    assert told == [("cut", 70.0)]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("99999999", 600.0),
+        ("9" * 400, 600.0),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("\u00b2", None),
+        ("Sun, 99 Foo 2026 99:99:99 GMT", None),
+        ("Sun, 01 Mar 2026 12:01:30 GMT", 90.0),
+        ("Sunday, 01-Mar-26 12:01:30 GMT", 90.0),
+        ("Sun, 01 Mar 2026 12:01:30", 90.0),
+        ("Sun, 01 Mar 2026 14:01:30 +0200", 90.0),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", None),
+        ("Sun, 01 Mar 2026 12:00:00 GMT", None),
+        ("Sat, 01 Mar 2036 12:00:00 GMT", 600.0),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
+    headers = {"Retry-After": value, "Date": format_datetime(NOW, usegmt=True)}
+    assert retry_after(headers, 600.0) == seconds
+
+
+def test_a_date_counts_from_the_archives_own_clock() -> None:
+    """Ten years of difference between the clocks do not matter."""
+    for years in (-10, 10):
+        there = datetime.now(timezone.utc) + timedelta(days=365 * years)
+        headers = {
+            "Date": format_datetime(there, usegmt=True),
+            "Retry-After": format_datetime(there + timedelta(seconds=30), usegmt=True),
+        }
+        assert retry_after(headers, 600.0) == 30.0
+
+
+def test_a_date_without_the_archives_clock_counts_from_here() -> None:
+    when = datetime.now(timezone.utc) + timedelta(seconds=30)
+    seconds = retry_after({"Retry-After": format_datetime(when, usegmt=True)}, 600.0)
+    assert seconds is not None
+    assert 28 < seconds <= 30
+
+
+@pytest.mark.parametrize(
+    ("code", "retryable", "push_back"),
+    [
+        (400, False, False),
+        (401, False, False),
+        (403, False, False),
+        (404, False, False),
+        (408, True, False),
+        (429, True, True),
+        (500, True, False),
+        (502, True, True),
+        (503, True, True),
+        (504, True, True),
+    ],
+)
+def test_statuses_say_whether_to_ask_again_and_whether_slower(
+    code: int, retryable: bool, push_back: bool
+) -> None:
+    error = error_from_status(
+        code, "http://h/x?t=hunter2", {"Retry-After": "3"}, b"why", HttpSettings()
+    )
+    assert (error.retryable, error.push_back) == (retryable, push_back)
+    assert error.retry_after == (3.0 if retryable else None)
+    assert error.message == f"http://h/x answered with HTTP {code}: why"
+    assert error.hint
+
+
+@pytest.mark.parametrize("text", ["", "busy"])
+def test_an_error_whose_text_is_cut_is_still_that_error(text: str) -> None:
+    script = [Send(head(503, length=100, Retry_After="9") + text.encode()), Fin()]
+    with (
+        ScriptedServer(script) as server,
+        client_with(retries=0) as client,
+        pytest.raises(StatusError) as refused,
+    ):
+        ask(client, server.url)
+    assert (refused.value.status, refused.value.retry_after) == (503, 9.0)
+    assert refused.value.body == text

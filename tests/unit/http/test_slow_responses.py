@@ -1,0 +1,188 @@
+"""Silence and trickles: each wait has its own bound, and what is merely slow is left alone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+import requests
+
+from tcia_covid.core.errors import ConnectionLostError
+from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.watchdog import AbortReason, ActiveRequest
+from tests.fakes.scripted import Drip, Reset, ScriptedServer, Send, Sleep, head, ok
+from tests.unit.http.requesting import ask, client_with, get
+from tests.waiting import LONG, soon
+
+
+def test_a_late_first_byte_is_waited_for_beyond_the_stall_timeout() -> None:
+    script = [Sleep(0.25), *ok()]
+    with ScriptedServer(script) as server, client_with(stall_timeout=0.1) as client:
+        assert get(client, server.url) == b"fine"
+
+
+def test_no_first_byte_ends_at_the_first_byte_timeout() -> None:
+    with ScriptedServer([Sleep(LONG)]) as server, client_with(first_byte_timeout=0.2) as client:
+        sent_nothing = pytest.raises(ConnectionLostError, match=r"sent nothing within 0\.2 s")
+        with soon(at_least=0.2), sent_nothing as lost:
+            get(client, server.url)
+    assert lost.value.retryable
+    assert lost.value.push_back
+    assert "--first-byte-timeout" in lost.value.hint
+
+
+@pytest.mark.parametrize("sent", [0, 1000], ids=["right after the head", "in the middle"])
+def test_silence_in_the_body_ends_at_the_stall_timeout(sent: int) -> None:
+    script = [Send(head(length=2000) + b"x" * sent), Sleep(LONG)]
+    with ScriptedServer(script) as server, client_with(stall_timeout=0.2) as client:
+        silent = pytest.raises(ConnectionLostError, match=r"no byte for 0\.2 s")
+        with soon(at_least=0.2), silent:
+            get(client, server.url)
+
+
+def test_both_bounds_hold_on_a_connection_that_is_used_again() -> None:
+    """The time-out in the body must not stay for the next head, nor the other way round."""
+    late = [Sleep(0.2), *ok(b"late")]
+    stalled = [Send(head(length=9) + b"half"), Sleep(LONG)]
+    with ScriptedServer(ok(), late, stalled) as server:
+        with client_with(stall_timeout=0.1, first_byte_timeout=LONG) as client:
+            get(client, server.url)
+            assert get(client, server.url) == b"late"
+            with soon(), pytest.raises(ConnectionLostError, match="no byte for"):
+                get(client, server.url)
+        assert server.connections == 1
+
+
+def test_pauses_shorter_than_the_stall_timeout_are_borne() -> None:
+    script = [Send(head(length=16)), Drip(b"x" * 16, every=0.1)]
+    with ScriptedServer(script) as server, client_with(stall_timeout=1.2) as client:
+        assert get(client, server.url) == b"x" * 16
+
+
+def test_a_head_that_drips_is_broken_off() -> None:
+    """Each byte starts the socket's own time-out anew: the watch alone ends this."""
+    script = [Drip(head(length=4) + b"fine", every=0.05)]
+    with ScriptedServer(script) as server, client_with(first_byte_timeout=0.4) as client:
+        incomplete = pytest.raises(ConnectionLostError, match="no complete answer head within")
+        with soon(at_least=0.4), incomplete as lost:
+            get(client, server.url)
+    assert lost.value.retryable
+    assert lost.value.push_back
+
+
+@pytest.mark.parametrize("framing", [{"length": 10**6}, {"chunked": True}, {"Connection": "close"}])
+def test_a_drip_below_the_minimum_rate_is_broken_off(framing: dict) -> None:
+    prefix = b"f4240\r\n" if "chunked" in framing else b""
+    script = [Send(head(**framing) + prefix), Drip(b"x" * 1000, every=0.02)]
+    received = bytearray()
+    with (
+        ScriptedServer(script) as server,
+        client_with(min_rate=1024, rate_window=0.25) as client,
+    ):
+        slow = pytest.raises(ConnectionLostError, match="slower than 1024 bytes/s")
+        with soon(at_least=0.25), slow as lost:
+            get(client, server.url, received)
+    assert lost.value.retryable
+    assert lost.value.push_back
+    assert 0 < len(received) < 1000
+
+
+@pytest.mark.parametrize("framing", [{"length": 9000}, {"chunked": True}])
+def test_a_steady_five_kilobytes_a_second_is_left_alone(framing: dict) -> None:
+    """Although a single read of 64 KiB would last longer than several windows."""
+    first, last = (b"2328\r\n", b"\r\n0\r\n\r\n") if "chunked" in framing else (b"", b"")
+    drip = Drip(b"x" * 9000, every=0.02, size=100)
+    script = [Send(head(**framing) + first), drip, Send(last)]
+    with (
+        ScriptedServer(script) as server,
+        client_with(min_rate=200, rate_window=0.6) as client,
+    ):
+        assert get(client, server.url) == b"x" * 9000
+
+
+def test_time_between_reads_is_not_held_against_the_archive() -> None:
+    with (
+        ScriptedServer(ok(b"x" * 300)) as server,
+        client_with(min_rate=1024, rate_window=0.3) as client,
+        client.open("GET", server.url) as answer,
+    ):
+        pieces = []
+        while piece := answer.read(100):
+            pieces.append(piece)
+            time.sleep(0.3)
+    assert b"".join(pieces) == b"x" * 300
+
+
+def test_a_fast_beginning_does_not_excuse_a_trickle_later() -> None:
+    script = [Send(head(length=10**6) + b"x" * 900_000), Drip(b"x" * 9000, every=0.02)]
+    with (
+        ScriptedServer(script) as server,
+        client_with(min_rate=1024, rate_window=0.2) as client,
+        soon(),
+        pytest.raises(ConnectionLostError, match="slower than"),
+    ):
+        get(client, server.url)
+
+
+def test_the_request_after_a_broken_one_is_not_affected() -> None:
+    drip = [Send(head(length=1000)), Drip(b"x" * 1000, every=0.02)]
+    with (
+        ScriptedServer(drip, [Sleep(0.1), *ok()]) as server,
+        client_with(min_rate=1024, rate_window=0.3) as client,
+    ):
+        assert ask(client, server.url) == b"fine"
+        assert get(client, server.url) == b"fine"
+
+
+def test_a_reset_after_the_end_is_no_concern() -> None:
+    with ScriptedServer([*ok(), Reset()], ok(b"next")) as server, client_with() as client:
+        assert get(client, server.url) == b"fine"
+        assert ask(client, server.url) == b"next"
+
+
+def test_a_finished_call_breaks_nothing_any_more() -> None:
+    """Its connection may serve another call by then."""
+    with ScriptedServer(ok(), ok(b"next")) as server, client_with() as client:
+        calls: list[ActiveRequest] = []
+        with client.open("GET", server.url) as answer:
+            answer.read_all(100)
+            calls += client._watch._under_way()
+        with client.open("GET", server.url) as answer:
+            calls[0].break_off(AbortReason.SLOW)
+            assert answer.read_all(100) == b"next"
+        assert server.connections == 1
+
+
+def test_a_finished_call_takes_no_connection_any_more() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        call = ActiveRequest(HttpSettings())
+        call.finish()
+        call.attach(ours.fileno())
+        call.break_off(AbortReason.SLOW)
+        theirs.sendall(b"alive")
+        assert ours.recv(5) == b"alive"
+    assert call.broken is None
+
+
+def test_a_call_that_was_broken_before_it_had_a_connection_breaks_it_then() -> None:
+    with ScriptedServer([Sleep(LONG)]) as server, client_with() as client:
+        call = ActiveRequest(HttpSettings())
+        call.break_off(AbortReason.STOPPED)
+        with soon(), call.current(), pytest.raises(requests.ConnectionError):
+            client._session().get(server.url, timeout=LONG)
+        call.finish()
+
+
+def test_the_watch_wakes_a_blocked_reader_at_once() -> None:
+    with (
+        ScriptedServer([Send(head(length=9)), Sleep(LONG)]) as server,
+        client_with() as client,
+        client.open("GET", server.url) as answer,
+    ):
+        (call,) = client._watch._under_way()
+        threading.Timer(0.1, call.break_off, [AbortReason.SLOW]).start()
+        with soon(), pytest.raises(ConnectionLostError, match="slower than"):
+            answer.read()

@@ -1,0 +1,298 @@
+"""One pace for all workers: halved on push-back, up again later, and Retry-After for everybody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import StatusError
+from tcia_covid.core.events import ConcurrencyChanged, Event
+from tcia_covid.http import throttle
+from tcia_covid.http.throttle import ConcurrencyLimiter, RateLimiter
+from tests.fakes.scripted import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
+from tests.unit.http.requesting import ask, client_with, get, in_threads, stop_while
+from tests.waiting import LONG, SOON, soon, wait_for
+
+
+def limits(events: list[Event]) -> list[int]:
+    return [event.limit for event in events if isinstance(event, ConcurrencyChanged)]
+
+
+def test_no_more_than_the_ceiling_are_under_way() -> None:
+    most, lock = 0, threading.Lock()
+    with (
+        ScriptedServer(answer=lambda request: [Sleep(0.02), *ok()]) as server,
+        client_with(jobs=3) as client,
+    ):
+
+        def work() -> None:
+            nonlocal most
+            for _ in range(3):
+                with client.open("GET", server.url) as answer:
+                    with lock:
+                        most = max(most, server.active)
+                    answer.read()
+
+        in_threads(8, work)
+    assert most <= 3
+
+
+def test_eight_workers_told_at_once_halve_the_pace_once() -> None:
+    events: list[Event] = []
+    gate = threading.Barrier(8)
+
+    def answer(request: Head):
+        gate.wait(5)
+        return status(503)
+
+    with ScriptedServer(answer=answer) as server, client_with(events=events) as client:
+
+        def work() -> None:
+            with pytest.raises(StatusError):
+                get(client, server.url)
+
+        in_threads(8, work)
+        assert client.limiter.limit == 4
+    assert limits(events) == [4]
+
+
+def test_the_pace_recovers_one_by_one_to_the_ceiling_and_not_beyond() -> None:
+    events: list[Event] = []
+    scripts = [*[status(503)] * 3, [Sleep(0.005), *ok()]]
+    with ScriptedServer(*scripts) as server, client_with(events=events) as client:
+        ask(client, server.url)
+        assert limits(events) == [4, 2, 1, 2]
+        in_threads(9, lambda: [get(client, server.url) for _ in range(12)])
+        assert client.limiter.limit == 8
+    assert limits(events)[3:] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_places_that_nobody_takes_do_not_become_more() -> None:
+    limiter = ConcurrencyLimiter(8, CancelToken())
+    with limiter.slot() as started:
+        limiter.push_back(started, "busy")
+    for _ in range(100):
+        with limiter.slot():
+            limiter.succeeded()
+    assert limiter.limit == 4
+
+
+@pytest.mark.parametrize("code", [408, 500])
+def test_faults_that_say_nothing_of_load_leave_the_pace_alone(code: int) -> None:
+    with ScriptedServer(status(code), ok()) as server, client_with() as client:
+        ask(client, server.url)
+        assert client.limiter.limit == 8
+
+
+def test_time_outs_push_back() -> None:
+    with (
+        ScriptedServer([Sleep(LONG)], ok()) as server,
+        client_with(first_byte_timeout=0.1) as client,
+    ):
+        ask(client, server.url)
+        assert client.limiter.limit < 8
+
+
+def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
+    events: list[Event] = []
+    done: list[bytes] = []
+
+    def answer(request: Head):
+        return status(503) if server.active > 3 else [Sleep(0.01), *ok()]
+
+    server = ScriptedServer(answer=answer)
+    with server, client_with(events=events, retries=10) as client:
+        in_threads(8, lambda: done.extend(ask(client, server.url) for _ in range(8)))
+    assert done == [b"fine"] * 64
+    told = sorted(limits(events))
+    assert told[len(told) // 2] <= 4
+    # What was asked in vain is a fraction of the work, not a storm.
+    assert len(server.heads) < 64 + 40
+
+
+def test_retry_after_holds_all_workers() -> None:
+    asked: list[float] = []
+
+    def answer(request: Head):
+        asked.append(time.monotonic())
+        return status(429, Retry_After="1") if len(asked) == 1 else ok()
+
+    with ScriptedServer(answer=answer) as server, client_with() as client:
+        first = threading.Thread(target=lambda: ask(client, server.url))
+        first.start()
+        wait_for(lambda: client.limiter.limit < 8)
+        in_threads(4, lambda: get(client, server.url))
+        first.join()
+    assert len(asked) == 6
+    assert min(asked[1:]) - asked[0] >= 0.99
+
+
+def test_retry_after_of_a_plain_500_holds_all_workers_without_slowing_them() -> None:
+    stop = CancelToken()
+    script = status(500, Retry_After="100")
+    with ScriptedServer(script, ok()) as server, client_with(stop=stop) as client:
+        with pytest.raises(StatusError):
+            get(client, server.url)
+        assert client.limiter.limit == 8
+        stop_while(lambda: get(client, server.url), stop)
+        assert len(server.heads) == 1
+
+
+def test_nobody_is_forgotten_when_a_hold_ends() -> None:
+    """All who wait for a place start together once the hold is over."""
+    limiter = ConcurrencyLimiter(8, CancelToken())
+    together: list[bool] = []
+    inside: list[float] = []
+    everybody_in = threading.Event()
+
+    def work() -> None:
+        with limiter.slot() as when:
+            inside.append(when)
+            if len(inside) == 8:
+                everybody_in.set()
+            together.append(everybody_in.wait(SOON))
+
+    with ExitStack() as first:
+        for _ in range(8):
+            first.enter_context(limiter.slot())
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)
+        limiter.hold(0.2)
+    for thread in threads:
+        thread.join()
+    assert together == [True] * 8
+
+
+class CountingStop(CancelToken):
+    """Counts how often somebody looks whether there is a place."""
+
+    looks = 0
+
+    def check(self) -> None:
+        self.looks += 1
+        super().check()
+
+
+def test_a_place_that_is_left_wakes_one_of_those_who_wait() -> None:
+    stop = CountingStop()
+    limiter = ConcurrencyLimiter(1, stop)
+
+    def work() -> None:
+        with limiter.slot():
+            pass
+
+    with limiter.slot():
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: stop.looks == 1 + 8)
+    for thread in threads:
+        thread.join()
+    assert stop.looks == 1 + 8 + 8
+
+
+def test_a_lower_limit_waits_until_enough_have_ended() -> None:
+    limiter = ConcurrencyLimiter(4, CancelToken())
+    had = threading.Event()
+
+    def work() -> None:
+        with limiter.slot():
+            had.set()
+
+    with ExitStack() as stack:
+        places = [stack.enter_context(ExitStack()) for _ in range(4)]
+        moments = [place.enter_context(limiter.slot()) for place in places]
+        limiter.push_back(moments[0], "busy")
+        assert limiter.limit == 2
+        thread = threading.Thread(target=work)
+        thread.start()
+        for place in places[:2]:
+            place.close()
+            assert not had.wait(0.05)
+        places[2].close()
+        assert had.wait(SOON)
+        thread.join()
+
+
+def test_the_limit_never_falls_below_one() -> None:
+    limiter = ConcurrencyLimiter(2, CancelToken())
+    for _ in range(5):
+        with limiter.slot() as started:
+            limiter.push_back(started, "busy")
+    assert limiter.limit == 1
+
+
+def test_a_push_back_on_an_old_request_counts_no_second_time() -> None:
+    limiter = ConcurrencyLimiter(8, CancelToken())
+    with limiter.slot() as first, limiter.slot() as second:
+        limiter.push_back(first, "busy")
+        limiter.push_back(second, "busy")
+        assert limiter.limit == 4
+    with limiter.slot() as third:
+        limiter.push_back(third, "busy")
+    assert limiter.limit == 2
+
+
+def test_a_maximum_rate_holds_within_a_tenth_over_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+
+    class Instantly(CancelToken):
+        def wait(self, seconds: float) -> None:
+            nonlocal now
+            now += seconds
+
+    monkeypatch.setattr(throttle, "time", SimpleNamespace(monotonic=lambda: now))
+    limit = RateLimiter(1_000_000, Instantly())
+    for _ in range(100):
+        limit.take(5_000)
+        limit.take(15_000)
+    assert 1.9 < now < 2.1
+
+
+def test_a_maximum_rate_holds_for_a_connection() -> None:
+    body = bytes(500_000)
+    server, client = ScriptedServer(ok(body)), client_with(max_rate=1_000_000)
+    with server, client as asking, soon(at_least=0.45):
+        get(asking, server.url)
+
+
+@pytest.mark.parametrize("answered", [ok, in_chunks], ids=["length", "chunks"])
+def test_under_a_maximum_rate_no_connection_takes_much_at_once(
+    answered: Callable[[bytes], list[Step]],
+) -> None:
+    """The others would wait for it, and a server drops a line that is not read for long."""
+    body = bytes(600_000)
+    with (
+        ScriptedServer(answered(body)) as server,
+        client_with(max_rate=1e9) as client,
+        client.open("GET", server.url) as answer,
+    ):
+        pieces = [len(piece) for piece in answer.chunks()]
+    assert sum(pieces) == len(body)
+    assert max(pieces) <= 64 * 1024
+
+
+def test_a_maximum_rate_is_for_all_connections_together() -> None:
+    body = bytes(100_000)
+    server, client = ScriptedServer(ok(body)), client_with(max_rate=1_000_000)
+    with server, client as asking, soon(at_least=0.36):
+        in_threads(4, lambda: get(asking, server.url))
+
+
+def test_time_without_traffic_is_not_saved_up_under_a_maximum_rate() -> None:
+    limit = RateLimiter(1_000_000, CancelToken())
+    time.sleep(0.1)
+    started = time.monotonic()
+    for _ in range(10):
+        limit.take(15_000)
+    assert time.monotonic() - started > 0.13

@@ -1,0 +1,543 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.catalog.collections import Registry
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import (
+    ChecksumError,
+    InterruptedRunError,
+    NoSpaceError,
+    RequestError,
+    UsageError,
+)
+from tcia_covid.core.events import BytesStored, Event, SeriesFinished
+from tcia_covid.core.models import Check, State
+from tcia_covid.formats.nifti import read_volume
+from tcia_covid.nifti.adopt import adopt_volumes, install_volumes
+from tcia_covid.nifti.install import place_volume
+from tcia_covid.nifti.result import Inventory, VolumeAdoption
+from tcia_covid.nifti.scan import find_volumes
+from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.operations.status import read_status
+from tcia_covid.operations.verify.result import Reason
+from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.store.disk import Disk, StrPath
+from tcia_covid.store.locks import Lock
+from tests.fakes import nifti as fake
+
+ONE, TWO, EARLY, LATE = fake.whole()
+SUBJECT = "volume-covid19-A-0700"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return fake.write(tmp_path / "have", {f"some/{k}": v for k, v in fake.whole().items()})
+
+
+def take(source: Path, tmp_path: Path, **how: object) -> VolumeAdoption:
+    return adopt_volumes(
+        source,
+        tmp_path / "data",
+        fake.collection(),
+        Registry(),
+        durable=False,
+        jobs=2,
+        **how,  # type: ignore[arg-type]
+    )
+
+
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data" / fake.NAME
+
+
+def stands(tmp_path: Path) -> dict[str, bytes]:
+    """The volumes of the layout."""
+    return {
+        file.relative_to(root(tmp_path)).as_posix(): file.read_bytes()
+        for file in sorted(root(tmp_path).rglob("*.nii.gz"))
+        if ".tcia-covid" not in file.parts
+    }
+
+
+def intact(tmp_path: Path) -> bool:
+    """Whether `verify` finds every volume as its receipt says, whatever stands beside them."""
+    found = verify_directory(tmp_path / "data")
+    return found.images.damaged == 0 and {one.reason for one in found.damage} <= {Reason.UNEXPECTED}
+
+
+WHOLE = {
+    f"0001/{ONE}": fake.whole()[ONE],
+    f"0002/{TWO}": fake.whole()[TWO],
+    f"0700/{EARLY}": fake.whole()[EARLY],
+    f"0700/{LATE}": fake.whole()[LATE],
+}
+
+
+def test_volumes_are_taken_into_a_folder_a_patient(source: Path, tmp_path: Path) -> None:
+    events: list[Event] = []
+    result = take(source, tmp_path, emit=events.append)
+    assert stands(tmp_path) == WHOLE
+    assert (result.patients_adopted, result.volumes_adopted) == (3, 4)
+    assert result.size == sum(map(len, WHOLE.values()))
+    assert result.ways == {"link": 4}
+    assert result.inventory == Inventory(3, 4, result.size, 3, 4)
+    assert result.inventory.is_whole
+    ended = [event.outcome for event in events if isinstance(event, SeriesFinished)]
+    assert [one.state for one in ended] == [State.COMPLETE] * 3
+    read = sum(event.count for event in events if isinstance(event, BytesStored))
+    assert read == result.size == sum(one.series.size or 0 for one in ended)
+
+
+def test_receipts_say_what_stands_and_how_it_was_checked(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    tree = VolumeTree(tmp_path / "data", fake.collection())
+    receipt = tree.sound()[SUBJECT]
+    series = receipt.series
+    assert (series.patient, series.collection, series.modality) == ("0700", fake.NAME, "CT")
+    assert (series.image_count, series.size) == (2, receipt.size)
+    assert series.licence == "CC BY 4.0"
+    assert [image.file for image in receipt.images] == [EARLY, LATE]
+    assert {(image.check, image.source) for image in receipt.images} == {(Check.SIZE, "adopted")}
+    assert receipt.images[0].md5 == hashlib.md5(fake.whole()[EARLY]).hexdigest()
+
+
+def test_the_collections_files_are_written_as_for_dicom(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    checked = subprocess.run(
+        ["md5sum", "-c", "manifest-md5.txt"], cwd=root(tmp_path), capture_output=True, check=True
+    )
+    assert checked.stdout.count(b": OK") == 4
+    rows = (root(tmp_path) / "metadata.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert f"{SUBJECT},{fake.NAME},NO" in rows[3]
+    assert "CC BY 4.0" in (root(tmp_path) / "LICENSE.txt").read_text()
+
+
+def test_verify_and_status_treat_volumes_as_images(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    result = verify_directory(tmp_path / "data", deep=True)
+    assert (result.exit_code, result.series.intact, result.images.intact) == (0, 3, 4)
+    registry = load_registry()
+    (found,) = read_status(tmp_path / "data", registry).collections
+    assert (found.name, found.complete.series, found.complete.images) == (fake.NAME, 3, 4)
+    assert found.expected is not None
+    assert (found.expected.series, found.expected.images) == (661, 771)
+
+
+@pytest.mark.parametrize("mode", ["link", "copy", "move"])
+def test_originals_are_left_alone_unless_they_are_to_be_moved(
+    source: Path, tmp_path: Path, mode: str
+) -> None:
+    result = take(source, tmp_path, mode=mode)
+    assert stands(tmp_path) == WHOLE
+    left = list(source.rglob("*.nii.gz"))
+    assert len(left) == (0 if mode == "move" else 4)
+    if mode == "copy":
+        assert result.ways.keys() <= {"copy", "reflink"}
+        assert all(file.stat().st_nlink == 1 for file in root(tmp_path).rglob("*.nii.gz"))
+    if mode == "link":
+        assert all(file.stat().st_nlink == 2 for file in left)
+
+
+class _NoLinks(Disk):
+    """A file system without second names."""
+
+    def link(self, source: Path, target: Path) -> None:
+        raise OSError(95, "not supported")
+
+
+class _Elsewhere(_NoLinks):
+    """Another file system."""
+
+    def replace(self, source: Path, target: Path) -> None:
+        if "have" in source.parts:
+            raise OSError(18, "cross-device link")
+        super().replace(source, target)
+
+
+@pytest.mark.parametrize(
+    ("disk", "mode", "ways"),
+    [
+        (_NoLinks, "move", {"copy", "reflink"}),
+        (_NoLinks, "take", {"rename"}),
+        (_Elsewhere, "move", {"copy", "reflink"}),
+        (_Elsewhere, "link", {"copy", "reflink"}),
+    ],
+)
+def test_where_there_are_no_links_files_are_renamed_or_copied(
+    source: Path, tmp_path: Path, disk: type[Disk], mode: str, ways: set[str]
+) -> None:
+    tree = VolumeTree(tmp_path / "data", fake.collection(), disk(durable=False))
+    tree.prepare()
+    result = install_volumes(find_volumes(source, tree.pattern), tree, mode=mode)
+    assert stands(tmp_path) == WHOLE
+    assert result.ways.keys() <= ways
+    assert len(list(source.rglob("*.nii.gz"))) == (4 if mode == "link" else 0)
+
+
+def test_taking_the_same_files_again_changes_nothing(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    before = {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")}
+    result = take(source, tmp_path)
+    assert (result.patients_adopted, result.patients_there, result.volumes_there) == (0, 3, 4)
+    assert {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")} == {
+        **before,
+        **{
+            file: file.stat().st_mtime_ns
+            for file in before
+            if ".tcia-covid" in file.parts and not file.name.endswith(".json")
+        },
+    }
+
+
+def test_a_patients_further_volumes_join_those_that_stand(tmp_path: Path) -> None:
+    files = fake.whole()
+    take(fake.write(tmp_path / "a", {EARLY: files[EARLY]}), tmp_path)
+    take(fake.write(tmp_path / "b", {LATE: files[LATE]}), tmp_path)
+    assert stands(tmp_path) == {f"0700/{name}": files[name] for name in (EARLY, LATE)}
+    assert verify_directory(root(tmp_path)).exit_code == 0
+    assert not list((root(tmp_path) / ".tcia-covid" / "staging").iterdir())
+
+
+def test_hashes_of_a_sums_file_prove_volumes(source: Path, tmp_path: Path) -> None:
+    listed = {**fake.whole(), fake.name(3): b"not here"}
+    (source / "CT.sums").write_bytes(fake.sums(listed))
+    result = take(source, tmp_path)
+    assert result.proved == 4
+    assert result.missing == [fake.name(3)]
+    tree = VolumeTree(tmp_path / "data", fake.collection())
+    assert all(receipt.check is Check.MD5 for receipt in tree.sound().values())
+
+
+def test_a_volume_that_differs_from_its_published_hash_is_refused(
+    source: Path, tmp_path: Path
+) -> None:
+    (source / "CT.sums").write_bytes(fake.sums({ONE: fake.volume(99)}))
+    result = take(source, tmp_path)
+    assert f"0001/{ONE}" not in stands(tmp_path)
+    (unfit,) = result.unfit
+    assert (unfit.file, unfit.reason) == (f"some/{ONE}", "damaged")
+    assert ".sums" in unfit.detail
+    assert result.lost == [ONE]
+
+
+def test_damaged_foreign_and_unfinished_files_are_named(source: Path, tmp_path: Path) -> None:
+    content = fake.whole()
+    fake.write(
+        source,
+        {
+            f"some/{ONE}": content[ONE][:-3],
+            f"some/{TWO}": b"<html>",
+            "some/readme.txt": b"hello",
+            "some/.DS_Store": b"x",
+            f"some/{EARLY[:-3]}": b"unpacked",
+            "some/volume.nii.gz.aspx": b"x",
+        },
+    )
+    (source / "link.nii.gz").symlink_to(source / "some" / LATE)
+    result = take(source, tmp_path)
+    assert {(one.file, one.reason) for one in result.unfit} == {
+        (f"some/{ONE}", "damaged"),
+        (f"some/{TWO}", "foreign"),
+        ("some/readme.txt", "foreign"),
+        (f"some/{EARLY[:-3]}", "foreign"),
+        ("some/volume.nii.gz.aspx", "unfinished"),
+        ("link.nii.gz", "foreign"),
+    }
+    assert list(stands(tmp_path)) == [f"0700/{EARLY}", f"0700/{LATE}"]
+    assert sorted(result.lost) == sorted([ONE, TWO])
+    (failed,) = {
+        one.detail for one in read_status(root(tmp_path)).collections[0].failed if ONE in one.detail
+    }
+    assert "no sound file" in failed
+
+
+def test_a_second_file_of_the_same_bytes_is_a_duplicate(source: Path, tmp_path: Path) -> None:
+    fake.write(source / "again", {ONE: fake.whole()[ONE]})
+    result = take(source, tmp_path, mode="move")
+    assert stands(tmp_path) == WHOLE
+    (double,) = result.of("duplicate")
+    assert (source / double.file).exists()
+
+
+def test_of_two_versions_none_is_taken_unless_a_hash_decides(source: Path, tmp_path: Path) -> None:
+    fake.write(source / "other", {ONE: fake.volume(99)})
+    result = take(source, tmp_path)
+    assert len(result.of("conflict")) == 2
+    assert f"0001/{ONE}" not in stands(tmp_path)
+    (source / "CT.sums").write_bytes(fake.sums({ONE: fake.whole()[ONE]}))
+    result = take(source, tmp_path)
+    assert stands(tmp_path) == WHOLE
+    assert [one.file for one in result.of("damaged")] == [f"other/{ONE}"]
+    assert not result.lost
+
+
+def test_another_version_does_not_replace_one_that_stands(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    result = take(fake.write(tmp_path / "new", {ONE: fake.volume(99)}), tmp_path)
+    assert stands(tmp_path) == WHOLE
+    (unfit,) = result.of("conflict")
+    assert "another version" in unfit.detail
+    assert (result.exit_code, result.lost) == (1, [])
+
+
+def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="copy")
+    published = fake.sums({EARLY: fake.whole()[EARLY], LATE: fake.volume(99)})
+    sums = fake.write(tmp_path / "sums", {"CT.sums": published, ONE: fake.whole()[ONE]})
+    result = take(sums, tmp_path)
+    assert (result.refuted, result.missing, result.exit_code) == ([LATE], [], 1)
+    tree = VolumeTree(tmp_path / "data", fake.collection())
+    assert SUBJECT not in tree.sound()
+    filed = tree.receipts.read(SUBJECT)
+    assert filed is not None
+    assert [one.check for one in filed.receipt.images] == [Check.MD5, Check.SIZE]
+    right = take(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
+    assert (right.refuted, right.exit_code) == ([], 0)
+    assert stands(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
+    aside = tree.quarantine / "0700" / f"{LATE}.bad"
+    assert aside.read_bytes() == fake.whole()[LATE]
+
+
+def test_a_damaged_copy_of_a_volume_that_stands_harms_nobody(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    result = take(fake.write(tmp_path / "bad", {ONE: fake.whole()[ONE][:200]}), tmp_path)
+    assert (result.lost, [one.reason for one in result.unfit]) == ([], ["damaged"])
+    assert result.exit_code == 1
+    assert read_status(tmp_path / "data").collections[0].failed == []
+
+
+def test_more_volumes_than_the_registry_knows_are_told(source: Path, tmp_path: Path) -> None:
+    fake.write(source, {fake.name(700, "_day099"): fake.volume(5)})
+    result = take(source, tmp_path)
+    assert result.inventory is not None
+    assert "5 volumes of 3 patients stand" in result.inventory.compared()
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("below", ["", fake.NAME, f"{fake.NAME}/0700"])
+def test_volumes_are_not_moved_out_of_a_tree_of_this_program(
+    source: Path, tmp_path: Path, below: str
+) -> None:
+    take(source, tmp_path)
+    old = (tmp_path / "data").rename(tmp_path / "old")
+    with pytest.raises(UsageError, match="receipts"):
+        take(old / below, tmp_path, mode="move")
+    assert verify_directory(old).exit_code == 0
+    assert take(old / below, tmp_path, mode="link").exit_code == 0
+
+
+def test_moving_again_removes_the_originals_of_what_stands(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="copy")
+    (root(tmp_path) / "0001" / ONE).write_bytes(b"x" * len(fake.whole()[ONE]))
+    result = take(source, tmp_path, mode="move")
+    assert [file.name for file in source.rglob("*.nii.gz")] == [ONE]
+    assert (result.volumes_there, result.not_removed) == (4, 1)
+
+
+def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> None:
+    tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
+    tree.prepare()
+    fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
+    (one,) = read_status(tmp_path / "data").collections[0].under_way
+    assert (one.series, one.images, one.size) == (SUBJECT, 1, 4)
+    assert tree.kept([SUBJECT]) == 4
+
+
+@pytest.mark.parametrize("how", ["changed", "deleted", "cut"])
+def test_a_damaged_volume_is_mended_from_a_sound_one(
+    source: Path, tmp_path: Path, how: str
+) -> None:
+    take(source, tmp_path, mode="copy")
+    harmed = root(tmp_path) / "0700" / LATE
+    if how == "deleted":
+        harmed.unlink()
+    else:
+        harmed.write_bytes(b"x" * len(fake.whole()[LATE]) if how == "changed" else b"x")
+    found = verify_directory(tmp_path / "data")
+    assert [one.file for one in found.damage] == [f"{fake.NAME}/0700/{LATE}"]
+    result = take(fake.write(tmp_path / "one", {LATE: fake.whole()[LATE]}), tmp_path)
+    assert result.patients_adopted == 1
+    assert stands(tmp_path) == WHOLE
+    assert intact(tmp_path)
+
+
+def test_a_damaged_patient_waits_until_all_volumes_can_stand(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="copy")
+    (root(tmp_path) / "0700" / LATE).unlink()
+    result = take(fake.write(tmp_path / "one", {EARLY: fake.whole()[EARLY]}), tmp_path)
+    (failure,) = result.failures
+    assert (failure.series, failure.reason, failure.missing) == (SUBJECT, "incomplete", (LATE,))
+    assert (root(tmp_path) / "0700" / EARLY).exists()
+
+
+def test_a_patient_without_a_receipt_is_read_again(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="copy")
+    (root(tmp_path) / ".tcia-covid" / "series" / f"{SUBJECT}.json").unlink()
+    result = take(source, tmp_path)
+    assert result.patients_adopted == 1
+    assert stands(tmp_path) == WHOLE
+
+
+def test_what_a_dead_run_left_in_staging_is_proved_anew(source: Path, tmp_path: Path) -> None:
+    tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
+    tree.prepare()
+    dead = tree.staging / SUBJECT / "host-1-dead"
+    fake.write(dead, {EARLY: fake.whole()[EARLY][:-1], LATE: fake.whole()[LATE]})
+    take(source, tmp_path)
+    assert stands(tmp_path) == WHOLE
+    assert not tree.under_way()
+    kept = tree.quarantine / "staging" / f"{EARLY}.bad"
+    assert kept.read_bytes() == fake.whole()[EARLY][:-1]
+
+
+def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: Path) -> None:
+    tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
+    tree.prepare()
+    with Lock(tree.state / "locks" / f"{SUBJECT}.lock", "it"):
+        result = take(source, tmp_path)
+    (failure,) = result.failures
+    assert (failure.series, failure.reason) == (SUBJECT, "held")
+    assert result.patients_adopted == 2
+
+
+def test_a_stopped_run_keeps_what_is_complete(source: Path, tmp_path: Path) -> None:
+    stop = CancelToken()
+
+    def emit(event: Event) -> None:
+        if isinstance(event, SeriesFinished):
+            stop.set()
+
+    with pytest.raises(InterruptedRunError):
+        take(source, tmp_path, stop=stop, emit=emit)
+    stood = stands(tmp_path)
+    assert stood
+    assert stood.items() < WHOLE.items()
+    take(source, tmp_path)
+    assert stands(tmp_path) == WHOLE
+
+
+class _Full(Disk):
+    """A disk that is full once the second volume is to be synced."""
+
+    synced = 0
+
+    def sync_file(self, path: StrPath) -> None:
+        if str(path).endswith(".nii.gz"):
+            self.synced += 1
+            if self.synced > 1:
+                raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_ends_the_run(source: Path, tmp_path: Path) -> None:
+    tree = VolumeTree(tmp_path / "data", fake.collection(), _Full())
+    tree.prepare()
+    with pytest.raises(NoSpaceError):
+        install_volumes(find_volumes(source, tree.pattern), tree, jobs=1)
+    assert len(stands(tmp_path)) == 1
+
+
+def test_fault_34_moving_from_a_folder_that_all_was_moved_from_ends_well(
+    source: Path, tmp_path: Path
+) -> None:
+    """As after a kill that came when the last original was gone."""
+    assert take(source, tmp_path, mode="move").volumes_adopted == 4
+    VolumeTree(tmp_path / "data", fake.collection()).owe_reports()
+    again = take(source, tmp_path, mode="move")
+    assert (again.exit_code, again.volumes_found) == (0, 0)
+    assert stands(tmp_path) == WHOLE
+    assert read_status(tmp_path / "data").collections[0].outdated_reports == []
+
+
+def test_fault_34_an_interrupted_adoption_of_volumes_writes_the_reports(
+    source: Path, tmp_path: Path
+) -> None:
+    stop = CancelToken()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, SeriesFinished):
+            stop.set(InterruptedRunError())
+
+    with pytest.raises(InterruptedRunError):
+        take(source, tmp_path, emit=listen, stop=stop)
+    lines = (root(tmp_path) / "manifest-md5.txt").read_text("utf-8").splitlines()
+    assert sorted(line[34:] for line in lines) == sorted(stands(tmp_path))
+    assert read_status(tmp_path / "data").collections[0].outdated_reports == []
+
+
+def test_folders_that_cannot_be_adopted_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="there is no folder"):
+        take(tmp_path / "nothing", tmp_path)
+    with pytest.raises(RequestError, match="no volume of CT Images"):
+        take(fake.write(tmp_path / "empty", {"a.txt": b"x"}), tmp_path)
+    assert not root(tmp_path).exists()
+    take(source, tmp_path)
+    with pytest.raises(RequestError, match="own folder"):
+        take(root(tmp_path) / "0001", tmp_path)
+
+
+def test_the_layout_itself_is_left_out_of_a_folder_above_it(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path, mode="move")
+    with pytest.raises(RequestError, match="no volume"):
+        take(tmp_path / "data", tmp_path)
+    assert stands(tmp_path) == WHOLE
+
+
+def test_counts_are_compared_with_the_registrys(tmp_path: Path) -> None:
+    source = fake.write(tmp_path / "half", {ONE: fake.whole()[ONE]})
+    inventory = take(source, tmp_path).inventory
+    assert inventory is not None
+    assert not inventory.is_whole
+    assert inventory.compared() == "1 of 4 volumes of 1 of 3 patients stand"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_an_unreadable_file_is_named(source: Path, tmp_path: Path) -> None:
+    (source / "some" / ONE).chmod(0)
+    assert [one.file for one in take(source, tmp_path).of("unreadable")] == [f"some/{ONE}"]
+
+
+def test_a_read_only_file_is_copied_for_it_cannot_be_synced(tmp_path: Path) -> None:
+    source = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE]})
+    (source / ONE).chmod(0o444)
+    take(source, tmp_path)
+    assert len(stands(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("disk", [Disk, _Elsewhere])
+def test_a_file_that_changes_after_it_was_read_is_not_taken(
+    source: Path, tmp_path: Path, disk: type[Disk]
+) -> None:
+    path = source / "some" / ONE
+    volume = read_volume(path)
+    path.write_bytes(fake.volume(99))
+    with pytest.raises(ChecksumError, match="changed since it was read"):
+        place_volume(volume, tmp_path / "target", "link", disk(), lambda count: None)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_copy_is_compared_with_what_was_read(source: Path, tmp_path: Path) -> None:
+    path = source / "some" / ONE
+    volume = replace(read_volume(path), digests={"md5": "0" * 32})
+    with pytest.raises(ChecksumError, match="changed since it was read"):
+        place_volume(volume, tmp_path / "target", "copy", Disk(), lambda count: None)
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_receipt_with_a_hostile_name_proves_nothing(source: Path, tmp_path: Path) -> None:
+    take(source, tmp_path)
+    path = root(tmp_path) / ".tcia-covid" / "series" / f"{SUBJECT}.json"
+    document = json.loads(path.read_bytes())
+    for image in ({"uid": "../x"}, {"suffix": "/../../x"}, {"suffix": ".sh"}, {"uid": ""}):
+        changed = {**document, "images": [{**document["images"][0], **image}]}
+        path.write_text(json.dumps(changed))
+        assert VolumeTree(tmp_path / "data", fake.collection()).receipts.read(SUBJECT) is None

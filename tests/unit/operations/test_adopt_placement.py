@@ -1,0 +1,209 @@
+"""Bringing single files: the ways, in their order, and files that change in the meantime."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.models import Check
+from tcia_covid.operations.adopt.scan import FoundFile, scan
+from tcia_covid.operations.adopt.series import FilePlacer
+from tcia_covid.store import disk as store_disk
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.staging import Staging
+from tests.unit.trees import image_of, md5_of, new_tree, series_of
+
+SERIES = series_of(1)
+CONTENT = image_of(SERIES, 1)
+
+
+@pytest.fixture
+def have(tmp_path: Path) -> Path:
+    folder = tmp_path / "have" / "below"
+    folder.mkdir(parents=True)
+    (folder / "a.dcm").write_bytes(CONTENT)
+    return tmp_path / "have"
+
+
+@pytest.fixture
+def found(have: Path) -> FoundFile:
+    inventory = scan(have, skipped=(), jobs=1, stop=CancelToken(), on_progress=lambda *_: None)
+    return inventory.series[SERIES.uid][0]
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    with new_tree(tmp_path / "data").stage(SERIES, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        yield staging
+
+
+def bringer(have: Path, mode: str = "link", *, durable: bool = False) -> FilePlacer:
+    return FilePlacer(have, mode, Disk(durable=durable))  # type: ignore[arg-type]
+
+
+def in_staging(staging: Staging) -> dict[str, str]:
+    return {path.name: md5_of(path.read_bytes()) for path in staging.folder.glob("[!.]*")}
+
+
+def clone(source: int, target: int) -> None:
+    """What a file system that shares blocks does, as far as can be seen."""
+    os.write(target, os.pread(source, 1 << 20, 0))
+
+
+def refuse(*_: object) -> None:
+    raise OSError(95, "not supported")
+
+
+def test_a_hard_link_comes_first(have: Path, found: FoundFile, staging: Staging) -> None:
+    assert bringer(have).bring(found, Check.MD5, staging) == "link"
+    assert (staging.folder / f"{found.uid}.dcm.staged").samefile(have / found.file)
+    (image,) = staging.images.values()
+    assert (image.md5, image.check, image.source) == (found.md5, Check.MD5, "adopted")
+
+
+def test_a_reflink_comes_next(
+    have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_disk, "_clone", clone)
+    assert bringer(have, "copy").bring(found, Check.MD5, staging) == "reflink"
+    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
+
+
+def test_a_copy_comes_last(
+    have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_disk, "_clone", refuse)
+    assert bringer(have, "copy").bring(found, Check.MD5, staging) == "copy"
+    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
+    assert staging.images[found.uid].check is Check.MD5
+
+
+def test_an_image_that_is_there_is_kept_and_its_proof_noted(
+    have: Path, found: FoundFile, staging: Staging
+) -> None:
+    staging.receive([CONTENT], source="nbia")
+    assert bringer(have).bring(found, Check.SERIES_MD5, staging) == "kept"
+    (image,) = staging.images.values()
+    assert (image.check, image.source) == (Check.SERIES_MD5, "nbia")
+
+
+def test_another_version_in_staging_gives_way(
+    have: Path, found: FoundFile, staging: Staging
+) -> None:
+    staging.receive([CONTENT[:-1] + b"\xff"], source="nbia")
+    assert bringer(have).bring(found, Check.MD5, staging) == "link"
+    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
+
+
+@pytest.mark.parametrize("mode", ["link", "copy"])
+@pytest.mark.parametrize("way", ["clone", "refuse"])
+@pytest.mark.parametrize("change", ["other bytes", "cut", "empty", "gone", "another image"])
+def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
+    have: Path,
+    found: FoundFile,
+    staging: Staging,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    way: str,
+    change: str,
+) -> None:
+    monkeypatch.setattr(store_disk, "_clone", clone if way == "clone" else refuse)
+    file = have / found.file
+    file.unlink()
+    contents = {
+        "other bytes": CONTENT[:-1] + b"\xff",
+        "cut": CONTENT[:500],
+        "empty": b"",
+        "another image": image_of(SERIES, 2),
+    }
+    if change != "gone":
+        file.write_bytes(contents[change])
+    assert bringer(have, mode).bring(found, Check.MD5, staging) == ""
+    assert (in_staging(staging), staging.images) == ({}, {})
+
+
+def test_a_read_only_file_is_copied_where_a_link_could_not_be_synced(
+    have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
+    assert bringer(have, durable=True).bring(found, Check.MD5, staging) != "link"
+
+
+@pytest.fixture
+def committed(tmp_path: Path, found: FoundFile) -> Path:
+    """The folder of the series in the layout."""
+    folder = tmp_path / "standing"
+    folder.mkdir()
+    (folder / f"{found.uid}.dcm").write_bytes(CONTENT)
+    return folder
+
+
+def test_an_original_is_removed_with_the_folders_that_it_leaves_empty(
+    have: Path, found: FoundFile, committed: Path
+) -> None:
+    assert bringer(have, "move").remove(found, committed)
+    assert list(have.iterdir()) == []
+
+
+def test_an_original_that_changed_is_not_removed(
+    have: Path, found: FoundFile, committed: Path
+) -> None:
+    os.utime(have / found.file, (1, 1))
+    assert not bringer(have, "move").remove(found, committed)
+    assert (have / found.file).exists()
+
+
+def test_an_original_that_is_gone_is_not_missed(
+    have: Path, found: FoundFile, committed: Path
+) -> None:
+    shutil.rmtree(have / "below")
+    assert not bringer(have, "move").remove(found, committed)
+
+
+@pytest.mark.parametrize("how", ["changed", "gone", "the same name"])
+def test_an_original_stays_whose_bytes_stand_nowhere_else(
+    have: Path, found: FoundFile, committed: Path, how: str
+) -> None:
+    image = committed / f"{found.uid}.dcm"
+    image.unlink()
+    if how == "changed":
+        image.write_bytes(CONTENT[:-1] + b"\xff")
+    if how == "the same name":
+        (have / found.file).rename(have / "below" / image.name)
+        found = found._replace(name=image.name)
+        committed = have / "below"
+    assert not bringer(have, "move").remove(found, committed)
+    assert (have / found.file).exists()
+
+
+def test_an_original_in_a_hidden_folder_stays(
+    have: Path, found: FoundFile, committed: Path
+) -> None:
+    (have / "below").rename(have / ".dvc")
+    found = found._replace(folder=found.folder.replace("below", ".dvc"))
+    assert not bringer(have, "move").remove(found, committed)
+    assert (have / found.file).exists()
+
+
+@pytest.mark.parametrize("linked", ["image", "folder"])
+def test_an_original_stays_that_a_link_in_the_layout_leads_to(
+    have: Path, found: FoundFile, committed: Path, linked: str
+) -> None:
+    original = have / found.file
+    os.link(original, have / "a-second-name")
+    (committed / f"{found.uid}.dcm").unlink()
+    if linked == "image":
+        (committed / f"{found.uid}.dcm").symlink_to(original)
+    else:
+        original.rename(original.with_name(f"{found.uid}.dcm"))
+        found = found._replace(name=f"{found.uid}.dcm")
+        committed.rmdir()
+        committed.symlink_to((have / found.file).parent)
+    assert not bringer(have, "move").remove(found, committed)
+    assert (have / found.file).exists()

@@ -1,0 +1,177 @@
+"""What a download would do: counted right, and nothing done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.api.options import request_from
+from tcia_covid.archives.nbia.archive import NbiaArchive
+from tcia_covid.catalog import series_catalog
+from tcia_covid.core.errors import UsageError
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.operations.download import download_request
+from tcia_covid.operations.plan import Amount, compare_with_catalog, plan_request
+from tcia_covid.selection.request import Request
+from tcia_covid.store.free_space import space_needed
+from tests.fakes.archive import NAME, small_archive
+from tests.fakes.faults import Cut, Faults
+
+
+@pytest.fixture(name="archive")
+def _archive(faults: Faults) -> Iterator[ArchiveServer]:
+    with small_archive(faults, series=2, images=4) as server:
+        yield server
+
+
+def request(archive: ArchiveServer, output: Path, **choices: object) -> Request:
+    return request_from(
+        NAME,
+        output,
+        source="nbia",
+        nbia_url=archive.base_url,
+        retry_wait=0.01,
+        retries=0,
+        no_fsync=True,
+        **choices,  # type: ignore[arg-type]
+    )
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_before_the_first_run_everything_is_to_fetch(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    found = plan_request(request(archive, tmp_path / "data"))
+    size = sum(image.size for series in archive.corpus for image in series.images)
+    assert found.selected == found.to_fetch == Amount(6, 24, size)
+    assert found.there == found.partial == Amount()
+    (group,) = found.groups
+    assert (group.patients, group.studies) == (3, 3)
+    assert found.fits
+    assert found.exit_code == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_to_fetch(archive: ArchiveServer, tmp_path: Path) -> None:
+    download_request(request(archive, tmp_path, first_patients=1))
+    before = snapshot(tmp_path)
+    found = plan_request(request(archive, tmp_path))
+    assert (found.there.series, found.to_fetch.series) == (2, 4)
+    assert found.there + found.to_fetch == found.selected
+    assert snapshot(tmp_path) == before
+
+
+def test_what_an_earlier_run_began_is_taken_into_account(
+    archive: ArchiveServer, faults: Faults, tmp_path: Path
+) -> None:
+    victim = next(iter(archive.corpus))
+    faults.add(Cut(("getImage",), at=4500, series=victim.uid, times=None))
+    faults.add(Cut(("getSingleImage",), at=1, times=None))
+    download_request(request(archive, tmp_path, series=victim.uid))
+    found = plan_request(request(archive, tmp_path))
+    assert found.partial.series == 1
+    assert 0 < found.partial.images < 4
+    assert found.to_fetch.series == 6
+    assert found.to_fetch.size == found.selected.size - found.partial.size
+
+
+def test_a_series_that_changed_in_the_archive_is_told(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    download_request(request(archive, tmp_path))
+    victim = next(iter(archive.corpus))
+    archive.corpus.put(replace(victim, images=victim.images[:-1]))
+    found = plan_request(request(archive, tmp_path))
+    assert found.to_fetch.series == 0
+    assert "1 series of SMALL changed in the archive" in found.notices[-1]
+    assert plan_request(request(archive, tmp_path, update=True)).to_fetch.series == 1
+
+
+def test_what_was_submitted_anew_is_told_as_download_does(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    download_request(request(archive, tmp_path))
+    victim = next(iter(archive.corpus))
+    archive.corpus.put(replace(victim, submitted="2031-01-01"))
+    (failure,) = download_request(request(archive, tmp_path)).failures
+    assert failure.reason == "changed"
+    (group,) = plan_request(request(archive, tmp_path)).groups
+    assert group.changed == [failure.series]
+    assert plan_request(request(archive, tmp_path, update=True)).to_fetch.series == 1
+
+
+def test_of_a_damaged_series_what_lacks_alone_is_to_fetch(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    download_request(request(archive, tmp_path))
+    file = next((tmp_path / NAME).glob("*/*/*/*.dcm"))
+    size = file.stat().st_size
+    file.unlink()
+    assert plan_request(request(archive, tmp_path)).to_fetch == Amount(1, 1, size)
+
+
+def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> None:
+    found = plan_request(request(archive, tmp_path))
+    found.free = found.needed + space_needed(found.needed)
+    assert found.fits
+    found.free -= 1
+    assert not found.fits
+    found.free = None
+    assert found.fits is None
+
+
+def test_time_is_reckoned_with_the_rate_that_is_allowed(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    found = plan_request(request(archive, tmp_path, max_rate=10_000))
+    assert (found.rate, found.rate_is_assumed) == (10_000, False)
+    assert found.seconds == round(found.needed / 10_000)
+    assert plan_request(request(archive, tmp_path, max_rate="1GB")).rate_is_assumed
+
+
+def test_lists_that_agree_with_the_catalogue(
+    monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
+) -> None:
+    name = "MIDRC-RICORD-1B"
+    monkeypatch.setattr(NbiaArchive, "list_collection", lambda _, name: series_catalog.load(name))
+    (found,) = compare_with_catalog(request_from(name, nbia_url=archive.base_url))
+    assert not found.differs
+    assert found.same == found.listed == found.known == 120
+
+
+def test_lists_that_differ_from_the_catalogue(
+    monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
+) -> None:
+    name = "MIDRC-RICORD-1B"
+    first, second, *rest = series_catalog.load(name)
+    other = [replace(first, uid="1.9"), replace(second, image_count=1), *rest]
+    monkeypatch.setattr(NbiaArchive, "list_collection", lambda *_: other)
+    (found,) = compare_with_catalog(request_from(name, nbia_url=archive.base_url))
+    assert found.differs
+    assert found.only_nbia == ["1.9"]
+    assert found.only_catalogue == [first.uid]
+    (different,) = found.different
+    assert different.series == second.uid
+    assert different.images == (1, second.image_count)
+    assert found.same == 118
+
+
+def test_filters_hold_for_both_lists(
+    monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
+) -> None:
+    monkeypatch.setattr(NbiaArchive, "list_collection", lambda _, name: series_catalog.load(name))
+    (found,) = compare_with_catalog(
+        request_from("midrc-ricord-1b", nbia_url=archive.base_url, max_series=3)
+    )
+    assert (found.listed, found.known) == (3, 3)
+
+
+def test_only_what_the_catalogue_holds_can_be_compared() -> None:
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare_with_catalog(request_from("CT Images in COVID-19"))

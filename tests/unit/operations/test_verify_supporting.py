@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.archives.portal import PortalApi
+from tcia_covid.catalog.collections import Collection, SupportingFile
+from tcia_covid.operations.status import read_status
+from tcia_covid.operations.verify.result import Reason
+from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.tree import Tree
+from tcia_covid.supporting.download import fetch_supporting
+from tests.fakes.site import FakeSite
+from tests.unit.http.requesting import client_with
+
+
+@pytest.mark.parametrize("how", ["intact", "changed", "deleted"])
+def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: str) -> None:
+    tree = Tree(tmp_path / "DEMO", disk=Disk(durable=False))
+    tree.prepare()
+    with FakeSite() as site, client_with() as client:
+        site.file("table.csv", b"a,b\n")
+        file = SupportingFile("Table", "clinical", "table.csv", site.address("table.csv"))
+        collection = Collection("DEMO", "DICOM", "DEMO", supporting=(file,))
+        fetch_supporting(collection, tree, client, PortalApi(client, site.url))
+    path = tree.root / "supporting" / "table.csv"
+    if how == "changed":
+        path.write_bytes(b"x")
+    elif how == "deleted":
+        path.unlink()
+    result = verify_directory(tmp_path)
+    found = [(one.file, one.reason) for one in result.damage]
+    reasons = {"intact": [], "changed": [Reason.CHANGED], "deleted": [Reason.MISSING]}
+    assert all(one.option == "--supporting" for one in result.damage)
+    beside = read_status(tmp_path).collections[0].supporting
+    assert (beside.files, beside.size) == (1, 4)
+    assert beside.missing == (["table.csv"] if how == "deleted" else [])
+    assert found == [("DEMO/supporting/table.csv", reason) for reason in reasons[how]]

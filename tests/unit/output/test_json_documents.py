@@ -1,0 +1,164 @@
+"""The JSON documents that the command line promises."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, UnknownCollectionError
+from tcia_covid.core.models import Failure
+from tcia_covid.core.summary import Comparison, Difference
+from tcia_covid.operations.plan import Amount, GroupPlan, Plan
+from tcia_covid.output import json_documents
+from tcia_covid.selection.resolve import CollectionSelection, Selection
+from tests.unit.making import series, summary
+
+
+def as_read(content: dict[str, Any]) -> dict[str, Any]:
+    """What a program that reads the document gets."""
+    found: dict[str, Any] = json.loads(json.dumps(content))
+    return found
+
+
+def test_a_download_is_told_as_the_contract_says() -> None:
+    failure = Failure("1.3", "incomplete", "series 1.3 lacks an image", ("1.3.1",), "try later")
+    told = json_documents.summary_document(
+        summary(complete=2, failed=1, failures=[failure], exit_code=1, already_complete=1)
+    )
+    assert as_read(told) == {
+        "command": "download",
+        "targets": ["C"],
+        "output": "data",
+        "exit_code": 1,
+        "seconds": 12.3,
+        "series": {
+            "selected": 3,
+            "complete": 2,
+            "already_complete": 1,
+            "failed": 1,
+            "remaining": 0,
+        },
+        "images": {"expected": 6, "stored": 6},
+        "bytes": {"stored": 3000, "received": 2000},
+        "kept": {"series": 0, "bytes": 0},
+        "checked": {"md5": 3, "size": 0},
+        "sources": {"nbia": 3, "idc": 0},
+        "supporting": [],
+        "lists": [],
+        "failures": [
+            {
+                "series": "1.3",
+                "reason": "incomplete",
+                "detail": "series 1.3 lacks an image",
+                "missing": ["1.3.1"],
+                "hint": "try later",
+            }
+        ],
+        "outdated_reports": [],
+        "notices": [],
+    }
+
+
+def test_an_interrupted_download_names_the_interruption() -> None:
+    kept = {"kept_series": 2, "kept_bytes": 900}
+    error = InterruptedRunError()
+    told = json_documents.summary_document(summary(error=error, exit_code=EXIT_SIGINT, **kept))
+    assert told["kept"] == {"series": 2, "bytes": 900}
+    assert told["exit_code"] == EXIT_SIGINT
+    assert told["error"]["type"] == "InterruptedRunError"
+
+
+def test_an_error_is_a_document_of_its_own() -> None:
+    error = UnknownCollectionError("no collection is called 'X'", hint="did you mean 'Y'?")
+    assert as_read(json_documents.error_document("plan", error)) == {
+        "command": "plan",
+        "exit_code": 2,
+        "error": {
+            "type": "UnknownCollectionError",
+            "message": "no collection is called 'X'",
+            "hint": "did you mean 'Y'?",
+        },
+    }
+
+
+def test_an_error_before_any_verb_names_none() -> None:
+    assert json_documents.error_document("", InterruptedRunError())["command"] is None
+
+
+def planned() -> Plan:
+    group = GroupPlan("C", 2, 2, selected=Amount(3, 6, 3000), there=Amount(1, 2, 1000))
+    group.partial = Amount(1, 1, 400)
+    group.modalities = {"CT": Amount(3, 6, 3000)}
+    return Plan(("C",), "data", [group], free=10**9, rate=1000, rate_is_assumed=False)
+
+
+def test_a_plan_tells_amounts_disk_and_time() -> None:
+    told = as_read(json_documents.plan_document(planned()))
+    assert told["command"] == "plan"
+    assert told["series"] == {"selected": 3, "already_complete": 1, "partial": 1, "to_fetch": 2}
+    assert told["images"]["to_fetch"] == 3
+    assert told["bytes"] == {
+        "selected": 3000,
+        "already_complete": 1000,
+        "partial": 400,
+        "to_fetch": 1600,
+    }
+    assert told["disk"] == {"free": 10**9, "needed": 1600, "enough": True}
+    assert told["time"] == {"seconds": 2, "rate": 1000, "assumed": False}
+    (collection,) = told["collections"]
+    assert collection["collection"] == "C"
+    assert collection["patients"] == 2
+    assert collection["modalities"] == {"CT": {"series": 3, "images": 6, "bytes": 3000}}
+
+
+def test_a_comparison_lists_the_differences() -> None:
+    found = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])
+    told = as_read(json_documents.comparison_document(["C"], [found]))
+    assert told["exit_code"] == 1
+    assert told["collections"] == [
+        {
+            "collection": "C",
+            "series": {"nbia": 3, "catalogue": 3, "same": 1},
+            "only_nbia": ["1.1"],
+            "only_catalogue": ["1.2"],
+            "different": [
+                {
+                    "series": "1.3",
+                    "images": {"nbia": 2, "catalogue": 1},
+                    "bytes": {"nbia": 9, "catalogue": 8},
+                }
+            ],
+        }
+    ]
+
+
+def test_series_are_listed_with_all_that_is_known() -> None:
+    selected = Selection(
+        [CollectionSelection("C", None, [series("1.1", modality="CT")])], notices=["a note"]
+    )
+    told = as_read(json_documents.series_document(["C"], selected, 0))
+    (one,) = told["series"]
+    assert (one["series"], one["bytes"], one["images"], one["modality"]) == ("1.1", 1000, 2, "CT")
+    assert told["notices"] == ["a note"]
+
+
+def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
+    told = as_read(json_documents.list_document(load_registry()))
+    named = {one["name"]: one for one in told["collections"]}
+    assert named["COVID-19-AR"]["series"] == 461
+    assert named["COVID-19-AR"]["sources"] == ["idc", "nbia"]
+    assert named["CT Images in COVID-19"]["sources"] == ["aspera"]
+    assert named["CT Images in COVID-19"]["volumes"] == 771
+    assert named["CT Images in COVID-19"]["series"] is None
+    assert named["MIDRC-RICORD-1A"]["commercial_use"] is False
+
+
+def test_every_collection_is_told_in_full() -> None:
+    for collection in load_registry():
+        told = as_read(json_documents.info_document(collection))["collection"]
+        assert told["name"] == collection.name
+        assert told["bytes"] == collection.size
+        assert len(told["supporting"]) == len(collection.supporting)
+        assert all("size" not in file for file in told["supporting"])
+        assert told["pitfalls"] == list(collection.pitfalls)

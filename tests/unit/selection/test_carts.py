@@ -1,0 +1,70 @@
+"""Shared carts: a name becomes the series behind it, or an error that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tcia_covid.core.errors import RequestError, UsageError
+from tcia_covid.demo.corpus import Corpus
+from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.selection.targets import cart_uids
+from tests.fakes.faults import EmptyAnswer, Faults
+from tests.unit.archive_helpers import nbia_of
+
+
+@pytest.mark.parametrize("v1", [False, True])
+def test_a_cart_is_the_series_in_it(server: ArchiveServer, *, v1: bool) -> None:
+    uids = sorted(series.uid for series in server.corpus)[:3]
+    server.corpus.carts["nbia-12345"] = list(reversed(uids))
+    with nbia_of(server, v1=v1) as nbia:
+        assert cart_uids(nbia, " nbia-12345 ") == tuple(uids)
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://nbia.cancerimagingarchive.net/nbia-search/?saved-cart=nbia-1%202",
+        " https://nbia.cancerimagingarchive.net/nbia-search/?x=1&saved-cart=nbia-1 2#top",
+    ],
+)
+def test_the_address_of_a_cart_stands_for_its_name(server: ArchiveServer, pasted: str) -> None:
+    uid = min(series.uid for series in server.corpus)
+    server.corpus.carts["nbia-1 2"] = [uid]
+    with nbia_of(server) as nbia:
+        assert cart_uids(nbia, pasted) == (uid,)
+
+
+def test_an_empty_answer_is_asked_for_again(corpus: Corpus) -> None:
+    uid = next(iter(corpus)).uid
+    corpus.carts["mine"] = [uid]
+    faults = Faults(EmptyAnswer("getContentsByName"))
+    with ArchiveServer(corpus, interceptor=faults) as server, nbia_of(server) as nbia:
+        assert cart_uids(nbia, "mine") == (uid,)
+
+
+@pytest.mark.parametrize("content", [None, [], ["1.2.3.withdrawn"]])
+def test_a_cart_without_public_series_is_an_error(
+    server: ArchiveServer, content: list[str] | None
+) -> None:
+    if content is not None:
+        server.corpus.carts["mine"] = content
+    with nbia_of(server) as nbia, pytest.raises(RequestError, match="'mine'") as error:
+        cart_uids(nbia, "mine")
+    assert error.value.exit_code == 2
+    assert ".tcia" in error.value.hint
+
+
+def test_a_blank_name_is_refused(server: ArchiveServer) -> None:
+    with nbia_of(server) as nbia, pytest.raises(UsageError):
+        cart_uids(nbia, "  ")
+    assert not server.requests
+
+
+def test_what_is_no_uid_is_left_out() -> None:
+    class Keeper:
+        def shared_cart(self, name: str) -> Sequence[str]:
+            return ["1.2.3", "null", "1.2.3"]
+
+    assert cart_uids(Keeper(), "x") == ("1.2.3",)

@@ -1,0 +1,164 @@
+"""Filters: alternatives, combinations, missing fields, limits, order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tcia_covid.core.errors import UsageError
+from tcia_covid.core.models import Series
+from tcia_covid.selection.filters import Filters, apply_filters, natural
+
+
+def series(uid: str, **known: object) -> Series:
+    facts: dict[str, object] = {"collection": "C", "patient": "P1", "study": "1.2", **known}
+    return Series(uid=uid, **facts)  # type: ignore[arg-type]
+
+
+SOME = [
+    series("1.1", modality="CT", body_part="CHEST", description="Lung 1.0", number=2, size=100),
+    series("1.2", modality="CT", body_part=None, description="LUNG 5.0", number=1, size=50),
+    series("1.3", patient="P2", modality="DX", body_part="Chest", description=None, size=30),
+    series("1.4", patient="P10", modality="CR", body_part="ABDOMEN", description="AP", size=20),
+    series("1.5", patient="p10", modality="CR", body_part=None, description="PA", size=10),
+    series("1.6", patient="P9", study="1.9", modality=None, body_part="CHEST", size=None),
+]
+
+
+def kept(**filters: object) -> set[str]:
+    return {one.uid for one in apply_filters(Filters(**filters), SOME).series}  # type: ignore[arg-type]
+
+
+def test_no_filter_keeps_everything() -> None:
+    result = apply_filters(Filters(), iter(SOME))
+    assert len(result.series) == len(SOME)
+    assert result.lacking == {}
+    assert result.unmatched == []
+
+
+def test_values_of_one_filter_are_alternatives_and_filters_combine() -> None:
+    assert kept(modalities=("CT", "DX")) == {"1.1", "1.2", "1.3"}
+    assert kept(modalities=("CT", "DX"), patients=("P2",)) == {"1.3"}
+    assert kept(studies=("1.9",)) == {"1.6"}
+    assert kept(series=("1.1", "1.4"), modalities=("CR",)) == {"1.4"}
+
+
+def test_modality_and_body_part_do_not_mind_case() -> None:
+    assert kept(modalities=("ct",)) == {"1.1", "1.2"}
+    assert kept(body_parts=("chest",)) == {"1.1", "1.3", "1.6"}
+
+
+def test_a_patient_is_taken_as_spelled_before_any_other_case() -> None:
+    assert kept(patients=("P10",)) == {"1.4"}
+    assert kept(patients=("p10",)) == {"1.5"}
+    assert kept(patients=("p2",)) == {"1.3"}
+    assert kept(patients=("P10", "p2")) == {"1.4", "1.3"}
+
+
+def test_a_description_is_searched_for_a_regular_expression() -> None:
+    assert kept(descriptions=("lung",)) == {"1.1", "1.2"}
+    assert kept(descriptions=(r"^lung 5\.", "^pa$")) == {"1.2", "1.5"}
+    assert kept(descriptions=("",)) == {"1.1", "1.2", "1.4", "1.5"}
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{2,1}", "*", "(?P<1>a)", "a{99999999999999999999}"])
+def test_a_broken_regular_expression_is_refused_at_once(pattern: str) -> None:
+    with pytest.raises(UsageError, match="is not a regular expression") as raised:
+        Filters(descriptions=(pattern,))
+    assert "backslash" in raised.value.hint
+
+
+@pytest.mark.parametrize("limit", ["first_patients", "max_series", "max_size"])
+def test_a_negative_limit_is_refused(limit: str) -> None:
+    with pytest.raises(UsageError, match=f"{limit.replace('_', ' ')} cannot be negative: -1"):
+        Filters(**{limit: -1})  # type: ignore[arg-type]
+
+
+def test_a_missing_field_matches_nothing_and_is_counted() -> None:
+    assert apply_filters(Filters(body_parts=("CHEST",)), SOME).lacking == {"body_parts": 2}
+    assert apply_filters(Filters(descriptions=(".",)), SOME).lacking == {"descriptions": 2}
+    empty = [series("1.1", modality=""), series("1.2", modality=None)]
+    assert apply_filters(Filters(modalities=("",)), empty).lacking == {"modalities": 2}
+    assert apply_filters(Filters(modalities=("",)), empty).series == []
+
+
+def test_what_another_filter_leaves_out_is_not_counted_as_lacking() -> None:
+    result = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), SOME)
+    assert result.lacking == {"body_parts": 1, "modalities": 1}  # 1.2 and 1.6, but not 1.5, a CR
+    nothing = [series("1.1")]
+    both = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), nothing)
+    assert both.lacking == {"body_parts": 1, "modalities": 1}
+
+
+def test_a_value_that_nothing_has_is_reported() -> None:
+    filters = Filters(
+        patients=("P1", "P3"), modalities=("CTT",), series=("9.9",), descriptions=("zzz",)
+    )
+    assert apply_filters(filters, SOME).unmatched == [
+        ("patients", "P3"), ("series", "9.9"), ("modalities", "CTT"), ("descriptions", "zzz"),
+    ]  # fmt: skip
+
+
+def test_a_value_that_only_another_filter_leaves_out_is_not_reported() -> None:
+    assert apply_filters(Filters(patients=("P2",), modalities=("CT",)), SOME).unmatched == []
+
+
+def test_the_first_patients_are_counted_as_people_count() -> None:
+    assert kept(first_patients=2) == {"1.1", "1.2", "1.3"}
+    assert kept(first_patients=3) == {"1.1", "1.2", "1.3", "1.6"}
+    assert kept(first_patients=0) == set()
+    assert kept(first_patients=1, modalities=("CR",)) == {"1.4"}
+
+
+def test_the_first_patients_are_those_of_each_collection() -> None:
+    two = [*SOME, series("2.1", collection="D", patient="P1"), series("2.2", collection="D")]
+    two.append(series("2.3", collection="D", patient="P2"))
+    uids = [one.uid for one in apply_filters(Filters(first_patients=1), two).series]
+    assert uids == ["1.2", "1.1", "2.1", "2.2"]
+
+
+def test_max_series_comes_last() -> None:
+    assert kept(max_series=2) == {"1.1", "1.2"}
+    assert kept(max_series=1, modalities=("CR",)) == {"1.4"}
+    assert kept(max_series=0) == set()
+
+
+def test_max_size_takes_series_in_order_while_they_fit() -> None:
+    assert kept(max_size=180) == {"1.2", "1.1", "1.3"}
+    assert kept(max_size=179) == {"1.2", "1.1"}
+    assert kept(max_size=49) == set()
+
+
+def test_a_series_of_unknown_size_is_not_let_in_under_a_bound() -> None:
+    result = apply_filters(Filters(max_size=10**12, max_series=5), SOME)
+    assert {one.uid for one in result.series} == {"1.1", "1.2", "1.3", "1.4", "1.5"}
+    assert result.lacking == {"max_size": 1}
+
+
+def test_the_order_does_not_depend_on_the_archive() -> None:
+    expected = ["1.2", "1.1", "1.3", "1.6", "1.4", "1.5"]
+    for seed in range(5):
+        shuffled = random.Random(seed).sample(SOME, len(SOME))
+        assert [one.uid for one in apply_filters(Filters(), shuffled).series] == expected
+
+
+def test_series_without_a_number_come_after_those_with_one() -> None:
+    some = [series("1.1"), series("1.2", number=7), series("1.3", number=-1)]
+    assert [one.uid for one in apply_filters(Filters(), some).series] == ["1.3", "1.2", "1.1"]
+
+
+def test_natural_order_is_total_and_counts() -> None:
+    names = ["A10", "a9", "A9", "9", "A", "", "A9b", "10", "A09", "A" + "9" * 30, "²"]
+    assert len({natural(name) for name in names}) == len(names)
+    backwards = list(reversed(names))
+    assert sorted(names, key=natural) == sorted(backwards, key=natural)
+    assert sorted(["P10", "P9", "P1"], key=natural) == ["P1", "P9", "P10"]
+
+
+def test_thousands_of_values_are_no_slower_than_one() -> None:
+    many = [series(f"1.{n}", patient=f"P{n}") for n in range(5000)]
+    wanted = tuple(f"1.{n}" for n in range(0, 10000, 2))
+    result = apply_filters(Filters(series=wanted), many)
+    assert len(result.series) == 2500
+    assert len(result.unmatched) == 2500

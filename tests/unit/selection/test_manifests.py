@@ -1,0 +1,294 @@
+"""Manifests: what is read, what is refused and with which words, what is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tcia_covid.core.errors import ManifestError
+from tcia_covid.core.models import Series
+from tcia_covid.selection import manifests
+from tcia_covid.selection.manifests import (
+    Manifest,
+    read_manifest,
+    series_json,
+    write_csv,
+    write_tcia,
+    write_txt,
+)
+
+A = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
+B = "1.3.6.1.4.1.14519.5.2.1.9999.103.2009432504168213786754397912410"
+C = "1.2.826.0.1.3680043.10.474.419639.108518937868403894887894311320"
+
+TCIA = f"""\
+downloadServerUrl=https://public.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet
+includeAnnotation=true
+noOfrRetry=4
+databasketId=manifest-1608266677008.tcia
+manifestVersion=3.0
+ListOfSeriesToDownload=
+{A}
+{B}
+"""
+NBIA_METADATA = (
+    "Series UID,Collection,3rd Party Analysis,Data Description URI,Subject ID,Study UID,"
+    "Study Description,Study Date,Series Description,Manufacturer,Modality,SOP Class Name,"
+    "SOP Class UID,Number of Images,File Size,File Location,Download Timestamp\r\n"
+    f"{C},MIDRC-RICORD-1A,,https://doi.org/10.7937/VTW4-X588,MIDRC-RICORD-1A-419639-000082,"
+    '1.2.3,CT CHEST, 2 VIEWS,08-02-2002,0.625" bone,GE,CT,CT Image Storage,1.2.840,12,12.34 MB,'
+    "./MIDRC-RICORD-1A/x,2021-01-01\r\n"
+)
+
+
+def series(uid: str, **known: object) -> Series:
+    facts: dict[str, object] = {"collection": "C", "patient": "P", "study": "1.2", **known}
+    return Series(uid=uid, **facts)  # type: ignore[arg-type]
+
+
+def read(text: str) -> Manifest:
+    return read_manifest("-", stdin=io.BytesIO(text.encode()))
+
+
+def read_file(folder: Path, name: str, text: str | bytes) -> Manifest:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_manifest(path)
+
+
+def test_a_tcia_manifest_gives_its_uids_in_order_and_its_server(tmp_path: Path) -> None:
+    manifest = read_file(tmp_path, "cart.tcia", TCIA)
+    assert manifest.uids == (A, B)
+    assert manifest.kind == "tcia"
+    assert manifest.duplicates == 0
+    assert manifest.server is not None
+    assert manifest.server.endswith("/DownloadServlet")
+    assert manifest.name == str(tmp_path / "cart.tcia")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TCIA.replace("\n", "\r\n"),
+        TCIA.replace("\n", "\r"),
+        "\ufeff" + TCIA,
+        TCIA.replace("\n", "\n\n  \n"),
+        TCIA.replace(A, f"{A},").replace(B, f"  {B} ,"),
+        TCIA.replace(f"{A}\n", f"Series ID\n{A}\n"),
+        TCIA.replace(f"{A}\n", f'"Series ID",\n"{A}",\n'),
+        TCIA.replace(f"Download=\n{A}", f"Download={A}"),
+        TCIA.replace(f"{A}\n{B}", f"{A},{B}"),
+        f"ListOfSeriesToDownload=\n{A}\n{B}\nmanifestVersion=3.0\ndownloadServerUrl=https://x/y\n",
+        f"MANIFESTVERSION = 3.0\nlistofseriestodownload =\n{A}\n{B}",
+    ],
+    ids=[
+        "CRLF", "CR", "BOM", "blank lines", "trailing commas", "header", "quoted header",
+        "UID beside the key", "commas", "keys after the list", "keys in lower case",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["cart.tcia", "cart.txt", "cart", "-"])
+def test_a_tcia_manifest_is_read_however_it_was_mangled(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    manifest = read(text) if name == "-" else read_file(tmp_path, name, text)
+    assert manifest.uids == (A, B)
+    assert manifest.kind == "tcia"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+def test_what_windows_calls_unicode_is_read(tmp_path: Path, encoding: str) -> None:
+    assert read_file(tmp_path, "cart.tcia", TCIA.encode(encoding)).uids == (A, B)
+
+
+def test_repeated_series_are_merged_and_counted(tmp_path: Path) -> None:
+    manifest = read_file(tmp_path, "cart.tcia", TCIA + f"{A}\n{C}\n{A}\n")
+    assert manifest.uids == (A, B, C)
+    assert manifest.duplicates == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"SeriesInstanceUID,Modality\n{A},CT\n{B},CT\n",
+        f"modality,series uid\nCT,{A}\n\n,,\nCT,{B}\n",
+        f'"Subject, ID";"Series Instance UID"\n"a;b";"{A}"\nx;{B}\n',
+        f"\tseries_instance_uid\n0\t{A}\n1\t{B}\n",
+        f"SERIESINSTANCEUID\n{A}\n{B}\n",
+        f'note,Series ID\n"two\nlines",{A}\nx,{B}\n',
+        f"Series UID,SeriesInstanceUID\nx,{A}\ny,{B}\n",
+    ],
+    ids=["IDC", "NBIA", "semicolons", "tabs", "one column", "line break", "two columns"],
+)
+@pytest.mark.parametrize("name", ["list.csv", "list.tsv", "-"])
+def test_a_table_is_read_by_its_series_column(tmp_path: Path, text: str, name: str) -> None:
+    manifest = read(text) if name == "-" else read_file(tmp_path, name, text)
+    assert manifest.uids == (A, B)
+    assert manifest.kind == "csv"
+    assert manifest.server is None
+
+
+def test_the_metadata_file_of_nbias_retriever_is_a_manifest(tmp_path: Path) -> None:
+    assert read_file(tmp_path, "metadata.csv", NBIA_METADATA).uids == (C,)
+
+
+def test_a_plain_list_may_have_comments(tmp_path: Path) -> None:
+    manifest = read_file(tmp_path, "list.txt", f"# mine\n{A}  # first\n\n{B},\n")
+    assert manifest.uids == (A, B)
+    assert manifest.kind == "txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a.tcia", TCIA + "1.2.x.4\n", "a.tcia, line 9: '1.2.x.4' is not a SeriesInstanceUID"),
+        ("a.tcia", TCIA.replace("\n", "\r\n") + "\r\n12\r\n", "line 10: '12' is not a Series"),
+        ("a.tcia", TCIA + "1." * 40 + "1\n", "line 9: '1.1.1"),
+        ("a.tcia", TCIA + "1..2\n", "line 9: '1..2' is not"),
+        ("a.tcia", TCIA + "1.٣\n", "line 9: '1.٣' is not"),
+        ("a.tcia", TCIA + f"{A}{A}\n", "line 9: '1.3.6.1"),
+        ("a.tcia", f"{A}\n{TCIA}", f"line 1: '{A}' before the list of series"),
+        ("a.tcia", "manifestVersion=1.0\nfoo=1\n", "no line ListOfSeriesToDownload=: it is cut"),
+        ("a.tcia", f"manifestVersion=2.0\n{A}\n", "line 2: .* before the list of series"),
+        ("a.tcia", TCIA.partition("1.3")[0], "a.tcia names no series"),
+        ("a.tcia", "", "no line ListOfSeriesToDownload="),
+        ("a.txt", "", "a.txt names no series"),
+        ("a.txt", "# nothing\n\n", "a.txt names no series"),
+        ("a.txt", f"{A}\n<!DOCTYPE html>\n", "line 2: '<!DOCTYPE' is not a SeriesInstanceUID"),
+        ("a.csv", "\n", "a.csv names no series"),
+        ("a.csv", f"{A}\n", "line 1: no column SeriesInstanceUID or Series UID"),
+        ("a.csv", "PatientID,SeriesInstanceUID\n", "a.csv names no series"),
+        ("a.csv", f"PatientID,SeriesInstanceUID\nx,{A}\ny\n", "line 3: no SeriesInstanceUID in"),
+        ("a.csv", f"PatientID,SeriesInstanceUID\nx,{A}\ny,z\n", "line 3: 'z' is not a Series"),
+        ("a.csv", f'PatientID,SeriesInstanceUID\nx,{A}\n"y,{B}\n', "a.csv, line 3: unexpected"),
+        ("a.csv", f"SeriesInstanceUID\n{A}\n\n{'1' * 200_000}\n", "line 4: field larger than"),
+        ("a.txt", f"{A}\n".encode() + b"\xff\xfa", "a.txt, line 2: not UTF-8 text"),
+        ("a.tcia", TCIA.encode("utf-16")[:-1], "a.tcia, line .: not UTF-8 text"),
+        ("a.tcia", b"PK\x03\x04\x00\x00", "line 1: .* before the list of series"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_line(
+    tmp_path: Path, name: str, text: str | bytes, complaint: str
+) -> None:
+    with pytest.raises(ManifestError, match=complaint) as raised:
+        read_file(tmp_path, name, text)
+    assert len(raised.value.message) < len(str(tmp_path)) + 200
+
+
+def test_a_folder_or_a_missing_file_is_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="cannot be read: "):
+        read_manifest(tmp_path)
+    with pytest.raises(ManifestError, match="cannot be read: No such file or directory"):
+        read_manifest(tmp_path / "absent.tcia")
+    with pytest.raises(ManifestError, match="cannot be read: "):
+        read_manifest("a\0.tcia")
+
+
+def test_a_file_far_too_large_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "MAX_MANIFEST_SIZE", 2 << 20)
+    with pytest.raises(ManifestError, match="larger than 2 MiB"):
+        read_file(tmp_path, "a.txt", b" " * (3 << 20))
+
+
+def test_a_standard_input_that_is_closed_is_refused(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ManifestError, match="standard input names no series"):
+        read_manifest("-")
+
+
+def test_standard_input_is_named_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"1.2.3\nx\n")))
+    with pytest.raises(ManifestError, match="standard input, line 2: 'x' is not"):
+        read_manifest("-")
+
+
+FULL = [
+    series(A, modality="CT", description='a "b", c\tµ', number=3, image_count=5, size=1000),
+    series(B, collection="Other", body_part=None, bucket="idc-open-data", crdc_uuid="3582"),
+]
+
+
+@pytest.mark.parametrize("name", ["a.tcia", "a.txt", "a.csv", "a.tsv"])
+def test_what_is_written_is_read_again(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with path.open("w", encoding="utf-8", newline="") as out:
+        if name == "a.tcia":
+            write_tcia(FULL, out)
+        elif name == "a.txt":
+            write_txt(FULL, out)
+        else:
+            write_csv(FULL, out, delimiter="\t" if name == "a.tsv" else ",")
+    assert read_manifest(path).uids == (A, B)
+
+
+def test_a_tcia_manifest_is_written_as_tcia_writes_it() -> None:
+    out = io.StringIO()
+    write_tcia(FULL, out, basket="manifest-1608266677008.tcia")
+    assert out.getvalue() == TCIA.replace("//public.", "//nbia.")
+    out = io.StringIO()
+    write_tcia(FULL, out)
+    basket = out.getvalue().split("\n")[3]
+    assert basket.startswith("databasketId=manifest-1")
+    assert basket.removeprefix("databasketId=manifest-").removesuffix(".tcia").isdigit()
+
+
+def test_a_csv_has_the_column_names_of_the_archives() -> None:
+    out = io.StringIO()
+    write_csv(FULL, out)
+    first, second = csv.DictReader(io.StringIO(out.getvalue()))
+    assert list(first)[:5] == [
+        "SeriesInstanceUID", "Collection", "PatientID", "StudyInstanceUID", "Modality",
+    ]  # fmt: skip
+    assert first["SeriesDescription"] == 'a "b", c\tµ'
+    assert (first["ImageCount"], first["FileSize"]) == ("5", "1000")
+    assert (second["BodyPartExamined"], second["crdc_series_uuid"]) == ("", "3582")
+
+
+def test_a_series_as_json_uses_the_words_of_the_contract() -> None:
+    document = series_json(FULL[0])
+    assert json.loads(json.dumps(document)) == document
+    assert document["series"] == A
+    assert (document["images"], document["bytes"], document["number"]) == (5, 1000, 3)
+    assert document["body_part"] is None
+    assert len(document) == len(Series.__dataclass_fields__)
+
+
+SEEDS = [
+    TCIA,
+    f"SeriesInstanceUID,Modality\n{A},CT\n{B},CT\n",
+    f"# list\n{A}\n{B}\n",
+    NBIA_METADATA,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    where=st.integers(0, 800),
+    drop=st.integers(0, 40),
+    extra=st.one_of(
+        st.binary(max_size=20), st.sampled_from([b'"', b"\r", b"\0", b"=", b",", b"\n"])
+    ),
+    name=st.sampled_from(["a.tcia", "a.csv", "a.tsv", "a.txt", "a"]),
+)
+def test_a_damaged_manifest_is_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: str,
+    where: int,
+    drop: int,
+    extra: bytes,
+    name: str,
+) -> None:
+    data = seed.encode()
+    data = data[:where] + extra + data[where + drop :]
+    with suppress(ManifestError):
+        manifest = read_file(tmp_path_factory.getbasetemp(), name, data)
+        assert len(set(manifest.uids)) == len(manifest.uids) > 0

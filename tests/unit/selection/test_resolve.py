@@ -1,0 +1,63 @@
+"""From targets, filters and lists to what is selected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.catalog import series_catalog
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.core.errors import UnknownCollectionError
+from tcia_covid.core.models import Failure
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.resolve import resolve
+from tcia_covid.selection.targets import parse_targets, unknown_collection
+from tests.unit.selection.listing import OneList
+
+NAME = "COVID-19-AR"
+SERIES = series_catalog.load(NAME)
+FIRST, LAST = SERIES[0], SERIES[-1]
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (Filters(), True),
+        (Filters(patients=(LAST.patient,)), True),
+        (Filters(patients=(FIRST.patient,)), False),
+        (Filters(series=(LAST.uid, FIRST.uid)), True),
+        (Filters(series=(FIRST.uid,)), False),
+        (Filters(first_patients=3), False),
+        (Filters(max_series=5), False),
+    ],
+)
+def test_a_series_that_is_not_listed_is_said_where_it_was_asked_for(
+    filters: Filters, *, said: bool
+) -> None:
+    lists = OneList(SERIES[:-1], [Failure(LAST.uid, "not-listed", "gone")])
+    found = resolve([NAME], load_registry(), lists, filters=filters)
+    assert bool(found.failures) == said
+
+
+@pytest.mark.parametrize("failure", [Failure("", "short-list", "x"), Failure("1.2.3", "x", "x")])
+def test_what_nobody_knows_more_of_is_always_said(failure: Failure) -> None:
+    filters = Filters(patients=(FIRST.patient,))
+    found = resolve([NAME], load_registry(), OneList(SERIES, [failure]), filters=filters)
+    assert found.failures == [failure]
+
+
+def test_series_of_a_collection_under_any_of_its_names_are_one_group(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("collections: {Mine: {format: DICOM, nbia: THEIRS, aliases: [my own]}}")
+    names = ("Mine", "THEIRS", "my-own")
+    series = [replace(SERIES[n], collection=name) for n, name in enumerate(names)]
+    found = resolve(["mine"], load_registry([mine]), OneList(series), filters=Filters())
+    assert [(one.name, len(one.series)) for one in found.groups] == [("Mine", 3)]
+
+
+@pytest.mark.parametrize("word", ["x" * 300, "a\0b", "/" + "y/" * 3000, "\udcff"])
+def test_a_word_that_no_file_can_be_called_is_a_name(word: str) -> None:
+    assert parse_targets([word], load_registry()).others == (word,)
+    assert isinstance(unknown_collection(word, [], load_registry()), UnknownCollectionError)

@@ -1,0 +1,90 @@
+"""The seam to the file system: refused renames, long paths, drives that are not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.errors import DestinationError, TakenOverError
+from tcia_covid.store import disk as disk_module
+from tcia_covid.store.disk import Disk, destination_errors, missing_means_taken_over
+from tcia_covid.store.tree import Tree
+
+
+class Scanner:
+    """Refuses to have something renamed, for a few times."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, method: str, times: int) -> None:
+        self.times = times
+        plain = getattr(os, method)
+
+        def rename(source: Path, target: Path) -> None:
+            self.times -= 1
+            if self.times >= 0:
+                raise PermissionError(13, "used by another process")
+            plain(source, target)
+
+        patch.setattr(os, method, rename)
+        patch.setattr(disk_module, "_REFUSED_WAITS", (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("method", ["rename", "replace"])
+def test_a_rename_that_a_virus_scanner_refuses_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("x")
+    Scanner(monkeypatch, method, times=3)
+    getattr(Disk(), method)(source, target)
+    assert target.read_text() == "x"
+
+
+@pytest.mark.parametrize("method", ["rename", "replace"])
+def test_a_rename_that_stays_refused_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    (tmp_path / "a").write_text("x")
+    scanner = Scanner(monkeypatch, method, times=100)
+    with pytest.raises(PermissionError):
+        getattr(Disk(), method)(tmp_path / "a", tmp_path / "b")
+    assert scanner.times == 96
+
+
+def test_a_folder_on_a_drive_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(path: Path, *args: object, **options: object) -> None:
+        raise FileNotFoundError(2, "no such drive", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", lambda path: False)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(FileNotFoundError, match="no such drive"):
+        Disk().make_lasting_folder(Path("/data/COVID-19-AR").absolute())
+
+
+def test_an_output_folder_whose_path_is_too_long_is_named(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d" * 200] * 30)
+    with pytest.raises(DestinationError, match="too long") as caught:
+        Tree(deep).prepare()
+    assert "--output" in caught.value.hint
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_path_too_long_for_windows_is_no_file_that_another_run_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
+) -> None:
+    monkeypatch.setattr(disk_module, "_paths_are_short", lambda: short)
+    expected, text = (DestinationError, "too long") if short else (TakenOverError, "taken over")
+    with (
+        pytest.raises(expected, match=text),
+        destination_errors("the folder"),
+        missing_means_taken_over("1.2.3"),
+    ):
+        Disk().create(tmp_path / ("a" * 200) / ("b" * 200))
+
+
+def test_what_windows_says_of_a_path_that_is_too_long_is_understood() -> None:
+    error = FileNotFoundError(2, "The filename or extension is too long")
+    error.winerror = 206  # type: ignore[attr-defined,unused-ignore]
+    with pytest.raises(DestinationError, match="too long"), destination_errors("the folder"):
+        raise error

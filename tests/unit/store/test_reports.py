@@ -1,0 +1,533 @@
+"""The files beside a collection's images: what is in them, and when they are written anew."""
+
+from __future__ import annotations
+
+import csv
+import io
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_covid.catalog.collections import Collection, License, Publication, Registry
+from tcia_covid.core.errors import DestinationError, NoSpaceError
+from tcia_covid.core.models import Check
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.locks import Lock
+from tcia_covid.store.receipts import StoredReceipt
+from tcia_covid.store.reports import write
+from tcia_covid.store.reports.state import REPORT_FILES, reports_are_stale
+from tcia_covid.store.reports.write import write_reports
+from tcia_covid.store.tree import Tree
+from tests.unit.trees import NAME, files, grow, new_tree, series_of
+from tests.waiting import soon
+
+DATA = Publication("Desai (2020). Data.", title="Data", year=2020, doi="10.7937/x")
+COLLECTION = Collection(
+    NAME,
+    "DICOM",
+    NAME,
+    doi="10.7937/x",
+    licence=License("CC BY 4.0", commercial_use=True, url="https://creativecommons.org/by"),
+    citation=DATA,
+)
+REGISTRY = Registry((COLLECTION,), tcia=Publication("Clark K (2013).", title="TCIA", year=2013))
+NBIA_COLUMNS = (
+    "Series UID,Collection,3rd Party Analysis,Data Description URI,Subject ID,Study UID,"
+    "Study Description,Study Date,Series Description,Manufacturer,Modality,Number of Images,"
+    "File Size,File Location,Download Timestamp"
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return new_tree(tmp_path)
+
+
+def report(tree: Tree, collection: Collection | None = COLLECTION) -> None:
+    write_reports(tree, collection, REGISTRY)
+
+
+def rows(tree: Tree) -> list[dict[str, str]]:
+    text = (tree.root / "metadata.csv").read_bytes().decode("utf-8")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def text(tree: Tree, name: str) -> str:
+    return (tree.root / name).read_text("utf-8")
+
+
+def manifest(tree: Tree) -> dict[str, str]:
+    """MD5 by file."""
+    lines = text(tree, "manifest-md5.txt").splitlines()
+    return {file: md5 for md5, file in (line.split("  ", 1) for line in lines)}
+
+
+# metadata.csv
+
+
+def test_metadata_begins_with_the_columns_of_nbia_s_retriever(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    content = (tree.root / "metadata.csv").read_bytes()
+    assert content.startswith(NBIA_COLUMNS.encode())
+    assert content.count(b"\r\n") == content.count(b"\n") == 2
+
+
+def test_metadata_has_a_row_a_series(tree: Tree) -> None:
+    series = series_of(
+        1,
+        study_description="CT CHEST",
+        study_date="2020-03-01",
+        description="Lung 1.0",
+        manufacturer="SIEMENS",
+        manufacturer_model="Force",
+        body_part="CHEST",
+        number=3,
+        date="2020-03-02",
+        licence="CC BY 4.0",
+        licence_url="https://creativecommons.org/by",
+        data_url="https://doi.org/10.7937/x",
+        third_party=True,
+    )
+    receipt = grow(tree, series, images=4, check=Check.SERIES_MD5)
+    grow(tree, series_of(2))
+    report(tree)
+    first, second = rows(tree)
+    assert first == {
+        "PATIENT_ID": "PATIENT-1",
+        "Series UID": series.uid,
+        "Collection": NAME,
+        "3rd Party Analysis": "YES",
+        "Data Description URI": "https://doi.org/10.7937/x",
+        "Subject ID": "PATIENT-1",
+        "Study UID": series.study,
+        "Study Description": "CT CHEST",
+        "Study Date": "2020-03-01",
+        "Series Description": "Lung 1.0",
+        "Manufacturer": "SIEMENS",
+        "Modality": "CT",
+        "Number of Images": "4",
+        "File Size": "0.00 MB",
+        "File Location": f"./{receipt.folder}",
+        "Download Timestamp": receipt.finished,
+        "Series Number": "3",
+        "Series Date": "2020-03-02",
+        "Body Part Examined": "CHEST",
+        "Manufacturer Model Name": "Force",
+        "License Name": "CC BY 4.0",
+        "License URL": "https://creativecommons.org/by",
+        "Bytes": str(receipt.size),
+        "Checked": "series-md5",
+        "Source": "nbia",
+    }
+    assert (second["3rd Party Analysis"], second["Series Number"]) == ("NO", "")
+    assert (tree.root / first["File Location"]).is_dir()
+
+
+@pytest.mark.parametrize(
+    "patient",
+    [
+        "a b",
+        "a/b",
+        "Müller",
+        "山田",
+        'say "x"',
+        "a,b",
+        "=1+1",
+        "line\r\nbreak",
+        " ends ",
+        "-",
+        "\\",
+    ],
+)
+def test_fault_28_a_patient_s_own_name_is_kept_in_metadata(tree: Tree, patient: str) -> None:
+    receipt = grow(tree, series_of(1, patient="X"))
+    series = replace(receipt.series, patient=patient, description=patient)
+    tree.receipts.write(StoredReceipt(replace(receipt, series=series), ""))
+    report(tree)
+    (row,) = rows(tree)
+    assert (row["Subject ID"], row["Series Description"]) == (patient, patient)
+
+
+# manifest-md5.txt
+
+
+@pytest.mark.skipif(shutil.which("md5sum") is None, reason="no md5sum here")
+def test_md5sum_proves_the_collection_from_the_manifest(tree: Tree) -> None:
+    receipt = grow(tree, series_of(1, patient="Ünal, A (1)"), images=5)
+    grow(tree, series_of(2))
+    report(tree)
+    check = [shutil.which("md5sum") or "", "-c", "--strict", "manifest-md5.txt"]
+    proved = subprocess.run(check, cwd=tree.root, capture_output=True, text=True, check=False)
+    assert (proved.returncode, proved.stdout.count(": OK\n")) == (0, 8)
+    files(tree, receipt)[0].write_bytes(b"x")
+    assert subprocess.run(check, cwd=tree.root, capture_output=True, check=False).returncode == 1
+
+
+def test_the_manifest_names_every_file_of_the_tree(tree: Tree) -> None:
+    receipts = [grow(tree, series_of(number), number) for number in (1, 2, 3)]
+    report(tree)
+    expected = {f"{r.folder}/{i.file}": i.md5 for r in receipts for i in r.images}
+    assert manifest(tree) == expected
+    assert set(expected) == {p.relative_to(tree.root).as_posix() for p in tree.root.rglob("*.dcm")}
+
+
+def test_a_series_whose_folder_is_gone_is_in_no_report_until_it_is_back(tree: Tree) -> None:
+    gone, there = grow(tree, series_of(1)), grow(tree, series_of(2))
+    away = tree.root.parent / "away"
+    tree.path(gone).rename(away)
+    report(tree)
+    assert {file.rpartition("/")[0] for file in manifest(tree)} == {there.folder}
+    assert [row["Series UID"] for row in rows(tree)] == [there.series.uid]
+    assert reports_are_stale(tree)
+    away.rename(tree.path(gone))
+    report(tree)
+    assert len(manifest(tree)) == 6
+    assert not reports_are_stale(tree)
+
+
+def test_a_lost_image_of_a_series_stays_in_the_manifest(tree: Tree) -> None:
+    receipt = grow(tree, series_of(1))
+    files(tree, receipt)[0].unlink()
+    report(tree)
+    assert len(manifest(tree)) == 3
+
+
+# LICENSE.txt and CITATION.bib
+
+
+def test_licence_and_citation_are_the_registry_s(tree: Tree) -> None:
+    grow(tree, series_of(1, licence="something else"))
+    report(tree)
+    assert "Licence: CC BY 4.0" in text(tree, "LICENSE.txt")
+    assert "something else" not in text(tree, "LICENSE.txt")
+    assert text(tree, "CITATION.bib").count("@misc{") == 2
+    assert "10.7937/x" in text(tree, "CITATION.bib")
+
+
+def test_the_terms_of_analysis_results_stand_beside_the_collection_s(tree: Tree) -> None:
+    results = {"licence": "CC BY 3.0", "data_url": "https://doi.org/10.7937/r", "third_party": True}
+    grow(tree, series_of(1, **results))
+    grow(tree, series_of(2, licence="CC BY 4.0"))
+    report(tree)
+    terms = text(tree, "LICENSE.txt")
+    assert "Licence: CC BY 4.0" in terms
+    assert "analysis\nresults" in terms
+    assert "  CC BY 3.0 https://doi.org/10.7937/r\n" in terms
+
+
+@pytest.mark.parametrize(
+    ("name", "short", "commercial"),
+    [
+        ("CC BY 4.0", "CC BY 4.0", True),
+        ("Creative Commons Attribution 4.0 International License", "CC BY 4.0", True),
+        ("Creative Commons Attribution 3.0 Unported License", "CC BY 3.0", True),
+        ("CC BY-NC 4.0", "CC BY-NC 4.0", False),
+        (
+            "Creative Commons Attribution-NonCommercial 4.0 International License",
+            "CC BY-NC 4.0",
+            False,
+        ),
+    ],
+)
+def test_a_collection_outside_the_registry_has_the_licence_of_its_series(
+    tmp_path: Path, name: str, short: str, commercial: bool
+) -> None:
+    tree = new_tree(tmp_path, "OTHER")
+    doi = "https://doi.org/10.7937/y"
+    grow(
+        tree, series_of(1, collection="Other", licence=name, licence_url="https://l", data_url=doi)
+    )
+    report(tree, None)
+    terms = text(tree, "LICENSE.txt")
+    assert terms.startswith("Other\n")
+    assert f"Licence: {short}\nhttps://l\n" in terms
+    assert ("for any purpose" in terms) is commercial
+    assert "https://doi.org/10.7937/y" in terms
+    assert "10.7937/y" in text(tree, "CITATION.bib")
+    assert "TCIA" in text(tree, "CITATION.bib")
+
+
+@pytest.mark.parametrize(
+    "licences",
+    [["TCIA Restricted"], ["CC BY-SA 4.0"], ["CC BY 4.0", "CC BY-NC 4.0"], ["CC BY 4.0 or other"]],
+)
+def test_no_more_is_claimed_of_a_licence_than_the_archive_says(
+    tree: Tree, licences: list[str]
+) -> None:
+    for number, name in enumerate(licences):
+        grow(tree, series_of(number, licence=name, data_url="https://example.org/page"))
+    report(tree, None)
+    terms = text(tree, "LICENSE.txt")
+    assert "Licence: not on record" in terms
+    for name in licences:
+        assert f"  {name} https://example.org/page\n" in terms
+    assert "commercial" not in terms
+
+
+def test_a_collection_whose_series_tell_nothing_has_its_reports_too(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree, None)
+    assert "  no licence on record\n" in text(tree, "LICENSE.txt")
+
+
+# When they are written
+
+
+def test_reports_are_stale_until_written_and_after_each_new_receipt(tree: Tree) -> None:
+    assert not reports_are_stale(tree), "there is nothing to report"
+    for number in (1, 2):
+        grow(tree, series_of(number))
+        assert reports_are_stale(tree)
+        report(tree)
+        assert not reports_are_stale(tree)
+
+
+@pytest.mark.parametrize("name", REPORT_FILES)
+def test_a_report_that_is_gone_is_stale(tree: Tree, name: str) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    (tree.root / name).unlink()
+    assert reports_are_stale(tree)
+    report(tree)
+    assert (tree.root / name).is_file()
+    assert not reports_are_stale(tree)
+
+
+def test_a_receipt_that_is_written_meanwhile_is_reported(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(tree, series_of(1))
+    late = iter([2])
+
+    def licence(*args: object) -> bytes:
+        for number in late:
+            grow(tree, series_of(number))
+        return b"terms"
+
+    monkeypatch.setattr(write, "license_file", licence)
+    report(tree)
+    assert len(rows(tree)) == 2
+    assert len(manifest(tree)) == 6
+    assert not reports_are_stale(tree)
+
+
+def test_a_tree_that_grows_without_end_does_not_hold_the_writer(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = iter(range(1, 100))
+
+    def licence(*args: object) -> bytes:
+        grow(tree, series_of(next(numbers)), 1)
+        return b"terms"
+
+    monkeypatch.setattr(write, "license_file", licence)
+    report(tree)
+    assert reports_are_stale(tree), "for the run that goes on"
+
+
+def test_no_temporary_file_stays(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    assert not list(tree.root.rglob("*.part"))
+    assert sorted(p.name for p in tree.root.iterdir() if p.is_file()) == sorted(REPORT_FILES)
+
+
+class _FailingDisk(Disk):
+    """Runs full at the n-th file that is put in place."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(durable=False)
+        self.left = after
+
+    def replace(self, source: Path, target: Path) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(28, "No space left on device")
+        super().replace(source, target)
+
+
+@pytest.mark.parametrize("after", range(5))
+def test_a_full_disk_leaves_the_old_reports_whole_and_stale(tree: Tree, after: int) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    grow(tree, series_of(2))
+    with pytest.raises(NoSpaceError) as refusal:
+        report(Tree(tree.root, disk=_FailingDisk(after)))
+    assert refusal.value.exit_code == 4
+    assert (len(rows(tree)), len(manifest(tree))) in {(1, 3), (2, 3), (2, 6)}
+    assert reports_are_stale(tree)
+
+
+def test_a_series_that_cannot_be_looked_for_is_not_left_out_in_silence(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network folder whose server lost a patient."""
+    receipt = grow(tree, series_of(1))
+    look = os.stat
+
+    def failing(path: Any, **more: Any) -> os.stat_result:
+        if str(path).endswith(receipt.folder.rpartition("/")[2]):
+            raise OSError(5, "Input/output error")
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "stat", failing)
+    with pytest.raises(DestinationError, match=r"cannot look at .*: Input/output error"):
+        report(tree)
+    assert not (tree.root / "manifest-md5.txt").exists()
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to this user"
+)
+def test_a_folder_that_may_not_be_written_is_told(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    tree.root.chmod(0o555)
+    try:
+        with pytest.raises(DestinationError):
+            report(tree)
+    finally:
+        tree.root.chmod(0o755)
+
+
+# Files of the user's
+
+
+def _told(tree: Tree) -> list[str]:
+    told: list[str] = []
+    write_reports(tree, COLLECTION, REGISTRY, told.append)
+    return told
+
+
+@pytest.mark.parametrize("name", REPORT_FILES)
+@pytest.mark.parametrize("how", ["file", "changed", "folder", "link"])
+def test_a_report_replaces_no_file_that_this_program_did_not_write(
+    tree: Tree, name: str, how: str
+) -> None:
+    grow(tree, series_of(1))
+    path, aside = tree.root / name, tree.root / f"{name}.moved-aside"
+    elsewhere = tree.root / "mine"
+    elsewhere.write_bytes(b"mine")
+    if how == "changed":
+        report(tree)
+        grow(tree, series_of(2))
+    if how == "folder":
+        path.mkdir()
+        (path / "notes").write_bytes(b"mine")
+    elif how == "link":
+        path.symlink_to("mine")
+    else:
+        path.write_bytes(b"mine")
+    (notice,) = _told(tree)
+    assert str(aside) in notice
+    assert (aside / "notes" if how == "folder" else aside).read_bytes() == b"mine"
+    assert aside.is_symlink() == (how == "link")
+    assert elsewhere.read_bytes() == b"mine"
+    assert path.is_file()
+    assert not reports_are_stale(tree)
+    grow(tree, series_of(3))
+    assert _told(tree) == [], "the next reports replace this program's own"
+
+
+def test_reports_replace_a_link_to_their_own_bytes_and_not_its_target(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    path, store = tree.root / "metadata.csv", tree.root / "annex"
+    path.rename(store)
+    path.symlink_to("annex")
+    before = store.read_bytes()
+    grow(tree, series_of(2))
+    assert _told(tree) == []
+    assert not path.is_symlink()
+    assert store.read_bytes() == before
+    assert len(rows(tree)) == 2
+
+
+def test_the_record_of_what_was_written_stays_small(tree: Tree) -> None:
+    for number in range(1, 6):
+        grow(tree, series_of(number), 1)
+        report(tree)
+        for record in (tree.state / "reports").iterdir():
+            os.utime(record, (1, 1))
+    grow(tree, series_of(6), 1)
+    report(tree)
+    assert len(list((tree.state / "reports").iterdir())) <= 2 * len(REPORT_FILES)
+
+
+# Several processes
+
+
+def _held(tree: Tree) -> Lock:
+    return Lock(tree.state / "locks" / "reports.lock", "the reports")
+
+
+def _in_a_moment(act: Callable[[], None]) -> threading.Thread:
+    thread = threading.Timer(0.3, act)
+    thread.start()
+    return thread
+
+
+def test_a_run_that_finds_the_reports_being_written_uses_those(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    stamp = (tree.state / "reports.json").read_bytes()
+    (tree.state / "reports.json").write_bytes(b"null")
+    before = (tree.root / "metadata.csv").stat().st_mtime_ns
+    with _held(tree):
+        thread = _in_a_moment(lambda: (tree.state / "reports.json").write_bytes(stamp))
+        report(tree)
+        thread.join()
+    assert (tree.root / "metadata.csv").stat().st_mtime_ns == before
+
+
+def test_a_run_whose_series_the_other_had_not_seen_writes_them_anew(tree: Tree) -> None:
+    grow(tree, series_of(1))
+    report(tree)
+    lock = _held(tree)
+    with lock:
+        grow(tree, series_of(2))
+        thread = _in_a_moment(lambda: lock.__exit__(None, None, None))
+        report(tree)
+        thread.join()
+    assert (len(rows(tree)), reports_are_stale(tree)) == (2, False)
+
+
+def test_a_holder_that_hangs_is_not_waited_for_for_ever(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "_WAIT", 0.2)
+    grow(tree, series_of(1))
+    with soon(), _held(tree):
+        report(tree)
+    assert not reports_are_stale(tree)
+
+
+def _grow_and_report(root: Path, first: int) -> None:
+    tree = Tree(root, disk=Disk(durable=False))
+    for number in range(first, first + 5):
+        grow(tree, series_of(number), 1)
+        report(tree)
+
+
+def test_four_processes_end_with_every_series_in_the_reports(tree: Tree) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_grow_and_report, args=(tree.root, 1 + 10 * n)) for n in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+        worker.close()
+    assert (len(rows(tree)), len(manifest(tree))) == (20, 20)
+    assert not reports_are_stale(tree)

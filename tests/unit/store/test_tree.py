@@ -1,0 +1,275 @@
+"""One collection's folder: series that share a folder name, and what stands in a series' place."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import IncompleteSeriesError, UnreachableError
+from tcia_covid.core.models import Series, State
+from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.store.disk import Disk, StrPath
+from tcia_covid.store.layout import Layout
+from tcia_covid.store.staging import Staging
+from tcia_covid.store.tree import Tree
+from tcia_covid.transfer.fetcher import TransferContext
+from tcia_covid.transfer.series import fetch_series
+from tests.fakes.crash import PausingDisk
+from tests.unit.transfer.running import IMAGES, SETTINGS, FakeArchive, Run, listed, raising
+from tests.unit.trees import NAME, ROOT, files, image_of
+
+LAYOUT = Layout.parse("{patient}/{series_tail}")
+
+
+def same_tail(first: str, tail: int = 12345) -> Series:
+    """A series of one patient whose UID ends as those of others do."""
+    facts = {"uid": f"{ROOT}.{first}.{tail}", "patient": "P", "study": f"{ROOT}.77"}
+    series = replace(listed(1), **facts)
+    return replace(series, size=sum(len(image_of(series, n)) for n in range(1, IMAGES + 1)))
+
+
+def tree_of(directory: Path, layout: Layout = LAYOUT) -> Tree:
+    tree = Tree(directory / NAME, layout, Disk(durable=False))
+    tree.prepare()
+    return tree
+
+
+def fetched(tree: Tree, series: Series, *, update: bool = False) -> State:
+    """What became of a series."""
+    context = TransferContext(CancelToken(), SETTINGS, lambda event: None)
+    return fetch_series(series, [FakeArchive()], tree, context, update=update).state
+
+
+def folders(tree: Tree, series: Sequence[Series]) -> list[str | None]:
+    """Where series stand, each with exactly its images."""
+    found = [tree.committed(one.uid) for one in series]
+    return [receipt.folder if receipt else None for receipt in found]
+
+
+def test_series_of_one_folder_name_that_end_together_all_stand(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / NAME, LAYOUT, PausingDisk(random.Random(1)))
+    tree.prepare()
+    series = [same_tail(f"{n}.{first}", 10000 + n) for n in range(40) for first in (1, 2)]
+    run = Run(tree, FakeArchive(), workers=8)(series)
+    assert set(run.states.values()) == {State.COMPLETE}
+    committed = folders(tree, series)
+    assert None not in committed
+    assert len(set(committed)) == len(series)
+    again = Run(tree_of(tmp_path), FakeArchive())(series)
+    assert set(again.states.values()) == {State.ALREADY}
+
+
+def test_a_series_whose_name_was_taken_while_it_was_mended_goes_under_its_whole_uid(
+    tmp_path: Path,
+) -> None:
+    one, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([one])
+    receipt = tree.committed(one.uid)
+    assert receipt is not None
+    files(tree, receipt)[0].unlink()
+    Run(tree, FakeArchive(raising(UnreachableError("down"), one.uid)))([one])
+    Run(tree, FakeArchive())([other])
+    Run(tree_of(tmp_path), FakeArchive())([one])
+    assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
+    assert not tree.quarantine.exists()
+    assert tree.unsettled() == set()
+
+
+def test_a_commit_that_was_cut_short_leaves_a_series_that_took_its_name_alone(
+    tmp_path: Path,
+) -> None:
+    one, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([one])
+    filed = tree.receipts.read(one.uid)
+    assert filed is not None
+    staged = tree.staging / one.uid / filed.staged
+    staged.parent.mkdir()
+    tree.path(filed.receipt).rename(staged)
+    Run(tree, FakeArchive())([other])
+    archive = FakeArchive()
+    run = Run(tree_of(tmp_path), archive)([one, other])
+    assert set(run.states.values()) == {State.ALREADY}
+    assert archive.asked == []
+    assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
+
+
+def test_a_series_under_its_whole_uid_is_found_again_without_its_receipt(tmp_path: Path) -> None:
+    one, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([one])
+    Run(tree, FakeArchive())([other])
+    tree.receipts.path(other.uid).unlink()
+    archive = FakeArchive()
+    Run(tree, archive)([other])
+    assert archive.asked == []
+    assert folders(tree, [one, other]) == ["P/12345", f"P/12345-{other.uid}"]
+
+
+def test_a_damaged_series_is_mended_in_place_although_its_name_is_shared(tmp_path: Path) -> None:
+    one, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([one])
+    Run(tree, FakeArchive())([other])
+    before = folders(tree, [one, other])
+    for series in (one, other):
+        receipt = tree.committed(series.uid)
+        assert receipt is not None
+        files(tree, receipt)[0].unlink()
+    run = Run(tree, FakeArchive())([one, other])
+    assert set(run.states.values()) == {State.COMPLETE}
+    assert folders(tree, [one, other]) == before
+
+
+class LateDisk(Disk):
+    """Has another run do something at the last moment before a file of a folder is renamed."""
+
+    def __init__(self, folder: Path, happens: Callable[[], object]) -> None:
+        super().__init__(durable=False)
+        self._folder = folder
+        self._happens = [happens]
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._look_at(source, target)
+        super().rename(source, target)
+
+    def replace(self, source: StrPath, target: StrPath) -> None:
+        self._look_at(Path(source), Path(target))
+        super().replace(source, target)
+
+    def _look_at(self, source: Path, target: Path) -> None:
+        if self._folder in (source.parent, target.parent) and self._happens:
+            self._happens.pop()()
+
+
+@pytest.mark.parametrize("receipt_is_lost", [False, True])
+def test_a_series_that_comes_into_anothers_folder_at_the_last_moment_keeps_it(
+    tmp_path: Path, receipt_is_lost: bool
+) -> None:
+    one, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([one])
+    receipt = tree.committed(one.uid)
+    assert receipt is not None
+    place = tree.path(receipt)
+    files(tree, receipt)[0].unlink()
+    if receipt_is_lost:
+        tree.receipts.path(one.uid).unlink()
+
+    def swap() -> None:
+        place.rename(tmp_path / "taken by another run")
+        Run(tree_of(tmp_path), FakeArchive())([other])
+
+    late = Tree(tmp_path / NAME, LAYOUT, LateDisk(place, swap))
+    Run(late, FakeArchive())([one])
+    Run(tree_of(tmp_path), FakeArchive())([one])
+    assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
+    assert verify_directory(tree.root).damage == []
+
+
+def test_a_series_that_another_run_has_just_published_is_not_published_twice(
+    tmp_path: Path,
+) -> None:
+    series, tree = same_tail("1"), tree_of(tmp_path)
+    with tree.stage(series, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        for number in range(1, IMAGES + 1):
+            staging.receive([image_of(series, number)], source="nbia")
+        published = tree.root / "P" / "12345"
+        shutil.copytree(staging.folder, published)
+        for file in published.glob("*.staged"):
+            file.rename(file.with_suffix(""))
+        assert tree.commit(staging).folder == "P/12345"
+    assert len(list(tree.root.rglob("*.dcm"))) == IMAGES
+
+
+def test_a_copy_of_a_series_folder_stays_and_is_listed_as_unexpected(tmp_path: Path) -> None:
+    series, tree = same_tail("1"), tree_of(tmp_path)
+    Run(tree, FakeArchive())([series])
+    receipt = tree.committed(series.uid)
+    assert receipt is not None
+    place = tree.path(receipt)
+    copy = place.with_name(f"{place.name}-{series.uid}")
+    shutil.copytree(place, copy)
+    assert Run(tree, FakeArchive())([series]).states == {series.uid: State.ALREADY}
+    found = verify_directory(tree.root)
+    assert (found.exit_code, found.damage) == (0, [])
+    assert len(found.unexpected) == IMAGES == len(list(copy.iterdir()))
+    assert folders(tree, [series]) == ["P/12345"]
+
+
+def test_a_folder_of_the_user_in_a_series_folder_stays_where_it_is(tmp_path: Path) -> None:
+    tree, one, other = tree_of(tmp_path), listed(1), listed(2)
+    Run(tree, FakeArchive())([one])
+    receipt = tree.committed(one.uid)
+    assert receipt is not None
+    notes = tree.path(receipt) / "measured" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("by hand")
+    run = Run(tree, FakeArchive())([one, other])
+    assert run.states == {one.uid: State.ALREADY, other.uid: State.COMPLETE}
+    assert notes.read_text() == "by hand"
+
+
+def test_a_folder_that_appears_in_staging_does_not_end_the_run(tmp_path: Path) -> None:
+    tree, series = tree_of(tmp_path), listed(1)
+
+    def litter(series: Series) -> None:
+        for name in ("@eaDir", "measured"):
+            (next((tree.staging / series.uid).iterdir()) / name).mkdir()
+        (tree.staging / series.uid / ".DS_Store").write_text("x")
+
+    run = Run(tree, FakeArchive(litter))([series])
+    assert set(run.states.values()) == {State.COMPLETE}
+    assert Run(tree, FakeArchive())([series]).states == {series.uid: State.ALREADY}
+    assert tree.unsettled() == set()
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._1.dcm", ".nfs0001"])
+def test_files_of_the_operating_system_count_for_nothing(tmp_path: Path, name: str) -> None:
+    tree, series = tree_of(tmp_path), listed(1)
+    Run(tree, FakeArchive())([series])
+    receipt = tree.committed(series.uid)
+    assert receipt is not None
+    (tree.path(receipt) / name).write_text("x")
+    (tree.path(receipt) / "@eaDir").mkdir()
+    (tree.root / series.patient / name).write_text("x")
+    assert tree.committed(series.uid) == receipt
+    assert verify_directory(tree.root).damage == []
+    (tree.path(receipt) / f"{series.uid}.1.dcm").unlink()
+    archive = FakeArchive()
+    assert Run(tree, archive)([series]).states == {series.uid: State.COMPLETE}
+    assert (tree.path(receipt) / name).read_text() == "x"
+    assert (tree.path(receipt) / "@eaDir").is_dir()
+    assert not tree.quarantine.exists()
+
+
+def test_a_file_of_the_user_stays_where_it_is_when_the_receipt_is_lost(tmp_path: Path) -> None:
+    tree, series = tree_of(tmp_path), listed(1)
+    Run(tree, FakeArchive())([series])
+    receipt = tree.committed(series.uid)
+    assert receipt is not None
+    (tree.path(receipt) / "notes.txt").write_text("by hand")
+    tree.receipts.path(series.uid).unlink()
+    assert Run(tree, FakeArchive())([series]).states == {series.uid: State.COMPLETE}
+    assert (tree.path(receipt) / "notes.txt").read_text() == "by hand"
+    assert not tree.quarantine.exists()
+
+
+def test_a_series_without_an_image_is_never_complete(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    series = replace(listed(1), image_count=0, size=0)
+    run = Run(tree, FakeArchive())([series])
+    assert set(run.states.values()) == {State.FAILED}
+    assert tree.receipts.uids() == []
+    with tree.stage(series, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        with pytest.raises(IncompleteSeriesError, match="no image"):
+            tree.commit(staging)

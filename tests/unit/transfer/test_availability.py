@@ -1,0 +1,97 @@
+"""Which archives are left alone: those that are gone, not those that lack a series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tcia_covid.core.errors import (
+    ArchiveError,
+    BadResponseError,
+    ConnectionLostError,
+    NotAvailableError,
+    StatusError,
+    UnreachableError,
+)
+from tcia_covid.transfer import availability as health_module
+from tcia_covid.transfer.availability import ArchiveAvailability
+from tests.unit.transfer.running import FakeArchive
+
+IDC, NBIA = FakeArchive(name="idc"), FakeArchive(name="nbia")
+GONE = UnreachableError("no route", retryable=True)
+
+
+@pytest.fixture
+def forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let the clock of the archives' health run ahead."""
+    now = [1000.0]
+
+    def ahead(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(health_module.time, "monotonic", lambda: now[0])
+    return ahead
+
+
+def test_an_archive_that_cannot_be_reached_comes_last_at_once() -> None:
+    health = ArchiveAvailability()
+    assert health.order([IDC, NBIA]) == [IDC, NBIA]
+    assert health.failed(IDC, GONE) == 30
+    assert health.is_down(IDC)
+    assert health.order([IDC, NBIA]) == [NBIA, IDC]
+    assert health.failed(IDC, GONE) is None, "no news"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StatusError("HTTP 500", status=500, retryable=True),
+        ConnectionLostError("cut", retryable=True),
+        BadResponseError("a page", retryable=True),
+    ],
+)
+def test_trouble_counts_after_three_times_in_a_row(error: ArchiveError) -> None:
+    health = ArchiveAvailability()
+    health.failed(IDC, error)
+    health.failed(IDC, error)
+    health.worked(IDC)
+    health.failed(IDC, error)
+    health.failed(IDC, error)
+    assert not health.is_down(IDC)
+    health.failed(IDC, error)
+    assert health.is_down(IDC)
+
+
+@pytest.mark.parametrize(
+    "error", [StatusError("HTTP 404", status=404), NotAvailableError("not there")]
+)
+def test_what_an_archive_does_not_have_says_nothing_of_it(error: ArchiveError) -> None:
+    health = ArchiveAvailability()
+    for _ in range(9):
+        health.failed(IDC, error)
+    assert not health.is_down(IDC)
+
+
+def test_when_its_pause_is_over_one_caller_looks_and_a_vain_look_makes_the_next_longer(
+    forward: Callable[[float], None],
+) -> None:
+    health = ArchiveAvailability()
+    health.failed(IDC, GONE)
+    forward(31)
+    assert [health.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, NBIA, NBIA]
+    forward(31)
+    assert health.order([IDC, NBIA])[0] is NBIA
+    forward(30)
+    assert health.order([IDC, NBIA])[0] is IDC
+    health.worked(IDC)
+    assert [health.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, IDC, IDC]
+
+
+def test_the_last_answer_of_any_archive_is_known(forward: Callable[[float], None]) -> None:
+    health = ArchiveAvailability()
+    assert not health.answered_since(0)
+    health.worked(NBIA)
+    assert health.answered_since(999)
+    forward(5)
+    assert not health.answered_since(1001)

@@ -1,0 +1,242 @@
+"""The life of a series that comes from IDC, where only a file's header tells its UID."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import ChecksumError, IncompleteSeriesError, NotAvailableError
+from tcia_covid.core.events import discard
+from tcia_covid.core.models import Check, Outcome, Series, State
+from tcia_covid.demo.corpus import DemoSeries
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.tree import Tree
+from tcia_covid.transfer.fetcher import TransferContext
+from tcia_covid.transfer.series import fetch_series
+from tests.fakes import s3
+from tests.fakes.s3 import BUCKET, QUICK, S3Server, idc_of, object_key, series_of
+from tests.fakes.s3_faults import Cut, Fault, Meanwhile, Rewrite, Say
+from tests.fakes.s3_front import Front
+from tests.unit.archive_helpers import expected_files, files_of
+
+running_s3 = s3.running_s3
+numbers = itertools.count(2001)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    tree = Tree(tmp_path, disk=Disk(durable=False))
+    tree.prepare()
+    return tree
+
+
+@pytest.fixture
+def demo() -> DemoSeries:
+    """A series of six images that no other test has."""
+    return series_of(next(numbers), images=6)
+
+
+def fetched(url: str, series: Series, tree: Tree) -> Outcome:
+    """Fetch a series as a new run would."""
+    again = Tree(tree.root, disk=tree.disk)
+    with idc_of(url, series) as archive:
+        return fetch_series(
+            series, [archive], again, TransferContext(CancelToken(), QUICK, discard)
+        )
+
+
+def key_of(demo: DemoSeries, place: int) -> str:
+    return object_key(demo.uid, demo.images[place].uid)
+
+
+def damaged(content: bytes) -> bytes:
+    return content[:-2] + b"\1\1"
+
+
+def test_a_series_is_completed_and_proved_image_by_image(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    outcome = fetched(s3_server.url, s3_server.hold(demo), tree)
+    assert outcome.state is State.COMPLETE
+    assert outcome.receipt is not None
+    assert {(image.check, image.source) for image in outcome.receipt.images} == {(Check.MD5, "idc")}
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_a_complete_series_is_not_asked_for_again(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    fetched(s3_server.url, series, tree)
+    with Front(s3_server.port) as front:
+        assert fetched(front.url, series, tree).state is State.ALREADY
+        assert front.seen == []
+
+
+def test_an_image_uploaded_in_parts_is_checked_by_size_and_header(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    parted = demo.images[1].uid
+    outcome = fetched(s3_server.url, s3_server.hold(demo, in_parts=[parted]), tree)
+    assert outcome.receipt is not None
+    weak = [image.uid for image in outcome.receipt.images if image.check is Check.SIZE]
+    assert weak == [parted]
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_a_cut_costs_at_most_what_was_left_of_one_image(s3_server: S3Server, tree: Tree) -> None:
+    demo = series_of(next(numbers), images=5, rows=300)
+    series = s3_server.hold(demo)
+    size = demo.images[0].size
+    with Front(s3_server.port, Cut(".dcm", skip=3, after_bytes=size // 2)) as front:
+        fetched(front.url, series, tree)
+        assert front.sent <= demo.size + size // 2
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_a_missing_object_leaves_the_series_incomplete_and_the_rest_kept(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    gone = Say(key_of(demo, 2), times=None, status=404)
+    with (
+        Front(s3_server.port, gone) as front,
+        pytest.raises(IncompleteSeriesError, match="does not give 1 of its images"),
+    ):
+        fetched(front.url, series, tree)
+    assert files_of(tree.root) == {}
+    kept = {path.name.removesuffix(".dcm.staged") for path in tree.staging.rglob("*.staged")}
+    assert kept == {image.uid for image in demo.images} - {demo.images[2].uid}
+
+
+def test_an_object_deleted_after_it_was_listed_leaves_the_series_incomplete(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    deleting = Meanwhile(".dcm", act=lambda: s3_server.delete(BUCKET, key_of(demo, 2)))
+    with (
+        Front(s3_server.port, deleting) as front,
+        pytest.raises(IncompleteSeriesError, match="names only 5"),
+    ):
+        fetched(front.url, series, tree)
+
+
+def test_an_object_that_changes_after_it_was_listed_is_had_in_its_new_form(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    newer = damaged(demo.images[0].read())
+    changing = Meanwhile(".dcm", act=lambda: s3_server.put(BUCKET, key_of(demo, 0), newer))
+    with Front(s3_server.port, changing) as front:
+        outcome = fetched(front.url, series, tree)
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+    (file,) = tree.root.rglob(f"{demo.images[0].uid}.dcm")
+    assert file.read_bytes() == newer
+
+
+def test_an_image_damaged_on_the_way_is_fetched_again(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    with Front(s3_server.port, Rewrite(key_of(demo, 4), change=damaged)) as front:
+        fetched(front.url, series, tree)
+        assert len(front.objects()) == 7
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_an_image_that_stays_damaged_fails_the_series(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    always: Fault = Rewrite(key_of(demo, 4), times=None, change=damaged)
+    with Front(s3_server.port, always) as front, pytest.raises(ChecksumError) as caught:
+        fetched(front.url, series, tree)
+    assert caught.value.missing == (demo.images[4].uid,)
+    assert files_of(tree.root) == {}
+
+
+def test_what_an_earlier_run_left_is_proved_by_the_list_and_not_fetched_again(
+    s3_server: S3Server, tree: Tree
+) -> None:
+    demo = series_of(next(numbers), images=20)
+    series = s3_server.hold(demo)
+    with (
+        Front(s3_server.port, Say(".dcm", skip=10, times=None, status=403)) as front,
+        pytest.raises(NotAvailableError),
+    ):
+        fetched(front.url, series, tree)
+    kept = len(list(tree.staging.rglob("*.dcm.staged")))
+    assert kept >= 10
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        assert len(front.objects()) == 20 - kept
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_a_run_killed_before_its_commit_costs_one_list(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    leave(tree, demo)
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        assert (len(front.lists()), len(front.objects())) == (1, 0)
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+
+
+def test_of_what_an_earlier_run_left_only_images_without_a_hash_are_fetched_again(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    leave(tree, demo)
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        (seen,) = front.objects()
+    assert key_of(demo, 1) in seen.path
+    assert outcome.receipt is not None
+    assert [image.source for image in outcome.receipt.images].count("idc") == 1
+
+
+def test_an_image_without_a_hash_that_comes_again_the_same_is_as_good_as_new(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    leave(tree, replace(demo, images=demo.images[:3]))
+    with Front(s3_server.port) as front:
+        fetched(front.url, series, tree)
+        assert len(front.objects()) == 3 + 1
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_an_image_left_from_another_version_is_thrown_away(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    longer = series_of(int(demo.uid.rpartition(".")[2]), images=7)
+    series = s3_server.hold(demo)
+    leave(tree, replace(longer, images=longer.images[6:]))
+    fetched(s3_server.url, series, tree)
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_keys_are_not_given_for_uids(s3_server: S3Server, demo: DemoSeries, tree: Tree) -> None:
+    series = s3_server.hold(demo)
+    gone = Say(key_of(demo, 2), times=None, status=404)
+    with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
+        fetched(front.url, series, tree)
+    assert caught.value.missing == ()
+
+
+def leave(tree: Tree, demo: DemoSeries) -> None:
+    """Leave images in staging, as a run does that is killed."""
+    folder = tree.staging / demo.uid / "killed-run"
+    folder.mkdir(parents=True)
+    for image in demo.images:
+        (folder / f"{image.uid}.dcm").write_bytes(image.read())

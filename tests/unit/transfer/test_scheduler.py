@@ -1,0 +1,210 @@
+"""Many series at once: their order, and how a run ends when it cannot go on."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.errors import (
+    ConfigError,
+    DestinationError,
+    IncompleteSeriesError,
+    NoSpaceError,
+    NotAvailableError,
+    StatusError,
+    TciaCovidError,
+    UnreachableError,
+)
+from tcia_covid.core.events import SeriesFinished
+from tcia_covid.core.models import Outcome, Series, State
+from tcia_covid.store.tree import Tree
+from tcia_covid.transfer import scheduler as engine_module
+from tests.unit.transfer.running import (
+    IMAGES,
+    FakeArchive,
+    Run,
+    held_by_another_run,
+    listed,
+    raising,
+    unreachable,
+)
+from tests.unit.trees import grow, new_tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return new_tree(tmp_path)
+
+
+def test_every_series_is_brought_into_the_tree_and_told_once(tree: Tree) -> None:
+    series = [listed(number) for number in range(1, 8)]
+    run = Run(tree, FakeArchive(), workers=3)(series)
+    assert run.states_of(series) == [State.COMPLETE] * 7
+    assert all(tree.committed(one.uid) for one in series)
+    finished = [event.outcome for event in run.events if isinstance(event, SeriesFinished)]
+    assert sorted(one.series.uid for one in finished) == sorted(one.uid for one in series)
+    assert not run.stop.is_set()
+
+
+def test_the_biggest_series_comes_first_and_equals_come_in_a_stable_order(tree: Tree) -> None:
+    small, big, middle, other = listed(1), listed(2, images=9), listed(3, images=4), listed(4)
+    unknown = replace(listed(5), size=None)
+    archive = FakeArchive()
+    Run(tree, archive, workers=1)([small, unknown, other, middle, big])
+    first = list(dict.fromkeys(archive.asked))
+    assert first[:2] == [big.uid, middle.uid]
+    assert first[2:] == [small.uid, other.uid, unknown.uid]
+
+
+def test_no_work_is_no_problem(tree: Tree) -> None:
+    assert Run(tree, FakeArchive())([]).outcomes == []
+
+
+def test_no_more_series_are_under_way_than_there_are_workers(tree: Tree) -> None:
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def before(series: Series) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.01)
+        with lock:
+            under_way -= 1
+
+    Run(tree, FakeArchive(before), workers=3)(listed(number) for number in range(1, 13))
+    assert most == 3
+
+
+def test_a_series_that_stands_already_is_not_asked_for(tree: Tree) -> None:
+    series = listed(1)
+    grow(tree, series, IMAGES)
+    archive = FakeArchive()
+    run = Run(tree, archive)([series])
+    assert run.states == {series.uid: State.ALREADY}
+    assert archive.asked == []
+
+
+def test_a_series_that_fails_leaves_the_others_alone(tree: Tree) -> None:
+    series = [listed(number) for number in range(1, 6)]
+    error = IncompleteSeriesError("two are missing", hint="later", missing=("1.2", "1.3"))
+    run = Run(tree, FakeArchive(raising(error, series[2].uid)))(series)
+    expected = [State.COMPLETE, State.COMPLETE, State.FAILED, State.COMPLETE, State.COMPLETE]
+    assert run.states_of(series) == expected
+    (failed,) = [outcome for outcome in run.outcomes if outcome.state is State.FAILED]
+    assert failed.failure is not None
+    assert failed.failure.reason == "incomplete"
+    assert failed.failure.missing == ("1.2", "1.3")
+    assert (failed.failure.detail, failed.failure.hint) == ("two are missing", "later")
+
+
+def test_series_that_the_archive_denies_never_end_the_run(tree: Tree) -> None:
+    series = [listed(number) for number in range(1, 12)]
+    run = Run(tree, FakeArchive(raising(NotAvailableError("not public"))))(series)
+    assert run.states_of(series) == [State.FAILED] * 11
+    assert {outcome.failure.reason for outcome in run.outcomes if outcome.failure} == {
+        "not-available"
+    }
+    assert not run.stop.is_set()
+
+
+def test_an_unreachable_archive_ends_the_run_after_some_failures_in_a_row(tree: Tree) -> None:
+    series = [listed(number) for number in range(1, 40)]
+    archive = FakeArchive(raising(unreachable()))
+    run = Run(tree, archive)(series)
+    assert isinstance(run.stop.reason, UnreachableError)
+    failed = [uid for uid, state in run.states.items() if state is State.FAILED]
+    assert 4 <= len(failed) <= 6
+    assert set(run.states_of(series)) == {State.FAILED, State.REMAINING}
+    assert len(run.outcomes) == len(series)
+
+
+def test_series_that_only_err_do_not_end_the_run_and_get_a_second_attempt(tree: Tree) -> None:
+    series = [listed(number) for number in range(11, 31)]
+    bad = {one.uid for number, one in enumerate(series, 1) if number % 4}
+    error = StatusError("HTTP 504", status=504, retryable=True)
+    archive = FakeArchive(raising(error, *bad))
+    run = Run(tree, archive, workers=1)(series)
+    assert not run.stop.is_set()
+    assert list(run.states.values()).count(State.COMPLETE) == 5
+    attempts = Counter(archive.asked)
+    assert {attempts[one.uid] for one in series if one.uid not in bad} == {1}
+    assert max(attempts[uid] for uid in bad) == 2
+
+
+def test_the_biggest_series_all_failing_do_not_end_the_run(tree: Tree) -> None:
+    """As NBIA's proxy does, which gives up on big series after ten minutes."""
+    big = [listed(number, images=5) for number in range(1, 9)]
+    small = [listed(number) for number in range(9, 30)]
+    error = StatusError("HTTP 504", status=504, retryable=True)
+    run = Run(tree, FakeArchive(raising(error, *(one.uid for one in big))), workers=4)(big + small)
+    assert not run.stop.is_set()
+    assert run.states_of(small) == [State.COMPLETE] * len(small)
+    assert run.states_of(big) == [State.FAILED] * len(big)
+
+
+@pytest.mark.parametrize("error", [NoSpaceError("disk full"), DestinationError("read-only")])
+def test_a_destination_that_fails_ends_the_run_at_once(tree: Tree, error: DestinationError) -> None:
+    series = [listed(number) for number in range(1, 20)]
+    archive = FakeArchive(raising(error))
+    run = Run(tree, archive, workers=2)(series)
+    assert run.stop.reason is error
+    assert run.states_of(series) == [State.REMAINING] * 19
+    assert len(archive.asked) <= 2
+
+
+def test_an_error_of_the_system_while_writing_is_the_destinations(tree: Tree) -> None:
+    series = [listed(number) for number in range(1, 5)]
+    full = OSError(errno.ENOSPC, "No space left on device")
+    run = Run(tree, FakeArchive(raising(full)), workers=1)(series)
+    assert isinstance(run.stop.reason, NoSpaceError)
+    assert run.states_of(series) == [State.REMAINING] * 4
+
+
+def test_a_request_that_cannot_be_carried_out_ends_the_run_with_its_reason(tree: Tree) -> None:
+    """A CA bundle or a proxy setting that cannot be used concerns every series."""
+    series = [listed(number) for number in range(1, 6)]
+    error = ConfigError("the CA bundle cannot be read")
+    run = Run(tree, FakeArchive(raising(error)), workers=1)(series)
+    assert run.stop.reason is error
+    assert run.states_of(series) == [State.REMAINING] * 5
+
+
+def test_a_fault_of_the_program_ends_the_run_and_is_told(tree: Tree) -> None:
+    series = [listed(number) for number in range(1, 6)]
+    bug = KeyError("https://user:hunter2@host/x?token=hunter2")
+    run = Run(tree, FakeArchive(raising(bug)), workers=1)(series)
+    reason = run.stop.reason
+    assert isinstance(reason, TciaCovidError)
+    assert reason.__cause__ is bug
+    told = f"a fault of the program itself at series {series[0].uid}: KeyError"
+    assert told in reason.message
+    assert "--verbose" in reason.hint
+    assert "hunter2" not in reason.message
+    assert run.states_of(series) == [State.REMAINING] * 5
+
+
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.HELD])
+def test_a_fault_while_an_outcome_is_counted_is_not_swallowed(
+    tree: Tree, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+    good, bad, theirs = listed(1), listed(2), listed(3)
+    run = Run(tree, FakeArchive(raising(IncompleteSeriesError("no"), bad.uid)), workers=1)
+
+    def count(outcome: Outcome) -> None:
+        if outcome.state is state:
+            raise ZeroDivisionError("bug")
+        run.outcomes.append(outcome)
+
+    run.engine._on_outcome = count
+    with held_by_another_run(tree, theirs):
+        run([good, bad, theirs])
+    assert isinstance(run.stop.reason, TciaCovidError)
+    assert isinstance(run.stop.reason.__cause__, ZeroDivisionError)
