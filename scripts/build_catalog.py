@@ -31,7 +31,7 @@ COLLECTIONS = {
     "midrc_ricord_1c": "MIDRC-RICORD-1C",
 }
 """IDC's collection_id, and TCIA's name of the collection."""
-TARGET = Path(__file__).resolve().parent.parent / "src" / "tcia_covid" / "catalogue"
+TARGET = Path(__file__).resolve().parent.parent / "src" / "tcia_covid" / "catalog"
 
 Row = Mapping[str, Any]
 """One row of idc_index.parquet."""
@@ -117,14 +117,14 @@ def build(rows: list[Row], *, release: str, built: str, target: Path) -> Catalog
         entry = describe(collection, own)
         (target / entry.file).write_bytes(table(own))
         entries.append(entry)
-    catalogue = CatalogInfo(
+    catalog = CatalogInfo(
         version=release,
         idc_version=release.partition(".")[0],  # idc-index-data 25.0.5 describes IDC v25
         built=built,
         entries=tuple(entries),
     )
-    (target / INDEX).write_text(json.dumps(asdict(catalogue), indent=1) + "\n", "utf-8")
-    return catalogue
+    (target / INDEX).write_text(json.dumps(asdict(catalog), indent=1) + "\n", "utf-8")
+    return catalog
 
 
 @click.command(help=__doc__)
@@ -138,8 +138,8 @@ def build(rows: list[Row], *, release: str, built: str, target: Path) -> Catalog
 def main(built: str | None, target: Path) -> None:
     """Build the catalog and print its totals."""
     day = built or datetime.now(timezone.utc).date().isoformat()
-    catalogue = build(read_index(), release=version(PACKAGE), built=day, target=target)
-    for one in catalogue.entries:
+    catalog = build(read_index(), release=version(PACKAGE), built=day, target=target)
+    for one in catalog.entries:
         click.echo(f"{one.collection}: {one.series} series, {one.images} images, {one.size} bytes")
 
 

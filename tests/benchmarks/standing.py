@@ -47,7 +47,7 @@ def nothing_to_do(bench: Bench) -> Iterator[Row]:
 
 
 def planning(bench: Bench) -> Iterator[Row]:
-    """(f) A plan of the catalogue's 20,001 series; and one beside a complete tree."""
+    """(f) A plan of the catalog's 20,001 series; and one beside a complete tree."""
     names = [entry.collection for entry in series_catalog.info().entries]
     output = bench.folder()
     command = [*PROGRAM, "plan", *names, "-o", str(output), "--json"]

@@ -14,7 +14,7 @@ _FLAGS = 0x0808
 _DEFLATED = 8
 _VERSION = 20
 _CHUNK = 8192
-_LICENCE = b"License Information. The collection is distributed under CC BY 4.0.\n"
+_LICENSE = b"License Information. The collection is distributed under CC BY 4.0.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ def write_zip(images: Iterator[Member], places: list[Place]) -> Iterator[bytes]:
 
 
 def _members(images: Iterator[Member], hashes: list[str]) -> Iterator[Member]:
-    """Licence, images, hashes: the order in which NBIA sends them."""
-    yield _text_member(b"LICENSE", _LICENCE)
+    """License, images, hashes: the order in which NBIA sends them."""
+    yield _text_member(b"LICENSE", _LICENSE)
     for member in images:
         hashes.append(f"{member.name.decode()},{member.md5}\n")
         yield member

@@ -150,7 +150,7 @@ def test_an_adoption(told: Told) -> None:
     compare("adopt of the NIfTI collection", [told("adopt", "volumes", *of)])
 
 
-def test_what_the_registry_and_the_catalogue_tell(told: Told) -> None:
+def test_what_the_registry_and_the_catalog_tell(told: Told) -> None:
     some = ("MIDRC-RICORD-1B", "--max-series", "2")
     compare("series", [told("series", *some), told("series", "no.tcia")])
     compare("list", [told("list")])

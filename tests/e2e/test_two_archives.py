@@ -40,7 +40,7 @@ FIVE = tuple(entry.collection for entry in series_catalog.info().entries)
 
 
 class Both:
-    """Both archives with the same small series, and a catalogue of them."""
+    """Both archives with the same small series, and a catalog of them."""
 
     def __init__(self, corpus: Corpus, nbia: ArchiveServer, s3: S3Server, folder: Path) -> None:
         self.corpus = corpus
@@ -52,7 +52,7 @@ class Both:
         assert isinstance(nbia.interceptor, Faults)
         self.faults = nbia.interceptor
         self.lines: list[Series] = []
-        """The catalogue."""
+        """The catalog."""
 
     def run(self, *targets: str, **options: Any) -> Summary:
         """Download, with `--source auto` unless told otherwise."""
@@ -137,7 +137,7 @@ def test_with_nbia_refused_every_collection_comes_from_idc(both: Both) -> None:
     summary = both.run(*FIVE)
     both.assert_complete(summary, *FIVE)
     assert summary.sources == {"nbia": 0, "idc": 15}
-    assert any("catalogue" in notice for notice in summary.notices)
+    assert any("catalog" in notice for notice in summary.notices)
 
 
 def test_with_idc_refused_every_collection_comes_from_nbia(both: Both) -> None:
@@ -151,7 +151,7 @@ def test_with_both_refused_the_run_says_so(both: Both) -> None:
     both.idc_url = nowhere()
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     assert both.run().exit_code == 3
-    assert both.run(both.first(), "1.2.3").exit_code == 3, "one that the catalogue lacks, too"
+    assert both.run(both.first(), "1.2.3").exit_code == 3, "one that the catalog lacks, too"
 
 
 def test_auto_takes_images_from_idc_and_the_list_from_nbia(both: Both) -> None:
@@ -250,7 +250,7 @@ def test_what_is_not_listed_is_named(both: Both) -> None:
     (notice,) = summary.notices
     assert both.first() in notice
     (told,) = summary_document(summary)["lists"]
-    assert (told["collection"], told["only_catalogue"]) == ("COVID-19-AR", [both.first()])
+    assert (told["collection"], told["only_catalog"]) == ("COVID-19-AR", [both.first()])
 
 
 def test_a_list_that_is_accepted_is_not_added_to(both: Both) -> None:
@@ -342,7 +342,7 @@ def test_silence_of_an_nbia_that_can_be_done_without_is_borne_once(
     assert any("sent nothing within" in notice for notice in summary.notices)
 
 
-def test_single_series_without_nbia_are_told_to_be_of_the_catalogue(both: Both) -> None:
+def test_single_series_without_nbia_are_told_to_be_of_the_catalog(both: Both) -> None:
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     summary = both.run(both.first(), "1.2.3")
     assert summary.complete == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from tcia_covid.demo.corpus import DemoSeries
 from tests.fakes.s3 import object_key
 
-LICENCE = "License Information. The collection is distributed under CC BY 4.0"
+LICENSE = "License Information. The collection is distributed under CC BY 4.0"
 METADATA = "Series UID,Collection,3rd Party Analysis,Subject ID,Study UID,File Location\r\n"
 BASKET = "manifest-1608266677008"
 
@@ -41,7 +41,7 @@ def tcia_utils(folder: Path, series: Iterable[DemoSeries]) -> None:
     """tcia_utils' nbia.downloadSeries: a folder a series, names of getImage?NewFileNames=Yes."""
     for one in series:
         place = folder / "tciaDownload" / one.uid
-        _write(place, {"LICENSE": LICENCE.encode(), **_numbered(one)})
+        _write(place, {"LICENSE": LICENSE.encode(), **_numbered(one)})
 
 
 def tcia_utils_hashed(folder: Path, series: Iterable[DemoSeries]) -> None:
@@ -117,7 +117,7 @@ def _retrieved(folder: Path, one: DemoSeries, place: str) -> None:
     root = folder / BASKET
     collection = root / one.collection
     _write(root, {"metadata.csv": METADATA.encode()})
-    _write(collection, {"LICENSE": LICENCE.encode()})
+    _write(collection, {"LICENSE": LICENSE.encode()})
     _write(collection / one.patient.id / place, _numbered(one))
 
 

@@ -58,7 +58,7 @@ def collection(*, patients: int | None = 3, volumes: int | None = 4, **more: obj
         "slug": "ct-images-in-covid-19",
         "doi": "10.7937/TCIA.2020.GQRY-NC81",
         "page": "https://www.cancerimagingarchive.net/collection/ct-images-in-covid-19/",
-        "licence": License("CC BY 4.0", commercial_use=True, url="https://example.org/by"),
+        "license": License("CC BY 4.0", commercial_use=True, url="https://example.org/by"),
         "modalities": ("CT",),
         "aspera": AsperaLocation(packages=2, file_pattern=PATTERN),
         **more,

@@ -122,7 +122,7 @@ class S3Server:
     def hold(
         self, series: DemoSeries, bucket: str = BUCKET, *, in_parts: Iterable[str] = ()
     ) -> Series:
-        """Put a series as IDC does, and give the catalogue's line of it.
+        """Put a series as IDC does, and give the catalog's line of it.
 
         Args:
             series: its images are what is put.
@@ -138,7 +138,7 @@ class S3Server:
             else:
                 whole[object_key(series.uid, image.uid)] = image.read()
         self.put_all(bucket, whole)
-        return catalogued(series, bucket)
+        return catalogd(series, bucket)
 
     def _send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -183,8 +183,8 @@ def object_key(series_uid: str, image_uid: str) -> str:
     return f"{folder_of(series_uid)}/{uuid.uuid5(uuid.NAMESPACE_OID, image_uid)}.dcm"
 
 
-def catalogued(series: DemoSeries, bucket: str = BUCKET) -> Series:
-    """The line that a catalogue would have of a series held in `bucket`."""
+def catalogd(series: DemoSeries, bucket: str = BUCKET) -> Series:
+    """The line that a catalog would have of a series held in `bucket`."""
     return Series(
         uid=series.uid,
         collection=series.collection,
@@ -202,7 +202,7 @@ def catalogued(series: DemoSeries, bucket: str = BUCKET) -> Series:
 def idc_of(
     url: str, *held: Series, settings: HttpSettings = QUICK, connections: int = 8
 ) -> Iterator[IdcArchive]:
-    """An IDC client of the S3 server at `url`, with a catalogue of the series `held`."""
+    """An IDC client of the S3 server at `url`, with a catalog of the series `held`."""
     client = Client(settings, connections=connections)
     known = {series.uid: series for series in held}
 

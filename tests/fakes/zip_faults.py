@@ -115,7 +115,7 @@ class WrongHashTable(ZipFault):
 
 
 @dataclass(kw_only=True)
-class LicenceOnly(ZipFault):
+class LicenseOnly(ZipFault):
     """A ZIP with nothing but LICENSE."""
 
     def entries(self, entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -13,7 +13,7 @@ from tests.fakes.zip_faults import (
     AlteredImage,
     EmptyZip,
     ExtraEntry,
-    LicenceOnly,
+    LicenseOnly,
     LostImage,
     NoHashTable,
     Renamed,
@@ -46,7 +46,7 @@ def test_fault_03_an_image_that_the_archive_lost_is_named(trial: Trial) -> None:
     assert trial.asked("getSingleImage") == 1
 
 
-@pytest.mark.parametrize("fault", [LicenceOnly, EmptyZip])
+@pytest.mark.parametrize("fault", [LicenseOnly, EmptyZip])
 def test_fault_03_a_zip_without_images_is_no_series(trial: Trial, fault: type) -> None:
     trial.add(fault(times=None))
     trial.assert_complete(trial.download())

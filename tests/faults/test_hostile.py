@@ -112,7 +112,7 @@ RECEIPT = {
     "images": [{"uid": "1.2.3.1", "size": 3, "md5": "0" * 32, "check": "md5", "source": "nbia"}],
 }
 PLACES = st.sampled_from(
-    ["folder", "staged", "images", "series", "format", "uid", "size", "md5", "licence", "number"]
+    ["folder", "staged", "images", "series", "format", "uid", "size", "md5", "license", "number"]
 )
 VALUES = JSON | st.sampled_from(["../../x", "/etc", "a/../../b", "..", "C:\\x", "a\0b", "-1"])
 
@@ -124,7 +124,7 @@ def test_fault_24_hostile_receipts_prove_nothing_and_lead_nowhere(
 ) -> None:
     document = json.loads(json.dumps(RECEIPT))
     target = document["images"][0] if place in ("uid", "size", "md5") else document
-    target = document["series"] if place in ("licence", "number") else target
+    target = document["series"] if place in ("license", "number") else target
     target[place] = value
     tree = Tree(tmp_path / "C")
     tree.receipts.folder.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def plan(
 ) -> Plan:
     """Say what `download` would do, without doing anything.
 
-    Needs no network for what the shipped catalogue holds.
+    Needs no network for what the shipped catalog holds.
 
     Raises:
         RequestError: it cannot be carried out as asked.
@@ -92,7 +92,7 @@ def iter_series(
 ) -> Iterator[Series]:
     """Give the series that a selection names, by collection, patient, study and number.
 
-    Needs no network for what the shipped catalogue holds.
+    Needs no network for what the shipped catalog holds.
 
     Raises:
         RequestError: it cannot be carried out as asked.

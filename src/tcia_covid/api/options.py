@@ -78,7 +78,7 @@ class Choices(TypedDict, total=False):
     update: bool | None
     accept_listed: bool | None
     commercial_use: bool | None
-    """Refuse collections whose licence forbids it."""
+    """Refuse collections whose license forbids it."""
     supporting: bool | None
     """Fetch clinical tables, annotations and manifests, too."""
     supporting_only: bool | None

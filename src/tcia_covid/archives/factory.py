@@ -141,7 +141,7 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
 
 
 class LazyArchives:
-    """Archives that are opened when one is first asked: the catalogue alone does for most."""
+    """Archives that are opened when one is first asked: the catalog alone does for most."""
 
     def __init__(self, options: Options, stop: CancelToken, emit: Emit) -> None:
         check_addresses(options.nbia_url, options.idc_url)

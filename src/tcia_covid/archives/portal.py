@@ -203,7 +203,7 @@ class PortalDownload:
     """What the site calls its kind of content and of file: `Clinical Data`, `XLSX`, …"""
     size: int | None = None
     """Bytes, as rounded on the page."""
-    licence: str = ""
+    license: str = ""
     updated: str = ""
 
     @property
@@ -238,7 +238,7 @@ def read_download(record: Record, base: str) -> PortalDownload | None:
         media=record_id(held),
         types=_types(record),
         size=_size(record),
-        licence=text(record.get("data_license") or record.get("license")),
+        license=text(record.get("data_license") or record.get("license")),
         updated=text(record.get("date_updated")),
     )
 

@@ -1,4 +1,4 @@
-"""How to cite a collection, and the licence text that stands beside its downloaded data."""
+"""How to cite a collection, and the license text that stands beside its downloaded data."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def license_text(collection: Collection) -> str:
     title = "" if collection.title == collection.name else f"\n{collection.title}"
     paragraphs = [
         f"{collection.name}{title}",
-        _terms(collection.licence),
+        _terms(collection.license),
         _citing(collection),
         _POLICY,
     ]
@@ -240,28 +240,28 @@ def _csl_author(author: str) -> dict[str, str]:
     return {"family": family.strip(), "given": given.strip()}
 
 
-def _terms(licence: License | None) -> str:
-    if licence is None:
-        return "Licence: not on record. The collection's page states the terms of use."
-    link = f"\n{licence.url}" if licence.url else ""
-    return f"Licence: {licence.name}{link}\n{_permission(licence)}"
+def _terms(license: License | None) -> str:
+    if license is None:
+        return "License: not on record. The collection's page states the terms of use."
+    link = f"\n{license.url}" if license.url else ""
+    return f"License: {license.name}{link}\n{_permission(license)}"
 
 
-def _permission(licence: License) -> str:
-    """What the licence permits, in one sentence that claims no more than its text."""
-    known = _CREATIVE_COMMONS.fullmatch(licence.name)
+def _permission(license: License) -> str:
+    """What the license permits, in one sentence that claims no more than its text."""
+    known = _CREATIVE_COMMONS.fullmatch(license.name)
     if known and known["nc"]:
         return (
-            "You may share and adapt these data if you give credit, link to the licence and say "
+            "You may share and adapt these data if you give credit, link to the license and say "
             "what you changed, but not for commercial purposes."
         )
     if known:
         return (
             "You may share and adapt these data for any purpose, even commercially, if you give "
-            "credit, link to the licence and say what you changed."
+            "credit, link to the license and say what you changed."
         )
-    use = "permits" if licence.commercial_use else "forbids"
-    return f"The licence {use} commercial use; its own text has all conditions."
+    use = "permits" if license.commercial_use else "forbids"
+    return f"The license {use} commercial use; its own text has all conditions."
 
 
 def _citing(collection: Collection) -> str:

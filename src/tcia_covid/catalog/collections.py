@@ -1,4 +1,4 @@
-"""Collections, their licences, citations and files, and how a user's word finds one of them."""
+"""Collections, their licenses, citations and files, and how a user's word finds one of them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Collection:
     page: str | None = None
     wiki_pages: tuple[int, ...] = ()
     """The `pageId`s it had on TCIA's older wiki."""
-    licence: License | None = None
+    license: License | None = None
     access: str | None = None
     cancer_type: str | None = None
     location: str | None = None

@@ -1,4 +1,4 @@
-"""The whole of IDC's index, where the extra `idc` is installed: series beyond the catalogue.
+"""The whole of IDC's index, where the extra `idc` is installed: series beyond the catalog.
 
 The package `idc-index-data` brings a table of a million series (74 MB). Only the lines asked for
 are kept; reading takes a second and some 300 MB, of NLST, the largest collection (204,346 series),
@@ -32,7 +32,7 @@ _COLUMNS = {
     "StudyDescription": "study_description",
     "Manufacturer": "manufacturer",
     "ManufacturerModelName": "manufacturer_model",
-    "license_short_name": "licence",
+    "license_short_name": "license",
     "aws_bucket": "bucket",
     "crdc_series_uuid": "crdc_uuid",
 }
@@ -78,7 +78,7 @@ def _index() -> Path | None:
     """The index's file, if it and a reader for it are installed."""
     if find_spec("pyarrow") is None:
         return None
-    from importlib import metadata  # noqa: PLC0415 - slow, and the catalogue does for most
+    from importlib import metadata  # noqa: PLC0415 - slow, and the catalog does for most
 
     try:
         file = Path(str(metadata.distribution("idc-index-data").locate_file(_FILE)))

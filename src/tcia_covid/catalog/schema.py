@@ -24,7 +24,7 @@ from tcia_covid.catalog.yaml_nodes import Item, Table
 
 _FILE_KEYS = ("tcia", "collections")
 _COLLECTION_KEYS = (
-    *("aliases", "title", "doi", "slug", "page", "wiki_pages", "format", "licence", "access"),
+    *("aliases", "title", "doi", "slug", "page", "wiki_pages", "format", "license", "access"),
     *("cancer_type", "location", "species", "modalities", "patients", "studies", "series"),
     *("images", "volumes", "bytes", "version", "updated", "citation", "publications"),
     *("supporting", "pitfalls", "nbia", "idc", "aspera"),
@@ -88,7 +88,7 @@ def _entry(name: Item, facts: Item) -> Entry:
 
 def _collection(name: str, table: Table) -> Collection:
     form = _one_of(table.need("format"), FORMATS)
-    licence, citation = table.get("licence"), table.get("citation")
+    license, citation = table.get("license"), table.get("citation")
     idc, aspera = table.get("idc"), table.get("aspera")
     return Collection(
         name=name,
@@ -99,7 +99,7 @@ def _collection(name: str, table: Table) -> Collection:
         slug=table.text("slug"),
         page=_url(table, "page"),
         wiki_pages=tuple(page.count() for page in table.entries("wiki_pages")),
-        licence=_license(licence) if licence else None,
+        license=_license(license) if license else None,
         access=table.text("access"),
         cancer_type=table.text("cancer_type"),
         location=table.text("location"),

@@ -1,4 +1,4 @@
-"""Reads the shipped catalogue: one gzipped table a collection, one line a series.
+"""Reads the shipped catalog: one gzipped table a collection, one line a series.
 
 `catalog.json` says what it was built from and what each table holds. The tables are plain
 text, so `zcat covid-19-ar.tsv.gz` shows what the program knows; `scripts/build_catalog.py`
@@ -50,7 +50,7 @@ _REINSTALL = "install tcia-covid again"
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """What the catalogue holds of one collection."""
+    """What the catalog holds of one collection."""
 
     collection: str
     """TCIA's name."""
@@ -65,7 +65,7 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True)
 class CatalogInfo:
-    """What the catalogue was built from, when, and what it holds."""
+    """What the catalog was built from, when, and what it holds."""
 
     version: str
     """Version of the package `idc-index-data`."""
@@ -83,10 +83,10 @@ class CatalogInfo:
 
 @cache
 def info() -> CatalogInfo:
-    """What the catalogue was built from and what it holds, without reading any table.
+    """What the catalog was built from and what it holds, without reading any table.
 
     Raises:
-        RegistryError: the installed catalogue is damaged.
+        RegistryError: the installed catalog is damaged.
     """
     try:
         document = json.loads(_packaged(INDEX))
@@ -97,7 +97,7 @@ def info() -> CatalogInfo:
 
 
 def entry(collection: str) -> CatalogEntry | None:
-    """What the catalogue holds of `collection` (TCIA's name, as TCIA spells it), if anything."""
+    """What the catalog holds of `collection` (TCIA's name, as TCIA spells it), if anything."""
     return next((one for one in info().entries if one.collection == collection), None)
 
 
@@ -110,8 +110,8 @@ def load(collection: str) -> list[Series]:
     """Every series of `collection`, ordered by patient, study, number and UID.
 
     Raises:
-        UnknownCollectionError: the catalogue does not have it; ask `has` first.
-        RegistryError: the installed catalogue is damaged.
+        UnknownCollectionError: the catalog does not have it; ask `has` first.
+        RegistryError: the installed catalog is damaged.
     """
     return list(_table(collection))
 
@@ -136,7 +136,7 @@ def find(uids: Iterable[str]) -> dict[str, Series]:
 def _table(collection: str) -> tuple[Series, ...]:
     one = entry(collection)
     if one is None:
-        raise UnknownCollectionError(f"the catalogue does not list the collection {collection!r}")
+        raise UnknownCollectionError(f"the catalog does not list the collection {collection!r}")
     try:
         header, *lines = gzip.decompress(_packaged(one.file)).decode().splitlines()
         if header != "\t".join(COLUMNS) or len(lines) != one.series:
@@ -149,9 +149,9 @@ def _table(collection: str) -> tuple[Series, ...]:
 def _series(collection: str, line: str) -> Series:
     (
         uid, patient, study, modality, body_part, date, study_date, description, study_description,
-        number, manufacturer, model, images, size, licence, doi, bucket, crdc_uuid,
+        number, manufacturer, model, images, size, license, doi, bucket, crdc_uuid,
     ) = line.split("\t")  # fmt: skip
-    # Most values repeat thousands of times: interned, the whole catalogue takes a third.
+    # Most values repeat thousands of times: interned, the whole catalog takes a third.
     return Series(
         uid=uid,
         collection=collection,
@@ -168,8 +168,8 @@ def _series(collection: str, line: str) -> Series:
         manufacturer_model=intern(model) or None,
         image_count=int(images),
         size=int(size),
-        licence=intern(licence),
-        licence_url=_LICENSE_URLS.get(licence),
+        license=intern(license),
+        license_url=_LICENSE_URLS.get(license),
         data_url=intern(f"https://doi.org/{doi}"),
         bucket=intern(bucket),
         crdc_uuid=crdc_uuid,
@@ -187,4 +187,4 @@ def _packaged(name: str) -> bytes:
 
 
 def _damaged(name: str) -> RegistryError:
-    return RegistryError(f"the shipped catalogue is damaged: {name}", hint=_REINSTALL)
+    return RegistryError(f"the shipped catalog is damaged: {name}", hint=_REINSTALL)

@@ -23,7 +23,7 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.redaction import scrub
 
 SUMMARIES = {
-    "list": "List the known collections: size, licence, where they are.",
+    "list": "List the known collections: size, license, where they are.",
     "info": "Show what is known of one COLLECTION.",
     "series": "List the series that TARGET and the filters name.",
     "plan": "Say what 'download' would do, without doing anything.",

@@ -95,7 +95,7 @@ ACCEPT_LISTED = _flag(
     text="The archive's list is right although more is expected: series or images were withdrawn.",
 )
 COMMERCIAL_USE = _flag(
-    _HOW, "--commercial-use", text="Refuse a collection whose licence forbids commercial use."
+    _HOW, "--commercial-use", text="Refuse a collection whose license forbids commercial use."
 )
 SUPPORTING = (
     _flag(
@@ -230,7 +230,7 @@ EVERYWHERE = (
 )
 DRY_RUN = _flag(_HOW, "--dry-run", text="Only say what would be done, as 'plan' does.")
 COMPARE = _flag(
-    _HOW, "--compare", text="List how NBIA's lists differ from the shipped catalogue; exit code 1."
+    _HOW, "--compare", text="List how NBIA's lists differ from the shipped catalog; exit code 1."
 )
 FORMAT = _option(
     _HOW,

@@ -26,7 +26,7 @@ def _parts() -> dict[str, Any]:
     info = series_catalog.info()
     names = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
     return {
-        "catalogue": f"idc-index-data {info.version}, IDC {info.idc_version}, built {info.built}",
+        "catalog": f"idc-index-data {info.version}, IDC {info.idc_version}, built {info.built}",
         "inflate": ENGINE,
         "python": f"{platform.python_version()} on {platform.platform()}",
         **{name: _installed(name) for name in names},

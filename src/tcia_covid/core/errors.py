@@ -73,7 +73,7 @@ class ConfigError(RequestError):
 
 
 class LicenseRefusedError(RequestError):
-    """The licence of a collection forbids the use that was declared."""
+    """The license of a collection forbids the use that was declared."""
 
 
 class ArchiveError(TciaCovidError):

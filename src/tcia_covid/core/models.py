@@ -8,7 +8,7 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series as an archive or the catalogue lists it.
+    """One series as an archive or the catalog lists it.
 
     Dates are ISO `yyyy-mm-dd` as archived (shifted by de-identification). None means that the
     archive does not say.
@@ -35,8 +35,8 @@ class Series:
     """Images the archive has on record."""
     size: int | None = None
     """Bytes of all images, uncompressed, as the archive has on record."""
-    licence: str | None = None
-    licence_url: str | None = None
+    license: str | None = None
+    license_url: str | None = None
     data_url: str | None = None
     """The DOI link of the collection or analysis result that the series belongs to."""
     released: str | None = None

@@ -1,4 +1,4 @@
-"""What a run came to as values: beside the images, beside the catalogue, and in all."""
+"""What a run came to as values: beside the images, beside the catalog, and in all."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Receipt, Se
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One series that an archive and the catalogue describe differently."""
+    """One series that an archive and the catalog describe differently."""
 
     series: str
     images: tuple[int | None, int | None]
-    """As the archive, as the catalogue has it."""
+    """As the archive, as the catalog has it."""
     sizes: tuple[int | None, int | None]
 
     @property
     def fewer(self) -> bool:
-        """Whether the archive lists fewer images than the catalogue."""
+        """Whether the archive lists fewer images than the catalog."""
         listed, known = self.images
         return listed is not None and known is not None and listed < known
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An archive's list of one collection beside the catalogue's."""
+    """An archive's list of one collection beside the catalog's."""
 
     collection: str
     """Empty where single series were asked for."""
     listed: int
     """Series in the archive's list."""
     known: int
-    """Series in the catalogue."""
+    """Series in the catalog."""
     only_nbia: list[str]
-    only_catalogue: list[str]
+    only_catalog: list[str]
     different: list[Difference]
 
     @property
@@ -54,7 +54,7 @@ class Comparison:
     @property
     def differs(self) -> bool:
         """Whether there is any difference."""
-        return bool(self.only_nbia or self.only_catalogue or self.different)
+        return bool(self.only_nbia or self.only_catalog or self.different)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Summary:
     """By collection, where they were asked for."""
     failures: list[Failure] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
-    """NBIA's lists that differ from the catalogue, before the filters."""
+    """NBIA's lists that differ from the catalog, before the filters."""
     notices: list[str] = field(default_factory=list)
     """Things worth knowing that did not fail anything."""
     outdated_reports: list[str] = field(default_factory=list)

@@ -187,8 +187,8 @@ def _shipped_collection(name: str) -> DemoCollection:
     return DemoCollection(
         name=name,
         title=_TITLES[name],
-        licence="MIT License",
-        licence_url="https://github.com/pydicom/pydicom/blob/main/LICENSE",
+        license="MIT License",
+        license_url="https://github.com/pydicom/pydicom/blob/main/LICENSE",
         data_url="https://github.com/pydicom/pydicom",
         site="pydicom",
     )
@@ -409,7 +409,7 @@ class DemoCollection:
 
     name: str
     title: str = ""
-    licence: str | None = "Creative Commons Attribution 4.0 International License"
-    licence_url: str | None = "https://creativecommons.org/licenses/by/4.0/"
+    license: str | None = "Creative Commons Attribution 4.0 International License"
+    license_url: str | None = "https://creativecommons.org/licenses/by/4.0/"
     data_url: str | None = None
     site: str = "demo"

@@ -242,18 +242,18 @@ def series_zip(call: Call) -> Reply:
     """Answer getImage."""
     new_names = _yes(call, "NewFileNames")
     md5 = call.generation.modern and _yes(call, "IncludeMD5")
-    return _zip(call, BundleOptions(licence=True, new_names=new_names, md5=md5))
+    return _zip(call, BundleOptions(license=True, new_names=new_names, md5=md5))
 
 
 def series_zip_with_md5(call: Call) -> Reply:
-    """Answer getImageWithMD5Hash: no licence, and an empty ZIP where one image's digest is NULL."""
-    return _zip(call, BundleOptions(licence=False, new_names=False, md5=True), all_hashed=True)
+    """Answer getImageWithMD5Hash: no license, and an empty ZIP where one image's digest is NULL."""
+    return _zip(call, BundleOptions(license=False, new_names=False, md5=True), all_hashed=True)
 
 
 def series_zip_of_retriever(call: Call) -> Reply:
     """Answer getDCMImage, which NBIA's own command line uses."""
     md5 = call.params.get("MD5Verification", "").lower() == "true"
-    return _zip(call, BundleOptions(licence=False, new_names=True, md5=md5, nulls_as_text=True))
+    return _zip(call, BundleOptions(license=False, new_names=True, md5=md5, nulls_as_text=True))
 
 
 def single_image(call: Call) -> Reply:

@@ -23,7 +23,7 @@ LARGE = 0xFFFFFFFF
 T = TypeVar("T")
 AGREEMENT = """Data Usage Policy
 
-Any user accessing this demonstration archive may use its files as their licence says: they are
+Any user accessing this demonstration archive may use its files as their license says: they are
 test files of scanners, and no patient can be known from them.
 """
 
@@ -174,7 +174,7 @@ def _dos_time() -> int:
 class BundleOptions:
     """Which of NBIA's ZIPs is wanted: the calls differ in these points."""
 
-    licence: bool
+    license: bool
     """Whether LICENSE comes first."""
     new_names: bool
     """`1-001.dcm` by InstanceNumber instead of `00000001.dcm` in the database's order."""
@@ -191,7 +191,7 @@ def zip_entries(
     order: random.Random | None,
 ) -> Iterator[Entry]:
     """The entries of the ZIP of `series`, in the order in which NBIA writes them."""
-    if options.licence:
+    if options.license:
         yield license_entry(collection)
     names = new_names(series.images) if options.new_names else _plain_names(series.images, order)
     sent: list[tuple[str, DemoImage]] = []
@@ -213,7 +213,7 @@ def license_entry(collection: DemoCollection) -> Entry:
     """NBIA's LICENSE."""
     text = (
         f"License Information. The {collection.name} collection is distributed under the "
-        f"{collection.licence or 'Not Specified'} at {collection.licence_url or 'Not Specified'} "
+        f"{collection.license or 'Not Specified'} at {collection.license_url or 'Not Specified'} "
         "By downloading the data, you agree to abide by terms of this license.\n"
     )
     return Entry("LICENSE", [(text + AGREEMENT).encode()])

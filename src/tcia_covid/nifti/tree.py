@@ -95,8 +95,8 @@ class VolumeTree(Tree):
             patient=name.patient,
             study="",
             modality=one.modalities[0] if len(one.modalities) == 1 else None,
-            licence=one.licence.name if one.licence else None,
-            licence_url=one.licence.url if one.licence else None,
+            license=one.license.name if one.license else None,
+            license_url=one.license.url if one.license else None,
             data_url=f"https://doi.org/{one.doi}" if one.doi else None,
         )
 

@@ -39,7 +39,7 @@ ASSUMED_RATE = 10_000_000
 def plan_request(
     request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
 ) -> Plan:
-    """Find out what a download would do; the catalogue is asked before any archive.
+    """Find out what a download would do; the catalog is asked before any archive.
 
     Raises:
         RequestError: the request cannot be carried out as asked.
@@ -283,10 +283,10 @@ def _notices(collection: Collection) -> list[str]:
 def compare_with_catalog(
     request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
 ) -> list[Comparison]:
-    """Compare NBIA's lists of the collections asked for with the catalogue, after the filters.
+    """Compare NBIA's lists of the collections asked for with the catalog, after the filters.
 
     Raises:
-        UsageError: a target is no collection of the catalogue, or NBIA is not to be asked.
+        UsageError: a target is no collection of the catalog, or NBIA is not to be asked.
         ArchiveError: NBIA gave no list.
     """
     stop = stop or CancelToken()
@@ -296,7 +296,7 @@ def compare_with_catalog(
             hint="leave one of them out",
         )
     registry = load_registry(request.options.registry)
-    collections = [_catalogued(word, registry.find(word)) for word in request.targets]
+    collections = [_catalogd(word, registry.find(word)) for word in request.targets]
     archives = open_for_options(request.options, stop, emit)
     try:
         pairs = [
@@ -319,10 +319,10 @@ def compare_with_catalog(
     ]
 
 
-def _catalogued(word: str, collection: Collection | None) -> Collection:
+def _catalogd(word: str, collection: Collection | None) -> Collection:
     if collection is None or not series_catalog.has(collection.name):
         known = ", ".join(entry.collection for entry in series_catalog.info().entries)
-        what = "no collection" if is_uid(word) else "not in the catalogue"
+        what = "no collection" if is_uid(word) else "not in the catalog"
         raise UsageError(
             f"{word!r} is {what}, so there is nothing to compare NBIA's list with",
             hint=f"--compare takes {known}",

@@ -1,4 +1,4 @@
-"""What a request names: from the catalogue where that does, else from archives."""
+"""What a request names: from the catalog where that does, else from archives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def select(
         registry: the known collections.
         archives: asked for lists.
         stop: ends the waiting.
-        offline: prefer the catalogue to asking.
+        offline: prefer the catalog to asking.
     """
     options = request.options
     online = ArchiveSource(
@@ -57,7 +57,7 @@ def select(
 def select_offline(
     request: Request, registry: Registry, stop: CancelToken, emit: Emit
 ) -> Selection:
-    """List what a request names, from the catalogue before any archive.
+    """List what a request names, from the catalog before any archive.
 
     Raises:
         RequestError: the request cannot be carried out as asked.

@@ -129,7 +129,7 @@ def _amounts(selected: Amount, there: Amount, partial: Amount, to_fetch: Amount)
 
 
 def comparison_document(targets: Sequence[str], comparisons: Sequence[Comparison]) -> Document:
-    """How an archive's lists differ from the catalogue."""
+    """How an archive's lists differ from the catalog."""
     return {
         "command": "plan",
         "targets": list(targets),
@@ -141,14 +141,14 @@ def comparison_document(targets: Sequence[str], comparisons: Sequence[Comparison
 def _comparison(one: Comparison) -> Document:
     return {
         "collection": one.collection,
-        "series": {"nbia": one.listed, "catalogue": one.known, "same": one.same},
+        "series": {"nbia": one.listed, "catalog": one.known, "same": one.same},
         "only_nbia": one.only_nbia,
-        "only_catalogue": one.only_catalogue,
+        "only_catalog": one.only_catalog,
         "different": [
             {
                 "series": two.series,
-                "images": {"nbia": two.images[0], "catalogue": two.images[1]},
-                "bytes": {"nbia": two.sizes[0], "catalogue": two.sizes[1]},
+                "images": {"nbia": two.images[0], "catalog": two.images[1]},
+                "bytes": {"nbia": two.sizes[0], "catalog": two.sizes[1]},
             }
             for two in one.different
         ],
@@ -182,8 +182,8 @@ def _short(collection: Collection) -> Document:
         "title": collection.title,
         "format": collection.format,
         "doi": collection.doi,
-        "licence": collection.licence and collection.licence.name,
-        "commercial_use": collection.licence and collection.licence.commercial_use,
+        "license": collection.license and collection.license.name,
+        "commercial_use": collection.license and collection.license.commercial_use,
         "modalities": list(collection.modalities),
         "patients": collection.patients,
         "studies": collection.studies,

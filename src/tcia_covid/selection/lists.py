@@ -48,13 +48,13 @@ class SeriesLister(Protocol):
 
 
 class ArchiveSource:
-    """Lists as NBIA gives them, each compared with the registry and the catalogue.
+    """Lists as NBIA gives them, each compared with the registry and the catalog.
 
     Args:
         nbia: the archive of record.
         registry: what is expected.
         accept_listed: take a list that is shorter than expected as right.
-        quick: NBIA with little patience, asked where the catalogue can stand in; None if series
+        quick: NBIA with little patience, asked where the catalog can stand in; None if series
             that NBIA does not list cannot be had from elsewhere.
     """
 
@@ -74,8 +74,8 @@ class ArchiveSource:
         self._settling = Reconciler(self._mirrored, accept_listed)
 
     def collection(self, collection: Collection) -> SeriesListing:
-        """List a collection; the catalogue stands in for NBIA where IDC has the series."""
-        known = _catalogued(collection.name)
+        """List a collection; the catalog stands in for NBIA where IDC has the series."""
+        known = _catalogd(collection.name)
         name = collection.nbia or collection.name
         lister = self._hasty if known else self._nbia
         try:
@@ -83,7 +83,7 @@ class ArchiveSource:
         except ArchiveError as error:
             if not (self._mirrored and known):
                 raise
-            notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalogue's"
+            notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalog's"
             return SeriesListing(list(known.values()), notices=[f"{notice} list is used"])
         found = _joined(series, known)
         if _is_short(found, known) if known else len(found) < (collection.series or 0):
@@ -152,17 +152,17 @@ class ArchiveSource:
 
 
 class CatalogSource:
-    """Lists from the shipped catalogue alone; what it does not know goes to `online`.
+    """Lists from the shipped catalog alone; what it does not know goes to `online`.
 
     Args:
-        online: asked for what the catalogue does not have; None to refuse that.
+        online: asked for what the catalog does not have; None to refuse that.
     """
 
     def __init__(self, online: SeriesSource | None) -> None:
         self._online = online
 
     def collection(self, collection: Collection) -> SeriesListing:
-        """List a collection, without a network where the catalogue has it."""
+        """List a collection, without a network where the catalog has it."""
         if series_catalog.has(collection.name):
             return SeriesListing(series_catalog.load(collection.name))
         return self._elsewhere(collection.name).collection(collection)
@@ -174,7 +174,7 @@ class CatalogSource:
         return self._elsewhere(name).other(name)
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
-        """List single series, asking only for those that the catalogue does not have."""
+        """List single series, asking only for those that the catalog does not have."""
         found = _mirrored_series(uids)
         rest = [uid for uid in uids if uid not in found]
         if not rest or self._online is None:
@@ -186,26 +186,26 @@ class CatalogSource:
     def _elsewhere(self, name: str) -> SeriesSource:
         if self._online is None:
             raise NotAvailableError(
-                f"IDC's catalogue does not list {name}",
+                f"IDC's catalog does not list {name}",
                 hint="use --source nbia or auto, or install the extra 'idc' for IDC's whole index",
             )
         return self._online
 
 
 def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
-    """The series that IDC has: in the catalogue, or in IDC's index where that is installed."""
+    """The series that IDC has: in the catalog, or in IDC's index where that is installed."""
     known = series_catalog.find(uids)
     return known | idc_index.find(uid for uid in uids if uid not in known)
 
 
-def _catalogued(name: str) -> dict[str, Series]:
+def _catalogd(name: str) -> dict[str, Series]:
     if not series_catalog.has(name):
         return {}
     return {one.uid: one for one in series_catalog.load(name)}
 
 
 def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, Series]:
-    """By UID, with what the catalogue knows; of a series listed twice the line of more images."""
+    """By UID, with what the catalog knows; of a series listed twice the line of more images."""
     found: dict[str, Series] = {}
     for one in series:
         before = found.get(one.uid)
@@ -215,13 +215,13 @@ def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, 
 
 
 def _is_short(found: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
-    """Whether a list lacks a series of the catalogue, or images of one."""
+    """Whether a list lacks a series of the catalog, or images of one."""
     compared = compare_lists("", found, known)
-    return bool(compared.only_catalogue) or any(one.fewer for one in compared.different)
+    return bool(compared.only_catalog) or any(one.fewer for one in compared.different)
 
 
 def _located(series: Series, known: Mapping[str, Series]) -> Series:
-    """Add what the catalogue knows: where IDC keeps the series, and counts that NBIA leaves out."""
+    """Add what the catalog knows: where IDC keeps the series, and counts that NBIA leaves out."""
     entry = known.get(series.uid)
     if entry is None:
         return series
@@ -240,13 +240,13 @@ def _unasked(
         Failure(
             series=uid,
             reason="archive",
-            detail=f"NBIA could not be asked for series {uid}, and the catalogue does not have it",
+            detail=f"NBIA could not be asked for series {uid}, and the catalog does not have it",
             hint="run again later",
         )
         for uid in uids
         if uid not in known
     ]
-    return SeriesListing(list(known.values()), failures, [f"{why}: the catalogue's list is used"])
+    return SeriesListing(list(known.values()), failures, [f"{why}: the catalog's list is used"])
 
 
 def _unknown(uids: Iterable[str]) -> list[Failure]:

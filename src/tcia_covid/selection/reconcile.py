@@ -1,4 +1,4 @@
-"""What is fetched where NBIA's list and the catalogue differ, and what is said of it."""
+"""What is fetched where NBIA's list and the catalog differ, and what is said of it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class SeriesListing:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Settles NBIA's lists against the catalogue.
+    """Settles NBIA's lists against the catalog.
 
-    A list may be short after an error of NBIA's database: a series or an image that the catalogue
+    A list may be short after an error of NBIA's database: a series or an image that the catalog
     has and the list has not is no withdrawal unless the user says so. What NBIA lists beyond the
-    catalogue, or in other bytes, is a newer version and counts.
+    catalog, or in other bytes, is a newer version and counts.
 
     Attributes:
         mirrored: whether IDC makes good what the list lacks; else that is a failure.
@@ -55,7 +55,7 @@ class Reconciler:
 
         Args:
             listed: as NBIA lists them, by UID.
-            known: as the catalogue has them, by UID.
+            known: as the catalog has them, by UID.
             name: of the collection; empty where single series were asked for.
         """
         found = compare_lists(name, listed, known)
@@ -65,18 +65,18 @@ class Reconciler:
         if self.accept_listed:
             settled.notices += _lacks(found, "that is taken as right", "that is taken as right")
             if not name:
-                settled.failures = [_unlisted(known[uid], "") for uid in found.only_catalogue]
+                settled.failures = [_unlisted(known[uid], "") for uid in found.only_catalog]
             return settled
         settled.series = [one for one in settled.series if one.uid not in fewer]
         if self.mirrored:
-            settled.series += [known[uid] for uid in found.only_catalogue]
+            settled.series += [known[uid] for uid in found.only_catalog]
             settled.series += [_as_known(listed[uid], known[uid]) for uid in fewer]
             settled.notices += _lacks(
-                found, "the others are fetched from IDC", "the catalogue's are expected"
+                found, "the others are fetched from IDC", "the catalog's are expected"
             )
             return settled
         hint = f"{_ELSEWHERE}; if it was withdrawn, {_WITHDRAWN}" if name else _ELSEWHERE
-        settled.failures = [_unlisted(known[uid], hint) for uid in found.only_catalogue]
+        settled.failures = [_unlisted(known[uid], hint) for uid in found.only_catalog]
         settled.failures += [_short(one) for one in fewer.values()]
         return settled
 
@@ -86,23 +86,23 @@ def _as_known(series: Series, known: Series) -> Series:
 
 
 def _newer(found: Comparison) -> Iterator[str]:
-    """What NBIA has beyond the catalogue."""
+    """What NBIA has beyond the catalog."""
     if new := found.only_nbia:
-        told = f"NBIA lists {count(len(new), 'series')} {_whose(found)} that the catalogue does not"
+        told = f"NBIA lists {count(len(new), 'series')} {_whose(found)} that the catalog does not"
         yield f"{told} know: {_some(found, new)}"
     if other := [one for one in found.different if not one.fewer]:
-        told = f"NBIA lists other images or bytes than the catalogue of {len(other)} series"
+        told = f"NBIA lists other images or bytes than the catalog of {len(other)} series"
         named = [f"{one.series} ({_both(one)})" for one in other]
         yield f"{told} {_whose(found)}; NBIA's are fetched: {_some(found, named)}"
 
 
 def _lacks(found: Comparison, absent_so: str, fewer_so: str) -> Iterator[str]:
-    """What NBIA lists less of than the catalogue, and what follows."""
-    if absent := found.only_catalogue:
+    """What NBIA lists less of than the catalog, and what follows."""
+    if absent := found.only_catalog:
         told = f"NBIA lists {found.known - len(absent)} of the {found.known} series"
         yield f"{told} {_whose(found)}; {absent_so}: {_some(found, absent)}"
     if fewer := [one for one in found.different if one.fewer]:
-        told = f"NBIA lists fewer images than the catalogue of {len(fewer)} series"
+        told = f"NBIA lists fewer images than the catalog of {len(fewer)} series"
         named = [f"{one.series} ({one.images[0]} of {one.images[1]})" for one in fewer]
         yield f"{told} {_whose(found)}; {fewer_so}: {_some(found, named)}"
 
@@ -150,14 +150,14 @@ def _short(one: Difference) -> Failure:
 def compare_lists(
     name: str, listed: Mapping[str, Series], known: Mapping[str, Series]
 ) -> Comparison:
-    """Compare what an archive lists of a collection with what the catalogue has, by UID."""
+    """Compare what an archive lists of a collection with what the catalog has, by UID."""
     both = sorted(listed.keys() & known.keys())
     return Comparison(
         collection=name,
         listed=len(listed),
         known=len(known),
         only_nbia=sorted(listed.keys() - known.keys()),
-        only_catalogue=sorted(known.keys() - listed.keys()),
+        only_catalog=sorted(known.keys() - listed.keys()),
         different=[
             Difference(
                 uid,

@@ -40,7 +40,7 @@ class Options:
     accept_listed: bool = False
     """Take the archive's list as right although more was expected."""
     commercial_use: bool = False
-    """Refuse collections whose licence forbids it."""
+    """Refuse collections whose license forbids it."""
     supporting: bool = False
     """Fetch clinical tables, annotations and manifests, too."""
     supporting_only: bool = False
@@ -71,7 +71,7 @@ def package_collection(request: Request, registry: Registry) -> Collection | Non
 
 
 def check_package_request(collection: Collection, request: Request) -> None:
-    """Refuse what cannot be done with packages, and what the licence forbids.
+    """Refuse what cannot be done with packages, and what the license forbids.
 
     Raises:
         RequestError: it is asked for.
@@ -81,8 +81,8 @@ def check_package_request(collection: Collection, request: Request) -> None:
             f"{collection.name} comes in whole packages: filters and shards choose DICOM series",
             hint="leave the filters out",
         )
-    licence = collection.licence
-    if request.options.commercial_use and licence is not None and not licence.commercial_use:
+    license = collection.license
+    if request.options.commercial_use and license is not None and not license.commercial_use:
         raise LicenseRefusedError(
-            f"the licence of {collection.name} ({licence.name}) forbids commercial use"
+            f"the license of {collection.name} ({license.name}) forbids commercial use"
         )

@@ -57,7 +57,7 @@ class Selection:
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
-    """Lists that differ from the catalogue, before the filters."""
+    """Lists that differ from the catalog, before the filters."""
 
     @property
     def series(self) -> list[Series]:
@@ -77,7 +77,7 @@ def resolve(
     """List the targets, keep what the filters ask for, take the share.
 
     Raises:
-        RequestError: a target, filter or licence.
+        RequestError: a target, filter or license.
         ArchiveError: a list could not be had.
     """
     targets = parse_targets(words, registry)
@@ -91,7 +91,7 @@ def resolve(
         raise _nothing(unique.values(), filters, filtered.unmatched)
     kept, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
     if share is not None:
-        mine = shard_filter(share, apply_filters(filters, _catalogued(targets)).series)
+        mine = shard_filter(share, apply_filters(filters, _catalogd(targets)).series)
         kept = [one for one in kept if mine(one.uid)]
         failures = [one for one in failures if not one.series or mine(one.series)]
     groups = _grouped(kept, registry)
@@ -111,8 +111,8 @@ def _list(targets: Targets, lists: SeriesSource) -> SeriesListing:
     return listed
 
 
-def _catalogued(targets: Targets) -> Iterable[Series]:
-    """The series of the targets that the catalogue has, whatever an archive says today."""
+def _catalogd(targets: Targets) -> Iterable[Series]:
+    """The series of the targets that the catalog has, whatever an archive says today."""
     known = series_catalog.find(targets.uids)
     for collection in targets.collections:
         if series_catalog.has(collection.name):
@@ -180,10 +180,10 @@ def _option(name: str) -> str:
 
 
 def _refuse_commercial(collection: Collection, commercial_use: bool) -> None:  # noqa: FBT001
-    licence = collection.licence
-    if commercial_use and licence is not None and not licence.commercial_use:
+    license = collection.license
+    if commercial_use and license is not None and not license.commercial_use:
         raise LicenseRefusedError(
-            f"the licence of {collection.name} ({licence.name}) forbids commercial use",
+            f"the license of {collection.name} ({license.name}) forbids commercial use",
             hint="leave the collection out, or leave --commercial-use out if the use is not",
         )
 
@@ -193,13 +193,13 @@ def _refuse_group(group: CollectionSelection, commercial_use: bool) -> None:  # 
         _refuse_commercial(group.collection, commercial_use)
         return
     for one in group.series if commercial_use else []:
-        if _is_non_commercial(one.licence or ""):
+        if _is_non_commercial(one.license or ""):
             raise LicenseRefusedError(
-                f"the licence of {group.name} ({one.licence}) forbids commercial use",
+                f"the license of {group.name} ({one.license}) forbids commercial use",
                 hint="leave the collection out, or leave --commercial-use out if the use is not",
             )
 
 
-def _is_non_commercial(licence: str) -> bool:
-    text = licence.casefold().replace("-", " ").replace("noncommercial", "non commercial")
+def _is_non_commercial(license: str) -> bool:
+    text = license.casefold().replace("-", " ").replace("noncommercial", "non commercial")
     return "non commercial" in text or " nc" in text

@@ -1,8 +1,8 @@
 """Disjoint, balanced shares of a selection: what each task of a job array downloads.
 
 The tasks of an array list their targets one by one, at different times, some from the archive and
-some from the catalogue, so their lists may differ. A series is in the same share for all of them
-nevertheless: that depends on its UID, the count, and what is asked for of the shipped catalogue.
+some from the catalog, so their lists may differ. A series is in the same share for all of them
+nevertheless: that depends on its UID, the count, and what is asked for of the shipped catalog.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def download_supporting(
     """Fetch the supporting files of the collections that a request names, and nothing else.
 
     Raises:
-        RequestError: a target is no collection of the registry, or its licence forbids the use.
+        RequestError: a target is no collection of the registry, or its license forbids the use.
         DestinationError: the folder cannot be used.
 
     What goes wrong after that is in the summary, not raised. The summary's time is the caller's
@@ -89,17 +89,17 @@ def collections_of(request: Request, registry: Registry) -> list[Collection]:
     """The collections that a request names, each once.
 
     Raises:
-        RequestError: a target is none, or its licence forbids the use.
+        RequestError: a target is none, or its license forbids the use.
     """
     found: dict[str, Collection] = {}
     for word in request.targets:
         collection = registry.find(word)
         if collection is None:
             raise unknown_collection(word, (), registry)
-        licence = collection.licence
-        if request.options.commercial_use and licence is not None and not licence.commercial_use:
+        license = collection.license
+        if request.options.commercial_use and license is not None and not license.commercial_use:
             raise LicenseRefusedError(
-                f"the licence of {collection.name} ({licence.name}) forbids commercial use"
+                f"the license of {collection.name} ({license.name}) forbids commercial use"
             )
         found[collection.name] = collection
     if not found:

@@ -50,7 +50,7 @@ def test_a_series_arrives_whole_and_proved_by_its_etags(
     assert sink.unproven() == sink.wrong() == []
 
 
-def test_a_series_lies_in_the_bucket_that_the_catalogue_names(
+def test_a_series_lies_in_the_bucket_that_the_catalog_names(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo, RESTRICTED_BUCKET)

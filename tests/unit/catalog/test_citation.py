@@ -1,4 +1,4 @@
-"""Citations in every style, and the licence text that goes with the data."""
+"""Citations in every style, and the license text that goes with the data."""
 
 from __future__ import annotations
 
@@ -200,18 +200,18 @@ def test_an_unknown_style_is_refused_with_the_known_ones():
     assert all(style in caught.value.hint for style in STYLES)
 
 
-# Licence text
+# License text
 
 
 @pytest.mark.parametrize("known", COLLECTIONS)
-def test_the_licence_text_has_all_that_must_travel_with_the_data(known):
+def test_the_license_text_has_all_that_must_travel_with_the_data(known):
     text = license_text(known)
     flat = " ".join(text.split())
     assert text.startswith(f"{known.name}\n")
     for needed in (
         known.title,
-        f"Licence: {known.licence.name}",
-        known.licence.url,
+        f"License: {known.license.name}",
+        known.license.url,
         known.citation.text,
         "https://www.cancerimagingarchive.net/data-usage-policies-and-restrictions/",
         known.page,
@@ -220,23 +220,23 @@ def test_the_licence_text_has_all_that_must_travel_with_the_data(known):
     assert text.endswith("/\n")
 
 
-def test_the_licence_text_says_what_each_licence_permits():
+def test_the_license_text_says_what_each_license_permits():
     assert "even commercially" in license_text(found("ar")).replace("\n", " ")
     assert "not for commercial purposes" in license_text(found("ricord-1c")).replace("\n", " ")
 
 
 @pytest.mark.parametrize(("commercial", "word"), [(True, "permits"), (False, "forbids")])
-def test_of_a_licence_it_does_not_know_it_claims_no_more_than_the_registry(commercial, word):
-    text = license_text(collection(licence=License("Own Terms", commercial)))
-    assert f"The licence {word} commercial use; its own text has all conditions." in text
+def test_of_a_license_it_does_not_know_it_claims_no_more_than_the_registry(commercial, word):
+    text = license_text(collection(license=License("Own Terms", commercial)))
+    assert f"The license {word} commercial use; its own text has all conditions." in text
 
 
-def test_a_collection_without_licence_on_record_says_so():
+def test_a_collection_without_license_on_record_says_so():
     text = license_text(collection())
-    assert "Licence: not on record." in text
+    assert "License: not on record." in text
     assert "Cite the data as the collection's page asks." in text
 
 
-def test_no_line_of_the_licence_text_is_wider_than_a_terminal():
+def test_no_line_of_the_license_text_is_wider_than_a_terminal():
     lines = license_text(found("ricord-1a")).splitlines()
     assert max(len(line) for line in lines) <= 88

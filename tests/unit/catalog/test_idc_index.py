@@ -1,4 +1,4 @@
-"""IDC's whole index, where it is installed: series beyond the catalogue."""
+"""IDC's whole index, where it is installed: series beyond the catalog."""
 
 from __future__ import annotations
 

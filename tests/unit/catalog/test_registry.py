@@ -99,21 +99,21 @@ def test_identity_of_each_collection(registry, name, doi, wiki_pages, updated):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_ricord_collections_forbid_commercial_use(registry, name):
-    licence = found(registry, name).licence
-    assert licence is not None
-    assert licence.commercial_use is ("RICORD" not in name)
-    assert licence.name == ("CC BY 4.0" if licence.commercial_use else "CC BY-NC 4.0")
+    license = found(registry, name).license
+    assert license is not None
+    assert license.commercial_use is ("RICORD" not in name)
+    assert license.name == ("CC BY 4.0" if license.commercial_use else "CC BY-NC 4.0")
 
 
 def test_nbia_names_are_spelled_as_tcia_spells_the_collections(registry):
     assert all(collection.nbia == collection.name for collection in registry if collection.is_dicom)
 
 
-def test_idc_buckets_follow_the_licence(registry):
+def test_idc_buckets_follow_the_license(registry):
     for collection in registry:
         if collection.idc is None:
             continue
-        free = collection.licence is not None and collection.licence.commercial_use
+        free = collection.license is not None and collection.license.commercial_use
         expected = ("idc-open-data",) * 2 if free else ("idc-open-data-cr", "idc-open-cr")
         assert (collection.idc.bucket, collection.idc.gcs_bucket) == expected
         assert collection.idc.collection_id == collection.name.lower().replace("-", "_")

@@ -38,7 +38,7 @@ def test_a_collection_needs_a_format_and_nothing_else(tmp_path):
     mine = found(load_registry([path]), "my-lungs")
     assert (mine.name, mine.title, mine.format) == ("My Lungs", "My Lungs", "DICOM")
     assert mine.nbia == "My Lungs"
-    assert (mine.doi, mine.licence, mine.series, mine.size) == (None, None, None, None)
+    assert (mine.doi, mine.license, mine.series, mine.size) == (None, None, None, None)
     assert mine.supporting == mine.modalities == ()
 
 
@@ -151,9 +151,9 @@ BROKEN = {
     "an address without host": (ONE + "    page: 'https:///x'\n", 4, "no http or https address"),
     "an address that is none": (ONE + "    page: 'http://[x'\n", 4, "is no address"),
     "a day that is none": (ONE + "    updated: 2021-02-30\n", 4, "is no date as yyyy-mm-dd"),
-    "a licence without its use": (ONE + "    licence: {name: X}\n", 4, "lacks the key 'commercial"),
-    "a licence use in words": (
-        ONE + "    licence:\n      name: X\n      commercial_use: maybe\n",
+    "a license without its use": (ONE + "    license: {name: X}\n", 4, "lacks the key 'commercial"),
+    "a license use in words": (
+        ONE + "    license:\n      name: X\n      commercial_use: maybe\n",
         6,
         "must be true or false, not text (maybe)",
     ),

@@ -1,4 +1,4 @@
-"""The shipped catalogue: complete to the byte, small, quick, made the same way every time."""
+"""The shipped catalog: complete to the byte, small, quick, made the same way every time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODULE = sys.modules["tcia_covid.catalog.series_catalog"]
 FOLDER = Path(str(MODULE.__file__)).parent
 
 
-def test_the_catalogue_says_what_it_was_built_from() -> None:
+def test_the_catalog_says_what_it_was_built_from() -> None:
     info = series_catalog.info()
     assert [one.collection for one in info.entries] == NAMES
     assert info.series == 20001
@@ -51,8 +51,8 @@ def test_the_tables_agree_with_the_registry_to_the_byte(name: str) -> None:
     listed = (entry.patients, entry.studies, entry.series, entry.images, entry.size)
     assert listed == tuple(totals.values())
     assert {one.modality for one in series} == set(expected["modalities"])
-    assert {one.licence for one in series} == {expected["licence"]["name"]}
-    assert {one.licence_url for one in series} == {expected["licence"]["url"]}
+    assert {one.license for one in series} == {expected["license"]["name"]}
+    assert {one.license_url for one in series} == {expected["license"]["url"]}
     assert {one.bucket for one in series} == {expected["idc"]["bucket"]}
     assert {one.collection for one in series} == {name}
     assert {str(one.data_url).lower() for one in series} == {
@@ -94,7 +94,7 @@ def test_series_are_found_across_collections_in_the_order_given() -> None:
     assert series_catalog.find([]) == {}
 
 
-def test_a_list_that_a_caller_changes_is_not_the_catalogues() -> None:
+def test_a_list_that_a_caller_changes_is_not_the_catalogs() -> None:
     series_catalog.load("MIDRC-RICORD-1B").clear()
     assert len(series_catalog.load("MIDRC-RICORD-1B")) == 120
 
@@ -157,13 +157,13 @@ def test_a_damaged_index_is_named(packaged: dict[str, bytes], content: bytes) ->
         series_catalog.has("COVID-19-AR")
 
 
-def test_the_catalogue_is_small_enough_to_ship() -> None:
+def test_the_catalog_is_small_enough_to_ship() -> None:
     assert sum(path.stat().st_size for path in FOLDER.glob("*.gz")) <= 1_500_000
 
 
 MEASURE = """
-from tcia_covid.catalog import series_catalog as catalogue
-for entry in catalogue.info().entries: catalogue.load(entry.collection)
+from tcia_covid.catalog import series_catalog as catalog
+for entry in catalog.info().entries: catalog.load(entry.collection)
 for line in open("/proc/self/status"):
     if line.startswith("VmHWM"): print(int(line.split()[1]) * 1024)
 """

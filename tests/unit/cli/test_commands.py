@@ -141,7 +141,7 @@ def test_dry_run_is_the_plan(capsys: Captured) -> None:
     assert read(capsys, "download", *SMALL, "--dry-run")["dry_run"] is True
 
 
-def test_a_licence_that_forbids_the_use_is_refused(capsys: Captured) -> None:
+def test_a_license_that_forbids_the_use_is_refused(capsys: Captured) -> None:
     assert run(["plan", "MIDRC-RICORD-1A", "--commercial-use"]) == 2
     assert "forbids commercial use" in capsys.readouterr().err
 

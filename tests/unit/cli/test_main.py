@@ -60,7 +60,7 @@ def test_the_version_in_detail_names_what_the_program_stands_on(
 ) -> None:
     assert run(arguments) == 0
     out = capsys.readouterr().out
-    for word in ("catalogue", "built", "inflate", "python", "requests", "pydicom"):
+    for word in ("catalog", "built", "inflate", "python", "requests", "pydicom"):
         assert word in out
 
 
@@ -103,7 +103,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["verify", "nowhere"], "there is no folder nowhere", "there is no download yet"),
         (["plan", "COVID-19-AR", "--log-file", "a/b"], "the log cannot be written to a/b", ""),
         (["plan", "COVID-19-AR", "--events", "a/b"], "the events cannot be written to a/b", ""),
-        (["plan", "X", "--compare"], "'X' is not in the catalogue", "--compare takes COVID-19-AR"),
+        (["plan", "X", "--compare"], "'X' is not in the catalog", "--compare takes COVID-19-AR"),
     ],
 )
 def test_what_cannot_be_carried_out_ends_with_2_and_says_why(

@@ -160,10 +160,10 @@ def test_the_registry_tells_the_truth_about_the_corpus(corpus: Corpus) -> None:
     for collection in corpus.collections:
         known, series = registry[collection.name], corpus.select(Selection(collection.name))
         assert known.title == collection.title
-        assert known.licence is not None
-        assert (known.licence.name, known.licence.url) == (
-            collection.licence,
-            collection.licence_url,
+        assert known.license is not None
+        assert (known.license.name, known.license.url) == (
+            collection.license,
+            collection.license_url,
         )
         assert set(known.modalities) == {item.modality for item in series}
         assert known.patients == len({item.patient.id for item in series})

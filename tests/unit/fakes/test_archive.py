@@ -212,7 +212,7 @@ def test_an_altered_image_has_other_bytes(
     ("make", "names"),
     [
         (lambda _: z.NoHashTable(), ["LICENSE", "1", "2", "3", "4"]),
-        (lambda _: z.LicenceOnly(), ["LICENSE"]),
+        (lambda _: z.LicenseOnly(), ["LICENSE"]),
         (lambda _: z.EmptyZip(), []),
         (
             lambda _: z.Renamed(names=["../x", b"a\\b"]),

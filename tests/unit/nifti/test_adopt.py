@@ -104,7 +104,7 @@ def test_receipts_say_what_stands_and_how_it_was_checked(source: Path, tmp_path:
     series = receipt.series
     assert (series.patient, series.collection, series.modality) == ("0700", fake.NAME, "CT")
     assert (series.image_count, series.size) == (2, receipt.size)
-    assert series.licence == "CC BY 4.0"
+    assert series.license == "CC BY 4.0"
     assert [image.file for image in receipt.images] == [EARLY, LATE]
     assert {(image.check, image.source) for image in receipt.images} == {(Check.SIZE, "adopted")}
     assert receipt.images[0].md5 == hashlib.md5(fake.whole()[EARLY]).hexdigest()

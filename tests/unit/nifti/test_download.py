@@ -498,12 +498,12 @@ def test_filters_and_forbidden_uses_are_refused(
     request = Request((fake.NAME,), str(tmp_path), filters=Filters(patients=("0001",)))
     with pytest.raises(UsageError, match="whole packages"):
         download_collection(fake.collection(), request, Registry())
-    licence = License("CC BY-NC 4.0", commercial_use=False)
+    license = License("CC BY-NC 4.0", commercial_use=False)
     with pytest.raises(LicenseRefusedError):
         fetch(
             site,
             tmp_path,
-            collection=replace(fake.collection(), licence=licence),
+            collection=replace(fake.collection(), license=license),
             commercial_use=True,
         )
     assert not site.heads

@@ -1,4 +1,4 @@
-"""Adopting series of the shipped catalogue: without a network, and proved by IDC's ETags."""
+"""Adopting series of the shipped catalog: without a network, and proved by IDC's ETags."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def registered() -> Collection:
 
 
 def listed(place: int, images: int = 2) -> Series:
-    """A series of the catalogue; each test has another, for they share the server."""
+    """A series of the catalog; each test has another, for they share the server."""
     return [one for one in series_catalog.load(NAME) if one.image_count == images][place]
 
 
@@ -77,7 +77,7 @@ def take(
 
 
 def put(s3: S3Server, known: Series, series: DemoSeries, *, in_parts: int = 0) -> None:
-    """Put images where the catalogue says that the series is."""
+    """Put images where the catalog says that the series is."""
     assert known.bucket is not None
     s3.make_bucket(known.bucket)
     for number, image in enumerate(series.images):
@@ -89,7 +89,7 @@ def put(s3: S3Server, known: Series, series: DemoSeries, *, in_parts: int = 0) -
 # Without a network
 
 
-def test_without_a_network_series_of_the_catalogue_wait_unproved(
+def test_without_a_network_series_of_the_catalog_wait_unproved(
     tmp_path: Path, nowhere: str
 ) -> None:
     known = listed(10)
@@ -133,7 +133,7 @@ def test_series_that_nobody_can_be_asked_about_are_told_apart_from_foreign_ones(
     flat(tmp_path / "have", synthetic_corpus(patients=1, series_per_patient=1))
     result = take(tmp_path / "have", tmp_path / "data", nowhere, nowhere)
     assert ([one.asked for one in result.foreign], result.exit_code) == ([False], 3)
-    assert "catalogue" in result.notices[0]
+    assert "catalog" in result.notices[0]
 
 
 def test_a_collection_that_cannot_be_listed_is_an_error(tmp_path: Path, nowhere: str) -> None:
@@ -151,7 +151,7 @@ def test_a_collection_that_cannot_be_listed_is_an_error(tmp_path: Path, nowhere:
             )
 
 
-def test_with_a_collection_of_the_catalogue_nobody_is_told_of_other_series(
+def test_with_a_collection_of_the_catalog_nobody_is_told_of_other_series(
     tmp_path: Path, s3_server: S3Server
 ) -> None:
     known = listed(12)

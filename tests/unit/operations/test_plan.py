@@ -135,7 +135,7 @@ def test_time_is_reckoned_with_the_rate_that_is_allowed(
     assert plan_request(request(archive, tmp_path, max_rate="1GB")).rate_is_assumed
 
 
-def test_lists_that_agree_with_the_catalogue(
+def test_lists_that_agree_with_the_catalog(
     monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
 ) -> None:
     name = "MIDRC-RICORD-1B"
@@ -145,7 +145,7 @@ def test_lists_that_agree_with_the_catalogue(
     assert found.same == found.listed == found.known == 120
 
 
-def test_lists_that_differ_from_the_catalogue(
+def test_lists_that_differ_from_the_catalog(
     monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
 ) -> None:
     name = "MIDRC-RICORD-1B"
@@ -155,7 +155,7 @@ def test_lists_that_differ_from_the_catalogue(
     (found,) = compare_with_catalog(request_from(name, nbia_url=archive.base_url))
     assert found.differs
     assert found.only_nbia == ["1.9"]
-    assert found.only_catalogue == [first.uid]
+    assert found.only_catalog == [first.uid]
     (different,) = found.different
     assert different.series == second.uid
     assert different.images == (1, second.image_count)
@@ -172,6 +172,6 @@ def test_filters_hold_for_both_lists(
     assert (found.listed, found.known) == (3, 3)
 
 
-def test_only_what_the_catalogue_holds_can_be_compared() -> None:
+def test_only_what_the_catalog_holds_can_be_compared() -> None:
     with pytest.raises(UsageError, match="nothing to compare"):
         compare_with_catalog(request_from("CT Images in COVID-19"))

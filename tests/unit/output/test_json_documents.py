@@ -119,14 +119,14 @@ def test_a_comparison_lists_the_differences() -> None:
     assert told["collections"] == [
         {
             "collection": "C",
-            "series": {"nbia": 3, "catalogue": 3, "same": 1},
+            "series": {"nbia": 3, "catalog": 3, "same": 1},
             "only_nbia": ["1.1"],
-            "only_catalogue": ["1.2"],
+            "only_catalog": ["1.2"],
             "different": [
                 {
                     "series": "1.3",
-                    "images": {"nbia": 2, "catalogue": 1},
-                    "bytes": {"nbia": 9, "catalogue": 8},
+                    "images": {"nbia": 2, "catalog": 1},
+                    "bytes": {"nbia": 9, "catalog": 8},
                 }
             ],
         }

@@ -45,7 +45,7 @@ def test_patients_of_1a_and_1c_share_their_number() -> None:
     assert not second & (first | third)
 
 
-def test_every_series_of_the_catalogue_has_its_keys() -> None:
+def test_every_series_of_the_catalog_has_its_keys() -> None:
     for entry in series_catalog.info().entries:
         columns = join_columns(entry.collection)
         for one in series_catalog.load(entry.collection):

@@ -36,7 +36,7 @@ COLLECTION = Collection(
     "DICOM",
     NAME,
     doi="10.7937/x",
-    licence=License("CC BY 4.0", commercial_use=True, url="https://creativecommons.org/by"),
+    license=License("CC BY 4.0", commercial_use=True, url="https://creativecommons.org/by"),
     citation=DATA,
 )
 REGISTRY = Registry((COLLECTION,), tcia=Publication("Clark K (2013).", title="TCIA", year=2013))
@@ -93,8 +93,8 @@ def test_metadata_has_a_row_a_series(tree: Tree) -> None:
         body_part="CHEST",
         number=3,
         date="2020-03-02",
-        licence="CC BY 4.0",
-        licence_url="https://creativecommons.org/by",
+        license="CC BY 4.0",
+        license_url="https://creativecommons.org/by",
         data_url="https://doi.org/10.7937/x",
         third_party=True,
     )
@@ -205,22 +205,22 @@ def test_a_lost_image_of_a_series_stays_in_the_manifest(tree: Tree) -> None:
 # LICENSE.txt and CITATION.bib
 
 
-def test_licence_and_citation_are_the_registry_s(tree: Tree) -> None:
-    grow(tree, series_of(1, licence="something else"))
+def test_license_and_citation_are_the_registry_s(tree: Tree) -> None:
+    grow(tree, series_of(1, license="something else"))
     report(tree)
-    assert "Licence: CC BY 4.0" in text(tree, "LICENSE.txt")
+    assert "License: CC BY 4.0" in text(tree, "LICENSE.txt")
     assert "something else" not in text(tree, "LICENSE.txt")
     assert text(tree, "CITATION.bib").count("@misc{") == 2
     assert "10.7937/x" in text(tree, "CITATION.bib")
 
 
 def test_the_terms_of_analysis_results_stand_beside_the_collection_s(tree: Tree) -> None:
-    results = {"licence": "CC BY 3.0", "data_url": "https://doi.org/10.7937/r", "third_party": True}
+    results = {"license": "CC BY 3.0", "data_url": "https://doi.org/10.7937/r", "third_party": True}
     grow(tree, series_of(1, **results))
-    grow(tree, series_of(2, licence="CC BY 4.0"))
+    grow(tree, series_of(2, license="CC BY 4.0"))
     report(tree)
     terms = text(tree, "LICENSE.txt")
-    assert "Licence: CC BY 4.0" in terms
+    assert "License: CC BY 4.0" in terms
     assert "analysis\nresults" in terms
     assert "  CC BY 3.0 https://doi.org/10.7937/r\n" in terms
 
@@ -239,18 +239,18 @@ def test_the_terms_of_analysis_results_stand_beside_the_collection_s(tree: Tree)
         ),
     ],
 )
-def test_a_collection_outside_the_registry_has_the_licence_of_its_series(
+def test_a_collection_outside_the_registry_has_the_license_of_its_series(
     tmp_path: Path, name: str, short: str, commercial: bool
 ) -> None:
     tree = new_tree(tmp_path, "OTHER")
     doi = "https://doi.org/10.7937/y"
     grow(
-        tree, series_of(1, collection="Other", licence=name, licence_url="https://l", data_url=doi)
+        tree, series_of(1, collection="Other", license=name, license_url="https://l", data_url=doi)
     )
     report(tree, None)
     terms = text(tree, "LICENSE.txt")
     assert terms.startswith("Other\n")
-    assert f"Licence: {short}\nhttps://l\n" in terms
+    assert f"License: {short}\nhttps://l\n" in terms
     assert ("for any purpose" in terms) is commercial
     assert "https://doi.org/10.7937/y" in terms
     assert "10.7937/y" in text(tree, "CITATION.bib")
@@ -258,18 +258,18 @@ def test_a_collection_outside_the_registry_has_the_licence_of_its_series(
 
 
 @pytest.mark.parametrize(
-    "licences",
+    "licenses",
     [["TCIA Restricted"], ["CC BY-SA 4.0"], ["CC BY 4.0", "CC BY-NC 4.0"], ["CC BY 4.0 or other"]],
 )
-def test_no_more_is_claimed_of_a_licence_than_the_archive_says(
-    tree: Tree, licences: list[str]
+def test_no_more_is_claimed_of_a_license_than_the_archive_says(
+    tree: Tree, licenses: list[str]
 ) -> None:
-    for number, name in enumerate(licences):
-        grow(tree, series_of(number, licence=name, data_url="https://example.org/page"))
+    for number, name in enumerate(licenses):
+        grow(tree, series_of(number, license=name, data_url="https://example.org/page"))
     report(tree, None)
     terms = text(tree, "LICENSE.txt")
-    assert "Licence: not on record" in terms
-    for name in licences:
+    assert "License: not on record" in terms
+    for name in licenses:
         assert f"  {name} https://example.org/page\n" in terms
     assert "commercial" not in terms
 
@@ -277,7 +277,7 @@ def test_no_more_is_claimed_of_a_licence_than_the_archive_says(
 def test_a_collection_whose_series_tell_nothing_has_its_reports_too(tree: Tree) -> None:
     grow(tree, series_of(1))
     report(tree, None)
-    assert "  no licence on record\n" in text(tree, "LICENSE.txt")
+    assert "  no license on record\n" in text(tree, "LICENSE.txt")
 
 
 # When they are written
@@ -309,12 +309,12 @@ def test_a_receipt_that_is_written_meanwhile_is_reported(
     grow(tree, series_of(1))
     late = iter([2])
 
-    def licence(*args: object) -> bytes:
+    def license(*args: object) -> bytes:
         for number in late:
             grow(tree, series_of(number))
         return b"terms"
 
-    monkeypatch.setattr(write, "license_file", licence)
+    monkeypatch.setattr(write, "license_file", license)
     report(tree)
     assert len(rows(tree)) == 2
     assert len(manifest(tree)) == 6
@@ -326,11 +326,11 @@ def test_a_tree_that_grows_without_end_does_not_hold_the_writer(
 ) -> None:
     numbers = iter(range(1, 100))
 
-    def licence(*args: object) -> bytes:
+    def license(*args: object) -> bytes:
         grow(tree, series_of(next(numbers)), 1)
         return b"terms"
 
-    monkeypatch.setattr(write, "license_file", licence)
+    monkeypatch.setattr(write, "license_file", license)
     report(tree)
     assert reports_are_stale(tree), "for the run that goes on"
 

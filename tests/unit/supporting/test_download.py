@@ -718,8 +718,8 @@ def test_a_receipt_that_somebody_changed_proves_nothing(
     assert not receipts(tree)
 
 
-def _registry(site: FakeSite, licence: License | None = None) -> Registry:
-    return Registry((replace(known(entry(site, "table.csv")), licence=licence),))
+def _registry(site: FakeSite, license: License | None = None) -> Registry:
+    return Registry((replace(known(entry(site, "table.csv")), license=license),))
 
 
 def _request(tmp_path: Path, site: FakeSite, *targets: str, **options: object) -> Request:
@@ -779,7 +779,7 @@ def test_a_site_that_is_down_is_an_archive_that_cannot_be_reached(
     assert download_supporting(request, _registry(site)).exit_code == 3
 
 
-def test_targets_have_to_be_collections_whose_licence_allows_the_use(
+def test_targets_have_to_be_collections_whose_license_allows_the_use(
     site: FakeSite, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownCollectionError):

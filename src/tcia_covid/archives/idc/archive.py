@@ -1,4 +1,4 @@
-"""IDC behind the archive protocol: listed by the catalogue, fetched object by object."""
+"""IDC behind the archive protocol: listed by the catalog, fetched object by object."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class IdcArchive:
         self._helpers = WorkerPool(client.limiter.ceiling)
 
     def holds(self, series: Series) -> bool:
-        """Whether the catalogue knows where the series lies in IDC."""
+        """Whether the catalog knows where the series lies in IDC."""
         return self._known_place(series) is not None
 
     def list_collection(self, collection: str) -> list[Series]:
-        """Every series of `collection` as the catalogue lists it; no network.
+        """Every series of `collection` as the catalog lists it; no network.
 
         Raises:
-            NotAvailableError: the catalogue does not have it.
+            NotAvailableError: the catalog does not have it.
         """
         try:
             series = self._list_all(collection)
@@ -99,13 +99,13 @@ class IdcArchive:
             series = []
         if not series:
             raise NotAvailableError(
-                f"the catalogue lists no series of collection {collection!r} in IDC",
+                f"the catalog lists no series of collection {collection!r} in IDC",
                 hint="other collections are fetched from NBIA, with '--source nbia'",
             )
         return series
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:
-        """The series with these UIDs as the catalogue lists them, sorted; no network."""
+        """The series with these UIDs as the catalog lists them, sorted; no network."""
         found = self._find(uids)
         return [found[uid] for uid in sorted(found)]
 
@@ -113,7 +113,7 @@ class IdcArchive:
         """The objects of `series`: keys and sizes, and MD5s of those that were uploaded whole.
 
         Raises:
-            NotAvailableError: the catalogue or the bucket does not have the series.
+            NotAvailableError: the catalog or the bucket does not have the series.
         """
         place = self._place(series)
         return self._hosts.first_answer(lambda host: self._list(host, place))
@@ -153,11 +153,11 @@ class IdcArchive:
     def _place(self, series: Series) -> _Location:
         place = self._known_place(series)
         if place is None:
-            raise NotAvailableError(f"the catalogue knows no place of series {series.uid} in IDC")
+            raise NotAvailableError(f"the catalog knows no place of series {series.uid} in IDC")
         return place
 
     def _known_place(self, series: Series) -> _Location | None:
-        """Where the series lies: NBIA's lists do not say it, the catalogue does."""
+        """Where the series lies: NBIA's lists do not say it, the catalog does."""
         if series.bucket is None or series.crdc_uuid is None:
             series = self._find([series.uid]).get(series.uid, series)
         bucket, folder = series.bucket or "", series.crdc_uuid or ""

@@ -80,8 +80,8 @@ def series_of(row: Row) -> Series | None:
         manufacturer_model=_text(row, "ManufacturerModelName"),
         image_count=_whole(row, "ImageCount") or None,  # none has no image: it is not on record
         size=_whole(row, "FileSize") or None,
-        licence=_text(row, "LicenseName"),
-        licence_url=_text(row, "LicenseURI"),
+        license=_text(row, "LicenseName"),
+        license_url=_text(row, "LicenseURI"),
         data_url=_text(row, "DataDescriptionURI", "CollectionURI"),
         released=_date(row, "DateReleased"),
         submitted=_date(row, "MaxSubmissionTimestamp") or _date(row, "TimeStamp"),

@@ -254,7 +254,7 @@ def _conflict(file: str, of: str) -> str:
 def _foreign(one: ForeignSeries) -> str:
     what = f"is of {one.collection}" if one.collection else "is not known to any archive"
     if not one.asked:
-        what = "is not in the catalogue, and no archive could be asked"
+        what = "is not in the catalog, and no archive could be asked"
     images = count(one.images, "image")
     return clean_line(f"  foreign: series {one.series} {what} ({images}: {one.example}, …)")
 

@@ -23,7 +23,7 @@ from tcia_covid.selection.targets import unknown_collection
 def info(console: Console, collection: str, registry: tuple[str, ...], **_: Any) -> int:
     """Show what is known of one COLLECTION.
 
-    Counts, licence, citation and publications, files beside the images, where it can be had, and
+    Counts, license, citation and publications, files beside the images, where it can be had, and
     what to know before drawing numbers from it. COLLECTION is a name, an alias, a slug or a DOI.
     """
     known = load_registry(registry)
@@ -52,7 +52,7 @@ def _facts(one: Collection) -> Iterator[tuple[str, object]]:
     yield "also called", ", ".join(one.aliases)
     yield "DOI", f"https://doi.org/{one.doi}" if one.doi else ""
     yield "page", one.page
-    yield "licence", _license(one)
+    yield "license", _license(one)
     yield "access", one.access
     yield "images as", ", ".join((one.format, *one.modalities))
     yield "about", ", ".join(filter(None, (one.cancer_type, one.location, one.species)))
@@ -67,10 +67,10 @@ def _facts(one: Collection) -> Iterator[tuple[str, object]]:
 
 
 def _license(one: Collection) -> str:
-    if one.licence is None:
+    if one.license is None:
         return ""
-    use = "commercial use allowed" if one.licence.commercial_use else "no commercial use"
-    return "\n".join(filter(None, (f"{one.licence.name} ({use})", one.licence.url)))
+    use = "commercial use allowed" if one.license.commercial_use else "no commercial use"
+    return "\n".join(filter(None, (f"{one.license.name} ({use})", one.license.url)))
 
 
 def _places(one: Collection) -> Iterator[str]:

@@ -16,7 +16,7 @@ from tcia_covid.output.tables import format_number, table, width
 
 @as_command(*EVERYWHERE)
 def list_(console: Console, registry: tuple[str, ...], **_: Any) -> int:
-    """List the known collections: size, licence, where they are."""
+    """List the known collections: size, license, where they are."""
     known = load_registry(registry)
     console.document(list_document(known))
     rows = [
@@ -26,14 +26,14 @@ def list_(console: Console, registry: tuple[str, ...], **_: Any) -> int:
             count(one.volumes, "volume") if one.volumes else format_number(one.series),
             format_size(one.size) if one.size else "",
             ", ".join(one.modalities) if one.is_dicom else one.format,
-            one.licence.name if one.licence else "",
+            one.license.name if one.license else "",
             ", ".join(sources(one)),
             one.title if one.title != one.name else "",
         )
         for one in known
     ]
-    heads = ("collection", "patients", "series", "size", "what", "licence", "from", "title")
-    dropped = [heads.index(one) for one in ("title", "what", "from", "licence", "patients")]
+    heads = ("collection", "patients", "series", "size", "what", "license", "from", "title")
+    dropped = [heads.index(one) for one in ("title", "what", "from", "license", "patients")]
     told = table(heads, rows, right=(1, 2, 3), keep=(0,), drop=dropped, columns=width())
     console.result(told)
     return EXIT_OK

@@ -38,7 +38,7 @@ def plan(
 
     Shows patients, series, images and bytes, what is there already, whether the rest fits on the
     disk, and about how long it takes. Needs no network for the collections of the shipped
-    catalogue. It takes the options of 'download'.
+    catalog. It takes the options of 'download'.
     """
     request = request_from(targets, output, **choices)
     return (show_comparison if compare else show_plan)(console, request)
@@ -54,7 +54,7 @@ def show_plan(console: Console, request: Request) -> int:
 
 
 def show_comparison(console: Console, request: Request) -> int:
-    """Show how NBIA's lists differ from the catalogue; 1 if they do."""
+    """Show how NBIA's lists differ from the catalog; 1 if they do."""
     with progress_display(console) as emit:
         found = run_cancellable(lambda stop: compare_with_catalog(request, emit=emit, stop=stop))
     console.document(comparison_document(request.targets, found))
@@ -156,15 +156,15 @@ def _disk(found: Plan) -> str:
 
 def _compared(one: Comparison) -> Iterator[str]:
     yield (
-        f"{one.collection}: NBIA lists {count(one.listed, 'series')}, the catalogue "
+        f"{one.collection}: NBIA lists {count(one.listed, 'series')}, the catalog "
         f"{one.known:,}; {one.same:,} are the same"
     )
     yield from _some("only NBIA has", one.only_nbia)
-    yield from _some("only the catalogue has", one.only_catalogue)
+    yield from _some("only the catalog has", one.only_catalog)
     yield from _some(
         "different:",
         [
-            f"{two.series}: NBIA {_described(two.images[0], two.sizes[0])}, catalogue "
+            f"{two.series}: NBIA {_described(two.images[0], two.sizes[0])}, catalog "
             f"{_described(two.images[1], two.sizes[1])}"
             for two in one.different
         ],

@@ -48,7 +48,7 @@ def series(console: Console, targets: tuple[str, ...], *, format: str, **choices
 
 
 def list_selection(request: Request, emit: Emit, stop: CancelToken) -> Selection:
-    """List what a request names, from the catalogue before any archive."""
+    """List what a request names, from the catalog before any archive."""
     return select_offline(request, load_registry(request.options.registry), stop, emit)
 
 

@@ -245,13 +245,13 @@ def match(
 ) -> Matches:
     """Find the archive's series of these files.
 
-    With a collection that the catalogue has nothing is sent anywhere; without a collection, the
-    archive is asked about the series that the catalogue does not know.
+    With a collection that the catalog has nothing is sent anywhere; without a collection, the
+    archive is asked about the series that the catalog does not know.
 
     Args:
         found: files by SeriesInstanceUID.
         collection: takes its series alone; None takes all that are known.
-        lister: asked about what the catalogue does not have; None to ask nobody.
+        lister: asked about what the catalog does not have; None to ask nobody.
 
     Raises:
         ArchiveError: the list of the collection could not be had.
@@ -274,7 +274,7 @@ def _of_collection(collection: Collection, lister: SeriesLister | None) -> dict[
         series = lister.list_collection(collection.nbia or collection.name)
     else:
         raise NotAvailableError(
-            f"the catalogue does not list {collection.name}",
+            f"the catalog does not list {collection.name}",
             hint="use --source nbia or auto for it",
         )
     return {one.uid: one for one in series}
@@ -291,7 +291,7 @@ def _of_any(
     try:
         listed = lister.list_series(others)
     except ArchiveError as error:
-        matches.notices.append(f"series outside the catalogue are left out: {error.message}")
+        matches.notices.append(f"series outside the catalog are left out: {error.message}")
         return known, False
     return known | {one.uid: one for one in listed}, True
 

@@ -15,18 +15,18 @@ _ATTRIBUTION = re.compile(
     r" (?P<version>\d\.\d)(?: International| Unported)?(?: Licen[cs]e)?",
     re.IGNORECASE,
 )
-"""How NBIA and IDC spell the two licences of TCIA's public collections."""
+"""How NBIA and IDC spell the two licenses of TCIA's public collections."""
 _RESULTS = """\
 Series with YES under '3rd Party Analysis' in metadata.csv are somebody's analysis
-results, with a licence and a citation of their own:"""
+results, with a license and a citation of their own:"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class LicenseTerms:
     """Under which terms a series was published, as the archive says it; empty where it does not."""
 
-    licence: str
-    licence_url: str
+    license: str
+    license_url: str
     data_url: str
     third_party: bool
 
@@ -34,19 +34,19 @@ class LicenseTerms:
     def of(cls, series: Series) -> LicenseTerms:
         """The terms of one series."""
         return cls(
-            series.licence or "",
-            series.licence_url or "",
+            series.license or "",
+            series.license_url or "",
             series.data_url or "",
             series.third_party,
         )
 
 
 def license_file(collection: Collection, terms: Set[LicenseTerms]) -> bytes:
-    """The licence file; what the archive says of single series comes last."""
+    """The license file; what the archive says of single series comes last."""
     original = [one for one in terms if not one.third_party]
     results = [one for one in terms if one.third_party]
     text = license_text(collection)
-    if collection.licence is None:
+    if collection.license is None:
         text += _listed("The archive lists the series under:", original)
     return (text + _listed(_RESULTS, results)).encode()
 
@@ -62,20 +62,20 @@ def license_file_unregistered(name: str, terms: Set[LicenseTerms]) -> Collection
     Nothing is said of it that its series do not agree on.
     """
     original = [one for one in terms if not one.third_party] or list(terms)
-    licences = {(one.licence, one.licence_url) for one in original}
+    licenses = {(one.license, one.license_url) for one in original}
     dois = {bare_doi(one.data_url) for one in original}
     doi = dois.pop() if len(dois) == 1 else ""
     return Collection(
         name=name,
         format=DICOM,
         title=name,
-        licence=_creative_commons(*licences.pop()) if len(licences) == 1 else None,
+        license=_creative_commons(*licenses.pop()) if len(licenses) == 1 else None,
         doi=doi if DOI.fullmatch(doi) else None,
     )
 
 
 def _creative_commons(name: str, url: str) -> License | None:
-    """The licence by the name that it has in the registry; None for any other."""
+    """The license by the name that it has in the registry; None for any other."""
     known = _ATTRIBUTION.fullmatch(name.strip())
     if known is None:
         return None
@@ -90,5 +90,5 @@ def _listed(heading: str, terms: list[LicenseTerms]) -> str:
 
 
 def _line(terms: LicenseTerms) -> str:
-    parts = (terms.licence, terms.licence_url, terms.data_url)
-    return "  " + (" ".join(part for part in parts if part) or "no licence on record")
+    parts = (terms.license, terms.license_url, terms.data_url)
+    return "  " + (" ".join(part for part in parts if part) or "no license on record")
