@@ -214,7 +214,7 @@ class SeriesChangedError(SeriesError):
 class TakenOverError(SeriesError):
     """Another run took the series' staging folder over, or published the series first."""
 
-    reason = "held"
+    reason = "locked"
 
     def __init__(self, uid: str) -> None:
         super().__init__(

@@ -157,7 +157,7 @@ class State(str, Enum):
     COMPLETE = "complete"
     ALREADY = "already complete"
     FAILED = "failed"
-    HELD = "held by another run"
+    LOCKED = "locked by another run"
     REMAINING = "remaining"
 
 

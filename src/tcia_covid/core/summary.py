@@ -207,7 +207,7 @@ class SummaryBuilder:
             return ended.exit_code
         if not summary.failures and not summary.remaining:
             return EXIT_OK
-        if summary.failures and all(one.reason == "held" for one in summary.failures):
+        if summary.failures and all(one.reason == "locked" for one in summary.failures):
             return EXIT_DESTINATION
         if not summary.complete and 0 < self._archive_failures == len(summary.failures):
             return EXIT_ARCHIVE

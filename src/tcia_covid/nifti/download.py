@@ -234,7 +234,7 @@ class _Run:
 
 
 def _failure(inbox: PackageFolder, error: TciaCovidError) -> Failure:
-    reason = "held" if isinstance(error, LockedError) else "archive"
+    reason = "locked" if isinstance(error, LockedError) else "archive"
     detail = f"package '{inbox.package.title}': {error.message}"
     return Failure("", reason, detail, hint=error.hint)
 

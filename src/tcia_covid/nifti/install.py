@@ -57,7 +57,7 @@ class InstalledPatient:
         """The same in the words of a run."""
         state = State.COMPLETE if self.brought else State.ALREADY
         if self.failure is not None:
-            state = State.HELD if self.failure.reason == "held" else State.FAILED
+            state = State.LOCKED if self.failure.reason == "locked" else State.FAILED
         return Outcome(self.series, state, self.receipt, self.failure)
 
 
@@ -111,7 +111,7 @@ class Installer:
             self._remove_originals(taken)
             self._note_lost(taken)
         except LockedError as error:
-            taken.failure = Failure(series.uid, "held", error.message, hint=error.hint)
+            taken.failure = Failure(series.uid, "locked", error.message, hint=error.hint)
         except SeriesError as error:
             taken.failure = _failure(series, error)
             self._note(taken.failure)

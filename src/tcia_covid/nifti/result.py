@@ -202,7 +202,7 @@ def _exit_code(summary: Summary, ended: TciaCovidError | None) -> int:
     reasons = {one.reason for one in summary.failures}
     if ended is None and not reasons and not summary.remaining:
         return EXIT_OK
-    if reasons == {"held"}:
+    if reasons == {"locked"}:
         return EXIT_DESTINATION
     if not summary.complete and reasons == {"archive"}:
         return EXIT_ARCHIVE

@@ -126,7 +126,7 @@ def _fetch(
         )
     except LockedError as error:
         held = SupportingResult(collection.name)
-        held.failures.append(Failure("", "held", error.message, hint=error.hint))
+        held.failures.append(Failure("", "locked", error.message, hint=error.hint))
         return held
 
 

@@ -191,6 +191,6 @@ class SupportingResult:
         if self.failures and summary.exit_code == EXIT_OK:
             reached = summary.complete or self.fetched or self.there
             reasons = {one.reason for one in self.failures}
-            summary.exit_code = EXIT_DESTINATION if reasons == {"held"} else EXIT_PARTIAL
+            summary.exit_code = EXIT_DESTINATION if reasons == {"locked"} else EXIT_PARTIAL
             if reasons == {"archive"} and not reached:
                 summary.exit_code = EXIT_ARCHIVE

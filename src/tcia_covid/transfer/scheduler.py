@@ -203,7 +203,7 @@ class Scheduler:
     def _give_up(self, held: LockedJob) -> None:
         series = held.job.series
         failure = failure_of(series, held.error)
-        self._report(held.job, Outcome(series, State.HELD, failure=failure))
+        self._report(held.job, Outcome(series, State.LOCKED, failure=failure))
 
     def _unreported(self) -> list[Job]:
         with self._lock:
@@ -223,7 +223,7 @@ def failure_of(series: Series, error: TciaCovidError) -> Failure:
         return Failure(series.uid, error.reason, error.message, error.missing, error.hint)
     reason = "not-available" if isinstance(error, NotAvailableError) else "archive"
     if isinstance(error, LockedError):
-        reason = "held"
+        reason = "locked"
     return Failure(series.uid, reason, error.message, hint=error.hint)
 
 

@@ -406,7 +406,7 @@ def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: 
     with Lock(tree.state / "locks" / f"{SUBJECT}.lock", "it"):
         result = take(source, tmp_path)
     (failure,) = result.failures
-    assert (failure.series, failure.reason) == (SUBJECT, "held")
+    assert (failure.series, failure.reason) == (SUBJECT, "locked")
     assert result.patients_adopted == 2
 
 

@@ -392,7 +392,7 @@ def test_a_package_that_another_run_receives_is_left_to_it(
         for lock in locks:
             held.enter_context(TransferLock(lock, "the package"))
         summary = fetch(site, tmp_path)
-    assert (summary.exit_code, {one.reason for one in summary.failures}) == (4, {"held"})
+    assert (summary.exit_code, {one.reason for one in summary.failures}) == (4, {"locked"})
 
 
 def test_packages_that_do_not_fit_are_not_begun(

@@ -768,7 +768,7 @@ def test_files_that_another_run_holds_are_told(site: FakeSite, tmp_path: Path) -
     tree.prepare()
     with Lock(tree.state / "locks" / "supporting.lock", "x"):
         summary = download_supporting(request, _registry(site))
-    assert (summary.exit_code, summary.failures[0].reason) == (4, "held")
+    assert (summary.exit_code, summary.failures[0].reason) == (4, "locked")
 
 
 def test_a_site_that_is_down_is_an_archive_that_cannot_be_reached(

@@ -91,10 +91,10 @@ def test_a_series_that_another_run_holds_in_vain_is_reported_with_its_holder(
     mine, theirs = listed(1), listed(2)
     with held_by_another_run(tree, theirs):
         run = Run(tree, FakeArchive())([theirs, mine])
-    assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.HELD}
-    (held,) = [outcome for outcome in run.outcomes if outcome.state is State.HELD]
+    assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.LOCKED}
+    (held,) = [outcome for outcome in run.outcomes if outcome.state is State.LOCKED]
     assert held.failure is not None
-    assert held.failure.reason == "held"
+    assert held.failure.reason == "locked"
     assert "process" in held.failure.detail
     assert SETTINGS.first_byte_timeout <= run.seconds < SOON
 

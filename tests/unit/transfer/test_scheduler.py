@@ -190,7 +190,7 @@ def test_a_fault_of_the_program_ends_the_run_and_is_told(tree: Tree) -> None:
     assert run.states_of(series) == [State.REMAINING] * 5
 
 
-@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.HELD])
+@pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.LOCKED])
 def test_a_fault_while_an_outcome_is_counted_is_not_swallowed(
     tree: Tree, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:

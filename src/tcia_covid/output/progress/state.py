@@ -146,7 +146,7 @@ class ProgressState:
             self._size += listed
         else:
             self._size += there
-            if outcome.state in {State.FAILED, State.HELD}:
+            if outcome.state in {State.FAILED, State.LOCKED}:
                 self._failed += 1
                 self._given_up += max(0, listed - there)
 
