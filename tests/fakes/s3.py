@@ -138,7 +138,7 @@ class S3Server:
             else:
                 whole[object_key(series.uid, image.uid)] = image.read()
         self.put_all(bucket, whole)
-        return catalogd(series, bucket)
+        return cataloged(series, bucket)
 
     def _send(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -183,7 +183,7 @@ def object_key(series_uid: str, image_uid: str) -> str:
     return f"{folder_of(series_uid)}/{uuid.uuid5(uuid.NAMESPACE_OID, image_uid)}.dcm"
 
 
-def catalogd(series: DemoSeries, bucket: str = BUCKET) -> Series:
+def cataloged(series: DemoSeries, bucket: str = BUCKET) -> Series:
     """The line that a catalog would have of a series held in `bucket`."""
     return Series(
         uid=series.uid,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from tcia_covid.api.arguments import (
     paths_from,
     words_from,
 )
-from tcia_covid.core.errors import UsageError
+from tcia_covid.core.errors import UsageError, did_you_mean
 from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import SOURCES, Options, Request, Source
@@ -101,7 +100,8 @@ def options_from(**choices: Unpack[Choices]) -> Options:
     """
     unknown = sorted(choices.keys() - Choices.__annotations__.keys())
     if unknown:
-        raise TypeError(f"there is no choice {unknown[0]!r}{_suggestion(unknown[0])}")
+        suggestion = did_you_mean(unknown[0], Choices.__annotations__)
+        raise TypeError(f"there is no choice {unknown[0]!r}; {suggestion}".removesuffix("; "))
     _check(choices)
     share = choices.get("shard")
     given = {
@@ -116,11 +116,6 @@ def options_from(**choices: Unpack[Choices]) -> Options:
         share=parse_shard(share) if isinstance(share, str) else share,
         durable=not choices.get("no_fsync"),
     )
-
-
-def _suggestion(name: str) -> str:
-    near = difflib.get_close_matches(name, Choices.__annotations__, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 _FLAGS = ("update", "accept_listed", "commercial_use", "supporting", "supporting_only")

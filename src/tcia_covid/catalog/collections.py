@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
+from tcia_covid.core.errors import LicenseRefusedError
+
 DICOM = "DICOM"
 NIFTI = "NIfTI"
 FORMATS = (DICOM, NIFTI)
@@ -160,6 +162,15 @@ class Collection:
         wiki = tuple(f"pageid={page}" for page in self.wiki_pages)
         return tuple(name for name in known if name) + wiki
 
+    def check_license(self, *, commercial_use: bool) -> None:
+        """Refuse a use that the license forbids.
+
+        Raises:
+            LicenseRefusedError: the use is commercial, and the license does not allow that.
+        """
+        if commercial_use and self.license is not None and not self.license.commercial_use:
+            raise commercial_use_forbidden(self.name, self.license.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:
@@ -205,6 +216,14 @@ def _likeness(name: str, collection: Collection) -> float:
     if len(wanted) >= _TELLING and any(wanted in word for word in words):
         return 1.0
     return max(difflib.SequenceMatcher(None, wanted, word).ratio() for word in words)
+
+
+def commercial_use_forbidden(collection: str, license_name: str) -> LicenseRefusedError:
+    """Give the error for a collection whose license forbids commercial use."""
+    return LicenseRefusedError(
+        f"the license of {collection} ({license_name}) forbids commercial use",
+        hint="leave the collection out, or omit --commercial-use if the use is not commercial",
+    )
 
 
 def bare_doi(text: str) -> str:

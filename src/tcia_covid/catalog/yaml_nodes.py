@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection as Keys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tcia_covid.core.errors import RegistryError
+from tcia_covid.core.errors import RegistryError, did_you_mean
 
 _DEEPEST = 32
 """A right file nests six deep."""
@@ -189,8 +188,7 @@ class Item:
 
 def _unknown_key(key: Item, known: Keys[str], called: str) -> RegistryError:
     name = key.text()
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"keys there: {', '.join(known)}"
+    hint = did_you_mean(name, known) or f"keys there: {', '.join(known)}"
     return complain(key.file, key.line, f"unknown key '{name}' in {called}", hint=hint)
 
 

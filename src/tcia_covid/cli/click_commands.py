@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -12,7 +11,7 @@ import click
 
 from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.subscribers import run_recorded
-from tcia_covid.core.errors import UsageError
+from tcia_covid.core.errors import UsageError, did_you_mean
 
 ENVIRONMENT = "TCIA_COVID"
 _RULES = (
@@ -178,11 +177,9 @@ class CommandGroup(HelpfulCommand, click.Group):
             ConfigError: a file is broken; no reason to withhold a verb's help.
         """
         if args[0] not in self._summaries:
-            near = difflib.get_close_matches(args[0], self._summaries, n=1)
-            asked = f"did you mean {near[0]!r}? " if near else ""
-            raise UsageError(
-                f"there is no verb {args[0]!r}", hint=f"{asked}'tcia-covid --help' lists them all"
-            )
+            suggestion = did_you_mean(args[0], self._summaries)
+            hint = f"{suggestion} 'tcia-covid --help' lists all commands".lstrip()
+            raise UsageError(f"unknown command {args[0]!r}", hint=hint)
         ctx.ensure_object(Console).verb = args[0]
         if not set(args) & set(ctx.help_option_names):
             ctx.default_map = dict.fromkeys(self._summaries, self._settings())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tcia_covid.core.errors import ConfigError
+from tcia_covid.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     import yaml
@@ -65,8 +64,7 @@ def check_environment(variables: Iterable[str], options: Iterable[Option]) -> No
     known = {str(option.envvar) for option in options}
     for name in sorted(variables):
         if name.startswith(_PREFIX) and name not in known and not _SERVICE.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "unset it, or see 'tcia-covid --help'"
+            hint = did_you_mean(name, known) or "unset it, or see 'tcia-covid --help'"
             raise ConfigError(f"the environment variable {name[:60]} names no option", hint=hint)
 
 
@@ -128,8 +126,7 @@ def _option(path: Path, key: yaml.ScalarNode, known: Mapping[str, Option]) -> Op
     name = str(key.value).strip().replace("_", "-").removeprefix("--")
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(sorted(known))}"
+    hint = did_you_mean(name, known) or f"the options are {', '.join(sorted(known))}"
     raise _broken(path, key, f"there is no option {name[:40]!r}", hint=hint)
 
 

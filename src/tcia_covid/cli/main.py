@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from tcia_covid.core.errors import (
     InterruptedRunError,
     TciaCovidError,
     UsageError,
+    did_you_mean,
 )
 from tcia_covid.core.redaction import scrub
 
@@ -128,7 +128,7 @@ def _misused(error: click.ClickException) -> TciaCovidError:
     ctx: click.Context | None = getattr(error, "ctx", None)
     where = ctx.command_path if ctx else "tcia-covid"
     if isinstance(error, click.NoSuchOption):
-        hint = f"{_suggestion(error)}'{where} --help' explains it"
+        hint = f"{_suggestion(error)} '{where} --help' explains it".lstrip()
         return UsageError(f"no such option {error.option_name!r}", hint=hint)
     message = error.format_message().rstrip(".")
     if type(error) is click.BadParameter and error.param is not None:
@@ -146,8 +146,7 @@ def _suggestion(error: click.NoSuchOption) -> str:
         for one in error.possibilities or ()
         if one.startswith("--no-") is name.startswith("--no-") or one in _NEGATIVE
     ]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f"did you mean {near[0]!r}? " if near else ""
+    return did_you_mean(name, known, cutoff=0.7)
 
 
 def _origin(error: click.BadParameter) -> str:

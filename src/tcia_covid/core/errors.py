@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 
 EXIT_OK = 0
 EXIT_PARTIAL = 1
@@ -249,3 +250,24 @@ class InterruptedRunError(TciaCovidError):
     def __init__(self, message: str = "interrupted", *, exit_code: int = EXIT_SIGINT) -> None:
         super().__init__(message, hint="run the same command again to go on")
         self.exit_code = exit_code
+
+
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Suggest the name in `known` that is closest to `word`; empty where none is close.
+
+    Args:
+        word: what the user wrote; case does not matter.
+        known: the names that exist.
+        cutoff: similarity from 0 to 1 that a name must have.
+    """
+    by_lower_case = {name.lower(): name for name in known}
+    closest = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=cutoff)
+    return suggest([by_lower_case[name] for name in closest])
+
+
+def suggest(names: Collection[str]) -> str:
+    """Ask which of `names` was meant: `did you mean 'a', 'b' or 'c'?`; empty without names."""
+    if not names:
+        return ""
+    *others, last = [repr(name) for name in names]
+    return f"did you mean {', '.join(others)} or {last}?" if others else f"did you mean {last}?"

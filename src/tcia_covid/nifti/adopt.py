@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 from tcia_covid.catalog.collections import Collection, Registry
@@ -14,6 +11,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import DestinationError, RequestError, TciaCovidError, UsageError
 from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import ADOPTED
+from tcia_covid.core.parallel import parallel_map
 from tcia_covid.nifti.install import InstalledPatient, Installer, Mode
 from tcia_covid.nifti.result import Inventory, VolumeAdoption
 from tcia_covid.nifti.scan import ScanResult, find_volumes
@@ -21,9 +19,6 @@ from tcia_covid.nifti.tree import VolumeTree, compare_installed
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.reports.write import owed_notice, write_owed_reports
 from tcia_covid.store.tree import is_in_tree
-
-_AHEAD = 4
-"""Patients a thread that may wait for it."""
 
 
 def adopt_volumes(
@@ -150,32 +145,13 @@ def install_volumes(
     intake = Installer(finds, tree, mode, source, emit, stop)
     result = VolumeAdoption(unfit=list(finds.unfit))
     refuted = compare_installed(finds.sums, tree)
-    with closing(_in_turn(intake, jobs or min(4, os.cpu_count() or 1), stop)) as taken:
-        for one in taken:
-            _count(result, one)
+    threads = jobs or min(4, os.cpu_count() or 1)
+    for _, patient in parallel_map(intake.take, intake.subjects(), threads, stop):
+        _count(result, patient)
     lacking = finds.sums.files - tree.standing_files()
     result.refuted = sorted(lacking & refuted)
     result.missing = sorted(lacking - refuted)
     return result
-
-
-def _in_turn(
-    intake: Installer, jobs: int, stop: CancelToken
-) -> Generator[InstalledPatient, None, None]:
-    """Have threads take the patients in, a few ahead of whoever counts them."""
-    waiting: list[Future[InstalledPatient]] = []
-    with ThreadPoolExecutor(jobs, thread_name_prefix="volumes") as pool:
-        try:
-            for names in intake.subjects():
-                stop.check()
-                waiting.append(pool.submit(intake.take, names))
-                if len(waiting) >= _AHEAD * jobs:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _count(result: VolumeAdoption, taken: InstalledPatient) -> None:

@@ -22,13 +22,13 @@ from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.events import discard as discard_event
 from tcia_covid.core.models import ADOPTED, Check, Receipt, Series, StoredImage
 from tcia_covid.core.version import __version__
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.formats.nifti import Volume, read_volume
 from tcia_covid.nifti.scan import SUFFIX, Checksums, VolumeName, VolumePattern
 from tcia_covid.store.disk import Disk, destination_errors, move_aside, moved_aside
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.receipts import StoredReceipt
-from tcia_covid.store.recovery import hash_file
 from tcia_covid.store.tree import Tree, collection_folder
 
 _LAYOUT = Layout("{patient}")

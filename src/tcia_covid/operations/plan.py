@@ -296,7 +296,7 @@ def compare_with_catalog(
             hint="leave one of them out",
         )
     registry = load_registry(request.options.registry)
-    collections = [_catalogd(word, registry.find(word)) for word in request.targets]
+    collections = [_cataloged(word, registry.find(word)) for word in request.targets]
     archives = open_for_options(request.options, stop, emit)
     try:
         pairs = [
@@ -319,7 +319,7 @@ def compare_with_catalog(
     ]
 
 
-def _catalogd(word: str, collection: Collection | None) -> Collection:
+def _cataloged(word: str, collection: Collection | None) -> Collection:
     if collection is None or not series_catalog.has(collection.name):
         known = ", ".join(entry.collection for entry in series_catalog.info().entries)
         what = "no collection" if is_uid(word) else "not in the catalog"

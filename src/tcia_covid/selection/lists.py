@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tcia_covid.catalog import idc_index, series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.errors import ArchiveError, NotAvailableError
+from tcia_covid.core.errors import ArchiveError, NotAvailableError, suggest
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.selection.reconcile import Reconciler, SeriesListing, compare_lists
 from tcia_covid.selection.targets import unknown_collection
@@ -75,7 +75,7 @@ class ArchiveSource:
 
     def collection(self, collection: Collection) -> SeriesListing:
         """List a collection; the catalog stands in for NBIA where IDC has the series."""
-        known = _catalogd(collection.name)
+        known = _cataloged(collection.name)
         name = collection.nbia or collection.name
         lister = self._hasty if known else self._nbia
         try:
@@ -103,7 +103,7 @@ class ArchiveSource:
             names = self._nbia.collections()
         except ArchiveError as error:
             if near := self._registry.near(name):
-                error.hint = f"did you mean {' or '.join(near)}? {error.hint}"
+                error.hint = f"{suggest(near)} {error.hint}"
             if self._mirrored and (known := idc_index.load(name)):
                 return SeriesListing(
                     known, notices=[f"NBIA gave no list of {name}: IDC's index is used"]
@@ -198,7 +198,7 @@ def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
     return known | idc_index.find(uid for uid in uids if uid not in known)
 
 
-def _catalogd(name: str) -> dict[str, Series]:
+def _cataloged(name: str) -> dict[str, Series]:
     if not series_catalog.has(name):
         return {}
     return {one.uid: one for one in series_catalog.load(name)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.errors import LicenseRefusedError, UsageError
+from tcia_covid.core.errors import UsageError
 from tcia_covid.core.settings import DEFAULT_NBIA_URL, DEFAULT_OUTPUT, HttpSettings
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Shard
@@ -81,8 +81,4 @@ def check_package_request(collection: Collection, request: Request) -> None:
             f"{collection.name} comes in whole packages: filters and shards choose DICOM series",
             hint="leave the filters out",
         )
-    license = collection.license
-    if request.options.commercial_use and license is not None and not license.commercial_use:
-        raise LicenseRefusedError(
-            f"the license of {collection.name} ({license.name}) forbids commercial use"
-        )
+    collection.check_license(commercial_use=request.options.commercial_use)

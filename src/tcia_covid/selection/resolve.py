@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tcia_covid.catalog import series_catalog
-from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.errors import LicenseRefusedError, UsageError
+from tcia_covid.catalog.collections import Collection, Registry, commercial_use_forbidden
+from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import format_size
@@ -82,7 +82,7 @@ def resolve(
     """
     targets = parse_targets(words, registry)
     for collection in targets.collections:
-        _refuse_commercial(collection, commercial_use)
+        collection.check_license(commercial_use=commercial_use)
     listed = _list(targets, lists)
     unique = {one.uid: one for one in listed.series}
     filtered = apply_filters(filters, unique.values())
@@ -91,12 +91,12 @@ def resolve(
         raise _nothing(unique.values(), filters, filtered.unmatched)
     kept, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
     if share is not None:
-        mine = shard_filter(share, apply_filters(filters, _catalogd(targets)).series)
+        mine = shard_filter(share, apply_filters(filters, _cataloged(targets)).series)
         kept = [one for one in kept if mine(one.uid)]
         failures = [one for one in failures if not one.series or mine(one.series)]
     groups = _grouped(kept, registry)
-    for group in groups:
-        _refuse_group(group, commercial_use)
+    for group in groups if commercial_use else ():
+        _check_license(group)
     return Selection(groups, failures, notices, listed.differences)
 
 
@@ -111,7 +111,7 @@ def _list(targets: Targets, lists: SeriesSource) -> SeriesListing:
     return listed
 
 
-def _catalogd(targets: Targets) -> Iterable[Series]:
+def _cataloged(targets: Targets) -> Iterable[Series]:
     """The series of the targets that the catalog has, whatever an archive says today."""
     known = series_catalog.find(targets.uids)
     for collection in targets.collections:
@@ -179,25 +179,14 @@ def _option(name: str) -> str:
     return f"--{options.get(name, name)}"
 
 
-def _refuse_commercial(collection: Collection, commercial_use: bool) -> None:  # noqa: FBT001
-    license = collection.license
-    if commercial_use and license is not None and not license.commercial_use:
-        raise LicenseRefusedError(
-            f"the license of {collection.name} ({license.name}) forbids commercial use",
-            hint="leave the collection out, or leave --commercial-use out if the use is not",
-        )
-
-
-def _refuse_group(group: CollectionSelection, commercial_use: bool) -> None:  # noqa: FBT001
+def _check_license(group: CollectionSelection) -> None:
+    """Refuse commercial use of a collection, or of a series outside the registry."""
     if group.collection is not None:
-        _refuse_commercial(group.collection, commercial_use)
+        group.collection.check_license(commercial_use=True)
         return
-    for one in group.series if commercial_use else []:
-        if _is_non_commercial(one.license or ""):
-            raise LicenseRefusedError(
-                f"the license of {group.name} ({one.license}) forbids commercial use",
-                hint="leave the collection out, or leave --commercial-use out if the use is not",
-            )
+    for series in group.series:
+        if _is_non_commercial(series.license or ""):
+            raise commercial_use_forbidden(group.name, str(series.license))
 
 
 def _is_non_commercial(license: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,14 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.errors import NotDicomError, RequestError, UnknownCollectionError, UsageError
+from tcia_covid.core.errors import (
+    NotDicomError,
+    RequestError,
+    UnknownCollectionError,
+    UsageError,
+    did_you_mean,
+    suggest,
+)
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.selection.manifests import read_manifest
 
@@ -87,14 +93,10 @@ def unknown_collection(
     name: str, known: Iterable[str], registry: Registry
 ) -> UnknownCollectionError:
     """Give the error for a word that names nothing, with the names it may have been meant for."""
-    near = registry.near(name) or difflib.get_close_matches(name, sorted(known), 3, 0.6)
-    hint = "'tcia-covid list' shows the known collections"
-    if near:
-        *others, last = [repr(one) for one in near]
-        meant = f"{', '.join(others)} or {last}" if others else last
-        hint = f"did you mean {meant}? {hint}"
+    suggestion = suggest(registry.near(name)) or did_you_mean(name, known)
     return UnknownCollectionError(
-        f"no collection, manifest or series is called {name!r}", hint=hint
+        f"no collection, manifest or series is called {name!r}",
+        hint=f"{suggestion} 'tcia-covid list' shows the known collections".lstrip(),
     )
 
 

@@ -13,11 +13,11 @@ from tcia_covid.core.errors import IncompleteSeriesError, TakenOverError
 from tcia_covid.core.models import Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.core.version import __version__
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import Disk, move_aside, moved_aside, set_aside
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.ownership import Ownership, files_in, path_of
 from tcia_covid.store.receipts import Receipts, StoredReceipt
-from tcia_covid.store.recovery import hash_file
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 
 

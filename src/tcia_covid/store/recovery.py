@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.models import ADOPTED, Receipt, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.formats.dicom.header import header_of_file
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import Disk, set_aside
 from tcia_covid.store.notes import ImageOrigins
 from tcia_covid.store.ownership import files_in
 from tcia_covid.store.staging import STAGED, Staging, is_temporary
-
-_PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +26,6 @@ class FoundImage:
     series: str
     size: int
     md5: str
-
-
-def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str]:
-    """Give a file's size and its hash in hexadecimal digits.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    size = 0
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-            size += len(piece)
-    return size, digest.hexdigest()
 
 
 def is_redundant_copy(path: Path, other: Path, size: int, md5: str) -> bool:

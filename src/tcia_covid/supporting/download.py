@@ -11,7 +11,6 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     ArchiveError,
     InterruptedRunError,
-    LicenseRefusedError,
     LockedError,
     UsageError,
 )
@@ -96,11 +95,7 @@ def collections_of(request: Request, registry: Registry) -> list[Collection]:
         collection = registry.find(word)
         if collection is None:
             raise unknown_collection(word, (), registry)
-        license = collection.license
-        if request.options.commercial_use and license is not None and not license.commercial_use:
-            raise LicenseRefusedError(
-                f"the license of {collection.name} ({license.name}) forbids commercial use"
-            )
+        collection.check_license(commercial_use=request.options.commercial_use)
         found[collection.name] = collection
     if not found:
         raise UsageError("no collection given", hint="'tcia-covid list' shows them")

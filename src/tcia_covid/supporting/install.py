@@ -20,9 +20,9 @@ from tcia_covid.core.events import Emit, Notice, RequestRetried
 from tcia_covid.core.models import Failure
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.version import __version__
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.http.client import Client
 from tcia_covid.store.disk import destination_errors, move_aside, moved_aside
-from tcia_covid.store.recovery import hash_file
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.ranged_download import ResumableDownload
 from tcia_covid.supporting.receipts import (

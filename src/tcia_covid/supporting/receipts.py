@@ -12,7 +12,7 @@ from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_DESTINATION, EXIT_OK, EXIT
 from tcia_covid.core.models import Failure
 from tcia_covid.core.summary import Summary, SupportingFile, SupportingFiles
 from tcia_covid.core.units import format_size
-from tcia_covid.store.recovery import hash_file
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.tree import Tree
 
 _FORMAT = 1

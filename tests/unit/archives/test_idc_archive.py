@@ -18,7 +18,7 @@ from tcia_covid.core.models import RemoteImage, Series
 from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.http.client import Client
 from tests.fakes import s3
-from tests.fakes.s3 import BUCKET, QUICK, S3Server, catalogd, idc_of, series_of
+from tests.fakes.s3 import BUCKET, QUICK, S3Server, cataloged, idc_of, series_of
 from tests.fakes.s3_faults import Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.unit.archives.idc_helpers import DEAD, key_of, md5s, md5s_of, received, sink_for
@@ -67,7 +67,7 @@ def test_a_series_from_another_list_is_found_in_the_catalog(
 def test_a_series_without_a_proper_place_is_not_available(
     demo: DemoSeries, tmp_path: Path, place: dict[str, str | None]
 ) -> None:
-    series = replace(catalogd(demo), **place)  # type: ignore[arg-type]
+    series = replace(cataloged(demo), **place)  # type: ignore[arg-type]
     with idc_of(DEAD) as archive:
         assert not archive.holds(series)
         for ask in (archive.images, lambda series: received(archive, series, tmp_path)):
@@ -77,7 +77,7 @@ def test_a_series_without_a_proper_place_is_not_available(
 
 def test_an_empty_folder_is_not_available(s3_server: S3Server, demo: DemoSeries) -> None:
     s3_server.make_bucket(BUCKET)
-    series = catalogd(demo)
+    series = cataloged(demo)
     with (
         idc_of(s3_server.url, series) as archive,
         pytest.raises(NotAvailableError, match="no image of series"),
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_not_available(s3_server: S3Server, demo: DemoSeries)
 
 
 def test_a_wrong_bucket_is_not_available(s3_server: S3Server, demo: DemoSeries) -> None:
-    series = catalogd(demo, "no-such-bucket")
+    series = cataloged(demo, "no-such-bucket")
     with (
         idc_of(s3_server.url, series) as archive,
         pytest.raises(NotAvailableError, match="it is not there"),
@@ -95,7 +95,7 @@ def test_a_wrong_bucket_is_not_available(s3_server: S3Server, demo: DemoSeries) 
 
 
 def test_a_closed_bucket_is_not_available(s3_server: S3Server, demo: DemoSeries) -> None:
-    series = catalogd(demo)
+    series = cataloged(demo)
     denied = Say(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
     with (
         Front(s3_server.port, denied) as front,
@@ -106,7 +106,7 @@ def test_a_closed_bucket_is_not_available(s3_server: S3Server, demo: DemoSeries)
 
 
 def test_lists_come_from_the_catalog_without_a_network() -> None:
-    one, two = catalogd(series_of(901)), catalogd(series_of(902))
+    one, two = cataloged(series_of(901)), cataloged(series_of(902))
     with idc_of(DEAD, two, one) as archive:
         assert archive.list_collection("SYNTHETIC") == [two, one]
         assert archive.list_series([two.uid, "9.9.9", one.uid]) == [one, two]
@@ -126,7 +126,7 @@ def test_a_collection_that_the_catalog_refuses_is_not_available() -> None:
 
 
 def test_there_are_no_hashes_but_those_of_the_list(demo: DemoSeries) -> None:
-    series = catalogd(demo)
+    series = cataloged(demo)
     with idc_of(DEAD, series) as archive:
         assert archive.series_md5(series) is None
         assert archive.image_md5(series, demo.images[0].uid) is None
@@ -161,13 +161,13 @@ def test_a_host_that_dies_in_the_middle_gives_way_to_the_next(
 
 
 def test_hosts_that_are_all_dead_are_told(demo: DemoSeries) -> None:
-    series = catalogd(demo)
+    series = cataloged(demo)
     with idc_of(f"{DEAD},{DEAD}/2", series) as archive, pytest.raises(UnreachableError):
         archive.images(series)
 
 
 def test_a_host_that_fails_is_told_with_its_status(s3_server: S3Server, demo: DemoSeries) -> None:
-    series = catalogd(demo)
+    series = cataloged(demo)
     with (
         Front(s3_server.port, SlowDown(times=None)) as front,
         idc_of(front.url, series) as archive,

@@ -147,7 +147,7 @@ def test_a_variable_that_is_no_options_is_refused() -> None:
     with pytest.raises(ConfigError) as raised:
         config_file.check_environment(["TCIA_COVID_OUTPT"], ALL)
     assert "TCIA_COVID_OUTPT" in raised.value.message
-    assert raised.value.hint == "did you mean TCIA_COVID_OUTPUT?"
+    assert raised.value.hint == "did you mean 'TCIA_COVID_OUTPUT'?"
 
 
 @pytest.mark.parametrize(

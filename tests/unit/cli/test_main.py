@@ -73,8 +73,8 @@ def test_the_version_as_json(capsys: Captured) -> None:
     ("arguments", "message", "hint"),
     [
         ([], "no verb given", "one of list, info"),
-        (["downlaod"], "there is no verb 'downlaod'", "did you mean 'download'?"),
-        (["xyzzy"], "there is no verb 'xyzzy'", "'tcia-covid --help' lists them all"),
+        (["downlaod"], "unknown command 'downlaod'", "did you mean 'download'?"),
+        (["xyzzy"], "unknown command 'xyzzy'", "'tcia-covid --help' lists all commands"),
         (["download"], "no target given", "name a collection"),
         (["cite"], "missing argument 'TARGET...'", "'tcia-covid cite --help'"),
         (

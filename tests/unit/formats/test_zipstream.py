@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcia_covid.formats.hashes import parse_md5_list, same_md5
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tcia_covid.formats.md5_list import parse_md5_list, same_md5
 from tcia_covid.formats.zipstream.reader import PIECE, ZipStream
 from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
 

@@ -16,7 +16,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import EVERYWHERE, STYLE, targets
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.cli.subscribers import progress_display
-from tcia_covid.core.errors import EXIT_OK, TciaCovidError, UnknownCollectionError
+from tcia_covid.core.errors import EXIT_OK, TciaCovidError, UnknownCollectionError, suggest
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import parse_targets
 
@@ -53,11 +53,10 @@ def _collections(console: Console, request: Request, registry: Registry) -> list
 
 def _not_on_record(word: str, registry: Registry) -> TciaCovidError:
     """The error for a word that may be a collection outside the registry, or a slip."""
-    near = registry.near(word)
-    meant = f"did you mean {near[0]!r}? " if near else ""
+    suggestion = suggest(registry.near(word))
     return UnknownCollectionError(
         f"{word!r} is not in the registry, so how to cite it is not on record",
-        hint=f"{meant}the collection's page on www.cancerimagingarchive.net says it",
+        hint=f"{suggestion} the collection's page on www.cancerimagingarchive.net says it".lstrip(),
     )
 
 

@@ -13,7 +13,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, NotAvailableError
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.models import Check, RemoteImage, Series
-from tcia_covid.formats.md5_list import same_md5
+from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.adopt.scan import FoundFile
 from tcia_covid.transfer.verification import hash_matches
 

@@ -15,7 +15,7 @@ from tcia_covid.core.events import DamageFound, Emit, Notice, discard
 from tcia_covid.core.models import Check, Receipt
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.formats.md5_list import same_md5
+from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.verify.files import (
     Batch,
     CheckOptions,

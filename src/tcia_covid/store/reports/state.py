@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tcia_covid.core.models import Receipt
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import move_aside, moved_aside
-from tcia_covid.store.recovery import hash_file
 from tcia_covid.store.tree import Tree
 
 Tell = Callable[[str], None]

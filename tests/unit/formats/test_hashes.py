@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import BadResponseError
-from tcia_covid.formats.md5_list import parse_md5_list, same_md5
+from tcia_covid.formats.hashes import parse_md5_list, same_md5
 
 MD5 = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
