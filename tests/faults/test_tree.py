@@ -481,7 +481,7 @@ def test_fault_25_a_change_that_only_the_hash_shows_is_noted_by_verify_and_then_
     assert trial.download().exit_code == 0, "lists say nothing of it"
     assert _verify_online(trial).exit_code == 1
     (failure,) = trial.download().failures
-    assert (failure.reason, "another hash" in failure.detail) == ("changed", True)
+    assert (failure.reason, "MD5 over its images differs" in failure.detail) == ("changed", True)
     trial.assert_complete(trial.download(update=True))
     assert trial.asked("getSingleImage") == 1
     assert _verify_online(trial).exit_code == 0
@@ -569,7 +569,7 @@ def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial:
     trial.corpus.put(replace(_with_other_bytes(trial, 2), submitted="2026-01-01"))
     (failure,) = trial.download().failures
     assert failure.reason == "changed"
-    assert f"until {series.submitted} are here, 2026-01-01 are listed" in failure.detail
+    assert f"until {series.submitted} are on disk, 2026-01-01 are listed" in failure.detail
     trial.assert_complete(trial.download(update=True))
     assert trial.asked("getSingleImage") <= 1
     trial.assert_complete(trial.download())

@@ -39,7 +39,7 @@ from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.contention import Job
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.scheduler import Scheduler, failure_of
-from tcia_covid.transfer.series import changed
+from tcia_covid.transfer.series import changed_error
 
 
 def download_request(
@@ -239,7 +239,7 @@ class _Run:
             elif update:
                 jobs.append(Job(series, tree, update=True))
             else:
-                failure = failure_of(series, changed(receipt, series))
+                failure = failure_of(series, changed_error(receipt, series))
                 self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
         return jobs
 

@@ -11,22 +11,27 @@ from tcia_covid.core.errors import TakenOverError, TciaCovidError
 from tcia_covid.core.models import Series
 from tcia_covid.store.tree import Tree
 
-_QUIET = 1.5
-"""Seconds without a change on disk before a series is taken from a run that held no lock."""
+_IDLE = 1.5
+"""Seconds without a change on disk before a series is taken over where locks do not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One series to bring into one tree."""
+    """One series to download into one tree; its UID is unique within a run."""
 
     series: Series
     tree: Tree
     update: bool = False
 
+    @property
+    def uid(self) -> str:
+        """The SeriesInstanceUID."""
+        return self.series.uid
+
 
 @dataclass(slots=True)
-class LockedJob:
-    """A job that another run has, and what was last seen of that run."""
+class LockedSeries:
+    """A job whose series another run works on, and when that run last made progress."""
 
     job: Job
     error: TciaCovidError
@@ -35,9 +40,9 @@ class LockedJob:
     """When the other run last changed something (monotonic seconds)."""
     takeovers: int = 0
 
-    def look(self) -> None:
-        """Note whether the other run gets on with it."""
-        activity = self.job.tree.activity(self.job.series.uid)
+    def refresh(self) -> None:
+        """Note whether the other run makes progress."""
+        activity = self.job.tree.activity(self.job.uid)
         if activity != self.activity:
             self.activity, self.since = activity, time.monotonic()
 
@@ -50,40 +55,33 @@ class LockedJob:
     def ready(self) -> bool:
         """Whether to try the series now.
 
-        A lock decides by itself. Where one was taken over although a lock should have kept it,
-        locks hold nothing: two runs would take the series from each other for ever, so each
-        waits until the other is done or silent, longer each time.
+        A lock decides by itself. Where a series was taken over although its lock was held, locks
+        do not work there: two runs would take the series from each other for ever, so each waits
+        until the other is done or idle, longer each time.
         """
         if self.takeovers == 0:
             return True
-        done = self.job.tree.committed(self.job.series.uid) is not None
-        return done or self.idle > _QUIET * 2.0 ** min(self.takeovers, 8)
+        done = self.job.tree.committed(self.job.uid) is not None
+        return done or self.idle > _IDLE * 2.0 ** min(self.takeovers, 8)
 
 
-class LockedJobs:
-    """The jobs of a run that other runs have; safe for threads."""
+class LockedQueue:
+    """The series of a run that other runs work on; safe for threads."""
 
     def __init__(self) -> None:
-        self._jobs: deque[LockedJob] = deque()
+        self._waiting: deque[LockedSeries] = deque()
         self._lock = threading.Lock()
 
-    def put(self, job: Job, error: TciaCovidError, was: LockedJob | None) -> LockedJob:
-        """Keep a job for later."""
-        held = was or LockedJob(job, error)
-        held.error = error
-        held.takeovers += isinstance(error, TakenOverError)
-        held.look()
+    def put(self, locked: LockedSeries, error: TciaCovidError | None = None) -> None:
+        """Keep a series for later; `error` says why an attempt at it failed now."""
+        if error is not None:
+            locked.error = error
+            locked.takeovers += isinstance(error, TakenOverError)
+        locked.refresh()
         with self._lock:
-            self._jobs.append(held)
-        return held
+            self._waiting.append(locked)
 
-    def put_back(self, held: LockedJob) -> None:
-        """Keep a job for later that it was not yet time for."""
-        held.look()
+    def take(self) -> LockedSeries | None:
+        """The series that waits longest, or None."""
         with self._lock:
-            self._jobs.append(held)
-
-    def take(self) -> LockedJob | None:
-        """The job that waits longest, or None."""
-        with self._lock:
-            return self._jobs.popleft() if self._jobs else None
+            return self._waiting.popleft() if self._waiting else None

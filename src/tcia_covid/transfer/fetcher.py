@@ -1,10 +1,11 @@
-"""Completing one series from one archive: stream, look what lacks, fill, prove."""
+"""One series from one archive: stream it, fetch missing images, check all of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from tcia_covid.archives.base import Archive
@@ -16,6 +17,7 @@ from tcia_covid.core.errors import (
     IncompleteSeriesError,
     NotAvailableError,
     SeriesChangedError,
+    SeriesError,
     TruncatedZipError,
     ZipError,
 )
@@ -26,296 +28,20 @@ from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.store.staging import Staging
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import (
-    check_count,
-    counts_match,
     note_hashes,
     series_hash_matches,
     verify_hashes,
 )
 
-_WRONG_AT_MOST = 3
-"""Deliveries of one image with other bytes than the archive's own hash."""
-_NOT_GRANTED_RETRIES = 1
-_ASKS_FOR_ABSENT = 2
-_BROKEN_ZIPS = 2
-_REQUEST = 64 * 1024
-"""Bytes that a slow line could have brought in the time that a request waits for its answer."""
-_DEFLATED = 0.55
-"""A ZIP's share of the bytes that it holds: CT and radiographs deflate to 0.5 to 0.6."""
-
-
-class SeriesFetcher:
-    """One archive's attempts at one series, until it is complete and proved.
-
-    Args:
-        series: as listed.
-        archive: where the images come from.
-        staging: where they go; what is there already is not fetched again.
-        quarantine: where an image goes that stays wrong.
-        hash_archives: other archives whose hashes prove what no hash of its own does.
-        patience: how long to go on trying.
-        elsewhere: whether another archive can take over.
-        context: the run's shared parts.
-    """
-
-    def __init__(
-        self,
-        series: Series,
-        archive: Archive,
-        staging: Staging,
-        quarantine: Path,
-        *,
-        hash_archives: Sequence[Archive],
-        patience: RetryPolicy,
-        elsewhere: bool,
-        context: TransferContext,
-    ) -> None:
-        self._series = series
-        self._archive = archive
-        self._staging = staging
-        self._quarantine = quarantine
-        self._provers = hash_archives
-        self._patience = patience
-        self._elsewhere = elsewhere
-        self._context = context
-        self._remote: list[RemoteImage] | None = None
-        self._wrong: Counter[str] = Counter()
-        self._streams_help = True
-        self._broken_zips = 0
-        self._fetched_anew = False
-
-    def run(self) -> None:
-        """Fetch until the series is complete and proved.
-
-        Raises:
-            SeriesError: it cannot be.
-            ArchiveError: the archive gives no usable answers.
-        """
-        while True:
-            before = set(self._staging.images)
-            try:
-                if self._step():
-                    return
-            except ArchiveError as error:
-                if set(self._staging.images) - before:
-                    self._progressed()
-                elif self._elsewhere:
-                    self._note_failure(error)
-                if isinstance(error, BadResponseError):
-                    self._remote = None
-                limit = _NOT_GRANTED_RETRIES if isinstance(error, NotAvailableError) else None
-                self._patience.failed(error, limit=limit)
-
-    def _note_failure(self, error: ArchiveError) -> None:
-        """Leave the archive to recover where it is down and another can take over.
-
-        Raises:
-            ArchiveError: `error`, then.
-        """
-        health, name = self._context.health, self._archive.name
-        pause = health.failed(self._archive, error)
-        if pause is not None:
-            text = f"{name} is left alone for {pause:.0f} s ({error.message})"
-            self._context.emit(Notice(f"{text}; series are taken from the other archive"))
-        if health.is_down(self._archive):
-            raise error
-
-    def _step(self) -> bool:
-        """Do the next thing that brings the series forward; True if it is complete and proved."""
-        staging = self._staging
-        self._drop_wrong()
-        staging.record_verified()
-        if not staging.images and self._streams_help:
-            self._stream()
-            return False
-        if counts_match(self._series, staging):
-            self._recognise()
-            return self._prove() and self._is_one_version()
-        missing = self._missing()
-        if not missing:
-            return self._reconcile()
-        if self._streams_help and stream_is_cheaper(
-            self._series, staging, len(missing), skips=self._archive.skips_known
-        ):
-            self._stream()
-        else:
-            self._fetch(missing)
-        return False
-
-    def _stream(self) -> None:
-        before = set(self._staging.images)
-        self._staging.begin_stream()
-        try:
-            self._archive.receive_series(self._series, self._staging)
-            # It ended well: what it lacks, the server leaves out every time.
-            self._streams_help = False
-        except ArchiveError as error:
-            # A line that breaks before anything arrived says nothing about streams; a ZIP that is
-            # broken in itself, twice, does.
-            cut = isinstance(error, TruncatedZipError)
-            self._broken_zips += isinstance(error, ZipError) and not cut
-            helped = self._archive.skips_known or not before or set(self._staging.images) > before
-            self._streams_help = helped and self._broken_zips < _BROKEN_ZIPS
-            raise
-
-    def _fetch(self, missing: list[RemoteImage]) -> None:
-        """Fetch images one by one; those that the archive denies are asked for once more."""
-        denied = missing
-        for attempt in range(_ASKS_FOR_ABSENT):
-            if attempt and denied:
-                self._context.stop.wait(self._context.settings.retry_wait)
-            denied = [image for image in denied if not self._fetch_one(image)]
-        if denied:
-            raise IncompleteSeriesError(
-                f"series {self._series.uid} is incomplete: the archive does not give "
-                f"{len(denied)} of its images",
-                hint="what is there is kept; run the same command again later",
-                missing=tuple(image.uid for image in denied if image.uid is not None),
-            )
-
-    def _fetch_one(self, image: RemoteImage) -> bool:
-        try:
-            self._archive.receive_image(self._series, image, self._staging)
-        except NotAvailableError:
-            return False
-        self._progressed()
-        return True
-
-    def _progressed(self) -> None:
-        self._patience.progressed()
-        self._context.health.worked(self._archive)
-
-    def _missing(self) -> list[RemoteImage]:
-        """The archive's images that are not here; what is here but not there is thrown away."""
-        staging, listed = self._staging, self._listed()
-        missing = [image for image in listed if not staging.has(image)]
-        named = {image.uid or staging.uid_of(image) for image in listed}
-        if None not in named:
-            for uid in sorted(staging.images.keys() - named):
-                staging.discard(uid)
-        return missing
-
-    def _listed(self) -> list[RemoteImage]:
-        if not self._remote:
-            self._remote = self._archive.images(self._series)
-        if not self._remote:
-            raise BadResponseError(
-                f"the archive names no image of series {self._series.uid}", retryable=True
-            )
-        return self._remote
-
-    def _recognise(self) -> None:
-        """Prove what an earlier run left by the hashes of the archive's list, where it has such."""
-        staging = self._staging
-        left = staging.left_over.intersection(staging.unproven())
-        if left and self._archive.skips_known:
-            for image in self._listed():
-                staging.has(image)
-            staging.record_verified()
-
-    def _reconcile(self) -> bool:
-        """All named images are here, yet count or bytes are not those on record: find out why."""
-        series, staging = self._series, self._staging
-        check_count(series, staging)
-        proved = self._prove() if series.size in (None, staging.size) else self._explain_size()
-        return proved and self._is_one_version()
-
-    def _explain_size(self) -> bool:
-        """Count is right, bytes are not those on record: only the archive of record can say why.
-
-        Where it has no hashes either, what they do not prove is fetched anew, once.
-        """
-        series, staging, health = self._series, self._staging, self._context.health
-        if not self._archive.of_record:
-            raise self._unexplained()
-        if series_hash_matches(series, self._archive, staging, health):
-            staging.prove(list(staging.images), Check.SERIES_MD5)
-            return True
-        staging.forget_md5s()
-        note_hashes(series, [self._archive], staging, list(staging.images), health)
-        if staging.wrong():
-            return False
-        unproven = sorted(staging.images.keys() - staging.stored_md5.keys())
-        if unproven and self._fetched_anew:
-            raise self._unexplained()
-        self._fetched_anew = True
-        for uid in unproven:
-            staging.discard(uid)
-        staging.record_verified()
-        return not unproven
-
-    def _unexplained(self) -> IncompleteSeriesError:
-        series = self._series
-        return IncompleteSeriesError(
-            f"series {series.uid} has {self._staging.size} bytes at {self._archive.name}, "
-            f"{series.size} are on record, and no hash tells which image is wrong",
-            hint="run the same command again later",
-        )
-
-    def _prove(self) -> bool:
-        return verify_hashes(self._series, self._askable(), self._staging, self._context.health)
-
-    def _askable(self) -> list[Archive]:
-        """Whom to ask for hashes: the archive at hand even while it is in trouble."""
-        health = self._context.health
-        return [self._archive, *(one for one in self._provers if not health.is_down(one))]
-
-    def _is_one_version(self) -> bool:
-        """Whether no image was replaced by one of a newer version, beside older ones.
-
-        Raises:
-            SeriesChangedError: one was; an update proves every image anew.
-        """
-        staging, health = self._staging, self._context.health
-        replaced = staging.replaced()
-        if not replaced:
-            return True
-        if any(series_hash_matches(self._series, one, staging, health) for one in self._askable()):
-            return True
-        raise SeriesChangedError(
-            f"series {self._series.uid} changed in the archive: image {replaced[0]} has other "
-            "bytes than when the series was complete",
-            hint="--update fetches the new version; what is here is kept until then",
-        )
-
-    def _drop_wrong(self) -> None:
-        for uid in self._staging.wrong():
-            self._wrong[uid] += 1
-            if self._wrong[uid] < _WRONG_AT_MOST:
-                self._staging.discard(uid)
-                continue
-            here = self._staging.images[uid].md5
-            said = self._staging.stored_md5[uid]
-            kept = self._staging.set_aside(uid, self._quarantine)
-            raise ChecksumError(
-                f"image {uid} of series {self._series.uid} has MD5 {here}, the archive says {said}",
-                hint=f"the image is kept for inspection as {kept}",
-                missing=(uid,),
-            )
-
-
-def stream_is_cheaper(series: Series, staging: Staging, missing: int, *, skips: bool) -> bool:
-    """Compare the bytes on the line of both ways, waiting counted as bytes.
-
-    Args:
-        series: as listed.
-        staging: what is here.
-        missing: images that are not.
-        skips: whether the archive's stream leaves out what is here.
-    """
-    if skips:
-        return True
-    total = series.size or _guess(staging, missing)
-    lacking = max(0, total - staging.size)
-    whole = _REQUEST + total * _DEFLATED
-    return whole < missing * _REQUEST + lacking
-
-
-def _guess(staging: Staging, missing: int) -> int:
-    here = len(staging.images)
-    if here == 0:
-        return missing * _REQUEST
-    return staging.size * (here + missing) // here
+_MAX_WRONG = 3
+"""Downloads of one image with other bytes than the archive's own hash."""
+_NOT_AVAILABLE_RETRIES = 1
+_IMAGE_ATTEMPTS = 2
+"""Requests for an image that the archive says it does not have."""
+_REQUEST_BYTES = 64 * 1024
+"""Bytes that a slow line could receive in the time that a request waits for its response."""
+_DEFLATE_RATIO = 0.55
+"""Bytes of a ZIP to those of its content: CT and radiographs deflate to 0.5 to 0.6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,5 +52,312 @@ class TransferContext:
     settings: HttpSettings
     emit: Emit
     hash_archives: Sequence[Archive] = ()
-    """Asked for hashes of what another archive gave."""
+    """Asked for hashes of images that come from another archive."""
     health: ArchiveAvailability = field(default_factory=ArchiveAvailability)
+
+
+class Streaming(Enum):
+    """Whether to ask the archive for the whole series in one stream."""
+
+    USEFUL = "useful"
+    ONE_BROKEN_ZIP = "one broken ZIP"
+    """Still useful: the next ZIP may be right."""
+    USELESS = "useless"
+    """The stream brings no more images: they are fetched one by one."""
+
+    def after_error(self, error: ArchiveError, *, progress: bool) -> Streaming:
+        """Return the state after a stream that ended with `error`.
+
+        A connection that breaks before anything arrived says nothing about streams; two ZIPs
+        that are broken in themselves do.
+        """
+        broken = isinstance(error, ZipError) and not isinstance(error, TruncatedZipError)
+        if not progress or (broken and self is Streaming.ONE_BROKEN_ZIP):
+            return Streaming.USELESS
+        return Streaming.ONE_BROKEN_ZIP if broken else self
+
+
+class SeriesFetcher:
+    """The steps that complete one series from one archive; `fetch_series` decides their order.
+
+    Args:
+        series: as listed.
+        archive: where the images come from.
+        staging: receives them; what is in it already is not fetched again.
+        quarantine: the folder for an image that stays wrong.
+        hash_archives: other archives, asked for hashes that this one does not have.
+        retry: limits consecutive failures.
+        has_alternative: whether another archive can take over.
+        context: what the whole run shares.
+    """
+
+    def __init__(
+        self,
+        series: Series,
+        archive: Archive,
+        staging: Staging,
+        quarantine: Path,
+        *,
+        hash_archives: Sequence[Archive],
+        retry: RetryPolicy,
+        has_alternative: bool,
+        context: TransferContext,
+    ) -> None:
+        self.archive = archive
+        self._series = series
+        self._staging = staging
+        self._quarantine = quarantine
+        self._hash_archives = hash_archives
+        self._retry = retry
+        self._has_alternative = has_alternative
+        self._context = context
+        self._streaming = Streaming.USEFUL
+        self._listing: list[RemoteImage] = []
+        self._wrong_downloads: Counter[str] = Counter()
+        self._refetched: set[str] = set()
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether a stream of the whole series may bring missing images."""
+        return self._streaming is not Streaming.USELESS
+
+    def wait_to_retry(self, error: ArchiveError | SeriesError, *, progress: bool) -> None:
+        """Wait before the next attempt.
+
+        Args:
+            error: why the last step failed.
+            progress: whether that step brought images nevertheless.
+
+        Raises:
+            SeriesError: `error`: the archive cannot complete the series.
+            ArchiveError: `error`: the retries are used up, or the archive is down.
+        """
+        if isinstance(error, SeriesError):
+            raise error
+        if progress:
+            self._progressed()
+        elif self._has_alternative:
+            self._skip_if_down(error)
+        if isinstance(error, BadResponseError):
+            self._listing = []
+        limit = _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
+        self._retry.failed(error, limit=limit)
+
+    def _skip_if_down(self, error: ArchiveError) -> None:
+        health, name = self._context.health, self.archive.name
+        pause = health.failed(self.archive, error)
+        if pause is not None:
+            text = f"{name} is skipped for {pause:.0f} s ({error.message})"
+            self._context.emit(Notice(f"{text}; series are downloaded from the other archive"))
+        if health.is_down(self.archive):
+            raise error
+
+    def _progressed(self) -> None:
+        self._retry.progressed()
+        self._context.health.worked(self.archive)
+
+    def discard_wrong_images(self) -> None:
+        """Drop images whose MD5 is not the archive's, and record those whose MD5 is.
+
+        Raises:
+            ChecksumError: an image was wrong several times.
+        """
+        for uid in self._staging.wrong():
+            self._wrong_downloads[uid] += 1
+            if self._wrong_downloads[uid] < _MAX_WRONG:
+                self._staging.discard(uid)
+                continue
+            computed = self._staging.images[uid].md5
+            published = self._staging.stored_md5[uid]
+            path = self._staging.set_aside(uid, self._quarantine)
+            raise ChecksumError(
+                f"image {uid} of series {self._series.uid} has MD5 {computed}, "
+                f"the archive's is {published}",
+                hint=f"the image is kept for inspection as {path}",
+                missing=(uid,),
+            )
+        self._staging.record_verified()
+
+    def stream(self) -> None:
+        """Receive the whole series in one stream."""
+        staging = self._staging
+        before = set(staging.images)
+        staging.begin_stream()
+        try:
+            self.archive.receive_series(self._series, staging)
+        except ArchiveError as error:
+            progress = self.archive.skips_known or not before or set(staging.images) > before
+            self._streaming = self._streaming.after_error(error, progress=progress)
+            raise
+        # The stream is complete: the server leaves the missing images out every time.
+        self._streaming = Streaming.USELESS
+
+    def fill(self, missing: list[RemoteImage]) -> None:
+        """Fetch missing images, by stream or one by one, whichever moves fewer bytes.
+
+        Raises:
+            IncompleteSeriesError: the archive does not give all of them.
+        """
+        skips = self.archive.skips_known
+        if self.can_stream and stream_is_cheaper(
+            self._series, self._staging, len(missing), skips=skips
+        ):
+            self.stream()
+            return
+        for attempt in range(_IMAGE_ATTEMPTS):
+            if attempt and missing:
+                self._context.stop.wait(self._context.settings.retry_wait)
+            missing = [image for image in missing if not self._fetch_image(image)]
+        if missing:
+            raise IncompleteSeriesError(
+                f"series {self._series.uid} is incomplete: the archive does not give "
+                f"{len(missing)} of its images",
+                hint="received images are kept; run the same command again later",
+                missing=tuple(image.uid for image in missing if image.uid is not None),
+            )
+
+    def _fetch_image(self, image: RemoteImage) -> bool:
+        try:
+            self.archive.receive_image(self._series, image, self._staging)
+        except NotAvailableError:
+            return False
+        self._progressed()
+        return True
+
+    def missing_images(self) -> list[RemoteImage]:
+        """List the archive's images that are not in staging; discard images it does not have."""
+        staging, listing = self._staging, self._images()
+        missing = [image for image in listing if not staging.has(image)]
+        uids = {image.uid or staging.uid_of(image) for image in listing}
+        if None not in uids:
+            for uid in sorted(staging.images.keys() - uids):
+                staging.discard(uid)
+        return missing
+
+    def _images(self) -> list[RemoteImage]:
+        if not self._listing:
+            self._listing = self.archive.images(self._series)
+        if not self._listing:
+            raise BadResponseError(
+                f"the archive lists no images of series {self._series.uid}", retryable=True
+            )
+        return self._listing
+
+    def prove(self) -> bool:
+        """Compare hashes of a series whose count and bytes are right.
+
+        Returns False if images turned out wrong, or were discarded because nothing proves them.
+
+        Raises:
+            SeriesChangedError: images of two versions are mixed.
+        """
+        staging = self._staging
+        if self.archive.skips_known and staging.left_over.intersection(staging.unproven()):
+            # The listing has hashes: images of an earlier run are recognized by them.
+            for image in self._images():
+                staging.has(image)
+            staging.record_verified()
+        return self._hashes_match() and self._is_one_version()
+
+    def explain_difference(self) -> bool:
+        """Prove a series that has all images, but not the count or bytes that are listed.
+
+        Returns False if images are to be fetched again.
+
+        Raises:
+            SeriesError: no hash explains the difference.
+        """
+        series, staging = self._series, self._staging
+        listed, stored = series.image_count, len(staging.images)
+        if listed is not None and stored < listed:
+            raise IncompleteSeriesError(
+                f"series {series.uid} is incomplete: {listed} images are listed for it, "
+                f"the archive has only {stored}",
+                hint="run the same command again later; if this persists, report it to TCIA",
+            )
+        if listed is not None and stored > listed:
+            raise SeriesChangedError(
+                f"series {series.uid} changed during the download: {listed} images were listed, "
+                f"there are {stored} now",
+                hint="run the same command again to update the list",
+            )
+        same_size = series.size in (None, staging.size)
+        return (self._hashes_match() if same_size else self._explain_size()) and (
+            self._is_one_version()
+        )
+
+    def _explain_size(self) -> bool:
+        """Ask the archive of record for hashes; fetch images without a hash again, once."""
+        series, staging, health = self._series, self._staging, self._context.health
+        if not self.archive.of_record:
+            raise self._size_error()
+        if series_hash_matches(series, self.archive, staging, health):
+            staging.prove(list(staging.images), Check.SERIES_MD5)
+            return True
+        staging.forget_md5s()
+        note_hashes(series, [self.archive], staging, list(staging.images), health)
+        if staging.wrong():
+            return False
+        unproven = sorted(staging.images.keys() - staging.stored_md5.keys())
+        if self._refetched.intersection(unproven):
+            raise self._size_error()
+        self._refetched.update(unproven)
+        for uid in unproven:
+            staging.discard(uid)
+        staging.record_verified()
+        return not unproven
+
+    def _size_error(self) -> IncompleteSeriesError:
+        series = self._series
+        return IncompleteSeriesError(
+            f"series {series.uid} has {self._staging.size} bytes at {self.archive.name}, "
+            f"{series.size} are listed, and no hash tells which image is wrong",
+            hint="run the same command again later",
+        )
+
+    def _hashes_match(self) -> bool:
+        sources = self._hash_sources()
+        return verify_hashes(self._series, sources, self._staging, self._context.health)
+
+    def _hash_sources(self) -> list[Archive]:
+        """This archive even while it has problems, others unless they are down."""
+        health = self._context.health
+        return [self.archive, *(one for one in self._hash_archives if not health.is_down(one))]
+
+    def _is_one_version(self) -> bool:
+        """Whether no image was replaced by one of a newer version, beside older ones."""
+        staging, health = self._staging, self._context.health
+        replaced = staging.replaced()
+        if not replaced or any(
+            series_hash_matches(self._series, archive, staging, health)
+            for archive in self._hash_sources()
+        ):
+            return True
+        raise SeriesChangedError(
+            f"series {self._series.uid} changed in the archive: image {replaced[0]} differs from "
+            "the one downloaded before",
+            hint="--update downloads the new version; what is here is kept until then",
+        )
+
+
+def stream_is_cheaper(series: Series, staging: Staging, missing: int, *, skips: bool) -> bool:
+    """Whether a stream moves fewer bytes than single images; waiting counts as bytes.
+
+    Args:
+        series: as listed.
+        staging: the images that are there.
+        missing: how many are not.
+        skips: whether the archive's stream leaves out images that are there.
+    """
+    if skips:
+        return True
+    total = series.size or _estimated_size(staging, missing)
+    single_images = missing * _REQUEST_BYTES + max(0, total - staging.size)
+    return _REQUEST_BYTES + total * _DEFLATE_RATIO < single_images
+
+
+def _estimated_size(staging: Staging, missing: int) -> int:
+    stored = len(staging.images)
+    if stored == 0:
+        return missing * _REQUEST_BYTES
+    return staging.size * (stored + missing) // stored

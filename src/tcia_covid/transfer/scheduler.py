@@ -1,4 +1,4 @@
-"""Many series: workers, order, waiting for other runs, second attempts, giving up."""
+"""Many series on worker threads: order, locked series, second attempts, the end of a run."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
 from tcia_covid.store.disk import destination_error
 from tcia_covid.transfer.availability import UNREACHABLE, OutageMonitor
-from tcia_covid.transfer.contention import Job, LockedJob, LockedJobs
+from tcia_covid.transfer.contention import Job, LockedQueue, LockedSeries
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
 
-_ABANDON_AFTER = 1.5
-"""Seconds that workers have to end after the run was stopped."""
-_FEWEST_FAILURES = 4
-"""Series in a row that no archive gave before it counts as an outage."""
-_POLL = 0.5
-"""Seconds between looks at a series that another run works on."""
+GRACE_PERIOD = 1.5
+"""Seconds that workers have to end after the run was canceled."""
+_MIN_OUTAGE_FAILURES = 4
+"""Consecutive series that no archive gave before it counts as an outage."""
 
 
 class Scheduler:
     """Runs jobs on a fixed number of threads.
 
     Args:
-        archives: where series can be had, the first choice first.
-        context: the run's shared parts.
-        workers: series under way at once.
-        on_outcome: hears of each series' end, one at a time.
+        archives: in order of preference.
+        context: what the whole run shares.
+        workers: series in progress at once.
+        on_outcome: receives the end of each series, one at a time.
+        poll_interval: seconds between looks at a series that another run works on.
+        grace_period: seconds that workers have to end after the run was canceled.
     """
 
     def __init__(
@@ -50,48 +50,54 @@ class Scheduler:
         context: TransferContext,
         workers: int,
         on_outcome: Callable[[Outcome], None],
+        *,
+        poll_interval: float = 0.5,
+        grace_period: float = GRACE_PERIOD,
     ) -> None:
         self._archives = archives
         self._context = context
         self._workers = workers
         self._on_outcome = on_outcome
+        self._poll_interval = poll_interval
+        self._grace_period = grace_period
         self._queue: deque[Job] = deque()
-        self._held = LockedJobs()
+        self._second_attempts: deque[Job] = deque()
+        self._attempted_twice: set[str] = set()
+        self._locked = LockedQueue()
+        self._lock_notice_sent = False
+        self._unreported: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._outage = OutageMonitor(
-            max(_FEWEST_FAILURES, workers),
+            max(_MIN_OUTAGE_FAILURES, workers),
             context.settings.outage_timeout,
             context.health,
             context.stop,
             context.emit,
         )
-        self._later: deque[Job] = deque()
-        self._second_attempts: set[int] = set()
-        self._told_of_held = False
-        self._open: dict[int, Job] = {}
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run all jobs, biggest first (else the last worker works alone); ends early on stop."""
-        self._open = {id(job): job for job in jobs}
-        self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.series.uid)))
-        count = max(1, min(self._workers, len(self._queue)))
+        """Run all jobs, biggest first (else the last worker works alone); end early on stop."""
+        self._unreported = {job.uid: job for job in jobs}
+        self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
         threads = [
-            threading.Thread(target=self._work, name=f"series-{n}", daemon=True)
-            for n in range(count)
+            threading.Thread(target=self._work, name=f"series-{number}", daemon=True)
+            for number in range(max(1, min(self._workers, len(self._queue))))
         ]
         for thread in threads:
             thread.start()
         self._join(threads)
-        for job in self._unreported():
+        with self._lock:
+            remaining = list(self._unreported.values())
+        for job in remaining:
             self._report(job, Outcome(job.series, State.REMAINING))
 
     def _join(self, threads: list[threading.Thread]) -> None:
-        """Wait for the workers; once stopped, not longer than they need to notice."""
+        """Wait for the workers; after cancellation no longer than the grace period."""
         stop = self._context.stop
         deadline = None
         while any(thread.is_alive() for thread in threads):
             if stop.is_set():
-                deadline = deadline or time.monotonic() + _ABANDON_AFTER
+                deadline = deadline or time.monotonic() + self._grace_period
                 if time.monotonic() > deadline:
                     return
             for thread in threads:
@@ -100,125 +106,116 @@ class Scheduler:
                     break
 
     def _work(self) -> None:
+        """Do jobs until none is left; look at locked series when nothing else is to do."""
+        stop = self._context.stop
         try:
-            while not self._context.stop.is_set() and self._next():
-                pass
+            while not stop.is_set():
+                if (job := self._take()) is not None:
+                    self._fetch(job)
+                elif (locked := self._locked.take()) is not None:
+                    self._retry_locked(locked)
+                else:
+                    return
         except Exception as error:  # noqa: BLE001 - a worker must not die in silence
-            self._end_run(_unforeseen(error))
-
-    def _next(self) -> bool:
-        """Do one job; False if there is none."""
-        job = self._take()
-        if job is None:
-            return self._wait_for_held()
-        self._do(job, None)
-        return True
+            stop.set(_internal_error(error))
 
     def _take(self) -> Job | None:
         """The biggest series left; second attempts come last.
 
-        After a failure the smallest tells soonest whether it was the series' fault.
+        After a failure the smallest tells soonest whether it was the fault of the series.
         """
         with self._lock:
             if self._queue:
                 return self._queue.pop() if self._outage.suspected else self._queue.popleft()
-            return self._later.popleft() if self._later else None
+            return self._second_attempts.popleft() if self._second_attempts else None
 
-    def _wait_for_held(self) -> bool:
-        """Look again at a series that another run had; False if there is none."""
-        held = self._held.take()
-        if held is None:
-            return False
-        try:
-            self._context.stop.wait(_POLL)
-        except TciaCovidError:
-            return False
-        if held.ready:
-            self._do(held.job, held)
-        elif held.idle > self._context.settings.first_byte_timeout:
-            self._give_up(held)
-        else:
-            self._held.put_back(held)
-        return True
-
-    def _do(self, job: Job, held: LockedJob | None) -> None:
+    def _fetch(self, job: Job, locked: LockedSeries | None = None) -> None:
+        """Fetch one series; `locked` if another run had it before."""
+        stop = self._context.stop
         try:
             outcome = fetch_series(
                 job.series, self._archives, job.tree, self._context, update=job.update
             )
             self._report(job, outcome)
         except (LockedError, TakenOverError) as error:
-            self._hold(job, error, held)
+            self._put_locked(job, error, locked)
         except DestinationError as error:
-            self._end_run(error)
+            stop.set(error)
         except OSError as error:
-            self._end_run(destination_error(error, str(job.tree.root)))
+            stop.set(destination_error(error, str(job.tree.root)))
         except (SeriesError, ArchiveError) as error:
-            self._failed(job, error)
+            if not stop.is_set() and not self._try_again(job, error):
+                failure = failure_of(job.series, error)
+                self._report(job, Outcome(job.series, State.FAILED, failure=failure))
         except TciaCovidError as error:
-            self._end_run(error)  # the reason why the run ends already, or one to end it
+            stop.set(error)  # the reason why the run ends already, or one to end it
         except Exception as error:  # noqa: BLE001 - the next series would meet the same
-            self._end_run(_unforeseen(error, f" at series {job.series.uid}"))
+            stop.set(_internal_error(error, f" at series {job.uid}"))
 
-    def _failed(self, job: Job, error: SeriesError | ArchiveError) -> None:
-        if self._context.stop.is_set():
-            return
-        if not isinstance(error, SeriesError | NotAvailableError) and self._try_later(job, error):
-            return
-        self._report(job, Outcome(job.series, State.FAILED, failure=failure_of(job.series, error)))
-
-    def _try_later(self, job: Job, error: ArchiveError) -> bool:
-        """Put a series back whose archives failed: once, not counting outages."""
-        again = id(job) in self._second_attempts
-        if again and not isinstance(error, UNREACHABLE):
+    def _try_again(self, job: Job, error: SeriesError | ArchiveError) -> bool:
+        """Queue a series for a second attempt where its archives failed, not counting outages."""
+        if isinstance(error, SeriesError | NotAvailableError):
             return False
-        outage = self._outage.failed(error)
-        if outage and not (error.retryable and self._outage.wait_for_recovery(error)):
-            self._context.stop.set(error)
+        attempted_twice = job.uid in self._attempted_twice
+        if attempted_twice and not isinstance(error, UNREACHABLE):
             return False
-        if outage:
-            self._second_attempts.discard(id(job))
-        elif again or not error.retryable or self._context.health.last_answer is None:
+        if self._outage.failed(error):
+            if not (error.retryable and self._outage.wait_for_recovery(error)):
+                self._context.stop.set(error)
+                return False
+            self._attempted_twice.discard(job.uid)
+        elif attempted_twice or not error.retryable or self._context.health.last_answer is None:
             return False
         else:
-            self._second_attempts.add(id(job))
+            self._attempted_twice.add(job.uid)
         with self._lock:
-            self._later.append(job)
+            self._second_attempts.append(job)
         return True
 
-    def _end_run(self, error: TciaCovidError) -> None:
-        self._context.stop.set(error)
+    def _put_locked(self, job: Job, error: TciaCovidError, locked: LockedSeries | None) -> None:
+        """Keep a series for later as long as the run that works on it makes progress."""
+        if locked is None:
+            locked = LockedSeries(job, error)
+            if not self._lock_notice_sent:
+                self._lock_notice_sent = True
+                text = f"{error.message}; this run takes over series that other runs release"
+                self._context.emit(Notice(text))
+        elif self._is_stuck(locked):
+            self._give_up(locked)
+            return
+        self._locked.put(locked, error)
 
-    def _hold(self, job: Job, error: TciaCovidError, was: LockedJob | None) -> None:
-        """Put a series back that another run works on, as long as that run gets on with it."""
-        if was is None and not self._told_of_held:
-            self._told_of_held = True
-            text = f"{error.message}; series of other runs are taken up when those let go of them"
-            self._context.emit(Notice(text))
-        if was is not None and was.idle > self._context.settings.first_byte_timeout:
-            self._give_up(was)
+    def _retry_locked(self, locked: LockedSeries) -> None:
+        """After a pause, try a series that another run worked on."""
+        try:
+            self._context.stop.wait(self._poll_interval)
+        except TciaCovidError:
+            return
+        if locked.ready:
+            self._fetch(locked.job, locked)
+        elif self._is_stuck(locked):
+            self._give_up(locked)
         else:
-            self._held.put(job, error, was)
+            self._locked.put(locked)
 
-    def _give_up(self, held: LockedJob) -> None:
-        series = held.job.series
-        failure = failure_of(series, held.error)
-        self._report(held.job, Outcome(series, State.LOCKED, failure=failure))
+    def _is_stuck(self, locked: LockedSeries) -> bool:
+        return locked.idle > self._context.settings.first_byte_timeout
 
-    def _unreported(self) -> list[Job]:
-        with self._lock:
-            return list(self._open.values())
+    def _give_up(self, locked: LockedSeries) -> None:
+        series = locked.job.series
+        failure = failure_of(series, locked.error)
+        self._report(locked.job, Outcome(series, State.LOCKED, failure=failure))
 
     def _report(self, job: Job, outcome: Outcome) -> None:
         with self._lock:
-            if self._open.pop(id(job), None) is None:
-                return  # left behind as remaining before its worker came back
+            if self._unreported.pop(job.uid, None) is None:
+                return  # reported as remaining before its worker came back
             self._on_outcome(outcome)
         self._context.emit(SeriesFinished(outcome))
 
 
 def failure_of(series: Series, error: TciaCovidError) -> Failure:
-    """Give the record of why `series` is not there."""
+    """Return the record of why `series` is not complete."""
     if isinstance(error, SeriesError):
         return Failure(series.uid, error.reason, error.message, error.missing, error.hint)
     reason = "not-available" if isinstance(error, NotAvailableError) else "archive"
@@ -227,10 +224,10 @@ def failure_of(series: Series, error: TciaCovidError) -> Failure:
     return Failure(series.uid, reason, error.message, hint=error.hint)
 
 
-def _unforeseen(error: Exception, where: str = "") -> TciaCovidError:
-    fault = TciaCovidError(
-        f"a fault of the program itself{where}: {type(error).__name__}: {scrub(str(error))}",
+def _internal_error(error: Exception, where: str = "") -> TciaCovidError:
+    internal = TciaCovidError(
+        f"internal error{where}: {type(error).__name__}: {scrub(str(error))}",
         hint="run again with --verbose and report what it prints",
     )
-    fault.__cause__ = error
-    return fault
+    internal.__cause__ = error
+    return internal

@@ -1,9 +1,11 @@
-"""The story of one series, told once."""
+"""The download of one series, from staging folder to commit, with failover between archives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import (
@@ -23,8 +25,9 @@ from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import UNREACHABLE
 from tcia_covid.transfer.fetcher import SeriesFetcher, TransferContext
+from tcia_covid.transfer.verification import counts_match
 
-_RETRIES_BEFORE_ANOTHER = 2
+_RETRIES_BEFORE_FAILOVER = 2
 
 
 def fetch_series(
@@ -35,139 +38,190 @@ def fetch_series(
     *,
     update: bool = False,
 ) -> Outcome:
-    """Bring one series into the tree, whole and checked, or raise and keep what is right.
+    """Download one series, check all of it and commit it to the tree.
+
+    On failure the images that are right stay in staging for the next run.
 
     Args:
-        series: as listed.
-        archives: where it can be had, the first choice first.
-        tree: the collection's folder.
-        context: the run's shared parts.
-        update: whether to fetch it although an older version stands.
+        series: as listed: what to expect.
+        archives: in order of preference.
+        tree: the folder of the collection.
+        context: what the whole run shares.
+        update: whether to download a series again that is complete in an older version.
 
     Raises:
         SeriesError: the series cannot be completed.
-        ArchiveError: no archive gave usable answers.
-        HeldError: another run works on it.
-        DestinationError: the disk.
+        ArchiveError: no archive gave a usable response.
+        LockedError: another run works on the series.
+        DestinationError: an I/O error in the tree.
     """
 
-    def on_bytes(count: int) -> None:
-        context.emit(BytesStored(series.uid, count))
+    def on_bytes(number: int) -> None:
+        context.emit(BytesStored(series.uid, number))
 
     with tree.stage(series, on_bytes, update=update) as staging:
         if isinstance(staging, Receipt):
-            if staging.differs_from(series):
-                raise changed(staging, series)
-            return Outcome(series, State.ALREADY, staging)
-        context.emit(SeriesStarted(series, len(staging.images), staging.size))
-        if staging.set_aside_files:
-            files = count(staging.set_aside_files, "damaged file")
-            context.emit(Notice(f"{files} of series {series.uid} moved to {tree.quarantine}"))
-        _complete(series, archives, staging, tree, context)
+            return _already_complete(staging, series)
+        _announce(staging, tree, context)
+        failover = _Failover(series, archives, staging, tree.quarantine / series.uid, context)
+        proved = False
+        while not proved:
+            fetcher = failover.fetcher
+            images_before = set(staging.images)
+            try:
+                fetcher.discard_wrong_images()
+                if not staging.images and fetcher.can_stream:
+                    fetcher.stream()
+                elif counts_match(series, staging):
+                    proved = fetcher.prove()
+                elif missing := fetcher.missing_images():
+                    fetcher.fill(missing)
+                else:
+                    proved = fetcher.explain_difference()
+            except (ArchiveError, SeriesError) as error:
+                progress = not staging.images.keys() <= images_before
+                failover.retry_or_switch(error, progress=progress)
+        context.health.worked(fetcher.archive)
         return Outcome(series, State.COMPLETE, tree.commit(staging))
 
 
-def changed(receipt: Receipt, series: Series) -> SeriesChangedError:
-    """Give the error for a series that stands in an older version than the archive lists."""
-    here, listed = (len(receipt.images), receipt.size), (series.image_count, series.size)
-    what = (
-        f"{here[0]} images of {here[1]} bytes are here, {listed[0]} of {listed[1]} bytes are listed"
-    )
-    if all(new in (None, old) for old, new in zip(here, listed, strict=True)):
-        then = receipt.series.submitted
-        what = f"images submitted until {then} are here, {series.submitted} are listed"
+def _already_complete(receipt: Receipt, series: Series) -> Outcome:
+    if receipt.differs_from(series):
+        raise changed_error(receipt, series)
+    return Outcome(series, State.ALREADY, receipt)
+
+
+def _announce(staging: Staging, tree: Tree, context: TransferContext) -> None:
+    uid = staging.series.uid
+    context.emit(SeriesStarted(staging.series, len(staging.images), staging.size))
+    if staging.set_aside_files:
+        files = count(staging.set_aside_files, "damaged file")
+        context.emit(Notice(f"{files} of series {uid} moved to {tree.quarantine}"))
+
+
+def changed_error(receipt: Receipt, series: Series) -> SeriesChangedError:
+    """Return the error for a complete series that the archive lists in another version."""
+    on_disk, listed = (len(receipt.images), receipt.size), (series.image_count, series.size)
     if not receipt.differs_from(series):
-        what = "it has another hash of its images"
+        difference = "the MD5 over its images differs"
+    elif any(new not in (None, old) for old, new in zip(on_disk, listed, strict=True)):
+        difference = (
+            f"{on_disk[0]} images of {on_disk[1]} bytes are on disk, "
+            f"{listed[0]} of {listed[1]} bytes are listed"
+        )
+    else:
+        submitted = receipt.series.submitted
+        difference = (
+            f"images submitted until {submitted} are on disk, {series.submitted} are listed"
+        )
     return SeriesChangedError(
-        f"series {series.uid} changed in the archive: {what}",
-        hint="--update fetches the new version; the old one stays until that is proved",
+        f"series {series.uid} changed in the archive: {difference}",
+        hint="--update downloads the new version; the old one stays until the new one is checked",
     )
 
 
-def _complete(
-    series: Series,
-    archives: Sequence[Archive],
-    staging: Staging,
-    tree: Tree,
-    context: TransferContext,
-) -> None:
-    """Complete and prove `staging` from the first archive that can; each goes on where one left.
+class _Failover:
+    """Switches from one archive of a series to the next; staging keeps what each has given.
 
-    As long as a round brings images there is another: what one lacks another may have.
+    As long as a round over the archives brings images there is another round: one archive may
+    have what another does not.
     """
-    holders = [archive for archive in archives if archive.holds(series)] or list(archives)
-    errors: dict[str, TciaCovidError] = {}
-    while True:
-        before = len(staging.images)
-        for archive in context.health.order(holders):
-            try:
-                _fetcher(series, archive, holders, staging, tree, context).run()
-                context.health.worked(archive)
-                return
-            except TakenOverError:
-                raise
-            except (ArchiveError, SeriesError) as error:
-                context.stop.check()
-                errors[archive.name] = error
-                _note_failure(series, archive, error, context)
-        if len(holders) == 1 or len(staging.images) <= before:
-            raise _most_telling(series, errors)
 
+    def __init__(
+        self,
+        series: Series,
+        archives: Sequence[Archive],
+        staging: Staging,
+        quarantine: Path,
+        context: TransferContext,
+    ) -> None:
+        self._series = series
+        self._archives = [one for one in archives if one.holds(series)] or list(archives)
+        self._staging = staging
+        self._quarantine = quarantine
+        self._context = context
+        self._errors: dict[str, TciaCovidError] = {}
+        self._start_round()
 
-def _fetcher(
-    series: Series,
-    archive: Archive,
-    holders: Sequence[Archive],
-    staging: Staging,
-    tree: Tree,
-    context: TransferContext,
-) -> SeriesFetcher:
-    """One archive's turn: patient where no other that works could take over."""
-    working = [one for one in holders if not context.health.is_down(one)]
-    patient = archive is (working or holders)[-1]
-    retries = context.settings.retries if patient else _RETRIES_BEFORE_ANOTHER
-    settings = replace(context.settings, retries=min(retries, context.settings.retries))
-    return SeriesFetcher(
-        series,
-        archive,
-        staging,
-        tree.quarantine / series.uid,
-        hash_archives=[one for one in context.hash_archives if one.name != archive.name],
-        patience=RetryPolicy(settings, context.stop, _on_retry(series, context)),
-        elsewhere=not patient,
-        context=context,
-    )
+    def _start_round(self) -> None:
+        self._images_before = len(self._staging.images)
+        self._queue = deque(self._context.health.order(self._archives))
+        self.fetcher = self._fetcher(self._queue.popleft())
 
+    def _fetcher(self, archive: Archive) -> SeriesFetcher:
+        """Retry less often where another archive that works can take over."""
+        series, context = self._series, self._context
+        working = [one for one in self._archives if not context.health.is_down(one)]
+        is_last = archive is (working or self._archives)[-1]
+        settings = context.settings
+        if not is_last:
+            retries = min(settings.retries, _RETRIES_BEFORE_FAILOVER)
+            settings = replace(settings, retries=retries)
+        return SeriesFetcher(
+            series,
+            archive,
+            self._staging,
+            self._quarantine,
+            hash_archives=[one for one in context.hash_archives if one.name != archive.name],
+            retry=RetryPolicy(
+                settings,
+                context.stop,
+                lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait)),
+            ),
+            has_alternative=not is_last,
+            context=context,
+        )
 
-def _note_failure(
-    series: Series, archive: Archive, error: ArchiveError | SeriesError, context: TransferContext
-) -> None:
-    context.emit(SeriesRetried(series.uid, f"{archive.name}: {error.message}", 0))
-    if isinstance(error, SeriesError | NotAvailableError):
-        context.health.worked(archive)
+    def retry_or_switch(self, error: ArchiveError | SeriesError, *, progress: bool) -> None:
+        """Wait to retry with the same archive, or switch to the next one.
 
+        Args:
+            error: why the last step failed.
+            progress: whether that step brought images nevertheless.
 
-def _on_retry(series: Series, context: TransferContext) -> Callable[[str, float], None]:
-    return lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait))
+        Raises:
+            TciaCovidError: no archive is left, or the run ends.
+        """
+        if isinstance(error, TakenOverError):
+            raise error
+        try:
+            self.fetcher.wait_to_retry(error, progress=progress)
+        except (ArchiveError, SeriesError) as final:
+            self._context.stop.check()
+            self._note_failure(final)
+        else:
+            return
+        if self._queue:
+            self.fetcher = self._fetcher(self._queue.popleft())
+        elif len(self._archives) > 1 and len(self._staging.images) > self._images_before:
+            self._start_round()
+        else:
+            raise self._error()
 
+    def _note_failure(self, error: ArchiveError | SeriesError) -> None:
+        archive = self.fetcher.archive
+        self._errors[archive.name] = error
+        reason = f"{archive.name}: {error.message}"
+        self._context.emit(SeriesRetried(self._series.uid, reason, 0))
+        if isinstance(error, SeriesError | NotAvailableError):
+            self._context.health.worked(archive)
 
-def _most_telling(series: Series, errors: dict[str, TciaCovidError]) -> TciaCovidError:
-    """What lacks of the series says more than what was unreachable; else all that was tried."""
-    about_series = [error for error in errors.values() if isinstance(error, SeriesError)]
-    if about_series:
-        return max(about_series, key=lambda error: len(error.missing))
-    if len(errors) == 1:
-        return next(iter(errors.values()))
-    tried = "; ".join(f"{name}: {error.message}" for name, error in sorted(errors.items()))
-    if all(isinstance(error, NotAvailableError) for error in errors.values()):
-        return NotAvailableError(f"no archive gives series {series.uid} ({tried})")
-    kind = (
-        UnreachableError
-        if all(isinstance(e, UNREACHABLE) for e in errors.values())
-        else ArchiveError
-    )
-    return kind(
-        f"no archive could be used ({tried})",
-        hint="check the network and the proxy settings, or try again later",
-        retryable=True,
-    )
+    def _error(self) -> TciaCovidError:
+        """Name the missing images where they are known, else what each archive answered."""
+        errors = self._errors.values()
+        series_errors = [error for error in errors if isinstance(error, SeriesError)]
+        if series_errors:
+            return max(series_errors, key=lambda error: len(error.missing))
+        if len(errors) == 1:
+            return next(iter(errors))
+        tried = "; ".join(
+            f"{name}: {error.message}" for name, error in sorted(self._errors.items())
+        )
+        if all(isinstance(error, NotAvailableError) for error in errors):
+            return NotAvailableError(f"series {self._series.uid} is in no archive ({tried})")
+        unreachable = all(isinstance(error, UNREACHABLE) for error in errors)
+        return (UnreachableError if unreachable else ArchiveError)(
+            f"no archive gave a usable response ({tried})",
+            hint="check the network and the proxy settings, or try again later",
+            retryable=True,
+        )

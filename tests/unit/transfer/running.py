@@ -1,4 +1,4 @@
-"""Running the engine in a test, on an archive that is a few functions."""
+"""A scheduler in a test, on an archive that is a few functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.contention import Job
 from tcia_covid.transfer.fetcher import TransferContext
-from tcia_covid.transfer.scheduler import Scheduler
+from tcia_covid.transfer.scheduler import GRACE_PERIOD, Scheduler
 from tests.unit.trees import image_of, md5_of, series_of
 
 SETTINGS = HttpSettings(retries=0, retry_wait=0, first_byte_timeout=0.4, outage_timeout=0)
@@ -77,7 +77,7 @@ class FakeArchive:
 
 
 class Run:
-    """One engine at work on one tree."""
+    """One scheduler at work on one tree."""
 
     def __init__(
         self,
@@ -85,6 +85,9 @@ class Run:
         archive: Archive,
         workers: int = 2,
         settings: HttpSettings = SETTINGS,
+        *,
+        grace_period: float = GRACE_PERIOD,
+        on_outcome: Callable[[Outcome], None] | None = None,
     ) -> None:
         self.tree = tree
         self.stop = CancelToken()
@@ -92,11 +95,18 @@ class Run:
         self.outcomes: list[Outcome] = []
         self.seconds = 0.0
         context = TransferContext(self.stop, settings, self.events.append)
-        self.engine = Scheduler([archive], context, workers, self.outcomes.append)
+        self.scheduler = Scheduler(
+            [archive],
+            context,
+            workers,
+            on_outcome or self.outcomes.append,
+            poll_interval=0.05,
+            grace_period=grace_period,
+        )
 
     def __call__(self, series: Iterable[Series]) -> Run:
         started = time.monotonic()
-        self.engine.run([Job(one, self.tree) for one in series])
+        self.scheduler.run([Job(one, self.tree) for one in series])
         self.seconds = time.monotonic() - started
         return self
 
@@ -115,7 +125,7 @@ class Run:
 
 
 @contextmanager
-def held_by_another_run(tree: Tree, series: Series) -> Iterator[None]:
+def locked_by_another_run(tree: Tree, series: Series) -> Iterator[None]:
     """Another open file holds the lock, as another process would."""
     with Lock(tree.state / "locks" / f"{series.uid}.lock", "the series"):
         yield

@@ -1,4 +1,4 @@
-"""Series that another run holds, and how a run ends when it is interrupted."""
+"""Series that another run works on, and how a run ends when it is interrupted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from tcia_covid.core.errors import InterruptedRunError
 from tcia_covid.core.models import Series, State
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer import scheduler as engine_module
-from tests.unit.transfer.running import SETTINGS, FakeArchive, Run, held_by_another_run, listed
+from tests.unit.transfer.running import SETTINGS, FakeArchive, Run, listed, locked_by_another_run
 from tests.unit.trees import new_tree
 from tests.waiting import LONG, SOON, wait_for
 
@@ -47,15 +46,11 @@ def test_what_was_complete_before_an_interruption_stays_complete(tree: Tree) -> 
     assert tree.committed(series[0].uid) is not None
 
 
-def test_workers_that_do_not_notice_the_interruption_are_left_behind(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_that_do_not_notice_the_interruption_are_abandoned(tree: Tree) -> None:
     """As in a name resolution, which nothing can end."""
-    assert engine_module._ABANDON_AFTER < 2
-    monkeypatch.setattr(engine_module, "_ABANDON_AFTER", 0.2)
     series = [listed(number) for number in range(1, 6)]
     free = threading.Event()
-    run = Run(tree, FakeArchive(lambda one: free.wait(LONG) and None), workers=2)
+    run = Run(tree, FakeArchive(lambda one: free.wait(LONG) and None), grace_period=0.2)
     threading.Timer(0.1, run.stop.set).start()
     try:
         run(series)
@@ -67,14 +62,11 @@ def test_workers_that_do_not_notice_the_interruption_are_left_behind(
     assert run.states_of(series) == [State.REMAINING] * 5
 
 
-def test_a_series_that_another_run_lets_go_of_is_taken_up(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+def test_a_series_that_another_run_releases_is_downloaded(tree: Tree) -> None:
     mine, theirs = listed(1), listed(2)
     archive = FakeArchive()
     run = Run(tree, archive)
-    with held_by_another_run(tree, theirs):
+    with locked_by_another_run(tree, theirs):
         thread = threading.Thread(target=run, args=([theirs, mine],))
         thread.start()
         wait_for(lambda: run.outcomes)
@@ -84,52 +76,43 @@ def test_a_series_that_another_run_lets_go_of_is_taken_up(
     assert sum("held by another run" in text for text in run.texts()) == 1
 
 
-def test_a_series_that_another_run_holds_in_vain_is_reported_with_its_holder(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+def test_a_series_that_a_stuck_run_has_locked_is_reported_with_that_run(tree: Tree) -> None:
     mine, theirs = listed(1), listed(2)
-    with held_by_another_run(tree, theirs):
+    with locked_by_another_run(tree, theirs):
         run = Run(tree, FakeArchive())([theirs, mine])
     assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.LOCKED}
-    (held,) = [outcome for outcome in run.outcomes if outcome.state is State.LOCKED]
-    assert held.failure is not None
-    assert held.failure.reason == "locked"
-    assert "process" in held.failure.detail
+    (locked,) = [outcome for outcome in run.outcomes if outcome.state is State.LOCKED]
+    assert locked.failure is not None
+    assert locked.failure.reason == "locked"
+    assert "process" in locked.failure.detail
     assert SETTINGS.first_byte_timeout <= run.seconds < SOON
 
 
-def test_a_series_that_another_run_gets_on_with_is_waited_for(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+def test_a_series_that_another_run_makes_progress_with_is_waited_for(tree: Tree) -> None:
     theirs = listed(1)
     folder = tree.staging / theirs.uid / "another"
     run = Run(tree, FakeArchive(), settings=replace(SETTINGS, first_byte_timeout=1.5))
-    with held_by_another_run(tree, theirs):
+    with locked_by_another_run(tree, theirs):
         thread = threading.Thread(target=run, args=([theirs],))
         thread.start()
         folder.mkdir(parents=True)
         for number in range(20):
             (folder / f"{number}.part").write_bytes(b"x")
             time.sleep(0.1)
-        assert run.outcomes == [], "given up although the other run got on"
+        assert run.outcomes == [], "given up although the other run made progress"
     thread.join()
     assert run.states == {theirs.uid: State.COMPLETE}
 
 
-def test_series_held_by_another_run_remain_when_this_one_is_interrupted(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+def test_series_locked_by_another_run_remain_when_this_one_is_interrupted(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 4)]
     settings = replace(SETTINGS, first_byte_timeout=LONG)
     run = Run(tree, FakeArchive(), workers=1, settings=settings)
     threading.Timer(0.2, run.stop.set).start()
     with (
-        held_by_another_run(tree, series[0]),
-        held_by_another_run(tree, series[1]),
-        held_by_another_run(tree, series[2]),
+        locked_by_another_run(tree, series[0]),
+        locked_by_another_run(tree, series[1]),
+        locked_by_another_run(tree, series[2]),
     ):
         run(series)
     assert run.states_of(series) == [State.REMAINING] * 3

@@ -120,7 +120,7 @@ def test_an_object_deleted_after_it_was_listed_leaves_the_series_incomplete(
     deleting = Meanwhile(".dcm", act=lambda: s3_server.delete(BUCKET, key_of(demo, 2)))
     with (
         Front(s3_server.port, deleting) as front,
-        pytest.raises(IncompleteSeriesError, match="names only 5"),
+        pytest.raises(IncompleteSeriesError, match="has only 5"),
     ):
         fetched(front.url, series, tree)
 

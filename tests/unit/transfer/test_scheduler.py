@@ -24,13 +24,12 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.events import SeriesFinished
 from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer import scheduler as engine_module
 from tests.unit.transfer.running import (
     IMAGES,
     FakeArchive,
     Run,
-    held_by_another_run,
     listed,
+    locked_by_another_run,
     raising,
     unreachable,
 )
@@ -42,7 +41,7 @@ def tree(tmp_path: Path) -> Tree:
     return new_tree(tmp_path)
 
 
-def test_every_series_is_brought_into_the_tree_and_told_once(tree: Tree) -> None:
+def test_every_series_is_downloaded_and_reported_once(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 8)]
     run = Run(tree, FakeArchive(), workers=3)(series)
     assert run.states_of(series) == [State.COMPLETE] * 7
@@ -62,27 +61,27 @@ def test_the_biggest_series_comes_first_and_equals_come_in_a_stable_order(tree: 
     assert first[2:] == [small.uid, other.uid, unknown.uid]
 
 
-def test_no_work_is_no_problem(tree: Tree) -> None:
+def test_a_run_without_jobs_ends_at_once(tree: Tree) -> None:
     assert Run(tree, FakeArchive())([]).outcomes == []
 
 
-def test_no_more_series_are_under_way_than_there_are_workers(tree: Tree) -> None:
-    under_way, most, lock = 0, 0, threading.Lock()
+def test_no_more_series_are_in_progress_than_there_are_workers(tree: Tree) -> None:
+    in_progress, most, lock = 0, 0, threading.Lock()
 
     def before(series: Series) -> None:
-        nonlocal under_way, most
+        nonlocal in_progress, most
         with lock:
-            under_way += 1
-            most = max(most, under_way)
+            in_progress += 1
+            most = max(most, in_progress)
         time.sleep(0.01)
         with lock:
-            under_way -= 1
+            in_progress -= 1
 
     Run(tree, FakeArchive(before), workers=3)(listed(number) for number in range(1, 13))
     assert most == 3
 
 
-def test_a_series_that_stands_already_is_not_asked_for(tree: Tree) -> None:
+def test_a_complete_series_is_not_requested(tree: Tree) -> None:
     series = listed(1)
     grow(tree, series, IMAGES)
     archive = FakeArchive()
@@ -104,7 +103,7 @@ def test_a_series_that_fails_leaves_the_others_alone(tree: Tree) -> None:
     assert (failed.failure.detail, failed.failure.hint) == ("two are missing", "later")
 
 
-def test_series_that_the_archive_denies_never_end_the_run(tree: Tree) -> None:
+def test_series_that_are_not_available_never_end_the_run(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 12)]
     run = Run(tree, FakeArchive(raising(NotAvailableError("not public"))))(series)
     assert run.states_of(series) == [State.FAILED] * 11
@@ -114,7 +113,7 @@ def test_series_that_the_archive_denies_never_end_the_run(tree: Tree) -> None:
     assert not run.stop.is_set()
 
 
-def test_an_unreachable_archive_ends_the_run_after_some_failures_in_a_row(tree: Tree) -> None:
+def test_an_unreachable_archive_ends_the_run_after_consecutive_failures(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 40)]
     archive = FakeArchive(raising(unreachable()))
     run = Run(tree, archive)(series)
@@ -125,7 +124,9 @@ def test_an_unreachable_archive_ends_the_run_after_some_failures_in_a_row(tree: 
     assert len(run.outcomes) == len(series)
 
 
-def test_series_that_only_err_do_not_end_the_run_and_get_a_second_attempt(tree: Tree) -> None:
+def test_series_that_fail_with_http_errors_get_a_second_attempt_and_do_not_end_the_run(
+    tree: Tree,
+) -> None:
     series = [listed(number) for number in range(11, 31)]
     bad = {one.uid for number, one in enumerate(series, 1) if number % 4}
     error = StatusError("HTTP 504", status=504, retryable=True)
@@ -159,7 +160,7 @@ def test_a_destination_that_fails_ends_the_run_at_once(tree: Tree, error: Destin
     assert len(archive.asked) <= 2
 
 
-def test_an_error_of_the_system_while_writing_is_the_destinations(tree: Tree) -> None:
+def test_an_os_error_while_writing_is_a_destination_error(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 5)]
     full = OSError(errno.ENOSPC, "No space left on device")
     run = Run(tree, FakeArchive(raising(full)), workers=1)(series)
@@ -176,35 +177,30 @@ def test_a_request_that_cannot_be_carried_out_ends_the_run_with_its_reason(tree:
     assert run.states_of(series) == [State.REMAINING] * 5
 
 
-def test_a_fault_of_the_program_ends_the_run_and_is_told(tree: Tree) -> None:
+def test_an_internal_error_ends_the_run_and_is_reported(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 6)]
     bug = KeyError("https://user:hunter2@host/x?token=hunter2")
     run = Run(tree, FakeArchive(raising(bug)), workers=1)(series)
     reason = run.stop.reason
     assert isinstance(reason, TciaCovidError)
     assert reason.__cause__ is bug
-    told = f"a fault of the program itself at series {series[0].uid}: KeyError"
-    assert told in reason.message
+    assert f"internal error at series {series[0].uid}: KeyError" in reason.message
     assert "--verbose" in reason.hint
     assert "hunter2" not in reason.message
     assert run.states_of(series) == [State.REMAINING] * 5
 
 
 @pytest.mark.parametrize("state", [State.COMPLETE, State.FAILED, State.LOCKED])
-def test_a_fault_while_an_outcome_is_counted_is_not_swallowed(
-    tree: Tree, state: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine_module, "_POLL", 0.05)
+def test_an_error_while_an_outcome_is_counted_is_not_swallowed(tree: Tree, state: State) -> None:
     good, bad, theirs = listed(1), listed(2), listed(3)
-    run = Run(tree, FakeArchive(raising(IncompleteSeriesError("no"), bad.uid)), workers=1)
 
     def count(outcome: Outcome) -> None:
         if outcome.state is state:
             raise ZeroDivisionError("bug")
-        run.outcomes.append(outcome)
 
-    run.engine._on_outcome = count
-    with held_by_another_run(tree, theirs):
+    archive = FakeArchive(raising(IncompleteSeriesError("no"), bad.uid))
+    run = Run(tree, archive, workers=1, on_outcome=count)
+    with locked_by_another_run(tree, theirs):
         run([good, bad, theirs])
     assert isinstance(run.stop.reason, TciaCovidError)
     assert isinstance(run.stop.reason.__cause__, ZeroDivisionError)
