@@ -64,7 +64,7 @@ def test_the_document_says_what_became_of_each(command: Command, have: Path) -> 
     assert told["series"]["foreign"] == 1
     assert [one["file"] for one in told["damaged"]] == [str(victim.relative_to(have))]
     assert told["foreign"][0]["collection"] == ""
-    assert told["left"][0]["reason"] == "incomplete"
+    assert told["incomplete"][0]["reason"] == "incomplete"
 
 
 def test_what_is_left_is_named_with_what_to_do(command: Command, have: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_is_left_is_named_with_what_to_do(command: Command, have: Path) -> 
     assert done.returncode == 1
     assert "incomplete: series" in done.stdout
     assert "wait there for 'download'" in done.stdout
-    assert "'download' with --output data fetches what lacks" in done.stderr
+    assert "'download' with --output data fetches only the missing images" in done.stderr
     assert command("download", "DEMO-CT", "-o", "data").returncode == 0
 
 

@@ -28,7 +28,7 @@ from tcia_covid.store.disk import Disk, succeeded
 from tcia_covid.store.recovery import is_redundant_copy
 
 Mode = Literal["link", "move", "copy", "take"]
-PlacementMethod = Literal["link", "rename", "reflink", "copy", "kept"]
+PlacementMethod = Literal["link", "rename", "reflink", "copy", "existing"]
 """`kept`: the same bytes were there already."""
 _PIECE = 256 * 1024
 
@@ -208,7 +208,7 @@ class Installer:
         proved = bool(self._finds.sums.agree(volume.path.name, volume.digests))
         image = stored(volume, source=self._source, proved=proved)
         here = found.images.get(image.file)
-        way: PlacementMethod = "kept"
+        way: PlacementMethod = "existing"
         if here is None or here.md5 != image.md5:
             target, disk = found.staging / image.file, self._tree.disk
             disk.remove(target)

@@ -176,7 +176,7 @@ def test_a_folder_of_volumes_is_adopted(
     assert run([*arguments, "--json"]) == 1
     found = document(capsys)
     assert (found["patients"]["adopted"], found["volumes"]["adopted"]) == (3, 4)
-    assert sorted(one["file"] for one in found["left"]) == ["readme.txt", fake.name(9)]
+    assert sorted(one["file"] for one in found["rejected"]) == ["readme.txt", fake.name(9)]
     assert found["lost"] == [fake.name(9)]
     for file in ("readme.txt", fake.name(9)):
         (have / file).unlink()
@@ -198,9 +198,9 @@ def test_what_adopting_volumes_left_is_told_and_what_to_do(
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert "differ from the volumes that stand" in err
-    assert (found["mode"], found["brought"], found["not_removed"]) == ("copy", {}, 0)
-    assert (found["volumes"]["standing"], found["volumes"]["expected"]) == (4, 4)
-    assert (found["patients"]["standing"], found["patients"]["expected"]) == (3, 3)
+    assert (found["mode"], found["placed"], found["not_removed"]) == ("copy", {}, 0)
+    assert (found["volumes"]["in_layout"], found["volumes"]["expected"]) == (4, 4)
+    assert (found["patients"]["in_layout"], found["patients"]["expected"]) == (3, 3)
     cut = fake.write(tmp_path / "cut", {fake.name(3): fake.volume(3)[:-9]})
     assert run(["adopt", str(cut), *arguments, "--quiet"]) == 1
     out, err = capsys.readouterr()

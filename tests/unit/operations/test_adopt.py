@@ -116,7 +116,7 @@ def test_every_layout_is_adopted_whole_and_left_as_it_is(
     assert (result.exit_code, result.series.adopted, result.images.adopted) == (0, 4, 16)
     assert images_in(data) == {k: v for one in corpus for k, v in expected(one).items()}
     assert files_below(have) == before
-    assert not result.damaged + result.left + result.foreign + result.duplicates
+    assert not result.damaged + result.incomplete + result.foreign + result.duplicates
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -184,8 +184,8 @@ def test_a_series_without_any_hash_is_not_taken(have: Path, data: Path) -> None:
     tcia_utils(have, [series])
     with ArchiveServer(corpus, compression=1) as server:
         result = take(server, have, data)
-    assert (result.exit_code, result.images.unproven, images_in(data)) == (1, 4, {})
-    assert [left.reason for left in result.left] == [Reason.UNPROVEN]
+    assert (result.exit_code, result.images.unverified, images_in(data)) == (1, 4, {})
+    assert [left.reason for left in result.incomplete] == [Reason.NO_HASH]
 
 
 def test_images_of_an_incomplete_series_wait_and_only_the_rest_is_fetched(
@@ -196,7 +196,7 @@ def test_images_of_an_incomplete_series_wait_and_only_the_rest_is_fetched(
     any_file(have).unlink()
     result = take(server, have, data)
     assert (result.exit_code, result.series.staged, result.images.staged) == (1, 1, 3)
-    assert [left.reason for left in result.left] == [Reason.INCOMPLETE]
+    assert [left.reason for left in result.incomplete] == [Reason.INCOMPLETE]
     assert images_in(data) == {}
     before = len(server.requests)
     request = Request((series.uid,), str(data), options=options_of(server))
@@ -276,7 +276,7 @@ def _page(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (_cut, Reason.CUT),
+        (_cut, Reason.TRUNCATED),
         (_flip, Reason.CHANGED),
         (_cut_head, Reason.UNREADABLE),
         (_empty, Reason.UNREADABLE),
@@ -303,7 +303,7 @@ def test_an_image_that_the_archive_does_not_list_is_strange(
     tcia_utils(have, [series])
     corpus.put(_without_last(series))
     result = take(server, have, data)
-    assert [one.reason for one in result.damaged] == [Reason.STRANGE]
+    assert [one.reason for one in result.damaged] == [Reason.NOT_IN_SERIES]
     assert (result.series.adopted, result.exit_code) == (1, 1)
     assert images_in(data) == expected(_without_last(series))
 
@@ -337,7 +337,7 @@ def test_of_two_versions_the_archives_is_taken(
     _flip(wrong)
     result = take(server, have, data)
     assert (result.exit_code, result.series.adopted, result.damaged) == (0, 1, [])
-    assert [(one.file, one.of, one.same_bytes) for one in result.duplicates] == [
+    assert [(one.file, one.duplicate_of, one.same_bytes) for one in result.duplicates] == [
         (str(wrong.relative_to(have)), "zz-right", False)
     ]
     assert images_in(data) == expected(series)
@@ -388,7 +388,7 @@ def test_other_files_zips_and_links_are_counted_and_left(
     (have / "loop").symlink_to(have, target_is_directory=True)
     os.mkfifo(have / "pipe.dcm")
     result = take(server, have, data)
-    assert (result.files.links, result.files.not_dicom, len(result.files.zips)) == (2, 2, 3)
+    assert (result.files.symlinks, result.files.not_dicom, len(result.files.zip_files)) == (2, 2, 3)
     assert (result.exit_code, result.series.adopted) == (0, 1)
 
 
@@ -409,7 +409,7 @@ def test_links_are_made_where_they_can_be(
 ) -> None:
     tcia_utils(have, corpus)
     result = take(server, have, data)
-    assert result.brought == {"link": 16}
+    assert result.placed == {"link": 16}
     inodes = {path.stat().st_ino for path in have.rglob("*.dcm")}
     assert {path.stat().st_ino for path in data.rglob("*.dcm")} == inodes
 
@@ -419,8 +419,8 @@ def test_copies_share_nothing(
 ) -> None:
     tcia_utils(have, corpus)
     result = take(server, have, data, "copy")
-    assert result.brought.total() == 16
-    assert "link" not in result.brought
+    assert sum(result.placed.values()) == 16
+    assert "link" not in result.placed
     inodes = {path.stat().st_ino for path in have.rglob("*.dcm")}
     assert not inodes & {path.stat().st_ino for path in data.rglob("*.dcm")}
 
@@ -478,7 +478,7 @@ def test_another_file_system_gets_copies(
     try:
         tcia_utils(have, corpus)
         result = take(server, have, data, mode)
-        assert (result.exit_code, result.brought) == (0, {"copy": 16})
+        assert (result.exit_code, result.placed) == (0, {"copy": 16})
         assert bool(list(have.rglob("*.dcm"))) == (mode != "move")
     finally:
         shutil.rmtree(have)
@@ -523,7 +523,7 @@ def test_files_where_the_collection_would_go_are_refused(
     tcia_utils(folder, [series])
     before = files_below(data)
     for place in (data, data / NAME):
-        with pytest.raises(RequestError, match="is where the series") as refusal:
+        with pytest.raises(RequestError, match="is the destination of the series") as refusal:
             take(server, place, data)
         assert "--output" in refusal.value.hint
     assert files_below(data) == before
@@ -584,7 +584,7 @@ def test_files_of_a_series_that_stands_are_compared_with_it(
     result = take(server, have, data)
     assert {(one.file, one.reason) for one in result.damaged} == {
         (str(flipped.relative_to(have)), Reason.CHANGED),
-        (str(extra.relative_to(have)), Reason.STRANGE),
+        (str(extra.relative_to(have)), Reason.NOT_IN_SERIES),
     }
     assert (result.images.already_complete, result.images.duplicate, result.exit_code) == (2, 1, 1)
     assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
@@ -667,7 +667,7 @@ def test_the_document_has_every_key_and_is_plain(
     assert told["exit_code"] == 1
     assert told["series"]["adopted"] == 3
     assert told["damaged"][0]["reason"] == "changed"
-    assert told["left"][0]["staged"] == 3
+    assert told["incomplete"][0]["staged"] == 3
 
 
 def test_a_series_that_another_run_works_on_is_left(
@@ -679,8 +679,8 @@ def test_a_series_that_another_run_works_on_is_left(
     held = one_series(corpus).uid
     with Lock(tree.state / "locks" / f"{held}.lock", "the series"):
         result = take(server, have, data)
-    assert [(one.series, one.reason) for one in result.left] == [(held, Reason.HELD)]
-    assert (result.exit_code, result.series.adopted, result.series.left) == (1, 3, 1)
+    assert [(one.series, one.reason) for one in result.incomplete] == [(held, Reason.LOCKED)]
+    assert (result.exit_code, result.series.adopted, result.series.skipped) == (1, 3, 1)
 
 
 def test_copies_that_would_not_fit_are_not_begun(

@@ -97,7 +97,9 @@ def test_without_a_network_series_of_the_catalog_wait_unproved(
     events: list[Event] = []
     result = take(tmp_path / "have", tmp_path / "data", nowhere, nowhere, emit=events.append)
     assert (result.exit_code, result.series.staged, result.images.staged) == (3, 1, 2)
-    assert [(one.series, one.reason) for one in result.left] == [(known.uid, Reason.UNANSWERED)]
+    assert [(one.series, one.reason) for one in result.incomplete] == [
+        (known.uid, Reason.NO_RESPONSE)
+    ]
     tree = Tree(tmp_path / "data" / NAME)
     assert tree.committed(known.uid) is None
     assert tree.under_way() == {known.uid}
@@ -124,7 +126,7 @@ def test_what_waited_is_proved_and_completed_once_the_archive_answers(
     take(tmp_path / "have", tmp_path / "data", nowhere, nowhere)
     put(s3_server, known, series)
     result = take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url)
-    assert (result.exit_code, result.series.adopted, result.brought) == (0, 1, {"kept": 2})
+    assert (result.exit_code, result.series.adopted, result.placed) == (0, 1, {"staged": 2})
 
 
 def test_series_that_nobody_can_be_asked_about_are_told_apart_from_foreign_ones(
@@ -132,7 +134,7 @@ def test_series_that_nobody_can_be_asked_about_are_told_apart_from_foreign_ones(
 ) -> None:
     flat(tmp_path / "have", synthetic_corpus(patients=1, series_per_patient=1))
     result = take(tmp_path / "have", tmp_path / "data", nowhere, nowhere)
-    assert ([one.asked for one in result.foreign], result.exit_code) == ([False], 3)
+    assert ([one.looked_up for one in result.foreign], result.exit_code) == ([False], 3)
     assert "catalog" in result.notices[0]
 
 
@@ -221,7 +223,7 @@ def test_an_object_uploaded_in_parts_leaves_its_image_unproven(
     put(s3_server, known, series, in_parts=1)
     flat(tmp_path / "have", [series])
     result = take(tmp_path / "have", tmp_path / "data", nowhere, s3_server.url, "idc")
-    assert (result.images.staged, result.images.unproven, result.damaged) == (1, 1, [])
+    assert (result.images.staged, result.images.unverified, result.damaged) == (1, 1, [])
 
 
 def test_nbia_proves_what_idc_has_no_hash_of(tmp_path: Path, s3_server: S3Server) -> None:

@@ -88,7 +88,7 @@ def test_an_image_that_is_there_is_kept_and_its_proof_noted(
     have: Path, found: FoundFile, staging: Staging
 ) -> None:
     staging.receive([CONTENT], source="nbia")
-    assert bringer(have).bring(found, Check.SERIES_MD5, staging) == "kept"
+    assert bringer(have).bring(found, Check.SERIES_MD5, staging) == "staged"
     (image,) = staging.images.values()
     assert (image.check, image.source) == (Check.SERIES_MD5, "nbia")
 

@@ -101,8 +101,8 @@ def all_of(*uids: str) -> list[FoundFile]:
 def test_the_hash_of_the_series_settles_all() -> None:
     archive = nbia("1.1", "1.2", "1.3", whole=series_md5(list(MD5.values())[:3]))
     said = verdict(all_of("1.1", "1.2", "1.3"), archive)
-    assert {check for _, check in said.right.values()} == {Check.SERIES_MD5}
-    assert said.whole
+    assert {check for _, check in said.verified.values()} == {Check.SERIES_MD5}
+    assert said.complete
     assert archive.asked == ["whole"]
 
 
@@ -115,15 +115,15 @@ def test_it_is_not_asked_for_where_count_or_bytes_cannot_fit() -> None:
 
 def test_where_it_does_not_fit_each_image_is_compared() -> None:
     said = verdict(all_of("1.1", "1.2", "1.3"), nbia("1.1", "1.2", "1.3", whole="0" * 32))
-    assert {check for _, check in said.right.values()} == {Check.MD5}
-    assert said.whole
+    assert {check for _, check in said.verified.values()} == {Check.MD5}
+    assert said.complete
 
 
 def test_a_series_of_unknown_size_is_whole_if_all_that_is_named_is_right() -> None:
     unknown = replace(SERIES, image_count=None, size=None)
-    assert verdict(all_of("1.1", "1.2"), nbia("1.1", "1.2"), series=unknown).whole
-    assert not verdict(all_of("1.1"), nbia("1.1", "1.2"), series=unknown).whole
-    assert not verdict(all_of("1.1"), Archive(), series=unknown).whole
+    assert verdict(all_of("1.1", "1.2"), nbia("1.1", "1.2"), series=unknown).complete
+    assert not verdict(all_of("1.1"), nbia("1.1", "1.2"), series=unknown).complete
+    assert not verdict(all_of("1.1"), Archive(), series=unknown).complete
 
 
 def test_an_archive_that_does_not_have_the_series_is_not_asked() -> None:
@@ -136,40 +136,43 @@ def test_what_one_archive_denies_another_may_prove() -> None:
     files = [found("1.1"), found("1.2", md5_of(b"newer"))]
     newer = nbia("1.1", "1.2", each={"1.2": md5_of(b"newer")})
     said = verdict(files, idc("1.1", "1.2", "1.3"), newer)
-    assert set(said.right) == {"1.1", "1.2"}
+    assert set(said.verified) == {"1.1", "1.2"}
     assert newer.asked == ["images", "1.2"]
 
 
 def test_what_all_deny_is_changed() -> None:
     said = verdict([found("1.1", md5_of(b"other"))], idc("1.1"), nbia("1.1"))
-    assert ([one.uid for one in said.changed], said.right) == (["1.1"], {})
+    assert ([one.uid for one in said.changed], said.verified) == (["1.1"], {})
 
 
 def test_an_object_without_an_md5_denies_nothing() -> None:
     archive = idc("1.1")
     archive.remote.append(RemoteImage(key="k"))
     said = verdict(all_of("1.1", "1.2"), archive)
-    assert [one.uid for one in said.unproven] == ["1.2"]
-    assert said.answered
+    assert [one.uid for one in said.unverified] == ["1.2"]
+    assert said.responded
 
 
 def test_after_three_blank_hashes_no_more_are_asked_for() -> None:
     archive = nbia(*MD5, each=dict.fromkeys(MD5, " "))
     said = verdict(all_of(*MD5), archive)
     assert len(archive.asked) == 1 + 3
-    assert len(said.unproven) == 5
+    assert len(said.unverified) == 5
 
 
 def test_an_image_that_is_not_named_is_strange() -> None:
     said = verdict(all_of("1.1", "1.4"), nbia("1.1", "1.2", "1.3"))
-    assert [one.uid for one in said.strange] == ["1.4"]
+    assert [one.uid for one in said.not_in_series] == ["1.4"]
 
 
 def test_doubles_are_told_with_the_file_that_stands_for_them() -> None:
     wrong = found("1.1", md5_of(b"other"), name="wrong")
     again = found("1.1", name="again")
     said = verdict([wrong, found("1.1"), again], nbia("1.1"))
-    assert [(one.name, of.name) for one, of in said.doubles] == [("wrong", "1.1"), ("again", "1.1")]
+    assert [(one.name, of.name) for one, of in said.duplicates] == [
+        ("wrong", "1.1"),
+        ("again", "1.1"),
+    ]
 
 
 def test_a_silent_archive_leaves_files_unproven_and_is_given_up() -> None:
@@ -178,8 +181,8 @@ def test_a_silent_archive_leaves_files_unproven_and_is_given_up() -> None:
     hash_sources = HashSources([silent], events.append, CancelToken())
     for _ in range(4):
         said = verify_files(SERIES, all_of("1.1"), hash_sources)
-        assert (said.answered, len(said.unproven)) == (False, 1)
-    assert len(silent.asked) == 2
+        assert (said.responded, len(said.unverified)) == (False, 1)
+    assert len(silent.asked) == 1
     assert len(events) == 1
 
 
@@ -187,7 +190,7 @@ def test_not_having_the_series_is_an_answer() -> None:
     silent = nbia("1.1", error=NotAvailableError("not public"))
     hash_sources = HashSources([silent], lambda event: None, CancelToken())
     for _ in range(4):
-        assert verify_files(SERIES, all_of("1.1"), hash_sources).answered
+        assert verify_files(SERIES, all_of("1.1"), hash_sources).responded
     assert len(silent.asked) == 4
 
 

@@ -45,7 +45,6 @@ from tcia_covid.operations.adopt.result import (
     ForeignSeries,
     IncompleteSeries,
     Mode,
-    Reason,
     document,
 )
 from tcia_covid.output.progress.display import CheckProgress
@@ -55,11 +54,11 @@ from tcia_covid.selection.targets import unknown_collection
 
 _MOST = 20
 """Lines of each kind; --json has all."""
-_WAYS = {
+_METHODS = {
     "link": "by hard link",
     "reflink": "by reflink",
     "copy": "by copy",
-    "kept": "from staging",
+    "staged": "from staging",
 }
 _MOST_VOLUMES = 20
 
@@ -189,7 +188,7 @@ def _lines(result: AdoptResult) -> Iterator[str]:
     yield (
         f"{count(series.adopted, 'series')} adopted into {result.output}: "
         f"{count(images.adopted, 'image')}, {format_size(result.size)}"
-        f"{_ways(result)}, in {format_duration(result.seconds)}"
+        f"{_methods(result)}, in {format_duration(result.seconds)}"
     )
     for name, number in sorted(result.collections.items()):
         yield f"  {name}: {count(number, 'series')}"
@@ -209,24 +208,24 @@ def _rest(result: AdoptResult) -> Iterator[str]:
         yield f"{count(images.duplicate, 'file')} of images that are there twice, not taken"
     if result.not_removed:
         yield f"{count(result.not_removed, 'original')} of images that stand not removed"
-    if files.zips:
-        yield f"{count(len(files.zips), 'ZIP file')} not looked into: {files.zips[0]}, for one"
-    if files.links:
-        yield f"{count(files.links, 'symbolic link')} not followed"
+    if files.zip_files:
+        yield f"{count(len(files.zip_files), 'ZIP file')} not opened, such as {files.zip_files[0]}"
+    if files.symlinks:
+        yield f"{count(files.symlinks, 'symbolic link')} not followed"
     if files.not_dicom:
         yield f"{count(files.not_dicom, 'other file')} left alone"
 
 
-def _ways(result: AdoptResult) -> str:
-    used = [_WAYS[way] for way, number in result.brought.most_common() if number]
-    return f" ({', '.join(used)})" if used else ""
+def _methods(result: AdoptResult) -> str:
+    methods = sorted(result.placed, key=lambda method: -result.placed[method])
+    return f" ({', '.join(_METHODS[method] for method in methods)})" if methods else ""
 
 
 def _troubles(result: AdoptResult) -> Iterator[str]:
-    yield from _some([_left(one) for one in result.left])
+    yield from _some([_left(one) for one in result.incomplete])
     yield from _some([_damaged(one) for one in result.damaged])
     yield from _some(
-        [_conflict(one.file, one.of) for one in result.duplicates if not one.same_bytes]
+        [_conflict(one.file, one.duplicate_of) for one in result.duplicates if not one.same_bytes]
     )
     yield from _some([_foreign(one) for one in result.foreign])
 
@@ -253,7 +252,7 @@ def _conflict(file: str, of: str) -> str:
 
 def _foreign(one: ForeignSeries) -> str:
     what = f"is of {one.collection}" if one.collection else "is not known to any archive"
-    if not one.asked:
+    if not one.looked_up:
         what = "is not in the catalog, and no archive could be asked"
     images = count(one.images, "image")
     return clean_line(f"  foreign: series {one.series} {what} ({images}: {one.example}, …)")
@@ -261,18 +260,17 @@ def _foreign(one: ForeignSeries) -> str:
 
 def _complaint(result: AdoptResult) -> tuple[str, str]:
     """What to say of an adoption that left something behind, and what to do next."""
-    unanswered = any(one.reason is Reason.UNANSWERED for one in result.left)
-    if unanswered or any(not one.asked for one in result.foreign):
-        return "no archive answered for some series", "run the same command again later"
-    if not (result.series.adopted or result.series.already_complete or result.left):
+    if result.lacks_response:
+        return "no archive responded for some series", "run the same command again later"
+    if not (result.series.adopted or result.series.already_complete or result.incomplete):
         return (
             f"no series in {result.directory} is of {result.collection or 'an archive'}",
             "the files were left as they are",
         )
-    if result.left:
+    if result.incomplete:
         return (
-            f"{count(len(result.left), 'series')} in {result.directory} are not complete or right",
-            f"'download' with --output {result.output} fetches what lacks, and no more",
+            f"{count(len(result.incomplete), 'series')} in {result.directory} are not complete",
+            f"'download' with --output {result.output} fetches only the missing images",
         )
     return f"something in {result.directory} was not adopted", "it was left as it is"
 
@@ -370,23 +368,23 @@ def _volume_document(
             "found": result.patients_found,
             "adopted": result.patients_adopted,
             "already_complete": result.patients_there,
-            "standing": inventory.patients if inventory else None,
+            "in_layout": inventory.patients if inventory else None,
             "expected": inventory.patients_expected if inventory else None,
         },
         "volumes": {
             "found": result.volumes_found,
             "adopted": result.volumes_adopted,
             "already_complete": result.volumes_there,
-            "proved": result.proved,
-            "standing": inventory.volumes if inventory else None,
+            "verified": result.proved,
+            "in_layout": inventory.volumes if inventory else None,
             "expected": inventory.volumes_expected if inventory else None,
         },
         "bytes": {"adopted": result.size},
-        "brought": dict(result.ways),
+        "placed": dict(result.ways),
         "not_removed": result.not_removed,
-        "left": [asdict(one) for one in result.unfit],
+        "rejected": [asdict(one) for one in result.unfit],
         "lost": result.lost,
-        "refuted": result.refuted,
+        "mismatched": result.refuted,
         "missing": result.missing,
         "failures": [asdict(failure) for failure in result.failures],
         "notices": result.notices,

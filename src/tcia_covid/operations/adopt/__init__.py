@@ -1,1 +1,1 @@
-"""Import DICOM files that already exist: verify them, place them in the tree."""
+"""Import DICOM files that already exist: verify them, place them in the layout."""

@@ -1,10 +1,11 @@
-"""The story of adopting a folder: read it, match it, prove it, bring it in."""
+"""Adopt a folder: read it, look up its series, verify them, place them in the layout."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from tcia_covid.store.layout import Layout
 from tcia_covid.store.reports.write import owed_notice, write_owed_reports
 from tcia_covid.store.tree import Tree, collection_folder, is_in_tree
 
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 
 
 def adopt_folder(
@@ -50,26 +51,26 @@ def adopt_folder(
     stop: CancelToken | None = None,
     on_progress: OnProgress = lambda size, images: None,
 ) -> AdoptResult:
-    """Take the DICOM files of any folder into the layout, where the archive's hashes prove them.
+    """Import the DICOM files of a folder that the archive's hashes confirm.
 
-    Series that are whole are committed. Images of others wait in staging: the next download of
-    the collection fetches only the rest. Nothing in `directory` is changed, except that `move`
-    removes a series' files once the series stands in the layout.
+    Complete series are committed. Correct images of incomplete series go to staging, and the next
+    download fetches only the others. `directory` is not changed, except that `move` removes the
+    files of a series once it is complete in the layout.
 
     Args:
-        directory: what other programs, or this one elsewhere, downloaded.
-        output: the folder that holds the collections' folders.
-        collection: takes its series alone; None takes every series that an archive knows.
+        directory: what another program, or this one elsewhere, downloaded.
+        output: the folder that contains the collections' folders.
+        collection: adopt only its series; None adopts every series that an archive knows.
         mode: `link` makes hard links, else reflinks, else copies; `copy` makes reflinks, else
             copies.
         options: archives, layout, threads.
-        emit: hears of what is worth a line.
-        stop: ends it early; what was committed stays.
-        on_progress: hears of bytes and images as they are read.
+        emit: receives events.
+        stop: cancels the run; committed series remain.
+        on_progress: receives bytes and images as they are read.
 
     Raises:
-        RequestError: the folder is none, has no DICOM file, or is one of this program's own.
-        ArchiveError: the list of the collection could not be had.
+        RequestError: not a folder, without DICOM files, or one of this program's own folders.
+        ArchiveError: the collection could not be listed.
         DestinationError: the output cannot be used.
         InterruptedRunError: `stop` was set.
     """
@@ -78,10 +79,10 @@ def adopt_folder(
     started = time.monotonic()
     archives = open_for_options(options, stop, emit)
     try:
-        result = run.carry_out(archives, on_progress)
+        result = run.adopt(archives, on_progress)
     finally:
         archives.close()
-    result.seconds = time.monotonic() - started
+    result.seconds = round(time.monotonic() - started, 3)
     return result
 
 
@@ -109,49 +110,72 @@ class _Run:
         name = collection.name if collection else None
         self._result = AdoptResult(str(directory), str(output), mode, name)
 
-    def carry_out(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
-        inventory = self._read(on_progress)
+    def adopt(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
+        inventory = self._scan(on_progress)
         if not inventory.images and not inventory.damaged:
             return self._nothing_left(inventory)
         lister = None if self._options.source == "idc" else archives.nbia
         matches = match(inventory.series, self._collection, lister)
-        self._note(inventory, matches)
-        candidates = [self._candidate(one, inventory) for one in matches.known]
+        self._count_scanned(inventory, matches)
+        candidates = [
+            Candidate(series, inventory.series[series.uid], self._tree_of(series))
+            for series in matches.known
+        ]
         self._refuse_overlap(candidates)
         for tree in self._trees.values():
             tree.prepare()
-        adopter = self._adopter(archives)
+        hash_sources = HashSources(archives.order, self._emit, self._stop)
+        unsettled = {tree.root: tree.unsettled() for tree in self._trees.values()}
+        adopter = Adopter(self._root, self._mode, hash_sources, unsettled, self._stop)
         self._check_space(adopter, candidates)
-        self._tell(f"{len(candidates)} series found: comparing them with the archive's hashes")
+        self._notify(f"comparing {len(candidates)} series with the archive's hashes")
         try:
-            for candidate, taken in parallel_map(
-                adopter.take, candidates, self._options.jobs, self._stop
+            for candidate, adopted in parallel_map(
+                adopter.adopt, candidates, self._options.jobs, self._stop
             ):
-                self._count(candidate, taken)
+                self._count(candidate, adopted)
         except DestinationError:
             raise
         except TciaCovidError:
             with contextlib.suppress(DestinationError):
-                self._report()
+                self._write_reports()
             raise
-        self._report()
+        self._write_reports()
         return self._result
 
+    def _scan(self, on_progress: OnProgress) -> Inventory:
+        _refuse_own_folder(self._root, self._output)
+        inventory = scan(
+            self._root,
+            skipped=_tree_roots(self._output),
+            jobs=min(_MAX_THREADS, 2 * (os.cpu_count() or 1)),
+            stop=self._stop,
+            on_progress=on_progress,
+        )
+        if self._mode == "move" and (inventory.has_tree or is_in_tree(self._root)):
+            raise UsageError(
+                f"{self._result.directory} contains files that this program has receipts of: "
+                "--move would leave receipts without files",
+                hint="use --link or --copy",
+            )
+        return inventory
+
     def _nothing_left(self, inventory: Inventory) -> AdoptResult:
-        """Write what an earlier run owes, that moved all images of the folder.
+        """Write the reports that an earlier run, which moved all images of the folder, did not.
 
         Raises:
-            RequestError: there was none.
+            RequestError: there was no such run.
         """
-        for root in _trees_in(self._output):
+        for root in _tree_roots(self._output):
             tree = Tree(root, self._layout, Disk(durable=self._options.durable))
             if tree.has_moved_from(self._root):
                 self._trees[root.name] = tree
         if not self._trees:
+            zip_files = len(inventory.files.zip_files)
             raise RequestError(
                 f"there is no DICOM file in {self._result.directory}",
-                hint=f"{len(inventory.files.zips)} ZIP files are in it: unpack them first"
-                if inventory.files.zips
+                hint=f"it contains {zip_files} ZIP files: unpack them first"
+                if zip_files
                 else "give the folder that the other program downloaded to",
             )
         self._result.files = inventory.files
@@ -159,26 +183,11 @@ class _Run:
             f"nothing is left to adopt: the images of {self._result.directory} were moved before"
         )
         self._result.notices.append(notice)
-        self._tell(notice)
-        self._report()
+        self._notify(notice)
+        self._write_reports()
         return self._result
 
-    def _read(self, on_progress: OnProgress) -> Inventory:
-        _refuse_own(self._root, self._output)
-        jobs = min(_MOST_THREADS, 2 * (os.cpu_count() or 1))
-        ours = _trees_in(self._output)
-        inventory = scan(
-            self._root, skipped=ours, jobs=jobs, stop=self._stop, on_progress=on_progress
-        )
-        if self._mode == "move" and (inventory.ours or is_in_tree(self._root)):
-            raise UsageError(
-                f"{self._result.directory} has a folder that this program keeps receipts of: "
-                "moving its files away would leave these without files",
-                hint="use --link or --copy",
-            )
-        return inventory
-
-    def _note(self, inventory: Inventory, matches: Matches) -> None:
+    def _count_scanned(self, inventory: Inventory, matches: Matches) -> None:
         result = self._result
         result.series.found = len(inventory.series)
         result.images.found = inventory.images
@@ -187,15 +196,12 @@ class _Run:
         result.images.damaged += len(inventory.damaged)
         result.foreign = matches.foreign
         result.series.foreign = len(matches.foreign)
-        result.images.foreign = sum(one.images for one in matches.foreign)
+        result.images.foreign = sum(series.images for series in matches.foreign)
         result.notices += matches.notices
         for text in matches.notices:
-            self._tell(text)
+            self._notify(text)
 
-    def _candidate(self, series: Series, inventory: Inventory) -> Candidate:
-        return Candidate(series, inventory.series[series.uid], self._tree(series))
-
-    def _tree(self, series: Series) -> Tree:
+    def _tree_of(self, series: Series) -> Tree:
         known = self._registry.find(series.collection)
         name = known.name if known else series.collection
         if name not in self._trees:
@@ -204,31 +210,29 @@ class _Run:
         return self._trees[name]
 
     def _refuse_overlap(self, candidates: Sequence[Candidate]) -> None:
-        """A folder cannot be taken from and published into at the same time."""
+        """A folder cannot be read from and committed to at the same time."""
         for candidate in candidates:
             root = candidate.tree.root
-            folders = {found.folder for found in candidate.files}
+            folders = {file.folder for file in candidate.files}
             if any((self._root / folder).is_relative_to(root) for folder in folders):
                 raise RequestError(
-                    f"{root} is where the series of {candidate.series.collection} would go, and "
-                    "files to adopt are in it",
+                    f"{root} is the destination of the series of {candidate.series.collection}, "
+                    "and files to adopt are in it",
                     hint="name another folder with --output",
                 )
 
-    def _adopter(self, archives: Archives) -> Adopter:
-        hash_sources = HashSources(archives.order, self._emit, self._stop)
-        unsettled = {tree.root: tree.unsettled() for tree in self._trees.values()}
-        return Adopter(self._root, self._mode, hash_sources, unsettled, self._stop)
-
     def _check_space(self, adopter: Adopter, candidates: Sequence[Candidate]) -> None:
-        """See that there is room where files have to be copied."""
-        if not candidates or (self._mode != "copy" and _one_disk(self._root, self._output)):
+        """Check that there is room for the files that have to be copied."""
+        if not candidates:
+            return
+        same_file_system = self._root.stat().st_dev == self._output.stat().st_dev
+        if self._mode != "copy" and same_file_system:
             return
         needed = sum(
-            found.size
+            file.size
             for candidate in candidates
-            if adopter.stands(candidate) is None
-            for found in {found.uid: found for found in candidate.files}.values()
+            if adopter.committed(candidate) is None
+            for file in {file.uid: file for file in candidate.files}.values()
         )
         check_space(
             self._result.output,
@@ -237,71 +241,69 @@ class _Run:
             "or choose an output folder on the same file system, where links take no space",
         )
 
-    def _count(self, candidate: Candidate, taken: AdoptedSeries) -> None:
-        self._count_images(taken)
+    def _count(self, candidate: Candidate, adopted: AdoptedSeries) -> None:
+        self._count_images(adopted)
         result, series = self._result, candidate.series
-        counts = result.series
-        if taken.receipt is None:
-            counts.staged += bool(taken.staged)
-            counts.left += not taken.staged
-            result.left.append(_left(candidate, taken))
-            return
-        counts.already_complete += taken.already
-        if not taken.already:
-            counts.adopted += 1
-            result.collections[candidate.tree.root.name] += 1
-            self._emit(SeriesFinished(Outcome(series, State.COMPLETE, taken.receipt)))
+        if adopted.receipt is None:
+            result.series.staged += bool(adopted.staged)
+            result.series.skipped += not adopted.staged
+            incomplete = IncompleteSeries(
+                series=series.uid,
+                collection=series.collection,
+                reason=adopted.reason or Reason.INCOMPLETE,
+                detail=adopted.detail,
+                staged=adopted.staged,
+                expected=series.image_count,
+            )
+            result.incomplete.append(incomplete)
+        elif adopted.already_complete:
+            result.series.already_complete += 1
+        else:
+            result.series.adopted += 1
+            name = candidate.tree.root.name
+            result.collections[name] = result.collections.get(name, 0) + 1
+            self._emit(SeriesFinished(Outcome(series, State.COMPLETE, adopted.receipt)))
 
-    def _count_images(self, taken: AdoptedSeries) -> None:
+    def _count_images(self, adopted: AdoptedSeries) -> None:
         result, images = self._result, self._result.images
-        images.already_complete += taken.there
-        images.adopted += taken.adopted
-        images.staged += taken.staged
-        images.unproven += taken.unproven
-        images.damaged += len(taken.damaged)
-        images.duplicate += len(taken.doubles)
-        result.size += taken.size
-        result.not_removed += taken.not_removed
-        result.brought += taken.brought
-        result.damaged += taken.damaged
-        for found, of in taken.doubles[: max(0, MAX_DUPLICATES - len(result.duplicates))]:
-            result.duplicates.append(DuplicateFile(found.file, of.file, found.md5 == of.md5))
+        images.already_complete += adopted.images_already_complete
+        images.adopted += adopted.adopted
+        images.staged += adopted.staged
+        images.unverified += adopted.unverified
+        images.damaged += len(adopted.damaged)
+        images.duplicate += len(adopted.duplicates)
+        result.size += adopted.size
+        result.not_removed += adopted.not_removed
+        result.placed = dict(Counter(result.placed) + adopted.placed)
+        result.damaged += adopted.damaged
+        for file, used in adopted.duplicates[: MAX_DUPLICATES - len(result.duplicates)]:
+            result.duplicates.append(DuplicateFile(file.file, used.file, file.md5 == used.md5))
 
-    def _report(self) -> None:
+    def _write_reports(self) -> None:
         """Write the report files of each collection that gained a series."""
         for name, tree in self._trees.items():
             for text in tree.notices:
-                self._tell_moved(text)
-            known = self._registry.find(name)
-            if not write_owed_reports(tree, known, self._registry, self._stop, self._tell_moved):
-                self._tell(owed_notice(tree))
+                self._notify_moved_aside(text)
+            collection = self._registry.find(name)
+            written = write_owed_reports(
+                tree, collection, self._registry, self._stop, self._notify_moved_aside
+            )
+            if not written:
+                self._notify(owed_notice(tree))
 
-    def _tell_moved(self, text: str) -> None:
-        """Tell of a file that was moved aside."""
+    def _notify_moved_aside(self, text: str) -> None:
         self._result.notices.append(text)
         self._emit(Notice(text, always=True))
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         self._emit(Notice(text))
 
 
-def _left(candidate: Candidate, taken: AdoptedSeries) -> IncompleteSeries:
-    series = candidate.series
-    return IncompleteSeries(
-        series=series.uid,
-        collection=series.collection,
-        reason=taken.reason or Reason.INCOMPLETE,
-        detail=taken.detail,
-        staged=taken.staged,
-        expected=series.image_count,
-    )
-
-
-def _refuse_own(root: Path, output: Path) -> None:
-    """Refuse what is no folder, and what stands in the layout already.
+def _refuse_own_folder(root: Path, output: Path) -> None:
+    """Check that `root` is a folder, and not in a collection's folder of the output.
 
     Raises:
-        RequestError: it is one of these.
+        RequestError: it is not.
     """
     if not root.is_dir():
         raise RequestError(f"there is no folder {root}", hint="give the folder to adopt")
@@ -313,12 +315,8 @@ def _refuse_own(root: Path, output: Path) -> None:
             )
 
 
-def _trees_in(output: Path) -> frozenset[Path]:
-    """The collections' folders of this program in the output folder."""
+def _tree_roots(output: Path) -> frozenset[Path]:
+    """The collections' folders in the output folder."""
     if not output.is_dir():
         return frozenset()
     return frozenset(child for child in output.iterdir() if (child / STATE_FOLDER).is_dir())
-
-
-def _one_disk(one: Path, other: Path) -> bool:
-    return one.stat().st_dev == other.stat().st_dev

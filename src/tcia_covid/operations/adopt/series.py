@@ -1,4 +1,4 @@
-"""Adopting one series: judged first, then brought into staging, then committed if it is whole."""
+"""Adopt one series: verify its files, place them in staging, commit them if it is complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from tcia_covid.store.disk import Disk, succeeded
 from tcia_covid.store.recovery import is_redundant_copy
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import verify_hashes
 
 _PIECE = 256 * 1024
@@ -30,7 +29,7 @@ _PIECE = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One series, the files that may be its images, and the tree that it belongs into."""
+    """A series, the files that may be its images, and the tree that it belongs to."""
 
     series: Series
     files: Sequence[FoundFile]
@@ -39,40 +38,40 @@ class Candidate:
 
 @dataclass(slots=True)
 class AdoptedSeries:
-    """What became of one series."""
+    """What happened to one series; numbers are numbers of files."""
 
     receipt: Receipt | None = None
-    """If the series stands in the layout."""
-    already: bool = False
-    """Whether it stood there before."""
-    there: int = 0
-    """Files that are images of a series that stood before."""
+    """None if the series is not complete in the layout."""
+    already_complete: bool = False
+    """Whether it was complete before."""
+    images_already_complete: int = 0
     reason: Reason | None = None
-    """Why it does not stand there."""
+    """Why it is not complete."""
     detail: str = ""
     adopted: int = 0
-    """Files that stand in the layout now."""
     size: int = 0
+    """Bytes of the adopted files."""
     staged: int = 0
-    """Files that wait in staging."""
-    unproven: int = 0
-    """Files that no hash proves, and that stay where they are."""
+    unverified: int = 0
+    """Not adopted: the archive has no hash of them."""
     not_removed: int = 0
-    """Originals of images that stand, which were to be moved and are still there."""
+    """Originals of committed images that `move` did not remove."""
     damaged: list[DamagedFile] = field(default_factory=list)
-    doubles: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
-    brought: Counter[str] = field(default_factory=Counter)
+    duplicates: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
+    """Each with the file that is used."""
+    placed: Counter[str] = field(default_factory=Counter)
+    """By method."""
 
 
 class Adopter:
-    """Takes series of one folder in; safe for threads.
+    """Adopts the series of one folder; safe for threads.
 
     Args:
         root: the folder.
-        mode: how files are brought; `move` removes originals after the commit.
-        hash_sources: the archives whose hashes count.
-        unsettled: by tree, the series that need a look although a receipt stands.
-        stop: ends the work between two images.
+        mode: how files are placed; `move` removes originals after the commit.
+        hash_sources: the archives that are asked for hashes.
+        unsettled: by tree, the series that are not complete even if they have a receipt.
+        stop: cancels the work between two images.
     """
 
     def __init__(
@@ -85,171 +84,168 @@ class Adopter:
     ) -> None:
         self._root = root
         self._mode = mode
-        self._panel = hash_sources
+        self._hash_sources = hash_sources
         self._unsettled = unsettled
         self._stop = stop
 
-    def stands(self, candidate: Candidate) -> Receipt | None:
+    def committed(self, candidate: Candidate) -> Receipt | None:
         """The receipt of a series that is complete in the layout."""
         uid, tree = candidate.series.uid, candidate.tree
         return None if uid in self._unsettled[tree.root] else tree.committed(uid)
 
-    def take(self, candidate: Candidate) -> AdoptedSeries:
-        """Adopt a series, or say why not.
+    def adopt(self, candidate: Candidate) -> AdoptedSeries:
+        """Adopt a series as far as its files are correct.
 
         Raises:
             DestinationError: the disk.
         """
-        receipt = self.stands(candidate)
+        receipt = self.committed(candidate)
         if receipt is not None:
             return self._compare(candidate, receipt)
-        verdict = verify_files(candidate.series, candidate.files, self._panel)
-        taken = AdoptedSeries(
-            doubles=verdict.doubles, damaged=self._damage(candidate.series, verdict)
-        )
-        images = _usable(verdict)
-        taken.unproven = len(verdict.unproven) - (len(images) - len(verdict.right))
+        series = candidate.series
+        verification = verify_files(series, candidate.files, self._hash_sources)
+        result = AdoptedSeries(duplicates=verification.duplicates)
+        for file in verification.changed:
+            result.damaged.append(self._changed(series, file, "the archive's"))
+        for file in verification.not_in_series:
+            result.damaged.append(_not_in_series(series, file, "the archive's series"))
+        images = _usable(verification)
+        staged_unverified = len(images) - len(verification.verified)
+        result.unverified = len(verification.unverified) - staged_unverified
         if not images:
-            taken.reason, taken.detail = _why_nothing(verdict)
-            return taken
+            result.reason, result.detail = _why_nothing_usable(verification)
+            return result
         try:
-            self._bring(candidate, verdict, images, taken)
+            self._place(candidate, verification, images, result)
         except (LockedError, SeriesError) as error:
-            taken.reason, taken.detail = Reason.HELD, error.message
-        if taken.already and taken.receipt is not None:
-            return self._compare(candidate, taken.receipt)
-        return taken
+            result.reason, result.detail = Reason.LOCKED, error.message
+        if result.already_complete and result.receipt is not None:
+            return self._compare(candidate, result.receipt)
+        return result
 
     def _compare(self, candidate: Candidate, receipt: Receipt) -> AdoptedSeries:
-        """Compare files with the images of a series that stands; nobody is asked."""
-        taken = AdoptedSeries(receipt, already=True)
+        """Compare files with the images of a complete series; no archive is asked."""
+        series = candidate.series
+        result = AdoptedSeries(receipt, already_complete=True)
         known = {image.uid: image.md5 for image in receipt.images}
-        right: dict[str, FoundFile] = {}
-        for found in candidate.files:
-            if known.get(found.uid) == found.md5:
-                right.setdefault(found.uid, found)
-        for found in candidate.files:
+        correct: dict[str, FoundFile] = {}
+        for file in candidate.files:
+            if known.get(file.uid) == file.md5:
+                correct.setdefault(file.uid, file)
+        for file in candidate.files:
             self._stop.check()
-            first = right.get(found.uid)
-            if first is not None and first is not found:
-                taken.doubles.append((found, first))
-            elif first is None and found.uid in known:
-                taken.damaged.append(self._changed(candidate.series, found, "the standing image's"))
-            elif first is None:
-                taken.damaged.append(_strange(candidate.series, found, "the standing series"))
-        taken.there = len(right)
+            used = correct.get(file.uid)
+            if used is None and file.uid in known:
+                result.damaged.append(self._changed(series, file, "that of the image in place"))
+            elif used is None:
+                result.damaged.append(_not_in_series(series, file, "the series in place"))
+            elif used is not file:
+                result.duplicates.append((file, used))
+        result.images_already_complete = len(correct)
         if self._mode == "move":
-            taken.not_removed = self._remove(right.values(), candidate.tree, receipt)
-        return taken
+            result.not_removed = self._remove(correct.values(), candidate.tree, receipt)
+        return result
 
-    def _remove(self, moved: Iterable[FoundFile], tree: Tree, receipt: Receipt) -> int:
-        """Remove originals whose bytes stand in the layout; gives how many could not be."""
-        tree.note_moved_from(self._root)
-        bringer, folder = FilePlacer(self._root, self._mode, tree.disk), tree.path(receipt)
-        return sum(not bringer.remove(found, folder) for found in moved)
-
-    def _bring(
+    def _place(
         self,
         candidate: Candidate,
-        verdict: Verification,
+        verification: Verification,
         images: Mapping[str, tuple[FoundFile, Check]],
-        taken: AdoptedSeries,
+        result: AdoptedSeries,
     ) -> None:
+        """Place images in staging, and commit the series if it is complete."""
         series, tree = candidate.series, candidate.tree
-        bringer = FilePlacer(self._root, self._mode, tree.disk)
-        brought = []
+        placer = FilePlacer(self._root, self._mode, tree.disk)
+        placed = []
         with tree.stage(series, lambda count: None) as staging:
             if isinstance(staging, Receipt):
-                taken.receipt, taken.already = staging, True
+                result.receipt, result.already_complete = staging, True
                 return
-            for found, check in images.values():
+            for file, check in images.values():
                 self._stop.check()
-                if way := bringer.bring(found, check, staging):
-                    taken.brought[way] += 1
-                    brought.append(found)
+                if method := placer.bring(file, check, staging):
+                    result.placed[method] += 1
+                    placed.append(file)
                 else:
-                    taken.damaged.append(_vanished(series, found))
-            if self._is_whole(series, staging, verdict):
-                taken.receipt = tree.commit(staging)
+                    detail = "the file changed or became unreadable while it was adopted"
+                    result.damaged.append(
+                        DamagedFile(file.file, Reason.UNREADABLE, detail, series.uid)
+                    )
+            if self._is_complete(series, staging, verification):
+                result.receipt = tree.commit(staging)
             else:
-                taken.staged = len(brought)
-                taken.reason, taken.detail = _why_not_whole(series, staging, verdict)
-        if taken.receipt is not None:
-            taken.adopted, taken.size = len(brought), sum(found.size for found in brought)
+                result.staged = len(placed)
+                result.reason, result.detail = _why_incomplete(series, staging, verification)
+        if result.receipt is not None:
+            result.adopted, result.size = len(placed), sum(file.size for file in placed)
             if self._mode == "move":
-                taken.not_removed = self._remove(brought, tree, taken.receipt)
+                result.not_removed = self._remove(placed, tree, result.receipt)
 
-    def _is_whole(self, series: Series, staging: Staging, verdict: Verification) -> bool:
-        """Whether all images are there and proved, those of earlier runs included."""
-        count = series.image_count or (len(verdict.right) if verdict.whole else None)
-        if count != len(staging.images):
+    def _is_complete(self, series: Series, staging: Staging, verification: Verification) -> bool:
+        """Whether all images are in staging and verified, those of earlier runs included."""
+        listed = len(verification.verified) if verification.complete else None
+        if (series.image_count or listed) != len(staging.images):
             return False
         if not staging.unproven():
             return True
-        # What a download left in staging is proved as a download does it; that throws away what
-        # no hash proves, so not while archives are silent.
-        return verdict.answered and verify_hashes(
-            series, self._panel.of(series), staging, ArchiveAvailability()
+        # Images that a download left in staging are verified as a download does it. That discards
+        # the ones without a hash, so not while an archive does not respond.
+        return verification.responded and verify_hashes(
+            series, self._hash_sources.of(series), staging, self._hash_sources.availability
         )
 
-    def _damage(self, series: Series, verdict: Verification) -> list[DamagedFile]:
-        return [
-            *(self._changed(series, found, "the archive's") for found in verdict.changed),
-            *(_strange(series, found, "the archive's series") for found in verdict.strange),
-        ]
+    def _remove(self, files: Iterable[FoundFile], tree: Tree, receipt: Receipt) -> int:
+        """Remove originals whose bytes are in the layout; return how many were not removed."""
+        tree.note_moved_from(self._root)
+        placer, folder = FilePlacer(self._root, self._mode, tree.disk), tree.path(receipt)
+        return sum(not placer.remove(file, folder) for file in files)
 
-    def _changed(self, series: Series, found: FoundFile, whose: str) -> DamagedFile:
-        if _ends_early(self._root / found.file):
-            detail = f"the file is cut: it has {found.size} bytes"
-            return DamagedFile(found.file, Reason.CUT, detail, series.uid)
-        detail = f"its MD5 {found.md5} is not {whose}"
-        return DamagedFile(found.file, Reason.CHANGED, detail, series.uid)
+    def _changed(self, series: Series, file: FoundFile, expected: str) -> DamagedFile:
+        reason, detail = Reason.CHANGED, f"its MD5 {file.md5} is not {expected}"
+        if _is_truncated(self._root / file.file):
+            reason, detail = Reason.TRUNCATED, f"the file is truncated: it has {file.size} bytes"
+        return DamagedFile(file.file, reason, detail, series.uid)
 
 
-def _usable(verdict: Verification) -> dict[str, tuple[FoundFile, Check]]:
-    """The files worth a place in staging: right ones, and those nobody could be asked about."""
-    images = dict(verdict.right)
-    if not verdict.answered:
-        versions = Counter(found.uid for found in verdict.unproven)
-        for found in verdict.unproven:
-            if versions[found.uid] == 1:
-                images[found.uid] = (found, Check.SIZE)
+def _not_in_series(series: Series, file: FoundFile, subject: str) -> DamagedFile:
+    detail = f"{subject} has no such image"
+    return DamagedFile(file.file, Reason.NOT_IN_SERIES, detail, series.uid)
+
+
+def _usable(verification: Verification) -> dict[str, tuple[FoundFile, Check]]:
+    """The files to place: the verified ones, and those that no archive could be asked about."""
+    images = dict(verification.verified)
+    if not verification.responded:
+        versions = Counter(file.uid for file in verification.unverified)
+        for file in verification.unverified:
+            if versions[file.uid] == 1:
+                images[file.uid] = (file, Check.SIZE)
     return images
 
 
-def _why_nothing(verdict: Verification) -> tuple[Reason, str]:
-    if verdict.unproven and not verdict.answered:
-        return Reason.UNANSWERED, "no archive could be asked, and its files contradict each other"
-    if verdict.unproven:
-        count = len(verdict.unproven)
-        return Reason.UNPROVEN, f"the archive has no hash that proves its {count} files here"
-    return Reason.INCOMPLETE, "none of its files is right"
+def _why_nothing_usable(verification: Verification) -> tuple[Reason, str]:
+    if not verification.unverified:
+        return Reason.INCOMPLETE, "none of its files is correct"
+    if verification.responded:
+        files = len(verification.unverified)
+        return Reason.NO_HASH, f"the archive has no hash to verify its {files} files"
+    return Reason.NO_RESPONSE, "no archive responded, and there are two versions of each image"
 
 
-def _why_not_whole(series: Series, staging: Staging, verdict: Verification) -> tuple[Reason, str]:
-    here, count = len(staging.images), series.image_count
-    of = f" of {count}" if count else ""
-    if verdict.unproven and not verdict.answered:
-        return (
-            Reason.UNANSWERED,
-            f"{here}{of} images wait in staging unproved: no archive could be asked",
-        )
-    if count == here:
-        return Reason.UNPROVEN, f"the archive has no hash that proves all {count} images"
-    return Reason.INCOMPLETE, f"{here}{of} images are here and right"
+def _why_incomplete(
+    series: Series, staging: Staging, verification: Verification
+) -> tuple[Reason, str]:
+    expected = series.image_count
+    images = f"{len(staging.images)}{f' of {expected}' if expected else ''} images"
+    if verification.unverified and not verification.responded:
+        return Reason.NO_RESPONSE, f"{images} are in staging, not verified: no archive responded"
+    if expected == len(staging.images):
+        return Reason.NO_HASH, f"the archive has no hash that verifies all {expected} images"
+    return Reason.INCOMPLETE, f"{images} are here and correct"
 
 
-def _strange(series: Series, found: FoundFile, what: str) -> DamagedFile:
-    return DamagedFile(found.file, Reason.STRANGE, f"{what} has no such image", series.uid)
-
-
-def _vanished(series: Series, found: FoundFile) -> DamagedFile:
-    detail = "the file changed, or could not be read again, while it was adopted"
-    return DamagedFile(found.file, Reason.UNREADABLE, detail, series.uid)
-
-
-def _ends_early(path: Path) -> bool:
-    """Whether a file ends in the middle of an element, as far as that can be told."""
+def _is_truncated(path: Path) -> bool:
+    """Whether a file ends in the middle of a data element, as far as can be determined."""
     try:
         dataset = open_dataset(path.read_bytes())
         if dataset.syntax == DEFLATED:
@@ -277,7 +273,7 @@ class FilePlacer:
         """Put a file into a staging folder under its own UID.
 
         Returns:
-            the way it took; `kept` if the image was there already; nothing if the file is no
+            the way it took; `staged` if the image was there already; nothing if the file is no
             longer the one that was hashed.
 
         Raises:
@@ -287,7 +283,7 @@ class FilePlacer:
         here = staging.images.get(found.uid)
         if here is not None and here.md5 == found.md5:
             staging.adopt(replace(here, check=check))
-            return "kept"
+            return "staged"
         if here is not None:
             staging.discard(found.uid)
         way = self._share(found, staging) or self._copy(found, staging)

@@ -1,11 +1,8 @@
-"""Judging files by the archives' own hashes, before anything is done with them."""
+"""Verify files against the archives' hashes."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tcia_covid.archives.base import Archive
@@ -15,215 +12,196 @@ from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.models import Check, RemoteImage, Series
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.adopt.scan import FoundFile
+from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
-_GIVE_UP = 2
-"""Series in a row that an archive does not answer for before it is left alone."""
-_BLANKS_TELL = 3
-"""Images without a hash after which the others are taken to have none either."""
+_MAX_BLANK_HASHES = 3
+"""Images without a hash after which the archive is taken to have none of the series."""
 
 
 @dataclass(slots=True)
 class Verification:
-    """What the archives' hashes say of the files of one series, by SOPInstanceUID."""
+    """What the archives' hashes say about the files of one series."""
 
-    right: dict[str, tuple[FoundFile, Check]] = field(default_factory=dict)
+    verified: dict[str, tuple[FoundFile, Check]] = field(default_factory=dict)
+    """By SOPInstanceUID."""
     changed: list[FoundFile] = field(default_factory=list)
-    """Their bytes are not the archive's."""
-    strange: list[FoundFile] = field(default_factory=list)
+    """Their bytes differ from the archive's."""
+    not_in_series: list[FoundFile] = field(default_factory=list)
     """The archive's series has no such image."""
-    unproven: list[FoundFile] = field(default_factory=list)
-    """One file an image; no hash tells whether it is right."""
-    doubles: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
-    """Further files of an image, each with the one that stands for it."""
-    answered: bool = True
-    """Whether every archive that was asked gave an answer."""
-    whole: bool = False
-    """Whether all images that the archive has are among the right ones."""
+    unverified: list[FoundFile] = field(default_factory=list)
+    """The archive has no hash of the image."""
+    duplicates: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
+    """Further files of an image, each with the one that is used."""
+    responded: bool = True
+    """Whether every archive that was asked responded."""
+    complete: bool = False
+    """Whether every image that the archive has is verified."""
 
 
 class HashSources:
-    """The archives whose hashes count; one that does not answer is not waited for every time.
+    """The archives that are asked for hashes; one that is not responding is skipped.
 
     Args:
-        archives: the first choice first.
-        emit: hears when an archive is given up.
-        stop: ends the waiting.
+        archives: in order of preference.
+        emit: receives a notice when an archive is skipped from now on.
+        stop: cancels the run.
     """
 
     def __init__(self, archives: Sequence[Archive], emit: Emit, stop: CancelToken) -> None:
+        self.availability = ArchiveAvailability()
         self._archives = archives
         self._emit = emit
         self._stop = stop
-        self._lock = threading.Lock()
-        self._silent: Counter[str] = Counter()
 
     def of(self, series: Series) -> list[Archive]:
         """The archives that may have a series."""
         return [archive for archive in self._archives if archive.holds(series)]
 
-    @contextmanager
-    def asking(self, archive: Archive, verdict: Verification) -> Iterator[bool]:
-        """Ask an archive inside; gives False if it was given up already.
+    def ask(self, archive: Archive, request: Callable[[Archive], object]) -> bool:
+        """Call `request`; False if the archive did not respond or is skipped.
 
-        An archive that does not have the series has answered; any other of its errors is noted
-        in the verdict.
+        An archive that says it does not have the series has responded.
         """
-        if self._silent[archive.name] >= _GIVE_UP:
-            verdict.answered = False
-            yield False
-            return
+        if self.availability.is_down(archive):
+            return False
         try:
-            yield True
+            request(archive)
         except NotAvailableError:
-            self._heard(archive)
+            pass
         except ArchiveError as error:
             self._stop.check()
-            verdict.answered = False
-            self._unheard(archive, error)
-        else:
-            self._heard(archive)
-
-    def _heard(self, archive: Archive) -> None:
-        with self._lock:
-            self._silent[archive.name] = 0
-
-    def _unheard(self, archive: Archive, error: ArchiveError) -> None:
-        with self._lock:
-            self._silent[archive.name] += 1
-            gave_up = self._silent[archive.name] == _GIVE_UP
-        if gave_up:
-            self._emit(Notice(f"{archive.name} is not asked any more: {error.message}"))
+            if self.availability.failed(archive, error) is not None:
+                self._emit(Notice(f"{archive.name} is not asked any more: {error.message}"))
+            return False
+        self.availability.worked(archive)
+        return True
 
 
 def verify_files(
     series: Series, files: Sequence[FoundFile], hash_sources: HashSources
 ) -> Verification:
-    """Prove the files of one series, by one hash of the whole where that is possible.
+    """Verify the files of one series, by one hash of the whole series if possible.
 
     Args:
         series: as listed.
-        files: those whose headers name it.
+        files: those whose headers name the series.
         hash_sources: the archives to ask.
     """
-    case = _SeriesFiles(series, files)
+    verifier = _Verifier(series, files)
     archives = hash_sources.of(series)
-    if case.adds_up():
+    responded = True
+    if verifier.matches_listing():
         for archive in archives:
-            with hash_sources.asking(archive, case.verdict) as listens:
-                if listens and case.prove_whole(archive):
-                    return case.close()
+            responded &= hash_sources.ask(archive, verifier.compare_with_series_hash)
+            if not verifier.remaining():
+                break
     for archive in archives:
-        with hash_sources.asking(archive, case.verdict) as listens:
-            if listens:
-                case.prove_each(archive)
-        if not case.open():
+        if not verifier.remaining():
             break
-    return case.close()
+        responded &= hash_sources.ask(archive, verifier.compare_each)
+    return verifier.result(responded=responded)
 
 
-class _SeriesFiles:
-    """The files of one series while they are judged."""
+class _Verifier:
+    """The files of one series while they are compared with the archives' hashes."""
 
     def __init__(self, series: Series, files: Sequence[FoundFile]) -> None:
-        self.verdict = Verification()
         self._series = series
         self._files = files
         self._versions: dict[str, list[FoundFile]] = {}
-        """Files of one image whose bytes differ, by SOPInstanceUID."""
-        for found in files:
-            versions = self._versions.setdefault(found.uid, [])
-            if all(found.md5 != other.md5 for other in versions):
-                versions.append(found)
-        self._denied: set[str] = set()
-        self._unnamed: set[str] = set()
-        self._named = series.image_count
-        """Images that the archive has, where it says so."""
+        """The first file of each content of an image, by SOPInstanceUID."""
+        for file in files:
+            versions = self._versions.setdefault(file.uid, [])
+            if all(file.md5 != other.md5 for other in versions):
+                versions.append(file)
+        self._verified: dict[str, tuple[FoundFile, Check]] = {}
+        self._changed: set[str] = set()
+        self._not_listed: set[str] = set()
+        self._expected = series.image_count
 
-    def adds_up(self) -> bool:
-        """Whether there is one version of each image, and as many images and bytes as listed."""
+    def matches_listing(self) -> bool:
+        """Whether there is one version of each image, and the listed number of images and bytes."""
         series = self._series
         single = [versions[0] for versions in self._versions.values() if len(versions) == 1]
         return (
             len(single) == len(self._versions)
             and series.image_count in (None, len(single))
-            and series.size in (None, sum(found.size for found in single))
+            and series.size in (None, sum(file.size for file in single))
         )
 
-    def open(self) -> list[str]:
-        """The images that nothing has proved right yet."""
-        return [uid for uid in self._versions if uid not in self.verdict.right]
+    def remaining(self) -> list[str]:
+        """The images that are not verified yet."""
+        return [uid for uid in self._versions if uid not in self._verified]
 
-    def prove_whole(self, archive: Archive) -> bool:
+    def compare_with_series_hash(self, archive: Archive) -> None:
         """Compare all files at once with the archive's hash of the series."""
-        said = archive.series_md5(self._series)
+        series_hash = archive.series_md5(self._series)
         computed = [versions[0].md5 for versions in self._versions.values()]
-        if said is None or not hash_matches(said, [None] * len(computed), computed):
-            return False
-        for uid, versions in self._versions.items():
-            self.verdict.right[uid] = (versions[0], Check.SERIES_MD5)
-        self._named = len(self._versions)
-        return True
+        if series_hash and hash_matches(series_hash, [None] * len(computed), computed):
+            for uid, versions in self._versions.items():
+                self._verified[uid] = (versions[0], Check.SERIES_MD5)
+            self._expected = len(self._versions)
 
-    def prove_each(self, archive: Archive) -> None:
+    def compare_each(self, archive: Archive) -> None:
         """Compare each file with the archive's hash of that image."""
         remote = archive.images(self._series)
-        self._named = self._named or len(remote) or None
+        self._expected = self._expected or len(remote) or None
         if any(image.md5 for image in remote):
-            self._compare_with_list(remote)
+            self._compare_with_listed_hashes(remote)
         if any(image.uid for image in remote):
-            self._ask_for_each(archive, {image.uid for image in remote})
+            self._request_each_hash(archive, {image.uid for image in remote})
 
-    def _compare_with_list(self, remote: Sequence[RemoteImage]) -> None:
-        """IDC lists hashes without saying of which image; the header says that."""
+    def _compare_with_listed_hashes(self, remote: Sequence[RemoteImage]) -> None:
+        """IDC lists hashes without the SOPInstanceUIDs, so any of them may match."""
         hashes = {image.md5 for image in remote}
-        for uid in self.open():
-            fitting = [found for found in self._versions[uid] if found.md5 in hashes]
-            if fitting:
-                self.verdict.right[uid] = (fitting[0], Check.MD5)
+        for uid in self.remaining():
+            matching = [file for file in self._versions[uid] if file.md5 in hashes]
+            if matching:
+                self._verified[uid] = (matching[0], Check.MD5)
             elif None not in hashes:
-                self._denied.add(uid)
+                self._changed.add(uid)
 
-    def _ask_for_each(self, archive: Archive, named: set[str | None]) -> None:
-        blanks = 0
-        for uid in self.open():
-            if uid not in named:
-                self._unnamed.add(uid)
+    def _request_each_hash(self, archive: Archive, listed: set[str | None]) -> None:
+        blank = 0
+        for uid in self.remaining():
+            if uid not in listed:
+                self._not_listed.add(uid)
                 continue
-            said = archive.image_md5(self._series, uid)
-            if not said or not said.strip():
-                blanks += 1
-                if blanks >= _BLANKS_TELL:
-                    return
+            stored = archive.image_md5(self._series, uid)
+            if stored and stored.strip():
+                self._compare(uid, stored)
                 continue
-            self._compare(uid, said)
-
-    def _compare(self, uid: str, said: str) -> None:
-        for found in self._versions[uid]:
-            if same_md5(said, found.md5):
-                self.verdict.right[uid] = (found, Check.MD5)
+            blank += 1
+            if blank >= _MAX_BLANK_HASHES:
                 return
-        self._denied.add(uid)
 
-    def close(self) -> Verification:
-        """Sort the files by what was found out."""
-        verdict = self.verdict
-        for uid in self.open():
-            versions = self._versions[uid]
-            if uid in self._unnamed:
-                verdict.strange += versions
-            elif uid in self._denied:
-                verdict.changed += versions
+    def _compare(self, uid: str, stored: str) -> None:
+        for file in self._versions[uid]:
+            if same_md5(stored, file.md5):
+                self._verified[uid] = (file, Check.MD5)
+                return
+        self._changed.add(uid)
+
+    def result(self, *, responded: bool) -> Verification:
+        """Sort the files by what the archives said."""
+        result = Verification(self._verified, responded=responded)
+        for uid in self.remaining():
+            if uid in self._not_listed:
+                result.not_in_series += self._versions[uid]
+            elif uid in self._changed:
+                result.changed += self._versions[uid]
             else:
-                verdict.unproven += versions
-        stands = {uid: found for uid, (found, _) in verdict.right.items()}
-        for found in self._files:
-            first = stands.get(found.uid) or self._first_like(found)
-            if found is not first:
-                verdict.doubles.append((found, first))
-        verdict.whole = len(stands) == self._named
-        return verdict
+                result.unverified += self._versions[uid]
+        for file in self._files:
+            used = self._used(file)
+            if file is not used:
+                result.duplicates.append((file, used))
+        result.complete = len(self._verified) == self._expected
+        return result
 
-    def _first_like(self, found: FoundFile) -> FoundFile:
-        """The first file of the same image with the same bytes."""
-        return next(other for other in self._versions[found.uid] if other.md5 == found.md5)
+    def _used(self, file: FoundFile) -> FoundFile:
+        """The verified file of the same image, else the first one with the same bytes."""
+        if file.uid in self._verified:
+            return self._verified[file.uid][0]
+        return next(other for other in self._versions[file.uid] if other.md5 == file.md5)
