@@ -1,36 +1,34 @@
-"""Finding registry files, reading them, and making one registry of several."""
+"""Finds and reads registry files, and merges several into one registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tcia_covid.catalog.collections import Registry, fold_name
+from tcia_covid.catalog.schema import Contents, Entry, read_contents
 from tcia_covid.core.errors import RegistryError
-
-if TYPE_CHECKING:
-    from tcia_covid.catalog.schema import Contents, Entry
+from tcia_covid.core.yaml_reader import Source, parse
 
 _FILE = "collections.yaml"
 
 
 def shipped_file() -> Path:
-    """Where the registry of this installation is: in the package, or at a checkout's top."""
+    """Find the registry of this installation: in the package, or at the top of a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package, package.parents[1]):
         if (folder / _FILE).is_file():
             return folder / _FILE
     raise RegistryError(
-        f"the shipped registry {_FILE} is missing beside {package}", hint="install tcia-covid again"
+        f"the shipped registry {_FILE} is missing in {package}", hint="install tcia-covid again"
     )
 
 
 def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
-    """The shipped registry and the file or files in `extra`, later ones over earlier ones.
+    """Load the shipped registry and the file or files in `extra`.
 
-    An entry takes the place of an earlier one with the same name, whole; other entries are added
-    at the end. TCIA's own citation is the last file's that has one.
+    An entry replaces an earlier one with the same name as a whole; other entries are added at the
+    end. TCIA's own citation comes from the last file that has one.
 
     Raises:
         RegistryError: a file cannot be read, breaks the schema, or gives two collections one name.
@@ -49,24 +47,21 @@ def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
 
 
 def read_registry_file(path: str | Path) -> Contents:
-    """What one file says, checked by itself.
+    """Read and check one file.
 
     Raises:
         RegistryError: it cannot be read or breaks the schema.
     """
-    # PyYAML takes longer to import than the file to read: only those who need a registry pay.
-    from tcia_covid.catalog import schema, yaml_nodes  # noqa: PLC0415
-
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RegistryError(f"registry {path} cannot be read: {reason}") from error
-    return schema.read_file(yaml_nodes.parse(content, str(path)))
+    return read_contents(parse(content, Source(f"registry {path}", RegistryError)))
 
 
 def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """The entries of one file under their folded names."""
+    """Index the entries of one file by their folded names."""
     named: dict[str, Entry] = {}
     for entry in entries:
         known = named.setdefault(fold_name(entry.collection.name), entry)
@@ -76,7 +71,7 @@ def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 
 def _check_names(entries: Iterable[Entry]) -> None:
-    """No word may mean two collections."""
+    """Refuse a word that means two collections."""
     owners: dict[str, Entry] = {}
     for entry in entries:
         for name in entry.collection.names:
@@ -87,6 +82,6 @@ def _check_names(entries: Iterable[Entry]) -> None:
 
 def _taken(entry: Entry, name: str, owner: Entry) -> RegistryError:
     return RegistryError(
-        f"registry {entry.file}, line {entry.line_of(name)}: '{name}' of {entry.collection.name} "
+        f"{entry.file}, line {entry.line_of(name)}: '{name}' of {entry.collection.name} "
         f"already means {owner.collection.name} ({owner.file}, line {owner.line_of(name)})"
     )

@@ -1,10 +1,12 @@
-"""What a registry file may say: from values with lines to collections."""
+"""The schema of registry files: which keys there are, and what their values become."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from urllib.parse import urlsplit
 
 from tcia_covid.catalog.collections import (
@@ -20,29 +22,14 @@ from tcia_covid.catalog.collections import (
     SupportingFile,
     bare_doi,
 )
-from tcia_covid.catalog.yaml_nodes import Item, Table
+from tcia_covid.core.yaml_reader import Item
 
-_FILE_KEYS = ("tcia", "collections")
-_COLLECTION_KEYS = (
-    *("aliases", "title", "doi", "slug", "page", "wiki_pages", "format", "license", "access"),
-    *("cancer_type", "location", "species", "modalities", "patients", "studies", "series"),
-    *("images", "volumes", "bytes", "version", "updated", "citation", "publications"),
-    *("supporting", "pitfalls", "nbia", "idc", "aspera"),
-)
-_LICENSE_KEYS = ("name", "url", "commercial_use")
-_PUBLICATION_KEYS = (
-    *("text", "authors", "more_authors", "year", "title", "container", "volume", "issue"),
-    *("pages", "publisher", "version", "doi", "pmc"),
-)
-_SUPPORTING_KEYS = ("title", "kind", "file", "url", "bytes", "sha256", "contains", "basket")
-_IDC_KEYS = ("collection_id", "bucket", "gcs_bucket")
-_ASPERA_KEYS = ("packages", "file_pattern")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A collection and where it was read, for complaints about entries that do not agree."""
+    """A collection and its place in a file, for messages about conflicting entries."""
 
     collection: Collection
     file: str
@@ -51,188 +38,189 @@ class Entry:
     """The line of each of the collection's `names`."""
 
     def line_of(self, name: str) -> int:
-        """The line in which `name` stands."""
+        """The line that contains `name`."""
         return self.lines.get(name, self.line)
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What one registry file says."""
+    """The content of one registry file."""
 
     entries: list[Entry]
     tcia: Publication | None
 
 
-def read_file(document: Item) -> Contents:
-    """Everything in a registry file.
+def read_contents(document: Item) -> Contents:
+    """Convert a registry file.
 
     Raises:
-        RegistryError: a key is unknown or missing, or a value is not what it must be.
+        RegistryError: a key is unknown or missing, or a value has the wrong type.
     """
-    table = document.table(_FILE_KEYS)
+    if document.is_null:
+        raise document.error("is empty")
+    table = document.table(("tcia", "collections"), required=("collections",))
     tcia = table.get("tcia")
-    entries = [_entry(name, facts) for name, facts in table.need("collections").pairs()]
-    return Contents(entries, _publication(tcia) if tcia else None)
-
-
-def _entry(name: Item, facts: Item) -> Entry:
-    table = facts.table(_COLLECTION_KEYS, what=name.text())
-    lines = {alias.text(): alias.line for alias in table.entries("aliases")}
-    for key in ("slug", "doi", "page"):
-        value = table.get(key)
-        if value:
-            lines.setdefault(value.text(), value.line)
-    lines |= {f"pageid={page.count()}": page.line for page in table.entries("wiki_pages")}
-    return Entry(_collection(name.text(), table), name.file, name.line, lines)
-
-
-def _collection(name: str, table: Table) -> Collection:
-    form = _one_of(table.need("format"), FORMATS)
-    license, citation = table.get("license"), table.get("citation")
-    idc, aspera = table.get("idc"), table.get("aspera")
-    return Collection(
-        name=name,
-        format=form,
-        title=table.text("title") or name,
-        aliases=table.texts("aliases"),
-        doi=_doi(table),
-        slug=table.text("slug"),
-        page=_url(table, "page"),
-        wiki_pages=tuple(page.count() for page in table.entries("wiki_pages")),
-        license=_license(license) if license else None,
-        access=table.text("access"),
-        cancer_type=table.text("cancer_type"),
-        location=table.text("location"),
-        species=table.text("species"),
-        modalities=table.texts("modalities"),
-        patients=table.count("patients"),
-        studies=table.count("studies"),
-        series=table.count("series"),
-        images=table.count("images"),
-        volumes=table.count("volumes"),
-        size=table.count("bytes"),
-        version=table.scalar("version"),
-        updated=_date(table.get("updated")),
-        citation=_publication(citation) if citation else None,
-        publications=tuple(_publication(item) for item in table.entries("publications")),
-        supporting=tuple(_supporting(item) for item in table.entries("supporting")),
-        pitfalls=table.texts("pitfalls"),
-        nbia=_nbia(name, form, table),
-        idc=_idc(idc) if idc else None,
-        aspera=_aspera(aspera) if aspera else None,
+    return Contents(
+        entries=[_entry(name, facts) for name, facts in table["collections"].pairs()],
+        tcia=_publication(tcia) if tcia and not tcia.is_null else None,
     )
 
 
-def _nbia(name: str, form: str, table: Table) -> str | None:
-    if "nbia" in table.values:
-        return table.text("nbia")
-    return name if form == DICOM else None
+def _entry(key: Item, facts: Item) -> Entry:
+    name = key.text()
+    facts = Item(facts.node, facts.source, name)
+    table = facts.table(_COLLECTION, required=("format",))
+    values = _converted(table, _COLLECTION)
+    if values["format"] == DICOM and "nbia" not in table:
+        values["nbia"] = name
+    collection = Collection(**{"name": name, "title": name} | values)
+    return Entry(collection, key.source.name, key.line, dict(_name_lines(table)))
+
+
+def _name_lines(table: Mapping[str, Item]) -> Iterable[tuple[str, int]]:
+    for key in ("page", "doi", "slug", "aliases", "wiki_pages"):
+        item = table.get(key)
+        if item is None or item.is_null:
+            continue
+        for name in item.items() if item.is_list else [item]:
+            prefix = "pageid=" if key == "wiki_pages" else ""
+            yield prefix + name.scalar(), name.line
+
+
+def _converted(table: Mapping[str, Item], schema: Mapping[str, Callable[[Item], Any]]) -> Any:
+    """Convert the values that are not null, by the names of the fields."""
+    return {
+        "size" if key == "bytes" else key: schema[key](value)
+        for key, value in table.items()
+        if not value.is_null
+    }
 
 
 def _license(item: Item) -> License:
-    table = item.table(_LICENSE_KEYS)
-    return License(
-        name=table.need("name").text(),
-        commercial_use=table.need("commercial_use").flag(),
-        url=_url(table, "url"),
-    )
+    schema = {"name": Item.text, "url": _url, "commercial_use": Item.flag}
+    return License(**_converted(item.table(schema, ("name", "commercial_use")), schema))
 
 
 def _publication(item: Item) -> Publication:
     if not item.is_table:
         return Publication(text=item.text())
-    table = item.table(_PUBLICATION_KEYS)
-    more = table.get("more_authors")
-    return Publication(
-        text=table.need("text").text(),
-        authors=table.texts("authors"),
-        more_authors=more.flag() if more else False,
-        year=table.count("year"),
-        title=table.text("title"),
-        container=table.text("container"),
-        volume=table.scalar("volume"),
-        issue=table.scalar("issue"),
-        pages=table.scalar("pages"),
-        publisher=table.text("publisher"),
-        version=table.scalar("version"),
-        doi=_doi(table),
-        pmc=table.text("pmc"),
-    )
+    return Publication(**_converted(item.table(_PUBLICATION, ("text",)), _PUBLICATION))
 
 
-def _supporting(item: Item) -> SupportingFile:
-    table = item.table(_SUPPORTING_KEYS)
-    return SupportingFile(
-        title=table.need("title").text(),
-        kind=_one_of(table.need("kind"), SUPPORTING_KINDS),
-        file=table.text("file"),
-        url=_url(table, "url"),
-        size=table.count("bytes"),
-        sha256=_sha256(table.get("sha256")),
-        contains=table.text("contains"),
-        basket=table.text("basket"),
-    )
+def _publications(item: Item) -> tuple[Publication, ...]:
+    return tuple(_publication(one) for one in item.items())
+
+
+def _supporting_files(item: Item) -> tuple[SupportingFile, ...]:
+    tables = (one.table(_SUPPORTING, ("title", "kind")) for one in item.items())
+    return tuple(SupportingFile(**_converted(table, _SUPPORTING)) for table in tables)
 
 
 def _idc(item: Item) -> IdcLocation:
-    table = item.table(_IDC_KEYS)
-    return IdcLocation(
-        collection_id=table.need("collection_id").text(),
-        bucket=table.need("bucket").text(),
-        gcs_bucket=table.text("gcs_bucket"),
-    )
+    schema = {"collection_id": Item.text, "bucket": Item.text, "gcs_bucket": Item.text}
+    return IdcLocation(**_converted(item.table(schema, ("collection_id", "bucket")), schema))
 
 
 def _aspera(item: Item) -> AsperaLocation:
-    table = item.table(_ASPERA_KEYS)
-    return AsperaLocation(table.count("packages"), table.text("file_pattern"))
+    schema = {"packages": Item.count, "file_pattern": Item.text}
+    return AsperaLocation(**_converted(item.table(schema), schema))
 
 
-def _one_of(item: Item, allowed: tuple[str, ...]) -> str:
-    for word in allowed:
-        if item.text().casefold() == word.casefold():
-            return word
-    raise item.error(f"must be one of {', '.join(allowed)}, not '{item.text()}'")
+def _one_of(*allowed: str) -> Callable[[Item], str]:
+    def convert(item: Item) -> str:
+        for word in allowed:
+            if item.text().casefold() == word.casefold():
+                return word
+        raise item.error(f"must be one of {', '.join(allowed)}, not '{item.text()}'")
+
+    return convert
 
 
-def _doi(table: Table) -> str | None:
-    item = table.get("doi")
-    if item is None:
-        return None
-    if not DOI.fullmatch(item.scalar()):
-        bare = bare_doi(item.scalar())
-        hint = (
-            f"write it as {bare}" if DOI.fullmatch(bare) else "a DOI looks like 10.7937/abcd-1234"
-        )
-        raise item.error(f"is no bare DOI: '{item.scalar()}'", hint=hint)
-    return item.scalar()
+def _doi(item: Item) -> str:
+    text = item.scalar()
+    if not DOI.fullmatch(text):
+        bare = bare_doi(text)
+        example = "a DOI looks like 10.7937/abcd-1234"
+        hint = f"write it as {bare}" if DOI.fullmatch(bare) else example
+        raise item.error(f"is not a bare DOI: '{text}'", hint=hint)
+    return text
 
 
-def _url(table: Table, key: str) -> str | None:
-    item = table.get(key)
-    if item is None:
-        return None
+def _url(item: Item) -> str:
     try:
         address = urlsplit(item.text())
     except ValueError as error:
-        raise item.error(f"is no address: '{item.text()}'") from error
+        raise item.error(f"is not an address: '{item.text()}'") from error
     if address.scheme not in {"http", "https"} or not address.hostname:
-        raise item.error(f"is no http or https address: '{item.text()}'")
+        raise item.error(f"is not an http or https address: '{item.text()}'")
     return item.text()
 
 
-def _date(item: Item | None) -> str | None:
-    if item is None:
-        return None
+def _date(item: Item) -> str:
     try:
         return date.fromisoformat(item.scalar()).isoformat()
     except ValueError as error:
-        raise item.error(f"is no date as yyyy-mm-dd: '{item.scalar()}'") from error
+        raise item.error(f"is not a date as yyyy-mm-dd: '{item.scalar()}'") from error
 
 
-def _sha256(item: Item | None) -> str | None:
-    if item is None:
-        return None
+def _sha256(item: Item) -> str:
     if not _SHA256.fullmatch(item.scalar().lower()):
-        raise item.error("is no SHA-256: that has 64 hexadecimal digits")
+        raise item.error("is not a SHA-256, which has 64 hexadecimal digits")
     return item.scalar().lower()
+
+
+_PUBLICATION: dict[str, Callable[[Item], Any]] = {
+    "text": Item.text,
+    "authors": Item.texts,
+    "more_authors": Item.flag,
+    "year": Item.count,
+    "title": Item.text,
+    "container": Item.text,
+    "volume": Item.scalar,
+    "issue": Item.scalar,
+    "pages": Item.scalar,
+    "publisher": Item.text,
+    "version": Item.scalar,
+    "doi": _doi,
+    "pmc": Item.text,
+}
+_SUPPORTING: dict[str, Callable[[Item], Any]] = {
+    "title": Item.text,
+    "kind": _one_of(*SUPPORTING_KINDS),
+    "file": Item.text,
+    "url": _url,
+    "bytes": Item.count,
+    "sha256": _sha256,
+    "contains": Item.text,
+    "basket": Item.text,
+}
+_COLLECTION: dict[str, Callable[[Item], Any]] = {
+    "aliases": Item.texts,
+    "title": Item.text,
+    "doi": _doi,
+    "slug": Item.text,
+    "page": _url,
+    "wiki_pages": lambda item: tuple(one.count() for one in item.items()),
+    "format": _one_of(*FORMATS),
+    "license": _license,
+    "access": Item.text,
+    "cancer_type": Item.text,
+    "location": Item.text,
+    "species": Item.text,
+    "modalities": Item.texts,
+    "patients": Item.count,
+    "studies": Item.count,
+    "series": Item.count,
+    "images": Item.count,
+    "volumes": Item.count,
+    "bytes": Item.count,
+    "version": Item.scalar,
+    "updated": _date,
+    "citation": _publication,
+    "publications": _publications,
+    "supporting": _supporting_files,
+    "pitfalls": Item.texts,
+    "nbia": Item.text,
+    "idc": _idc,
+    "aspera": _aspera,
+}

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tcia_covid.core.errors import ConfigError, did_you_mean
+from tcia_covid.core.yaml_reader import Item, Source, parse
 
 if TYPE_CHECKING:
-    import yaml
-
     from tcia_covid.cli.click_commands import Option
 
 LOCAL = "tcia-covid.yaml"
@@ -25,7 +24,6 @@ _SERVICE = re.compile(
     r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 """What Kubernetes tells each container of a Service whose name begins as this program's."""
-_NULL = "tag:yaml.org,2002:null"
 
 
 def files() -> list[Path]:
@@ -85,15 +83,16 @@ def _read(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
     content = _content(path)
     if content is None:
         return {}
-    found: dict[str, Any] = {}
-    for key, value in _entries(path, content):
-        option = _option(path, key, known)
-        if option.name in found:
-            raise _broken(path, key, f"{option.key!r} stands there twice")
-        given = _value(path, key, value, option)
-        if given is not None:
-            found[str(option.name)] = given
-    return found
+    document = parse(content, Source(str(path), ConfigError))
+    values: dict[str, Any] = {}
+    for key, item in [] if document.is_null else document.pairs():
+        option = _option(key, known)
+        if option.name in values:
+            raise key.source.error(key.line, f"{option.key!r} appears twice")
+        value = _value(item, option)
+        if value is not None:
+            values[str(option.name)] = value
+    return values
 
 
 def _content(path: Path) -> bytes | None:
@@ -105,61 +104,22 @@ def _content(path: Path) -> bytes | None:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _entries(path: Path, content: bytes) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-    import yaml  # noqa: PLC0415 - most runs have no configuration file
-
-    try:
-        top = yaml.compose(content, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-        raise _not_yaml(path, error) from error
-    if top is None or top.tag == _NULL:
-        return
-    if not isinstance(top, yaml.MappingNode):
-        raise _broken(path, top, "not a line 'option: value'", hint="such as 'jobs: 16'")
-    for key, value in top.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _broken(path, key, "the name of an option is a plain word")
-        yield key, value
-
-
-def _option(path: Path, key: yaml.ScalarNode, known: Mapping[str, Option]) -> Option:
-    name = str(key.value).strip().replace("_", "-").removeprefix("--")
+def _option(key: Item, known: Mapping[str, Option]) -> Option:
+    name = key.text().replace("_", "-").removeprefix("--")
     if name in known:
         return known[name]
     hint = did_you_mean(name, known) or f"the options are {', '.join(sorted(known))}"
-    raise _broken(path, key, f"there is no option {name[:40]!r}", hint=hint)
+    raise key.source.error(key.line, f"there is no option {name[:40]!r}", hint=hint)
 
 
-def _value(path: Path, key: yaml.ScalarNode, node: yaml.Node, option: Option) -> Any:
-    """The value of an option; None where it is left empty."""
-    texts = _texts(path, key, node, option)
+def _value(item: Item, option: Option) -> Any:
+    """The value of an option, read as it is written (0012 is no number); None if it is empty."""
+    items = item.items() if item.is_list and option.multiple else [item]
+    texts = [one.scalar() for one in items if not one.is_null]
     if not texts:
         return None
     context = click.Context(click.Command("config"))
     try:
         return option.type_cast_value(context, texts if option.multiple else texts[0])
     except click.BadParameter as error:
-        raise _broken(path, node, f"{option.key}: {error.message}") from error
-
-
-def _texts(path: Path, key: yaml.ScalarNode, node: yaml.Node, option: Option) -> list[str]:
-    """The value's words as they are written: YAML itself would read the patient 0012 as 10."""
-    import yaml  # noqa: PLC0415
-
-    nodes = node.value if isinstance(node, yaml.SequenceNode) and option.multiple else [node]
-    for one in nodes:
-        if not isinstance(one, yaml.ScalarNode):
-            kind = "one value or a list of values" if option.multiple else "one value"
-            raise _broken(path, one, f"{key.value} takes {kind}")
-    return [str(one.value) for one in nodes if one.tag != _NULL]
-
-
-def _not_yaml(path: Path, error: Exception) -> ConfigError:
-    mark = getattr(error, "problem_mark", None)
-    where = f"{path}, line {mark.line + 1}" if mark else str(path)
-    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "not text"
-    return ConfigError(f"{where}: not YAML: {reason}", hint="write lines such as 'jobs: 16'")
-
-
-def _broken(path: Path, node: yaml.Node, reason: str, hint: str = "") -> ConfigError:
-    return ConfigError(f"{path}, line {node.start_mark.line + 1}: {reason}", hint=hint)
+        raise item.source.error(item.line, f"{option.key}: {error.message}") from error
