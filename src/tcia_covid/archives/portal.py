@@ -110,7 +110,7 @@ class PortalApi:
 
     def _media(self, number: int) -> str | None:
         with _refusals(f"media record {number}"):
-            record = self._client.ask(f"{self._base}/api/wp/v2/media/{number}", _read_object)
+            record = self._client.fetch(f"{self._base}/api/wp/v2/media/{number}", _read_object)
         return read_media(record, self._base)
 
     def _list(self, path: str, params: dict[str, str]) -> list[Record]:
@@ -118,7 +118,7 @@ class PortalApi:
         url, query = f"{self._base}{path}", dict(params)
         records: list[Record] = []
         for _ in range(_PAGES):
-            page = self._client.ask(url, _read_page, params=query)
+            page = self._client.fetch(url, _read_page, params=query)
             records += page.records
             # Of the link to the next page the query alone is used: the place stays the same.
             following = dict(parse_qsl(urlsplit(page.next).query))

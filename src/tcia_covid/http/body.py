@@ -1,4 +1,4 @@
-"""Taking HTTP's chunks off a body: many at a time, for servers make them of 8 KiB."""
+"""Reading response bodies in large pieces; http.client reads chunked ones 8 KiB at a time."""
 
 from __future__ import annotations
 
@@ -7,135 +7,138 @@ import time
 from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
 
-_LONGEST = 64 * 1024
-"""Bytes of a line, and of all lines behind the last chunk."""
-GATHERED_SIZE = 256 * 1024
-"""Bytes that are gathered where they come in small pieces, as TLS's records of 16 KiB are."""
-GATHERING_TIME = 0.1
-"""Seconds for which they are."""
-_FIRST = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
-_NEXT = re.compile(rb"\r\n" + _FIRST.pattern)
-_END = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
-_SIZE = 512 * 1024
-"""Bytes; as many may have come while those before them were inflated, hashed and written."""
-_LARGEST = 1024 * 1024
-_spare: list[bytearray] = []
+_MAX_LINE = 64 * 1024
+"""Bytes of one line, and of all trailer lines."""
+GATHER_SIZE = 256 * 1024
+"""Small pieces, such as TLS records of 16 KiB, are joined up to this many bytes …"""
+GATHER_SECONDS = 0.1
+"""… and for at most this long."""
+_FIRST_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
+_NEXT_LINE = re.compile(rb"\r\n" + _FIRST_LINE.pattern)
+_TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
+_BUFFER_SIZE = 512 * 1024
+"""Bytes; as many may arrive while the previous ones are inflated, hashed and written."""
+buffer_pool: list[bytearray] = []
+"""Buffers that no body uses at the moment."""
 
 
 class ChunkedFramingError(HTTPException):
-    """What came is no chunk."""
+    """The body is not framed as the chunked transfer coding requires."""
 
 
 class ChunkedBody:
-    """A body in chunks as in RFC 9112, section 7.1; http.client makes eight calls for each.
+    """A body in the chunked transfer coding (RFC 9112, section 7.1).
 
     Args:
-        receive: fills a part of a buffer with what came, and says how many bytes; none once the
-            connection has ended.
-        buffer: for what is received, longer than any line.
+        receive: fills part of a buffer and returns the number of bytes; 0 once the connection
+            has ended.
+        buffer: holds received bytes; longer than any line.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, receive: Callable[[memoryview], int], buffer: bytearray) -> None:
+    def __init__(
+        self,
+        receive: Callable[[memoryview], int],
+        buffer: bytearray,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._receive = receive
         self._buffer = buffer
         self._view = memoryview(buffer)
-        self._at = 0
-        """How far the buffer was understood."""
+        self._clock = clock
+        self._start = 0
+        """Where unparsed bytes start in the buffer."""
         self._end = 0
-        """Where what was received ends in it."""
-        self._left = 0
-        """Bytes of the chunk under way that are still to come."""
-        self._line = _FIRST
-        """The line before the next chunk."""
-        self._was_last = False
+        """Where received bytes end in the buffer."""
+        self._chunk_left = 0
+        """Bytes of the current chunk that are still to come."""
+        self._line = _FIRST_LINE
+        """Pattern of the line before the next chunk."""
+        self._is_last_chunk = False
         self._trailers = b""
-        self._cut = False
+        self._is_cut = False
         """Whether the connection has ended."""
         self.ended = False
-        """Whether all was read."""
+        """Whether the whole body was read."""
 
     def read(self, size: int) -> bytes:
-        """Read at most `size` bytes: 256 KiB or more, or what came before a cut or the end.
+        """Read at most `size` bytes.
 
-        Fewer where they are slow: what came by the first arrival after a tenth of a second.
+        Returns at least 256 KiB, unless less is left or arrives within a tenth of a second.
 
         Raises:
             http.client.IncompleteRead: the body was cut here.
-            BrokenFramingError: what came here is no chunk.
+            ChunkedFramingError: there is no valid chunk here.
         """
         if self.ended:
             return b""
-        self._move_rest()
+        self._move_to_front()
         pieces = self._gather(size)
         if size and not (pieces or self.ended):
-            raise IncompleteRead(b"") if self._cut else ChunkedFramingError("chunks out of frame")
+            raise IncompleteRead(b"") if self._is_cut else ChunkedFramingError("no valid chunk")
         return b"".join(pieces)
 
     def _gather(self, size: int) -> list[memoryview]:
         pieces: list[memoryview] = []
-        missing, enough = size, max(0, size - GATHERED_SIZE)
-        until = time.monotonic() + GATHERING_TIME
+        missing, enough = size, max(0, size - GATHER_SIZE)
+        deadline = self._clock() + GATHER_SECONDS
         while True:
-            for piece in self._unframed():
+            for piece in self._parse():
                 pieces.append(piece)
                 missing -= len(piece)
-            if self._was_last:
-                self.ended = self._finish()
+            if self._is_last_chunk:
+                self.ended = self._read_trailers()
                 return pieces
-            is_late = pieces and time.monotonic() > until
-            if is_late or missing <= enough or not self._refill(missing):
+            is_late = pieces and self._clock() > deadline
+            if is_late or missing <= enough or not self._fill(missing):
                 return pieces
 
-    def _move_rest(self) -> None:
-        """Make room behind the part of a line that was not understood yet."""
-        rest = bytes(self._view[self._at : self._end])
+    def _move_to_front(self) -> None:
+        rest = bytes(self._view[self._start : self._end])
         self._view[: len(rest)] = rest
-        self._at, self._end = 0, len(rest)
+        self._start, self._end = 0, len(rest)
 
-    def _unframed(self) -> list[memoryview]:
-        """What chunks hold of what is here."""
-        found = []
-        at, end = self._at, self._end
-        while at < end and not self._was_last:
-            if self._left:
-                piece = self._view[at : min(at + self._left, end)]
-                found.append(piece)
-                at += len(piece)
-                self._left -= len(piece)
+    def _parse(self) -> list[memoryview]:
+        """Return the chunk data in the buffer, without the lines between."""
+        pieces = []
+        start, end = self._start, self._end
+        while start < end and not self._is_last_chunk:
+            if self._chunk_left:
+                piece = self._view[start : min(start + self._chunk_left, end)]
+                pieces.append(piece)
+                start += len(piece)
+                self._chunk_left -= len(piece)
                 continue
-            line = self._line.match(self._buffer, at, end)
+            line = self._line.match(self._buffer, start, end)
             if line is None:
                 break
-            at = line.end()
-            self._left = int(line[1], 16)
-            self._was_last = not self._left
-            self._line = _NEXT
-        self._at = at
-        return found
+            start = line.end()
+            self._chunk_left = int(line[1], 16)
+            self._is_last_chunk = not self._chunk_left
+            self._line = _NEXT_LINE
+        self._start = start
+        return pieces
 
-    def _refill(self, size: int) -> bool:
-        """Receive more; False where nothing comes, or nothing that comes would help."""
-        line = self._at + (2 if self._line is _NEXT else 0)
-        is_whole = self._buffer.find(b"\n", line, self._end) >= 0
-        if is_whole or self._end - self._at > _LONGEST:
+    def _fill(self, size: int) -> bool:
+        """Receive more; False where nothing arrives, or nothing could complete the line."""
+        line = self._start + (2 if self._line is _NEXT_LINE else 0)
+        is_whole_line = self._buffer.find(b"\n", line, self._end) >= 0
+        if is_whole_line or self._end - self._start > _MAX_LINE:
             return False
         room = self._view[self._end : self._end + size]
         count = self._receive(room) if room else 0
-        self._cut = bool(room) and not count
+        self._is_cut = bool(room) and not count
         self._end += count
         return bool(count)
 
-    def _finish(self) -> bool:
-        """Take the lines behind the last chunk; some servers send none, and close.
-
-        False where there is no end to them.
-        """
-        self._trailers += bytes(self._view[self._at : self._end])
-        self._at = self._end
-        while not _END.match(self._trailers):
-            if len(self._trailers) > _LONGEST:
+    def _read_trailers(self) -> bool:
+        """Read the trailer lines, or up to a close: some servers send none. False if endless."""
+        self._trailers += bytes(self._view[self._start : self._end])
+        self._start = self._end
+        while not _TRAILERS.match(self._trailers):
+            if len(self._trailers) > _MAX_LINE:
                 return False
-            room = memoryview(bytearray(_LONGEST))
+            room = memoryview(bytearray(_MAX_LINE))
             count = self._receive(room)
             if not count:
                 break
@@ -144,51 +147,54 @@ class ChunkedBody:
 
 
 class SizedBody:
-    """A body as long as its head says; http.client would wait until each piece is full.
+    """A body with a Content-Length; http.client would wait until each piece is full.
 
     Args:
         receive: as for `ChunkedBody`.
-        buffer: for what is received.
+        buffer: holds received bytes.
         length: bytes of the body.
+        clock: monotonic seconds.
     """
 
     def __init__(
-        self, receive: Callable[[memoryview], int], buffer: bytearray, length: int
+        self,
+        receive: Callable[[memoryview], int],
+        buffer: bytearray,
+        length: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._receive = receive
         self._view = memoryview(buffer)
+        self._clock = clock
         self.left = length
         """Bytes that are still to come."""
 
     @property
     def ended(self) -> bool:
-        """Whether all was read."""
+        """Whether the whole body was read."""
         return not self.left
 
     def read(self, size: int) -> bytes:
-        """Read as `ChunkedBody.read` does; nothing where the body was cut."""
+        """Read as `ChunkedBody.read` does; empty where the body was cut."""
         room = self._view[: min(size, self.left)]
-        count, until = 0, time.monotonic() + GATHERING_TIME
-        while count < min(len(room), GATHERED_SIZE) and not (count and time.monotonic() > until):
-            more = self._receive(room[count:])
-            if not more:
+        count, deadline = 0, self._clock() + GATHER_SECONDS
+        while count < min(len(room), GATHER_SIZE) and not (count and self._clock() > deadline):
+            received = self._receive(room[count:])
+            if not received:
                 break
-            count += more
+            count += received
         self.left -= count
         return bytes(room[:count])
 
 
 def take_buffer() -> bytearray:
-    """A buffer that nobody else uses."""
+    """Take a buffer from the pool, or make one."""
     try:
-        return _spare.pop()
+        return buffer_pool.pop()
     except IndexError:
-        return bytearray(_SIZE)
+        return bytearray(_BUFFER_SIZE)
 
 
 def return_buffer(buffer: bytearray) -> None:
-    """Let others use a buffer; the caller does not touch it any more."""
-    _spare.append(buffer)
-
-
-bytearray(_LARGEST)  # freed at once
+    """Return a buffer to the pool; the caller must not use it any more."""
+    buffer_pool.append(buffer)

@@ -1,4 +1,8 @@
-"""The requests session of one thread, and connections that can be watched."""
+"""The requests session of one thread, and connections that the watchdog can abort.
+
+`tests/unit/http/test_contracts.py` covers what is used here of urllib3, http.client and requests
+without being documented.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +16,32 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
 
-from tcia_covid.core.errors import ConfigError, RedirectError
+from tcia_covid.core.errors import ConnectionLostError, RedirectError
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.version import __version__
-from tcia_covid.http import body
-from tcia_covid.http.body import ChunkedBody, SizedBody
+from tcia_covid.http import errors
+from tcia_covid.http.body import ChunkedBody, SizedBody, return_buffer, take_buffer
+from tcia_covid.http.response import Response
 from tcia_covid.http.watchdog import ActiveRequest, current_request
 
-USER_AGENT = f"tcia-covid/{__version__}"
 _MAX_REDIRECTS = 5
-_KEEP_THE_FORM = frozenset({307, 308})
-_BUFFER = 64 * 1024
+_METHOD_PRESERVING = frozenset({307, 308})
+_BUFFER_SIZE = 64 * 1024
+_ERROR_TEXT_SIZE = 1024
+"""Bytes of an error's body that are read for the message."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds (twice: macOS has another name for it), seconds, count. Routers forget connections that
-are silent for minutes, as they are while an archive prepares a big series; and a connection so
-forgotten is noticed."""
-_NEEDED = (2, 2, 3)
-"""Older ones do not tell a short body from a whole one, or leak sockets when a proxy fails."""
+are silent for minutes, as they are while an archive prepares a large series; this keeps them in
+use, and notices one that was forgotten."""
 
 
 class _UrlAuth(AuthBase):
-    """Credentials of the URL itself and no others: `~/.netrc` is never asked."""
+    """Credentials of the URL itself and no others: `~/.netrc` is never read."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         user, password = get_auth_from_url(request.url or "")
@@ -46,12 +49,16 @@ class _UrlAuth(AuthBase):
 
 
 class ArchiveSession(requests.Session):
-    """Follows redirects only within https (or from http), and takes no credential along."""
+    """Follows redirects only within https (or from http), without credentials."""
 
     def __init__(self) -> None:
         super().__init__()
         self.headers.update(
-            {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+            {
+                "User-Agent": f"tcia-covid/{__version__}",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+            }
         )
         self.auth = _UrlAuth()
         self._environment: dict[tuple[str, str], dict[str, Any]] = {}
@@ -59,93 +66,142 @@ class ArchiveSession(requests.Session):
         self.mount("http://", WatchedAdapter())
         self.mount("https://", WatchedAdapter())
 
+    def send_watched(
+        self,
+        active: ActiveRequest,
+        method: str,
+        url: str,
+        params: Any = None,
+        form: Any = None,
+        headers: Any = None,
+    ) -> requests.Response:
+        """Send a request; returns once the response's head has arrived.
+
+        Raises:
+            ArchiveError: no response.
+            RequestError: the URL, the proxy or the CA bundle cannot be used.
+        """
+        settings = active.settings
+        try:
+            with active.activate():
+                return self.request(
+                    method,
+                    url,
+                    params=params,
+                    data=form,
+                    headers=headers,
+                    timeout=(settings.connect_timeout, settings.first_byte_timeout),
+                    stream=True,
+                )
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise errors.error_from_exception(error, url, active) from error
+
+    @staticmethod
+    def check_head(response: Response, settings: HttpSettings) -> None:
+        """Accept a status of 2xx and a body without compression.
+
+        Raises:
+            StatusError: another status.
+            BadResponseError: the body is compressed.
+        """
+        if 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's class of success
+            errors.check_content_encoding(response)
+            return
+        try:
+            text = response.read(_ERROR_TEXT_SIZE)
+        except ConnectionLostError:
+            text = b""
+        raise errors.error_from_status(
+            response.status, response.url, response.headers, text, settings.retry_after_cap
+        )
+
     def merge_environment_settings(
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
     ) -> Any:
-        """Give what requests finds in the environment, which it would search for every request."""
+        """Read proxies and the CA bundle from the environment once per host."""
         origin = urlsplit(url)[:2]
         if origin not in self._environment:
-            found = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            self._environment[origin] = dict(found)
+            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
+            self._environment[origin] = dict(merged)
         return self._environment[origin].copy()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Give the redirect's target, or refuse it.
+        """Return the redirect's target, or refuse it.
 
         Raises:
-            RedirectError: it leads from https to something else, or nowhere, or would turn a POST
-                into a GET.
+            RedirectError: it is not https although the redirect came from https, or is no URL, or
+                would turn a POST into a GET.
         """
         target: str | None = super().get_redirect_target(resp)
         if target is None:
             return None
         # The body of a redirect is of no use; it may be endless.
         resp.raw.close()
-        here, there = redact(resp.url), _split(resp.url, target)
-        if there is None:
-            raise RedirectError(f"{here} redirects to an address that is no http(s) URL")
-        shown = redact(there.geturl())
-        if there.scheme != "https" and urlsplit(resp.url).scheme.lower() != "http":
+        source, parts = redact(resp.url), _split_target(resp.url, target)
+        if parts is None:
+            raise RedirectError(f"{source} redirects to an address that is not an http(s) URL")
+        shown = redact(parts.geturl())
+        if parts.scheme != "https" and urlsplit(resp.url).scheme.lower() != "http":
             raise RedirectError(
-                f"{here} redirects to {shown}, which is not protected by TLS",
+                f"{source} redirects to {shown}, which is not protected by TLS",
                 hint="not followed; check the archive's URL and the proxy settings",
             )
-        if resp.request.method == "POST" and resp.status_code not in _KEEP_THE_FORM:
+        if resp.request.method == "POST" and resp.status_code not in _METHOD_PRESERVING:
             raise RedirectError(
-                f"{here} redirects a form to {shown}, which would lose what the form says",
-                hint="set the archive's URL to where it redirects to",
+                f"{source} redirects a form to {shown}, which would drop its contents",
+                hint="set the archive's URL to the redirect's target",
             )
         return target
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Drop credentials on the way to another host; never look for others."""
+        """Drop credentials when a redirect leads to another host; never add others."""
         before, after = response.request.url or "", prepared_request.url or ""
         if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
             prepared_request.headers.pop("Authorization", None)
 
 
-def _split(base: str, target: str) -> SplitResult | None:
-    """Give the address that `target` means; None if it is no usable http(s) URL."""
+def _split_target(base: str, target: str) -> SplitResult | None:
+    """Resolve a redirect's target; None if it is not a usable http(s) URL."""
     try:
         parts = urlsplit(urljoin(base, target))
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         return None
-    return parts if usable else None
+    return parts if is_usable else None
 
 
-class _Wire(io.RawIOBase):
-    """What the socket gives, counted; ends in the body where the socket fails.
+class _CountingReader(io.RawIOBase):
+    """Counts what the socket gives; in the body, turns an error of the socket into an end.
 
-    A buffered read that meets an error throws away what it had gathered. With an end instead,
-    every byte before the cut is delivered; the error waits in the call.
+    A buffered read that meets an error discards what it had gathered. With an end instead, every
+    byte before the cut is delivered; the error is kept in the request.
     """
 
-    def __init__(self, raw: io.RawIOBase, call: ActiveRequest) -> None:
+    def __init__(self, raw: io.RawIOBase, request: ActiveRequest) -> None:
         super().__init__()
         self._raw = raw
-        self._call = call
+        self._request = request
         self.in_body = False
-        self.head_ended = False
+        self.head_is_cut = False
         """Whether the connection ended before the head did."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if self._call.failure is not None:
+        if self._request.read_error is not None:
             return 0
         try:
             count: int | None = self._raw.readinto(buffer)
         except OSError as error:
             if not self.in_body:
                 raise
-            self._call.failure = error
+            self._request.read_error = error
             return 0
-        self._call.received += count or 0
-        self.head_ended = self.head_ended or (count == 0 and not self.in_body)
+        self._request.received += count or 0
+        self.head_is_cut = self.head_is_cut or (count == 0 and not self.in_body)
         return count
 
     def close(self) -> None:
@@ -153,31 +209,31 @@ class _Wire(io.RawIOBase):
         super().close()
 
 
-class _Response(http.client.HTTPResponse):
-    """Reads through a `_Wire`; the stall time-out holds as soon as the answer's head is here."""
+class _WatchedResponse(http.client.HTTPResponse):
+    """Counts bytes; applies the stall timeout as soon as the head has arrived."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self._call = current_request() or ActiveRequest(HttpSettings())
+        self._request = current_request() or ActiveRequest(HttpSettings())
         self._socket = sock
-        self._wire = _Wire(self.fp.detach(), self._call)
-        self.fp = io.BufferedReader(self._wire, _BUFFER)
+        self._reader = _CountingReader(self.fp.detach(), self._request)
+        self.fp = io.BufferedReader(self._reader, _BUFFER_SIZE)
         self._body: ChunkedBody | SizedBody | None = None
         self._buffer: bytearray | None = None
 
     def begin(self) -> None:
         super().begin()
-        if self._wire.head_ended:
-            # http.client takes what there is of the head for all: no length, no body, no error.
-            raise http.client.RemoteDisconnected("the head of the answer was cut")
-        self._wire.in_body = True
-        self._call.answered()
-        self._socket.settimeout(self._call.settings.stall_timeout)
+        if self._reader.head_is_cut:
+            # http.client accepts part of a head as a whole one: no length, no body, no error.
+            raise http.client.RemoteDisconnected("the response head was cut")
+        self._reader.in_body = True
+        self._request.head_received()
+        self._socket.settimeout(self._request.settings.stall_timeout)
 
     def read(self, amt: int | None = None) -> bytes:
         """Read at most `amt` bytes of the body, and at least one before its end or a cut."""
         if self.fp is None or not (self.chunked or self.length):
-            return super().read(amt and min(amt, _BUFFER))
+            return super().read(amt and min(amt, _BUFFER_SIZE))
         if amt is None:
             return self._read_all()
         self._body = self._body or self._new_body()
@@ -185,27 +241,27 @@ class _Response(http.client.HTTPResponse):
         if isinstance(self._body, SizedBody):
             self.length = self._body.left
         if self._body.ended or (amt and not data):
-            self._drop_what_follows()
+            self._shut_down_if_more_came()
             self.close()
         return data
 
     def close(self) -> None:
         super().close()
-        # At once, for whoever interrupts this closes again.
+        # In one statement: a signal handler may close again in between.
         buffer, self._buffer, self._body = self._buffer, None, None
         if buffer is not None:
-            body.return_buffer(buffer)
+            return_buffer(buffer)
 
     def _read_all(self) -> bytes:
-        data = b"".join(iter(lambda: self.read(_BUFFER), b""))
+        data = b"".join(iter(lambda: self.read(_BUFFER_SIZE), b""))
         if self.length:
             raise http.client.IncompleteRead(data, self.length)
         return data
 
-    def _drop_what_follows(self) -> None:
-        """Have no other request use a connection on which more came than was announced.
+    def _shut_down_if_more_came(self) -> None:
+        """Let no other request use a connection on which more came than was announced.
 
-        TLS keeps that where the pool, which looks at the socket, does not see it.
+        TLS keeps such bytes where the pool, which looks at the socket, does not see them.
         """
         pending = getattr(self._socket, "pending", None)
         if pending is not None and pending():
@@ -213,55 +269,56 @@ class _Response(http.client.HTTPResponse):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _new_body(self) -> ChunkedBody | SizedBody:
-        self._buffer = body.take_buffer()
-        receive = _received(self.fp, self._wire)
+        self._buffer = take_buffer()
+        receive = _receiver(self.fp, self._reader)
         if self.chunked:
             return ChunkedBody(receive, self._buffer)
         return SizedBody(receive, self._buffer, self.length or 0)
 
 
-def _received(buffered: io.BufferedReader, wire: _Wire) -> Callable[[memoryview], int]:
-    """A function that receives what is left of the body: first what came along with its head.
+def _receiver(buffered: io.BufferedReader, reader: _CountingReader) -> Callable[[memoryview], int]:
+    """A function that receives the body: first what arrived together with the head.
 
-    Past the buffer, which would make a new object of each record of TLS.
+    The rest bypasses the buffer, which would make a new object of each TLS record.
     """
-    ahead = len(buffered.peek())
+    in_buffer = len(buffered.peek())
 
     def receive(room: memoryview) -> int:
-        nonlocal ahead
-        if not ahead:
-            return wire.readinto(room) or 0
-        count = buffered.readinto(room[:ahead])
-        ahead -= count
+        nonlocal in_buffer
+        if not in_buffer:
+            return reader.readinto(room) or 0
+        count = buffered.readinto(room[:in_buffer])
+        in_buffer -= count
         return count
 
     return receive
 
 
-class _Watched:
-    """Goes before urllib3's connection classes: attaches each connection to the current call."""
+class _WatchedConnection:
+    """Mixin for urllib3's connection classes: attaches connections to the current request."""
 
-    response_class = _Response
+    response_class = _WatchedResponse
     sock: Any
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
-        _keep_alive(sock)
-        call = current_request()
-        if call is not None:
-            call.attach(sock.fileno())
+        enable_keepalive(sock)
+        request = current_request()
+        if request is not None:
+            request.attach(sock.fileno())
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        call = current_request()
-        if call is not None and self.sock is not None:
-            call.attach(self.sock.fileno())
+        request = current_request()
+        if request is not None and self.sock is not None:
+            request.attach(self.sock.fileno())
         super().request(*args, **kwargs)  # type: ignore[misc]
-        if call is not None:
-            call.asked = True
+        if request is not None:
+            request.is_sent = True
 
 
-def _keep_alive(sock: socket.socket) -> None:
+def enable_keepalive(sock: socket.socket) -> None:
+    """Have the system probe a silent connection."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
@@ -270,47 +327,30 @@ def _keep_alive(sock: socket.socket) -> None:
 
 
 @functools.cache
-def _watched(pool: Any) -> Any:
-    """Give `pool`, a class, with watched connections; works for proxies' own classes, too."""
-    if issubclass(pool.ConnectionCls, _Watched):
+def _watched_pool(pool: Any) -> Any:
+    """A subclass of a pool class with watched connections; works for proxies' classes, too."""
+    if issubclass(pool.ConnectionCls, _WatchedConnection):
         return pool
-    connection = type(pool.ConnectionCls.__name__, (_Watched, pool.ConnectionCls), {})
+    name = pool.ConnectionCls.__name__
+    connection = type(name, (_WatchedConnection, pool.ConnectionCls), {})
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 def _watch_pools(manager: Any) -> Any:
     pools = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools.items()}
+    manager.pool_classes_by_scheme = {scheme: _watched_pool(pool) for scheme, pool in pools.items()}
     return manager
 
 
 class WatchedAdapter(HTTPAdapter):
-    """Opens watched connections; retries nothing."""
+    """Opens watched connections, to proxies as well; retries nothing."""
 
     def __init__(self) -> None:
         super().__init__(pool_connections=4, pool_maxsize=4, max_retries=0)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Have the pools make watched connections."""
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
         super().init_poolmanager(*args, **kwargs)
         _watch_pools(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Have the pools towards proxies make watched connections, too."""
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         return _watch_pools(super().proxy_manager_for(*args, **kwargs))
-
-
-def check_urllib3(installed: str | None = None) -> None:
-    """See that urllib3 is new enough.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    installed = installed or str(urllib3.__version__)  # type: ignore[attr-defined]
-    numbers = tuple(int(part) for part in installed.split(".")[:3] if part.isdigit())
-    if numbers < _NEEDED:
-        needed = ".".join(map(str, _NEEDED))
-        raise ConfigError(
-            f"urllib3 {installed} is installed, {needed} or newer is needed",
-            hint="pip install --upgrade urllib3",
-        )

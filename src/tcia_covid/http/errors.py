@@ -1,11 +1,14 @@
-"""From what requests raises while a request is sent to this program's errors."""
+"""Typed errors from the exceptions of requests, and from the head of a response."""
 
 from __future__ import annotations
 
 import http.client
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import requests
@@ -20,76 +23,93 @@ from tcia_covid.core.errors import (
     RedirectError,
     RequestError,
     ResponseTimeoutError,
+    StatusError,
     TlsError,
     UnreachableError,
     UsageError,
 )
-from tcia_covid.core.redaction import redact
+from tcia_covid.core.redaction import excerpt, redact
+from tcia_covid.http.response import Response
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 
-_UNUSABLE_URL = (
+_INVALID_URL = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
     urllib3.exceptions.LocationParseError,
 )
+_NO_CONNECTION = (
+    urllib3.exceptions.NameResolutionError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
+_TIMEOUT = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError)
+_CLOSED = (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 _NOT_HTTP = (
     http.client.BadStatusLine,
     http.client.LineTooLong,
     requests.exceptions.InvalidHeader,
 )
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"})
 _PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
+_PUSH_BACK = frozenset({429, 502, 503, 504})
+_RETRYABLE = _PUSH_BACK | {408, 425, 500, 522, 524}
+_STATUS_HINTS = {
+    401: "the archive asks for a login; public TCIA data needs none: check the URL",
+    403: "the archive or a proxy refuses access; check the URL and the network's rules",
+    407: "the proxy asks for a login: put user and password into HTTPS_PROXY",
+}
 
 
 def error_from_exception(
-    error: Exception, url: str, call: ActiveRequest
+    error: Exception, url: str, active: ActiveRequest
 ) -> ArchiveError | RequestError:
-    """Turn an exception of sending a request into an error with a sentence for the user.
+    """Turn an exception raised while sending a request into a typed error.
 
     Args:
         error: what requests raised.
-        url: what was asked for; a redirect may have led elsewhere.
-        call: the request under way.
+        url: the requested URL; a redirect may have led elsewhere.
+        active: the request.
     """
     url = getattr(getattr(error, "request", None), "url", None) or url
     host = urlsplit(redact(url)).netloc or "the archive"
-    causes = list(_chain(error))
-    if isinstance(error, _UNUSABLE_URL):
-        return _unusable(url)
-    if _is_ca_bundle(error, causes):
+    causes = list(_causes(error))
+    if isinstance(error, _INVALID_URL):
+        return _invalid_url_error(url)
+    if _is_ca_bundle_error(error, causes):
         return ConfigError(
-            "the CA bundle that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names cannot be read",
-            hint="point the variable at a PEM file with certificates, or unset it",
+            "the CA bundle named by REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE cannot be read",
+            hint="set the variable to a PEM file with certificates, or unset it",
         )
     if isinstance(error, requests.exceptions.TooManyRedirects):
         return RedirectError(f"{host} redirects in a circle", hint="check the archive's URL")
     if isinstance(error, requests.exceptions.ProxyError):
-        return _proxy(host, url, causes)
+        return _proxy_error(host, url, causes)
     return (
-        _unreachable(host, causes, call)
-        or _silence(host, causes, call)
-        or _tls(host, causes)
-        or _broken(host, causes)
+        _unreachable_error(host, causes, active)
+        or _timeout_error(host, causes, active)
+        or _tls_error(host, causes)
+        or _no_response_error(host, causes)
     )
 
 
-def _unusable(url: str) -> RequestError:
-    proxy = _proxy_towards(url)
-    if proxy and _is_usable(url):
-        socks = proxy.lower().startswith("socks")
+def _invalid_url_error(url: str) -> RequestError:
+    proxy = _proxy_for(url)
+    if proxy and _is_http_url(url):
+        is_socks = proxy.lower().startswith("socks")
         return ConfigError(
-            f"the proxy {redact(proxy)} that the environment names cannot be used",
+            f"the proxy {redact(proxy)} set in the environment cannot be used",
             hint="a SOCKS proxy needs the package PySocks: pip install pysocks"
-            if socks
+            if is_socks
             else f"it should look like http://host:port; check {_PROXY_VARIABLES}",
         )
     return UsageError(
-        f"{redact(url)!r} is no usable http(s) URL", hint="check the archive's URL option"
+        f"{redact(url)!r} is not a usable http(s) URL", hint="check the archive's URL option"
     )
 
 
-def _is_usable(url: str) -> bool:
+def _is_http_url(url: str) -> bool:
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -97,117 +117,105 @@ def _is_usable(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.host)
 
 
-def _is_ca_bundle(error: Exception, causes: list[BaseException]) -> bool:
-    # requests raises a bare OSError for a file that is not there; OpenSSL tells of one that holds
-    # no certificate.
+def _is_ca_bundle_error(error: Exception, causes: list[BaseException]) -> bool:
+    # requests raises a bare OSError for a missing file; OpenSSL reports one without certificates.
     if type(error) is OSError and "CA certificate bundle" in str(error):
         return True
     return any(isinstance(c, ssl.SSLError) and "NO_CERTIFICATE" in str(c) for c in causes)
 
 
-def _proxy(host: str, url: str, causes: list[BaseException]) -> UnreachableError:
-    proxy = urlsplit(redact(_proxy_towards(url))).netloc
-    name = f"the proxy {proxy} towards {host}" if proxy else f"the proxy towards {host}"
+def _proxy_error(host: str, url: str, causes: list[BaseException]) -> UnreachableError:
+    proxy = urlsplit(redact(_proxy_for(url))).netloc
+    name = f"the proxy {proxy} for {host}" if proxy else f"the proxy for {host}"
     status = next(filter(None, (_TUNNEL_STATUS.search(str(cause)) for cause in causes)), None)
     if status is None:
-        said = "cannot be reached" if _any(causes, _NO_CONNECTION) else "did not answer"
-        return UnreachableError(f"{name} {said}", hint=f"check {_PROXY_VARIABLES}", retryable=True)
+        what = "cannot be reached" if _has(causes, _NO_CONNECTION) else "did not respond"
+        return UnreachableError(f"{name} {what}", hint=f"check {_PROXY_VARIABLES}", retryable=True)
     code = int(status[1])
-    asks = code == http.client.PROXY_AUTHENTICATION_REQUIRED
+    needs_login = code == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     return UnreachableError(
         f"{name} refused the connection with status {code}",
-        hint="put user and password into HTTPS_PROXY" if asks else f"check {_PROXY_VARIABLES}",
-        retryable=code >= http.client.INTERNAL_SERVER_ERROR,
+        hint=_STATUS_HINTS[code] if needs_login else f"check {_PROXY_VARIABLES}",
+        retryable=code >= HTTPStatus.INTERNAL_SERVER_ERROR,
     )
 
 
-_NO_CONNECTION = (
-    urllib3.exceptions.NameResolutionError,
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-)
-_SILENT = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError)
-
-
-def _unreachable(
-    host: str, causes: list[BaseException], call: ActiveRequest
+def _unreachable_error(
+    host: str, causes: list[BaseException], active: ActiveRequest
 ) -> ArchiveError | None:
-    """No connection came about; `None` if one did."""
-    seconds = f"{call.settings.connect_timeout:g} s"
-    if _any(causes, urllib3.exceptions.NameResolutionError):
+    """The error where no connection was made; None if there was one."""
+    seconds = f"{active.settings.connect_timeout:g} s"
+    if _has(causes, urllib3.exceptions.NameResolutionError):
         what, hint = f"the name {host} cannot be resolved", "the network connection and DNS"
-    elif _any(causes, ConnectionRefusedError):
+    elif _has(causes, ConnectionRefusedError):
         what, hint = f"{host} refused the connection", "that the archive is not down"
-    elif _any(causes, urllib3.exceptions.NewConnectionError):
+    elif _has(causes, urllib3.exceptions.NewConnectionError):
         what, hint = f"there is no route to {host}", "the network connection"
-    elif not call.asked and (_any(causes, _SILENT) or call.broken is AbortReason.LATE):
+    elif not active.is_sent and (_has(causes, _TIMEOUT) or active.abort_reason is AbortReason.LATE):
         what, hint = f"{host} accepted no connection within {seconds}", "firewall and proxy"
     else:
         return None
     return UnreachableError(what, hint=f"check {hint}, and the archive's URL", retryable=True)
 
 
-def _silence(
-    host: str, causes: list[BaseException], call: ActiveRequest
+def _timeout_error(
+    host: str, causes: list[BaseException], active: ActiveRequest
 ) -> ResponseTimeoutError | None:
-    late = call.broken is AbortReason.LATE
-    if not late and not _any(causes, urllib3.exceptions.ReadTimeoutError):
+    is_late = active.abort_reason is AbortReason.LATE
+    if not is_late and not _has(causes, urllib3.exceptions.ReadTimeoutError):
         return None
-    what = "no complete answer head" if call.received else "nothing"
+    what = "no complete response head" if active.received else "nothing"
     return ResponseTimeoutError(
-        f"{host} sent {what} within {call.settings.first_byte_timeout:g} s of the request",
+        f"{host} sent {what} within {active.settings.first_byte_timeout:g} s of the request",
         hint="raise --first-byte-timeout if the archive is known to be slow",
         retryable=True,
         push_back=True,
     )
 
 
-_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"})
-
-
-def _tls(host: str, causes: list[BaseException]) -> TlsError | None:
+def _tls_error(host: str, causes: list[BaseException]) -> TlsError | None:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            why = cause.verify_message or "the certificate was not accepted"
+            reason = cause.verify_message or "the certificate was not accepted"
             return TlsError(
-                f"the certificate of {host} cannot be trusted: {why}",
+                f"the certificate of {host} cannot be trusted: {reason}",
                 hint="behind an inspecting proxy set REQUESTS_CA_BUNDLE to its CA file; "
                 "check the computer's clock; TLS checks cannot be switched off",
             )
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            why = (cause.reason or "unknown reason").replace("_", " ").lower()
+            reason = (cause.reason or "unknown reason").replace("_", " ").lower()
             return TlsError(
-                f"the TLS connection to {host} failed: {why}",
+                f"the TLS connection to {host} failed: {reason}",
                 hint="a server that speaks plain http needs an http:// URL; check the proxy",
                 retryable=cause.reason not in _NOT_TLS,
             )
     return None
 
 
-def _broken(host: str, causes: list[BaseException]) -> ArchiveError:
-    gone = _any(causes, (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError))
-    if not gone and (_any(causes, _NOT_HTTP) or type(causes[-1]) is http.client.HTTPException):
+def _no_response_error(host: str, causes: list[BaseException]) -> ArchiveError:
+    is_not_http = _has(causes, _NOT_HTTP) or type(causes[-1]) is http.client.HTTPException
+    if is_not_http and not _has(causes, _CLOSED):
         return BadResponseError(
-            f"{host} answered with something that is not HTTP",
+            f"{host} sent a response that is not HTTP",
             hint="check the archive's URL and its port, and the proxy",
             retryable=True,
         )
     return ConnectionLostError(
-        f"{host} closed the connection before it answered",
+        f"{host} closed the connection before it responded",
         hint="check the network, or try again later",
         retryable=True,
     )
 
 
-def _proxy_towards(url: str) -> str:
-    """The proxy that the environment names for `url`, with its credentials; empty if none."""
+def _proxy_for(url: str) -> str:
+    """The proxy that the environment sets for `url`, with its credentials; empty if none."""
     try:
         return select_proxy(url, get_environ_proxies(url)) or ""
     except ValueError:
         return ""
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """Walk to the innermost cause: requests wraps urllib3, which wraps the socket's error.
 
     Not along `__context__`, which may lead to an error of an earlier request.
@@ -224,7 +232,66 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         queue += [n for n in nested if isinstance(n, BaseException)]
 
 
-def _any(
+def _has(
     causes: list[BaseException], kind: type[BaseException] | tuple[type[BaseException], ...]
 ) -> bool:
     return any(isinstance(cause, kind) for cause in causes)
+
+
+def error_from_status(
+    status: int, url: str, headers: Mapping[str, str], body: bytes, retry_after_cap: float
+) -> StatusError:
+    """Turn an HTTP status other than 2xx into an error that tells whether a retry may help."""
+    text = excerpt(body)
+    retryable = status in _RETRYABLE
+    return StatusError(
+        f"{redact(url)} returned HTTP {status}{f': {text}' if text else ''}",
+        status=status,
+        body=text,
+        hint=_STATUS_HINTS.get(
+            status, "try again later" if retryable else "check the archive's URL"
+        ),
+        retryable=retryable,
+        retry_after=retry_after(headers, retry_after_cap) if retryable else None,
+        push_back=status in _PUSH_BACK,
+    )
+
+
+def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
+    """Read Retry-After, in seconds or as a date; None where absent, past or invalid.
+
+    A date is compared with the response's own Date header, so that a wrong clock here does not
+    matter.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), cap)
+    when, now = _parse_date(value), _parse_date(headers.get("Date", ""))
+    now = now or datetime.now(timezone.utc)
+    if when is None or when <= now:
+        return None
+    return min((when - now).total_seconds(), cap)
+
+
+def _parse_date(text: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+
+
+def check_content_encoding(response: Response) -> None:
+    """Refuse a body that was compressed although `identity` was requested.
+
+    Raises:
+        BadResponseError: retryable.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise BadResponseError(
+            f"{response.url} uses Content-Encoding {excerpt(encoding.encode(), 20)}, "
+            "which was not requested",
+            hint="a proxy changes responses; try without it",
+            retryable=True,
+        )

@@ -1,4 +1,4 @@
-"""An answer whose body is still arriving."""
+"""A response whose body is still arriving."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 if TYPE_CHECKING:
     import requests
 
-CHUNK_SIZE = 512 * 1024
-"""Bytes; how much may have come while what came before was worked on."""
+_MAX_READ = 512 * 1024
+"""Bytes; as many may arrive while the previous ones are processed."""
 
 
 class Response:
-    """A successful response; reading it raises `ConnectionLostError` where the body breaks.
+    """A response; reading raises `ConnectionLostError` where the body breaks off.
 
-    Every byte that arrived before the break is given first.
+    Every byte that arrived before the break is returned first.
     """
 
     def __init__(
         self,
         response: requests.Response,
-        call: ActiveRequest,
+        request: ActiveRequest,
         stop: CancelToken,
         meter: ByteCounter,
         rate: RateLimiter,
     ) -> None:
         self._response = response
-        self._call = call
+        self._request = request
         self._stop = stop
         self._meter = meter
         self._rate = rate
-        self._cut: Exception | None = None
+        self._error: Exception | None = None
         self.received = 0
         """Bytes of the body so far, as sent."""
         self.status = response.status_code
         self.headers = response.headers
         self.url = redact(response.url)
 
-    def read(self, count: int = CHUNK_SIZE) -> bytes:
-        """Read at most `count` bytes, perhaps fewer; empty at the end of the body.
+    def read(self, size: int = _MAX_READ) -> bytes:
+        """Read at most `size` bytes, perhaps fewer; empty at the end of the body.
 
         Raises:
             ConnectionLostError: the body was cut, stalled, or came too slowly.
-            TciaCovidError: the run is to end.
+            TciaCovidError: the run was canceled.
         """
-        data = self._receive(min(count, CHUNK_SIZE, self._rate.most))
+        data = self._receive(min(size, _MAX_READ, self._rate.max_piece))
         self._stop.check()
         if not data:
             self._check_end()
@@ -62,7 +62,7 @@ class Response:
         return data
 
     def chunks(self) -> Iterator[bytes]:
-        """Read the body piece by piece to its end."""
+        """Read the body to its end, piece by piece."""
         while data := self.read():
             yield data
 
@@ -70,53 +70,58 @@ class Response:
         """Read the whole body.
 
         Raises:
-            BadAnswerError: it is longer than `limit` bytes.
+            BadResponseError: it is longer than `limit` bytes.
             ConnectionLostError: as `read`.
         """
         pieces: list[bytes] = []
         for data in self.chunks():
             pieces.append(data)
             if self.received > limit:
-                raise BadResponseError(f"{self.url} answered with more than {limit} bytes")
+                raise BadResponseError(f"{self.url} sent more than {limit} bytes")
         return b"".join(pieces)
 
+    def close(self) -> None:
+        """Return the connection to the pool, or close it if the body was not read to its end."""
+        self._response.close()
+
     def _receive(self, count: int) -> bytes:
-        if self._cut is not None:
+        if self._error is not None:
             return b""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - takes 0.1 s
 
-        self._call.begin_read()
+        self._request.begin_read()
         try:
             data: bytes = self._response.raw.read(count, decode_content=False)
         except (HTTPError, OSError, ValueError) as error:
-            self._cut = error
+            self._error = error
             return b""
         finally:
-            self._call.end_read()
+            self._request.end_read()
         return data
 
     def _check_end(self) -> None:
-        """Tell the end of the body from a cut; where nothing frames the body, HTTP cannot."""
-        call = self._call
-        if self._cut is None and call.failure is None and call.broken is None:
+        """Distinguish the end of the body from a cut; HTTP cannot where no length is given."""
+        request = self._request
+        if self._error is None and request.read_error is None and request.abort_reason is None:
             return
+        is_slow = request.abort_reason is AbortReason.SLOW
         raise ConnectionLostError(
-            f"the answer of {self.url} broke off after {self.received} bytes: {self._why()}",
-            hint="check the network; the same command goes on from what is kept",
+            f"the response of {self.url} broke off after {self.received} bytes: {self._reason()}",
+            hint="check the network; the same command resumes from what is complete",
             retryable=True,
-            push_back=call.broken is AbortReason.SLOW or isinstance(call.failure, TimeoutError),
-        ) from (call.failure or self._cut)
+            push_back=is_slow or isinstance(request.read_error, TimeoutError),
+        ) from (request.read_error or self._error)
 
-    def _why(self) -> str:
+    def _reason(self) -> str:
         from tcia_covid.http.body import ChunkedFramingError  # noqa: PLC0415 - needs http.client
 
-        settings, failure = self._call.settings, self._call.failure
-        if self._call.broken is AbortReason.SLOW:
+        settings, read_error = self._request.settings, self._request.read_error
+        if self._request.abort_reason is AbortReason.SLOW:
             return f"slower than {settings.min_rate:g} bytes/s for {settings.rate_window:g} s"
-        if isinstance(failure, TimeoutError):
+        if isinstance(read_error, TimeoutError):
             return f"no byte for {settings.stall_timeout:g} s"
-        if failure is not None:
+        if read_error is not None:
             return "the connection was reset"
-        if self._cut is not None and isinstance(self._cut.__cause__, ChunkedFramingError):
-            return "what came is not framed as HTTP says"
+        if self._error is not None and isinstance(self._error.__cause__, ChunkedFramingError):
+            return "the chunked encoding is invalid"
         return "the connection was closed too early"

@@ -1,24 +1,38 @@
-"""How long a piece of work goes on trying; a budget is spent once, not at every level."""
+"""When to retry after an error, and how long to wait before."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError
 from tcia_covid.core.settings import HttpSettings
 
-_DOUBLINGS = 30
-"""Enough for any cap; a float takes no power of two without end."""
+T = TypeVar("T")
+Limit = Callable[[ArchiveError], int | None]
+"""Gives a smaller number of retries for some errors."""
+_MAX_DOUBLINGS = 30
+"""Enough for any cap, and within the range of a float."""
+
+
+def no_limit(error: ArchiveError) -> None:
+    """Use the whole number of retries for every error."""
+    del error
 
 
 class RetryPolicy:
-    """A budget of fruitless attempts in a row, with full-jitter exponential pauses between.
+    """Counts consecutive failures; waits between attempts, longer each time, with full jitter.
 
-    An archive that gives ten images and drops the line, again and again, is slow, not broken:
-    `progressed` starts the count anew.
+    An archive that sends ten images and then drops the connection, again and again, is slow, not
+    broken: `progressed` resets the counter.
+
+    Args:
+        settings: number of retries, and pauses.
+        stop: ends a pause.
+        on_retry: is given the reason and the pause in seconds before each retry.
     """
 
     def __init__(
@@ -30,30 +44,39 @@ class RetryPolicy:
         self._settings = settings
         self._stop = stop
         self._on_retry = on_retry
-        self._kinds: Counter[type[ArchiveError]] = Counter()
+        self._by_type: Counter[type[ArchiveError]] = Counter()
         self.failures = 0
-        """Fruitless attempts since the last progress."""
+        """Consecutive failures."""
+
+    def run(self, attempt: Callable[[], T], limit: Limit = no_limit) -> T:
+        """Call `attempt` until it succeeds, or raise as `failed` does."""
+        while True:
+            try:
+                return attempt()
+            except ArchiveError as error:
+                self.failed(error, limit=limit(error))
 
     def progressed(self) -> None:
-        """Something new arrived."""
+        """Reset the counter: something new arrived."""
         self.failures = 0
-        self._kinds.clear()
+        self._by_type.clear()
 
     def failed(self, error: ArchiveError, *, limit: int | None = None) -> None:
         """Wait before the next attempt after `error`, or raise it.
 
         Args:
             error: why the attempt failed.
-            limit: a smaller budget for errors of this type alone.
+            limit: a smaller number of retries for errors of this type.
 
         Raises:
-            ArchiveError: `error`, where it is final or a budget is spent, this one or another.
-            TciaCovidError: the run is to end.
+            ArchiveError: `error`, where a retry cannot help or no retry is left, here or in
+                another policy.
+            TciaCovidError: the run was canceled.
         """
         self.failures += 1
-        self._kinds[type(error)] += 1
-        spent = limit is not None and self._kinds[type(error)] > limit
-        if not error.retryable or error.spent or spent:
+        self._by_type[type(error)] += 1
+        is_over_limit = limit is not None and self._by_type[type(error)] > limit
+        if not error.retryable or error.spent or is_over_limit:
             raise error
         if self.failures > self._settings.retries:
             error.spent = self._settings.retries > 0
@@ -64,6 +87,6 @@ class RetryPolicy:
 
     def _pause(self, retry_after: float | None) -> float:
         settings = self._settings
-        doublings = min(self.failures - 1, _DOUBLINGS)
+        doublings = min(self.failures - 1, _MAX_DOUBLINGS)
         ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2**doublings)
         return max(random.uniform(0, ceiling), retry_after or 0.0)

@@ -1,26 +1,26 @@
-"""One pace for all workers: how many requests may be under way, and not before when."""
+"""Limits that all workers share: simultaneous requests, and bytes per second."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import ConcurrencyChanged, Emit, discard
 
-_LUMP = 64 * 1024
-_SHORT = 0.01
-"""Seconds; shorter pauses are noise to the scheduler."""
+_MAX_PIECE = 64 * 1024
+_MIN_SLEEP = 0.01
+"""Seconds; the system's scheduler cannot time shorter pauses."""
 
 
 class ConcurrencyLimiter:
-    """Additive increase, halving on push-back, never above `ceiling` requests at once.
+    """Additive increase, multiplicative decrease; never above `ceiling` requests at once.
 
-    A push-back counts once for all the requests that were under way when it came: eight
-    workers that are all told 503 in the same moment halve the pace once, not eight times.
+    A push-back counts once for all requests that were active when it came: eight workers that
+    all receive a 503 in the same moment halve the limit once, not eight times.
     """
 
     def __init__(self, ceiling: int, stop: CancelToken, emit: Emit = discard) -> None:
@@ -32,31 +32,31 @@ class ConcurrencyLimiter:
         self._condition = threading.Condition()
         self._stop = stop
         self._emit = emit
-        stop.on_stop(self._wake)
+        stop.on_stop(self._wake_all)
 
     @property
     def limit(self) -> int:
-        """Requests that may be under way now."""
+        """Requests that may be active now."""
         return max(1, int(self._limit))
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Wait for a place among the requests under way; gives the moment it was had.
+        """Wait for a slot; gives the time at which it was taken.
 
-        Not to be nested: with a limit of one a thread would wait for itself.
+        Must not be nested: with a limit of one a thread would wait for itself.
         """
-        started = self._enter()
+        started = self._acquire()
         try:
             yield started
         finally:
             with self._condition:
                 self._active -= 1
-                self._let_in()
+                self._wake()
 
     def succeeded(self) -> None:
-        """A request that has a place ended well: one more place after a round of such.
+        """Count a success of a request that has a slot: a round of them adds a slot.
 
-        Only where all places are taken: what is not used is not known to be borne.
+        Only where all slots are taken: nothing is known of a load that was not tried.
         """
         with self._condition:
             before = self.limit
@@ -64,25 +64,25 @@ class ConcurrencyLimiter:
                 return
             self._limit = min(float(self.ceiling), self._limit + 1.0 / self._limit)
             after = self.limit
-            self._let_in()
+            self._wake()
         if after != before:
             self._emit(ConcurrencyChanged(after, "the archive keeps up"))
 
-    def hold(self, seconds: float) -> None:
-        """Let nobody ask within the next `seconds`, as the archive wants it."""
+    def pause(self, seconds: float) -> None:
+        """Start no request within the next `seconds`."""
         with self._condition:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def push_back(self, started: float, reason: str, retry_after: float | None = None) -> None:
-        """The archive pushed back on a request that had its place since `started`.
+        """Halve the limit: the archive is overloaded.
 
         Args:
-            started: what `slot` gave, monotonic seconds.
+            started: when the request that failed took its slot, as `slot` gave it.
             reason: for the event.
-            retry_after: seconds that nobody may ask again.
+            retry_after: seconds in which no request may start.
         """
         if retry_after is not None:
-            self.hold(retry_after)
+            self.pause(retry_after)
         with self._condition:
             if started <= self._halved_at:
                 return
@@ -93,7 +93,7 @@ class ConcurrencyLimiter:
         if after != before:
             self._emit(ConcurrencyChanged(after, reason))
 
-    def _enter(self) -> float:
+    def _acquire(self) -> float:
         with self._condition:
             while True:
                 self._stop.check()
@@ -104,17 +104,17 @@ class ConcurrencyLimiter:
                     return now
                 self._condition.wait(wait if wait > 0 else None)
 
-    def _let_in(self) -> None:
-        """Wake as many as there are places: those who wait in vain cost each other time."""
+    def _wake(self) -> None:
+        """Wake as many threads as there are slots: waking all costs each of them time."""
         self._condition.notify(max(0, self.limit - self._active))
 
-    def _wake(self) -> None:
+    def _wake_all(self) -> None:
         with self._condition:
             self._condition.notify_all()
 
 
 class ByteCounter:
-    """Counts the bytes that all connections of a run received."""
+    """Counts the bytes that all connections of a run receive."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -127,26 +127,34 @@ class ByteCounter:
 
 
 class RateLimiter:
-    """A token bucket over all connections: `take` waits until `count` bytes are within the rate.
+    """A token bucket for all connections.
+
+    Args:
+        rate: bytes per second; None for no limit.
+        stop: ends a wait.
+        clock: monotonic seconds.
 
     Attributes:
-        most: bytes that may be taken at once: a connection that waits for long is cut.
+        max_piece: the most bytes to take at once: a server drops a connection that waits long.
     """
 
-    def __init__(self, rate: float | None, stop: CancelToken) -> None:
-        self.most = sys.maxsize if rate is None else _LUMP
+    def __init__(
+        self, rate: float | None, stop: CancelToken, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.max_piece = sys.maxsize if rate is None else _MAX_PIECE
         self._rate = rate
         self._stop = stop
+        self._clock = clock
         self._lock = threading.Lock()
-        self._free_at = time.monotonic()
+        self._free_at = clock()
 
     def take(self, count: int) -> None:
-        """Account for `count` bytes that arrived, and wait as long as they were early."""
+        """Wait until `count` bytes, which have arrived, are within the rate."""
         if self._rate is None:
             return
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             self._free_at = max(self._free_at, now) + count / self._rate
             wait = self._free_at - now
-        if wait > _SHORT:
+        if wait > _MIN_SLEEP:
             self._stop.wait(wait)

@@ -1,7 +1,7 @@
-"""One request under way: a handle on its connection, and how fast its answer arrives.
+"""Aborting requests that stall: a read timeout never fires while single bytes drip in.
 
-A read time-out never fires on a slow drip, and nothing but the connection itself wakes a thread
-that waits for a first byte: so every call can be broken off from another thread.
+Only shutting down the socket wakes a thread that waits for it, so each active request keeps a
+handle on its connection that other threads can use.
 """
 
 from __future__ import annotations
@@ -20,161 +20,164 @@ _thread = threading.local()
 
 
 class AbortReason(enum.Enum):
-    """Why this side broke a connection."""
+    """Why this program shut a connection down."""
 
-    STOPPED = "the run is to end"
-    LATE = "no whole answer head within the first-byte time-out"
+    CANCELED = "the run was canceled"
+    LATE = "no complete response head within the first-byte timeout"
     SLOW = "slower than the minimum rate"
 
 
 class ActiveRequest:
-    """One request: its connection, and the rate at which its answer arrives.
+    """One request: its connection, and how fast its response arrives.
 
-    The reading thread owns it; `judge` and `break_off` come from other threads.
+    The thread that reads owns it; `check_progress` and `abort` are called from other threads.
     """
 
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
-        self.broken: AbortReason | None = None
-        """Why this side broke the connection; None while it did not."""
-        self.failure: OSError | None = None
+        self.abort_reason: AbortReason | None = None
+        self.read_error: OSError | None = None
         """What the socket raised in the middle of the body."""
         self.received = 0
-        """Bytes that the socket gave of the answer under way."""
-        self.asked = False
-        """Whether the request was sent on the connection that carries it now."""
+        """Bytes received on the current connection."""
+        self.is_sent = False
+        """Whether the request was sent on the current connection."""
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
         self._finished = False
-        self._due: float | None = None
-        # Seconds of all reads that ended, and when the one under way began: one value, so that
-        # the watch never sees half of an update.
+        self._head_deadline: float | None = None
+        # Seconds spent in reads that ended, and when the current one began: one tuple, so that
+        # the watchdog never sees half of an update.
         self._reading: tuple[float, float | None] = (0.0, None)
-        self._judged = (0.0, 0)
+        self._last_check = (0.0, 0)
 
     @contextmanager
-    def current(self) -> Iterator[None]:
-        """Have the connections that this thread uses meanwhile belong to this call."""
-        before = getattr(_thread, "call", None)
-        _thread.call = self
+    def activate(self) -> Iterator[None]:
+        """Assign the connections that this thread uses in the block to this request."""
+        previous = current_request()
+        _thread.request = self
         try:
             yield
         finally:
-            _thread.call = before
+            _thread.request = previous
 
     def attach(self, descriptor: int) -> None:
-        """Take the connection that carries this call; its answer's head is due from now on.
+        """Take the connection that carries this request, and start the first-byte timeout.
 
         The handle is a duplicate: it stays valid while the TLS layer swaps socket objects, and
-        it can never name a descriptor that meanwhile belongs to something else.
+        never names a descriptor that the system has reused for something else.
         """
         handle = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
         with self._lock:
             if self._finished:
                 handle.close()
                 return
-            self._drop_handle()
+            self._close_handle()
             self._handle = handle
-            self.asked, self.received, self.failure = False, 0, None
-            self._due = time.monotonic() + self.settings.first_byte_timeout
-            if self.broken is not None:
+            self.is_sent, self.received, self.read_error = False, 0, None
+            self._head_deadline = time.monotonic() + self.settings.first_byte_timeout
+            if self.abort_reason is not None:
                 self._shut_down()
 
-    def answered(self) -> None:
-        """The answer's head is here."""
-        self._due = None
+    def head_received(self) -> None:
+        """End the first-byte timeout."""
+        self._head_deadline = None
 
     def begin_read(self) -> None:
-        """A read of the body begins."""
+        """Start counting time: only time spent in reads counts against the archive."""
         self._reading = (self._reading[0], time.monotonic())
 
     def end_read(self) -> None:
-        """The read under way ended; time between reads is not the archive's."""
+        """Stop counting time."""
         seconds, since = self._reading
         if since is not None:
             self._reading = (seconds + time.monotonic() - since, None)
 
-    def break_off(self, reason: AbortReason) -> None:
-        """Shut the connection down: the thread that waits for it wakes within milliseconds.
+    def abort(self, reason: AbortReason) -> None:
+        """Shut the connection down; the thread that waits for it wakes within milliseconds.
 
-        Does nothing once the call is finished: its connection may serve another one.
+        Does nothing once the request has finished: its connection may serve another one.
         """
         with self._lock:
-            if self._finished:
-                return
-            self.broken = self.broken or reason
-            self._shut_down()
+            if not self._finished:
+                self.abort_reason = self.abort_reason or reason
+                self._shut_down()
 
     def finish(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         with self._lock:
             self._finished = True
-            self._drop_handle()
+            self._close_handle()
 
-    def judge(self) -> None:
-        """Break off if the head is overdue, or the body was too slow over a whole window."""
+    def check_progress(self) -> None:
+        """Abort if the head is overdue, or the body was too slow over a whole window."""
         now = time.monotonic()
-        due = self._due
-        if due is not None and now >= due:
-            self.break_off(AbortReason.LATE)
-        ended, since = self._reading
-        seconds = ended + (now - since if since is not None else 0.0)
-        elapsed = seconds - self._judged[0]
+        deadline = self._head_deadline
+        if deadline is not None and now >= deadline:
+            self.abort(AbortReason.LATE)
+        seconds, since = self._reading
+        seconds += now - since if since is not None else 0.0
+        elapsed = seconds - self._last_check[0]
         if elapsed < self.settings.rate_window:
             return
         received = self.received
-        if received - self._judged[1] < self.settings.min_rate * elapsed:
-            self.break_off(AbortReason.SLOW)
-        self._judged = (seconds, received)
+        if received - self._last_check[1] < self.settings.min_rate * elapsed:
+            self.abort(AbortReason.SLOW)
+        self._last_check = (seconds, received)
 
     def _shut_down(self) -> None:
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
 
-    def _drop_handle(self) -> None:
+    def _close_handle(self) -> None:
         if self._handle is not None:
             self._handle.close()
             self._handle = None
 
 
 def current_request() -> ActiveRequest | None:
-    """The call that this thread is sending."""
-    call: ActiveRequest | None = getattr(_thread, "call", None)
-    return call
+    """The request that this thread is sending."""
+    request: ActiveRequest | None = getattr(_thread, "request", None)
+    return request
 
 
 class Watchdog:
-    """Looks at all calls under way, a few times a rate window and at least every second."""
+    """Checks all active requests, several times per rate window and at least every second."""
 
     def __init__(self, settings: HttpSettings) -> None:
-        self._period = min(1.0, settings.rate_window / 4, settings.first_byte_timeout / 4)
+        self._interval = min(1.0, settings.rate_window / 4, settings.first_byte_timeout / 4)
         self._lock = threading.Lock()
-        self._calls: set[ActiveRequest] = set()
+        self._requests: set[ActiveRequest] = set()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
     @contextmanager
-    def over(self, call: ActiveRequest) -> Iterator[None]:
-        """Watch `call` meanwhile, and let go of its connection afterwards."""
+    def watch(self, request: ActiveRequest) -> Iterator[None]:
+        """Watch `request` in the block, and release its connection afterwards."""
         with self._lock:
-            self._calls.add(call)
+            self._requests.add(request)
             if self._thread is None:
                 self._start()
         try:
             yield
         finally:
             with self._lock:
-                self._calls.discard(call)
-            call.finish()
+                self._requests.discard(request)
+            request.finish()
 
-    def break_all(self) -> None:
-        """Break off every call under way: the run is to end."""
-        for call in self._under_way():
-            call.break_off(AbortReason.STOPPED)
+    def active(self) -> list[ActiveRequest]:
+        """The requests being watched."""
+        with self._lock:
+            return list(self._requests)
+
+    def abort_all(self) -> None:
+        """Abort every active request, because the run was canceled."""
+        for request in self.active():
+            request.abort(AbortReason.CANCELED)
 
     def close(self) -> None:
-        """End the thread; a later call starts another one."""
+        """End the thread; a later request starts another one."""
         with self._lock:
             thread, self._thread = self._thread, None
             self._closed.set()
@@ -184,15 +187,11 @@ class Watchdog:
     def _start(self) -> None:
         self._closed = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(self._closed,), name="http-watch", daemon=True
+            target=self._run, args=(self._closed,), name="http-watchdog", daemon=True
         )
         self._thread.start()
 
     def _run(self, closed: threading.Event) -> None:
-        while not closed.wait(self._period):
-            for call in self._under_way():
-                call.judge()
-
-    def _under_way(self) -> list[ActiveRequest]:
-        with self._lock:
-            return list(self._calls)
+        while not closed.wait(self._interval):
+            for request in self.active():
+                request.check_progress()

@@ -120,7 +120,7 @@ class ResumableDownload:
         headers = {}
         if known is not None:
             headers = {"Range": f"bytes={self._size()}-", "If-Range": known.validator}
-        with self._client.open("GET", self._url, headers=headers) as answer:
+        with self._client.stream("GET", self._url, headers=headers) as answer:
             expected = self._begin(answer)
             with FileIO(self.part, "ab") as file:
                 for data in self._checked(answer):

@@ -69,7 +69,7 @@ def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
         "401 authorization required",
         "no token was given, and no password",
         "the token is wrong: ask for another",
-        "https://host/path/file.zip answered with HTTP 500: null",
+        "https://host/path/file.zip returned HTTP 500: null",
         "write to help@example.org",
         "changed: C:\\Users\\ann@corp\\scans\\1-001.dcm",
         "changed: C:/Users/ann@corp/scans/1-001.dcm",

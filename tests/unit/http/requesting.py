@@ -48,15 +48,15 @@ def client_with(
 def get(client: Client, url: str, received: bytearray | None = None, **options: object) -> bytes:
     """Send one GET, one attempt; what arrived before an error stays in `received`."""
     body = bytearray() if received is None else received
-    with client.open("GET", url, **options) as answer:
+    with client.stream("GET", url, **options) as answer:
         for chunk in answer.chunks():
             body += chunk
     return bytes(body)
 
 
-def ask(client: Client, url: str, **options: object) -> bytes:
-    """Send a GET until it succeeds."""
-    return client.ask(url, lambda answer: answer.read_all(1 << 20), **options)
+def fetch(client: Client, url: str, **options: object) -> bytes:
+    """Send a GET, with retries."""
+    return client.fetch(url, lambda response: response.read_all(1 << 20), **options)
 
 
 def stop_while(

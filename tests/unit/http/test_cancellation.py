@@ -17,7 +17,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGTERM, ConnectionLostError, InterruptedRunError
 from tcia_covid.http.retry import RetryPolicy
 from tests.fakes.scripted import Drip, ScriptedServer, Send, Sleep, head, ok, status
-from tests.unit.http.requesting import QUICK, Waiting, ask, client_with, get, stop_while
+from tests.unit.http.requesting import QUICK, Waiting, client_with, fetch, get, stop_while
 from tests.waiting import LONG, SOON, soon
 
 LOST = ConnectionLostError("cut", retryable=True)
@@ -127,7 +127,7 @@ def test_pausing_before_a_retry() -> None:
         ScriptedServer(status(503)) as server,
         client_with(stop=stop, retry_wait=1000, retry_wait_cap=1000) as client,
     ):
-        assert_interrupted(stop_while(lambda: ask(client, server.url), stop))
+        assert_interrupted(stop_while(lambda: fetch(client, server.url), stop))
 
 
 def test_holding_back_because_of_retry_after() -> None:
@@ -136,14 +136,16 @@ def test_holding_back_because_of_retry_after() -> None:
         ScriptedServer(status(503, Retry_After="500")) as server,
         client_with(stop=stop) as client,
     ):
-        assert_interrupted(stop_while(lambda: ask(client, server.url), stop, lambda: server.heads))
+        assert_interrupted(
+            stop_while(lambda: fetch(client, server.url), stop, lambda: server.heads)
+        )
         assert len(server.heads) == 1
 
 
 def test_waiting_for_a_hold_of_the_pace_to_end() -> None:
     stop = CancelToken()
     with client_with(stop=stop) as client:
-        client.limiter.hold(500)
+        client.limiter.pause(500)
         assert_interrupted(stop_while(lambda: get(client, "http://127.0.0.1:9/"), stop))
 
 
@@ -188,7 +190,7 @@ def test_waiting_in_eight_threads() -> None:
     "use",
     [
         lambda client: get(client, "http://127.0.0.1:9/"),
-        lambda client: ask(client, "http://127.0.0.1:9/"),
+        lambda client: fetch(client, "http://127.0.0.1:9/"),
         lambda client: RetryPolicy(QUICK, client.stop).failed(LOST),
     ],
 )
@@ -205,14 +207,14 @@ def test_a_stop_between_place_and_request_is_not_missed() -> None:
     """The flag is looked at again once the watch knows the call."""
     stop = CancelToken()
     with ScriptedServer([Sleep(LONG)]) as server, client_with(stop=stop) as client:
-        enter = client.limiter._enter
+        enter = client.limiter._acquire
 
         def enter_then_stop() -> float:
             moment = enter()
             stop.set()
             return moment
 
-        client.limiter._enter = enter_then_stop
+        client.limiter._acquire = enter_then_stop
         with soon(), pytest.raises(InterruptedRunError):
             get(client, server.url)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from http.client import IncompleteRead
-from types import SimpleNamespace
 
 import pytest
 
-from tcia_covid.http import body as chunks
 from tcia_covid.http.body import ChunkedBody, ChunkedFramingError
 
 BODY = bytes(range(256)) * 300
@@ -36,7 +35,9 @@ def arriving(framed: bytes, sizes: Callable[[], int]) -> Callable[[int], bytes]:
     return receive
 
 
-def chunked(receive: Callable[[int], bytes]) -> ChunkedBody:
+def chunked(
+    receive: Callable[[int], bytes], clock: Callable[[], float] = time.monotonic
+) -> ChunkedBody:
     """A body of what `receive` gives, at most so many bytes at a time."""
 
     def fill(room: memoryview) -> int:
@@ -44,7 +45,7 @@ def chunked(receive: Callable[[int], bytes]) -> ChunkedBody:
         room[: len(came)] = came
         return len(came)
 
-    return ChunkedBody(fill, bytearray(512 * 1024))
+    return ChunkedBody(fill, bytearray(512 * 1024), clock)
 
 
 def read_all(body: ChunkedBody, size: int = 65536) -> bytes:
@@ -138,9 +139,8 @@ def test_a_body_that_comes_in_drops_is_given_in_cupfuls() -> None:
     assert len(chunked(arriving(framed, lambda: 100)).read(10)) == 10
 
 
-def test_drops_that_come_slowly_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_that_come_slowly_are_not_waited_for() -> None:
     now = 0.0
-    monkeypatch.setattr(chunks, "time", SimpleNamespace(monotonic=lambda: now))
     framed = arriving(FRAMED + END, lambda: 1000)
 
     def receive(size: int) -> bytes:
@@ -148,7 +148,7 @@ def test_drops_that_come_slowly_are_not_waited_for(monkeypatch: pytest.MonkeyPat
         now += 0.03
         return framed(size)
 
-    body = chunked(receive)
+    body = chunked(receive, lambda: now)
     first = body.read(65536)
     assert 3000 < len(first) < 5000
     assert first + read_all(body) == BODY

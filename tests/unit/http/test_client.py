@@ -13,7 +13,7 @@ from tcia_covid.core.errors import BadResponseError, ConnectionLostError, Status
 from tcia_covid.core.events import Event, RequestRetried
 from tcia_covid.http.response import Response
 from tests.fakes.scripted import Fin, ScriptedServer, Send, Sleep, head, in_chunks, ok, status
-from tests.unit.http.requesting import SECRET, ask, client_with, get, in_threads
+from tests.unit.http.requesting import SECRET, client_with, fetch, get, in_threads
 from tests.waiting import wait_for
 
 BODY = bytes(range(256)) * 1200
@@ -44,7 +44,7 @@ def test_the_request_asks_for_bytes_as_they_are_and_names_the_program() -> None:
 
 def test_a_form_is_posted() -> None:
     with ScriptedServer(ok()) as server, client_with() as client:
-        assert ask(client, f"{server.url}/x", form={"list": "1.2,1.3"}) == b"fine"
+        assert fetch(client, f"{server.url}/x", form={"list": "1.2,1.3"}) == b"fine"
         (request,) = server.heads
     assert (request.method, request.body) == ("POST", b"list=1.2%2C1.3")
 
@@ -79,13 +79,13 @@ def test_a_connection_that_the_server_closed_between_requests_is_replaced_unseen
 def test_a_connection_that_closes_as_the_next_request_comes_is_a_retry() -> None:
     with ScriptedServer(ok(), [Fin()], ok(b"again")) as server, client_with() as client:
         get(client, server.url)
-        assert ask(client, server.url) == b"again"
+        assert fetch(client, server.url) == b"again"
         assert server.connections == 2
 
 
 def test_an_answer_left_unread_is_cut_off_and_poisons_nothing() -> None:
     with ScriptedServer(ok(BODY * 20), ok(b"second")) as server, client_with() as client:
-        with client.open("GET", server.url) as answer:
+        with client.stream("GET", server.url) as answer:
             answer.read(100)
         assert get(client, server.url) == b"second"
         assert server.connections == 2
@@ -97,14 +97,14 @@ def test_bytes_beyond_the_announced_length_are_not_the_next_answer() -> None:
         client_with() as client,
     ):
         assert get(client, server.url) == b"fine"
-        assert ask(client, server.url) == b"good"
+        assert fetch(client, server.url) == b"good"
 
 
 def test_read_gives_at_most_what_was_asked_for() -> None:
     with (
         ScriptedServer(ok(b"0123456789")) as server,
         client_with() as client,
-        client.open("GET", server.url) as answer,
+        client.stream("GET", server.url) as answer,
     ):
         assert [answer.read(4), answer.read(4), answer.read(4)] == [b"0123", b"4567", b"89"]
         assert answer.received == 10
@@ -114,10 +114,10 @@ def test_read_all_refuses_more_than_its_limit() -> None:
     with ScriptedServer(in_chunks(BODY)) as server, client_with() as client:
         with (
             pytest.raises(BadResponseError, match="more than 1000 bytes"),
-            client.open("GET", server.url) as answer,
+            client.stream("GET", server.url) as answer,
         ):
             answer.read_all(1000)
-        with client.open("GET", server.url) as answer:
+        with client.stream("GET", server.url) as answer:
             assert answer.read_all(len(BODY)) == BODY
 
 
@@ -125,7 +125,7 @@ def test_an_answer_tells_status_headers_and_a_clean_url() -> None:
     with (
         ScriptedServer(ok(X_Name="value")) as server,
         client_with() as client,
-        client.open("GET", f"{server.url}/a", params={"token": SECRET}) as answer,
+        client.stream("GET", f"{server.url}/a", params={"token": SECRET}) as answer,
     ):
         assert (answer.status, answer.headers["x-name"]) == (200, "value")
         assert answer.url == f"{server.url}/a"
@@ -175,7 +175,7 @@ def test_asking_goes_on_until_the_answer_makes_sense() -> None:
         ScriptedServer(status(503), ok(b"<html>"), [Fin()], ok(b"[]")) as server,
         client_with(events=events) as client,
     ):
-        answered = client.ask(f"{server.url}/getSeries?token={SECRET}", understand)
+        answered = client.fetch(f"{server.url}/getSeries?token={SECRET}", understand)
     assert answered == b"[]"
     retries = [event for event in events if isinstance(event, RequestRetried)]
     assert [event.what for event in retries] == ["getSeries"] * 3
@@ -186,14 +186,14 @@ def test_asking_goes_on_until_the_answer_makes_sense() -> None:
 def test_asking_ends_with_the_last_error_when_the_budget_is_spent() -> None:
     with ScriptedServer(status(500, b"null")) as server, client_with(retries=2) as client:
         with pytest.raises(StatusError, match="HTTP 500: null"):
-            ask(client, server.url)
+            fetch(client, server.url)
         assert len(server.heads) == 3
 
 
 def test_asking_can_have_a_smaller_budget_for_some_errors() -> None:
     with ScriptedServer(status(500)) as server, client_with(retries=5) as client:
         with pytest.raises(StatusError):
-            ask(client, server.url, limit=lambda error: 1)
+            fetch(client, server.url, limit=lambda error: 1)
         assert len(server.heads) == 2
 
 
@@ -201,7 +201,7 @@ def test_asking_can_have_a_smaller_budget_for_some_errors() -> None:
 def test_what_asking_again_cannot_help_is_asked_once(code: int) -> None:
     with ScriptedServer(status(code, b"no")) as server, client_with() as client:
         with pytest.raises(StatusError) as refused:
-            ask(client, server.url)
+            fetch(client, server.url)
         assert len(server.heads) == 1
     assert refused.value.status == code
     assert refused.value.body == "no"
@@ -214,7 +214,7 @@ def test_what_fails_in_the_reader_is_not_retried_and_closes_the_connection() -> 
 
     with ScriptedServer(ok(BODY)) as server, client_with() as client:
         with pytest.raises(KeyError):
-            client.ask(server.url, understand)
+            client.fetch(server.url, understand)
         assert len(server.heads) == 1
         assert client.limiter.limit == 8
 
@@ -224,7 +224,7 @@ def test_eight_threads_use_eight_connections_and_close_takes_them_all() -> None:
     with ScriptedServer(ok()) as server, client_with() as client:
 
         def work() -> None:
-            with client.open("GET", server.url) as answer:
+            with client.stream("GET", server.url) as answer:
                 gate.wait(5)
                 answer.read()
             get(client, server.url)
@@ -267,7 +267,7 @@ def test_a_request_within_a_request_leaves_the_outer_one_alone() -> None:
     with (
         ScriptedServer(slow, ok(b"inner")) as server,
         client_with() as client,
-        client.open("GET", server.url) as outer,
+        client.stream("GET", server.url) as outer,
     ):
         assert get(client, server.url) == b"inner"
         assert b"".join(outer.chunks()) == b"slowhalf"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tcia_covid.http import connection as connection_module
+from tcia_covid.http.connection import enable_keepalive
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the options under Linux's names")
@@ -19,6 +19,6 @@ def test_a_silent_connection_is_probed_whatever_the_system_calls_it(
     monkeypatch.delattr(socket, "TCP_KEEPIDLE")
     monkeypatch.setattr(socket, name, idle, raising=False)
     with socket.socket() as sock:
-        connection_module._keep_alive(sock)
+        enable_keepalive(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, idle) == 60

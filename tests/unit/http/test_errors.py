@@ -170,7 +170,7 @@ def test_a_proxy_that_is_down(scheme: str, monkeypatch: pytest.MonkeyPatch) -> N
     error = failure(f"{scheme}://archive.invalid")
     assert isinstance(error, UnreachableError)
     assert error.retryable
-    assert error.message == f"the proxy {proxy.shown} towards archive.invalid cannot be reached"
+    assert error.message == f"the proxy {proxy.shown} for archive.invalid cannot be reached"
     assert "HTTPS_PROXY" in error.hint
 
 
@@ -178,7 +178,7 @@ def test_a_proxy_whose_name_does_not_resolve(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@proxy.invalid:3128")
     error = failure("https://archive.invalid")
     assert isinstance(error, UnreachableError)
-    assert error.message.startswith("the proxy proxy.invalid:3128 towards archive.invalid")
+    assert error.message.startswith("the proxy proxy.invalid:3128 for archive.invalid")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, ConnectionLostError, NotAvailableError, StatusError
 from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.errors import error_from_status, retry_after
 from tcia_covid.http.retry import RetryPolicy
-from tcia_covid.http.statuses import error_from_status, retry_after
 from tests.fakes.scripted import Fin, ScriptedServer, Send, head
-from tests.unit.http.requesting import ask, client_with
+from tests.unit.http.requesting import client_with, fetch
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -172,12 +172,10 @@ def test_a_date_without_the_archives_clock_counts_from_here() -> None:
 def test_statuses_say_whether_to_ask_again_and_whether_slower(
     code: int, retryable: bool, push_back: bool
 ) -> None:
-    error = error_from_status(
-        code, "http://h/x?t=hunter2", {"Retry-After": "3"}, b"why", HttpSettings()
-    )
+    error = error_from_status(code, "http://h/x?t=hunter2", {"Retry-After": "3"}, b"why", 600.0)
     assert (error.retryable, error.push_back) == (retryable, push_back)
     assert error.retry_after == (3.0 if retryable else None)
-    assert error.message == f"http://h/x answered with HTTP {code}: why"
+    assert error.message == f"http://h/x returned HTTP {code}: why"
     assert error.hint
 
 
@@ -189,6 +187,6 @@ def test_an_error_whose_text_is_cut_is_still_that_error(text: str) -> None:
         client_with(retries=0) as client,
         pytest.raises(StatusError) as refused,
     ):
-        ask(client, server.url)
+        fetch(client, server.url)
     assert (refused.value.status, refused.value.retry_after) == (503, 9.0)
     assert refused.value.body == text

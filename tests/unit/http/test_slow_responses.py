@@ -13,7 +13,7 @@ from tcia_covid.core.errors import ConnectionLostError
 from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 from tests.fakes.scripted import Drip, Reset, ScriptedServer, Send, Sleep, head, ok
-from tests.unit.http.requesting import ask, client_with, get
+from tests.unit.http.requesting import client_with, fetch, get
 from tests.waiting import LONG, soon
 
 
@@ -65,7 +65,7 @@ def test_a_head_that_drips_is_broken_off() -> None:
     """Each byte starts the socket's own time-out anew: the watch alone ends this."""
     script = [Drip(head(length=4) + b"fine", every=0.05)]
     with ScriptedServer(script) as server, client_with(first_byte_timeout=0.4) as client:
-        incomplete = pytest.raises(ConnectionLostError, match="no complete answer head within")
+        incomplete = pytest.raises(ConnectionLostError, match="no complete response head within")
         with soon(at_least=0.4), incomplete as lost:
             get(client, server.url)
     assert lost.value.retryable
@@ -106,7 +106,7 @@ def test_time_between_reads_is_not_held_against_the_archive() -> None:
     with (
         ScriptedServer(ok(b"x" * 300)) as server,
         client_with(min_rate=1024, rate_window=0.3) as client,
-        client.open("GET", server.url) as answer,
+        client.stream("GET", server.url) as answer,
     ):
         pieces = []
         while piece := answer.read(100):
@@ -132,25 +132,25 @@ def test_the_request_after_a_broken_one_is_not_affected() -> None:
         ScriptedServer(drip, [Sleep(0.1), *ok()]) as server,
         client_with(min_rate=1024, rate_window=0.3) as client,
     ):
-        assert ask(client, server.url) == b"fine"
+        assert fetch(client, server.url) == b"fine"
         assert get(client, server.url) == b"fine"
 
 
 def test_a_reset_after_the_end_is_no_concern() -> None:
     with ScriptedServer([*ok(), Reset()], ok(b"next")) as server, client_with() as client:
         assert get(client, server.url) == b"fine"
-        assert ask(client, server.url) == b"next"
+        assert fetch(client, server.url) == b"next"
 
 
 def test_a_finished_call_breaks_nothing_any_more() -> None:
     """Its connection may serve another call by then."""
     with ScriptedServer(ok(), ok(b"next")) as server, client_with() as client:
         calls: list[ActiveRequest] = []
-        with client.open("GET", server.url) as answer:
+        with client.stream("GET", server.url) as answer:
             answer.read_all(100)
-            calls += client._watch._under_way()
-        with client.open("GET", server.url) as answer:
-            calls[0].break_off(AbortReason.SLOW)
+            calls += client.watchdog.active()
+        with client.stream("GET", server.url) as answer:
+            calls[0].abort(AbortReason.SLOW)
             assert answer.read_all(100) == b"next"
         assert server.connections == 1
 
@@ -161,18 +161,18 @@ def test_a_finished_call_takes_no_connection_any_more() -> None:
         call = ActiveRequest(HttpSettings())
         call.finish()
         call.attach(ours.fileno())
-        call.break_off(AbortReason.SLOW)
+        call.abort(AbortReason.SLOW)
         theirs.sendall(b"alive")
         assert ours.recv(5) == b"alive"
-    assert call.broken is None
+    assert call.abort_reason is None
 
 
 def test_a_call_that_was_broken_before_it_had_a_connection_breaks_it_then() -> None:
     with ScriptedServer([Sleep(LONG)]) as server, client_with() as client:
         call = ActiveRequest(HttpSettings())
-        call.break_off(AbortReason.STOPPED)
-        with soon(), call.current(), pytest.raises(requests.ConnectionError):
-            client._session().get(server.url, timeout=LONG)
+        call.abort(AbortReason.CANCELED)
+        with soon(), call.activate(), pytest.raises(requests.ConnectionError):
+            client.session().get(server.url, timeout=LONG)
         call.finish()
 
 
@@ -180,9 +180,9 @@ def test_the_watch_wakes_a_blocked_reader_at_once() -> None:
     with (
         ScriptedServer([Send(head(length=9)), Sleep(LONG)]) as server,
         client_with() as client,
-        client.open("GET", server.url) as answer,
+        client.stream("GET", server.url) as answer,
     ):
-        (call,) = client._watch._under_way()
-        threading.Timer(0.1, call.break_off, [AbortReason.SLOW]).start()
+        (call,) = client.watchdog.active()
+        threading.Timer(0.1, call.abort, [AbortReason.SLOW]).start()
         with soon(), pytest.raises(ConnectionLostError, match="slower than"):
             answer.read()

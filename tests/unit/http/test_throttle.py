@@ -6,17 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import SimpleNamespace
 
 import pytest
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import StatusError
 from tcia_covid.core.events import ConcurrencyChanged, Event
-from tcia_covid.http import throttle
 from tcia_covid.http.throttle import ConcurrencyLimiter, RateLimiter
 from tests.fakes.scripted import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
-from tests.unit.http.requesting import ask, client_with, get, in_threads, stop_while
+from tests.unit.http.requesting import client_with, fetch, get, in_threads, stop_while
 from tests.waiting import LONG, SOON, soon, wait_for
 
 
@@ -34,7 +32,7 @@ def test_no_more_than_the_ceiling_are_under_way() -> None:
         def work() -> None:
             nonlocal most
             for _ in range(3):
-                with client.open("GET", server.url) as answer:
+                with client.stream("GET", server.url) as answer:
                     with lock:
                         most = max(most, server.active)
                     answer.read()
@@ -66,7 +64,7 @@ def test_the_pace_recovers_one_by_one_to_the_ceiling_and_not_beyond() -> None:
     events: list[Event] = []
     scripts = [*[status(503)] * 3, [Sleep(0.005), *ok()]]
     with ScriptedServer(*scripts) as server, client_with(events=events) as client:
-        ask(client, server.url)
+        fetch(client, server.url)
         assert limits(events) == [4, 2, 1, 2]
         in_threads(9, lambda: [get(client, server.url) for _ in range(12)])
         assert client.limiter.limit == 8
@@ -86,7 +84,7 @@ def test_places_that_nobody_takes_do_not_become_more() -> None:
 @pytest.mark.parametrize("code", [408, 500])
 def test_faults_that_say_nothing_of_load_leave_the_pace_alone(code: int) -> None:
     with ScriptedServer(status(code), ok()) as server, client_with() as client:
-        ask(client, server.url)
+        fetch(client, server.url)
         assert client.limiter.limit == 8
 
 
@@ -95,7 +93,7 @@ def test_time_outs_push_back() -> None:
         ScriptedServer([Sleep(LONG)], ok()) as server,
         client_with(first_byte_timeout=0.1) as client,
     ):
-        ask(client, server.url)
+        fetch(client, server.url)
         assert client.limiter.limit < 8
 
 
@@ -108,7 +106,7 @@ def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
 
     server = ScriptedServer(answer=answer)
     with server, client_with(events=events, retries=10) as client:
-        in_threads(8, lambda: done.extend(ask(client, server.url) for _ in range(8)))
+        in_threads(8, lambda: done.extend(fetch(client, server.url) for _ in range(8)))
     assert done == [b"fine"] * 64
     told = sorted(limits(events))
     assert told[len(told) // 2] <= 4
@@ -124,7 +122,7 @@ def test_retry_after_holds_all_workers() -> None:
         return status(429, Retry_After="1") if len(asked) == 1 else ok()
 
     with ScriptedServer(answer=answer) as server, client_with() as client:
-        first = threading.Thread(target=lambda: ask(client, server.url))
+        first = threading.Thread(target=lambda: fetch(client, server.url))
         first.start()
         wait_for(lambda: client.limiter.limit < 8)
         in_threads(4, lambda: get(client, server.url))
@@ -165,7 +163,7 @@ def test_nobody_is_forgotten_when_a_hold_ends() -> None:
         for thread in threads:
             thread.start()
         time.sleep(0.05)
-        limiter.hold(0.2)
+        limiter.pause(0.2)
     for thread in threads:
         thread.join()
     assert together == [True] * 8
@@ -241,9 +239,7 @@ def test_a_push_back_on_an_old_request_counts_no_second_time() -> None:
     assert limiter.limit == 2
 
 
-def test_a_maximum_rate_holds_within_a_tenth_over_a_second(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_maximum_rate_holds_within_a_tenth_over_a_second() -> None:
     now = 0.0
 
     class Instantly(CancelToken):
@@ -251,8 +247,7 @@ def test_a_maximum_rate_holds_within_a_tenth_over_a_second(
             nonlocal now
             now += seconds
 
-    monkeypatch.setattr(throttle, "time", SimpleNamespace(monotonic=lambda: now))
-    limit = RateLimiter(1_000_000, Instantly())
+    limit = RateLimiter(1_000_000, Instantly(), lambda: now)
     for _ in range(100):
         limit.take(5_000)
         limit.take(15_000)
@@ -275,7 +270,7 @@ def test_under_a_maximum_rate_no_connection_takes_much_at_once(
     with (
         ScriptedServer(answered(body)) as server,
         client_with(max_rate=1e9) as client,
-        client.open("GET", server.url) as answer,
+        client.stream("GET", server.url) as answer,
     ):
         pieces = [len(piece) for piece in answer.chunks()]
     assert sum(pieces) == len(body)

@@ -27,7 +27,7 @@ from tests.fakes.scripted import (
     ok,
     status,
 )
-from tests.unit.http.requesting import SECRET, ask, client_with, get
+from tests.unit.http.requesting import SECRET, client_with, fetch, get
 from tests.waiting import LONG
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=400)
@@ -82,7 +82,7 @@ def test_a_ca_bundle_of_the_environment_is_trusted(
 
 def refused(server: ScriptedServer, url: str | None = None) -> TlsError:
     with client_with() as client, pytest.raises(TlsError) as caught:
-        ask(client, url or server.url, params={"token": SECRET})
+        fetch(client, url or server.url, params={"token": SECRET})
     error = caught.value
     assert server.heads == []
     assert server.connections == 1, "it was asked again"
@@ -126,7 +126,7 @@ def test_a_ca_bundle_that_cannot_be_read_is_named(
         client_with() as client,
         pytest.raises(ConfigError, match="CA bundle") as caught,
     ):
-        ask(client, server.url)
+        fetch(client, server.url)
     assert caught.value.exit_code == 2
     assert "PEM" in caught.value.hint
 
@@ -194,7 +194,7 @@ def test_a_connection_that_the_server_closed_is_replaced_unseen(
     with ScriptedServer(ok(), tls=tls) as server, client_with() as client:
         get(client, server.url)
         server.close_idle()
-        assert ask(client, server.url) == b"fine"
+        assert fetch(client, server.url) == b"fine"
 
 
 def test_a_redirect_from_https_to_http_is_refused(tls: ssl.SSLContext, trusted: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_redirect_from_https_to_http_is_refused(tls: ssl.SSLContext, trusted: 
             status(302, Location=f"{plain.url}/x?token={SECRET}"), tls=tls
         ) as first:
             with pytest.raises(RedirectError, match="not protected by TLS") as caught:
-                ask(client, first.url)
+                fetch(client, first.url)
             assert len(first.heads) == 1
         assert plain.heads == []
     assert f"{plain.url}/x" in caught.value.message

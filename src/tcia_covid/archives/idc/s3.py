@@ -83,7 +83,7 @@ class ObjectReader:
 
     def _rest(self) -> Iterator[bytes]:
         """Read on from `offset` with one request."""
-        with self.client.open("GET", self.url, headers=self._headers()) as answer:
+        with self.client.stream("GET", self.url, headers=self._headers()) as answer:
             self._check(answer)
             for chunk in answer.chunks():
                 self.offset += len(chunk)
@@ -193,7 +193,9 @@ def list_folder(
     tokens: set[str] = set()
     params = {"list-type": "2", "prefix": folder}
     for _ in range(_PAGES):
-        page = client.ask(url, lambda answer: read_page(answer, folder), params=params, limit=limit)
+        page = client.fetch(
+            url, lambda answer: read_page(answer, folder), params=params, limit=limit
+        )
         images += page.images
         if page.token is None:
             return images

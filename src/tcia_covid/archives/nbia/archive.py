@@ -22,6 +22,7 @@ from tcia_covid.core.errors import (
     ResponseTimeoutError,
     StatusError,
 )
+from tcia_covid.core.events import Notice
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.settings import DEFAULT_NBIA_URL, check_nbia_url
@@ -119,7 +120,7 @@ class NbiaArchive:
 
     def images(self, series: Series) -> list[RemoteImage]:
         """The UIDs of the images of `series`; sizes and hashes are not listed by NBIA."""
-        rows = self._client.ask(
+        rows = self._client.fetch(
             self._url("getSOPInstanceUIDs"), read_rows, params={"SeriesInstanceUID": series.uid}
         )
         uids = {str(row.get("SOPInstanceUID", "")).strip() for row in rows}
@@ -133,7 +134,7 @@ class NbiaArchive:
         """
         for endpoint, params in self._zip_requests(series.uid):
             try:
-                with self._client.open("GET", self._url(endpoint), params=params) as answer:
+                with self._client.stream("GET", self._url(endpoint), params=params) as answer:
                     received = unpack_series(answer, series, sink, self._unpacking)
             except StatusError as error:
                 if _unknown_parameter(error):
@@ -152,7 +153,7 @@ class NbiaArchive:
         """
         params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
         try:
-            with self._client.open("GET", self._url("getSingleImage"), params=params) as answer:
+            with self._client.stream("GET", self._url("getSingleImage"), params=params) as answer:
                 return sink.receive(read_single_image(answer, series), source=NAME, image=image)
         except StatusError as error:
             if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
@@ -169,21 +170,21 @@ class NbiaArchive:
             name, params = "getM5HashForImage", {"SOPInstanceUid": uid}
         else:
             name, params = "getMD5HashForImage", {"SOPInstanceUID": uid}
-        return self._client.ask(self._url(name), _read_hash, params=params, limit=_few)
+        return self._client.fetch(self._url(name), _read_hash, params=params, limit=_few)
 
     def series_md5(self, series: Series) -> str | None:
         """MD5 of the series' sorted image MD5s, as stored; None where the archive has none."""
         if self._v1:
             return None
         form = {"SeriesInstanceUID": series.uid}
-        return self._client.ask(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
+        return self._client.fetch(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
 
     def _ask_for_some(
         self, url: str, read: Callable[[Response], list[T]], params: Mapping[str, str] | None = None
     ) -> list[T]:
         """Ask until there is something: an empty answer can be a hiccup of NBIA's database."""
         for _ in self._turns():
-            if rows := self._client.ask(url, read, params=params, limit=self._list_limit):
+            if rows := self._client.fetch(url, read, params=params, limit=self._list_limit):
                 return rows
         return []
 
@@ -201,7 +202,9 @@ class NbiaArchive:
         if len(own) < len(listed) and not self._strangers_told:
             self._strangers_told = True
             strangers = f"{len(listed) - len(own)} series of other collections"
-            self._client.tell(f"the archive's list of {collection} names {strangers}: left out")
+            self._client.emit(
+                Notice(f"the archive's list of {collection} names {strangers}: left out")
+            )
         return own
 
     def _turns(self) -> Iterator[int]:
@@ -218,7 +221,7 @@ class NbiaArchive:
             form = {"list": ",".join(uids), "format": "JSON"}
             try:
                 url = self._url("getSeriesMetadata")
-                return self._client.ask(url, read_series, form=form, limit=self._list_limit)
+                return self._client.fetch(url, read_series, form=form, limit=self._list_limit)
             except StatusError as error:
                 if error.retryable and error.status != 500:  # noqa: PLR2004
                     raise
@@ -226,7 +229,7 @@ class NbiaArchive:
 
     def _list_one(self, uid: str) -> list[Series]:
         url, params = self._url("getSeries"), {"SeriesInstanceUID": uid}
-        return self._client.ask(url, read_series, params=params, limit=self._list_limit)
+        return self._client.fetch(url, read_series, params=params, limit=self._list_limit)
 
     def _zip_requests(self, uid: str) -> Iterator[tuple[str, Mapping[str, str]]]:
         """The ways to ask for a series, best first: later ones serve older servers."""
