@@ -603,7 +603,7 @@ def test_fault_24_a_manifest_that_was_changed_is_found_and_written_anew(
     assert verify_directory(trial.output).damage == []
     manifest.write_text(change(right), "utf-8")
     (found,) = verify_directory(trial.output).damage
-    assert (found.file, found.reason.value, found.mendable) == (
+    assert (found.file, found.reason.value, found.repairable) == (
         f"{NAME}/manifest-md5.txt",
         "changed",
         True,

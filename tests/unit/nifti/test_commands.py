@@ -95,7 +95,7 @@ def test_no_archive_is_asked_about_volumes(
     nobody = ["--nbia-url", f"http://127.0.0.1:{closed_port()}", "--retries", "0"]
     assert run(["verify", data, "--online", "--json", *nobody]) == 0
     online = document(capsys)["online"]
-    assert (online["without_hash"], online["unanswered"]) == (3, 0)
+    assert (online["no_hash"], online["no_response"]) == (3, 0)
 
 
 def test_without_ascli_the_exit_code_is_2_and_the_commands_are_shown(

@@ -107,7 +107,7 @@ def test_series_that_no_hash_ever_proved_are_counted(tree: Tree, tmp_path: Path)
     grow(tree, series_of(1), check=Check.SIZE)
     grow(tree, series_of(2), check=Check.SERIES_MD5)
     result = verify_directory(tmp_path)
-    assert (result.series.intact, result.unproven, result.exit_code) == (2, 1, 0)
+    assert (result.series.intact, result.series.unverified, result.exit_code) == (2, 1, 0)
 
 
 @pytest.mark.parametrize("name", ["nothing-here", "empty"])
@@ -205,7 +205,7 @@ def test_files_in_a_folder_in_a_series_folder_are_unexpected(
     (tree.root / ".git" / "HEAD").write_text("mine")
     assert sorted(unexpected(verify_directory(tmp_path))) == [
         (".git", "a hidden folder"),
-        ("volume.nii", "no receipt names it"),
+        ("volume.nii", "in no receipt"),
     ]
 
 
@@ -254,7 +254,7 @@ def test_a_users_own_files_beside_the_reports_are_let_be_unless_they_are_dicom(
     (tree.root / "metadata.csv").write_text("ours")
     assert verify_directory(tmp_path).exit_code == 0
     (tree.root / "stray.dcm").write_bytes(image_of(series_of(2), 1))
-    assert unexpected(verify_directory(tmp_path)) == [("stray.dcm", "no receipt names it")]
+    assert unexpected(verify_directory(tmp_path)) == [("stray.dcm", "in no receipt")]
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_links_beside_the_series_are_named_and_not_followed(
     outside.mkdir()
     (outside / "a.dcm").write_bytes(image_of(series_of(2), 1))
     tree.path(receipt).parent.joinpath("link").symlink_to(outside)
-    assert unexpected(verify_directory(tmp_path)) == [("link", "no receipt names it")]
+    assert unexpected(verify_directory(tmp_path)) == [("link", "in no receipt")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes in folders there")
@@ -378,7 +378,7 @@ def test_a_deep_look_finds_an_image_that_came_broken(tree: Tree, tmp_path: Path)
     assert verify_directory(tmp_path).exit_code == 0
     result = verify_directory(tmp_path, deep=True)
     assert found(result) == [(names(receipt)[1], Reason.UNREADABLE)]
-    assert not result.damage[0].mendable
+    assert not result.damage[0].repairable
     assert tree.damage.uids() == set()
 
 
@@ -410,7 +410,7 @@ def test_a_series_that_a_running_download_mends_is_left_out(
     tree.damage.write(uid, [{"file": "x"}])
     with tree.stage(receipt.series, lambda count: None):
         result = verify_directory(tmp_path)
-    assert (result.under_way, result.series.checked, result.exit_code) == (1, 1, 0)
+    assert (result.series.in_progress, result.series.checked, result.exit_code) == (1, 1, 0)
 
 
 def test_a_series_that_a_dead_run_left_half_mended_is_damaged(
@@ -454,7 +454,7 @@ def test_damage_is_noted_where_empty_folders_were_not_copied(
 ) -> None:
     shutil.rmtree(tree.state / "locks")
     files(tree, receipt)[0].unlink()
-    assert verify_directory(tmp_path).noted
+    assert verify_directory(tmp_path).recorded
     assert tree.damage.uids() == {receipt.series.uid}
 
 
@@ -468,7 +468,7 @@ def test_a_tree_that_cannot_be_written_is_checked_all_the_same(
     events: list[Event] = []
     result = verify_directory(tmp_path, emit=events.append)
     assert found(result) == [(names(receipt)[0], Reason.MISSING)]
-    assert not result.noted
+    assert not result.recorded
     assert [type(event) for event in events] == [DamageFound, Notice]
 
 
@@ -485,7 +485,7 @@ def test_a_read_only_tree_is_checked_all_the_same(
     finally:
         for folder in folders:
             folder.chmod(0o755)
-    assert (len(result.damage), result.noted) == (1, False)
+    assert (len(result.damage), result.recorded) == (1, False)
 
 
 def test_a_state_folder_that_cannot_be_read_is_told(
@@ -531,7 +531,7 @@ def test_online_one_request_proves_a_series(
         result = verify_directory(tmp_path, archive=nbia)
     assert server.count("getMD5Hierarchy") == before + 1
     assert result.online is not None
-    assert (result.online.proved, result.exit_code) == (1, 0)
+    assert (result.online.verified, result.exit_code) == (1, 0)
 
 
 def test_online_a_series_that_changed_in_the_archive_is_told(
@@ -547,7 +547,7 @@ def test_online_a_series_that_changed_in_the_archive_is_told(
         result = verify_directory(tree.root, archive=nbia)
     (damage,) = result.damage
     assert (damage.file, damage.reason) == (receipt.folder, Reason.CHANGED)
-    assert (damage.mendable, damage.option) == (True, "--update")
+    assert (damage.repairable, damage.option) == (True, "--update")
     assert tree.changed.uids() == {series.uid}
     assert (result.series.damaged, result.series.intact, result.images.damaged) == (1, 0, 0)
     assert tree.damage.uids() == set(), "the files are as they came: nothing to mend"
@@ -564,7 +564,7 @@ def test_online_blank_hashes_prove_nothing_and_damage_nothing(
     with nbia_of(server) as nbia:
         result = verify_directory(tmp_path, archive=nbia)
     assert result.online is not None
-    assert (result.online.without_hash, result.unproven, result.exit_code) == (1, 1, 0)
+    assert (result.online.no_hash, result.series.unverified, result.exit_code) == (1, 1, 0)
 
 
 def test_online_a_damaged_series_is_not_asked_about(server: ArchiveServer, tmp_path: Path) -> None:
@@ -613,9 +613,9 @@ def test_online_hashes_of_which_only_some_lack_their_zeros_prove_a_series(
     stored = _stored(receipt) | {zeros[0].uid: zeros[0].md5.lstrip("0")}
     result = verify_directory(tmp_path, archive=_Hashes(stored))
     assert result.online is not None
-    assert (result.online.proved, result.damage) == (1, [])
+    assert (result.online.verified, result.damage) == (1, [])
     del stored[zeros[1].uid]
-    assert verify_directory(tmp_path, archive=_Hashes(stored)).online.differing == 1
+    assert verify_directory(tmp_path, archive=_Hashes(stored)).online.changed == 1
 
 
 def test_online_a_series_that_the_archive_has_no_hash_for_is_only_counted(
@@ -623,7 +623,7 @@ def test_online_a_series_that_the_archive_has_no_hash_for_is_only_counted(
 ) -> None:
     result = verify_directory(tmp_path, archive=_Hashes({}))
     assert result.online is not None
-    assert (result.online.without_hash, result.exit_code) == (1, 0)
+    assert (result.online.no_hash, result.exit_code) == (1, 0)
 
 
 def test_online_an_archive_that_fails_for_one_series_makes_the_check_partial(
@@ -634,7 +634,7 @@ def test_online_an_archive_that_fails_for_one_series_makes_the_check_partial(
     archive.failing = {receipts[0].series.uid}
     result = verify_directory(tmp_path, archive=archive)
     assert result.online is not None
-    assert (result.online.proved, result.online.unanswered, result.exit_code) == (1, 1, 1)
+    assert (result.online.verified, result.online.no_response, result.exit_code) == (1, 1, 1)
 
 
 def test_online_an_archive_that_is_gone_is_given_up(tree: Tree, tmp_path: Path) -> None:
@@ -644,7 +644,7 @@ def test_online_an_archive_that_is_gone_is_given_up(tree: Tree, tmp_path: Path) 
     events: list[Event] = []
     result = verify_directory(tmp_path, archive=archive, jobs=2, emit=events.append)
     assert result.online is not None
-    assert (result.online.unanswered, result.series.intact, result.exit_code) == (30, 30, 3)
+    assert (result.online.no_response, result.series.intact, result.exit_code) == (30, 30, 3)
     assert archive.asked < 20
     assert len(events) == 1
 

@@ -65,18 +65,17 @@ def _lines(found: VerifyResult) -> Iterator[str]:
         f"{found.images.intact:,} of {count(found.images.checked, 'image')} in {found.output} are "
         f"intact ({format_size(found.size)} read in {format_duration(found.seconds)})"
     )
-    if found.unproven:
-        yield (
-            f"of these {count(found.unproven, 'series')} were never checked against a hash of the "
-            "archive, for it has none: they are as they came"
-        )
-    if found.under_way:
-        yield f"{count(found.under_way, 'series')} left out: a download works on them"
+    if found.series.unverified:
+        series = count(found.series.unverified, "series")
+        yield f"of these {series} are not verified: the archive provides no checksum"
+    if found.series.in_progress:
+        yield f"{count(found.series.in_progress, 'series')} not checked: another run works on them"
     if found.online is not None:
         one = found.online
         yield (
-            f"archive: {count(one.proved, 'series')} proved by its hash, {one.differing:,} differ, "
-            f"{one.without_hash:,} without a hash, {one.unanswered:,} unanswered"
+            f"archive: {count(one.verified, 'series')} verified by its hash, "
+            f"{one.changed:,} changed, {one.no_hash:,} without a hash, "
+            f"{one.no_response:,} without a response"
         )
 
 
@@ -116,13 +115,13 @@ def _complaint(found: VerifyResult) -> tuple[str, str]:
         files = count(len(found.unexpected), "unexpected file")
         return f"{files} in {found.output}", "remove them, or leave out --strict"
     if not found.damage:
-        return "the archive gave no answer for some series", "run the same command again later"
+        return "the archive did not respond for some series", "run the same command again later"
     what = count(len(found.damage), "file")
-    mendable = [one for one in found.damage if one.mendable]
-    if mendable:
-        words = ["download", *sorted({one.option for one in mendable} - {""})]
-        hint = f"'{' '.join(words)}' with the same target and folder fetches what is damaged, "
-        hint += "and no more"
+    repairable = [one for one in found.damage if one.repairable]
+    if repairable:
+        words = ["download", *sorted({one.option for one in repairable} - {""})]
+        hint = f"'{' '.join(words)}' with the same target and folder downloads only the damaged "
+        hint += "files"
     else:
         hint = "no download changes these: look at them, then move or remove them"
     return f"{what} in {found.output} failed verification", hint

@@ -1,1 +1,1 @@
-"""Re-check every file of a tree against its receipt, and online its archive."""
+"""Re-check the files of a download against their receipts and the archive."""

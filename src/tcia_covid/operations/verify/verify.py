@@ -1,4 +1,4 @@
-"""The story of a check: every series of every collection, then what stands beside them."""
+"""Re-check every file of a download against its receipt, and on request against the archive."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from tcia_covid.archives.base import Archive
@@ -18,8 +21,7 @@ from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.verify.files import (
     Batch,
-    CheckOptions,
-    FileProblem,
+    Problem,
     check_batch,
     find_unexpected,
     make_batches,
@@ -28,8 +30,6 @@ from tcia_covid.operations.verify.result import (
     Damage,
     OnlineCounts,
     Reason,
-    UnexpectedFile,
-    Verdict,
     VerifyResult,
 )
 from tcia_covid.store.discovery import find_trees, find_unchecked_folders, listing_errors
@@ -43,13 +43,12 @@ from tcia_covid.store.reports.state import (
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FOLDER as SUPPORTING
 from tcia_covid.supporting.receipts import FileReceipts
+from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
-_OTHER_HASH = "the archive has another hash of the series by now"
+_ARCHIVE_CHANGED = "the archive has another hash of the series now"
 OnProgress = Callable[[int, int], None]
-"""Hears of bytes and images that were checked, piece by piece, in the caller's thread."""
-_GIVE_UP = 4
-"""Series in a row, a thread, that an archive does not answer for before it is left alone."""
+"""Receives bytes and images as they are checked, in the caller's thread."""
 
 
 def verify_directory(
@@ -63,219 +62,143 @@ def verify_directory(
     stop: CancelToken | None = None,
     on_progress: OnProgress = lambda size, images: None,
 ) -> VerifyResult:
-    """Compare every file of a download with its receipt, and note damage for the next download.
+    """Compare every file of a download with its receipt, and record damage for the next download.
 
     Args:
         directory: an output folder, or one collection's folder in it.
-        deep: also read each file as DICOM.
+        deep: also parse each file.
         strict: unexpected files give exit code 1.
-        archive: compare intact series with this archive's own hashes, too.
-        jobs: threads; by default twice the processors, eight at most.
-        emit: hears of damage, and of what else is worth a line.
-        stop: ends the check early.
-        on_progress: hears how far it is.
+        archive: also compare intact series with this archive's hashes.
+        jobs: threads; by default twice the number of processors, at most eight.
+        emit: receives damage and notices.
+        stop: cancels the check.
+        on_progress: receives the progress.
 
     Raises:
-        RequestError: the folder is not one of this program's.
+        RequestError: the folder contains no collection of this program.
         DestinationError: the program's own files in it cannot be read.
-        TciaCovidError: the check was stopped.
+        TciaCovidError: the check was cancelled.
     """
     started = time.monotonic()
     stop = stop or CancelToken()
     jobs = jobs or min(8, 2 * (os.cpu_count() or 1))
     result = VerifyResult(str(directory), strict=strict)
-    online = _online(archive, jobs, emit, stop) if archive else None
+    online = OnlineCheck(archive, jobs, emit, stop) if archive else None
     for tree in find_trees(directory):
         with listing_errors(directory):
-            prefix, look = _prefix(tree, directory), CheckOptions(deep, stop)
-            tree_check = _TreeCheck(tree, prefix, result, look, emit)
-            tree_check.check_files(jobs, on_progress)
-            tree_check.find_strays()
-            tree_check.check_supporting()
-            tree_check.check_reports()
+            prefix = "" if tree.root == directory else f"{tree.root.name}/"
+            check = _TreeCheck(tree, prefix, result, deep, emit, stop)
+            check.check_series(jobs, on_progress)
+            check.find_unexpected()
+            check.check_supporting()
+            check.check_reports()
             if online is not None:
-                tree_check.compare(online)
-                result.online = online.online
+                check.compare_online(online)
+                result.online = online.counts
     with listing_errors(directory):
         result.unchecked = find_unchecked_folders(directory)
-    if not result.noted:
-        emit(Notice(f"{directory} cannot be written: the next download does not know of damage"))
-    result.seconds = time.monotonic() - started
+    if not result.recorded:
+        emit(Notice(f"{directory} is not writable: the next download cannot repair the damage"))
+    result.seconds = round(time.monotonic() - started, 3)
     return result
 
 
-def _online(archive: Archive, jobs: int, emit: Emit, stop: CancelToken) -> OnlineCheck:
-    return OnlineCheck(archive, jobs, emit, stop)
-
-
-def _prefix(tree: Tree, directory: Path) -> str:
-    return "" if tree.root == directory else f"{tree.root.name}/"
-
-
 class _TreeCheck:
-    """The check of one collection's folder; adds what it finds to a result."""
+    """Checks one collection's folder; adds to a result."""
 
     def __init__(
-        self, tree: Tree, prefix: str, result: VerifyResult, look: CheckOptions, emit: Emit
+        self,
+        tree: Tree,
+        prefix: str,
+        result: VerifyResult,
+        deep: bool,  # noqa: FBT001
+        emit: Emit,
+        stop: CancelToken,
     ) -> None:
         self._tree = tree
         self._prefix = prefix
         self._result = result
-        self._look = look
         self._emit = emit
-        self._noted = tree.damage.uids()
-        self._inner_folders: list[str] = []
+        self._stop = stop
+        self._check_batch = partial(check_batch, deep=deep, stop=stop)
+        self._recorded_damage = tree.damage.uids()
+        self._subfolders: list[str] = []
         """Folders in series folders."""
         self._folders: dict[str, str] = {}
         """Of every receipt, by SeriesInstanceUID."""
-        self._doubtful: set[str] = set()
-        """Series that the archive need not be asked about."""
+        self._not_intact: set[str] = set()
+        """SeriesInstanceUIDs."""
 
-    def check_files(self, jobs: int, on_progress: OnProgress) -> None:
-        """Hash every image that a receipt names, and settle each series in turn."""
-        faults: list[FileProblem] = []
-        for piece, found in parallel_map(self._check, self._pieces(), jobs, self._look.stop):
-            faults += found
-            self._inner_folders += piece.inner_folders
-            on_progress(piece.size, len(piece.images))
-            if piece.last:
-                self._settle(piece.receipt, faults)
-                faults = []
+    def check_series(self, jobs: int, on_progress: OnProgress) -> None:
+        """Hash every image that is in a receipt, and count each series."""
+        problems: list[Problem] = []
+        for batch, found in parallel_map(self._check_batch, self._batches(), jobs, self._stop):
+            problems += found
+            self._subfolders += batch.subfolders
+            on_progress(batch.size, len(batch.images))
+            if batch.is_last:
+                self._finish(batch.receipt, problems)
+                problems = []
 
-    def find_strays(self) -> None:
-        """Name what no receipt names; a series may have been published in the meantime."""
-        found = []
-        known = {*self._folders.values(), SUPPORTING}
-        for stray in find_unexpected(self._tree.root, known, self._inner_folders):
-            self._look.stop.check()
-            found.append(stray)
-        if not found:
-            return
-        fresh = self._fresh_folders()
-        for series, fault in found:
-            if not fault.file.startswith(fresh):
-                self._add(series, fault)
-
-    def check_supporting(self) -> None:
-        """Compare the collection's supporting files with their receipts."""
-        if not (self._tree.state / SUPPORTING).is_dir():
-            return
-        receipts = FileReceipts(self._tree)
-        for receipt in receipts.all():
-            self._look.stop.check()
-            for found in receipts.differing(receipt):
-                reason = Reason.MISSING if found.is_missing else Reason.CHANGED
-                file = self._prefix + found.file
-                self._result.damage.append(
-                    Damage("", file, reason, found.detail, option="--supporting")
-                )
-
-    def check_reports(self) -> None:
-        """Compare the report files with what was written, and the manifest with the receipts.
-
-        A manifest that contradicts the receipts is damage; other changes, and files that are gone,
-        are named. All receipts have to be readable for that judgment.
-        """
-        damaged = self._doubtful <= self._folders.keys() and manifest_was_changed(self._tree)
-        if damaged:
-            self._add("", FileProblem(MANIFEST, Reason.CHANGED, "it is not what the receipts say"))
-        outdated = outdated_reports(self._tree, by_hash=True)
-        self._result.outdated_reports += [
-            self._prefix + name for name in outdated if not (damaged and name == MANIFEST)
-        ]
-        # What only the content shows has to be noted for the next download.
-        if (damaged or outdated) and not reports_are_stale(self._tree):
-            try:
-                self._tree.owe_reports()
-            except OSError:
-                self._result.noted = False
-
-    def compare(self, online: OnlineCheck) -> None:
-        """Ask the archive about every series that is intact on disk."""
-        for receipt, verdict in online.judge(self._intact()):
-            uid = receipt.series.uid
-            self._note_verdict(uid, verdict)
-            if verdict is not Verdict.DIFFERING:
-                continue
-            fault = FileProblem(receipt.folder, Reason.CHANGED, _OTHER_HASH, option="--update")
-            self._add(uid, fault)
-            self._result.series.intact -= 1
-            self._result.series.damaged += 1
-
-    def _note_verdict(self, uid: str, verdict: Verdict) -> None:
-        """Let the next download know which series the archive has other bytes of."""
-        try:
-            if verdict is Verdict.DIFFERING:
-                self._tree.changed.write(uid, [{"detail": _OTHER_HASH}])
-            elif verdict is Verdict.PROVED:
-                self._tree.changed.clear(uid)
-        except OSError:
-            self._result.noted = False
-
-    def _pieces(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         for uid in self._tree.receipts.uids():
-            filed = self._tree.receipts.read(uid)
-            if filed is None or filed.receipt.series.uid != uid:
-                self._broken_receipt(uid)
+            stored = self._tree.receipts.read(uid)
+            if stored is None or stored.receipt.series.uid != uid:
+                self._add_broken_receipt(uid)
                 continue
-            self._folders[uid] = filed.receipt.folder
-            yield from make_batches(self._tree, filed.receipt)
+            self._folders[uid] = stored.receipt.folder
+            yield from make_batches(self._tree, stored.receipt)
 
-    def _check(self, piece: Batch) -> list[FileProblem]:
-        return check_batch(piece, self._look)
-
-    def _check_now(self, receipt: Receipt) -> list[FileProblem]:
-        return [
-            fault for piece in make_batches(self._tree, receipt) for fault in self._check(piece)
-        ]
-
-    def _broken_receipt(self, uid: str) -> None:
+    def _add_broken_receipt(self, uid: str) -> None:
         path = self._tree.receipts.path(uid)
         if not path.exists():
             return
-        self._doubtful.add(uid)
+        self._not_intact.add(uid)
         file = path.relative_to(self._tree.root).as_posix()
         series = uid if is_uid(uid) else ""
-        self._add(series, FileProblem(file, Reason.UNREADABLE, "the receipt cannot be read"))
+        self._add(Damage(series, file, Reason.UNREADABLE, "the receipt cannot be read"))
         self._result.series.checked += bool(series)
         self._result.series.damaged += bool(series)
 
-    def _settle(self, receipt: Receipt, faults: list[FileProblem]) -> None:
-        """Count a series, and note its damage or that there is none."""
+    def _finish(self, receipt: Receipt, problems: list[Problem]) -> None:
+        """Count a series, and record whether it is damaged."""
         uid = receipt.series.uid
-        if all(fault.extra for fault in faults):
-            if uid in self._noted:
-                self._note(uid, [])
-            self._count(receipt, faults)
+        if not any(isinstance(problem, Damage) for problem in problems):
+            if uid in self._recorded_damage:
+                self._record(uid, [])
+            self._count(receipt, problems)
             return
-        self._doubtful.add(uid)
+        self._not_intact.add(uid)
         locks = self._tree.state / "locks"
         try:
             self._tree.disk.make_folder(locks)
             with Lock(locks / f"{uid}.lock", f"series {uid}"):
-                receipt, faults = self._look_again(receipt, faults)
-                self._note(uid, faults)
+                receipt, problems = self._check_again(receipt, problems)
+                self._record(uid, problems)
         except LockedError:
-            self._result.under_way += 1
+            self._result.series.in_progress += 1
             return
         except OSError:
-            self._result.noted = False
-        self._count(receipt, faults)
+            self._result.recorded = False
+        self._count(receipt, problems)
 
-    def _look_again(
-        self, receipt: Receipt, faults: list[FileProblem]
-    ) -> tuple[Receipt, list[FileProblem]]:
-        """Check a series anew if a download published it while it was being checked."""
-        filed = self._tree.receipts.read(receipt.series.uid)
-        if filed is None or filed.receipt == receipt:
-            return receipt, faults
-        return filed.receipt, self._check_now(filed.receipt)
+    def _check_again(
+        self, receipt: Receipt, problems: list[Problem]
+    ) -> tuple[Receipt, list[Problem]]:
+        """Check a series again if a download committed it during the check."""
+        stored = self._tree.receipts.read(receipt.series.uid)
+        if stored is None or stored.receipt == receipt:
+            return receipt, problems
+        batches = make_batches(self._tree, stored.receipt)
+        return stored.receipt, [
+            problem for batch in batches for problem in self._check_batch(batch)
+        ]
 
-    def _note(self, uid: str, faults: list[FileProblem]) -> None:
+    def _record(self, uid: str, problems: list[Problem]) -> None:
         lines = [
-            {"file": fault.file, "reason": fault.reason.value, "detail": fault.detail}
-            for fault in faults
-            if fault.mendable and not fault.extra
+            {"file": problem.file, "reason": problem.reason.value, "detail": problem.detail}
+            for problem in problems
+            if isinstance(problem, Damage) and problem.repairable
         ]
         try:
             if lines:
@@ -283,113 +206,180 @@ class _TreeCheck:
             else:
                 self._tree.damage.clear(uid)
         except OSError:
-            self._result.noted = False
+            self._result.recorded = False
 
-    def _count(self, receipt: Receipt, faults: list[FileProblem]) -> None:
+    def _count(self, receipt: Receipt, problems: list[Problem]) -> None:
         result, images = self._result, len(receipt.images)
-        damaged = len({fault.file for fault in faults if not fault.extra})
+        damaged = len({problem.file for problem in problems if isinstance(problem, Damage)})
         result.series.checked += 1
         result.series.intact += not damaged
         result.series.damaged += bool(damaged)
+        result.series.unverified += not damaged and receipt.check is Check.SIZE
         result.images.checked += images
         result.images.intact += images - damaged
         result.images.damaged += damaged
         result.size += receipt.size
-        result.unproven += not damaged and receipt.check is Check.SIZE
-        for fault in faults:
-            self._add(receipt.series.uid, fault)
+        for problem in problems:
+            self._add(problem)
 
-    def _add(self, series: str, fault: FileProblem) -> None:
-        file = self._prefix + fault.file
-        if fault.extra:
-            self._result.unexpected.append(UnexpectedFile(series, file, fault.detail))
+    def _add(self, problem: Problem) -> None:
+        problem = replace(problem, file=self._prefix + problem.file)
+        if isinstance(problem, Damage):
+            self._result.damage.append(problem)
+            reason = problem.reason.value
+            self._emit(DamageFound(problem.series, problem.file, reason, problem.detail))
+        else:
+            self._result.unexpected.append(problem)
+
+    def find_unexpected(self) -> None:
+        """Find files that are in no receipt, except of series committed since the check began."""
+        problems = []
+        known = {*self._folders.values(), SUPPORTING}
+        for problem in find_unexpected(self._tree.root, known, self._subfolders):
+            self._stop.check()
+            problems.append(problem)
+        if not problems:
             return
-        damage = Damage(series, file, fault.reason, fault.detail, fault.mendable, fault.option)
-        self._result.damage.append(damage)
-        self._emit(DamageFound(series, file, fault.reason.value, fault.detail))
+        new = set(self._tree.receipts.uids()) - self._folders.keys() - self._not_intact
+        new_folders = tuple(f"{receipt.folder}/" for receipt in self._receipts(new))
+        for problem in problems:
+            if not problem.file.startswith(new_folders):
+                self._add(problem)
 
-    def _fresh_folders(self) -> tuple[str, ...]:
-        """Folders of receipts that were written since the check began, as prefixes."""
-        fresh = set(self._tree.receipts.uids()) - self._folders.keys() - self._doubtful
-        filed = [self._tree.receipts.read(uid) for uid in fresh]
-        return tuple(f"{one.receipt.folder}/" for one in filed if one is not None)
+    def check_supporting(self) -> None:
+        """Compare the collection's supporting files with their receipts."""
+        if not (self._tree.state / SUPPORTING).is_dir():
+            return
+        receipts = FileReceipts(self._tree)
+        for receipt in receipts.all():
+            self._stop.check()
+            for difference in receipts.differing(receipt):
+                reason = Reason.MISSING if difference.is_missing else Reason.CHANGED
+                self._add(
+                    Damage("", difference.file, reason, difference.detail, option="--supporting")
+                )
 
-    def _intact(self) -> Iterator[Receipt]:
-        for uid in sorted(self._folders.keys() - self._doubtful):
-            filed = self._tree.receipts.read(uid)
-            if filed is not None:
-                yield filed.receipt
+    def check_reports(self) -> None:
+        """Compare the report files with what was written, and the manifest with the receipts.
+
+        A manifest that contradicts the receipts is damage, provided that all receipts are
+        readable. Other changes, and missing files, are only listed.
+        """
+        damaged = self._not_intact <= self._folders.keys() and manifest_was_changed(self._tree)
+        if damaged:
+            self._add(Damage("", MANIFEST, Reason.CHANGED, "it contradicts the receipts"))
+        outdated = outdated_reports(self._tree, by_hash=True)
+        self._result.outdated_reports += [
+            self._prefix + name for name in outdated if not (damaged and name == MANIFEST)
+        ]
+        # A download does not compare the content, so it has to be recorded.
+        if (damaged or outdated) and not reports_are_stale(self._tree):
+            try:
+                self._tree.owe_reports()
+            except OSError:
+                self._result.recorded = False
+
+    def compare_online(self, online: OnlineCheck) -> None:
+        """Compare every intact series with the archive's hash."""
+        intact = self._receipts(sorted(self._folders.keys() - self._not_intact))
+        for receipt, comparison in online.compare(intact):
+            uid = receipt.series.uid
+            self._record_comparison(uid, comparison)
+            if comparison is Comparison.CHANGED:
+                self._add(
+                    Damage(uid, receipt.folder, Reason.CHANGED, _ARCHIVE_CHANGED, option="--update")
+                )
+                self._result.series.intact -= 1
+                self._result.series.damaged += 1
+
+    def _record_comparison(self, uid: str, comparison: Comparison) -> None:
+        """Record for the next download which series changed in the archive."""
+        try:
+            if comparison is Comparison.CHANGED:
+                self._tree.changed.write(uid, [{"detail": _ARCHIVE_CHANGED}])
+            elif comparison is Comparison.VERIFIED:
+                self._tree.changed.clear(uid)
+        except OSError:
+            self._result.recorded = False
+
+    def _receipts(self, uids: Iterable[str]) -> Iterator[Receipt]:
+        for uid in uids:
+            stored = self._tree.receipts.read(uid)
+            if stored is not None:
+                yield stored.receipt
+
+
+class Comparison(str, Enum):
+    """What an archive's hash says about a series; a field of `OnlineCounts`."""
+
+    VERIFIED = "verified"
+    CHANGED = "changed"
+    NO_HASH = "no_hash"
+    NO_RESPONSE = "no_response"
 
 
 class OnlineCheck:
-    """Asks one archive for the hashes of many series.
+    """Compares series with one archive's hashes.
 
     Args:
-        archive: whom to ask.
-        jobs: requests at once.
-        emit: hears when the archive is given up.
-        stop: the flag that ends the run.
+        archive: the archive.
+        jobs: simultaneous requests.
+        emit: receives a notice when the archive is not responding.
+        stop: cancels the check.
     """
 
     def __init__(self, archive: Archive, jobs: int, emit: Emit, stop: CancelToken) -> None:
-        self._counts: Counter[Verdict] = Counter()
+        self._counts: Counter[Comparison] = Counter()
+        self._availability = ArchiveAvailability()
         self._archive = archive
         self._jobs = jobs
         self._emit = emit
         self._stop = stop
-        self._silent = 0
 
     @property
-    def online(self) -> OnlineCounts:
-        """What the archive said so far."""
-        return OnlineCounts(
-            proved=self._counts[Verdict.PROVED],
-            differing=self._counts[Verdict.DIFFERING],
-            without_hash=self._counts[Verdict.WITHOUT_HASH],
-            unanswered=self._counts[Verdict.UNANSWERED],
-        )
+    def counts(self) -> OnlineCounts:
+        """The numbers of series compared so far."""
+        return OnlineCounts(**{key.value: number for key, number in self._counts.items()})
 
-    def judge(self, receipts: Iterable[Receipt]) -> Iterator[tuple[Receipt, Verdict]]:
-        """Compare series with the archive, and count what it says."""
-        for receipt, verdict in parallel_map(self._ask, receipts, self._jobs, self._stop):
-            self._count(verdict)
-            yield receipt, verdict
+    def compare(self, receipts: Iterable[Receipt]) -> Iterator[tuple[Receipt, Comparison]]:
+        """Compare and count series."""
+        for receipt, comparison in parallel_map(self._compare, receipts, self._jobs, self._stop):
+            self._counts[comparison] += 1
+            yield receipt, comparison
 
-    def _count(self, verdict: Verdict) -> None:
-        self._counts[verdict] += 1
-        self._silent = self._silent + 1 if verdict is Verdict.UNANSWERED else 0
-        if self._silent == _GIVE_UP * self._jobs:
-            self._emit(
-                Notice(f"{self._archive.name} does not answer: the other series are not compared")
-            )
-
-    def _ask(self, receipt: Receipt) -> Verdict:
+    def _compare(self, receipt: Receipt) -> Comparison:
         if not receipt.is_dicom:
-            return Verdict.WITHOUT_HASH  # and no request: the archive has series alone
-        if self._silent >= _GIVE_UP * self._jobs:
-            return Verdict.UNANSWERED
+            return Comparison.NO_HASH  # and no request: the archive has only DICOM series
+        if self._availability.is_down(self._archive):
+            return Comparison.NO_RESPONSE
         try:
-            said = self._archive.series_md5(receipt.series)
-            return _judge(receipt, said, self._archive) if said else Verdict.WITHOUT_HASH
-        except ArchiveError:
-            return Verdict.UNANSWERED
+            series_hash = self._archive.series_md5(receipt.series)
+            if not series_hash:
+                return Comparison.NO_HASH
+            return _compare(receipt, series_hash, self._archive)
+        except ArchiveError as error:
+            if self._availability.failed(self._archive, error) is not None:
+                name = self._archive.name
+                self._emit(Notice(f"{name} is not responding: the other series are not compared"))
+            return Comparison.NO_RESPONSE
 
 
-def _judge(receipt: Receipt, said: str, archive: Archive) -> Verdict:
-    """Compare with the hash of the series; with hashes of images where that leaves a doubt."""
+def _compare(receipt: Receipt, series_hash: str, archive: Archive) -> Comparison:
+    """Compare with the hash of the series, and if that is ambiguous with hashes of images."""
     computed = [image.md5 for image in receipt.images]
-    if hash_matches(said, [None] * len(computed), computed):
-        return Verdict.PROVED
-    spelled: list[str | None] = []
+    if hash_matches(series_hash, [None] * len(computed), computed):
+        return Comparison.VERIFIED
+    spellings: list[str | None] = []
     for image in receipt.images:
-        unproven = image.check is Check.SIZE
-        if not unproven and not image.md5.startswith("0"):
-            spelled.append(None)
+        unverified = image.check is Check.SIZE
+        if not unverified and not image.md5.startswith("0"):
+            spellings.append(None)
             continue
         stored = archive.image_md5(receipt.series, image.uid)
-        if stored is None and unproven:
-            return Verdict.WITHOUT_HASH
+        if stored is None and unverified:
+            return Comparison.NO_HASH
         if stored is None or not same_md5(stored, image.md5):
-            return Verdict.DIFFERING
-        spelled.append(stored)  # its leading zeros may lack, and those of others not
-    return Verdict.PROVED if hash_matches(said, spelled, computed) else Verdict.DIFFERING
+            return Comparison.CHANGED
+        spellings.append(stored)  # the archive may omit leading zeros of some hashes only
+    matches = hash_matches(series_hash, spellings, computed)
+    return Comparison.VERIFIED if matches else Comparison.CHANGED
