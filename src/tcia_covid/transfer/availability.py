@@ -1,4 +1,4 @@
-"""Which archives answer: one that is down is left alone for a while, longer each time."""
+"""Which archives respond, and how long a run waits when none does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
@@ -20,101 +19,81 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.core.events import Emit, Notice
+from tcia_covid.http.circuit_breaker import CircuitBreaker
 
-_FIRST_PAUSE = 30.0
-"""Seconds that an archive is left alone at first."""
-_LONGEST_PAUSE = 600.0
+_FIRST_PAUSE, _MAX_PAUSE = 30.0, 600.0
+"""Seconds that an archive is skipped."""
 UNREACHABLE = (UnreachableError, TlsError)
-"""What says at once that an archive does not work."""
-_DOUBTFUL = (ConnectionLostError, BadResponseError, StatusError)
-"""What may as well be the trouble of one series."""
-_DOUBTS = 3
-"""Doubtful failures in a row that say so, too."""
-_SHORTEST, _LONGEST = 600.0, 12 * 3600.0
-"""Seconds that an outage is borne, by default: as long as the run had worked, within these."""
-_FIRST_WAIT, _LONGEST_WAIT = 30.0, 600.0
-_LOOK = 0.5
-"""Seconds between looks whether another worker had an answer meanwhile."""
-
-
-@dataclass(slots=True)
-class _OpenCircuit:
-    until: float
-    length: float
+"""One of these shows that an archive is not responding."""
+_AMBIGUOUS = (ConnectionLostError, BadResponseError, StatusError)
+"""These may be about one series only."""
+_MAX_AMBIGUOUS = 3
+"""Consecutive ambiguous errors that show it as well."""
+_MIN_TIMEOUT, _MAX_TIMEOUT = 600.0, 12 * 3600.0
+OUTAGE_WAIT = 30.0
+"""Seconds before the first attempt in an outage; later ones wait longer, up to …"""
+_MAX_OUTAGE_WAIT = 600.0
+_POLL_INTERVAL = 0.5
 
 
 class ArchiveAvailability:
     """Knows which archives failed lately; shared by all workers of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.last_answer: float | None = None
-        """When an archive last gave something of a series (monotonic seconds)."""
-        self._pauses: dict[str, _OpenCircuit] = {}
-        self._doubts: Counter[str] = Counter()
+        """When an archive last sent part of a series (monotonic seconds)."""
+        self._breaker = CircuitBreaker(_FIRST_PAUSE, _MAX_PAUSE, clock)
+        self._ambiguous: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._clock = clock
 
     def order(self, archives: Sequence[Archive]) -> list[Archive]:
-        """The archives in the order to try them: those that are down come last.
-
-        Where a pause is over one caller looks whether the archive is back; the others do not wait
-        for what it finds.
-        """
-        now = time.monotonic()
-        with self._lock:
-            down = {name for name in self._pauses if self._rests(name, now)}
-        return sorted(archives, key=lambda archive: archive.name in down)
+        """The archives in the order to try them: those to skip come last."""
+        return self._breaker.order(archives, lambda archive: archive.name)
 
     def is_down(self, archive: Archive) -> bool:
-        """Whether the archive is to be left alone now."""
-        with self._lock:
-            return archive.name in self._pauses
+        """Whether the archive is not responding."""
+        return self._breaker.is_open(archive.name)
 
     def failed(self, archive: Archive, error: ArchiveError) -> float | None:
-        """Note why an attempt failed; gives how long the archive is left alone, if that is news.
+        """Count a failed attempt.
 
-        Seconds, for an archive that cannot be reached or failed several times in a row.
+        Returns the seconds for which the archive is skipped, if this error is why.
         """
         with self._lock:
-            self._doubts[archive.name] += isinstance(error, _DOUBTFUL) and error.retryable
-            gone = isinstance(error, UNREACHABLE) or self._doubts[archive.name] >= _DOUBTS
-            if not gone or archive.name in self._pauses:
-                return None
-            self._pauses[archive.name] = _OpenCircuit(time.monotonic() + _FIRST_PAUSE, _FIRST_PAUSE)
-            return _FIRST_PAUSE
+            self._ambiguous[archive.name] += isinstance(error, _AMBIGUOUS) and error.retryable
+            is_repeated = self._ambiguous[archive.name] >= _MAX_AMBIGUOUS
+        is_down = isinstance(error, UNREACHABLE) or is_repeated
+        return _FIRST_PAUSE if is_down and self._breaker.open(archive.name) else None
 
     def worked(self, archive: Archive) -> None:
-        """The archive gave something of a series."""
+        """The archive sent part of a series."""
         with self._lock:
-            self._pauses.pop(archive.name, None)
-            self._doubts.pop(archive.name, None)
-            self.last_answer = time.monotonic()
+            self._ambiguous.pop(archive.name, None)
+            self.last_answer = self._clock()
+        self._breaker.close(archive.name)
 
     def answered_since(self, moment: float) -> bool:
-        """Whether any archive gave something after `moment` (monotonic seconds)."""
+        """Whether any archive sent something after `moment` (monotonic seconds)."""
         return self.last_answer is not None and self.last_answer > moment
-
-    def _rests(self, name: str, now: float) -> bool:
-        pause = self._pauses[name]
-        if pause.until > now:
-            return True
-        pause.length = min(_LONGEST_PAUSE, 2 * pause.length)
-        pause.until = now + pause.length
-        return False
 
 
 class OutageMonitor:
-    """Whether no archive answers any more, and for how much longer that is borne.
+    """Detects that no archive responds any more, and limits how long to keep retrying.
 
-    A run that fetched all night waits all morning for a line that is down; one that no archive
-    ever answered ends within minutes.
+    A run that downloaded all night keeps retrying all morning; one that no archive ever responded
+    to ends within minutes.
 
     Args:
-        failures: series in a row that fail on their archives before it counts as an outage.
-        timeout: seconds to bear one; None for as long as the run had worked before, at least ten
-            minutes and at most twelve hours.
-        health: knows when an archive last gave something.
-        stop: ends the waiting.
-        emit: hears when an outage begins and ends.
+        failures: consecutive series whose archives all fail before it counts as an outage.
+        timeout: seconds to keep retrying; None for as long as the run had worked before, at least
+            ten minutes and at most twelve hours.
+        health: knows when an archive last sent something.
+        stop: ends a wait.
+        emit: is given the beginning and the end of an outage.
+        wait: seconds before the first retry.
+        min_timeout: the least value of the default timeout.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -124,52 +103,65 @@ class OutageMonitor:
         health: ArchiveAvailability,
         stop: CancelToken,
         emit: Emit,
+        *,
+        wait: float = OUTAGE_WAIT,
+        min_timeout: float = _MIN_TIMEOUT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._failures = failures
         self._timeout = timeout
         self._health = health
         self._stop = stop
         self._emit = emit
-        self._began = time.monotonic()
+        self._wait = wait
+        self._min_timeout = min_timeout
+        self._clock = clock
+        self._run_start = clock()
         self._lock = threading.Lock()
-        self._in_a_row = 0.0
-        self._since = self._began
-        self._told = False
+        self._consecutive = 0.0
+        self._outage_start = self._run_start
+        self._is_announced = False
 
     @property
     def suspected(self) -> bool:
-        """Whether a series failed, and no archive gave anything since."""
-        return self._in_a_row > 0 and not self._health.answered_since(self._since)
+        """Whether a series failed, and no archive has sent anything since."""
+        return self._consecutive > 0 and not self._health.answered_since(self._outage_start)
 
     def failed(self, error: ArchiveError) -> bool:
-        """Count a series that failed on its archives; whether that makes an outage.
+        """Count a series whose archives all failed; whether that makes an outage.
 
-        What may as well be the trouble of one series counts by half.
+        An error that may be about one series only counts by half.
         """
         with self._lock:
             if not self.suspected:
-                self._in_a_row, self._since = 0.0, time.monotonic()
-            self._in_a_row += 1.0 if isinstance(error, UNREACHABLE) else 0.5
-            return self._in_a_row >= self._failures
+                self._consecutive, self._outage_start = 0.0, self._clock()
+            self._consecutive += 1.0 if isinstance(error, UNREACHABLE) else 0.5
+            return self._consecutive >= self._failures
 
     def wait_for_recovery(self, error: ArchiveError) -> bool:
-        """Wait for a part of the outage; False once it has lasted too long."""
-        left = self._limit() - self._lasted
+        """Wait before the next attempt; False once the outage has lasted too long."""
+        elapsed = self._clock() - self._outage_start
+        left = self._limit() - elapsed
         if left <= 0:
             return False
-        self._tell(error, left)
-        pause = min(_LONGEST_WAIT, max(_FIRST_WAIT, self._lasted / 2)) * random.uniform(0.5, 1)
-        end = time.monotonic() + min(pause, left)
-        while time.monotonic() < end and not self._stop.is_set():
-            if self._health.answered_since(self._since):
-                self._tell_of_end()
+        if self._set_announced(announced=True):
+            self._emit(
+                Notice(
+                    f"no archive responds any more ({error.message}): retrying for up to "
+                    f"{_minutes(left)}; what is complete is kept"
+                )
+            )
+        pause = min(_MAX_OUTAGE_WAIT, max(self._wait, elapsed / 2)) * random.uniform(0.5, 1)
+        deadline = self._clock() + min(pause, left)
+        interval = min(_POLL_INTERVAL, self._wait / 4)
+        while (remaining := deadline - self._clock()) > 0 and not self._stop.is_set():
+            if self._health.answered_since(self._outage_start):
+                if self._set_announced(announced=False):
+                    seconds = self._clock() - self._outage_start
+                    self._emit(Notice(f"the archive responds again after {_minutes(seconds)}"))
                 break
-            time.sleep(min(_LOOK, max(0.0, end - time.monotonic())))
+            time.sleep(min(interval, remaining))
         return True
-
-    @property
-    def _lasted(self) -> float:
-        return time.monotonic() - self._since
 
     def _limit(self) -> float:
         last = self._health.last_answer
@@ -177,20 +169,13 @@ class OutageMonitor:
             return 0.0
         if self._timeout is not None:
             return self._timeout
-        return min(_LONGEST, max(_SHORTEST, last - self._began))
+        return min(_MAX_TIMEOUT, max(self._min_timeout, last - self._run_start))
 
-    def _tell(self, error: ArchiveError, left: float) -> None:
+    def _set_announced(self, *, announced: bool) -> bool:
+        """Whether this changed anything: of many workers, one announces."""
         with self._lock:
-            told, self._told = self._told, True
-        if not told:
-            text = f"no archive answers any more ({error.message}): trying again for up to"
-            self._emit(Notice(f"{text} {_minutes(left)}; what is complete is kept"))
-
-    def _tell_of_end(self) -> None:
-        with self._lock:
-            told, self._told = self._told, False
-        if told:
-            self._emit(Notice(f"the archive answers again after {_minutes(self._lasted)}"))
+            changed, self._is_announced = self._is_announced != announced, announced
+        return changed
 
 
 def _minutes(seconds: float) -> str:

@@ -21,7 +21,7 @@ from tcia_covid.core.events import Notice, SeriesFinished
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
 from tcia_covid.store.disk import destination_error
-from tcia_covid.transfer.availability import UNREACHABLE, OutageMonitor
+from tcia_covid.transfer.availability import OUTAGE_WAIT, UNREACHABLE, OutageMonitor
 from tcia_covid.transfer.contention import Job, LockedQueue, LockedSeries
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
@@ -42,6 +42,7 @@ class Scheduler:
         on_outcome: receives the end of each series, one at a time.
         poll_interval: seconds between looks at a series that another run works on.
         grace_period: seconds that workers have to end after the run was canceled.
+        outage_wait: seconds before the first retry when no archive responds.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Scheduler:
         *,
         poll_interval: float = 0.5,
         grace_period: float = GRACE_PERIOD,
+        outage_wait: float = OUTAGE_WAIT,
     ) -> None:
         self._archives = archives
         self._context = context
@@ -73,6 +75,7 @@ class Scheduler:
             context.health,
             context.stop,
             context.emit,
+            wait=outage_wait,
         )
 
     def run(self, jobs: Sequence[Job]) -> None:

@@ -102,6 +102,7 @@ class Run:
             on_outcome or self.outcomes.append,
             poll_interval=0.05,
             grace_period=grace_period,
+            outage_wait=0.02,
         )
 
     def __call__(self, series: Iterable[Series]) -> Run:

@@ -1,8 +1,6 @@
-"""Which archives are left alone: those that are gone, not those that lack a series."""
+"""Which archives are skipped: those that do not respond, not those without a certain series."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +12,6 @@ from tcia_covid.core.errors import (
     StatusError,
     UnreachableError,
 )
-from tcia_covid.transfer import availability as health_module
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tests.unit.transfer.running import FakeArchive
 
@@ -22,16 +19,13 @@ IDC, NBIA = FakeArchive(name="idc"), FakeArchive(name="nbia")
 GONE = UnreachableError("no route", retryable=True)
 
 
-@pytest.fixture
-def forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let the clock of the archives' health run ahead."""
-    now = [1000.0]
+class Clock:
+    """Monotonic seconds that a test sets forward."""
 
-    def ahead(seconds: float) -> None:
-        now[0] += seconds
+    now = 1000.0
 
-    monkeypatch.setattr(health_module.time, "monotonic", lambda: now[0])
-    return ahead
+    def __call__(self) -> float:
+        return self.now
 
 
 def test_an_archive_that_cannot_be_reached_comes_last_at_once() -> None:
@@ -73,25 +67,25 @@ def test_what_an_archive_does_not_have_says_nothing_of_it(error: ArchiveError) -
     assert not health.is_down(IDC)
 
 
-def test_when_its_pause_is_over_one_caller_looks_and_a_vain_look_makes_the_next_longer(
-    forward: Callable[[float], None],
-) -> None:
-    health = ArchiveAvailability()
+def test_after_the_pause_one_caller_probes_and_a_failed_probe_doubles_the_pause() -> None:
+    clock = Clock()
+    health = ArchiveAvailability(clock)
     health.failed(IDC, GONE)
-    forward(31)
+    clock.now += 31
     assert [health.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, NBIA, NBIA]
-    forward(31)
+    clock.now += 31
     assert health.order([IDC, NBIA])[0] is NBIA
-    forward(30)
+    clock.now += 30
     assert health.order([IDC, NBIA])[0] is IDC
     health.worked(IDC)
     assert [health.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, IDC, IDC]
 
 
-def test_the_last_answer_of_any_archive_is_known(forward: Callable[[float], None]) -> None:
-    health = ArchiveAvailability()
+def test_the_last_answer_of_any_archive_is_known() -> None:
+    clock = Clock()
+    health = ArchiveAvailability(clock)
     assert not health.answered_since(0)
     health.worked(NBIA)
     assert health.answered_since(999)
-    forward(5)
+    clock.now += 5
     assert not health.answered_since(1001)

@@ -1,4 +1,4 @@
-"""Outages: told from single failures, borne as long as the run had worked, ended by an answer."""
+"""Outages: distinguished from single failures, limited in time, ended by a response."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,6 @@ from tcia_covid.core.events import Event, Notice
 from tcia_covid.core.models import Series, State
 from tcia_covid.core.settings import HttpSettings
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer import availability as outage_module
 from tcia_covid.transfer.availability import ArchiveAvailability, OutageMonitor
 from tests.unit.transfer.running import FakeArchive, Run, listed, unreachable
 from tests.unit.trees import new_tree
@@ -25,22 +25,29 @@ ARCHIVE = FakeArchive()
 DOWN = unreachable()
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage_module, "_FIRST_WAIT", 0.02)
-    monkeypatch.setattr(outage_module, "_LOOK", 0.005)
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     return new_tree(tmp_path)
 
 
+class Clock:
+    """Monotonic seconds that a test sets forward."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def _outage(
-    health: ArchiveAvailability, timeout: float | None = None, stop: CancelToken | None = None
+    health: ArchiveAvailability,
+    timeout: float | None = None,
+    stop: CancelToken | None = None,
+    **options: Any,
 ) -> OutageMonitor:
     events: list[Event] = []
-    return OutageMonitor(2, timeout, health, stop or CancelToken(), events.append)
+    options = {"wait": 0.02, **options}
+    return OutageMonitor(2, timeout, health, stop or CancelToken(), events.append, **options)
 
 
 def test_failures_in_a_row_make_an_outage_and_an_answer_between_them_does_not() -> None:
@@ -64,17 +71,31 @@ def test_an_archive_that_never_answered_is_not_waited_for() -> None:
     assert not outage.wait_for_recovery(DOWN)
 
 
-def test_by_default_an_outage_is_borne_as_long_as_the_run_had_worked_within_bounds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(outage_module, "_SHORTEST", 0.0)
-    health = ArchiveAvailability()
-    outage = _outage(health)
-    outage._began -= 100
+def test_by_default_retries_go_on_as_long_as_the_run_had_worked() -> None:
+    clock = Clock()
+    health, stop = ArchiveAvailability(clock), CancelToken()
+    stop.set()
+    outage = _outage(health, stop=stop, min_timeout=0.0, clock=clock)
+    clock.now += 100
     health.worked(ARCHIVE)
     outage.failed(DOWN)
     assert outage.wait_for_recovery(DOWN)
-    outage._since -= 101
+    clock.now += 99
+    assert outage.wait_for_recovery(DOWN)
+    clock.now += 1
+    assert not outage.wait_for_recovery(DOWN)
+
+
+def test_by_default_retries_go_on_for_ten_minutes_at_least() -> None:
+    clock = Clock()
+    health, stop = ArchiveAvailability(clock), CancelToken()
+    stop.set()
+    outage = _outage(health, stop=stop, clock=clock)
+    health.worked(ARCHIVE)
+    outage.failed(DOWN)
+    clock.now += 599
+    assert outage.wait_for_recovery(DOWN)
+    clock.now += 1
     assert not outage.wait_for_recovery(DOWN)
 
 
@@ -86,11 +107,10 @@ def test_a_timeout_takes_the_place_of_what_the_run_had_worked() -> None:
     assert not outage.wait_for_recovery(DOWN)
 
 
-def test_waiting_ends_at_once_when_the_run_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage_module, "_FIRST_WAIT", 60.0)
+def test_waiting_ends_at_once_when_the_run_is_canceled() -> None:
     health, stop = ArchiveAvailability(), CancelToken()
     health.worked(ARCHIVE)
-    outage = _outage(health, stop=stop)
+    outage = _outage(health, stop=stop, wait=60.0)
     outage.failed(DOWN)
     threading.Timer(0.05, stop.set).start()
     with soon():
@@ -115,9 +135,9 @@ def test_a_run_that_had_worked_waits_out_an_outage_and_completes_everything(
     settings = HttpSettings(retries=0, retry_wait=0)
     run = Run(tree, FakeArchive(_down_between(10, 40)), workers=4, settings=settings)(series)
     assert run.states_of(series) == [State.COMPLETE] * len(series)
-    told = [event.text for event in run.events if isinstance(event, Notice)]
-    assert sum("no archive answers any more (no route to h)" in text for text in told) >= 1
-    assert any("answers again" in text for text in told)
+    notices = [event.text for event in run.events if isinstance(event, Notice)]
+    assert sum("no archive responds any more (no route to h)" in text for text in notices) >= 1
+    assert any("responds again" in text for text in notices)
 
 
 def test_an_outage_that_lasts_too_long_ends_the_run_and_keeps_the_rest_for_the_next(
