@@ -71,7 +71,7 @@ def test_a_series_without_a_proper_place_is_not_available(
     with idc_of(DEAD) as archive:
         assert not archive.holds(series)
         for ask in (archive.images, lambda series: received(archive, series, tmp_path)):
-            with pytest.raises(NotAvailableError, match="knows no place"):
+            with pytest.raises(NotAvailableError, match="knows no folder"):
                 ask(series)
 
 
@@ -89,7 +89,7 @@ def test_a_wrong_bucket_is_not_available(s3_server: S3Server, demo: DemoSeries) 
     series = cataloged(demo, "no-such-bucket")
     with (
         idc_of(s3_server.url, series) as archive,
-        pytest.raises(NotAvailableError, match="it is not there"),
+        pytest.raises(NotAvailableError, match="it does not exist"),
     ):
         archive.images(series)
 

@@ -1,3 +1,5 @@
+"""The hosts of IDC's buckets: their URLs, and which of them is used."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -33,23 +35,25 @@ class Clock:
         return self.now
 
 
-def asked(hosts: Endpoints, *down: Endpoint, error: ArchiveError | None = None) -> list[Endpoint]:
-    """The hosts that are tried, in order, while those in `down` fail."""
+def tried_endpoints(
+    endpoints: Endpoints, *down: Endpoint, error: ArchiveError | None = None
+) -> list[Endpoint]:
+    """The endpoints that are tried, in order, while those in `down` fail."""
     tried: list[Endpoint] = []
 
-    def attempt(host: Endpoint) -> None:
-        tried.append(host)
-        if host in down:
+    def attempt(endpoint: Endpoint) -> None:
+        tried.append(endpoint)
+        if endpoint in down:
             raise error or UnreachableError("no route")
 
     try:
-        hosts.first_answer(attempt)
+        endpoints.try_each(attempt)
     except ArchiveError:
         tried.append(Endpoint("raised"))
     return tried
 
 
-def test_amazon_is_asked_in_virtual_host_style() -> None:
+def test_amazon_is_addressed_in_virtual_host_style() -> None:
     (aws,) = parse_endpoints("aws")
     assert aws.bucket_url("idc-open-data") == "https://idc-open-data.s3.amazonaws.com"
     assert aws.object_url("idc-open-data", "f/i.dcm") == (
@@ -57,7 +61,7 @@ def test_amazon_is_asked_in_virtual_host_style() -> None:
     )
 
 
-def test_google_is_asked_in_path_style_under_its_own_bucket_names() -> None:
+def test_google_is_addressed_in_path_style_under_its_own_bucket_names() -> None:
     (gcs,) = parse_endpoints("gcs")
     assert gcs.bucket_url("idc-open-data") == "https://storage.googleapis.com/idc-open-data"
     assert gcs.object_url("idc-open-data-cr", "f/i.dcm") == (
@@ -70,7 +74,7 @@ def test_googles_own_url_means_google() -> None:
     assert parse_endpoints("https://storage.googleapis.com/") == parse_endpoints("GCS")
 
 
-def test_any_other_endpoint_is_asked_in_path_style() -> None:
+def test_any_other_endpoint_is_addressed_in_path_style() -> None:
     (host,) = parse_endpoints("http://127.0.0.1:9000/s3/")
     assert host.object_url("idc-open-data-cr", "f/i.dcm") == (
         "http://127.0.0.1:9000/s3/idc-open-data-cr/f/i.dcm"
@@ -108,73 +112,73 @@ def test_a_refusal_shows_no_credentials() -> None:
         StatusError("slow down", status=503),
     ],
 )
-def test_another_host_is_asked_when_the_first_is_down(error: ArchiveError) -> None:
-    assert asked(Endpoints([FIRST, SECOND]), FIRST, error=error) == [FIRST, SECOND]
+def test_the_next_endpoint_is_used_when_the_first_is_down(error: ArchiveError) -> None:
+    assert tried_endpoints(Endpoints([FIRST, SECOND]), FIRST, error=error) == [FIRST, SECOND]
 
 
 @pytest.mark.parametrize("error", [NotAvailableError("gone"), StatusError("no", status=404)])
-def test_an_answer_about_the_series_is_final(error: ArchiveError) -> None:
-    hosts = Endpoints([FIRST, SECOND])
+def test_an_error_about_the_series_is_final(error: ArchiveError) -> None:
+    endpoints = Endpoints([FIRST, SECOND])
     with pytest.raises(type(error)):
-        hosts.first_answer(_raising(error))
-    assert asked(hosts) == [FIRST]
+        endpoints.try_each(_raising(error))
+    assert tried_endpoints(endpoints) == [FIRST]
 
 
-def test_a_host_that_was_down_is_left_alone() -> None:
-    hosts = Endpoints([FIRST, SECOND])
-    asked(hosts, FIRST)
-    assert asked(hosts) == [SECOND]
+def test_an_endpoint_that_was_down_is_skipped() -> None:
+    endpoints = Endpoints([FIRST, SECOND])
+    tried_endpoints(endpoints, FIRST)
+    assert tried_endpoints(endpoints) == [SECOND]
 
 
-def test_a_resting_host_is_the_last_resort() -> None:
-    hosts = Endpoints([FIRST, SECOND])
-    asked(hosts, FIRST)
-    assert asked(hosts, SECOND) == [SECOND, FIRST]
+def test_a_skipped_endpoint_is_the_last_resort() -> None:
+    endpoints = Endpoints([FIRST, SECOND])
+    tried_endpoints(endpoints, FIRST)
+    assert tried_endpoints(endpoints, SECOND) == [SECOND, FIRST]
 
 
-def test_a_host_is_looked_at_again_and_used_when_it_is_back() -> None:
+def test_an_endpoint_is_probed_and_used_when_it_responds_again() -> None:
     clock = Clock()
-    hosts = Endpoints([FIRST, SECOND], first_rest=2, clock=clock)
-    asked(hosts, FIRST)
+    endpoints = Endpoints([FIRST, SECOND], pause=2, clock=clock)
+    tried_endpoints(endpoints, FIRST)
     clock.now += 3
-    assert asked(hosts) == [FIRST]
-    assert asked(hosts) == [FIRST]
+    assert tried_endpoints(endpoints) == [FIRST]
+    assert tried_endpoints(endpoints) == [FIRST]
 
 
-def test_each_vain_look_makes_the_rest_longer() -> None:
+def test_each_failed_probe_doubles_the_pause() -> None:
     clock = Clock()
-    hosts = Endpoints([FIRST, SECOND], first_rest=5, clock=clock)
-    asked(hosts, FIRST)
+    endpoints = Endpoints([FIRST, SECOND], pause=5, clock=clock)
+    tried_endpoints(endpoints, FIRST)
     clock.now += 6
-    assert asked(hosts, FIRST) == [FIRST, SECOND]
+    assert tried_endpoints(endpoints, FIRST) == [FIRST, SECOND]
     clock.now += 6
-    assert asked(hosts, FIRST) == [SECOND]
+    assert tried_endpoints(endpoints, FIRST) == [SECOND]
     clock.now += 6
-    assert asked(hosts, FIRST) == [FIRST, SECOND]
+    assert tried_endpoints(endpoints, FIRST) == [FIRST, SECOND]
 
 
-def test_one_caller_at_a_time_looks_whether_a_host_is_back() -> None:
+def test_one_caller_at_a_time_probes() -> None:
     clock = Clock()
-    hosts = Endpoints([FIRST, SECOND], first_rest=2, clock=clock)
-    asked(hosts, FIRST)
+    endpoints = Endpoints([FIRST, SECOND], pause=2, clock=clock)
+    tried_endpoints(endpoints, FIRST)
     clock.now += 3
     others: list[Endpoint] = []
 
-    def look(host: Endpoint) -> None:
-        if host is FIRST:
-            others.extend(asked(hosts))
+    def probe(endpoint: Endpoint) -> None:
+        if endpoint is FIRST:
+            others.extend(tried_endpoints(endpoints))
 
-    hosts.first_answer(look)
+    endpoints.try_each(probe)
     assert others == [SECOND]
 
 
 def test_when_all_are_down_the_last_error_is_raised() -> None:
-    hosts = Endpoints([FIRST, SECOND])
+    endpoints = Endpoints([FIRST, SECOND])
     with pytest.raises(UnreachableError, match="no route"):
-        hosts.first_answer(_raising(UnreachableError("no route")))
+        endpoints.try_each(_raising(UnreachableError("no route")))
 
 
-def test_an_unreachable_host_is_not_asked_long_where_there_is_another() -> None:
+def test_an_unreachable_endpoint_is_retried_once_where_there_is_another() -> None:
     error = UnreachableError("no route")
     assert Endpoints([FIRST, SECOND]).limit(error) == 1
     assert Endpoints([FIRST]).limit(error) is None
@@ -182,7 +186,7 @@ def test_an_unreachable_host_is_not_asked_long_where_there_is_another() -> None:
 
 
 def _raising(error: ArchiveError) -> Callable[[Endpoint], None]:
-    def attempt(host: Endpoint) -> None:
+    def attempt(endpoint: Endpoint) -> None:
         raise error
 
     return attempt

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tcia_covid.archives.idc import s3 as listing
-from tcia_covid.archives.idc.s3 import image_version, list_folder
+from tcia_covid.archives.idc.s3 import list_folder, parse_etag
 from tcia_covid.core.errors import BadResponseError, StatusError
 from tcia_covid.core.models import RemoteImage
 from tcia_covid.core.settings import HttpSettings
@@ -36,16 +35,16 @@ def client() -> Iterator[Client]:
     client.close()
 
 
-def listed(client: Client, url: str, folder: str = "pair/") -> list[RemoteImage]:
-    return list_folder(client, f"{url}/{BUCKET}", folder, lambda error: None)
+def listed(client: Client, url: str, folder: str = "pair/", **options: int) -> list[RemoteImage]:
+    return list_folder(client, f"{url}/{BUCKET}", folder, lambda error: None, **options)
 
 
-def listed_behind(s3_server: S3Server, *faults: Fault) -> list[RemoteImage]:
+def listed_behind(s3_server: S3Server, *faults: Fault, **options: int) -> list[RemoteImage]:
     """What a listing gives where every attempt must succeed."""
     client = Client(HttpSettings(retries=0))
     try:
         with Front(s3_server.port, *faults) as front:
-            return listed(client, front.url)
+            return listed(client, front.url, **options)
     finally:
         client.close()
 
@@ -128,12 +127,9 @@ def test_pages_that_repeat_are_noticed(s3_server: S3Server) -> None:
         listed_behind(s3_server, Endless(tokens=itertools.cycle([1, 2])))
 
 
-def test_pages_without_end_are_noticed(
-    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listing, "_PAGES", 5)
+def test_pages_without_end_are_noticed(s3_server: S3Server) -> None:
     with pytest.raises(BadResponseError, match="has no end"):
-        listed_behind(s3_server, Endless())
+        listed_behind(s3_server, Endless(), max_pages=5)
 
 
 LAUGHS = b"""<?xml version="1.0"?>
@@ -184,15 +180,15 @@ def test_what_is_no_list_is_refused(s3_server: S3Server, body: bytes) -> None:
 
 
 def test_a_refusal_shows_what_came(s3_server: S3Server) -> None:
-    with pytest.raises(BadResponseError, match=r"no listing.*please log in"):
+    with pytest.raises(BadResponseError, match=r"not a listing.*please log in"):
         listed_behind(s3_server, Say(body=b"<html><body>please log in</body></html>"))
 
 
 def test_versions_lose_their_quotes_and_weak_ones_count_for_nothing() -> None:
-    assert image_version('"abc-2"') == "abc-2"
-    assert image_version("abc") == "abc"
-    assert image_version('W/"abc"') is None
-    assert image_version("") is None
+    assert parse_etag('"abc-2"') == "abc-2"
+    assert parse_etag("abc") == "abc"
+    assert parse_etag('W/"abc"') is None
+    assert parse_etag("") is None
 
 
 def _xmlns(space: bytes) -> bytes:

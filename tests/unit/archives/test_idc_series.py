@@ -179,7 +179,7 @@ def test_an_image_that_is_gone_does_not_hold_up_the_others(
     with Front(s3_server.port, gone) as front, idc_of(front.url, series) as archive:
         sink = received(archive, series, tmp_path)
         assert sink.images.keys() == md5s(demo).keys() - {demo.images[1].uid}
-        with pytest.raises(NotAvailableError, match="it is not there"):
+        with pytest.raises(NotAvailableError, match="it does not exist"):
             archive.receive_image(series, RemoteImage(key=key_of(demo, 1)), sink)
 
 

@@ -1,4 +1,4 @@
-"""IDC behind the archive protocol: listed by the catalog, fetched object by object."""
+"""IDC behind the archive protocol: listed by the catalog, downloaded object by object."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from tcia_covid.archives.base import Sink
 from tcia_covid.archives.idc.endpoints import (
@@ -14,7 +15,12 @@ from tcia_covid.archives.idc.endpoints import (
     Endpoints,
     parse_endpoints,
 )
-from tcia_covid.archives.idc.s3 import GONE, ObjectReader, list_folder, refusals
+from tcia_covid.archives.idc.s3 import (
+    ObjectReader,
+    denied_as_unavailable,
+    list_folder,
+    smallest,
+)
 from tcia_covid.core.errors import (
     ArchiveError,
     NotAvailableError,
@@ -25,16 +31,15 @@ from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.parallel import PooledTasks, WorkerPool
 from tcia_covid.http.client import Client
 
-_NAME = "idc"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _FOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
-_VAIN_STARTS = 3
-"""Attempts at an object's first byte after the first: more are its series' affair."""
-_BEARABLE = 3
-"""Objects of a series that the server may err at before the others are not asked for."""
-_MOST_AT_ONCE = 8
-_IMAGES_A_THREAD = 4
-_BYTES_A_THREAD = 8 * 1024 * 1024
+_START_RETRIES = 3
+"""Retries before an object's first byte; the series' own retries follow."""
+_MAX_SERVER_ERRORS = 3
+"""Objects of a series with server errors before the other objects are not requested."""
+_MAX_THREADS = 8
+_IMAGES_PER_THREAD = 4
+_BYTES_PER_THREAD = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,19 @@ class IdcArchive:
     """IDC's public buckets.
 
     Args:
-        client: speaks HTTP.
-        base_url: `aws`, `gcs`, or the URL of another S3 server, which is spoken to in path
-            style; several, with commas between, are tried in this order. None for Amazon, then
-            Google.
+        client: sends the requests.
+        base_url: `aws`, `gcs`, or the URL of another S3 server (used in path style); several,
+            separated by commas, are tried in this order. None for Amazon, then Google.
         find: gives the series with these SeriesInstanceUIDs, with bucket and folder.
         list_all: gives all series of a collection, with bucket and folder.
-        start_retries: further attempts at a first byte, of a list or of an object; None to be as
-            patient as the client.
+        start_retries: retries before a first byte, of a list or of an object; None for as many
+            as the client's settings say.
 
     Raises:
         UsageError: `base_url` is none of these.
     """
 
-    name = _NAME
+    name = "idc"
     skips_known = True
     of_record = False
 
@@ -77,15 +81,15 @@ class IdcArchive:
         start_retries: int | None = None,
     ) -> None:
         self._client = client
-        self._hosts = Endpoints(parse_endpoints(base_url or DEFAULT_ENDPOINTS))
+        self._endpoints = Endpoints(parse_endpoints(base_url or DEFAULT_ENDPOINTS))
         self._find = find
         self._list_all = list_all
-        self._vain_starts = start_retries
-        self._helpers = WorkerPool(client.limiter.ceiling)
+        self._start_retries = start_retries
+        self._pool = WorkerPool(client.limiter.ceiling)
 
     def holds(self, series: Series) -> bool:
-        """Whether the catalog knows where the series lies in IDC."""
-        return self._known_place(series) is not None
+        """Whether the catalog knows the folder of the series in IDC."""
+        return self._find_location(series) is not None
 
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of `collection` as the catalog lists it; no network.
@@ -100,44 +104,44 @@ class IdcArchive:
         if not series:
             raise NotAvailableError(
                 f"the catalog lists no series of collection {collection!r} in IDC",
-                hint="other collections are fetched from NBIA, with '--source nbia'",
+                hint="other collections are downloaded from NBIA, with '--source nbia'",
             )
         return series
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:
         """The series with these UIDs as the catalog lists them, sorted; no network."""
-        found = self._find(uids)
-        return [found[uid] for uid in sorted(found)]
+        by_uid = self._find(uids)
+        return [by_uid[uid] for uid in sorted(by_uid)]
 
     def images(self, series: Series) -> list[RemoteImage]:
-        """The objects of `series`: keys and sizes, and MD5s of those that were uploaded whole.
+        """The objects of `series`: keys, sizes, and MD5s of those uploaded in one part.
 
         Raises:
             NotAvailableError: the catalog or the bucket does not have the series.
         """
-        place = self._place(series)
-        return self._hosts.first_answer(lambda host: self._list(host, place))
+        location = self._locate(series)
+        return self._endpoints.try_each(lambda endpoint: self._list(endpoint, location))
 
     def receive_series(self, series: Series, sink: Sink) -> None:
-        """Pour the objects that `sink` lacks into it, several at a time.
+        """Store the objects that `sink` does not have, several at a time.
 
-        One that is listed but gone is left out, for the caller to find: the others matter more. So
-        they do where the server errs at a few; that is raised in the end.
+        An object that is listed but does not exist is left out. Where the server fails for a few
+        objects, the others are stored first.
         """
-        place = self._place(series)
-        self._hosts.first_answer(lambda host: self._receive(host, place, sink))
+        location = self._locate(series)
+        self._endpoints.try_each(lambda endpoint: self._receive(endpoint, location, sink))
 
     def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
-        """Pour one object into `sink`; goes on inside it where the line breaks.
+        """Store one object; resumes where the connection breaks.
 
         Raises:
             NotAvailableError: IDC does not have it, or `image` has no key.
-            BadAnswerError: it changed since it was listed (retryable, once listed again).
+            BadResponseError: it changed since it was listed (retryable, after listing it again).
         """
-        place = self._place(series)
-        with refusals(f"object {image.key} of series {series.uid}"):
-            return self._hosts.first_answer(
-                lambda host: _pour(self._reader(host, place, image), sink)
+        location = self._locate(series)
+        with denied_as_unavailable(f"object {image.key} of series {series.uid}"):
+            return self._endpoints.try_each(
+                lambda endpoint: _store(self._reader(endpoint, location, image), sink)
             )
 
     def image_md5(self, series: Series, uid: str) -> str | None:
@@ -150,14 +154,14 @@ class IdcArchive:
         del series
         return None
 
-    def _place(self, series: Series) -> _Location:
-        place = self._known_place(series)
-        if place is None:
-            raise NotAvailableError(f"the catalog knows no place of series {series.uid} in IDC")
-        return place
+    def _locate(self, series: Series) -> _Location:
+        location = self._find_location(series)
+        if location is None:
+            raise NotAvailableError(f"the catalog knows no folder of series {series.uid} in IDC")
+        return location
 
-    def _known_place(self, series: Series) -> _Location | None:
-        """Where the series lies: NBIA's lists do not say it, the catalog does."""
+    def _find_location(self, series: Series) -> _Location | None:
+        """NBIA's lists do not have the folder; the catalog does."""
         if series.bucket is None or series.crdc_uuid is None:
             series = self._find([series.uid]).get(series.uid, series)
         bucket, folder = series.bucket or "", series.crdc_uuid or ""
@@ -165,59 +169,63 @@ class IdcArchive:
             return _Location(series.uid, bucket, folder)
         return None
 
-    def _list(self, host: Endpoint, place: _Location) -> list[RemoteImage]:
-        url = host.bucket_url(place.bucket)
-        with refusals(f"series {place.series}"):
-            images = list_folder(self._client, url, f"{place.folder}/", self._list_limit)
+    def _list(self, endpoint: Endpoint, location: _Location) -> list[RemoteImage]:
+        url = endpoint.bucket_url(location.bucket)
+        with denied_as_unavailable(f"series {location.series}"):
+            images = list_folder(self._client, url, f"{location.folder}/", self._list_limit)
         if not images:
-            raise NotAvailableError(f"IDC has no image of series {place.series}")
+            raise NotAvailableError(f"IDC has no image of series {location.series}")
         return images
 
-    def _receive(self, host: Endpoint, place: _Location, sink: Sink) -> None:
-        lacking = [image for image in self._list(host, place) if not sink.has(image)]
+    def _receive(self, endpoint: Endpoint, location: _Location, sink: Sink) -> None:
+        missing = [image for image in self._list(endpoint, location) if not sink.has(image)]
 
-        def fetch(image: RemoteImage) -> None:
-            reader = self._reader(host, place, image)
-            reader.worth_it = lambda: not gathering.failed()
-            with refusals(f"object {image.key} of series {place.series}"):
+        def receive(image: RemoteImage) -> None:
+            reader = self._reader(endpoint, location, image)
+            reader.is_needed = lambda: not tasks.failed()
+            with denied_as_unavailable(f"object {image.key} of series {location.series}"):
                 try:
-                    _pour(reader, sink)
+                    _store(reader, sink)
                 except StatusError as error:
-                    if error.retryable and len(troubles) < _BEARABLE:
-                        troubles.append(error)
-                    elif error.status != GONE:
+                    if error.retryable and len(server_errors) < _MAX_SERVER_ERRORS:
+                        server_errors.append(error)
+                    elif error.status != HTTPStatus.NOT_FOUND:
                         raise
 
-        troubles: list[StatusError] = []
-        gathering = PooledTasks(lacking, fetch)
-        gathering.run(self._helpers, threads_for(lacking))
-        if troubles:
-            raise troubles[0]
+        server_errors: list[StatusError] = []
+        tasks = PooledTasks(missing, receive)
+        tasks.run(self._pool, threads_for(missing))
+        if server_errors:
+            raise server_errors[0]
 
-    def _reader(self, host: Endpoint, place: _Location, image: RemoteImage) -> ObjectReader:
+    def _reader(self, endpoint: Endpoint, location: _Location, image: RemoteImage) -> ObjectReader:
         if image.key is None:
             raise NotAvailableError(f"IDC names images by key, and image {image.uid} has none")
-        url = host.object_url(place.bucket, image.key)
-        vain = _VAIN_STARTS if self._vain_starts is None else self._vain_starts
-        return ObjectReader(self._client, url, image, self._hosts.limit, start_retries=vain)
+        retries = _START_RETRIES if self._start_retries is None else self._start_retries
+        return ObjectReader(
+            self._client,
+            endpoint.object_url(location.bucket, image.key),
+            image,
+            self._endpoints.limit,
+            start_retries=retries,
+        )
 
     def _list_limit(self, error: ArchiveError) -> int | None:
-        limits = (self._hosts.limit(error), self._vain_starts)
-        return min((limit for limit in limits if limit is not None), default=None)
+        return smallest(self._endpoints.limit(error), self._start_retries)
 
 
 def threads_for(images: list[RemoteImage]) -> int:
-    """How many requests at once a series of these objects deserves: 1 to 8.
+    """The number of simultaneous requests for a series of these objects: 1 to 8.
 
-    A request waits as long as 1 to 2 MB would take, so many small objects gain most; few big
-    ones gain because one connection seldom fills the line.
+    A request waits as long as 1 to 2 MB take, so many small objects gain most; few large ones
+    gain because one connection seldom uses the whole bandwidth.
     """
     size = sum(image.size or 0 for image in images)
-    worth = 1 + max(len(images) // _IMAGES_A_THREAD, size // _BYTES_A_THREAD)
-    return max(1, min(_MOST_AT_ONCE, len(images), worth))
+    threads = 1 + max(len(images) // _IMAGES_PER_THREAD, size // _BYTES_PER_THREAD)
+    return max(1, min(_MAX_THREADS, len(images), threads))
 
 
-def _pour(reader: ObjectReader, sink: Sink) -> StoredImage:
-    # Closed at once, whatever happens: an abandoned reader would keep its place in the pace.
+def _store(reader: ObjectReader, sink: Sink) -> StoredImage:
+    # Closed at once, whatever happens: an abandoned reader would keep its slot.
     with closing(reader.chunks()) as chunks:
-        return sink.receive(chunks, source=_NAME, image=reader.image)
+        return sink.receive(chunks, source=IdcArchive.name, image=reader.image)

@@ -1,15 +1,15 @@
-"""Reading one object, and going on inside it where the line breaks."""
+"""Reading and listing the objects of an S3 bucket."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http import HTTPStatus
 from xml.etree import ElementTree as ET
 
 from tcia_covid.core.errors import (
-    ArchiveError,
     BadResponseError,
     ConnectionLostError,
     NotAvailableError,
@@ -19,218 +19,160 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.models import RemoteImage
 from tcia_covid.core.redaction import excerpt
 from tcia_covid.http.client import Client
+from tcia_covid.http.ranged import RangedGet
 from tcia_covid.http.response import Response
-from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.retry import Limit, RetryPolicy, no_limit
 
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-_OK, _PARTIAL = 200, 206
-_CHANGED = frozenset({412, 416})
-GONE = 404
-_DENIED = {
-    403: "access is denied",
-    GONE: "it is not there",
+_DENIED: dict[int, str] = {
+    HTTPStatus.FORBIDDEN: "access is denied",
+    HTTPStatus.NOT_FOUND: "it does not exist",
 }
 _PAGE_LIMIT = 4 * 1024 * 1024
 """Bytes; a full page of 1,000 keys has about 0.4 MB."""
-_PAGES = 1000
+_MAX_PAGES = 1000
 """The biggest series has three."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
 class ObjectReader:
-    """The bytes of one object, from however many requests they take.
+    """Reads one object, resuming after an interruption.
 
     Args:
-        client: speaks HTTP.
+        client: sends the requests.
         url: the object's.
         image: the object as listed: what it must still be.
-        limit: a smaller retry budget for some errors.
-        worth_it: whether a break is still worth waiting for.
-        start_retries: attempts at the first byte after the first one.
+        limit: gives a smaller number of retries for some errors.
+        is_needed: whether an interruption is still worth a retry.
+        start_retries: retries before the first byte.
     """
 
     client: Client
     url: str
     image: RemoteImage
-    limit: Callable[[ArchiveError], int | None] = lambda error: None
-    worth_it: Callable[[], bool] = lambda: True
+    limit: Limit = no_limit
+    is_needed: Callable[[], bool] = lambda: True
     start_retries: int = 3
-    offset: int = field(default=0, init=False)
-    """Bytes given so far."""
-    _size: int | None = field(default=None, init=False)
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Read the object from its start to its end.
 
         Raises:
-            BadAnswerError: the object is not, or no longer, the one that was listed, or cannot
-                be gone on with (retryable: from its start, once it was listed again).
-            ArchiveError: the budget of attempts that brought nothing is spent.
+            ResumeError: the object is not the one that was listed, or the server cannot resume
+                (retryable, after it was listed again).
+            ArchiveError: no retry is left.
         """
-        self._size = self.image.size
-        patience = RetryPolicy(self.client.settings, self.client.stop)
+        version = self.image.version
+        get = RangedGet(
+            self.client,
+            self.url,
+            f"object {self.image.key}",
+            size=self.image.size,
+            headers={} if version is None else {"If-Match": f'"{version}"'},
+            on_response=lambda response: self._check_version(get, response),
+        )
+        policy = RetryPolicy(self.client.settings, self.client.stop)
         while True:
             try:
-                for chunk in self._rest():
-                    patience.progressed()
+                for chunk in get.read_rest():
+                    policy.progressed()
                     yield chunk
                 return
             except (ConnectionLostError, UnreachableError, StatusError) as error:
-                if not self.worth_it():
+                if not self.is_needed():
                     raise
-                patience.failed(error, limit=self._limit(error))
+                start_retries = None if get.offset else self.start_retries
+                policy.failed(error, limit=smallest(self.limit(error), start_retries))
 
-    def _rest(self) -> Iterator[bytes]:
-        """Read on from `offset` with one request."""
-        with self.client.stream("GET", self.url, headers=self._headers()) as answer:
-            self._check(answer)
-            for chunk in answer.chunks():
-                self.offset += len(chunk)
-                if self._size is not None and self.offset > self._size:
-                    raise self._changed(f"more than the {self._size} bytes listed")
-                yield chunk
-        if self._size is not None and self.offset < self._size:
-            raise ConnectionLostError(
-                f"the answer of {answer.url} ended after {self.offset} of {self._size} bytes",
-                retryable=True,
-            )
-
-    def _headers(self) -> dict[str, str]:
-        headers = {}
-        if self.image.version is not None:
-            headers["If-Match"] = f'"{self.image.version}"'
-        if self.offset:
-            headers["Range"] = f"bytes={self.offset}-"
-        return headers
-
-    def _check(self, answer: Response) -> None:
-        """Make sure that `answer` carries what was asked for, before a byte of it is used."""
-        version = image_version(answer.headers.get("ETag", ""))
+    def _check_version(self, get: RangedGet, response: Response) -> None:
+        version = parse_etag(response.headers.get("ETag", ""))
         if version and self.image.version and version != self.image.version:
-            raise self._changed("another ETag")
-        if self.offset:
-            self._check_range(answer)
-        elif answer.status != _OK:
-            raise self._changed(f"HTTP {answer.status}")
-        else:
-            self._check_size(answer.headers.get("Content-Length", ""))
+            raise get.unexpected("another ETag than the listed one")
 
-    def _check_range(self, answer: Response) -> None:
-        if answer.status != _PARTIAL:
-            raise self._changed(f"HTTP {answer.status} where it was to go on at {self.offset}")
-        given = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
-        if given is None or int(given[1]) != self.offset:
-            raise self._changed(f"another range than that from {self.offset}")
-        self._check_size(given[2])
 
-    def _check_size(self, said: str) -> None:
-        if not (said.isascii() and said.isdigit()):
-            return
-        if self._size is None:
-            self._size = int(said)
-        if int(said) != self._size:
-            raise self._changed(f"{said} bytes instead of {self._size}")
-
-    def _limit(self, error: ArchiveError) -> int | None:
-        limits = [self.limit(error), None if self.offset else self.start_retries]
-        return min((limit for limit in limits if limit is not None), default=None)
-
-    def _changed(self, what: str) -> BadResponseError:
-        return BadResponseError(
-            f"object {self.image.key} is not what was listed: the archive sends {what}",
-            hint="it is listed again, and fetched from its start",
-            retryable=True,
-        )
+def smallest(*limits: int | None) -> int | None:
+    """The smallest limit; None where none is set."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 @contextmanager
-def refusals(what: str) -> Iterator[None]:
-    """Tell what an HTTP error means for `what`: an object, or the folder of a series.
+def denied_as_unavailable(what: str) -> Iterator[None]:
+    """Turn the status of `what`, an object or a series' folder, into an error in words.
 
     Raises:
-        NotAvailableError: it is not there, or access is denied.
-        BadAnswerError: it changed since it was listed (retryable).
-        StatusError: any other status.
+        NotAvailableError: it does not exist, or access is denied.
     """
     try:
         yield
     except StatusError as error:
-        if error.status in _CHANGED:
-            raise BadResponseError(f"{what} changed since it was listed", retryable=True) from error
         if error.status not in _DENIED:
             raise
         raise NotAvailableError(
-            f"IDC does not give {what}: {_DENIED[error.status]}",
-            hint="with '--source auto' it is fetched from NBIA instead",
+            f"IDC does not provide {what}: {_DENIED[error.status]}",
+            hint="with '--source auto' it is downloaded from NBIA instead",
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One answer to a listing; `token` asks for the next page, None ends the list."""
-
-    images: tuple[RemoteImage, ...]
-    token: str | None
-
-
 def list_folder(
-    client: Client, url: str, folder: str, limit: Callable[[ArchiveError], int | None]
+    client: Client, url: str, folder: str, limit: Limit, max_pages: int = _MAX_PAGES
 ) -> list[RemoteImage]:
-    """List the objects in a folder; every page is asked for again where it is unusable.
+    """List the objects in a folder; an unusable page is requested again.
 
     Args:
-        client: speaks HTTP.
+        client: sends the requests.
         url: the bucket's.
-        folder: the keys' common beginning, with its slash.
-        limit: a smaller retry budget for some errors.
+        folder: the keys' common prefix, with its slash.
+        limit: gives a smaller number of retries for some errors.
+        max_pages: pages after which the list counts as endless.
 
     Raises:
-        ArchiveError: no usable answer; `StatusError` where the bucket is not there or closed.
-        BadAnswerError: the pages run in a circle, or without end.
+        ArchiveError: no usable response; `StatusError` where there is no such bucket, or it is
+            not public.
+        BadResponseError: the pages repeat, or do not end.
     """
     images: list[RemoteImage] = []
     tokens: set[str] = set()
     params = {"list-type": "2", "prefix": folder}
-    for _ in range(_PAGES):
-        page = client.fetch(
-            url, lambda answer: read_page(answer, folder), params=params, limit=limit
+    for _ in range(max_pages):
+        page, token = client.fetch(
+            url, lambda response: _read_page(response, folder), params=params, limit=limit
         )
-        images += page.images
-        if page.token is None:
+        images += page
+        if token is None:
             return images
-        if page.token in tokens:
+        if token in tokens:
             break
-        tokens.add(page.token)
-        params["continuation-token"] = page.token
+        tokens.add(token)
+        params["continuation-token"] = token
     raise BadResponseError(f"the list of {folder} has no end: its pages repeat", retryable=True)
 
 
-def read_page(answer: Response, folder: str) -> Page:
-    """Read one page of a listing.
+def _read_page(response: Response, folder: str) -> tuple[list[RemoteImage], str | None]:
+    """Read one page of a listing, and the token of the next page; None on the last one.
 
     Raises:
-        BadAnswerError: it is no S3 listing of `folder` (retryable).
+        BadResponseError: it is not an S3 listing of `folder` (retryable).
     """
-    body = answer.read_all(_PAGE_LIMIT)
+    body = response.read_all(_PAGE_LIMIT)
     try:
         root = _parse(body)
-        images = tuple(
-            _image(item, folder) for item in root.findall("{*}Contents") if not _is_marker(item)
-        )
-        token = _text(root, "NextContinuationToken") if _truncated(root) else None
+        # Some tools make an entry for the folder itself.
+        entries = [e for e in root.findall("{*}Contents") if not _text(e, "Key").endswith("/")]
+        images = [_image(entry, folder) for entry in entries]
+        is_truncated = (root.findtext("{*}IsTruncated") or "").strip().lower() == "true"
+        token = _text(root, "NextContinuationToken") if is_truncated else None
     except ValueError as error:
         raise BadResponseError(
-            f"{answer.url} answered with something that is not the list asked for "
-            f"({error}): {excerpt(body)}",
-            hint="something on the way may change answers: a proxy, a login page",
+            f"{response.url} sent something else than the requested list ({error}): "
+            f"{excerpt(body)}",
+            hint="a proxy or a login page may change responses",
             retryable=True,
         ) from error
-    return Page(images, token)
+    return images, token
 
 
-def image_version(etag: str) -> str | None:
-    """Give an ETag without its quotes; None where it is weak, and so holds nothing fast."""
+def parse_etag(etag: str) -> str | None:
+    """Return an ETag without its quotes; None where it is weak and so identifies no bytes."""
     etag = etag.strip()
     return None if etag.startswith("W/") else etag.strip('"') or None
 
@@ -243,31 +185,22 @@ def _parse(body: bytes) -> ET.Element:
     try:
         root = ET.fromstring(text)  # noqa: S314 - bounded in size, and see above
     except ET.ParseError as error:
-        raise ValueError("no XML") from error
+        raise ValueError("not XML") from error
     if root.tag.rpartition("}")[2] != "ListBucketResult":
-        raise ValueError("no listing")
+        raise ValueError("not a listing")
     return root
 
 
-def _image(item: ET.Element, folder: str) -> RemoteImage:
-    key, size = _text(item, "Key"), _text(item, "Size")
+def _image(entry: ET.Element, folder: str) -> RemoteImage:
+    key, size = _text(entry, "Key"), _text(entry, "Size")
     if not key.startswith(folder):
         raise ValueError("an object of another folder")
     if not (size.isascii() and size.isdigit()):
         raise ValueError("an object without a size")
-    version = image_version(item.findtext("{*}ETag") or "")
-    # An upload in parts has an ETag of another shape, which is no hash of the content.
+    version = parse_etag(entry.findtext("{*}ETag") or "")
+    # The ETag of a multipart upload has another form, and is not a hash of the content.
     md5 = version.lower() if version and _MD5.fullmatch(version.lower()) else None
     return RemoteImage(key=key, size=int(size), md5=md5, version=version)
-
-
-def _is_marker(item: ET.Element) -> bool:
-    """Whether an entry stands for the folder itself, as some tools make them."""
-    return _text(item, "Key").endswith("/")
-
-
-def _truncated(root: ET.Element) -> bool:
-    return (root.findtext("{*}IsTruncated") or "").strip().lower() == "true"
 
 
 def _text(parent: ET.Element, name: str) -> str:
