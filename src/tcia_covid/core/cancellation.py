@@ -1,4 +1,4 @@
-"""The one flag that ends a run early: every wait looks at it."""
+"""Cancellation: the flag that ends a run early; every wait checks it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, TciaCovidEr
 
 
 class CancelToken:
-    """Set once, by a signal or by an error that ends the run; every wait ends at once.
+    """Set once, by a signal or by an error that ends the run; then every wait ends at once.
 
-    Callbacks registered with `on_stop` run in the thread that sets the flag; they break
-    blocking reads (see `tcia_covid.http`).
+    Callbacks registered with `on_stop` run in the thread that sets the flag; they end blocking
+    reads (see `tcia_covid.http`).
     """
 
     def __init__(self) -> None:
@@ -22,10 +22,10 @@ class CancelToken:
         self._callbacks: list[Callable[[], None]] = []
         self.reason: TciaCovidError | None = None
         self.since = 0.0
-        """When it was set, in seconds of the monotonic clock."""
+        """When it was set, by the monotonic clock."""
 
     def set(self, reason: TciaCovidError | None = None) -> None:
-        """End the run because of `reason` (default: an interruption); the first reason stays."""
+        """Cancel the run; the first reason counts. Without a reason it is an interruption."""
         with self._lock:
             if self._event.is_set():
                 return
@@ -37,11 +37,11 @@ class CancelToken:
             callback()
 
     def is_set(self) -> bool:
-        """Whether the run is to end."""
+        """Whether the run is canceled."""
         return self._event.is_set()
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when the flag is set; at once if it already is."""
+        """Call `callback` when the run is canceled; at once if it already is."""
         with self._lock:
             self._callbacks.append(callback)
             already = self._event.is_set()
@@ -49,11 +49,11 @@ class CancelToken:
             callback()
 
     def check(self) -> None:
-        """Raise the reason if the run is to end."""
+        """Raise the reason if the run is canceled."""
         if self._event.is_set() and self.reason is not None:
             raise self.reason
 
     def wait(self, seconds: float) -> None:
-        """Sleep for `seconds`, or raise the reason as soon as the run is to end."""
+        """Sleep for `seconds`, or raise the reason as soon as the run is canceled."""
         self._event.wait(seconds)
         self.check()

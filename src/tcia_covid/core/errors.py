@@ -1,4 +1,4 @@
-"""Every error that a user can meet: its type, its exit code, its sentence and what to do next."""
+"""Every error that a user can see: its type, exit code, message and hint."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EXIT_SIGTERM = 143
 
 
 class TciaCovidError(Exception):
-    """Root of all errors that this package raises on purpose.
+    """Base class of all errors that this package raises.
 
     Attributes:
-        exit_code: what the command line ends with when this error ends the run.
-        hint: what the user can do next; one sentence, or empty.
+        exit_code: of the command, if this error ends the run.
+        hint: what the user can do next, in one sentence, or empty.
     """
 
     exit_code = EXIT_PARTIAL
@@ -31,7 +31,7 @@ class TciaCovidError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, to what: one sentence without the hint."""
+        """What happened, and to what: one sentence without the hint."""
         return str(self.args[0])
 
 
@@ -42,18 +42,18 @@ class RequestError(TciaCovidError):
 
 
 class UsageError(RequestError):
-    """An option or a combination of options makes no sense."""
+    """An option or a combination of options is invalid."""
 
 
 class UnknownCollectionError(RequestError):
-    """A target names no collection, manifest or series that is known."""
+    """A target is not a known collection, manifest or series."""
 
 
 class NotDicomError(RequestError):
-    """The collection exists, but not as DICOM series in the archives this program speaks to.
+    """The collection exists, but is not available as DICOM series.
 
     Attributes:
-        commands: what a person can type instead, in turn; empty where nothing is known to do.
+        commands: what the user can run instead, in order; may be empty.
     """
 
     def __init__(self, message: str, *, hint: str = "", commands: Sequence[str] = ()) -> None:
@@ -62,11 +62,11 @@ class NotDicomError(RequestError):
 
 
 class ManifestError(RequestError):
-    """A manifest file cannot be read; the message carries its line number."""
+    """A manifest cannot be read; the message has the line number."""
 
 
 class RegistryError(RequestError):
-    """A registry file breaks its schema; the message carries its line number."""
+    """A registry file violates the schema; the message has the line number."""
 
 
 class ConfigError(RequestError):
@@ -74,17 +74,17 @@ class ConfigError(RequestError):
 
 
 class LicenseRefusedError(RequestError):
-    """The license of a collection forbids the use that was declared."""
+    """The license of a collection forbids the declared use."""
 
 
 class ArchiveError(TciaCovidError):
-    """An archive could not be reached or gave no usable answer.
+    """An archive could not be reached or gave no usable response.
 
     Attributes:
-        retryable: whether asking again may help.
-        retry_after: seconds the archive asked to wait, or None.
-        push_back: whether it says that the archive is overloaded.
-        spent: whether a whole budget of attempts was spent on it already.
+        retryable: whether another attempt may succeed.
+        retry_after: seconds to wait, as the archive demanded, or None.
+        push_back: whether the archive says that it is overloaded.
+        spent: whether all attempts were used already.
     """
 
     exit_code = EXIT_ARCHIVE
@@ -110,27 +110,27 @@ class UnreachableError(ArchiveError):
 
 
 class TlsError(ArchiveError):
-    """The archive's certificate could not be trusted."""
+    """The archive's certificate is not trusted."""
 
 
 class RedirectError(ArchiveError):
-    """The archive redirected to a place this program does not follow to."""
+    """The archive redirected to an address that this program does not follow."""
 
 
 class ConnectionLostError(ArchiveError):
-    """The connection broke, stalled or was too slow while an answer was arriving."""
+    """The connection broke, stalled or was too slow in the middle of a response."""
 
 
 class ResponseTimeoutError(ConnectionLostError):
-    """No answer began within the first-byte time-out."""
+    """No response began within the first-byte timeout."""
 
 
 class StatusError(ArchiveError):
-    """The archive answered with an HTTP status that is an error.
+    """The archive responded with an HTTP error status.
 
     Attributes:
         status: the HTTP status code.
-        body: the first characters of the answer's text.
+        body: the first characters of the response.
     """
 
     def __init__(
@@ -152,27 +152,27 @@ class StatusError(ArchiveError):
 
 
 class NotAvailableError(ArchiveError):
-    """The archive does not have, or does not give, what was asked for (one series, one image)."""
+    """The archive does not have, or does not give, what was requested (a series, an image)."""
 
 
 class BadResponseError(ArchiveError):
-    """HTTP said 200, the content is not what was asked for (HTML page, cut JSON, empty list)."""
+    """The status is 200, but not the content (an HTML page, truncated JSON, an empty list)."""
 
 
 class ZipError(ArchiveError):
-    """A ZIP stream is broken, hostile, or not a ZIP at all."""
+    """A ZIP stream is damaged, hostile, or not a ZIP."""
 
 
 class TruncatedZipError(ZipError):
-    """A ZIP stream ended before its end record: a cut, whatever HTTP says."""
+    """A ZIP stream ended before its end record."""
 
 
 class SeriesError(TciaCovidError):
-    """One series could not be completed; other series go on.
+    """One series could not be completed; the others continue.
 
     Attributes:
-        reason: a short word for machines, stable over time.
-        missing: SOPInstanceUIDs that could not be had.
+        reason: a code for programs, stable over time.
+        missing: SOPInstanceUIDs of missing images.
     """
 
     reason = "failed"
@@ -183,19 +183,19 @@ class SeriesError(TciaCovidError):
 
 
 class IncompleteSeriesError(SeriesError):
-    """Images of the series are missing and the archive does not give them."""
+    """Images of the series are missing, and the archive does not give them."""
 
     reason = "incomplete"
 
 
 class ChecksumError(SeriesError):
-    """An image's bytes differ from the archive's own MD5, again and again."""
+    """An image repeatedly differs from the archive's MD5."""
 
     reason = "checksum"
 
 
 class ForeignImageError(SeriesError):
-    """The archive sent an image of another series, or something that is no DICOM file."""
+    """The archive sent an image of another series, or something that is not a DICOM file."""
 
     reason = "foreign"
 
@@ -207,20 +207,20 @@ class ConflictingImageError(SeriesError):
 
 
 class SeriesChangedError(SeriesError):
-    """The archive's series is no longer the one that was fetched."""
+    """The series in the archive is no longer the one that was downloaded."""
 
     reason = "changed"
 
 
 class TakenOverError(SeriesError):
-    """Another run took the series' staging folder over, or published the series first."""
+    """Another run took over the staging folder of the series, or committed the series first."""
 
     reason = "locked"
 
     def __init__(self, uid: str) -> None:
         super().__init__(
             f"series {uid} was taken over by another run",
-            hint="it is looked at again after the others",
+            hint="it is tried again after the others",
         )
 
 
@@ -231,24 +231,24 @@ class DestinationError(TciaCovidError):
 
 
 class NoSpaceError(DestinationError):
-    """The file system or quota is full, or would be."""
+    """The file system or quota is full, or would become full."""
 
 
 class PermissionDeniedError(DestinationError):
-    """The destination cannot be written: permission, read-only file system, not a folder."""
+    """The destination is not writable: permission, read-only file system, not a folder."""
 
 
 class LockedError(DestinationError):
-    """Another run holds what this one needs."""
+    """Another run has locked what this one needs."""
 
 
 class InterruptedRunError(TciaCovidError):
-    """The run was told to stop (SIGINT, SIGTERM or SIGHUP); what is complete is kept."""
+    """SIGINT, SIGTERM or SIGHUP stopped the run; complete series are kept."""
 
     exit_code = EXIT_SIGINT
 
     def __init__(self, message: str = "interrupted", *, exit_code: int = EXIT_SIGINT) -> None:
-        super().__init__(message, hint="run the same command again to go on")
+        super().__init__(message, hint="run the same command again to continue")
         self.exit_code = exit_code
 
 

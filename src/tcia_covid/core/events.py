@@ -1,4 +1,4 @@
-"""What happens during a run, as values: progress displays and event logs see nothing else."""
+"""Events of a run: all that progress displays and event logs see."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommandStarted:
-    """A verb of the command line begins: the first event on record."""
+    """A command starts: the first event."""
 
     command: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The work is known: `series` series still to fetch, of `images` images and `size` bytes."""
+    """The work is known: the series still to download, and their images and bytes."""
 
     series: int
     images: int
@@ -31,7 +31,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SeriesStarted:
-    """A worker took a series; `kept` images of an earlier attempt are there already."""
+    """A worker starts a series; `kept` images of an earlier attempt exist already."""
 
     series: Series
     kept: int
@@ -40,7 +40,7 @@ class SeriesStarted:
 
 @dataclass(frozen=True, slots=True)
 class BytesStored:
-    """Bytes of a series reached the disk; negative where they were thrown away again."""
+    """Bytes of a series were written; negative if they were discarded."""
 
     series: str
     count: int
@@ -57,7 +57,7 @@ class SeriesRetried:
 
 @dataclass(frozen=True, slots=True)
 class RequestRetried:
-    """A request that belongs to no single series failed; asked again after `wait` seconds."""
+    """A request for no single series failed; it is repeated after `wait` seconds."""
 
     what: str
     reason: str
@@ -66,14 +66,14 @@ class RequestRetried:
 
 @dataclass(frozen=True, slots=True)
 class SeriesFinished:
-    """A series ended, one way or the other."""
+    """A series ended."""
 
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyChanged:
-    """The number of connections that may work at once is now `limit`."""
+    """The number of simultaneous requests is now `limit`."""
 
     limit: int
     reason: str
@@ -81,19 +81,19 @@ class ConcurrencyChanged:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something worth a line to the user."""
+    """A message to the user."""
 
     text: str
     always: bool = False
-    """Whether `--quiet` does not silence it: a file of the user's was moved, for instance."""
+    """Whether it is shown with `--quiet`, too, such as that a user's file was moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class DamageFound:
-    """A check found a file that is not as it should be."""
+    """A file failed verification."""
 
     series: str
-    """SeriesInstanceUID; empty for a file that belongs to none."""
+    """SeriesInstanceUID; empty for a file of no series."""
     file: str
     reason: str
     detail: str
@@ -108,12 +108,12 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True)
 class CommandFinished:
-    """A verb of the command line ends: the last event on record."""
+    """A command ended: the last event."""
 
     command: str
     exit_code: int
     error: BaseException | None = None
-    """What ended it, where it did not come to its result."""
+    """What ended it, if it has no result."""
 
 
 Event = (
@@ -135,5 +135,5 @@ Emit = Callable[[Event], None]
 
 
 def discard(event: Event) -> None:
-    """Take an event and do nothing: the default listener of the library."""
+    """Ignore an event: the library's default."""
     del event

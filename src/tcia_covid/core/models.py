@@ -1,4 +1,4 @@
-"""The words of the domain as values: series, images, receipts, and how a series ended."""
+"""Data classes of the domain: series, images, receipts, and how a series ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Series:
     """One series as an archive or the catalog lists it.
 
     Dates are ISO `yyyy-mm-dd` as archived (shifted by de-identification). None means that the
-    archive does not say.
+    archive does not give the value.
     """
 
     uid: str
@@ -32,9 +32,9 @@ class Series:
     manufacturer: str | None = None
     manufacturer_model: str | None = None
     image_count: int | None = None
-    """Images the archive has on record."""
+    """Number of images, as the archive records it."""
     size: int | None = None
-    """Bytes of all images, uncompressed, as the archive has on record."""
+    """Bytes of all images, uncompressed, as the archive records them."""
     license: str | None = None
     license_url: str | None = None
     data_url: str | None = None
@@ -43,7 +43,7 @@ class Series:
     submitted: str | None = None
     """When the last of its images was submitted to the archive of record."""
     third_party: bool = False
-    """Whether the series is somebody's analysis result, not an original acquisition."""
+    """Whether the series is an analysis result, not an original acquisition."""
     bucket: str | None = None
     """IDC: the public bucket on AWS that mirrors the series."""
     crdc_uuid: str | None = None
@@ -52,32 +52,32 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class RemoteImage:
-    """One image as an archive lists it; which fields are known depends on the archive."""
+    """One image as an archive lists it; the known fields depend on the archive."""
 
     uid: str | None = None
-    """SOPInstanceUID; None where only the file's header tells (IDC)."""
+    """SOPInstanceUID; None where only the file's header has it (IDC)."""
     key: str | None = None
-    """The archive's own name of the image (an S3 key)."""
+    """The archive's name of the image (an S3 key)."""
     size: int | None = None
     md5: str | None = None
     """32 hex digits."""
     version: str | None = None
-    """What must stay the same while it is fetched (an ETag)."""
+    """The version (an ETag), which must stay the same during the download."""
 
 
 class Check(str, Enum):
-    """How an image was proved to be what the archive has; ordered strongest first."""
+    """How an image was verified, strongest first."""
 
     MD5 = "md5"
-    """Its own MD5, as the archive publishes it."""
+    """By its own MD5, as the archive publishes it."""
     SERIES_MD5 = "series-md5"
-    """The archive's hash over the MD5s of all images of the series."""
+    """By the archive's hash over the MD5s of all images of the series."""
     SIZE = "size"
-    """Only count, bytes and header: the archive has no hash for it."""
+    """By count, bytes and header alone: the archive has no hash for it."""
 
 
 ADOPTED = "adopted"
-"""The source of an image that was found on disk, and that no archive is known to have given."""
+"""The source of an image that was on disk, from an unknown archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +93,17 @@ class StoredImage:
     source: str = "nbia"
     """The archive it came from, or `ADOPTED`."""
     suffix: str = ".dcm"
-    """What its file's name ends in."""
+    """Of its file name."""
 
     @property
     def file(self) -> str:
-        """The file's name in the series folder."""
+        """The file name in the series folder."""
         return f"{self.uid}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What is known of a series that stands in the tree."""
+    """The record of a series that is complete in the tree."""
 
     series: Series
     folder: str
@@ -121,34 +121,31 @@ class Receipt:
 
     @property
     def is_dicom(self) -> bool:
-        """Whether its images are DICOM files; the archives have no others."""
+        """Whether its images are DICOM files, as all images in the archives are."""
         return all(image.suffix == ".dcm" for image in self.images)
 
     def differs_from(self, series: Series) -> bool:
-        """Whether what an archive lists is no longer what was fetched.
+        """Whether an archive lists the series differently than it was downloaded.
 
-        Told by count, bytes and day of submission, which are all that lists say. An archive may
-        have another number on record than it has bytes: what it listed then is no change.
+        Lists have count, bytes and day of submission. An archive may record other bytes than it
+        has: the same record as before is no change.
         """
-        then = self.series
+        before = self.series
         facts = (
-            (series.image_count, then.image_count, len(self.images)),
-            (series.size, then.size, self.size),
-            (series.submitted, then.submitted, then.submitted),
+            (series.image_count, before.image_count, len(self.images)),
+            (series.size, before.size, self.size),
+            (series.submitted, before.submitted, before.submitted),
         )
         return any(
-            listed not in (None, listed_then, here) and here is not None
-            for listed, listed_then, here in facts
+            listed not in (None, listed_before, stored) and stored is not None
+            for listed, listed_before, stored in facts
         )
 
     @property
     def check(self) -> Check:
-        """The weakest proof among the images."""
-        if any(image.check is Check.SIZE for image in self.images):
-            return Check.SIZE
-        if any(image.check is Check.SERIES_MD5 for image in self.images):
-            return Check.SERIES_MD5
-        return Check.MD5
+        """The weakest check among the images."""
+        checks = {image.check for image in self.images}
+        return next((one for one in reversed(Check) if one in checks), Check.MD5)
 
 
 class State(str, Enum):
@@ -163,10 +160,10 @@ class State(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a series, or part of a listing, is not there."""
+    """Why a series, or a listing, is missing."""
 
     series: str
-    """SeriesInstanceUID, or empty where the failure is of a whole listing."""
+    """SeriesInstanceUID; empty for a whole listing."""
     reason: str
     detail: str
     missing: tuple[str, ...] = ()

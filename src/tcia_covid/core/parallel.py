@@ -1,4 +1,4 @@
-"""Work shared among threads: a bounded parallel map, and a pool for many small tasks."""
+"""Threads: a bounded parallel map, and a worker pool that many series share."""
 
 from __future__ import annotations
 
@@ -12,70 +12,59 @@ from typing import Generic, TypeVar
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, DestinationError, SeriesError, TciaCovidError
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-_AHEAD = 4
-"""Items a thread that may be done, or waiting, before the first result is taken."""
 T = TypeVar("T")
-Work = Callable[[], None]
-_IDLE = 10.0
+Result = TypeVar("Result")
+_QUEUED_PER_THREAD = 4
 
 
 def parallel_map(
-    work: Callable[[Item], Answer], items: Iterable[Item], jobs: int, stop: CancelToken
-) -> Iterator[tuple[Item, Answer]]:
-    """Give each item with what `work` makes of it, in the items' order.
+    function: Callable[[T], Result], items: Iterable[T], jobs: int, stop: CancelToken
+) -> Iterator[tuple[T, Result]]:
+    """Yield each item with its result, in the order of the items.
 
-    No more items are held than the threads need to stay busy. Raises what `work`, `items` or
+    Takes no more items than the threads need to stay busy. Raises what `function`, `items` or
     `stop` raise.
     """
-    waiting: deque[tuple[Item, Future[Answer]]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="verify") as pool:
+    queue: deque[tuple[T, Future[Result]]] = deque()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="parallel") as pool:
         try:
             for item in items:
                 stop.check()
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) >= _AHEAD * jobs:
-                    yield _result(waiting)
-            while waiting:
-                yield _result(waiting)
+                queue.append((item, pool.submit(function, item)))
+                if len(queue) >= _QUEUED_PER_THREAD * jobs:
+                    done, future = queue.popleft()
+                    yield done, future.result()
+            while queue:
+                done, future = queue.popleft()
+                yield done, future.result()
         finally:
-            for _, future in waiting:
+            for _, future in queue:
                 future.cancel()
 
 
-def _result(waiting: deque[tuple[Item, Future[Answer]]]) -> tuple[Item, Answer]:
-    item, future = waiting.popleft()
-    return item, future.result()
-
-
 class WorkerPool:
-    """Threads shared by all series, so that their connections stay open from one to the next.
+    """Daemon threads that all series share, so that their connections stay open.
 
-    A thread starts when there is work and none is free, and ends once it had none for `idle`
-    seconds. They are daemons: a run that is told to stop does not wait for a name server.
-
-    Args:
-        most: threads at once.
-        idle: seconds.
+    A thread starts when there is work and none is free, and ends after `idle` seconds without
+    work. A canceled run does not wait for the threads: one may hang in a name server's lookup.
     """
 
-    def __init__(self, most: int, *, idle: float = _IDLE) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, *, idle: float = 10.0) -> None:
+        self._max_threads = max_threads
         self._idle = idle
         self._condition = threading.Condition()
-        self._jobs: deque[tuple[Future[None], Work]] = deque()
+        self._jobs: deque[tuple[Future[None], Callable[[], None]]] = deque()
         self._free = 0
         self._threads = 0
 
-    def submit(self, work: Work, count: int) -> list[Future[None]]:
-        """Have up to `count` threads do `work`, each when it is free; cancel what is not wanted."""
+    def submit(self, work: Callable[[], None], count: int) -> list[Future[None]]:
+        """Queue `work` for up to `count` threads; cancel the futures that are not needed."""
         futures: list[Future[None]] = [Future() for _ in range(count)]
         with self._condition:
             self._jobs.extend((future, work) for future in futures)
-            wanted = len(self._jobs) - self._free
-            with contextlib.suppress(RuntimeError):  # the system gives no more threads: do without
-                for _ in range(min(wanted, self._most - self._threads)):
+            needed = min(len(self._jobs) - self._free, self._max_threads - self._threads)
+            with contextlib.suppress(RuntimeError):  # the system gives no more threads
+                for _ in range(needed):
                     threading.Thread(target=self._run, name="image-helper", daemon=True).start()
                     self._threads += 1
             self._condition.notify(count)
@@ -88,12 +77,12 @@ class WorkerPool:
                 continue
             try:
                 work()
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
+            except BaseException as error:  # noqa: BLE001 - passed to whoever waits for it
                 future.set_exception(error)
             else:
                 future.set_result(None)
 
-    def _next(self) -> tuple[Future[None], Work] | None:
+    def _next(self) -> tuple[Future[None], Callable[[], None]] | None:
         with self._condition:
             self._free += 1
             self._condition.wait_for(lambda: bool(self._jobs), timeout=self._idle)
@@ -105,52 +94,47 @@ class WorkerPool:
 
 
 class PooledTasks(Generic[T]):
-    """Does something with each of several things, on this thread and on helping ones.
+    """Calls a function for each of several items, on this thread and on those of a pool.
 
-    After an error no further thing is begun, those under way are brought to their end: what has
-    arrived of an image is not thrown away because another one failed.
-
-    Args:
-        things: what there is to do.
-        act: does one of them; called from several threads.
+    After an error no further item is started, but those under way are finished: the received part
+    of an image is not thrown away because another image failed.
     """
 
-    def __init__(self, things: Iterable[T], act: Callable[[T], None]) -> None:
-        self._things = deque(things)
-        self._act = act
+    def __init__(self, items: Iterable[T], function: Callable[[T], None]) -> None:
+        self._items = deque(items)
+        self._function = function
         self._errors: list[BaseException] = []
 
     def failed(self) -> bool:
-        """Whether something failed, so that the rest is not worth waiting for."""
+        """Whether an item failed, so that the rest is not worth waiting for."""
         return bool(self._errors)
 
     def run(self, pool: WorkerPool, threads: int) -> None:
-        """Do it all, on this thread and up to `threads` - 1 others; none is at it afterwards.
+        """Process all items on this thread and up to `threads` - 1 others, and wait for these.
 
         Raises:
-            BaseException: the most telling of what `act` raised.
+            BaseException: the most informative of the errors that the function raised.
         """
         futures = pool.submit(self._work, threads - 1)
         self._work()
-        begun = [future for future in futures if not future.cancel()]
-        wait(begun)
+        wait([future for future in futures if not future.cancel()])
         if self._errors:
             raise min(self._errors, key=_rank)
 
     def _work(self) -> None:
         while not self._errors:
             try:
-                thing = self._things.popleft()
+                item = self._items.popleft()
             except IndexError:
                 return
             try:
-                self._act(thing)
+                self._function(item)
             except BaseException as error:  # noqa: BLE001 - raised by `run`, in the caller's thread
                 self._errors.append(error)
 
 
 def _rank(error: BaseException) -> int:
-    """The lower, the more an error tells: faults of the program first, broken lines last."""
+    """Rank errors: internal errors come first, lost connections last."""
     if not isinstance(error, TciaCovidError):
         return 0
     if isinstance(error, DestinationError):

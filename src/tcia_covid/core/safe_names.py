@@ -1,4 +1,4 @@
-"""Names that are safe on every file system, and the grammar of UIDs."""
+"""Names that are safe on every file system, and the syntax of UIDs."""
 
 from __future__ import annotations
 
@@ -8,73 +8,65 @@ from pathlib import PurePath
 from typing import NewType
 
 PathComponent = NewType("PathComponent", str)
-"""One folder's or file's name that was made here, never taken over from outside unseen."""
+"""The name of one folder or file, made safe here."""
 STATE_FOLDER = ".tcia-covid"
-"""The folder, in a collection's, of what this program keeps for itself."""
+"""The folder of the program's own files, in that of a collection."""
 _UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*\Z")
 _SAFE = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
 _TAG = re.compile(r"[a-f][0-9a-f]{7}")
-_LIKE_TAGGED = re.compile(r"-[A-F][0-9A-F]{7}\Z")
-_UNREADABLE = re.compile(r"[^A-Za-z0-9-]+")
-_LONGEST_STEM = 60
+_TAGGED = re.compile(r"-[A-F][0-9A-F]{7}\Z")
+_UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
+_MAX_STEM = 60
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file, with any extension
 _DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
-# what Windows, macOS, a Synology station and NFS put into folders of other people
+# files that Windows, macOS, Synology stations and NFS create in any folder
 _SYSTEM = {"thumbs.db", "desktop.ini", ".ds_store", "@eadir"}
-_SYSTEM_STARTS = ("._", ".nfs")
-# what stands beside the patients' folders
+_SYSTEM_PREFIXES = ("._", ".nfs")
+# files next to the folders of patients
 _OURS = {"metadata.csv", "manifest-md5.txt", "license.txt", "citation.bib", "supporting"}
 
 
 def is_uid(text: str) -> bool:
     """Whether `text` is a DICOM UID: numbers joined by dots, 1 to 64 characters.
 
-    Leading zeros are accepted, against PS3.5 section 9.1, for files in the archives have them.
+    Leading zeros are accepted, against PS3.5 section 9.1: files in the archives have them.
     """
     return _UID.match(text) is not None
 
 
 def is_system_file(name: str) -> bool:
-    """Whether an operating system makes files or folders of this name on its own, anywhere."""
-    return name.casefold() in _SYSTEM or name.startswith(_SYSTEM_STARTS)
+    """Whether operating systems create files or folders of this name by themselves."""
+    return name.casefold() in _SYSTEM or name.startswith(_SYSTEM_PREFIXES)
 
 
 def is_in_hidden_folder(file: PurePath) -> bool:
-    """Whether a file, by its relative path, is in a folder that a tool keeps: `.git`, `.dvc`."""
+    """Whether a relative path leads into a tool's hidden folder, such as `.git` or `.dvc`."""
     return any(folder.startswith(".") for folder in file.parent.parts)
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a name, in any case, means something to an operating system or to this program."""
+    """Whether a name, in any case, has a meaning for an operating system or this program."""
     plain = name.casefold()
     return plain.partition(".")[0] in _DEVICES or plain in _OURS or is_system_file(name)
 
 
 def safe_name(original: str) -> PathComponent:
-    """A folder name for a PatientID or description: readable, harmless, at most 69 characters.
+    """Make a folder name of a PatientID or description: readable, safe, at most 69 characters.
 
-    Distinct originals have distinct names, even where upper and lower case are the same. An
-    original of capitals, digits, `.`, `_` and `-` stays as it is, unless it is reserved. Any other
-    gets a tag: 8 hexadecimal digits of its SHA-256, the first of them a letter. An original that
-    ends like a tag gets one itself, so neither kind of name can be taken for the other;
-    `COVID-19-AR-16406491` ends in decimal digits alone, and stays.
+    Distinct originals get distinct names, even on file systems that ignore case. An original of
+    capitals, digits, `.`, `_` and `-` stays as it is, unless it is reserved. Any other gets a tag:
+    8 hexadecimal digits of its SHA-256, the first of them a letter. An original that ends like a
+    tag gets one itself, so the two kinds of names never collide; `COVID-19-AR-16406491` ends in
+    decimal digits only, and stays.
     """
-    if _is_safe(original):
+    safe = _SAFE.match(original) and not original.endswith(".") and not _TAGGED.search(original)
+    if safe and not is_reserved(original):
         return PathComponent(original)
-    stem = _UNREADABLE.sub("_", original)[:_LONGEST_STEM].strip("_-") or "unnamed"
+    stem = _UNSAFE.sub("_", original)[:_MAX_STEM].strip("_-") or "unnamed"
     return PathComponent(f"{stem}-{_tag(original)}")
-
-
-def _is_safe(original: str) -> bool:
-    return (
-        _SAFE.match(original) is not None
-        and not original.endswith(".")
-        and not is_reserved(original)
-        and not _LIKE_TAGGED.search(original)
-    )
 
 
 def _tag(original: str) -> str:
     digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
-    found = _TAG.search(digest + "f0000000")  # should a digest have no letter at all
-    return found[0] if found else ""
+    match = _TAG.search(digest + "f0000000")  # in case a digest has no letter
+    return match[0] if match else ""

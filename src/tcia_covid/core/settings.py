@@ -1,4 +1,4 @@
-"""The time-outs, rates and retry budgets of a run."""
+"""Timeouts, rates and retry budgets of a run."""
 
 from __future__ import annotations
 
@@ -7,70 +7,70 @@ from dataclasses import dataclass, fields
 
 from tcia_covid.core.errors import UsageError
 
-_LONGEST = 1e7
-"""Seconds, a hundred days and more: what the system's own timers are sure to take."""
+_MAX_DURATION = 1e7
+"""Seconds (116 days) that every system's timers accept."""
 DEFAULT_NBIA_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
 DEFAULT_OUTPUT = "tcia-data"
-"""The folder, below the current one, that takes what is downloaded."""
+"""The default output folder, in the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """All durations in seconds, all rates in bytes a second.
+    """HTTP settings: durations in seconds, rates in bytes per second.
 
     Raises:
-        UsageError: a value that makes no sense, such as a time-out of 0.
+        UsageError: a value is out of range, such as a timeout of 0.
     """
 
     connect_timeout: float = 20.0
     """For the TCP handshake with one address, and for the TLS handshake."""
     first_byte_timeout: float = 620.0
-    """From the request to the answer's whole head; NBIA's own proxy gives up after 600 s."""
+    """From the request to the end of the response headers; NBIA's proxy gives up after 600 s."""
     stall_timeout: float = 60.0
-    """Silence in the middle of an answer."""
+    """Silence in the middle of a response."""
     min_rate: float = 1024.0
-    """An answer that arrives slower than this over `rate_window` is dropped and asked for again."""
+    """A response slower than this over `rate_window` is aborted and requested again."""
     rate_window: float = 60.0
     max_rate: float | None = None
-    """All connections together; None for as fast as it goes."""
+    """Of all connections together; None for no limit."""
     retries: int = 6
-    """Fruitless attempts in a row before giving up; any progress starts the count again."""
+    """Consecutive failures before giving up; any progress resets the counter."""
     retry_wait: float = 1.0
-    """The longest first pause before a retry; doubled with each further one."""
+    """Upper limit of the first pause before a retry; it doubles with each further one."""
     retry_wait_cap: float = 60.0
     retry_after_cap: float = 600.0
-    """The longest that an archive's Retry-After is obeyed."""
+    """Upper limit of an archive's Retry-After."""
     outage_timeout: float | None = None
-    """How long a run that had worked bears that no archive answers; None: as long as it had worked,
-    at least ten minutes and at most twelve hours."""
+    """How long to keep retrying when no archive responds any more; None: as long as the run worked
+    before, at least ten minutes and at most twelve hours."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not _makes_sense(field.name, value):
+            if value is not None and not _is_valid(field.name, value):
                 raise UsageError(
-                    f"{value:g} makes no sense as {field.name.replace('_', '-')}",
-                    hint="durations are seconds, rates are bytes a second, both above 0",
+                    f"{value:g} is not a valid {field.name.replace('_', '-')}",
+                    hint="durations are seconds, rates are bytes per second, both above 0",
                 )
 
 
-def _makes_sense(name: str, value: float) -> bool:
+def _is_valid(name: str, value: float) -> bool:
     if name == "max_rate":
         return value > 0 and math.isfinite(value)
     if name in ("min_rate", "retries"):
         return value >= 0 and math.isfinite(value)
-    lowest_allowed = name in ("retry_wait", "retry_wait_cap", "retry_after_cap", "outage_timeout")
-    return (value > 0 or (lowest_allowed and value == 0)) and value <= _LONGEST
+    zero_allowed = name in ("retry_wait", "retry_wait_cap", "retry_after_cap", "outage_timeout")
+    return (value > 0 or (zero_allowed and value == 0)) and value <= _MAX_DURATION
 
 
 def check_nbia_url(base_url: str) -> None:
-    """See that a URL can be gone on from.
+    """Check that paths can be appended to a URL.
 
     Raises:
         UsageError: it has a query or a fragment.
     """
     if "?" in base_url or "#" in base_url:
         raise UsageError(
-            "the URL of NBIA ends in its API's version, without a query",
+            "the URL of NBIA must end with the API version and have no query",
             hint=f"such as {DEFAULT_NBIA_URL}",
         )

@@ -1,4 +1,4 @@
-"""What a run came to as values: beside the images, beside the catalog, and in all."""
+"""The result of a run: the summary, supporting files, differences from the catalog."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Difference:
 
     series: str
     images: tuple[int | None, int | None]
-    """As the archive, as the catalog has it."""
+    """In the archive, and in the catalog."""
     sizes: tuple[int | None, int | None]
 
     @property
@@ -34,10 +34,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An archive's list of one collection beside the catalog's."""
+    """The differences between an archive's list of one collection and the catalog."""
 
     collection: str
-    """Empty where single series were asked for."""
+    """Empty for single series."""
     listed: int
     """Series in the archive's list."""
     known: int
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def same(self) -> int:
-        """Series that both describe alike."""
+        """Series that both describe equally."""
         return self.listed - len(self.only_nbia) - len(self.different)
 
     @property
@@ -59,10 +59,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class SupportingFile:
-    """A file beside the images that stands as its receipt says."""
+    """A supporting file that is stored as its receipt says."""
 
     file: str
-    """Its name in the folder `supporting`."""
+    """Its path in the folder `supporting`."""
     title: str
     kind: str
     size: int
@@ -70,17 +70,17 @@ class SupportingFile:
     check: str
     """How it was checked: `sha256`, `size` or `unchecked`."""
     fetched: bool
-    """Whether this run fetched it; else it was there."""
+    """Whether this run downloaded it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SupportingFiles:
-    """What a run came to with the supporting files of one collection."""
+    """The result for the supporting files of one collection."""
 
     collection: str
     files: tuple[SupportingFile, ...]
     failed: int
-    told: str
+    text: str
     """The same in words."""
 
 
@@ -93,9 +93,9 @@ class Summary:
     exit_code: int = 0
     seconds: float = 0.0
     selected: int = 0
-    """Series that were asked for, those that no archive lists included."""
+    """Requested series, including those that no archive lists."""
     complete: int = 0
-    """Series that are there now, those of earlier runs included."""
+    """Complete series, including those of earlier runs."""
     already_complete: int = 0
     failed: int = 0
     remaining: int = 0
@@ -104,31 +104,31 @@ class Summary:
     bytes_stored: int = 0
     """Bytes on disk of every selected series that is complete."""
     bytes_received: int = 0
-    """Bytes that came over the network in this run."""
+    """Bytes received over the network in this run."""
     checked_md5: int = 0
     checked_size: int = 0
     sources: dict[str, int] = field(default_factory=dict)
-    """Complete series by the archive that images of theirs came from."""
+    """Complete series by the archives that their images came from."""
     fetched_from: dict[str, int] = field(default_factory=dict)
-    """The same of the series that this run completed."""
+    """The same for the series that this run completed."""
     kept_series: int = 0
-    """Series that are begun: some of their images are kept for the next run."""
+    """Incomplete series, some of whose images are kept for the next run."""
     kept_bytes: int = 0
     supporting: list[SupportingFiles] = field(default_factory=list)
-    """By collection, where they were asked for."""
+    """By collection, if they were requested."""
     failures: list[Failure] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
-    """NBIA's lists that differ from the catalog, before the filters."""
+    """NBIA's lists that differ from the catalog, before filters."""
     notices: list[str] = field(default_factory=list)
-    """Things worth knowing that did not fail anything."""
+    """Messages to the user that are not failures."""
     outdated_reports: list[str] = field(default_factory=list)
-    """Report files that do not cover what is complete, relative to the output folder."""
+    """Report files that do not cover all complete series, relative to the output folder."""
     error: TciaCovidError | None = None
-    """What ended the run before all series were looked at."""
+    """What ended the run early."""
 
 
 class SummaryBuilder:
-    """Sums up a download while it runs; receipts are counted, not kept."""
+    """Builds the summary during a download; receipts are counted, not kept."""
 
     def __init__(self, targets: Iterable[str], output: str) -> None:
         self.summary = Summary(targets=list(targets), output=output)
@@ -137,13 +137,13 @@ class SummaryBuilder:
         self._archive_failures = 0
 
     def selected(self, series: Iterable[Series]) -> None:
-        """Count what is asked for."""
+        """Count the requested series."""
         for one in series:
             self.summary.selected += 1
             self.summary.images_expected += one.image_count or 0
 
     def outcome(self, outcome: Outcome) -> None:
-        """Count the end of one series."""
+        """Count the outcome of one series."""
         summary = self.summary
         if outcome.receipt is not None:
             already = outcome.state is State.ALREADY
@@ -158,7 +158,7 @@ class SummaryBuilder:
             self._archive_failures += outcome.failure.reason == "archive"
 
     def forget_complete(self) -> None:
-        """Set the numbers of complete series back to zero, for a new count."""
+        """Reset the numbers of complete series, for a new count."""
         summary = self.summary
         summary.complete = summary.already_complete = 0
         summary.images_stored = summary.bytes_stored = 0
@@ -179,11 +179,11 @@ class SummaryBuilder:
     def finish(
         self, failures: Iterable[Failure], notices: Iterable[str], ended: TciaCovidError | None
     ) -> Summary:
-        """Give the summary, with the exit code that the whole deserves.
+        """Complete the summary with its exit code.
 
         Args:
-            failures: of listings; series that no list has were asked for, too.
-            notices: worth a line to the user.
+            failures: of listings, and requested series that no archive lists.
+            notices: messages to the user.
             ended: what ended the run early.
         """
         summary = self.summary
@@ -215,6 +215,6 @@ class SummaryBuilder:
 
 
 def _sources(receipt: Receipt) -> set[str]:
-    """The archives that images of a series came from; images of earlier runs do not know theirs."""
+    """The archives that the images came from; for adopted images these are unknown."""
     sources = {image.source for image in receipt.images}
     return sources - {ADOPTED} or sources

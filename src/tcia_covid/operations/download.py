@@ -80,7 +80,7 @@ def _download_packages(
             beside = Summary(list(request.targets), request.output)
             _add_supporting(request, [collection], beside, emit, stop)
             for found in beside.supporting:
-                emit(Notice(found.told))
+                emit(Notice(found.text))
         raise
     if request.options.supporting and summary.error is None:
         _add_supporting(request, [collection], summary, emit, stop)

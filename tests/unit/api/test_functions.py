@@ -234,7 +234,7 @@ def test_addresses_of_no_use_are_refused_where_no_archive_is_asked(
         lambda: list(tcia_covid.iter_series("COVID-19-AR", **choices)),
         lambda: tcia_covid.verify(tmp_path, **choices),
     ):
-        with pytest.raises(UsageError, match=r"without a query|an IDC endpoint is"):
+        with pytest.raises(UsageError, match=r"and have no query|an IDC endpoint is"):
             act()
 
 

@@ -257,7 +257,7 @@ def test_options_that_hold_everywhere_may_stand_before_the_verb(
         (["--layout", "{x}"], "the layout has an unknown field {x}"),
         (["--jobs"], "option '--jobs' requires an argument"),
         (["--nope"], "no such option '--nope'"),
-        (["--max-rate", "0"], "0 makes no sense as max-rate"),
+        (["--max-rate", "0"], "0 is not a valid max-rate"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_told_in_a_sentence(

@@ -739,7 +739,7 @@ def test_a_run_for_supporting_files_alone_has_a_summary(site: FakeSite, tmp_path
     line = "DEMO: 1 supporting file (35.0 kB, 1 with no size or hash on record), 1 fetched"
     assert summary.notices == [line]
     (found,) = summary.supporting
-    assert (found.collection, found.failed, found.told) == ("DEMO", 0, line)
+    assert (found.collection, found.failed, found.text) == ("DEMO", 0, line)
     (file,) = found.files
     assert (file.file, file.size, file.check, file.fetched) == (
         "table.csv",

@@ -59,7 +59,7 @@ def show_summary(console: Console, summary: Summary) -> int:
 def _lines(summary: Summary) -> Iterator[str]:
     if summary.selected or not summary.supporting:
         yield from _image_lines(summary)
-    yield from (clean_line(one.told) for one in summary.supporting)
+    yield from (clean_line(one.text) for one in summary.supporting)
 
 
 def _image_lines(summary: Summary) -> Iterator[str]:
