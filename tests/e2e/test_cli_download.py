@@ -128,7 +128,7 @@ def test_series_that_fail_are_listed_and_the_rest_is_there(
     assert victim.uid in ran.stdout
     assert "error: 1 of 6 series are not complete" in ran.stderr
     told = document(command("download", NAME, "--json"))
-    assert [one["series"] for one in told["failures"]] == [victim.uid]
+    assert [one["SeriesInstanceUID"] for one in told["failures"]] == [victim.uid]
     assert told["exit_code"] == 1
     assert "failed: 1 series" in command("status").stdout
 

@@ -13,10 +13,12 @@ import pytest
 
 from tcia_covid.cli import config_file
 from tcia_covid.cli.main import run
+from tcia_covid.core.errors import NotDicomError
+from tcia_covid.core.models import SERIES_NAMES
 from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.output.event_log import EventLog
-from tcia_covid.output.json_documents import comparison_document
+from tcia_covid.output.json_documents import comparison_document, error_document
 from tests.fakes.faults import Faults, Status
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.output.test_event_log import ALL as EVENTS
@@ -44,8 +46,7 @@ def _code(cell: str) -> Any:
 
 
 def keys_of(section: str) -> set[str]:
-    (table,) = tables()[section]
-    return {key for row in table for key in row[0]}
+    return {key for row in tables()[section][0] for key in row[0]}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[str]:
@@ -68,6 +69,7 @@ def names(documented: str, key: str) -> bool:
 
 def compare(section: str, documents: Iterable[dict[str, Any]]) -> None:
     own, everywhere = keys_of(section), keys_of("Every document")
+    documents = list(documents)
     found = {key for document in documents for key in leaves(document)}
     unnamed = {key for key in found if not any(names(one, key) for one in own | everywhere)}
     assert not unnamed, f"docs/json.md, {section}"
@@ -78,6 +80,8 @@ def compare(section: str, documents: Iterable[dict[str, Any]]) -> None:
         if one.rpartition("[]")[0] in filled and not any(names(one, key) for key in found)
     }
     assert not gone, f"docs/json.md, {section}"
+    reasons = {one["reason"] for document in documents for one in document.get("failures", ())}
+    assert reasons <= {row[0][0] for row in tables()["Every document"][1]}
 
 
 @pytest.fixture(name="faults")
@@ -159,6 +163,17 @@ def test_what_the_registry_and_the_catalog_tell(told: Told) -> None:
     compare("--version", [told("--version")])
     different = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])
     compare("plan --compare", [comparison_document(["C"], [different])])
+
+
+def test_the_names_for_a_series() -> None:
+    assert keys_of("Names for a series") == set(SERIES_NAMES.values())
+
+
+def test_what_every_document_has(told: Told, faults: Faults) -> None:
+    faults.add(Status(("getImage", "getSingleImage"), code=404, times=2))
+    error = NotDicomError("not DICOM", hint="try ascli", commands=["ascli"])
+    documents = [told("download", NAME), error_document("download", error)]
+    assert keys_of("Every document") <= {key for one in documents for key in leaves(one)}
 
 
 def test_the_demonstration(told: Told) -> None:

@@ -249,7 +249,7 @@ def test_what_is_not_listed_is_named(both: Both) -> None:
     summary = both.run()
     (notice,) = summary.notices
     assert both.first() in notice
-    (told,) = summary_document(summary)["lists"]
+    (told,) = summary_document(summary)["catalog_differences"]
     assert (told["collection"], told["only_catalog"]) == ("COVID-19-AR", [both.first()])
 
 
@@ -282,7 +282,7 @@ def test_pinned_to_nbia_a_series_listed_with_fewer_images_fails_and_what_stands_
     both.faults.add(fewer_images(both))
     summary = both.run(source="nbia", update=True)
     (failure,) = summary.failures
-    assert (failure.series, failure.reason) == (both.first(), "short-list")
+    assert (failure.series, failure.reason) == (both.first(), "incomplete-list")
     assert "images of series" in failure.detail
     both.faults.clear()
     both.assert_complete(both.run())
@@ -346,7 +346,7 @@ def test_single_series_without_nbia_are_told_to_be_of_the_catalog(both: Both) ->
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     summary = both.run(both.first(), "1.2.3")
     assert summary.complete == 1
-    assert [(one.series, one.reason) for one in summary.failures] == [("1.2.3", "archive")]
+    assert [(one.series, one.reason) for one in summary.failures] == [("1.2.3", "archive-error")]
     assert any("gave no list of 2 series" in notice for notice in summary.notices)
 
 

@@ -73,7 +73,7 @@ def test_fault_10_an_error_that_stays_fails_the_series_and_not_the_others(trial:
     trial.add(Status(IMAGES, code=502, series=trial.series.uid, times=None))
     summary = trial.download()
     assert summary.exit_code == 1
-    assert summary.failures[0].reason == "archive"
+    assert summary.failures[0].reason == "archive-error"
     assert "502" in summary.failures[0].detail
     assert trial.files() == trial.expected(without=(trial.series.uid,))
     trial.assert_heals()
@@ -196,7 +196,7 @@ def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(trial: Trial) 
     page = Answer("getSingleImage", body=HTML + b" " * 4000, times=None)
     trial.add(LostImage("getImage", uid=lost, times=None), page)
     (failure,) = trial.download().failures
-    assert failure.reason == "archive"
+    assert failure.reason == "archive-error"
     assert "getSingleImage answered with no image: <html>" in failure.detail
     trial.assert_heals()
 
@@ -256,7 +256,7 @@ def test_fault_14_a_short_list_counts_where_asking_again_fails(trial: Trial) -> 
         DropRows("getSeries", uids=(lost,)), Status("getSeries", code=503, skip=1, times=None)
     )
     summary = trial.download(registry=(trial.registry(series=2),))
-    assert [one.reason for one in summary.failures] == ["short-list"]
+    assert [one.reason for one in summary.failures] == ["incomplete-list"]
     assert trial.files() == trial.expected(without=(lost,))
 
 
@@ -265,7 +265,7 @@ def test_fault_14_a_list_that_stays_short_is_said_and_fetched(trial: Trial) -> N
     trial.add(DropRows("getSeries", uids=(lost,), times=None))
     summary = trial.download(registry=(trial.registry(series=2),))
     assert summary.exit_code == 1
-    assert summary.failures[0].reason == "short-list"
+    assert summary.failures[0].reason == "incomplete-list"
     assert "1 series of TRIAL, 2 are expected" in summary.failures[0].detail
     assert trial.files() == trial.expected(without=(lost,))
 
@@ -278,7 +278,7 @@ def _with_a_stranger(body: bytes) -> bytes:
 def test_fault_14_series_of_another_collection_hide_no_short_list(trial: Trial) -> None:
     trial.add(Answer("getSeries", body=_with_a_stranger, times=None))
     summary = trial.download(registry=(trial.registry(series=2),))
-    assert [one.reason for one in summary.failures] == ["short-list"]
+    assert [one.reason for one in summary.failures] == ["incomplete-list"]
     assert summary.selected == 1
     assert [folder.name for folder in trial.output.iterdir()] == [NAME]
     notices = [one.text for one in trial.events if isinstance(one, Notice)]

@@ -188,7 +188,7 @@ def test_fault_19_an_image_of_another_series_fails_the_series(trial: Trial) -> N
     trial.add(ExtraEntry(name="00000099.dcm", content=foreign, series=trial.series.uid))
     summary = trial.download()
     assert summary.exit_code == 1
-    assert summary.failures[0].reason == "foreign"
+    assert summary.failures[0].reason == "wrong-series"
     assert trial.files() == trial.expected(without=(trial.series.uid,))
     trial.assert_heals()
 
@@ -198,7 +198,7 @@ def test_fault_19_an_image_of_another_patient_fails_the_series(trial: Trial) -> 
     trial.corpus.put(replace(series, patient=replace(series.patient, id="SOMEBODY-ELSE")))
     summary = trial.download()
     assert summary.exit_code == 1
-    assert summary.failures[0].reason == "foreign"
+    assert summary.failures[0].reason == "wrong-series"
 
 
 def test_fault_19_something_that_is_no_dicom_file_fails_the_series(trial: Trial) -> None:
@@ -206,7 +206,7 @@ def test_fault_19_something_that_is_no_dicom_file_fails_the_series(trial: Trial)
     trial.add(ExtraEntry(name="00000099.dcm", content=page, series=trial.series.uid))
     summary = trial.download()
     assert summary.exit_code == 1
-    assert summary.failures[0].reason == "foreign"
+    assert summary.failures[0].reason == "wrong-series"
     trial.assert_heals()
 
 

@@ -103,8 +103,13 @@ def test_fault_27_mutated_registries_are_read_or_refused(
 
 
 RECEIPT = {
-    "format": 1,
-    "series": {"uid": "1.2.3", "collection": "C", "patient": "P", "study": "1.2"},
+    "format": 2,
+    "series": {
+        "SeriesInstanceUID": "1.2.3",
+        "Collection": "C",
+        "PatientID": "P",
+        "StudyInstanceUID": "1.2",
+    },
     "folder": "P/1.2/1.2.3",
     "staged": "run",
     "finished": "2026-01-01T00:00:00Z",
@@ -112,7 +117,10 @@ RECEIPT = {
     "images": [{"uid": "1.2.3.1", "size": 3, "md5": "0" * 32, "check": "md5", "source": "nbia"}],
 }
 PLACES = st.sampled_from(
-    ["folder", "staged", "images", "series", "format", "uid", "size", "md5", "license", "number"]
+    [
+        *("folder", "staged", "images", "series", "format", "uid", "size", "md5"),
+        *("LicenseName", "SeriesNumber"),
+    ]
 )
 VALUES = JSON | st.sampled_from(["../../x", "/etc", "a/../../b", "..", "C:\\x", "a\0b", "-1"])
 
@@ -124,7 +132,7 @@ def test_fault_24_hostile_receipts_prove_nothing_and_lead_nowhere(
 ) -> None:
     document = json.loads(json.dumps(RECEIPT))
     target = document["images"][0] if place in ("uid", "size", "md5") else document
-    target = document["series"] if place in ("license", "number") else target
+    target = document["series"] if place in ("LicenseName", "SeriesNumber") else target
     target[place] = value
     tree = Tree(tmp_path / "C")
     tree.receipts.folder.mkdir(parents=True, exist_ok=True)

@@ -41,4 +41,4 @@ def test_no_command_shows_what_would_steer_a_terminal(
     assert result.stdout
     assert not STEERING.findall(result.stdout + result.stderr)
     if command == "series --json":
-        assert json.loads(result.stdout)["series"][0]["modality"] == NASTY.strip()
+        assert json.loads(result.stdout)["series"][0]["Modality"] == NASTY.strip()

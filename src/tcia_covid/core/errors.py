@@ -197,7 +197,7 @@ class ChecksumError(SeriesError):
 class ForeignImageError(SeriesError):
     """The archive sent an image of another series, or something that is not a DICOM file."""
 
-    reason = "foreign"
+    reason = "wrong-series"
 
 
 class ConflictingImageError(SeriesError):

@@ -31,11 +31,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SeriesStarted:
-    """A worker starts a series; `kept` images of an earlier attempt exist already."""
+    """A worker starts a series; `partial_images` images of an earlier attempt exist already."""
 
     series: Series
-    kept: int
-    kept_bytes: int
+    partial_images: int
+    partial_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SeriesRetried:
 class RequestRetried:
     """A request for no single series failed; it is repeated after `wait` seconds."""
 
-    what: str
+    request: str
     reason: str
     wait: float
 

@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import Enum
+from typing import Any
+
+SERIES_NAMES: Mapping[str, str] = {
+    "uid": "SeriesInstanceUID",
+    "collection": "Collection",
+    "patient": "PatientID",
+    "study": "StudyInstanceUID",
+    "modality": "Modality",
+    "body_part": "BodyPartExamined",
+    "description": "SeriesDescription",
+    "number": "SeriesNumber",
+    "date": "SeriesDate",
+    "study_date": "StudyDate",
+    "study_description": "StudyDescription",
+    "manufacturer": "Manufacturer",
+    "manufacturer_model": "ManufacturerModelName",
+    "image_count": "ImageCount",
+    "size": "FileSize",
+    "license": "LicenseName",
+    "license_url": "LicenseURI",
+    "data_url": "DataDescriptionURI",
+    "released": "DateReleased",
+    "submitted": "MaxSubmissionTimestamp",
+    "third_party": "ThirdPartyAnalysis",
+    "bucket": "aws_bucket",
+    "crdc_uuid": "crdc_series_uuid",
+}
+"""Attribute of `Series` to its name outside Python: in JSON, CSV, events and receipts.
+
+The names are those of DICOM and of NBIA's getSeries; the last two are IDC's.
+"""
+_TYPES = {"number": int, "image_count": int, "size": int, "third_party": bool}
+"""Attributes that are not text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +82,38 @@ class Series:
     """IDC: the public bucket on AWS that mirrors the series."""
     crdc_uuid: str | None = None
     """IDC: the folder of the series in that bucket."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the series under the names of `SERIES_NAMES`; unknown values are None."""
+        return {name: getattr(self, attribute) for attribute, name in SERIES_NAMES.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Series:
+        """Build a series from what `to_dict` returns; other keys are ignored.
+
+        Raises:
+            TypeError: a value has another type, or an identifier is missing.
+        """
+        known = {
+            attribute: values[name]
+            for attribute, name in SERIES_NAMES.items()
+            if values.get(name) is not None
+        }
+        for attribute, value in known.items():
+            if type(value) is not _TYPES.get(attribute, str):
+                raise TypeError(f"{SERIES_NAMES[attribute]} cannot be {value!r}"[:200])
+        return cls(**known)
+
+
+_REFERENCES = {"series": SERIES_NAMES["uid"], "collection": SERIES_NAMES["collection"]}
+
+
+def name_series(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the fields of a value that belongs to a series; an empty identifier becomes None."""
+    return {
+        _REFERENCES.get(name, name): value or None if name in _REFERENCES else value
+        for name, value in fields.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +218,9 @@ class State(str, Enum):
     """How one series ended in a run."""
 
     COMPLETE = "complete"
-    ALREADY = "already complete"
+    ALREADY = "already-complete"
     FAILED = "failed"
-    LOCKED = "locked by another run"
+    LOCKED = "locked"
     REMAINING = "remaining"
 
 
@@ -169,6 +235,10 @@ class Failure:
     missing: tuple[str, ...] = ()
     """SOPInstanceUIDs."""
     hint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the failure as JSON documents and events show it."""
+        return name_series({**asdict(self), "missing": list(self.missing)})
 
 
 @dataclass(frozen=True, slots=True)

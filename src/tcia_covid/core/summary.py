@@ -111,13 +111,13 @@ class Summary:
     """Complete series by the archives that their images came from."""
     fetched_from: dict[str, int] = field(default_factory=dict)
     """The same for the series that this run completed."""
-    kept_series: int = 0
+    partial_series: int = 0
     """Incomplete series, some of whose images are kept for the next run."""
-    kept_bytes: int = 0
+    partial_bytes: int = 0
     supporting: list[SupportingFiles] = field(default_factory=list)
     """By collection, if they were requested."""
     failures: list[Failure] = field(default_factory=list)
-    differences: list[Comparison] = field(default_factory=list)
+    catalog_differences: list[Comparison] = field(default_factory=list)
     """NBIA's lists that differ from the catalog, before filters."""
     notices: list[str] = field(default_factory=list)
     """Messages to the user that are not failures."""
@@ -155,7 +155,7 @@ class SummaryBuilder:
         elif outcome.failure is not None:
             summary.failed += 1
             summary.failures.append(outcome.failure)
-            self._archive_failures += outcome.failure.reason == "archive"
+            self._archive_failures += outcome.failure.reason == "archive-error"
 
     def forget_complete(self) -> None:
         """Reset the numbers of complete series, for a new count."""
@@ -191,7 +191,7 @@ class SummaryBuilder:
         unlisted = sum(bool(one.series) for one in listings)
         summary.selected += unlisted
         summary.failed += unlisted
-        self._archive_failures += sum(one.reason == "archive" for one in listings)
+        self._archive_failures += sum(one.reason == "archive-error" for one in listings)
         summary.failures = listings + summary.failures
         summary.notices = [*notices, *summary.notices]
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))

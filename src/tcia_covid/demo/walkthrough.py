@@ -126,7 +126,7 @@ class _Walkthrough:
 
         def watch(event: Event) -> None:
             if isinstance(event, SeriesStarted) and event.series.uid == self._victim.uid:
-                kept.append(event.kept)
+                kept.append(event.partial_images)
             self._emit(event)
 
         summary = download_request(self._request, emit=watch, stop=self._stop)

@@ -116,7 +116,7 @@ class _Run:
         kept = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
         names = outdated_reports(self._tree)
         summary.outdated_reports = [f"{self._tree.root.name}/{name}" for name in names]
-        summary.kept_series, summary.kept_bytes = len(kept), sum(kept)
+        summary.partial_series, summary.partial_bytes = len(kept), sum(kept)
         return summary
 
     def _packages(self, settings: HttpSettings) -> list[AsperaPackage]:
@@ -234,7 +234,7 @@ class _Run:
 
 
 def _failure(inbox: PackageFolder, error: TciaCovidError) -> Failure:
-    reason = "locked" if isinstance(error, LockedError) else "archive"
+    reason = "locked" if isinstance(error, LockedError) else "archive-error"
     detail = f"package '{inbox.package.title}': {error.message}"
     return Failure("", reason, detail, hint=error.hint)
 

@@ -204,6 +204,6 @@ def _exit_code(summary: Summary, ended: TciaCovidError | None) -> int:
         return EXIT_OK
     if reasons == {"locked"}:
         return EXIT_DESTINATION
-    if not summary.complete and reasons == {"archive"}:
+    if not summary.complete and reasons == {"archive-error"}:
         return EXIT_ARCHIVE
     return EXIT_PARTIAL

@@ -115,7 +115,7 @@ def _download_series(
             TransferContext(stop, options.http, emit, archives.hash_archives),
         )
         summary = run.carry_out(selected, layout)
-        summary.differences = selected.differences
+        summary.catalog_differences = selected.differences
     finally:
         archives.close()
     summary.bytes_received = archives.meter.received
@@ -200,8 +200,8 @@ class _Run:
         for group, tree in pairs:
             with contextlib.suppress(OSError):  # the reports, or the next run, tell of that
                 begun = tree.under_way() & {series.uid for series in group.series}
-                summary.kept_series += len(begun)
-                summary.kept_bytes += tree.kept(begun)
+                summary.partial_series += len(begun)
+                summary.partial_bytes += tree.kept(begun)
 
     def _note_outdated(self, pairs: Sequence[tuple[CollectionSelection, Tree]]) -> None:
         """Name the report files that do not cover what is complete."""

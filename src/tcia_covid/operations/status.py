@@ -35,12 +35,12 @@ class CompleteSeries:
     """How many series by the weakest proof of their images."""
     sources: Counter[str] = field(default_factory=Counter)
     """How many series have images from an archive; `adopted`: found on disk by a later run."""
-    finished: str | None = None
+    last_completed: str | None = None
     """When the latest of them was: UTC, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
+class PartialSeries:
     """A series with images in staging, from a run that goes on or one that ended."""
 
     series: str
@@ -86,7 +86,7 @@ class CollectionStatus:
     """The collection, as the archive spells it where a receipt tells."""
     folder: str
     complete: CompleteSeries
-    under_way: list[UnderWay]
+    partial: list[PartialSeries]
     packages: list[PackageUnderWay]
     """Of a collection that is published as packages."""
     damaged: list[str]
@@ -94,7 +94,7 @@ class CollectionStatus:
     missing_files: list[str]
     """Series whose folder does not have the files that their receipt names."""
     failed: list[Failure]
-    asked: int | None
+    requested: int | None
     """Series that the last download was asked for; None where that is not known."""
     expected: Expected | None
     """None for a collection that the registry does not have."""
@@ -103,11 +103,11 @@ class CollectionStatus:
     """Report files that are missing, or do not cover what is complete."""
 
     @property
-    def not_begun(self) -> int:
+    def not_started(self) -> int:
         """Series that the last download was asked for, and that nothing is here of."""
         here = self.complete.series + len({*self.damaged, *self.missing_files})
-        begun = {one.series for one in self.under_way} | {one.series for one in self.failed}
-        return max(0, (self.asked or 0) - here - len(begun))
+        begun = {one.series for one in self.partial} | {one.series for one in self.failed}
+        return max(0, (self.requested or 0) - here - len(begun))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,8 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
     missing_files = []
     spelled = tree.root.name
     damaged = tree.damage.uids()
-    under_way = _under_way(tree)
-    begun = {one.series for one in under_way}
+    partial = _partial_series(tree)
+    begun = {one.series for one in partial}
     for uid in tree.receipts.uids():
         filed = tree.receipts.read(uid)
         if filed is None:
@@ -170,12 +170,12 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         name=spelled,
         folder=str(tree.root),
         complete=complete,
-        under_way=under_way,
+        partial=partial,
         packages=list(_packages(tree)),
         damaged=sorted(damaged),
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
-        asked=tree.asked(),
+        requested=tree.asked(),
         expected=_expected(registry.find(spelled) or registry.find(tree.root.name)),
         supporting=_supporting(tree),
         outdated_reports=outdated_reports(tree),
@@ -195,15 +195,15 @@ def _add(complete: CompleteSeries, receipt: Receipt) -> None:
     complete.size += receipt.size
     complete.checks[receipt.check] += 1
     complete.sources.update({image.source for image in receipt.images})
-    complete.finished = max(complete.finished or "", receipt.finished)
+    complete.last_completed = max(complete.last_completed or "", receipt.finished)
 
 
-def _under_way(tree: Tree) -> list[UnderWay]:
+def _partial_series(tree: Tree) -> list[PartialSeries]:
     found = []
     for uid in sorted(tree.under_way()):
         sizes = list(tree.staged(uid))
         if sizes:
-            found.append(UnderWay(uid, len(sizes), sum(sizes)))
+            found.append(PartialSeries(uid, len(sizes), sum(sizes)))
     return found
 
 
@@ -244,7 +244,7 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         "folder": collection.folder,
         "series": {
             "complete": complete.series,
-            "under_way": len(collection.under_way),
+            "partial": len(collection.partial),
             "damaged": len(collection.damaged),
             "missing_files": len(collection.missing_files),
             "failed": len(collection.failed),
@@ -252,27 +252,31 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         },
         "images": {"stored": complete.images, "expected": expected.images if expected else None},
         "bytes": {"stored": complete.size, "expected": expected.size if expected else None},
-        "checked": {check.value: complete.checks[check] for check in Check},
+        "checked": {
+            "md5": complete.checks[Check.MD5] + complete.checks[Check.SERIES_MD5],
+            "series_md5": complete.checks[Check.SERIES_MD5],
+            "size": complete.checks[Check.SIZE],
+        },
         "sources": dict(complete.sources),
-        "finished": complete.finished,
-        "under_way": [_under_way_document(series) for series in collection.under_way],
+        "last_completed": complete.last_completed,
+        "partial": [_partial_document(series) for series in collection.partial],
         "packages": [
             {"package": one.package, "files": one.files, "bytes": one.size}
             for one in collection.packages
         ],
         "damaged": collection.damaged,
         "missing_files": collection.missing_files,
-        "failures": [asdict(failure) for failure in collection.failed],
+        "failures": [failure.to_dict() for failure in collection.failed],
         "supporting": {
             "files": collection.supporting.files,
             "bytes": collection.supporting.size,
             "missing": collection.supporting.missing,
         },
         "outdated_reports": collection.outdated_reports,
-        "asked": collection.asked,
-        "not_begun": collection.not_begun,
+        "requested": collection.requested,
+        "not_started": collection.not_started,
     }
 
 
-def _under_way_document(series: UnderWay) -> dict[str, Any]:
-    return {"series": series.series, "images": series.images, "bytes": series.size}
+def _partial_document(series: PartialSeries) -> dict[str, Any]:
+    return {"SeriesInstanceUID": series.series, "images": series.images, "bytes": series.size}

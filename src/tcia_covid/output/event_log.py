@@ -25,9 +25,9 @@ from tcia_covid.core.events import (
     SeriesRetried,
     SeriesStarted,
 )
-from tcia_covid.core.models import Outcome, Series
+from tcia_covid.core.models import Outcome, Series, name_series
 from tcia_covid.core.redaction import scrub
-from tcia_covid.output.json_documents import failure_object, summary_document
+from tcia_covid.output.json_documents import summary_document
 
 _TYPES: dict[type, str] = {
     CommandStarted: "command-started",
@@ -36,12 +36,22 @@ _TYPES: dict[type, str] = {
     SeriesRetried: "series-retried",
     RequestRetried: "request-retried",
     SeriesFinished: "series-finished",
-    ConcurrencyChanged: "pace-changed",
+    ConcurrencyChanged: "concurrency-changed",
     Notice: "notice",
     DamageFound: "damage-found",
     RunFinished: "run-finished",
     CommandFinished: "command-finished",
 }
+_IDENTITY = (
+    "SeriesInstanceUID",
+    "Collection",
+    "PatientID",
+    "StudyInstanceUID",
+    "Modality",
+    "ImageCount",
+    "FileSize",
+)
+"""What events say of a series."""
 
 
 class EventLog:
@@ -100,46 +110,43 @@ def event_object(event: Event) -> dict[str, Any]:
 
 def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, SeriesStarted):
-        return {**_series(event.series), "kept": event.kept, "kept_bytes": event.kept_bytes}
+        partial = {"images": event.partial_images, "bytes": event.partial_bytes}
+        return {**_identify(event.series), "partial": partial}
     if isinstance(event, SeriesFinished):
-        return _outcome(event.outcome)
+        return _finished(event.outcome)
     if isinstance(event, RunFinished):
         return {"summary": summary_document(event.summary)}
     if isinstance(event, CommandFinished):
-        return _end(event)
-    return {
+        error = event.error and _error(event.error)
+        return {"command": event.command, "exit_code": event.exit_code, "error": error}
+    fields = {
         "bytes" if name == "size" else name: scrub(value) if isinstance(value, str) else value
         for name, value in asdict(event).items()
     }
+    if isinstance(event, SeriesRetried | DamageFound):
+        return name_series(fields)
+    return fields
 
 
-def _end(event: CommandFinished) -> dict[str, Any]:
-    error = event.error
-    told = error and {
+def _error(error: BaseException) -> dict[str, Any]:
+    return {
         "type": type(error).__name__,
         "message": scrub(str(error)),
         "hint": scrub(getattr(error, "hint", "")),
     }
-    return {"command": event.command, "exit_code": event.exit_code, "error": told}
 
 
-def _series(series: Series) -> dict[str, Any]:
-    return {
-        "series": series.uid,
-        "collection": series.collection,
-        "patient": series.patient,
-        "study": series.study,
-        "modality": series.modality,
-        "images": series.image_count,
-        "bytes": series.size,
-    }
+def _identify(series: Series) -> dict[str, Any]:
+    """Whose and what a series is; `series --json` has the rest."""
+    facts = series.to_dict()
+    return {name: facts[name] for name in _IDENTITY}
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    found = {**_series(outcome.series), "state": outcome.state.value}
+def _finished(outcome: Outcome) -> dict[str, Any]:
+    fields = {**_identify(outcome.series), "state": outcome.state.value}
     if outcome.receipt is not None:
         receipt = outcome.receipt
-        found |= {
+        fields |= {
             "folder": receipt.folder,
             "images": len(receipt.images),
             "bytes": receipt.size,
@@ -147,5 +154,5 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
             "sources": sorted({image.source for image in receipt.images}),
         }
     if outcome.failure is not None:
-        found["failure"] = failure_object(outcome.failure)
-    return found
+        fields["failure"] = outcome.failure.to_dict()
+    return fields

@@ -7,11 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tcia_covid.core.errors import NotDicomError, TciaCovidError
-from tcia_covid.selection.manifests import series_json
 
 if TYPE_CHECKING:
     from tcia_covid.catalog.collections import Collection, Registry
-    from tcia_covid.core.models import Failure
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
     from tcia_covid.operations.plan import Amount, GroupPlan, Plan
     from tcia_covid.selection.resolve import Selection
@@ -53,12 +51,12 @@ def summary_document(summary: Summary) -> Document:
         },
         "images": {"expected": summary.images_expected, "stored": summary.images_stored},
         "bytes": {"stored": summary.bytes_stored, "received": summary.bytes_received},
-        "kept": {"series": summary.kept_series, "bytes": summary.kept_bytes},
+        "partial": {"series": summary.partial_series, "bytes": summary.partial_bytes},
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
         "supporting": [_supporting(one) for one in summary.supporting],
-        "failures": [failure_object(one) for one in summary.failures],
-        "lists": [_comparison(one) for one in summary.differences],
+        "failures": [one.to_dict() for one in summary.failures],
+        "catalog_differences": [_comparison(one) for one in summary.catalog_differences],
         "outdated_reports": summary.outdated_reports,
         "notices": summary.notices,
     }
@@ -81,11 +79,6 @@ def _supporting(found: SupportingFiles) -> Document:
     }
 
 
-def failure_object(failure: Failure) -> Document:
-    """Why a series, or part of a list, is not there."""
-    return {**asdict(failure), "missing": list(failure.missing)}
-
-
 def plan_document(plan: Plan, command: str = "plan") -> Document:
     """What a download would do."""
     return {
@@ -98,7 +91,7 @@ def plan_document(plan: Plan, command: str = "plan") -> Document:
         **_amounts(plan.selected, plan.there, plan.partial, plan.to_fetch),
         "disk": {"free": plan.free, "needed": plan.needed, "enough": plan.fits},
         "time": {"seconds": plan.seconds, "rate": plan.rate, "assumed": plan.rate_is_assumed},
-        "failures": [failure_object(one) for one in plan.failures],
+        "failures": [one.to_dict() for one in plan.failures],
         "notices": plan.notices,
     }
 
@@ -146,9 +139,9 @@ def _comparison(one: Comparison) -> Document:
         "only_catalog": one.only_catalog,
         "different": [
             {
-                "series": two.series,
-                "images": {"nbia": two.images[0], "catalog": two.images[1]},
-                "bytes": {"nbia": two.sizes[0], "catalog": two.sizes[1]},
+                "SeriesInstanceUID": two.series,
+                "ImageCount": {"nbia": two.images[0], "catalog": two.images[1]},
+                "FileSize": {"nbia": two.sizes[0], "catalog": two.sizes[1]},
             }
             for two in one.different
         ],
@@ -161,8 +154,8 @@ def series_document(targets: Sequence[str], selected: Selection, exit_code: int)
         "command": "series",
         "targets": list(targets),
         "exit_code": exit_code,
-        "series": [series_json(one) for one in selected.series],
-        "failures": [failure_object(one) for one in selected.failures],
+        "series": [one.to_dict() for one in selected.series],
+        "failures": [one.to_dict() for one in selected.failures],
         "notices": selected.notices,
     }
 

@@ -142,7 +142,7 @@ class ArchiveSource:
         return [
             Failure(
                 series="",
-                reason="short-list",
+                reason="incomplete-list",
                 detail=f"the archive lists {count} series of {collection.name}, "
                 f"{expected} are expected",
                 hint="run again later; if series were withdrawn, --accept-listed takes the list "
@@ -239,7 +239,7 @@ def _unasked(
     failures = [
         Failure(
             series=uid,
-            reason="archive",
+            reason="archive-error",
             detail=f"NBIA could not be asked for series {uid}, and the catalog does not have it",
             hint="run again later",
         )

@@ -13,12 +13,12 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
 from tcia_covid.core.errors import ManifestError
-from tcia_covid.core.models import Series
+from tcia_covid.core.models import SERIES_NAMES, Series
 from tcia_covid.core.safe_names import is_uid
 
 Kind = Literal["tcia", "csv", "txt"]
@@ -34,37 +34,6 @@ _COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_.]*)\s*=")
 _SERVER = re.compile(r"^\s*downloadServerUrl\s*=\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _SHOWN = 64
-_CSV_COLUMNS = {
-    "SeriesInstanceUID": "uid",
-    "Collection": "collection",
-    "PatientID": "patient",
-    "StudyInstanceUID": "study",
-    "Modality": "modality",
-    "BodyPartExamined": "body_part",
-    "SeriesNumber": "number",
-    "SeriesDescription": "description",
-    "SeriesDate": "date",
-    "StudyDate": "study_date",
-    "StudyDescription": "study_description",
-    "Manufacturer": "manufacturer",
-    "ManufacturerModelName": "manufacturer_model",
-    "ImageCount": "image_count",
-    "FileSize": "size",
-    "LicenseName": "license",
-    "LicenseURI": "license_url",
-    "DataDescriptionURI": "data_url",
-    "aws_bucket": "bucket",
-    "crdc_series_uuid": "crdc_uuid",
-}
-"""Column, as NBIA (the last two: IDC) names it, to field of `Series`."""
-_RENAMED = {
-    "uid": "series",
-    "image_count": "images",
-    "size": "bytes",
-    "bucket": "aws_bucket",
-    "crdc_uuid": "crdc_series_uuid",
-}
-_JSON_KEYS = tuple((_RENAMED.get(one.name, one.name), one.name) for one in fields(Series))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +99,10 @@ def write_txt(series: Iterable[Series], out: TextIO) -> None:
 
 
 def write_csv(series: Iterable[Series], out: TextIO, *, delimiter: str = ",") -> None:
-    """Write a row a series under NBIA's column names, which TCIA's Data Retriever reads."""
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
-    for one in series:
-        writer.writerow([getattr(one, field) for field in _CSV_COLUMNS.values()])
-
-
-def series_json(series: Series) -> dict[str, object]:
-    """The series as a JSON object: its UID is under `series`, bytes under `bytes`."""
-    return {key: getattr(series, name) for key, name in _JSON_KEYS}
+    """Write one row per series; TCIA's Data Retriever reads it, too."""
+    writer = csv.DictWriter(out, SERIES_NAMES.values(), delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(one.to_dict() for one in series)
 
 
 def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:

@@ -141,7 +141,7 @@ def _unlisted(known: Series, hint: str) -> Failure:
 def _short(one: Difference) -> Failure:
     return Failure(
         series=one.series,
-        reason="short-list",
+        reason="incomplete-list",
         detail=f"NBIA lists {one.images[0]} of the {one.images[1]} images of series {one.series}",
         hint=f"{_ELSEWHERE}; if images were withdrawn, {_WITHDRAWN}",
     )

@@ -6,23 +6,23 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.core.models import Check, Receipt, Series, StoredImage
+from tcia_covid.core.models import SERIES_NAMES, Check, Receipt, Series, StoredImage
 from tcia_covid.store.disk import Disk
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 described the series under the names of its attributes."""
 _DICOM = ".dcm"
 _SUFFIXES = (_DICOM, ".nii.gz")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
 """UIDs, and the plain names that stand for them where images are no DICOM files."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_NAMES = frozenset("\\:\0")
-_TYPES = {"number": int, "image_count": int, "size": int, "third_party": bool}
-_SERIES_FIELDS = frozenset(field.name for field in fields(Series))
+_FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseURI"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _to_document(filed: StoredReceipt) -> dict[str, Any]:
     receipt = filed.receipt
     return {
         "format": FORMAT,
-        "series": {k: v for k, v in asdict(receipt.series).items() if v is not None},
+        "series": {k: v for k, v in receipt.series.to_dict().items() if v is not None},
         "folder": receipt.folder,
         "staged": filed.staged,
         **({"replaces": sorted(filed.replaces)} if filed.replaces else {}),
@@ -109,10 +109,13 @@ def _image_document(image: StoredImage) -> dict[str, Any]:
 
 def _from_document(document: dict[str, Any]) -> StoredReceipt:
     """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
-    if document["format"] != FORMAT:
+    if document["format"] not in (1, FORMAT):
         raise ValueError(document["format"])
+    series = document["series"]
+    if document["format"] == 1:
+        series = {_FORMAT_1.get(name, ""): value for name, value in series.items()}
     receipt = Receipt(
-        series=_series(document["series"]),
+        series=Series.from_dict(series),
         folder=_inside(str(document["folder"])),
         images=tuple(_image(image) for image in document["images"]),
         finished=str(document["finished"]),
@@ -130,14 +133,6 @@ def _file_names(names: Iterable[str]) -> Iterator[str]:
         if suffix is None or not _NAME.fullmatch(name.removesuffix(suffix)):
             raise ValueError(name)
         yield name
-
-
-def _series(document: dict[str, Any]) -> Series:
-    known = {name: value for name, value in document.items() if name in _SERIES_FIELDS}
-    for name, value in known.items():
-        if type(value) is not _TYPES.get(name, str):
-            raise TypeError(name)
-    return Series(**known)
 
 
 def _inside(folder: str) -> str:

@@ -260,7 +260,7 @@ def _record(wanted: SourceFile) -> str:
 
 def failure_of(wanted: SourceFile, error: TciaCovidError) -> Failure:
     """Give the record of why a file is not there."""
-    reason = "archive"
+    reason = "archive-error"
     if isinstance(error, SeriesError):
         reason = error.reason
     elif isinstance(error, ZipError):

@@ -192,5 +192,5 @@ class SupportingResult:
             reached = summary.complete or self.fetched or self.there
             reasons = {one.reason for one in self.failures}
             summary.exit_code = EXIT_DESTINATION if reasons == {"locked"} else EXIT_PARTIAL
-            if reasons == {"archive"} and not reached:
+            if reasons == {"archive-error"} and not reached:
                 summary.exit_code = EXIT_ARCHIVE

@@ -221,7 +221,7 @@ def failure_of(series: Series, error: TciaCovidError) -> Failure:
     """Return the record of why `series` is not complete."""
     if isinstance(error, SeriesError):
         return Failure(series.uid, error.reason, error.message, error.missing, error.hint)
-    reason = "not-available" if isinstance(error, NotAvailableError) else "archive"
+    reason = "not-available" if isinstance(error, NotAvailableError) else "archive-error"
     if isinstance(error, LockedError):
         reason = "locked"
     return Failure(series.uid, reason, error.message, hint=error.hint)

@@ -85,7 +85,7 @@ def test_series_as_a_manifest_that_can_be_read_again(
     uids = read_manifest(manifest).uids
     assert len(uids) == 2
     again = read(capsys, "series", str(manifest))
-    assert sorted(one["series"] for one in again["series"]) == sorted(uids)
+    assert sorted(one["SeriesInstanceUID"] for one in again["series"]) == sorted(uids)
 
 
 def test_series_as_csv_has_a_row_a_series(capsys: Captured) -> None:
@@ -162,7 +162,7 @@ def test_several_collections_are_cited_without_repetition(capsys: Captured) -> N
 
 
 def test_a_series_is_cited_by_its_collection(capsys: Captured) -> None:
-    uid = read(capsys, "series", *SMALL)["series"][0]["series"]
+    uid = read(capsys, "series", *SMALL)["series"][0]["SeriesInstanceUID"]
     (cited,) = read(capsys, "cite", uid)["collections"]
     assert cited["collection"] == "MIDRC-RICORD-1B"
     assert {one["role"] for one in cited["references"]} >= {"data", "archive"}

@@ -85,9 +85,9 @@ def test_another_version_than_the_one_that_stands_is_told_as_such(capsys: Captur
 
 
 def test_failures_of_the_same_words_are_one_line_and_each_series_is_named() -> None:
-    alike = [Failure(f"1.{n}", "archive", "no answer", hint="wait") for n in range(3)]
+    alike = [Failure(f"1.{n}", "archive-error", "no answer", hint="wait") for n in range(3)]
     assert list(failure_lines([*alike[:2], *failures(1), *alike[2:]])) == [
-        "  archive: 3 series: no answer",
+        "  archive-error: 3 series: no answer",
         "    wait",
         "    1.0",
         "    1.1",
@@ -98,7 +98,7 @@ def test_failures_of_the_same_words_are_one_line_and_each_series_is_named() -> N
 
 
 def test_of_many_that_failed_alike_the_first_are_named() -> None:
-    alike = [Failure(f"1.{n}", "archive", "no answer") for n in range(MOST_FAILURES + 5)]
+    alike = [Failure(f"1.{n}", "archive-error", "no answer") for n in range(MOST_FAILURES + 5)]
     lines = list(failure_lines(alike))
     assert len(lines) == MOST_FAILURES + 2
     assert lines[-1] == "    and 5 more: --json lists all"
@@ -135,16 +135,16 @@ def test_only_the_first_failures_are_listed() -> None:
 
 
 def test_a_series_is_named_once() -> None:
-    first = Failure("1.2", "archive", "503 from the archive")
-    second = Failure("1.3", "archive", "series 1.3: 503")
+    first = Failure("1.2", "archive-error", "503 from the archive")
+    second = Failure("1.3", "archive-error", "series 1.3: 503")
     assert list(failure_lines([first, second])) == [
-        "  archive: series 1.2: 503 from the archive",
-        "  archive: series 1.3: 503",
+        "  archive-error: series 1.2: 503 from the archive",
+        "  archive-error: series 1.3: 503",
     ]
 
 
 def test_a_list_that_is_too_short_is_told_apart_from_series_that_failed(capsys: Captured) -> None:
-    short = Failure("", "short-list", "the archive lists 2 series of C, 3 are expected")
+    short = Failure("", "incomplete-list", "the archive lists 2 series of C, 3 are expected")
     assert show_summary(Console(), summary(failures=[short], exit_code=1)) == 1
     assert "--accept-listed" in capsys.readouterr().err
 
@@ -172,7 +172,7 @@ def test_fault_34_an_interruption_says_that_reports_are_out_of_date(capsys: Capt
 
 def test_an_interruption_says_what_is_kept_of_series_that_are_begun(capsys: Captured) -> None:
     error = InterruptedRunError()
-    kept = {"kept_series": 2, "kept_bytes": 169_600_000, "fetched_from": {}}
+    kept = {"partial_series": 2, "partial_bytes": 169_600_000, "fetched_from": {}}
     show_summary(Console(), summary(complete=0, remaining=3, error=error, exit_code=130, **kept))
     out, err = capsys.readouterr()
     assert "downloaded 2.0 kB (compressed) in 12 s\n" in out
@@ -184,7 +184,9 @@ def test_series_that_are_begun_without_an_image_are_not_said_to_be_kept(capsys: 
     error = UnreachableError("no archive answers")
     show_summary(
         Console(),
-        summary(complete=1, remaining=2, error=error, exit_code=3, kept_series=2, kept_bytes=0),
+        summary(
+            complete=1, remaining=2, error=error, exit_code=3, partial_series=2, partial_bytes=0
+        ),
     )
     out, err = capsys.readouterr()
     assert "kept" not in out + err
@@ -192,7 +194,7 @@ def test_series_that_are_begun_without_an_image_are_not_said_to_be_kept(capsys: 
 
 def test_an_outage_says_what_remains_and_how_to_go_on(capsys: Captured) -> None:
     error = UnreachableError("no archive answers", hint="check the network")
-    kept = {"kept_series": 1, "kept_bytes": 1000}
+    kept = {"partial_series": 1, "partial_bytes": 1000}
     show_summary(Console(), summary(complete=1, remaining=2, error=error, exit_code=3, **kept))
     assert capsys.readouterr().err.splitlines() == [
         "error: no archive answers",
@@ -228,5 +230,5 @@ def test_json_is_all_there_is_on_standard_output(capsys: Captured) -> None:
         Console(json=True), summary(complete=2, failed=1, failures=failures(1), exit_code=1)
     )
     out, err = capsys.readouterr()
-    assert json.loads(out)["failures"][0]["series"] == "1.0"
+    assert json.loads(out)["failures"][0]["SeriesInstanceUID"] == "1.0"
     assert "error: 1 of 3 series" in err

@@ -178,7 +178,7 @@ def test_asking_goes_on_until_the_answer_makes_sense() -> None:
         answered = client.fetch(f"{server.url}/getSeries?token={SECRET}", understand)
     assert answered == b"[]"
     retries = [event for event in events if isinstance(event, RequestRetried)]
-    assert [event.what for event in retries] == ["getSeries"] * 3
+    assert [event.request for event in retries] == ["getSeries"] * 3
     assert "HTML" in retries[1].reason
     assert SECRET not in repr(events)
 

@@ -348,7 +348,7 @@ def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> 
     tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
     tree.prepare()
     fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
-    (one,) = read_status(tmp_path / "data").collections[0].under_way
+    (one,) = read_status(tmp_path / "data").collections[0].partial
     assert (one.series, one.images, one.size) == (SUBJECT, 1, 4)
     assert tree.kept([SUBJECT]) == 4
 

@@ -125,7 +125,7 @@ def test_a_collection_of_packages_is_downloaded_whole(
     assert (summary.checked_md5, summary.checked_size) == (2, 1)
     assert summary.sources == {"nbia": 0, "idc": 0, "aspera": 3}
     assert summary.fetched_from == {"aspera": 3}
-    assert summary.kept_series == 0
+    assert summary.partial_series == 0
     assert summary.bytes_received >= summary.bytes_stored
     assert verify_directory(tmp_path / "data", deep=True).exit_code == 0
     assert (root(tmp_path) / "manifest-md5.txt").exists()
@@ -177,7 +177,7 @@ def test_a_package_that_never_arrives_fails_and_the_other_is_kept(
     summary = fetch(site, tmp_path)
     assert stands(tmp_path) == {f"0700/{EARLY}", f"0700/{LATE}"}
     (failure,) = summary.failures
-    assert (failure.reason, summary.exit_code) == ("archive", 1)
+    assert (failure.reason, summary.exit_code) == ("archive-error", 1)
     assert "Images (NIfTI, 632 patients)" in failure.detail
     assert (summary.complete, summary.remaining) == (1, 2)
     ascli.behave({})
@@ -253,7 +253,7 @@ def test_status_shows_what_was_begun_and_why_it_failed(
     assert (begun.package, begun.files) == ("Images (NIfTI, 632 patients)", 2)
     assert begun.size > len(fake.whole()[ONE])
     (failure,) = found.failed
-    assert (failure.series, failure.reason) == ("", "archive")
+    assert (failure.series, failure.reason) == ("", "archive-error")
     assert "timeout" in failure.detail
     ascli.behave({})
     fetch(site, tmp_path)
@@ -277,8 +277,8 @@ def test_an_interrupted_run_goes_on_later(site: FakeSite, ascli: FakeAscli, tmp_
     watcher.join()
     assert summary.exit_code == 130
     assert isinstance(summary.error, InterruptedRunError)
-    assert summary.kept_series == 1
-    assert summary.kept_bytes >= 500
+    assert summary.partial_series == 1
+    assert summary.partial_bytes >= 500
     assert not stands(tmp_path)
     ascli.behave({})
     again = fetch(site, tmp_path)

@@ -59,25 +59,25 @@ def test_the_weakest_proof_and_every_source_of_a_series_count(tree: Tree, tmp_pa
 def test_the_latest_series_tells_when_something_was_last_finished(
     tree: Tree, tmp_path: Path
 ) -> None:
-    assert only(tmp_path).complete.finished is None
+    assert only(tmp_path).complete.last_completed is None
     for number, finished in enumerate(("2024-05-01T00:00:00Z", "2023-01-01T00:00:00Z"), 1):
         receipt = grow(tree, series_of(number), 1)
         tree.receipts.write(StoredReceipt(replace(receipt, finished=finished), ""))
-    assert only(tmp_path).complete.finished == "2024-05-01T00:00:00Z"
+    assert only(tmp_path).complete.last_completed == "2024-05-01T00:00:00Z"
 
 
 def test_a_series_under_way_is_told_with_what_is_kept_of_it(tree: Tree, tmp_path: Path) -> None:
     series = series_of(1)
     stage(tree, series, images=2)
-    (under_way,) = only(tmp_path).under_way
-    assert (under_way.series, under_way.images) == (series.uid, 2)
-    assert under_way.size == sum(len(image_of(series, number)) for number in (1, 2))
+    (partial,) = only(tmp_path).partial
+    assert (partial.series, partial.images) == (series.uid, 2)
+    assert partial.size == sum(len(image_of(series, number)) for number in (1, 2))
     assert only(tmp_path).complete.series == 0
 
 
 def test_a_staging_folder_without_images_is_not_under_way(tree: Tree, tmp_path: Path) -> None:
     (tree.staging / series_of(1).uid / "run").mkdir(parents=True)
-    assert only(tmp_path).under_way == []
+    assert only(tmp_path).partial == []
 
 
 def test_a_series_that_verify_found_damaged_is_told_until_it_is_mended(
@@ -181,7 +181,7 @@ def test_the_document_has_everything_in_plain_json(tree: Tree, tmp_path: Path) -
     assert collection["collection"] == NAME
     assert collection["series"] == {
         "complete": 1,
-        "under_way": 1,
+        "partial": 1,
         "damaged": 0,
         "missing_files": 0,
         "failed": 1,
@@ -189,9 +189,9 @@ def test_the_document_has_everything_in_plain_json(tree: Tree, tmp_path: Path) -
     }
     assert collection["images"] == {"stored": 3, "expected": 31935}
     assert collection["bytes"] == {"stored": receipt.size, "expected": 19927664950}
-    assert collection["checked"] == {"md5": 1, "series-md5": 0, "size": 0}
+    assert collection["checked"] == {"md5": 1, "series_md5": 0, "size": 0}
     assert collection["failures"][0]["missing"] == ["1.2.3.1"]
-    assert collection["under_way"][0]["images"] == 1
+    assert collection["partial"][0]["images"] == 1
 
 
 def test_images_that_no_receipt_covers_are_named(tree: Tree, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def _turn_into_folder(path: Path, series: Series) -> None:
         (_flip, Reason.CHANGED),
         (_garble, Reason.CHANGED),
         (_turn_into_folder, Reason.CHANGED),
-        (_swap, Reason.FOREIGN),
+        (_swap, Reason.WRONG_SERIES),
     ],
     ids=["deleted", "cut", "flipped", "garbled", "folder", "swapped"],
 )
@@ -663,7 +663,7 @@ def test_the_document_has_the_contract_s_keys(tree: Tree, receipt: Receipt, tmp_
     }
     assert told["images"] == {"checked": 3, "intact": 2, "damaged": 1}
     (damage,) = told["damage"]
-    assert damage["series"] == receipt.series.uid
+    assert damage["SeriesInstanceUID"] == receipt.series.uid
     assert damage["file"] == f"{NAME}/{receipt.folder}/{names(receipt)[0]}"
     assert damage["reason"] == "missing"
     assert told["online"] is None

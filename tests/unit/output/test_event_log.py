@@ -51,12 +51,13 @@ def test_every_event_but_arriving_bytes_is_a_line_with_type_and_time(tmp_path: P
     lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
     assert [line["type"] for line in lines] == [
         *("command-started", "run-started", "series-started", "series-retried"),
-        *("request-retried", "series-finished", "series-finished", "pace-changed", "notice"),
+        *("request-retried", "series-finished", "series-finished", "concurrency-changed", "notice"),
         *("damage-found", "run-finished", "command-finished"),
     ]
     assert all(line["time"].endswith("Z") for line in lines)
     assert lines[1]["bytes"] == 1000
-    assert (lines[2]["series"], lines[2]["kept_bytes"]) == ("1.2.3", 500)
+    assert lines[2]["SeriesInstanceUID"] == lines[3]["SeriesInstanceUID"] == "1.2.3"
+    assert lines[2]["partial"] == {"images": 1, "bytes": 500}
     assert (lines[5]["state"], lines[5]["checked"], lines[5]["images"]) == ("complete", "md5", 2)
     assert lines[6]["failure"]["reason"] == "incomplete"
     assert lines[10]["summary"]["command"] == "download"

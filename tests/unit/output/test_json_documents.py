@@ -41,14 +41,14 @@ def test_a_download_is_told_as_the_contract_says() -> None:
         },
         "images": {"expected": 6, "stored": 6},
         "bytes": {"stored": 3000, "received": 2000},
-        "kept": {"series": 0, "bytes": 0},
+        "partial": {"series": 0, "bytes": 0},
         "checked": {"md5": 3, "size": 0},
         "sources": {"nbia": 3, "idc": 0},
         "supporting": [],
-        "lists": [],
+        "catalog_differences": [],
         "failures": [
             {
-                "series": "1.3",
+                "SeriesInstanceUID": "1.3",
                 "reason": "incomplete",
                 "detail": "series 1.3 lacks an image",
                 "missing": ["1.3.1"],
@@ -61,10 +61,10 @@ def test_a_download_is_told_as_the_contract_says() -> None:
 
 
 def test_an_interrupted_download_names_the_interruption() -> None:
-    kept = {"kept_series": 2, "kept_bytes": 900}
+    kept = {"partial_series": 2, "partial_bytes": 900}
     error = InterruptedRunError()
     told = json_documents.summary_document(summary(error=error, exit_code=EXIT_SIGINT, **kept))
-    assert told["kept"] == {"series": 2, "bytes": 900}
+    assert told["partial"] == {"series": 2, "bytes": 900}
     assert told["exit_code"] == EXIT_SIGINT
     assert told["error"]["type"] == "InterruptedRunError"
 
@@ -124,9 +124,9 @@ def test_a_comparison_lists_the_differences() -> None:
             "only_catalog": ["1.2"],
             "different": [
                 {
-                    "series": "1.3",
-                    "images": {"nbia": 2, "catalog": 1},
-                    "bytes": {"nbia": 9, "catalog": 8},
+                    "SeriesInstanceUID": "1.3",
+                    "ImageCount": {"nbia": 2, "catalog": 1},
+                    "FileSize": {"nbia": 9, "catalog": 8},
                 }
             ],
         }
@@ -138,8 +138,7 @@ def test_series_are_listed_with_all_that_is_known() -> None:
         [CollectionSelection("C", None, [series("1.1", modality="CT")])], notices=["a note"]
     )
     told = as_read(json_documents.series_document(["C"], selected, 0))
-    (one,) = told["series"]
-    assert (one["series"], one["bytes"], one["images"], one["modality"]) == ("1.1", 1000, 2, "CT")
+    assert told["series"] == [series("1.1", modality="CT").to_dict()]
     assert told["notices"] == ["a note"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ManifestError
-from tcia_covid.core.models import Series
+from tcia_covid.core.models import SERIES_NAMES, Series
 from tcia_covid.selection import manifests
 from tcia_covid.selection.manifests import (
     Manifest,
     read_manifest,
-    series_json,
     write_csv,
     write_tcia,
     write_txt,
@@ -244,21 +242,10 @@ def test_a_csv_has_the_column_names_of_the_archives() -> None:
     out = io.StringIO()
     write_csv(FULL, out)
     first, second = csv.DictReader(io.StringIO(out.getvalue()))
-    assert list(first)[:5] == [
-        "SeriesInstanceUID", "Collection", "PatientID", "StudyInstanceUID", "Modality",
-    ]  # fmt: skip
+    assert list(first) == list(SERIES_NAMES.values())
     assert first["SeriesDescription"] == 'a "b", c\tµ'
     assert (first["ImageCount"], first["FileSize"]) == ("5", "1000")
     assert (second["BodyPartExamined"], second["crdc_series_uuid"]) == ("", "3582")
-
-
-def test_a_series_as_json_uses_the_words_of_the_contract() -> None:
-    document = series_json(FULL[0])
-    assert json.loads(json.dumps(document)) == document
-    assert document["series"] == A
-    assert (document["images"], document["bytes"], document["number"]) == (5, 1000, 3)
-    assert document["body_part"] is None
-    assert len(document) == len(Series.__dataclass_fields__)
 
 
 SEEDS = [

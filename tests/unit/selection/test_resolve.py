@@ -41,7 +41,9 @@ def test_a_series_that_is_not_listed_is_said_where_it_was_asked_for(
     assert bool(found.failures) == said
 
 
-@pytest.mark.parametrize("failure", [Failure("", "short-list", "x"), Failure("1.2.3", "x", "x")])
+@pytest.mark.parametrize(
+    "failure", [Failure("", "incomplete-list", "x"), Failure("1.2.3", "x", "x")]
+)
 def test_what_nobody_knows_more_of_is_always_said(failure: Failure) -> None:
     filters = Filters(patients=(FIRST.patient,))
     found = resolve([NAME], load_registry(), OneList(SERIES, [failure]), filters=filters)

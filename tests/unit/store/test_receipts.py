@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.core.models import Check, Receipt, StoredImage
+from tcia_covid.core.models import Check, Receipt, Series, StoredImage
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.notes import Notes
 from tcia_covid.store.receipts import Receipts, StoredReceipt
@@ -60,7 +60,24 @@ def test_what_a_newer_program_adds_to_a_receipt_is_passed_over(receipts: Receipt
     assert receipts.read(SERIES.uid) == StoredReceipt(RECEIPT, "")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 2}', "\0" * 512])
+def test_receipts_name_what_they_say_of_a_series_as_the_archives_do(receipts: Receipts) -> None:
+    receipts.write(StoredReceipt(RECEIPT, ""))
+    document = json.loads(receipts.path(SERIES.uid).read_bytes())
+    assert Series.from_dict(document["series"]) == SERIES
+
+
+def test_receipts_of_format_1_are_read(receipts: Receipts) -> None:
+    licensed = replace(SERIES, license="CC BY 4.0")
+    receipts.write(StoredReceipt(RECEIPT, ""))
+    path = receipts.path(SERIES.uid)
+    document = json.loads(path.read_bytes()) | {"format": 1}
+    document["series"] = {k: v for k, v in asdict(SERIES).items() if v is not None}
+    document["series"]["licence"] = "CC BY 4.0"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert receipts.read(SERIES.uid) == StoredReceipt(replace(RECEIPT, series=licensed), "")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 3}', "\0" * 512])
 def test_a_receipt_that_cannot_be_read_is_none(receipts: Receipts, text: str) -> None:
     receipts.write(StoredReceipt(RECEIPT, ""))
     receipts.path(SERIES.uid).write_text(text)

@@ -260,7 +260,7 @@ def test_something_else_in_place_of_a_file_is_noticed(
     site.file(name, body)
     result = fetch(site, tree, entry(site, name))
     (failure,) = result.failures
-    assert failure.reason == "archive"
+    assert failure.reason == "archive-error"
     assert site.address(name) in failure.detail
     assert not stands(tree)
     assert not list((tree.state / "supporting-parts").glob("*.part"))

@@ -386,7 +386,7 @@ def _volume_document(
         "lost": result.lost,
         "mismatched": result.refuted,
         "missing": result.missing,
-        "failures": [asdict(failure) for failure in result.failures],
+        "failures": [failure.to_dict() for failure in result.failures],
         "notices": result.notices,
     }
 

@@ -52,7 +52,7 @@ def show_walkthrough(console: Console, directory: Path | None) -> int:
         code = run_cancellable(
             lambda stop: walkthrough.run_walkthrough(directory, say=say, emit=emit, stop=stop)
         )
-    console.document({"command": "demo", "exit_code": code, "told": told})
+    console.document({"command": "demo", "exit_code": code, "lines": told})
     return code
 
 

@@ -68,7 +68,7 @@ def _image_lines(summary: Summary) -> Iterator[str]:
         f"{summary.output}: {count(summary.images_stored, 'image')}, "
         f"{format_size(summary.bytes_stored)}{_already(summary)}"
     )
-    if summary.kept_bytes:
+    if summary.partial_bytes:
         yield f"{_kept(summary)} begun and kept for the next run"
     if summary.bytes_received:
         packed = " (compressed)" if _compressed(summary) else ""
@@ -81,14 +81,14 @@ def _image_lines(summary: Summary) -> Iterator[str]:
 
 
 def _kept(summary: Summary) -> str:
-    return f"{format_size(summary.kept_bytes)} of {count(summary.kept_series, 'series')}"
+    return f"{format_size(summary.partial_bytes)} of {count(summary.partial_series, 'series')}"
 
 
 def _compressed(summary: Summary) -> bool:
     """Whether what came was ZIPs, as NBIA's are; of an early end only the sizes tell."""
     if summary.fetched_from:
         return "nbia" in summary.fetched_from
-    return summary.bytes_received < summary.kept_bytes
+    return summary.bytes_received < summary.partial_bytes
 
 
 def _already(summary: Summary) -> str:
@@ -157,10 +157,10 @@ def _beside_series(summary: Summary) -> tuple[str, str]:
 def _left(summary: Summary) -> str:
     """What an interrupted run leaves behind."""
     complete = f"{summary.complete:,} of {count(summary.selected, 'series')} are complete"
-    if not summary.kept_bytes:
+    if not summary.partial_bytes:
         return f"{complete} and kept"
-    others = f"{summary.kept_series:,} {'other' if summary.kept_series == 1 else 'others'}"
-    return f"{complete}; {format_size(summary.kept_bytes)} of {others} are kept, too"
+    others = f"{summary.partial_series:,} {'other' if summary.partial_series == 1 else 'others'}"
+    return f"{complete}; {format_size(summary.partial_bytes)} of {others} are kept, too"
 
 
 def _outdated(summary: Summary) -> str:
@@ -176,7 +176,7 @@ def _rest(summary: Summary) -> str:
     """How a run that something else ended goes on."""
     if not summary.remaining:
         return ""
-    kept = f" ({_kept(summary)} are kept)" if summary.kept_bytes else ""
+    kept = f" ({_kept(summary)} are kept)" if summary.partial_bytes else ""
     rest = f"{summary.remaining:,} of {count(summary.selected, 'series')}"
     return f"{rest} were not finished{kept}: the same command goes on"
 

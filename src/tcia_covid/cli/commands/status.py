@@ -60,14 +60,14 @@ def _collection(one: CollectionStatus) -> Iterator[str]:
     )
     if unproved := complete.checks[Check.SIZE]:
         yield f"  of these {count(unproved, 'series')} checked by count, size and header alone"
-    if one.under_way:
-        size = format_size(sum(series.size for series in one.under_way))
-        yield f"  begun: {count(len(one.under_way), 'series')}, {size} of them there"
+    if one.partial:
+        size = format_size(sum(series.size for series in one.partial))
+        yield f"  begun: {count(len(one.partial), 'series')}, {size} of them there"
     for package in one.packages:
         size = format_size(package.size)
         yield clean_line(f"  begun: package '{package.package}', {size} of it there")
-    if one.not_begun:
-        yield f"  not begun: {count(one.not_begun, 'series')} of those last asked for"
+    if one.not_started:
+        yield f"  not begun: {count(one.not_started, 'series')} of those last asked for"
     wrong = sorted({*one.damaged, *one.missing_files})
     yield from _listed("damaged or lacking files, mended by the next download", wrong)
     if one.supporting.files:
@@ -93,7 +93,7 @@ def _expected(one: CollectionStatus) -> str:
 
 
 def _latest(one: CollectionStatus) -> str:
-    return f", the latest {one.complete.finished}" if one.complete.finished else ""
+    return f", the latest {one.complete.last_completed}" if one.complete.last_completed else ""
 
 
 def _listed(what: str, uids: Sequence[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
+from tcia_covid.core.models import name_series
 
 Mode = Literal["link", "move", "copy"]
 """How files are placed in the layout; see `FilePlacer`."""
@@ -178,6 +179,8 @@ def document(result: AdoptResult) -> dict[str, Any]:
     """The JSON document of `adopt --json`."""
     fields = asdict(result)
     size = fields.pop("size")
+    for name in ("incomplete", "damaged", "foreign"):
+        fields[name] = [name_series(entry) for entry in fields[name]]
     return {
         "command": "adopt",
         "exit_code": result.exit_code,

@@ -170,7 +170,7 @@ def _check_image(
         return None
     actual = _series_of(Path(path))
     if actual not in ("", series):
-        return Reason.FOREIGN, f"an image of series {actual}"
+        return Reason.WRONG_SERIES, f"an image of series {actual}"
     if size != image.size:
         return Reason.CHANGED, f"{size} bytes, its receipt says {image.size}"
     return Reason.CHANGED, f"MD5 {md5}, its receipt says {image.md5}"

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL
+from tcia_covid.core.models import name_series
 from tcia_covid.store.discovery import UncheckedFolder
 
 
@@ -19,7 +20,7 @@ class Reason(str, Enum):
     """Its bytes differ from its receipt, or the archive has another version now."""
     UNREADABLE = "unreadable"
     """I/O error, or not a valid DICOM file."""
-    FOREIGN = "foreign"
+    WRONG_SERIES = "wrong-series"
     """An image of another series under the name of an image of this one."""
 
 
@@ -126,4 +127,6 @@ def document(result: VerifyResult) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "bytes": {"checked": size},
         **fields,
+        "damage": [name_series(entry) for entry in fields["damage"]],
+        "unexpected": [name_series(entry) for entry in fields["unexpected"]],
     }

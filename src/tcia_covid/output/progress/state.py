@@ -135,8 +135,8 @@ class ProgressState:
 
     def _started(self, event: SeriesStarted) -> None:
         self._forget(event.series.uid)
-        self._under_way[event.series.uid] = UnderWay(event.series, event.kept_bytes)
-        self._size += event.kept_bytes
+        self._under_way[event.series.uid] = UnderWay(event.series, event.partial_bytes)
+        self._size += event.partial_bytes
 
     def _finished(self, outcome: Outcome) -> None:
         there = self._forget(outcome.series.uid)

@@ -102,7 +102,7 @@ def retry_line(event: SeriesRetried | RequestRetried) -> str:
     if isinstance(event, SeriesRetried):
         what = _tail(event.series)
     else:
-        what = _WORDS.get(event.what, event.what) or "a request"
+        what = _WORDS.get(event.request, event.request) or "a request"
     when = f"in {max(event.wait, 0.1):.1f} s" if event.wait > _AT_ONCE else "at once"
     return clean_line(f"{what}: {event.reason}; again {when}")
 
@@ -116,7 +116,7 @@ def failure_line(found: Failure) -> str:
 def detail_line(event: Event) -> str:
     """What only those want to read who asked for detail; else empty."""
     if isinstance(event, SeriesStarted):
-        kept = f", {count(event.kept, 'image')} kept" if event.kept else ""
+        kept = f", {count(event.partial_images, 'image')} kept" if event.partial_images else ""
         return clean_line(f"begun: {_named(event.series)}{kept}")
     if isinstance(event, SeriesFinished):
         return _ended(event.outcome)
@@ -137,14 +137,16 @@ def clean_line(text: str) -> str:
 
 def _ended(outcome: Outcome) -> str:
     if outcome.receipt is None:
-        return (
-            "" if outcome.state is State.FAILED else f"{outcome.state.value}: {_tail_of(outcome)}"
-        )
+        return "" if outcome.state is State.FAILED else f"{_state(outcome)}: {_tail_of(outcome)}"
     receipt = outcome.receipt
     return clean_line(
-        f"{outcome.state.value}: {_named(outcome.series)}, {count(len(receipt.images), 'image')}, "
+        f"{_state(outcome)}: {_named(outcome.series)}, {count(len(receipt.images), 'image')}, "
         f"{format_size(receipt.size)}, checked by {receipt.check.value}"
     )
+
+
+def _state(outcome: Outcome) -> str:
+    return outcome.state.value.replace("-", " ")
 
 
 def _tail_of(outcome: Outcome) -> str:
