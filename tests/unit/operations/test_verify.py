@@ -637,6 +637,16 @@ def test_online_an_archive_that_fails_for_one_series_makes_the_check_partial(
     assert (result.online.verified, result.online.no_response, result.exit_code) == (1, 1, 1)
 
 
+def test_occasional_errors_do_not_end_the_comparison(tree: Tree, tmp_path: Path) -> None:
+    receipts = [grow(tree, series_of(number), images=1) for number in range(1, 13)]
+    archive = _Hashes(_stored(*receipts), BadResponseError("an HTML page", retryable=True))
+    uids = sorted(receipt.series.uid for receipt in receipts)
+    archive.failing = set(uids[::2])
+    result = verify_directory(tmp_path, archive=archive, jobs=1)
+    assert result.online is not None
+    assert (result.online.verified, result.online.no_response) == (6, 6)
+
+
 def test_online_an_archive_that_is_gone_is_given_up(tree: Tree, tmp_path: Path) -> None:
     for number in range(1, 31):
         grow(tree, series_of(number), images=1)

@@ -353,19 +353,21 @@ class OnlineCheck:
         if self._availability.is_down(self._archive):
             return Comparison.NO_RESPONSE
         try:
-            series_hash = self._archive.series_md5(receipt.series)
-            if not series_hash:
-                return Comparison.NO_HASH
-            return _compare(receipt, series_hash, self._archive)
+            comparison = _compare(receipt, self._archive)
         except ArchiveError as error:
             if self._availability.failed(self._archive, error) is not None:
                 name = self._archive.name
                 self._emit(Notice(f"{name} is not responding: the other series are not compared"))
             return Comparison.NO_RESPONSE
+        self._availability.worked(self._archive)
+        return comparison
 
 
-def _compare(receipt: Receipt, series_hash: str, archive: Archive) -> Comparison:
+def _compare(receipt: Receipt, archive: Archive) -> Comparison:
     """Compare with the hash of the series, and if that is ambiguous with hashes of images."""
+    series_hash = archive.series_md5(receipt.series)
+    if not series_hash:
+        return Comparison.NO_HASH
     computed = [image.md5 for image in receipt.images]
     if hash_matches(series_hash, [None] * len(computed), computed):
         return Comparison.VERIFIED
