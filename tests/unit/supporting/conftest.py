@@ -1,0 +1,25 @@
+"""A local TCIA web site, and a collection's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.tree import Tree
+from tests.fakes.site import FakeSite
+
+
+@pytest.fixture
+def site() -> Iterator[FakeSite]:
+    with FakeSite() as running:
+        yield running
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(tmp_path / "DEMO", disk=Disk(durable=False))
+    made.prepare()
+    return made

@@ -1,0 +1,110 @@
+"""ZIP files: entries, names, damaged and hostile files."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tcia_covid.store.tree import Tree
+from tests.fakes.site import FakeSite
+from tests.unit.supporting.helpers import JSON, entry, fetch, files_in_place, zipped
+
+
+def test_a_zip_is_unpacked_next_to_itself(site: FakeSite, tree: Tree) -> None:
+    content = zipped({"sub dir/notes.json": JSON, "__MACOSX/._notes.json": b"x", "sub dir/": b""})
+    site.file("annotations.json_.zip", content)
+    one = entry(site, "annotations.json_.zip", sha256=hashlib.sha256(content).hexdigest())
+    (receipt,) = fetch(site, tree, one).fetched
+    assert files_in_place(tree) == {
+        "annotations.json_.zip": content,
+        "annotations.json/sub_dir/notes.json": JSON,
+    }
+    (member,) = receipt.members
+    assert (member.file, member.size) == ("annotations.json/sub_dir/notes.json", len(JSON))
+    assert fetch(site, tree, one).there == [receipt]
+    (tree.root / "supporting" / member.file).write_bytes(b"changed")
+    fetch(site, tree, one)
+    assert files_in_place(tree)[member.file] == JSON
+
+
+@pytest.mark.parametrize(
+    ("name", "placed"),
+    [
+        ("../../escape.json", "n/escape.json"),
+        ("/etc/passwd", "n/etc/passwd"),
+        ("C:\\temp\\x.json", "n/C/temp/x.json"),
+        ("a/../../b.json", "n/a/b.json"),
+        ("con.json", "n/_con.json"),
+        ("x" * 300 + ".json", "n/" + "x" * 115 + ".json"),
+        ("…", "n/unnamed"),
+        (".hidden", "n/hidden"),
+    ],
+)
+def test_entries_stay_in_their_folder(site: FakeSite, tree: Tree, name: str, placed: str) -> None:
+    site.file("n.zip", zipped({name: JSON}))
+    fetch(site, tree, entry(site, "n.zip"))
+    assert set(files_in_place(tree)) == {"n.zip", placed}
+
+
+def test_entries_with_equal_safe_names_are_kept_apart(site: FakeSite, tree: Tree) -> None:
+    site.file("n.zip", zipped({"a b.json": b"[1]", "a_b.json": b"[2]", "A_B.json": b"[3]"}))
+    fetch(site, tree, entry(site, "n.zip"))
+    members = {name: content for name, content in files_in_place(tree).items() if name != "n.zip"}
+    assert sorted(members.values()) == [b"[1]", b"[2]", b"[3]"]
+    assert len({name.casefold() for name in members}) == 3
+    assert all(name.endswith(".json") for name in members)
+
+
+def _damaged() -> bytes:
+    content = bytearray(zipped({"a.json": JSON}))
+    content[200] ^= 0x55
+    return bytes(content)
+
+
+def _encrypted() -> bytes:
+    content = bytearray(zipped({"a.json": JSON}))
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + place] |= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped({"a.json": JSON})[:-30], "no sound ZIP"),
+        (_damaged(), "no sound ZIP"),
+        (_encrypted(), "encrypted"),
+        (zipped({"link": b"/etc"}, external_attr=0o120777 << 16), "no plain file"),
+        (zipped({f"{n}.json": b"[]" for n in range(10_001)}), "10001 entries"),
+        (zipped({"x": b"1", "X/y": b"2"}), "takes its place"),
+        (zipped({"x/y": b"2", "x": b"1"}), "takes its place"),
+    ],
+)
+def test_zips_that_are_damaged_or_hostile_are_refused(
+    site: FakeSite, tree: Tree, content: bytes, message: str
+) -> None:
+    site.file("n.zip", content)
+    (failure,) = fetch(site, tree, entry(site, "n.zip")).failures
+    assert failure.reason == "damaged"
+    assert message in failure.detail
+    assert not files_in_place(tree)
+    assert not list((tree.state / "supporting-parts").glob("*.unpacked"))
+
+
+def test_a_zip_that_is_larger_than_its_directory_says_is_refused(
+    site: FakeSite, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tcia_covid.supporting.unpack.LARGEST", 1000)
+    site.file("n.zip", zipped({"a.json": JSON}))
+    (failure,) = fetch(site, tree, entry(site, "n.zip")).failures
+    assert "more than 1000 bytes" in failure.detail
+
+
+def test_the_folder_of_a_zip_does_not_replace_a_file(site: FakeSite, tree: Tree) -> None:
+    site.file("a.json", JSON)
+    site.file("a.json.zip", zipped({"b.json": JSON}))
+    both = entry(site, "a.json"), entry(site, "a.json.zip")
+    fetch(site, tree, *both)
+    assert fetch(site, tree, *both).fetched == []
+    assert files_in_place(tree)["a.json"] == JSON
