@@ -82,7 +82,9 @@ def _killed(trial: Trial, home: Path, sent: float, pause: float) -> None:
 def _add_users_files(trial: Trial) -> set[Path]:
     """Add a file of a user, and a hidden one, to each folder of the tree."""
     root = trial.tree.root
-    folders = {path.parent for path in root.rglob("*.dcm")}
+    # A commit that was killed may leave images under their final names in staging.
+    state = trial.tree.state
+    folders = {path.parent for path in root.rglob("*.dcm") if state not in path.parents}
     added = {folder / name for folder in folders for name in ("notes.txt", ".view")}
     for path in added:
         path.write_text("mine")
