@@ -157,8 +157,8 @@ class SummaryBuilder:
             summary.failures.append(outcome.failure)
             self._archive_failures += outcome.failure.reason == "archive-error"
 
-    def forget_complete(self) -> None:
-        """Reset the numbers of complete series, for a new count."""
+    def reset_complete(self) -> None:
+        """Set the numbers of complete series back to zero, for a new count."""
         summary = self.summary
         summary.complete = summary.already_complete = 0
         summary.images_stored = summary.bytes_stored = 0

@@ -1,10 +1,10 @@
-"""The main job: from a request to a tree in which every series is complete and checked."""
+"""Downloading: from a request to folders in which every series is complete and checked."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -45,14 +45,14 @@ from tcia_covid.transfer.series import changed_error
 def download_request(
     request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
 ) -> Summary:
-    """Carry out a request; running it again resumes, mends, and is free when nothing is left.
+    """Download what a request names; running it again resumes and repairs.
+
+    Errors after the first series was started are in the summary, not raised.
 
     Raises:
-        RequestError: it cannot be carried out as asked.
-        ArchiveError: no list could be had.
+        RequestError: the request cannot be carried out.
+        ArchiveError: no archive gave a list of series.
         DestinationError: the folder cannot be used.
-
-    What goes wrong after the first series was begun is in the summary, not raised.
     """
     started = time.monotonic()
     stop = stop or CancelToken()
@@ -72,30 +72,19 @@ def download_request(
 def _download_packages(
     collection: Collection, request: Request, registry: Registry, emit: Emit, stop: CancelToken
 ) -> Summary:
-    """Bring a collection that is no DICOM, in the packages that it is published as."""
+    """Download a collection that is not DICOM in the packages that it is published as."""
     try:
         summary = download_collection(collection, request, registry, emit=emit, stop=stop)
-    except NotDicomError:  # the files beside the images need no ascli
-        if request.options.supporting:
-            beside = Summary(list(request.targets), request.output)
-            _add_supporting(request, [collection], beside, emit, stop)
-            for found in beside.supporting:
-                emit(Notice(found.text))
+    except NotDicomError:
+        if request.options.supporting:  # needs no ascli, which the images do
+            supporting = Summary(list(request.targets), request.output)
+            add_supporting(request, [collection], supporting, emit=emit, stop=stop)
+            for result in supporting.supporting:
+                emit(Notice(result.text))
         raise
     if request.options.supporting and summary.error is None:
-        _add_supporting(request, [collection], summary, emit, stop)
+        add_supporting(request, [collection], summary, emit=emit, stop=stop)
     return summary
-
-
-def _add_supporting(
-    request: Request,
-    collections: Iterable[Collection],
-    summary: Summary,
-    emit: Emit,
-    stop: CancelToken,
-) -> None:
-    """Fetch the files beside the images, where they are asked for."""
-    add_supporting(request, collections, summary, emit=emit, stop=stop)
 
 
 def _download_series(
@@ -105,30 +94,33 @@ def _download_series(
     layout = Layout.parse(options.layout)
     archives = open_for_options(options, stop, emit)
     try:
-        selected = _select(request, registry, archives, stop)
-        for notice in selected.notices:
+        selection = _select(request, registry, archives, stop)
+        for notice in selection.notices:
             emit(Notice(notice))
-        run = _Run(
-            request,
-            registry,
-            archives,
-            TransferContext(stop, options.http, emit, archives.hash_archives),
-        )
-        summary = run.carry_out(selected, layout)
-        summary.catalog_differences = selected.differences
+        context = TransferContext(stop, options.http, emit, archives.hash_archives)
+        run = _Run(request, selection, layout, context)
+        jobs = run.jobs()
+        run.check_space(jobs)
+        run.announce(jobs)
+        workers = _worker_count(options.jobs)
+        Scheduler(archives.order, context, workers, run.on_outcome).run(jobs)
+        if jobs and not stop.is_set():
+            run.recount()
+        error = run.write_reports(registry, run.error(jobs))
+        summary = run.finish(error)
     finally:
         archives.close()
     summary.bytes_received = archives.meter.received
     if options.supporting and summary.error is None:
-        known = [group.collection for group in selected.groups if group.collection]
-        _add_supporting(request, known, summary, emit, stop)
+        collections = [group.collection for group in selection.groups if group.collection]
+        add_supporting(request, collections, summary, emit=emit, stop=stop)
     return summary
 
 
 def _select(
     request: Request, registry: Registry, archives: Archives, stop: CancelToken
 ) -> Selection:
-    """List what is asked for; where that fails, at least reports that are owed are written."""
+    """List the series; where that fails, at least write reports that are out of date."""
     try:
         return select(request, registry, archives, stop)
     except (ArchiveError, InterruptedRunError):
@@ -142,44 +134,99 @@ def _select(
 
 
 class _Run:
+    """The series of one run: what is to do in which tree, and what became of it."""
+
     def __init__(
-        self, request: Request, registry: Registry, archives: Archives, context: TransferContext
+        self, request: Request, selection: Selection, layout: Layout, context: TransferContext
     ) -> None:
         self._request = request
-        self._registry = registry
-        self._archives = archives
+        self._selection = selection
         self._context = context
-        self._tally = SummaryBuilder(request.targets, request.output)
-        self._done: set[str] = set()
-        self._trees: dict[str, Tree] = {}
+        self._builder = SummaryBuilder(request.targets, request.output)
+        self._builder.selected(selection.series)
+        self._groups = [(group, self._open_tree(group, layout)) for group in selection.groups]
+        self._trees = {one.uid: tree for group, tree in self._groups for one in group.series}
+        self._finished: set[str] = set()
         self._complete: list[tuple[Series, State]] = []
 
-    def carry_out(self, selected: Selection, layout: Layout) -> Summary:
-        self._tally.selected(selected.series)
-        pairs = [(group, self._tree(group, layout)) for group in selected.groups]
-        self._note_selected(pairs)
-        with destination_errors(self._request.output):
-            jobs = [job for group, tree in pairs for job in self._outstanding(group, tree)]
-        self._check_space(jobs)
-        self._announce(jobs)
-        workers = _workers(self._request.options.jobs)
-        Scheduler(self._archives.order, self._context, workers, self._on_outcome).run(jobs)
-        if jobs and not self._context.stop.is_set():
-            self._recount()
-        ended = self._report(pairs, self._ended(jobs))
-        self._count_kept(pairs)
-        for notice in [notice for _, tree in pairs for notice in tree.notices]:
-            self._tell(notice)
-        self._note_outdated(pairs)
-        return self._tally.finish(selected.failures, selected.notices, ended)
+    def _open_tree(self, group: CollectionSelection, layout: Layout) -> Tree:
+        disk = Disk(durable=self._request.options.durable)
+        tree = Tree(Path(self._request.output) / collection_folder(group.name), layout, disk)
+        tree.prepare()
+        return tree
 
-    def _recount(self) -> None:
-        """Count the complete series by what is in place now: others may change the folder, too."""
-        self._tally.forget_complete()
+    def jobs(self) -> list[Job]:
+        """Count what is complete already; return what is to do."""
+        if self._request.options.share is None:
+            # Lets `status` count series not begun; a run with a share does not know the whole.
+            for group, tree in self._groups:
+                tree.note_asked(len(group.series))
+        with destination_errors(self._request.output):
+            return [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
+
+    def _jobs_of(self, group: CollectionSelection, tree: Tree) -> list[Job]:
+        update = self._request.options.update
+        unsettled, known_to_differ = tree.unsettled(), tree.changed.uids()
+        jobs = []
+        for series in group.series:
+            receipt = None if series.uid in unsettled else tree.committed(series.uid)
+            if receipt is None:
+                # An update trusts no image of a series that was complete before.
+                update_it = update and tree.receipts.read(series.uid) is not None
+                jobs.append(Job(series, tree, update=update_it))
+            elif not (receipt.differs_from(series) or series.uid in known_to_differ):
+                self._count(Outcome(series, State.ALREADY, receipt))
+            elif update:
+                jobs.append(Job(series, tree, update=True))
+            else:
+                failure = failure_of(series, changed_error(receipt, series))
+                self._count(Outcome(series, State.FAILED, failure=failure))
+        return jobs
+
+    def check_space(self, jobs: Sequence[Job]) -> None:
+        """Raise NoSpaceError unless what is still to download fits on the disk."""
+        check_space(
+            self._request.output,
+            _missing_bytes(jobs),
+            "the download needs",
+            "choose another folder with --output, or select less with --max-size or "
+            "--first-patients",
+        )
+
+    def announce(self, jobs: Sequence[Job]) -> None:
+        """Emit what is to do."""
+        self._context.emit(
+            RunStarted(
+                series=len(jobs),
+                images=sum(job.series.image_count or 0 for job in jobs),
+                size=sum(job.series.size or 0 for job in jobs),
+                already_complete=self._builder.summary.already_complete,
+                output=self._request.output,
+            )
+        )
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Count the end of a series, and record a failure for `status`."""
+        uid = outcome.series.uid
+        if outcome.state is not State.REMAINING:
+            self._finished.add(uid)
+        self._count(outcome)
+        if outcome.failure is not None:
+            with contextlib.suppress(OSError):  # the summary has it, too
+                self._trees[uid].failures.write(uid, [asdict(outcome.failure)])
+
+    def _count(self, outcome: Outcome) -> None:
+        self._builder.outcome(outcome)
+        if outcome.receipt is not None:
+            self._complete.append((outcome.series, outcome.state))
+
+    def recount(self) -> None:
+        """Count the complete series by the files there are now: others may change the folder."""
+        self._builder.reset_complete()
         for series, state in self._complete:
             receipt = self._trees[series.uid].committed(series.uid)
             if receipt is not None:
-                self._tally.outcome(Outcome(series, state, receipt))
+                self._builder.outcome(Outcome(series, state, receipt))
                 continue
             failure = Failure(
                 series.uid,
@@ -187,149 +234,69 @@ class _Run:
                 f"series {series.uid} was complete, and now files of it are missing",
                 hint="another program changes the folder; run the same command again",
             )
-            self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
+            self._builder.outcome(Outcome(series, State.FAILED, failure=failure))
 
-    def _tell(self, text: str) -> None:
-        """Tell of a file that was moved aside."""
-        self._tally.summary.notices.append(text)
+    def error(self, jobs: Sequence[Job]) -> TciaCovidError | None:
+        """Return what ended the run early; for a full disk with the bytes still missing."""
+        reason = self._context.stop.reason
+        if not isinstance(reason, NoSpaceError):
+            return reason
+        missing = _missing_bytes([job for job in jobs if job.series.uid not in self._finished])
+        if not missing:  # sizes are not known
+            return reason
+        message = f"{reason.message}; {format_size(missing)} are still to download"
+        return NoSpaceError(message, hint=reason.hint)
+
+    def write_reports(
+        self, registry: Registry, error: TciaCovidError | None
+    ) -> TciaCovidError | None:
+        """Write the report files that do not cover what is complete.
+
+        Returns what ended the run, else the first error of a collection's reports.
+        """
+        if isinstance(error, DestinationError):
+            return error
+        stop = self._context.stop
+        report_errors: list[TciaCovidError] = []
+        for group, tree in self._groups:
+            try:
+                write_owed_reports(tree, group.collection, registry, stop, self._note_moved)
+            except TciaCovidError as failed:
+                report_errors.append(failed)
+        if isinstance(error, InterruptedRunError) or not report_errors:
+            return error
+        return report_errors[0]
+
+    def _note_moved(self, text: str) -> None:
+        """Report a file that was moved aside."""
+        self._builder.summary.notices.append(text)
         self._context.emit(Notice(text, always=True))
 
-    def _count_kept(self, pairs: Sequence[tuple[CollectionSelection, Tree]]) -> None:
-        """Count what stays in staging for the next run."""
-        summary = self._tally.summary
-        for group, tree in pairs:
-            with contextlib.suppress(OSError):  # the reports, or the next run, tell of that
+    def finish(self, error: TciaCovidError | None) -> Summary:
+        """Return the summary, with what stays in staging and which reports are out of date."""
+        summary = self._builder.summary
+        summary.catalog_differences = self._selection.differences
+        for group, tree in self._groups:
+            with contextlib.suppress(OSError):  # the next run reports it
                 begun = tree.under_way() & {series.uid for series in group.series}
                 summary.partial_series += len(begun)
                 summary.partial_bytes += tree.kept(begun)
-
-    def _note_outdated(self, pairs: Sequence[tuple[CollectionSelection, Tree]]) -> None:
-        """Name the report files that do not cover what is complete."""
-        for _, tree in pairs:
+            for notice in tree.notices:
+                self._note_moved(notice)
             with contextlib.suppress(OSError):
                 names = outdated_reports(tree)
-                self._tally.summary.outdated_reports += [f"{tree.root.name}/{n}" for n in names]
-
-    def _tree(self, group: CollectionSelection, layout: Layout) -> Tree:
-        disk = Disk(durable=self._request.options.durable)
-        root = Path(self._request.output) / collection_folder(group.name)
-        tree = Tree(root, layout, disk)
-        tree.prepare()
-        self._trees.update(dict.fromkeys((one.uid for one in group.series), tree))
-        return tree
-
-    def _note_selected(self, pairs: Sequence[tuple[CollectionSelection, Tree]]) -> None:
-        """Leave a note of what was asked for, so that `status` can say what was not begun."""
-        if self._request.options.share is not None:
-            return  # one of many runs: none knows the whole
-        for group, tree in pairs:
-            tree.note_asked(len(group.series))
-
-    def _outstanding(self, group: CollectionSelection, tree: Tree) -> list[Job]:
-        """Count what stands already; give what is still to do."""
-        update = self._request.options.update
-        unsettled, known_to_differ = tree.unsettled(), tree.changed.uids()
-        jobs = []
-        for series in group.series:
-            receipt = None if series.uid in unsettled else tree.committed(series.uid)
-            if receipt is None:
-                jobs.append(Job(series, tree, update=update and _was_complete(tree, series)))
-            elif not (receipt.differs_from(series) or series.uid in known_to_differ):
-                self._count(Outcome(series, State.ALREADY, receipt))
-            elif update:
-                jobs.append(Job(series, tree, update=True))
-            else:
-                failure = failure_of(series, changed_error(receipt, series))
-                self._tally.outcome(Outcome(series, State.FAILED, failure=failure))
-        return jobs
-
-    def _check_space(self, jobs: Sequence[Job]) -> None:
-        check_space(
-            self._request.output,
-            _lacking(jobs),
-            "the download needs",
-            "choose another folder with --output, or take less with --max-size or --first-patients",
-        )
-
-    def _announce(self, jobs: Sequence[Job]) -> None:
-        self._context.emit(
-            RunStarted(
-                series=len(jobs),
-                images=sum(job.series.image_count or 0 for job in jobs),
-                size=sum(job.series.size or 0 for job in jobs),
-                already_complete=self._tally.summary.already_complete,
-                output=self._request.output,
-            )
-        )
-
-    def _on_outcome(self, outcome: Outcome) -> None:
-        uid = outcome.series.uid
-        if uid in self._done:
-            return
-        if outcome.state is not State.REMAINING:
-            self._done.add(uid)
-        self._count(outcome)
-        if outcome.failure is not None:
-            self._note(uid, outcome.failure)
-
-    def _count(self, outcome: Outcome) -> None:
-        self._tally.outcome(outcome)
-        if outcome.receipt is not None:
-            self._complete.append((outcome.series, outcome.state))
-
-    def _note(self, uid: str, failure: Failure) -> None:
-        try:
-            self._trees[uid].failures.write(uid, [asdict(failure)])
-        except OSError:
-            return  # the summary has it; the note is for `status` alone
-
-    def _ended(self, jobs: Sequence[Job]) -> TciaCovidError | None:
-        stop = self._context.stop
-        if not stop.is_set():
-            return None
-        if not isinstance(stop.reason, NoSpaceError):
-            return stop.reason
-        left = _lacking([job for job in jobs if job.series.uid not in self._done])
-        if not left:  # no size is on record
-            return stop.reason
-        message = f"{stop.reason.message}; {format_size(left)} are still to come"
-        return NoSpaceError(message, hint=stop.reason.hint)
-
-    def _report(
-        self, pairs: Sequence[tuple[CollectionSelection, Tree]], ended: TciaCovidError | None
-    ) -> TciaCovidError | None:
-        """Write the report files of the collections, so that they cover what is complete.
-
-        Gives what ended the run, or the first collection whose files could not be written.
-        """
-        if isinstance(ended, DestinationError):
-            return ended
-        failed = []
-        for group, tree in pairs:
-            try:
-                write_owed_reports(
-                    tree, group.collection, self._registry, self._context.stop, self._tell
-                )
-            except TciaCovidError as error:
-                failed.append(error)
-        return failed[0] if failed and not isinstance(ended, InterruptedRunError) else ended
+                summary.outdated_reports += [f"{tree.root.name}/{name}" for name in names]
+        return self._builder.finish(self._selection.failures, self._selection.notices, error)
 
 
-def _workers(jobs: int) -> int:
-    """Threads that work on series, so that some are forced to the disk while others are fetched.
+def _worker_count(jobs: int) -> int:
+    """Give enough threads that some series sync to the disk while others are downloaded.
 
-    The archives' pace bounds the requests: for NBIA, to `jobs`. More threads would but wait for
-    each other.
+    The archives bound the requests themselves: for NBIA, to `jobs`.
     """
     return jobs + (jobs + 1) // 3
 
 
-def _lacking(jobs: Sequence[Job]) -> int:
-    """Bytes that are still to come."""
-    begun = {tree: PartialSeries(tree) for tree in {job.tree for job in jobs}}
-    return sum(begun[job.tree].lacking(job.series) for job in jobs)
-
-
-def _was_complete(tree: Tree, series: Series) -> bool:
-    """Whether a series stood once: an update takes nothing of it on trust."""
-    return tree.receipts.read(series.uid) is not None
+def _missing_bytes(jobs: Sequence[Job]) -> int:
+    partial = {tree: PartialSeries(tree) for tree in {job.tree for job in jobs}}
+    return sum(partial[job.tree].lacking(job.series) for job in jobs)
