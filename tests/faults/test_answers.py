@@ -156,7 +156,7 @@ def test_fault_13_half_characters_in_a_list_harm_nothing(trial: Trial) -> None:
 
 def test_fault_13_a_page_that_stays_is_named_with_its_first_bytes(trial: Trial) -> None:
     trial.add(html_page("getCollectionValues", times=None))
-    with pytest.raises(ArchiveError, match=r"getCollectionValues answered .*<html>") as caught:
+    with pytest.raises(ArchiveError, match=r"getCollectionValues sent .*<html>") as caught:
         trial.download()
     assert caught.value.exit_code == 3
 
@@ -197,7 +197,7 @@ def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(trial: Trial) 
     trial.add(LostImage("getImage", uid=lost, times=None), page)
     (failure,) = trial.download().failures
     assert failure.reason == "archive-error"
-    assert "getSingleImage answered with no image: <html>" in failure.detail
+    assert "getSingleImage sent no image: <html>" in failure.detail
     trial.assert_heals()
 
 

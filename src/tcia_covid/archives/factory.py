@@ -80,7 +80,7 @@ def open_archives(
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
     return Archives(
         nbia=nbia,
-        quick=NbiaArchive(quick, nbia_url, silences=0),
+        quick=NbiaArchive(quick, nbia_url, timeout_retries=0),
         order=orders[source],
         hash_archives=[NbiaArchive(prover, nbia_url)] if in_turn else [],
         meter=meter,

@@ -56,7 +56,7 @@ def test_a_list_is_read_as_json_means_it(text: str) -> None:
     ],
 )
 def test_what_is_no_list_of_objects_is_refused(text: str) -> None:
-    with pytest.raises(BadResponseError, match="not the list asked for") as caught:
+    with pytest.raises(BadResponseError, match="not the requested list") as caught:
         rows(text)
     assert caught.value.retryable
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import random
+import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TypeVar
 
 from tcia_covid.archives.base import Sink
@@ -29,22 +31,28 @@ from tcia_covid.core.settings import DEFAULT_NBIA_URL, check_nbia_url
 from tcia_covid.http.client import Client
 from tcia_covid.http.response import Response
 
-_UIDS_A_REQUEST = 1000
-_SMALL_TEXT = 16 * 1024 * 1024
 T = TypeVar("T")
-_NOT_GRANTED = ("not been granted", "not in public domain")
-_TURNS = 3
-"""How often a list is asked for where nothing but a hiccup would explain what it lacks."""
+_UIDS_PER_REQUEST = 1000
+_TEXT_LIMIT = 16 * 1024 * 1024
+_HASH = re.compile(r"[0-9a-fA-F]{0,32}")
+_NOT_PUBLIC = ("not been granted", "not in public domain")
+_INCOMPLETE_RETRIES = 2
+_HASH_RETRIES = 2
+"""Few: a download can do without a hash."""
+
+
+class _IncompleteListError(BadResponseError):
+    """A list is empty, or without something requested: perhaps a failure of NBIA's database."""
 
 
 class NbiaArchive:
     """One NBIA server.
 
     Args:
-        client: speaks HTTP with it.
+        client: sends the requests.
         base_url: ends in the API's version; v4 unless it ends in `/v1`.
-        silences: how often a list is asked for again after silence; None to be as patient as the
-            client.
+        timeout_retries: retries of a list after a first-byte timeout; None for as many as the
+            client's settings say.
     """
 
     name = NAME
@@ -52,23 +60,27 @@ class NbiaArchive:
     of_record = True
 
     def __init__(
-        self, client: Client, base_url: str = DEFAULT_NBIA_URL, *, silences: int | None = None
+        self,
+        client: Client,
+        base_url: str = DEFAULT_NBIA_URL,
+        *,
+        timeout_retries: int | None = None,
     ) -> None:
-        self._client = client
-        self._unpacking = UnpackSlots()
-        self._silences = silences
         check_nbia_url(base_url)
-        self._strangers_told = False
+        self._client = client
+        self._slots = UnpackSlots()
+        self._timeout_retries = timeout_retries
+        self._foreign_reported = False
         self._base = base_url.rstrip("/")
-        self._v1 = self._base.endswith("/v1")
+        self._is_v1 = self._base.endswith("/v1")
 
     def collections(self) -> list[str]:
         """The names of all public collections, as the archive spells them.
 
         Raises:
-            NotAvailableError: the answer stayed empty.
+            NotAvailableError: the list stayed empty.
         """
-        rows = self._ask_for_some(self._url("getCollectionValues"), read_rows)
+        rows = self._fetch_list(self._url("getCollectionValues"), read_rows)
         if not rows:
             raise NotAvailableError("the archive lists no collection", hint="try again later")
         return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
@@ -79,17 +91,17 @@ class NbiaArchive:
         return True
 
     def list_collection(self, collection: str) -> list[Series]:
-        """Every series of `collection`; those of others, which some servers add, are left out.
+        """Every series of `collection`, without those of others that some servers add.
 
         Raises:
-            NotAvailableError: the answer stayed empty.
+            NotAvailableError: the list stayed empty.
         """
 
-        def read(answer: Response) -> list[Series]:
-            return self._without_strangers(read_series(answer), collection)
+        def read(response: Response) -> list[Series]:
+            return self._without_foreign(read_series(response), collection)
 
         params = {"Collection": collection}
-        if series := self._ask_for_some(self._url("getSeries"), read, params):
+        if series := self._fetch_list(self._url("getSeries"), read, params):
             return series
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
@@ -99,27 +111,31 @@ class NbiaArchive:
     def list_series(self, uids: Iterable[str]) -> list[Series]:
         """The series with these UIDs, sorted; unknown ones are absent.
 
-        Those that an answer lacks, as it may after a hiccup, are asked for again.
+        What is missing from a response, perhaps because of a database error, is requested again.
         """
-        wanted = missing = sorted(set(uids))
-        found: dict[str, Series] = {}
-        for _ in self._turns() if wanted else ():
-            for start in range(0, len(missing), _UIDS_A_REQUEST):
-                part = missing[start : start + _UIDS_A_REQUEST]
-                found.update((series.uid, series) for series in self._list_part(part))
-            missing = [uid for uid in missing if uid not in found]
-            if not missing:
-                break
-        return [found[uid] for uid in wanted if uid in found]
+        wanted = sorted(set(uids))
+        by_uid: dict[str, Series] = {}
+
+        def list_missing() -> None:
+            missing = [uid for uid in wanted if uid not in by_uid]
+            for start in range(0, len(missing), _UIDS_PER_REQUEST):
+                part = missing[start : start + _UIDS_PER_REQUEST]
+                by_uid.update((series.uid, series) for series in self._list_part(part))
+            if any(uid not in by_uid for uid in missing):
+                raise _IncompleteListError("the archive's list is incomplete", retryable=True)
+
+        with contextlib.suppress(_IncompleteListError):
+            self._client.retry_policy("series list").run(list_missing, self._list_limit)
+        return [by_uid[uid] for uid in wanted if uid in by_uid]
 
     def shared_cart(self, name: str) -> list[str]:
-        """The SeriesInstanceUIDs of a shared cart; v1 alone knows them."""
+        """The SeriesInstanceUIDs of a shared cart; only v1 knows them."""
         base = f"{self._base.removesuffix('/v4')}/v1" if self._base.endswith("/v4") else self._base
-        rows = self._ask_for_some(f"{base}/getContentsByName", read_rows, {"name": name})
+        rows = self._fetch_list(f"{base}/getContentsByName", read_rows, {"name": name})
         return sorted({str(row.get("SeriesInstanceUID", "")).strip() for row in rows} - {""})
 
     def images(self, series: Series) -> list[RemoteImage]:
-        """The UIDs of the images of `series`; sizes and hashes are not listed by NBIA."""
+        """The UIDs of the images of `series`; NBIA lists no sizes and hashes."""
         rows = self._client.fetch(
             self._url("getSOPInstanceUIDs"), read_rows, params={"SeriesInstanceUID": series.uid}
         )
@@ -127,114 +143,128 @@ class NbiaArchive:
         return [RemoteImage(uid=uid) for uid in sorted(uids) if is_uid(uid)]
 
     def receive_series(self, series: Series, sink: Sink) -> None:
-        """Pour the series' ZIP into `sink` while it arrives.
+        """Store the images of the series' ZIP while it arrives.
 
-        A ZIP that ends well proves nothing: the server leaves out what it cannot read. What did
-        arrive is judged by the caller.
+        A valid ZIP proves nothing: the server leaves out what it cannot read. The caller checks
+        what arrived.
         """
         for endpoint, params in self._zip_requests(series.uid):
             try:
-                with self._client.stream("GET", self._url(endpoint), params=params) as answer:
-                    received = unpack_series(answer, series, sink, self._unpacking)
+                with self._client.stream("GET", self._url(endpoint), params=params) as response:
+                    received = unpack_series(response, series, sink, self._slots)
             except StatusError as error:
-                if _unknown_parameter(error):
+                if _is_bad_request(error, "Invalid query parameter"):
                     continue
-                raise _not_granted(error, series.uid) from error
+                raise _denied_as_unavailable(error, series.uid) from error
             if received:
                 return
 
     def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
-        """Pour one image into `sink`.
+        """Store one image.
 
         Raises:
             NotAvailableError: the server does not have it. It says so with status 500, which may
-                also be a hiccup: the error is retryable.
-            BadAnswerError: a page or another text came in its place (retryable).
+                also be a passing failure: the error is retryable.
+            BadResponseError: a page or another text came instead (retryable).
         """
         params = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": image.uid or ""}
         try:
-            with self._client.stream("GET", self._url("getSingleImage"), params=params) as answer:
-                return sink.receive(read_single_image(answer, series), source=NAME, image=image)
+            with self._client.stream("GET", self._url("getSingleImage"), params=params) as response:
+                chunks = read_single_image(response, series)
+                return sink.receive(chunks, source=NAME, image=image)
         except StatusError as error:
-            if error.status == 500 and error.body.endswith("null"):  # noqa: PLR2004
+            is_server_error = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
+            if is_server_error and error.body.endswith("null"):
                 raise NotAvailableError(
-                    f"the archive does not give image {image.uid} of series {series.uid}",
+                    f"the archive does not provide image {image.uid} of series {series.uid}",
                     retryable=True,
                 ) from error
-            raise _not_granted(error, series.uid) from error
+            raise _denied_as_unavailable(error, series.uid) from error
 
     def image_md5(self, series: Series, uid: str) -> str | None:
         """The archive's MD5 of one image as it spells it; None where it has none."""
         del series
-        if self._v1:
-            name, params = "getM5HashForImage", {"SOPInstanceUid": uid}
-        else:
-            name, params = "getMD5HashForImage", {"SOPInstanceUID": uid}
-        return self._client.fetch(self._url(name), _read_hash, params=params, limit=_few)
+        if self._is_v1:
+            return self._fetch_hash("getM5HashForImage", params={"SOPInstanceUid": uid})
+        return self._fetch_hash("getMD5HashForImage", params={"SOPInstanceUID": uid})
 
     def series_md5(self, series: Series) -> str | None:
         """MD5 of the series' sorted image MD5s, as stored; None where the archive has none."""
-        if self._v1:
+        if self._is_v1:
             return None
-        form = {"SeriesInstanceUID": series.uid}
-        return self._client.fetch(self._url("getMD5Hierarchy"), _read_hash, form=form, limit=_few)
+        return self._fetch_hash("getMD5Hierarchy", form={"SeriesInstanceUID": series.uid})
 
-    def _ask_for_some(
+    def _fetch_hash(
+        self,
+        endpoint: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> str | None:
+        url = self._url(endpoint)
+        return self._client.fetch(
+            url, _read_hash, params=params, form=form, limit=lambda error: _HASH_RETRIES
+        )
+
+    def _fetch_list(
         self, url: str, read: Callable[[Response], list[T]], params: Mapping[str, str] | None = None
     ) -> list[T]:
-        """Ask until there is something: an empty answer can be a hiccup of NBIA's database."""
-        for _ in self._turns():
-            if rows := self._client.fetch(url, read, params=params, limit=self._list_limit):
-                return rows
-        return []
+        """Request a list; an empty one is requested again, since it may be a database error."""
+
+        def read_some(response: Response) -> list[T]:
+            rows = read(response)
+            if not rows:
+                raise _IncompleteListError(f"{response.url} sent an empty list", retryable=True)
+            return rows
+
+        try:
+            return self._client.fetch(url, read_some, params=params, limit=self._list_limit)
+        except _IncompleteListError:
+            return []
 
     def _list_limit(self, error: ArchiveError) -> int | None:
-        return self._silences if isinstance(error, ResponseTimeoutError) else None
+        if isinstance(error, _IncompleteListError):
+            return _INCOMPLETE_RETRIES
+        return self._timeout_retries if isinstance(error, ResponseTimeoutError) else None
 
-    def _without_strangers(self, listed: list[Series], collection: str) -> list[Series]:
-        """The series of `collection`, and those of none, which are taken for its own."""
+    def _without_foreign(self, listed: list[Series], collection: str) -> list[Series]:
+        """The series of `collection`, and those without a collection, which are taken for its."""
         name = collection.strip().casefold()
         own = [
-            one if one.collection else replace(one, collection=collection)
-            for one in listed
-            if one.collection.casefold() in ("", name)
+            series if series.collection else replace(series, collection=collection)
+            for series in listed
+            if series.collection.casefold() in ("", name)
         ]
-        if len(own) < len(listed) and not self._strangers_told:
-            self._strangers_told = True
-            strangers = f"{len(listed) - len(own)} series of other collections"
+        if len(own) < len(listed) and not self._foreign_reported:
+            self._foreign_reported = True
+            foreign = f"{len(listed) - len(own)} series of other collections"
             self._client.emit(
-                Notice(f"the archive's list of {collection} names {strangers}: left out")
+                Notice(f"the archive's list of {collection} names {foreign}: left out")
             )
         return own
 
-    def _turns(self) -> Iterator[int]:
-        """Count a few turns of asking, with a growing pause before each but the first."""
-        settings = self._client.settings
-        for turn in range(_TURNS):
-            if turn:
-                ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2 ** (turn - 1))
-                self._client.stop.wait(random.uniform(ceiling / 2, ceiling))
-            yield turn
-
     def _list_part(self, uids: list[str]) -> list[Series]:
-        if not self._v1:
+        if not self._is_v1:
             form = {"list": ",".join(uids), "format": "JSON"}
             try:
                 url = self._url("getSeriesMetadata")
                 return self._client.fetch(url, read_series, form=form, limit=self._list_limit)
             except StatusError as error:
-                if error.retryable and error.status != 500:  # noqa: PLR2004
+                if error.retryable and error.status != HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise
-        return [series for uid in uids for series in self._list_one(uid)]
-
-    def _list_one(self, uid: str) -> list[Series]:
-        url, params = self._url("getSeries"), {"SeriesInstanceUID": uid}
-        return self._client.fetch(url, read_series, params=params, limit=self._list_limit)
+        url = self._url("getSeries")
+        return [
+            series
+            for uid in uids
+            for series in self._client.fetch(
+                url, read_series, params={"SeriesInstanceUID": uid}, limit=self._list_limit
+            )
+        ]
 
     def _zip_requests(self, uid: str) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """The ways to ask for a series, best first: later ones serve older servers."""
+        """The requests for a series, best first: later ones serve older servers."""
         series = {"SeriesInstanceUID": uid}
-        if not self._v1:
+        if not self._is_v1:
             yield "getImage", {**series, "IncludeMD5": "Yes"}
         yield "getImageWithMD5Hash", series
         yield "getImage", series
@@ -243,32 +273,22 @@ class NbiaArchive:
         return f"{self._base}/{endpoint}"
 
 
-def _read_hash(answer: Response) -> str | None:
-    text = answer.read_all(_SMALL_TEXT).decode("ascii", "replace").strip()
-    if not text:
-        return None
-    if len(text) > 32 or not all(c in "0123456789abcdefABCDEF" for c in text):  # noqa: PLR2004
-        raise BadResponseError(
-            f"{answer.url} answered with something that is no MD5", retryable=True
-        )
-    return text
+def _read_hash(response: Response) -> str | None:
+    text = response.read_all(_TEXT_LIMIT).decode("ascii", "replace").strip()
+    if not _HASH.fullmatch(text):
+        raise BadResponseError(f"{response.url} sent something that is not an MD5", retryable=True)
+    return text or None
 
 
-def _few(error: ArchiveError) -> int:
-    """Hashes can be done without, where the archive does not give them: ask twice more."""
-    del error
-    return 2
+def _is_bad_request(error: StatusError, *texts: str) -> bool:
+    return error.status == HTTPStatus.BAD_REQUEST and any(text in error.body for text in texts)
 
 
-def _unknown_parameter(error: StatusError) -> bool:
-    return error.status == 400 and "Invalid query parameter" in error.body  # noqa: PLR2004
-
-
-def _not_granted(error: StatusError, uid: str) -> ArchiveError:
-    """Tell "this series is not public" from other errors; it can be a hiccup of the database."""
-    if error.status == 400 and any(words in error.body for words in _NOT_GRANTED):  # noqa: PLR2004
-        return NotAvailableError(
-            f"the archive does not give series {uid}: not there, or not public",
-            retryable=True,
-        )
-    return error
+def _denied_as_unavailable(error: StatusError, uid: str) -> ArchiveError:
+    """The error for a series that is not public; retryable, since it may be a database error."""
+    if not _is_bad_request(error, *_NOT_PUBLIC):
+        return error
+    return NotAvailableError(
+        f"the archive does not provide series {uid}: it does not exist or is not public",
+        retryable=True,
+    )

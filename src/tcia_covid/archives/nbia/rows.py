@@ -1,7 +1,7 @@
-"""Reading NBIA's list answers: tolerant exactly where the server is known to be odd.
+"""Parsing NBIA's lists.
 
-Null values are absent keys, so rows of one answer differ in their keys; "no rows" is an empty
-body; v1 and v4 name some columns differently and write dates in different ways.
+A null value is an absent key, so rows of one list differ in their keys; "no rows" is an empty
+body; v1 and v4 have different names for some columns and different date formats.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from tcia_covid.core.redaction import excerpt
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.http.response import Response
 
-LIST_LIMIT = 256 * 1024 * 1024
+_LIST_LIMIT = 256 * 1024 * 1024
 """Bytes. A series takes about 900: TCIA's largest collection, NLST, has 203,000; others have
 25,000 at most."""
 _ROW_LIMIT = 16 * 1024
-"""Characters of one row, ten times those of a long one: JSON made to hurt takes up to 30 times
-its length in memory, so none is read at one go that is longer."""
-_BEYOND_BELIEF = 10**15
-"""A petabyte, or so many images, is in no series: what a row says of them is wrong."""
+"""Characters of one row, ten times those of a long one: hostile JSON takes up to 30 times its
+length in memory, so no longer piece is parsed at once."""
+_MAX_NUMBER = 10**15
+"""No series has a petabyte, or so many images: such a number is an error."""
 Row = Mapping[str, Any]
 T = TypeVar("T")
-_BEHIND_ROW = re.compile(r"\s*(?:,\s*(?!\])|(?=\]\Z))")
-_HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
-"""What JSON can escape, and no file and no terminal takes."""
+_SEPARATOR = re.compile(r"\s*(?:,\s*(?!\])|(?=\]\Z))")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+"""JSON can escape them; files and terminals cannot represent them."""
 _V4_DATE = re.compile(r"(\d\d)-(\d\d)-(\d{4})")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def read_rows(answer: Response) -> list[Row]:
-    """Read a list answer; an empty body is an empty list.
+def read_rows(response: Response) -> list[Row]:
+    """Read a list; an empty body is an empty list.
 
     Raises:
-        BadAnswerError: the body is no JSON list of objects (retryable).
+        BadResponseError: the body is not a JSON list of objects (retryable).
     """
-    return _parse(answer, lambda row: row)
+    return _parse(response, lambda row: row)
 
 
-def read_series(answer: Response) -> list[Series]:
-    """Read a list of series, sorted by UID: the server's order changes from call to call.
+def read_series(response: Response) -> list[Series]:
+    """Read a list of series; sorted by UID, because the server's order changes.
 
-    Each row becomes a `Series` while it is parsed, so that a list of 18,000 rows never stands in
+    Each row becomes a `Series` while it is parsed, so that a list of 18,000 rows is never in
     memory as dictionaries.
 
     Raises:
-        BadAnswerError: the body is no list of series (retryable).
+        BadResponseError: the body is not a list of series (retryable).
     """
-    rows = _parse(answer, series_of)
-    found = {row.uid: row for row in rows if row is not None}
-    if rows and not found:
-        raise _bad(answer, "rows without SeriesInstanceUID", b"")
-    return [found[uid] for uid in sorted(found)]
+    rows = _parse(response, series_of)
+    by_uid = {row.uid: row for row in rows if row is not None}
+    if rows and not by_uid:
+        raise _bad_response(response, "rows without SeriesInstanceUID", b"")
+    return [by_uid[uid] for uid in sorted(by_uid)]
 
 
 def series_of(row: Row) -> Series | None:
@@ -72,14 +72,14 @@ def series_of(row: Row) -> Series | None:
         modality=_text(row, "Modality"),
         body_part=_text(row, "BodyPartExamined"),
         description=_text(row, "SeriesDescription"),
-        number=_whole(row, "SeriesNumber"),
+        number=_integer(row, "SeriesNumber"),
         date=_date(row, "SeriesDate"),
         study_date=_date(row, "StudyDate"),
         study_description=_text(row, "StudyDesc", "StudyDescription"),
         manufacturer=_text(row, "Manufacturer"),
         manufacturer_model=_text(row, "ManufacturerModelName"),
-        image_count=_whole(row, "ImageCount") or None,  # none has no image: it is not on record
-        size=_whole(row, "FileSize") or None,
+        image_count=_integer(row, "ImageCount") or None,  # 0 means unknown: no series is empty
+        size=_integer(row, "FileSize") or None,
         license=_text(row, "LicenseName"),
         license_url=_text(row, "LicenseURI"),
         data_url=_text(row, "DataDescriptionURI", "CollectionURI"),
@@ -89,8 +89,8 @@ def series_of(row: Row) -> Series | None:
     )
 
 
-def _parse(answer: Response, make: Callable[[Row], T]) -> list[T]:
-    body = answer.read_all(LIST_LIMIT)
+def _parse(response: Response, make: Callable[[Row], T]) -> list[T]:
+    body = response.read_all(_LIST_LIMIT)
     if not body.strip():
         return []
     head = body[:400]
@@ -99,33 +99,32 @@ def _parse(answer: Response, make: Callable[[Row], T]) -> list[T]:
         del body
         return [make(row) for row in _rows(text)]
     except (ValueError, RecursionError) as error:
-        raise _bad(answer, "something that is not the list asked for", head) from error
+        raise _bad_response(response, "something that is not the requested list", head) from error
 
 
 def _rows(text: str) -> Iterator[Row]:
-    """The objects of a JSON list, one by one.
+    """Parse a JSON list of objects, one by one.
 
     Raises:
-        ValueError: it is no such list.
+        ValueError: it is something else.
     """
     decode = json.JSONDecoder().raw_decode
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]")):
-        raise ValueError("no list")
-    at = len(text) - len(text[1:].lstrip())
-    while at < len(text) - 1:
-        row, length = decode(text[at : at + _ROW_LIMIT])
-        behind = _BEHIND_ROW.match(text, at + length)
-        if behind is None or not isinstance(row, dict):
-            raise ValueError("no list of objects")
+        raise ValueError("not a list")
+    start = len(text) - len(text[1:].lstrip())
+    while start < len(text) - 1:
+        row, length = decode(text[start : start + _ROW_LIMIT])
+        separator = _SEPARATOR.match(text, start + length)
+        if separator is None or not isinstance(row, dict):
+            raise ValueError("not a list of objects")
         yield row
-        at = behind.end()
+        start = separator.end()
 
 
-def _bad(answer: Response, what: str, head: bytes) -> BadResponseError:
-    said = f": {excerpt(head)}" if head else ""
+def _bad_response(response: Response, what: str, head: bytes) -> BadResponseError:
     return BadResponseError(
-        f"{answer.url} answered with {what}{said}",
+        f"{response.url} sent {what}{f': {excerpt(head)}' if head else ''}",
         hint="the archive may be down or behind a login page; try again later",
         retryable=True,
     )
@@ -135,12 +134,12 @@ def _text(row: Row, *names: str) -> str | None:
     for name in names:
         value = row.get(name)
         if value is not None and (text := str(value).strip()):
-            return text if text.isascii() else _HALF_CHARACTER.sub("\ufffd", text)
+            return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
     return None
 
 
-def _whole(row: Row, name: str) -> int | None:
-    """Read a number that some versions send as `16357620` and others as `"16357620.000000"`."""
+def _integer(row: Row, name: str) -> int | None:
+    """Parse a number that some versions send as `16357620` and others as `"16357620.000000"`."""
     text = _text(row, name)
     if text is None:
         return None
@@ -148,7 +147,7 @@ def _whole(row: Row, name: str) -> int | None:
         number = int(text) if text.isdigit() else int(float(text))
     except (ValueError, OverflowError):
         return None
-    return number if 0 <= number < _BEYOND_BELIEF else None
+    return number if 0 <= number < _MAX_NUMBER else None
 
 
 def _date(row: Row, name: str) -> str | None:

@@ -1,9 +1,9 @@
-"""What NBIA sends of a series: images in a ZIP, or one alone."""
+"""Images as NBIA sends them: those of a series in a ZIP, or a single one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
@@ -16,63 +16,64 @@ from tcia_covid.formats.zipstream.reader import ZipStream
 from tcia_covid.http.response import Response
 
 NAME = "nbia"
-"""What receipts call the archive."""
+"""The archive's name in receipts."""
 _LICENSE = "LICENSE"
-_LONGEST_LIST = 16 * 1024 * 1024
-_MARGIN = 16 * 1024 * 1024
-_SIGNED = 132
+_MD5_LIST_LIMIT = 16 * 1024 * 1024
+_SIZE_MARGIN = 16 * 1024 * 1024
+_UNKNOWN_SIZE_LIMIT = 64 * 1024**3
+_PREAMBLE_SIZE = 132
 """Bytes of a DICOM file up to the end of its `DICM`."""
+_WAITING_FOR_DISK = 3
 Read = Callable[[int], bytes]
-_AT_THE_DISK = 3
 
 
-def unpack_series(answer: Response, series: Series, sink: Sink, turns: UnpackSlots) -> int:
-    """Pour a ZIP into `sink`, by turns with others; give the number of images that it had."""
+def unpack_series(response: Response, series: Series, sink: Sink, slots: UnpackSlots) -> int:
+    """Store the images of a ZIP; returns how many it had."""
     try:
-        with turns.between_reads(answer.read) as read:
-            return _pour(read, series, sink)
+        with slots.around(response.read) as read:
+            return _unpack(read, series, sink)
     except ZipError as error:
-        # Even a hostile ZIP leaves a way: the images one by one.
-        error.retryable = True
-        error.args = (f"{answer.url}: {scrub(error.message)}",)
-        raise
+        # Retryable, whatever the ZIP: its images can be requested one by one.
+        raise type(error)(f"{response.url}: {scrub(error.message)}", retryable=True) from error
 
 
-def _pour(read: Callable[[int], bytes], series: Series, sink: Sink) -> int:
-    bound = _bound(series)
+def _unpack(read: Read, series: Series, sink: Sink) -> int:
+    limit = _size_limit(series)
     uids: dict[str, str] = {}
     received = 0
-    for entry in ZipStream(read, max_entry_size=bound, max_total_size=bound):
+    for entry in ZipStream(read, max_entry_size=limit, max_total_size=limit):
         if entry.name == _LICENSE:
             continue
         if entry.name == MD5_LIST_NAME:
-            _note_hashes(entry.read(_LONGEST_LIST), uids, sink)
+            for name, md5 in parse_md5_list(entry.read(_MD5_LIST_LIMIT)).items():
+                if md5 and name in uids:
+                    sink.note_md5(uids[name], md5)
             continue
         received += 1
         try:
             uids[entry.name] = sink.receive(entry.chunks(), source=NAME).uid
         except BadResponseError:
-            # A stub: the series is found incomplete, and the image is asked for by its UID.
+            # A cut file: the series is incomplete, and the image is requested by its UID.
             continue
     return received
 
 
-def read_single_image(answer: Response, series: Series) -> Iterator[bytes]:
-    """The bytes of the one image that `answer` is.
+def read_single_image(response: Response, series: Series) -> Iterator[bytes]:
+    """The bytes of a response that is one image.
 
     Raises:
-        BadAnswerError: a page or another text came in its place (retryable), or far too much.
+        BadResponseError: a page or another text came instead (retryable), or far too much.
     """
-    chunks = _bounded(answer, series)
+    chunks = _limited(response, series)
     head = b""
     for chunk in chunks:
         head += chunk
-        if len(head) >= _SIGNED:
+        if len(head) >= _PREAMBLE_SIZE:
             break
-    # No DICOM file lacks both signs.
-    if head[128:_SIGNED] != b"DICM" and b"\0" not in head[:_SIGNED]:
+    # A DICOM file has at least one of the two.
+    if head[128:_PREAMBLE_SIZE] != b"DICM" and b"\0" not in head[:_PREAMBLE_SIZE]:
         raise BadResponseError(
-            f"{answer.url} answered with no image: {excerpt(head) or 'the answer is empty'}",
+            f"{response.url} sent no image: {excerpt(head) or 'the response is empty'}",
             hint="the archive may be down or behind a login page; try again later",
             retryable=True,
         )
@@ -80,55 +81,49 @@ def read_single_image(answer: Response, series: Series) -> Iterator[bytes]:
     yield from chunks
 
 
-def _note_hashes(listing: bytes, uids: Mapping[str, str], sink: Sink) -> None:
-    for name, md5 in parse_md5_list(listing).items():
-        if md5 and name in uids:
-            sink.note_md5(uids[name], md5)
-
-
-def _bounded(answer: Response, series: Series) -> Iterator[bytes]:
-    bound = _bound(series)
-    for chunk in answer.chunks():
-        if answer.received > bound:
+def _limited(response: Response, series: Series) -> Iterator[bytes]:
+    limit = _size_limit(series)
+    for chunk in response.chunks():
+        if response.received > limit:
             raise BadResponseError(
-                f"{answer.url} sent more than {bound} bytes for one image of series {series.uid}"
+                f"{response.url} sent more than {limit} bytes for one image of series {series.uid}"
             )
         yield chunk
 
 
-def _bound(series: Series) -> int:
-    """The most bytes that the whole series may inflate to: what is on record and a margin."""
+def _size_limit(series: Series) -> int:
+    """The maximum size of the series once inflated: the recorded size, and a margin."""
     if series.size is None:
-        return 64 * 1024**3
-    return series.size + series.size // 4 + _MARGIN
+        return _UNKNOWN_SIZE_LIMIT
+    return series.size + series.size // 4 + _SIZE_MARGIN
 
 
 class UnpackSlots:
-    """Lets `count` threads at a time work on what they received, while others receive.
+    """Lets `count` threads at a time process what they received, while others receive.
 
-    More than there are processors would but wait for the interpreter's lock, at two changes of the
-    running thread for each piece that one reads, inflates, hashes or writes. Some more there are,
-    for a turn may wait for the disk.
+    More threads than processors would only wait for the interpreter's lock, with two switches for
+    each piece that one reads, inflates, hashes or writes. There are a few more slots than
+    processors, because a thread may wait for the disk.
     """
 
     def __init__(self, count: int | None = None) -> None:
-        self._free: SimpleQueue[None] = SimpleQueue()
-        for _ in range(count or (os.cpu_count() or 1) + _AT_THE_DISK):
-            self._free.put(None)
+        self.free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(count or (os.cpu_count() or 1) + _WAITING_FOR_DISK):
+            self.free.put(None)
 
     @contextmanager
-    def between_reads(self, read: Read) -> Iterator[Read]:
-        """Wait for a turn and have it, but while the function that this gives reads."""
+    def around(self, read: Read) -> Iterator[Read]:
+        """Take a slot for the block; the function that this gives releases it while it reads."""
 
-        def reading(size: int) -> bytes:
-            self._free.put(None)
+        def read_without_slot(size: int) -> bytes:
+            self.free.put(None)
             try:
                 return read(size)
             finally:
-                self._free.get()
+                self.free.get()
 
-        self._free.get()
+        self.free.get()
         try:
-            yield reading
+            yield read_without_slot
         finally:
-            self._free.put(None)
+            self.free.put(None)

@@ -1,4 +1,4 @@
-"""Turns at unpacking: some threads work, any number reads."""
+"""Unpack slots: a few threads work, any number reads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def in_thread(act: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def test_no_more_work_at_once_than_there_are_turns() -> None:
-    turns, may_end = UnpackSlots(2), threading.Event()
+def test_no_more_work_at_once_than_there_are_slots() -> None:
+    slots, may_end = UnpackSlots(2), threading.Event()
     working: list[int] = []
 
     def work(number: int) -> None:
-        with turns.between_reads(lambda size: b"") as read:
+        with slots.around(lambda size: b"") as read:
             read(1)
             working.append(number)
             may_end.wait(LONG)
@@ -38,7 +38,7 @@ def test_no_more_work_at_once_than_there_are_turns() -> None:
 
 
 def test_any_number_reads_at_once() -> None:
-    turns, together = UnpackSlots(1), threading.Barrier(4)
+    slots, together = UnpackSlots(1), threading.Barrier(4)
     received: list[bytes] = []
 
     def together_with_others(size: int) -> bytes:
@@ -46,7 +46,7 @@ def test_any_number_reads_at_once() -> None:
         return bytes(size)
 
     def work() -> None:
-        with turns.between_reads(together_with_others) as read:
+        with slots.around(together_with_others) as read:
             received.append(read(1))
 
     threads = [in_thread(work) for _ in range(4)]
@@ -55,15 +55,15 @@ def test_any_number_reads_at_once() -> None:
     assert received == [b"\0"] * 4
 
 
-def test_a_turn_is_free_again_after_an_error() -> None:
-    turns = UnpackSlots(1)
+def test_a_slot_is_free_again_after_an_error() -> None:
+    slots = UnpackSlots(1)
 
     def failing(size: int) -> bytes:
         raise OSError(size)
 
     for _ in range(3):
-        with pytest.raises(OSError, match="7"), turns.between_reads(failing) as read:
+        with pytest.raises(OSError, match="7"), slots.around(failing) as read:
             read(7)
-    with turns.between_reads(lambda size: b"x" * size) as read:
+    with slots.around(lambda size: b"x" * size) as read:
         assert read(2) == b"xx"
-    assert turns._free.qsize() == 1
+    assert slots.free.qsize() == 1
