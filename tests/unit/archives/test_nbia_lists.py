@@ -29,7 +29,7 @@ def test_an_empty_list_is_retried_and_reported() -> None:
         series = NbiaArchive(client, server.url).list_collection("C")
     assert [one.uid for one in series] == ["1.1"]
     retries = [event for event in events if isinstance(event, RequestRetried)]
-    assert [event.what for event in retries] == ["getSeries"] * 2
+    assert [event.request for event in retries] == ["getSeries"] * 2
     assert "empty list" in retries[0].reason
 
 
