@@ -8,9 +8,9 @@ import pytest
 from hypothesis import settings
 
 from tcia_covid.demo.corpus import Corpus, demo_corpus
-from tcia_covid.demo.server import ArchiveServer
 from tests.fakes.client import Client
 from tests.fakes.faults import Faults
+from tests.fakes.nbia import ArchiveServer
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tcia_covid.demo.server import ArchiveServer
 from tests.fakes.archive import small_archive
 from tests.fakes.faults import Faults
+from tests.fakes.nbia import ArchiveServer
 
 
 @pytest.fixture

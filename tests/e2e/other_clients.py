@@ -1,4 +1,4 @@
-"""Lets other public NBIA clients download from the demonstration archive, and compares MD5s.
+"""Lets other public NBIA clients download from the demo archive, and compares MD5s.
 
     python tests/e2e/other_clients.py [CLIENT...]
 

@@ -10,10 +10,10 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tcia_covid.demo.corpus import demo_registry
-from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.demo.walkthrough import REGISTRY as DEMO_REGISTRY
 from tests.e2e.command import QUICK, document, run
 from tests.fakes.layouts import flat, idc_index, retriever_descriptive, tcia_utils
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 
 Command = Callable[..., CompletedProcess[str]]
@@ -24,7 +24,7 @@ def command(server: ArchiveServer, tmp_path: Path) -> Command:
     """Run a verb against the archive, in an empty home."""
 
     def call(verb: str, *arguments: str | Path) -> CompletedProcess[str]:
-        urls = ("--nbia-url", server.base_url, "--source", "nbia", "--registry", demo_registry())
+        urls = ("--nbia-url", server.base_url, "--source", "nbia", "--registry", DEMO_REGISTRY)
         options = (*urls, *QUICK, "--no-fsync", "--no-progress")
         return run(verb, *arguments, *options, home=tmp_path)
 

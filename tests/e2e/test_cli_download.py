@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.demo.walkthrough import REGISTRY
 from tests.e2e.command import QUICK, SIGNALS, document, run, start
 from tests.fakes.archive import NAME
 from tests.fakes.faults import Faults, SlowStart, Status
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.scripted import closed_port
 from tests.waiting import LONG, SOON, wait_for
 
@@ -323,7 +323,7 @@ def test_the_demonstration_runs(tmp_path: Path) -> None:
     assert document(run("demo", "again", "--json", home=tmp_path))["exit_code"] == 0
     twice = run("demo", "shown", home=tmp_path)
     assert (twice.returncode, twice.stdout) == (2, "")
-    assert "the demonstration has been in shown before" in twice.stderr
+    assert "the demo ran in shown before" in twice.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

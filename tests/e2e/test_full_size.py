@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.server import ArchiveServer
 from tests.e2e.command import QUICK, run
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.archive_helpers import expected_files, files_of
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.server import ArchiveServer
 from tests.e2e.command import QUICK, start
 from tests.fakes.archive import PrebuiltZips
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 
 BOUND = 120e6

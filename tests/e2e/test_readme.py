@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tcia_covid.demo.server import ArchiveServer
 from tests.e2e.archive import real_names
 from tests.e2e.command import environment, run
+from tests.fakes.nbia import ArchiveServer
 
 TOP = Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,6 @@ from tcia_covid.core.models import Check, Series
 from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import compare_with_catalog
 from tcia_covid.output.json_documents import summary_document
@@ -25,6 +24,7 @@ from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.tree import Tree
 from tests.e2e.archive import real_names
 from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3, series_of
 from tests.fakes.s3_faults import Delay, Say, SlowDown
 from tests.fakes.s3_front import Front

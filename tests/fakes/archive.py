@@ -20,9 +20,9 @@ from pathlib import Path
 import trustme
 
 from tcia_covid.demo.corpus import Corpus, demo_corpus
-from tcia_covid.demo.exchange import Call, Interceptor, Reply
-from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.demo.endpoints import Call, Reply
 from tests.fakes.faults import Faults
+from tests.fakes.nbia import ArchiveServer, Interceptor
 from tests.fakes.synthetic import synthetic_corpus
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.demo.exchange import Call, DisconnectError, Interceptor, Reply, refusal
-from tcia_covid.demo.rows import Generation
-from tcia_covid.demo.zip_writer import Entry
+from tcia_covid.demo.endpoints import Call, DisconnectError, Entry, Reply
+from tests.fakes.nbia import Interceptor, ResetError
+from tests.fakes.nbia_calls import not_granted
 
 PIECE = 8192
 HTML = b"<html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>"
@@ -122,7 +122,7 @@ class Cut(BodyFault):
 
     def body(self, call: Call, pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from _first(pieces, self.at)
-        raise DisconnectError(reset=self.reset)
+        raise ResetError if self.reset else DisconnectError
 
 
 @dataclass(kw_only=True)
@@ -146,7 +146,7 @@ class Stall(BodyFault):
         rest: list[bytes] = []
         yield from _first(pieces, self.after, keep=rest)
         yield b""
-        call.stopping.wait(self.seconds)
+        call.archive.stopping.wait(self.seconds)
         yield from rest
         yield from pieces
 
@@ -163,7 +163,7 @@ class Trickle(BodyFault):
             for start in range(0, len(piece), self.size):
                 yield piece[start : start + self.size]
                 yield b""
-                if call.stopping.wait(self.seconds):
+                if call.archive.stopping.wait(self.seconds):
                     return
 
 
@@ -174,7 +174,7 @@ class SlowStart(Fault):
     seconds: float
 
     def answer(self, call: Call, proceed: Callable[[], Reply]) -> Reply:
-        call.stopping.wait(self.seconds)
+        call.archive.stopping.wait(self.seconds)
         return proceed()
 
 
@@ -210,13 +210,7 @@ class NotGranted(Fault):
     """The 400 that NBIA gives for a series it does not show, or on a database error."""
 
     def answer(self, call: Call, proceed: Callable[[], Reply]) -> Reply:
-        uid = call.params.get("SeriesInstanceUID", "")
-        if call.generation is Generation.V1:
-            return refusal(f"Image with given SeriesInstanceUID,{uid}, is not in public domain.")
-        return refusal(
-            "The user has not been granted the access to image with given "
-            f"SeriesInstanceUID,{uid}. Please contact System Admin to resolve this issue."
-        )
+        return not_granted(call)
 
 
 @dataclass(kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.demo.exchange import Call, Reply, failure
-from tcia_covid.demo.zip_writer import Entry, image_entry, write_zip
+from tcia_covid.demo.endpoints import Call, Entry, Reply, failure, image_entry
 from tests.fakes.faults import Fault, pieces_of
+from tests.fakes.java_zips import write_zip
 
 ZIPS = ("getImage", "getImageWithMD5Hash", "getDCMImage")
 IMAGES = (*ZIPS, "getSingleImage")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.exchange import Call, Reply
+from tcia_covid.demo.endpoints import Call, Reply
 from tests.e2e.command import QUICK, run, start
 from tests.fakes.faults import Fault
 from tests.faults.trial import NAME, Trial

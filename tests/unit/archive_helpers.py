@@ -13,11 +13,11 @@ from tcia_covid.core.events import Event
 from tcia_covid.core.models import Outcome, Series
 from tcia_covid.core.settings import HttpSettings
 from tcia_covid.demo.corpus import DemoSeries
-from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.http.client import Client
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
+from tests.fakes.nbia import ArchiveServer
 from tests.waiting import LONG
 
 QUICK = HttpSettings(retries=3, retry_wait=0.01, stall_timeout=LONG, first_byte_timeout=LONG)

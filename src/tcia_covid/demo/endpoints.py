@@ -1,429 +1,437 @@
-"""The calls of the API: lists, images and their hashes, documents."""
+"""The calls of NBIA's API v4 that clients download with: lists, ZIPs, single images, hashes."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from io import BytesIO
-from typing import TYPE_CHECKING
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from tcia_covid.demo.corpus import Corpus, DemoCollection, DemoSeries
-from tcia_covid.demo.exchange import (
-    JSON,
-    TEXT,
-    Call,
-    Reply,
-    failure,
-    json_list,
-    json_object,
-    json_reply,
-    refusal,
-    rows_reply,
-)
-from tcia_covid.demo.rows import (
-    Generation,
-    Row,
-    cart_row,
-    metadata_row,
-    old_metadata_row,
-    patient_row,
-    series_row,
-    study_row,
-    updated_series_row,
-)
-from tcia_covid.demo.zip_writer import BundleOptions, shuffled, write_zip, zip_entries
+from tcia_covid.demo.corpus import Corpus, DemoCollection, DemoImage, DemoSeries, Filters
 
-if TYPE_CHECKING:
-    from pydicom import DataElement
+Value = str | int | float | bool | None
+Row = Mapping[str, Value]
+"""Column to value, every column present. A float is a decimal: JSON shows it as an integer if it
+is one, CSV shows six decimals."""
 
+TEXT = "text/plain"
+JSON = "application/json"
+CSV = "text/csv"
 BINARY = "application/octet-stream"
-MANIFEST = "application/x-nbia-manifest-file"
+_FAILED = "Server was not able to process your request\n"
+_PARAMETERS = {
+    "Collection": "collection",
+    "PatientID": "patient",
+    "PatientId": "patient",
+    "StudyInstanceUID": "study",
+    "SeriesInstanceUID": "series",
+    "Modality": "modality",
+    "BodyPartExamined": "body_part",
+    "Manufacturer": "manufacturer",
+    "ManufacturerModelName": "model",
+}
+
+
+class DisconnectError(Exception):
+    """Raised while a reply's body is read: the connection closes before the end of the body."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A response. A `body` in pieces is sent piece by piece."""
+
+    body: bytes | Iterable[bytes] = b""
+    status: int = 200
+    content_type: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Call:
+    """A request, and what has been sent in reply."""
+
+    archive: Archive
+    method: str
+    version: str
+    """`v4`, another version, or empty for calls outside of the versions."""
+    endpoint: str
+    """The last part of the path."""
+    form: Mapping[str, list[str]]
+    """Every value of every form field."""
+    params: Mapping[str, str]
+    """Query and form parameters, the first value of each."""
+    headers: Mapping[str, str]
+    status: int = 0
+    sent: int = 0
+    """Bytes of the body that were sent."""
+
+    @property
+    def filters(self) -> Filters:
+        """The series that the parameters select."""
+        known = {
+            _PARAMETERS[name]: self.params[name] for name in _PARAMETERS if name in self.params
+        }
+        return Filters(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a ZIP; its content is read when it is written."""
+
+    name: str | bytes
+    chunks: Iterable[bytes]
+    image: DemoImage | None = None
+
+
+Endpoint = Callable[[Call], Reply]
+
+
+class Archive:
+    """The API over a corpus, without HTTP. Subclasses may answer calls in another way.
+
+    Args:
+        corpus: the contents; may be changed while they are served.
+        compression: zlib's level for ZIPs.
+    """
+
+    def __init__(self, corpus: Corpus, *, compression: int = 6) -> None:
+        self.corpus = corpus
+        self.compression = compression
+        self.requests: list[Call] = []
+        """Every call so far, in order of arrival."""
+        self.errors: list[Exception] = []
+        """Internal errors; each was answered with status 500."""
+
+    def reply(self, call: Call) -> Reply:
+        """The reply to a call, which is added to `requests`."""
+        self.requests.append(call)
+        try:
+            return self.answer(call)
+        except Exception as error:  # noqa: BLE001 -- as the real server: any exception is a 500
+            self.errors.append(error)
+            return failure(str(error))
+
+    def answer(self, call: Call) -> Reply:
+        """The reply of the call's endpoint."""
+        endpoint = self.endpoint(call)
+        return endpoint(call) if endpoint else failure("HTTP 404 Not Found")
+
+    def endpoint(self, call: Call) -> Endpoint | None:
+        """The function that answers `call`; v2, which some clients use, is served as v4."""
+        return (V4 if call.version in ("v2", "v4") else UNVERSIONED).get(call.endpoint)
 
+    def list_reply(self, call: Call, rows: Sequence[Row]) -> Reply:
+        """A list in the format of the call: JSON or CSV; no rows give 200 without a body."""
+        if not rows:
+            return Reply()
+        kind = call.params.get("format", "JSON").upper()
+        if kind == "JSON":
+            return Reply(json_list([json_object(row) for row in rows]), content_type=JSON)
+        return Reply(csv_table(rows), content_type=CSV) if kind == "CSV" else failure()
 
-class RowCache:
-    """The JSON of each series' row, made once: a list of 20,000 series costs milliseconds."""
 
-    def __init__(self) -> None:
-        self._made: dict[tuple[Generation, str], tuple[DemoSeries, bytes]] = {}
-        self._lock = threading.Lock()
+def failure(message: str = "null") -> Reply:
+    """NBIA's reply to any uncaught exception."""
+    return Reply((_FAILED + message).encode(), 500, TEXT)
 
-    def json(self, generation: Generation, series: DemoSeries, corpus: Corpus) -> bytes:
-        """The row of getSeries; made anew when the corpus holds another series of that UID."""
-        made = self._made.get((generation, series.uid))
-        if made is None or made[0] is not series:
-            row = series_row(generation, series, _collection(corpus, series))
-            made = (series, json_object(row))
-            with self._lock:
-                self._made[generation, series.uid] = made
-        return made[1]
 
+def refusal(message: str) -> Reply:
+    """A 400 with a sentence, which NBIA labels JSON although it is plain text."""
+    return Reply(message.encode(), 400, JSON)
 
-_CACHE = RowCache()
 
-
-def collection_values(call: Call) -> Reply:
-    """Answer getCollectionValues."""
-    return _listed(call, [{"Collection": item.name} for item in call.corpus.collections])
-
-
-def modality_values(call: Call) -> Reply:
-    """Answer getModalityValues; as the other values, a NULL among them shows as an empty object."""
-    return _values(call, "Modality", lambda series: series.modality)
-
-
-def body_part_values(call: Call) -> Reply:
-    """Answer getBodyPartValues."""
-    return _values(call, "BodyPartExamined", lambda series: series.body_part)
-
-
-def manufacturer_values(call: Call) -> Reply:
-    """Answer getManufacturerValues."""
-    return _values(call, "Manufacturer", lambda series: series.manufacturer)
-
-
-def patients(call: Call) -> Reply:
-    """Answer getPatient."""
-    found = _first_by_patient(call.corpus.select(call.wanted))
-    return _listed(call, [patient_row(call.generation, series) for series in found])
-
-
-def patients_by_modality(call: Call) -> Reply:
-    """Answer getPatientByCollectionAndModality."""
-    more = {"Authorized": 1} if call.generation.modern else {}
-    found = _first_by_patient(call.corpus.select(call.wanted))
-    return _listed(call, [{"PatientId": series.patient.id, **more} for series in found])
-
-
-def studies(call: Call) -> Reply:
-    """Answer getPatientStudy."""
-    return _studies(call, call.corpus.select(call.wanted))
-
-
-def series(call: Call) -> Reply:
-    """Answer getSeries."""
-    found = shuffled(call.corpus.select(call.wanted), call.order)
-    if found and call.params.get("format", "JSON").upper() == "JSON":
-        rows = [_CACHE.json(call.generation, item, call.corpus) for item in found]
-        return Reply(json_list(rows), content_type=JSON)
-    make = [series_row(call.generation, item, _collection(call.corpus, item)) for item in found]
-    return rows_reply(make, call.params.get("format"))
-
-
-def updated_series(call: Call) -> Reply:
-    """Answer getUpdatedSeries: released after the date, nothing where it cannot be read."""
-    form = "%m-%d-%Y" if call.generation.modern else "%d/%m/%Y"
-    since = _date(call.params.get("fromDate", "01/01/1900"), form)
-    found = [item for item in call.corpus if since is not None and item.released > since]
-    make = (
-        updated_series_row(call.generation, item, _collection(call.corpus, item)) for item in found
-    )
-    return _listed(call, make)
-
-
-def new_patients(call: Call) -> Reply:
-    """Answer NewPatientsInCollection."""
-    found = _first_by_patient(_released_since(call))
-    return _listed(call, [patient_row(call.generation, item) for item in found])
-
-
-def new_studies(call: Call) -> Reply:
-    """Answer NewStudiesInPatientCollection."""
-    return _studies(call, _released_since(call))
-
-
-def series_size(call: Call) -> Reply:
-    """Answer getSeriesSize; before v4 an unknown series has a row without a size."""
-    found = call.corpus.select(call.wanted)
-    if not found and call.generation.modern:
-        return Reply()
-    size = float(found[0].size) if found else None
-    count = len(found[0].images) if found else 0
-    return _listed(call, [{"TotalSizeInBytes": size, "ObjectCount": count}])
-
-
-def image_uids(call: Call) -> Reply:
-    """Answer getSOPInstanceUIDs."""
-    found = call.corpus.select(call.wanted)
-    return _listed(call, [{"SOPInstanceUID": image.uid} for item in found for image in item.images])
-
-
-def metadata(call: Call) -> Reply:
-    """v4's getSeriesMetadata: CSV to be saved unless JSON is asked for; unknown UIDs are absent."""
-    uids = requested_uids(call.form.get("list", []))
-    if not uids:
-        sentence = "A form parameter, list, containing at least one SeriesInstanceUID is required."
-        return refusal(sentence)
-    wanted = call.params.get("format", "CSV-DOWNLOAD")
-    kind = "CSV-DOWNLOAD" if wanted.upper() == "CSV" else wanted
-    rows = [metadata_row(item, _collection(call.corpus, item)) for item in _known(call, uids)]
-    return rows_reply(shuffled(rows, call.order), kind)
-
-
-def old_metadata(call: Call) -> Reply:
-    """v1's getSeriesMetaData; an unknown series gives 204."""
-    found = call.corpus.select(call.wanted)
-    if not found:
-        return Reply(status=204)
-    rows = [old_metadata_row(item, _collection(call.corpus, item)) for item in found]
-    return _listed(call, rows)
-
-
-def cart(call: Call) -> Reply:
-    """Answer getContentsByName: the series of a shared cart."""
-    found = _known(call, call.corpus.carts.get(call.params["name"], []))
-    return _listed(call, [cart_row(item, _collection(call.corpus, item)) for item in found])
-
-
-def denied_series(call: Call) -> Reply:
-    """Answer getDeniedSeries: the unknown ones among the UIDs, 204 where there is none."""
-    uids = requested_uids([call.params.get("seriesList", "")])
-    rows = [{"SeriesInstanceUID": uid} for uid in uids if call.corpus.series(uid) is None]
-    return _listed(call, rows) if rows else Reply(status=204)
-
-
-def requested_uids(lists: Iterable[str]) -> list[str]:
-    """The UIDs of comma-separated lists; as in NBIA, characters of no UID are dropped."""
-    kept = ("".join(char for char in item if char in "0123456789,.") for item in lists)
-    return [uid for item in kept for uid in item.split(",") if uid]
-
-
-def _collection(corpus: Corpus, item: DemoSeries) -> DemoCollection:
-    return corpus.collection(item.collection) or DemoCollection(item.collection)
-
-
-def _listed(call: Call, rows: Iterable[Row]) -> Reply:
-    return rows_reply(shuffled(rows, call.order), call.params.get("format"))
-
-
-def _values(call: Call, column: str, value: Callable[[DemoSeries], str | None]) -> Reply:
-    found = dict.fromkeys(value(item) for item in call.corpus.select(call.wanted))
-    return _listed(call, [{column: item} for item in found])
-
-
-def _studies(call: Call, found: Iterable[DemoSeries]) -> Reply:
-    members: dict[str, list[DemoSeries]] = {}
-    for item in found:
-        members.setdefault(item.study.uid, []).append(item)
-    rows = [study_row(call.generation, group[0], len(group)) for group in members.values()]
-    return _listed(call, rows)
-
-
-def _first_by_patient(found: Iterable[DemoSeries]) -> list[DemoSeries]:
-    first: dict[tuple[str, str], DemoSeries] = {}
-    for item in found:
-        first.setdefault((item.collection, item.patient.id), item)
-    return list(first.values())
-
-
-def _released_since(call: Call) -> list[DemoSeries]:
-    modern = call.generation.modern
-    text = call.params["fromDate" if modern else "Date"]
-    since = _date(text, "%m-%d-%Y" if modern else "%Y/%m/%d")
-    found = call.corpus.select(call.wanted)
-    return [item for item in found if since is not None and item.released >= since]
-
-
-def _known(call: Call, uids: Iterable[str]) -> list[DemoSeries]:
-    found = (call.corpus.series(uid) for uid in dict.fromkeys(uids))
-    return [item for item in found if item is not None]
-
-
-def _date(text: str, form: str) -> str | None:
-    try:
-        return datetime.strptime(text, form).date().isoformat()  # noqa: DTZ007 -- a plain date
-    except ValueError:
-        return None
-
-
-def series_zip(call: Call) -> Reply:
-    """Answer getImage."""
-    new_names = _yes(call, "NewFileNames")
-    md5 = call.generation.modern and _yes(call, "IncludeMD5")
-    return _zip(call, BundleOptions(license=True, new_names=new_names, md5=md5))
-
-
-def series_zip_with_md5(call: Call) -> Reply:
-    """Answer getImageWithMD5Hash: no license, and an empty ZIP where one image's digest is NULL."""
-    return _zip(call, BundleOptions(license=False, new_names=False, md5=True), all_hashed=True)
-
-
-def series_zip_of_retriever(call: Call) -> Reply:
-    """Answer getDCMImage, which NBIA's own command line uses."""
-    md5 = call.params.get("MD5Verification", "").lower() == "true"
-    return _zip(call, BundleOptions(license=False, new_names=True, md5=md5, nulls_as_text=True))
-
-
-def single_image(call: Call) -> Reply:
-    """Answer getSingleImage; whatever goes wrong, it is a 500."""
-    series = call.corpus.series(call.params["SeriesInstanceUID"])
-    wanted = call.params["SOPInstanceUID"]
-    image = next((item for item in series.images if item.uid == wanted), None) if series else None
-    if image is None:
-        return failure()
-    headers = {"Content-Disposition": f"attachment; filename={wanted}.dcm"}
-    return Reply(image.read(), 200, "application/dicom", headers)
-
-
-def image_md5(call: Call) -> Reply:
-    """Answer getM5HashForImage, later getMD5HashForImage: empty where the image is unknown."""
-    name = "SOPInstanceUID" if call.generation.modern else "SOPInstanceUid"
-    image = call.corpus.image(call.params[name])
-    return Reply((image.md5 or "").encode() if image else b"", content_type=TEXT)
-
-
-def md5_hierarchy(call: Call) -> Reply:
-    """Answer getMD5Hierarchy: one hash over a series, a study, a patient or a collection."""
-    hashed: Iterable[str]
-    found = call.corpus.select(call.wanted)
-    if call.wanted.series is not None:
-        hashed = map(_series_hash, found)
-    elif call.wanted.study is not None:
-        hashed = _study_hashes(found)
-    elif call.wanted.patient is not None:
-        hashed = _patient_hashes(found)
-    else:
-        hashed = [_over(_patient_hashes(found))] if found else []
-    return Reply(next(iter(hashed), "").encode(), content_type=TEXT)
-
-
-def _zip(call: Call, options: BundleOptions, *, all_hashed: bool = False) -> Reply:
-    uid = call.params["SeriesInstanceUID"]
-    series = call.corpus.series(uid)
-    if series is None:
-        return refusal(_not_granted(call.generation, uid))
-    collection = call.corpus.collection(series.collection) or DemoCollection(series.collection)
-    lost = all_hashed and any(image.md5 is None for image in series.images)
-    entries = iter(()) if lost else zip_entries(series, collection, options, call.order)
-    body = write_zip(call.entries(entries), level=call.compression)
-    return Reply(body, 200, BINARY, {"Content-Disposition": f'attachment; filename="{uid}.zip"'})
-
-
-def _not_granted(generation: Generation, uid: str) -> str:
-    if generation is Generation.V1:
-        return f"Image with given SeriesInstanceUID,{uid}, is not in public domain."
-    return (
+def not_granted(uid: str) -> Reply:
+    """NBIA's reply for a series that does not exist or is not public."""
+    return refusal(
         "The user has not been granted the access to image with given "
         f"SeriesInstanceUID,{uid}. Please contact System Admin to resolve this issue."
     )
 
 
-def _yes(call: Call, name: str) -> bool:
-    return call.params.get(name, "").lower() == "yes"
+def json_list(objects: Sequence[bytes]) -> bytes:
+    """The JSON array of `objects`."""
+    return b"[" + b",".join(objects) + b"]"
 
 
-def _series_hash(series: DemoSeries) -> str:
-    return _over(image.md5 or "" for image in series.images)
+def json_object(row: Row) -> bytes:
+    """One row as NBIA prints it: no nulls, escaped slashes, whole decimals as integers."""
+    shown = {
+        column: int(value) if isinstance(value, float) and value.is_integer() else value
+        for column, value in row.items()
+        if value is not None
+    }
+    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("/", "\\/").encode()
 
 
-def _study_hashes(found: Iterable[DemoSeries]) -> Iterator[str]:
-    studies: dict[str, list[str]] = {}
-    for series in found:
-        studies.setdefault(series.study.uid, []).append(_series_hash(series))
-    return map(_over, studies.values())
-
-
-def _patient_hashes(found: Iterable[DemoSeries]) -> Iterator[str]:
-    patients: dict[str, list[DemoSeries]] = {}
-    for series in found:
-        patients.setdefault(series.patient.id, []).append(series)
-    return (_over(_study_hashes(group)) for group in patients.values())
-
-
-def _over(hashes: Iterable[str]) -> str:
-    joined = "".join(sorted(hashes)).encode()
-    return hashlib.md5(joined, usedforsecurity=False).hexdigest()
-
-
-def descriptions(call: Call) -> Reply:
-    """Answer getCollectionDescriptions: `[]` where there is none."""
-    wanted = call.params.get("collectionName")
-    found = [
-        {
-            "description": f"<p>{item.title}</p>",
-            "id": number,
-            "collectionName": item.name,
-            "descriptionURI": item.data_url,
-        }
-        for number, item in enumerate(call.corpus.collections, start=1)
-        if wanted is None or wanted.upper() == item.name.upper()
-    ]
-    return json_reply(found)
-
-
-def dicom_tags(call: Call) -> Reply:
-    """Answer getDicomTags: the header of the first image of a series."""
-    from pydicom import dcmread  # noqa: PLC0415 -- costs half a second
-
-    uid = call.params["SeriesUID"]
-    series = call.corpus.series(uid)
-    if series is None:
-        return refusal(f"The user has not been granted the access to series {uid}.")
-    header = dcmread(BytesIO(series.images[0].read()), stop_before_pixels=True)
-    return json_reply([_tag(element) for element in header])
-
-
-def manifest(call: Call) -> Reply:
-    """Answer getManifestText: a `.tcia` file; without includeAnnotation the server fails."""
-    if "includeAnnotation" not in call.form:
-        return failure()
-    name = f"manifest-{int(time.time() * 1000)}.tcia"
-    head = (
-        "downloadServerUrl=https://nbia.cancerimagingarchive.net"
-        "/nbia-download/servlet/DownloadServlet\n"
-        f"includeAnnotation={call.params['includeAnnotation']}\nnoOfrRetry=4\n"
-        f"databasketId={name}\nmanifestVersion=3.0\nListOfSeriesToDownload=\n"
+def csv_table(rows: Sequence[Row]) -> bytes:
+    """Rows as CSV: everything quoted, unless there is only one column."""
+    out = io.StringIO()
+    several = len(rows[0]) > 1
+    writer = csv.writer(
+        out, quoting=csv.QUOTE_ALL if several else csv.QUOTE_MINIMAL, lineterminator="\n"
     )
-    lines = "".join(f"{uid}\n" for uid in requested_uids(call.form.get("list", [])))
-    return Reply((head + lines).encode(), content_type=MANIFEST)
+    writer.writerow(rows[0])
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return out.getvalue().encode()
 
 
-def collection_counts(call: Call) -> Reply:
-    """Answer getCollectionValuesAndCounts: patients of each collection."""
-    return _counts(call, lambda series: series.collection)
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
-def modality_counts(call: Call) -> Reply:
-    """Answer getModalityValuesAndCounts: patients of each modality."""
-    return _counts(call, lambda series: series.modality)
+def american(iso: str | None) -> str | None:
+    """`yyyy-mm-dd` as `MM-dd-yyyy`."""
+    return None if iso is None else f"{iso[5:]}-{iso[:4]}"
 
 
-def body_part_counts(call: Call) -> Reply:
-    """Answer getBodyPartValuesAndCounts: patients of each body part."""
-    return _counts(call, lambda series: series.body_part)
+def series_row(series: DemoSeries, collection: DemoCollection) -> Row:
+    """A row of getSeries."""
+    return {
+        "SeriesInstanceUID": series.uid,
+        "StudyInstanceUID": series.study.uid,
+        "Modality": series.modality,
+        "ProtocolName": series.protocol,
+        "SeriesDate": american(series.date),
+        "SeriesDescription": series.description,
+        "BodyPartExamined": series.body_part,
+        "SeriesNumber": series.number,
+        "AnnotationsFlag": None,
+        "Collection": collection.name,
+        "Site": collection.site,
+        "PatientID": series.patient.id,
+        "PatientSex": series.patient.sex,
+        "PatientAge": series.study.age,
+        "AdmittingDiagnosisDescription": series.study.diagnosis,
+        "Manufacturer": series.manufacturer,
+        "ManufacturerModelName": series.model,
+        "SoftwareVersions": series.software,
+        "ImageCount": len(series.images),
+        "MaxSubmissionTimestamp": american(series.submitted),
+        "LicenseName": collection.license,
+        "LicenseURI": collection.license_url,
+        "DataDescriptionURI": collection.data_url,
+        "FileSize": float(series.size),
+        "ReleasedStatus": "Yes",
+        "DateReleased": american(series.released),
+        "StudyDesc": series.study.description,
+        "StudyDate": american(series.study.date),
+        "ThirdPartyAnalysis": "YES" if series.third_party else "NO",
+        "Authorized": 1,
+    }
+
+
+def patient_columns(series: DemoSeries) -> Row:
+    """The columns of a patient that several lists share."""
+    return {
+        "PatientName": series.patient.name,
+        "PatientSex": series.patient.sex,
+        "EthnicGroup": series.patient.ethnic_group,
+        "Phantom": "NO",
+        "SpeciesCode": "337915000",
+        "SpeciesDescription": "Homo sapiens",
+    }
+
+
+def metadata_row(series: DemoSeries, collection: DemoCollection) -> Row:
+    """A row of getSeriesMetadata."""
+    return {
+        **series_row(series, collection),
+        **patient_columns(series),
+        "StudyID": series.study.id,
+        "LongitudinalTemporalEventType": None,
+        "LongitudinalTemporalOffsetFromEvent": None,
+        "PixelSpacing(mm)-Row": series.pixel_spacing,
+        "SliceThickness(mm)": series.slice_thickness,
+    }
+
+
+def collection_values(call: Call) -> Reply:
+    """Answer getCollectionValues."""
+    rows = [{"Collection": item.name} for item in call.archive.corpus.collections]
+    return call.archive.list_reply(call, rows)
+
+
+def list_series(call: Call) -> Reply:
+    """Answer getSeries."""
+    corpus = call.archive.corpus
+    rows = [series_row(item, corpus.collection_of(item)) for item in corpus.select(call.filters)]
+    return call.archive.list_reply(call, rows)
+
+
+def image_uids(call: Call) -> Reply:
+    """Answer getSOPInstanceUIDs."""
+    selected = call.archive.corpus.select(call.filters)
+    rows = [{"SOPInstanceUID": image.uid} for series in selected for image in series.images]
+    return call.archive.list_reply(call, rows)
+
+
+def metadata(call: Call) -> Reply:
+    """Answer getSeriesMetadata: a CSV file unless JSON is requested; unknown UIDs are absent."""
+    uids = requested_uids(call.form.get("list", []))
+    if not uids:
+        return refusal(
+            "A form parameter, list, containing at least one SeriesInstanceUID is required."
+        )
+    corpus = call.archive.corpus
+    known = [series for uid in dict.fromkeys(uids) if (series := corpus.series(uid))]
+    rows = [metadata_row(series, corpus.collection_of(series)) for series in known]
+    if "format" in call.params or not rows:
+        return call.archive.list_reply(call, rows)
+    attachment = 'attachment; filename="SeriesMetaData.csv"'
+    return Reply(csv_table(rows), 200, CSV, {"Content-Disposition": attachment})
+
+
+def requested_uids(lists: Iterable[str]) -> list[str]:
+    """The UIDs of comma-separated lists; as in NBIA, characters that no UID has are dropped."""
+    texts = ("".join(char for char in item if char in "0123456789,.") for item in lists)
+    return [uid for text in texts for uid in text.split(",") if uid]
+
+
+def series_zip(call: Call) -> Reply:
+    """Answer getImage: a ZIP of LICENSE, the images and, with `IncludeMD5=Yes`, md5hashes.csv."""
+    return _zip(call, with_license=True, with_md5=call.params.get("IncludeMD5", "") == "Yes")
+
+
+def series_zip_with_md5(call: Call) -> Reply:
+    """Answer getImageWithMD5Hash: a ZIP of the images and md5hashes.csv."""
+    return _zip(call, with_license=False, with_md5=True)
+
+
+def _zip(call: Call, *, with_license: bool, with_md5: bool) -> Reply:
+    uid = call.params.get("SeriesInstanceUID", "")
+    series = call.archive.corpus.series(uid)
+    if series is None:
+        return not_granted(uid)
+    names = [(f"{place:08d}.dcm", image) for place, image in enumerate(series.images, start=1)]
+    entries = [image_entry(name, image) for name, image in names]
+    if with_license:
+        entries.insert(0, license_entry(call.archive.corpus.collection_of(series)))
+    if with_md5:
+        entries.append(md5_entry(names))
+    return zip_reply(uid, write_zip(entries, call.archive.compression))
+
+
+def zip_reply(uid: str, body: Iterable[bytes]) -> Reply:
+    """The reply that sends a ZIP."""
+    headers = {"Content-Disposition": f'attachment; filename="{uid}.zip"'}
+    return Reply(body, 200, BINARY, headers)
+
+
+class _Buffer(io.RawIOBase):
+    """Collects what zipfile writes; without `seek`, as a socket, so sizes follow the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytes:
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+
+def write_zip(entries: Iterable[Entry], level: int) -> Iterator[bytes]:
+    """The bytes of a ZIP, entry by entry."""
+    buffer = _Buffer()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        for entry in entries:
+            archive.writestr(str(entry.name), b"".join(entry.chunks))
+            yield buffer.take()
+    yield buffer.take()
+
+
+def image_entry(name: str, image: DemoImage) -> Entry:
+    """The entry of one image."""
+    return Entry(name, (read() for read in (image.read,)), image)
+
+
+def license_entry(collection: DemoCollection) -> Entry:
+    """NBIA's LICENSE."""
+    text = (
+        f"License Information. The {collection.name} collection is distributed under the "
+        f"{collection.license or 'Not Specified'} at "
+        f"{collection.license_url or 'Not Specified'} "
+        "By downloading the data, you agree to abide by terms of this license.\n"
+        "Data Usage Policy\n\nAnyone may use the files of this demo archive as their license says: "
+        "they are test files of scanners, and identify no patient.\n"
+    )
+    return Entry("LICENSE", [text.encode()])
+
+
+def md5_entry(images: Iterable[tuple[str, DemoImage]]) -> Entry:
+    """NBIA's md5hashes.csv: digests as they are recorded."""
+    lines = [f"{name},{'null' if image.md5 is None else image.md5}\n" for name, image in images]
+    return Entry("md5hashes.csv", [("Filename,MD5Hash\n" + "".join(lines)).encode()])
+
+
+def single_image(call: Call) -> Reply:
+    """Answer getSingleImage; every error is a 500."""
+    series = call.archive.corpus.series(call.params.get("SeriesInstanceUID", ""))
+    uid = call.params.get("SOPInstanceUID", "")
+    for image in series.images if series else ():
+        if image.uid == uid:
+            headers = {"Content-Disposition": f"attachment; filename={uid}.dcm"}
+            return Reply(image.read(), 200, "application/dicom", headers)
+    return failure()
+
+
+def image_md5(call: Call) -> Reply:
+    """Answer getMD5HashForImage: empty if the image is unknown."""
+    image = call.archive.corpus.image(call.params.get("SOPInstanceUID", ""))
+    return Reply((image.md5 or "").encode() if image else b"", content_type=TEXT)
+
+
+def series_md5(call: Call) -> Reply:
+    """Answer getMD5Hierarchy: the MD5 of the sorted MD5s of the images of a series."""
+    series = call.archive.corpus.series(call.params.get("SeriesInstanceUID", ""))
+    digest = md5_over(image.md5 or "" for image in series.images) if series else ""
+    return Reply(digest.encode(), content_type=TEXT)
+
+
+def md5_over(digests: Iterable[str]) -> str:
+    """The MD5 of sorted MD5s."""
+    return hashlib.md5("".join(sorted(digests)).encode(), usedforsecurity=False).hexdigest()
 
 
 def token(call: Call) -> Reply:
-    """The token call of clients that always log in: everybody is the guest here."""
+    """Answer the log-in of clients that always log in: everybody is the guest here."""
     del call
-    return json_reply(
-        {
-            "access_token": "guest",
-            "refresh_token": "guest",
-            "expires_in": 7200,
-            "refresh_expires_in": 7200,
-            "token_type": "Bearer",
-            "scope": "openid",
-        }
-    )
+    body = {
+        "access_token": "guest",
+        "refresh_token": "guest",
+        "expires_in": 7200,
+        "refresh_expires_in": 7200,
+        "token_type": "Bearer",
+        "scope": "openid",
+    }
+    return Reply(json.dumps(body).encode(), content_type=JSON)
 
 
-def up(call: Call) -> Reply:
-    """The health check."""
-    del call
-    return Reply(b"up", content_type=TEXT)
-
-
-def _tag(element: DataElement) -> dict[str, str]:
-    tag = f"({element.tag.group:04x},{element.tag.element:04x})"
-    return {"element": tag, "name": element.name, "data": str(element.value)}
-
-
-def _counts(call: Call, value: Callable[[DemoSeries], str | None]) -> Reply:
-    patients: dict[str, set[str]] = {}
-    for series in call.corpus.select(call.wanted):
-        patients.setdefault(value(series) or "", set()).add(series.patient.id)
-    found = sorted(patients.items())
-    return json_reply([{"criteria": name, "count": str(len(ids))} for name, ids in found])
+V4: Mapping[str, Endpoint] = {
+    "getCollectionValues": collection_values,
+    "getSeries": list_series,
+    "getSeriesMetadata": metadata,
+    "getSOPInstanceUIDs": image_uids,
+    "getImage": series_zip,
+    "getImageWithMD5Hash": series_zip_with_md5,
+    "getSingleImage": single_image,
+    "getMD5HashForImage": image_md5,
+    "getMD5Hierarchy": series_md5,
+}
+UNVERSIONED: Mapping[str, Endpoint] = {"token": token}

@@ -1,4 +1,4 @@
-"""The demonstration corpus: pydicom's own files, grouped as their headers say."""
+"""The demo corpus: pydicom's own files, grouped by their headers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.demo.corpus import (
-    Corpus,
-    Selection,
-    corpus_of,
-    corpus_of_folder,
-    demo_corpus,
-    demo_registry,
-    shipped_folder,
-)
+from tcia_covid.demo.corpus import Corpus, Filters, demo_corpus, series_of_files
+from tcia_covid.demo.walkthrough import REGISTRY
 from tests.fakes.synthetic import ImageSpec, synthetic_corpus, synthetic_image, with_unpadded_md5s
 
 
@@ -46,23 +39,23 @@ def image_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "notes.txt", b"not DICOM at all"
 
 
-def test_demonstration_archive_is_read_without_the_network(no_network: None) -> None:
+def test_demo_corpus_needs_no_network(no_network: None) -> None:
     assert len(demo_corpus()) > 20
 
 
-def test_demonstration_collections_hold_ct_mr_and_cr(corpus: Corpus) -> None:
+def test_demo_collections_contain_ct_mr_and_cr(corpus: Corpus) -> None:
     found = Counter(series.modality for series in corpus)
     assert len(corpus.collections) == 3
     assert min(found["CT"], found["MR"], found["CR"]) >= 3
 
 
-def test_demonstration_has_long_series_and_patients_with_several(corpus: Corpus) -> None:
+def test_demo_corpus_has_a_long_series_and_patients_with_several_series(corpus: Corpus) -> None:
     patients = Counter((series.collection, series.patient.id) for series in corpus)
     assert max(len(series.images) for series in corpus) == 50
     assert patients["DEMO-MULTI", "98890234"] == 9
 
 
-def test_each_image_stands_once_with_its_own_size_and_md5(corpus: Corpus) -> None:
+def test_each_image_occurs_once_with_its_size_and_md5(corpus: Corpus) -> None:
     images = [image for series in corpus for image in series.images]
     assert len({image.uid for image in images}) == len(images)
     for image in images:
@@ -70,7 +63,7 @@ def test_each_image_stands_once_with_its_own_size_and_md5(corpus: Corpus) -> Non
         assert (len(content), hashlib.md5(content).hexdigest()) == (image.size, image.md5)
 
 
-def test_the_complete_sample_zip_holds_the_corpus_series(corpus: Corpus) -> None:
+def test_series_of_five_slices_has_the_known_md5s(corpus: Corpus) -> None:
     series = corpus.series("1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6")
     assert series is not None
     assert {image.md5 for image in series.images} == {
@@ -82,31 +75,24 @@ def test_the_complete_sample_zip_holds_the_corpus_series(corpus: Corpus) -> None
     }
 
 
-def test_a_folder_becomes_a_corpus_of_its_whole_dicom_files(tmp_path: Path) -> None:
+def test_files_are_grouped_into_series_and_others_are_left_out(tmp_path: Path) -> None:
     for name, content in image_files(tmp_path):
         (tmp_path / name).write_bytes(content)
-    corpus = corpus_of_folder(tmp_path, "MINE")
-    (series,) = corpus
+    (series,) = series_of_files(sorted(tmp_path.iterdir()), "MINE")
     assert (series.uid, series.patient.id, series.study.uid) == ("1.9", "P 1", "1.8")
     assert [image.uid for image in series.images] == ["1.2.0", "1.2.1", "1.2.2"]
     assert series.images[0].md5 == hashlib.md5((tmp_path / "0.dcm").read_bytes()).hexdigest()
+    assert series.images[1].read() == (tmp_path / "1.dcm").read_bytes()
 
 
-def test_bytes_become_a_corpus_too(tmp_path: Path) -> None:
-    corpus = corpus_of({"MINE": [content for _, content in image_files(tmp_path)]})
-    image = corpus.image("1.2.1")
-    assert image is not None
-    assert image.read() == synthetic_image(ImageSpec("1.2.1", "1.9", "1.8", "P 1", number=1))
-
-
-def test_selection_compares_names_in_any_case_and_uids_exactly(corpus: Corpus) -> None:
-    found = corpus.select(Selection(collection="demo-multi", modality="cr"))
+def test_filters_compare_names_in_any_case_and_uids_exactly(corpus: Corpus) -> None:
+    found = corpus.select(Filters(collection="demo-multi", modality="cr"))
     assert {series.patient.id for series in found} == {"77654033"}
-    assert corpus.select(Selection(collection="DEMO-CT", series=found[0].uid)) == []
-    assert corpus.select(Selection(body_part="cspine")) == found
+    assert corpus.select(Filters(collection="DEMO-CT", series=found[0].uid)) == []
+    assert corpus.select(Filters(body_part="cspine")) == found
 
 
-def test_a_series_put_again_takes_the_place_of_the_old_one() -> None:
+def test_putting_a_series_again_replaces_it() -> None:
     corpus, other = synthetic_corpus(), synthetic_corpus(images_per_series=2)
     (first, *_) = corpus
     for series in other:
@@ -124,16 +110,17 @@ def test_a_collection_without_series_is_not_listed() -> None:
     assert corpus.collections == []
 
 
-def test_synthetic_images_are_dicom_with_the_asked_header() -> None:
+def test_synthetic_images_are_dicom_with_the_given_header(tmp_path: Path) -> None:
     spec = ImageSpec("1.2.3", "1.2", "1.1", "Ångström / 7", "CR", 4, "AP", 50, 40, 9)
-    (series,) = corpus_of({"X": [synthetic_image(spec)]})
+    (tmp_path / "image").write_bytes(synthetic_image(spec))
+    (series,) = series_of_files([tmp_path / "image"], "X")
     assert (series.uid, series.modality, series.description) == ("1.2", "CR", "AP")
     assert series.patient.id == "Ångström / 7"
     assert series.images[0].number == 4
     assert series.images[0].size == len(synthetic_image(spec)) > 50 * 40 * 2
 
 
-def test_synthetic_corpora_repeat_and_hold_no_image_twice() -> None:
+def test_synthetic_corpora_are_reproducible_and_contain_no_image_twice() -> None:
     one, two = synthetic_corpus(seed=3), synthetic_corpus(seed=3)
     hashes = [image.md5 for series in one for image in series.images]
     assert hashes == [image.md5 for series in two for image in series.images]
@@ -145,21 +132,16 @@ def test_unhashed_corpora_know_the_size_of_their_images() -> None:
     assert [image.size for image in series.images] == [len(image.read()) for image in series.images]
 
 
-def test_unpadded_md5s_lack_their_zeros() -> None:
+def test_unpadded_md5s_have_no_leading_zeros() -> None:
     (series, *_) = synthetic_corpus()
     stored = [image.md5 or "" for image in with_unpadded_md5s(series).images]
     assert min(len(md5) for md5 in stored) < 32
 
 
-def test_shipped_folder_is_that_of_the_installed_pydicom() -> None:
-    assert (shipped_folder() / "CT_small.dcm").is_file()
-
-
-def test_the_registry_tells_the_truth_about_the_corpus(corpus: Corpus) -> None:
-    registry = {item.name: item for item in load_registry([demo_registry()]).collections}
+def test_registry_describes_the_corpus_correctly(corpus: Corpus) -> None:
+    registry = {item.name: item for item in load_registry([REGISTRY]).collections}
     for collection in corpus.collections:
-        known, series = registry[collection.name], corpus.select(Selection(collection.name))
-        assert known.title == collection.title
+        known, series = registry[collection.name], corpus.select(Filters(collection.name))
         assert known.license is not None
         assert (known.license.name, known.license.url) == (
             collection.license,

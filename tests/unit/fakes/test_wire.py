@@ -12,9 +12,9 @@ from requests.exceptions import ChunkedEncodingError, ReadTimeout, SSLError
 from requests.exceptions import ConnectionError as Refused
 
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.server import ArchiveServer
 from tests.fakes.archive import Authority, PrebuiltZips, archive_process
 from tests.fakes.client import Client
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 from tests.fakes.wire import Line, Wire
 

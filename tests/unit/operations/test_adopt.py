@@ -22,8 +22,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Event, SeriesFinished
 from tcia_covid.core.models import Check
-from tcia_covid.demo.corpus import Corpus, DemoSeries, demo_corpus, demo_registry
-from tcia_covid.demo.server import ArchiveServer
+from tcia_covid.demo.corpus import Corpus, DemoSeries, demo_corpus
+from tcia_covid.demo.walkthrough import REGISTRY as DEMO_REGISTRY
 from tcia_covid.operations.adopt.adopt import adopt_folder
 from tcia_covid.operations.adopt.result import AdoptResult, Mode, Reason, document
 from tcia_covid.operations.adopt.series import FilePlacer
@@ -33,6 +33,7 @@ from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.fakes.layouts import LAYOUTS, flat, retriever_classic, tcia_utils, tcia_utils_zipped
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus, with_md5s, with_unpadded_md5s
 from tests.unit.archive_helpers import QUICK, files_of
 
@@ -639,7 +640,7 @@ def test_a_stopped_run_ends_at_once_and_the_next_goes_on(
 def test_the_descriptive_layout_and_a_registry_can_be_chosen(have: Path, data: Path) -> None:
     corpus = demo_corpus()
     tcia_utils(have, [series for series in corpus if series.collection == "DEMO-CT"])
-    registry = (str(demo_registry()),)
+    registry = (str(DEMO_REGISTRY),)
     with ArchiveServer(corpus, compression=1) as server:
         chosen = Options(
             source="nbia",

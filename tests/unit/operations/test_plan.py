@@ -12,13 +12,13 @@ from tcia_covid.api.options import request_from
 from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import UsageError
-from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Amount, compare_with_catalog, plan_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import space_needed
 from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Cut, Faults
+from tests.fakes.nbia import ArchiveServer
 
 
 @pytest.fixture(name="archive")

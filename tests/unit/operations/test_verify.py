@@ -24,13 +24,13 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import DamageFound, Event, Notice
 from tcia_covid.core.models import Check, Receipt, Series
-from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.operations.verify.result import Reason, VerifyResult, document
 from tcia_covid.operations.verify.verify import verify_directory
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.verification import series_md5
+from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import fetch, nbia_of, pair
 from tests.unit.trees import NAME, files, grow, image_of, new_tree, series_of, stage
 

@@ -8,16 +8,16 @@ import pytest
 
 from tcia_covid.core.errors import RequestError, UsageError
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.selection.targets import cart_uids
 from tests.fakes.faults import EmptyAnswer, Faults
+from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import nbia_of
 
 
 @pytest.mark.parametrize("v1", [False, True])
 def test_a_cart_is_the_series_in_it(server: ArchiveServer, *, v1: bool) -> None:
     uids = sorted(series.uid for series in server.corpus)[:3]
-    server.corpus.carts["nbia-12345"] = list(reversed(uids))
+    server.carts["nbia-12345"] = list(reversed(uids))
     with nbia_of(server, v1=v1) as nbia:
         assert cart_uids(nbia, " nbia-12345 ") == tuple(uids)
 
@@ -31,16 +31,16 @@ def test_a_cart_is_the_series_in_it(server: ArchiveServer, *, v1: bool) -> None:
 )
 def test_the_address_of_a_cart_stands_for_its_name(server: ArchiveServer, pasted: str) -> None:
     uid = min(series.uid for series in server.corpus)
-    server.corpus.carts["nbia-1 2"] = [uid]
+    server.carts["nbia-1 2"] = [uid]
     with nbia_of(server) as nbia:
         assert cart_uids(nbia, pasted) == (uid,)
 
 
 def test_an_empty_answer_is_asked_for_again(corpus: Corpus) -> None:
     uid = next(iter(corpus)).uid
-    corpus.carts["mine"] = [uid]
     faults = Faults(EmptyAnswer("getContentsByName"))
     with ArchiveServer(corpus, interceptor=faults) as server, nbia_of(server) as nbia:
+        server.carts["mine"] = [uid]
         assert cart_uids(nbia, "mine") == (uid,)
 
 
@@ -49,7 +49,7 @@ def test_a_cart_without_public_series_is_an_error(
     server: ArchiveServer, content: list[str] | None
 ) -> None:
     if content is not None:
-        server.corpus.carts["mine"] = content
+        server.carts["mine"] = content
     with nbia_of(server) as nbia, pytest.raises(RequestError, match="'mine'") as error:
         cart_uids(nbia, "mine")
     assert error.value.exit_code == 2

@@ -1,4 +1,4 @@
-"""The demonstration archive lists what it holds as each generation of NBIA does."""
+"""The simulated NBIA lists what it holds as each generation of NBIA does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tcia_covid.demo.corpus import Corpus, demo_corpus
-from tcia_covid.demo.server import ArchiveServer
 from tests.fakes.client import Client
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 
 FIVE_SLICES = "1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6"
@@ -33,14 +33,13 @@ V1_SERIES = (
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    corpus = demo_corpus()
-    corpus.carts["nbia-7"] = [FIVE_SLICES, "1.2.3"]
-    return corpus
+    return demo_corpus()
 
 
 @pytest.fixture(scope="module")
 def server(corpus: Corpus) -> Iterator[ArchiveServer]:
     with ArchiveServer(corpus) as server:
+        server.carts["nbia-7"] = [FIVE_SLICES, "1.2.3"]
         yield server
     assert server.errors == []
 

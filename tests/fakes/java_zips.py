@@ -1,4 +1,4 @@
-"""Writes ZIPs as java.util.zip does: in one pass, sizes after the data, nothing held back."""
+"""Writes ZIPs as NBIA does: with java.util.zip, in one pass, sizes after the data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from tcia_covid.demo.corpus import DemoCollection, DemoImage, DemoSeries
+from tcia_covid.demo.endpoints import Entry, image_entry, license_entry, md5_entry
 
 FLAGS = 0x0808
 """Bit 3: sizes follow the data. Bit 11: names are UTF-8."""
@@ -21,22 +22,6 @@ VERSION_ZIP64 = 45
 MANY = 0xFFFF
 LARGE = 0xFFFFFFFF
 T = TypeVar("T")
-AGREEMENT = """Data Usage Policy
-
-Any user accessing this demonstration archive may use its files as their license says: they are
-test files of scanners, and no patient can be known from them.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file of a ZIP; its chunks are asked for when its turn comes."""
-
-    name: str | bytes
-    """The name; bytes go out as they are."""
-    chunks: Iterable[bytes]
-    image: DemoImage | None = None
-    """The image that it is meant to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +157,7 @@ def _dos_time() -> int:
 
 @dataclass(frozen=True, slots=True)
 class BundleOptions:
-    """Which of NBIA's ZIPs is wanted: the calls differ in these points."""
+    """How the ZIPs of NBIA's calls differ."""
 
     license: bool
     """Whether LICENSE comes first."""
@@ -181,7 +166,7 @@ class BundleOptions:
     md5: bool
     """Whether md5hashes.csv comes last."""
     nulls_as_text: bool = False
-    """Whether a NULL digest becomes the word null, and the table keeps the entries' order."""
+    """Whether a NULL digest is written as the word null, and the table keeps the entries' order."""
 
 
 def zip_entries(
@@ -201,33 +186,12 @@ def zip_entries(
         yield image_entry(name, image)
         sent.append((name, image))
     if options.md5:
-        yield md5_entry(sent, None if options.nulls_as_text else order)
-
-
-def image_entry(name: str, image: DemoImage) -> Entry:
-    """The entry of one image; its file is read when the entry is written."""
-    return Entry(name, (read() for read in (image.read,)), image)
-
-
-def license_entry(collection: DemoCollection) -> Entry:
-    """NBIA's LICENSE."""
-    text = (
-        f"License Information. The {collection.name} collection is distributed under the "
-        f"{collection.license or 'Not Specified'} at {collection.license_url or 'Not Specified'} "
-        "By downloading the data, you agree to abide by terms of this license.\n"
-    )
-    return Entry("LICENSE", [(text + AGREEMENT).encode()])
-
-
-def md5_entry(sent: Sequence[tuple[str, DemoImage]], order: random.Random | None) -> Entry:
-    """NBIA's md5hashes.csv: stored digests as they are, in the order of a Java HashMap."""
-    rows = shuffled(sent, order)
-    lines = [f"{name},{'null' if image.md5 is None else image.md5}\n" for name, image in rows]
-    return Entry("md5hashes.csv", [("Filename,MD5Hash\n" + "".join(lines)).encode()])
+        rows = sent if options.nulls_as_text else shuffled(sent, order)
+        yield md5_entry(rows)
 
 
 def shuffled(items: Iterable[T], order: random.Random | None) -> list[T]:
-    """`items` in arbitrary order, or as they stand without `order`."""
+    """`items` in a random order, or unchanged without `order`."""
     result = list(items)
     if order is not None:
         order.shuffle(result)

@@ -1,4 +1,4 @@
-"""The demonstration archive sends images and hashes as NBIA does."""
+"""The simulated NBIA sends images and hashes as NBIA does."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 import requests
 
 from tcia_covid.demo.corpus import Corpus, DemoImage, demo_corpus
-from tcia_covid.demo.server import ArchiveServer
-from tcia_covid.demo.zip_writer import Entry, write_zip
+from tcia_covid.demo.endpoints import Entry
 from tests.fakes.client import Client
+from tests.fakes.java_zips import write_zip
+from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus, with_md5s
 
 FIVE_SLICES = "1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6"
