@@ -1,4 +1,4 @@
-"""The small protocol that every archive speaks, and the sink that its images are poured into."""
+"""The protocol of archives, and of the sink that stores their images."""
 
 from __future__ import annotations
 
@@ -9,76 +9,76 @@ from tcia_covid.core.models import RemoteImage, Series, StoredImage
 
 
 class Sink(Protocol):
-    """Takes the images of one series, in any order, from any thread.
+    """Stores the images of one series, in any order, from any thread.
 
-    Raises from `receive`: `ForeignImageError`, `ConflictingImageError`, `DestinationError`,
-    `TakenOverError`, and whatever the chunks raise (nothing is kept of such an image).
+    `receive` raises `ForeignImageError`, `ConflictingImageError`, `DestinationError`,
+    `TakenOverError`, and whatever the chunks raise (nothing of such an image is stored).
     """
 
     def receive(
         self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
     ) -> StoredImage:
-        """Write one image from its `chunks`, keep it under its SOPInstanceUID, say what it is.
+        """Store one image under its SOPInstanceUID.
 
         Args:
             chunks: the file's bytes.
             source: the archive's name.
-            image: what the archive says of it beforehand, where it does.
+            image: what the archive lists of it, if anything.
 
         Raises:
-            BadAnswerError: a DICOM file that is cut before its UIDs.
+            BadResponseError: a DICOM file that is cut before its UIDs.
         """
         ...
 
     def note_md5(self, uid: str, stored: str) -> None:
-        """Note the archive's hash of image `uid` as the archive spells it (zeros may lack)."""
+        """Record the archive's MD5 of image `uid` as spelled there (without leading zeros)."""
         ...
 
     def has(self, image: RemoteImage) -> bool:
-        """Whether `image` is here already, judged by UID or MD5."""
+        """Whether `image` is stored already, identified by UID or MD5."""
         ...
 
 
 class Archive(Protocol):
-    """A place that has series. Methods raise `ArchiveError`s; none retries but where it says so."""
+    """An archive of series. Methods raise `ArchiveError`s; none retries unless it says so."""
 
     @property
     def name(self) -> str:
-        """`nbia` or `idc`: what receipts and summaries call it."""
+        """`nbia` or `idc`, as in receipts and summaries."""
         ...
 
     @property
     def skips_known(self) -> bool:
-        """Whether `receive_series` leaves out what the sink has already."""
+        """Whether `receive_series` leaves out what the sink has."""
         ...
 
     @property
     def of_record(self) -> bool:
-        """Whether what it says of a series counts where archives disagree."""
+        """Whether it decides where archives disagree about a series."""
         ...
 
     def holds(self, series: Series) -> bool:
-        """Whether the archive may have `series`, as far as is known without asking."""
+        """Whether the archive may have `series`, as far as is known without a request."""
         ...
 
     def list_collection(self, collection: str) -> list[Series]:
-        """Every series of a collection; asks again where the answer is unusable."""
+        """Every series of a collection, with retries."""
         ...
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:
-        """The series with these SeriesInstanceUIDs; unknown ones are absent from the result."""
+        """The series with these SeriesInstanceUIDs, with retries; unknown ones are absent."""
         ...
 
     def images(self, series: Series) -> list[RemoteImage]:
-        """What images the archive has of `series`; asks again where the answer is unusable."""
+        """The images that the archive has of `series`, with retries."""
         ...
 
     def receive_series(self, series: Series, sink: Sink) -> None:
-        """Pour the series into `sink`: one attempt; what arrived before an error stays there."""
+        """Store a series: one attempt; what arrived before an error stays in the sink."""
         ...
 
     def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
-        """Pour one image into `sink`: one attempt.
+        """Store one image: one attempt.
 
         Raises:
             NotAvailableError: the archive does not have it.
@@ -86,9 +86,9 @@ class Archive(Protocol):
         ...
 
     def image_md5(self, series: Series, uid: str) -> str | None:
-        """The archive's hash of one image as it spells it; None where it has none."""
+        """The archive's MD5 of one image as spelled there; None where it has none."""
         ...
 
     def series_md5(self, series: Series) -> str | None:
-        """The archive's hash over the series (MD5 of the sorted image MD5s); None where none."""
+        """The archive's MD5 of the series' sorted image MD5s; None where it has none."""
         ...

@@ -1,11 +1,9 @@
-"""Opening the archives that a run may use."""
+"""Creating the archives of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.archives.idc.archive import IdcArchive
@@ -14,16 +12,13 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Emit
-from tcia_covid.core.models import Series
 from tcia_covid.core.settings import HttpSettings, check_nbia_url
 from tcia_covid.http.client import Client
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
-from tcia_covid.selection.lists import SeriesLister
 from tcia_covid.selection.request import Options
-from tcia_covid.selection.targets import CartArchive
 
-_IDC_CONNECTIONS_A_JOB = 2
-"""S3 serves single images, so more requests are under way than with NBIA's streams."""
+_IDC_CONNECTIONS_PER_JOB = 2
+"""S3 serves single images, so more requests are useful than with NBIA's streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +27,11 @@ class Archives:
 
     nbia: NbiaArchive
     quick: NbiaArchive
-    """NBIA asked without much patience, for what can be had elsewhere as well."""
+    """NBIA with short timeouts and few retries, for what is available elsewhere as well."""
     order: Sequence[Archive]
-    """Where series are fetched, the first choice first."""
+    """Where series are downloaded from, in order of preference."""
     hash_archives: Sequence[Archive]
-    """Asked for hashes of what another archive gave, without much patience."""
+    """For hashes of images from another archive, with short timeouts and few retries."""
     meter: ByteCounter
     clients: tuple[Client, ...]
 
@@ -46,51 +41,45 @@ class Archives:
             client.close()
 
 
-def open_archives(
-    source: str,
-    settings: HttpSettings,
-    *,
-    nbia_url: str,
-    idc_url: str | None,
-    jobs: int,
-    stop: CancelToken,
-    emit: Emit,
-) -> Archives:
-    """Make the archives ready; nothing is sent yet."""
+def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archives:
+    """Create the archives that the options name; nothing is sent before the first request."""
+    settings, is_auto = options.http, options.source == "auto"
     meter = ByteCounter()
     rate = RateLimiter(settings.max_rate, stop)
 
-    def client(settings: HttpSettings, connections: int = jobs) -> Client:
+    def client(settings: HttpSettings, connections: int = options.jobs) -> Client:
         return Client(
             settings, stop=stop, connections=connections, meter=meter, rate=rate, emit=emit
         )
 
-    in_turn = source == "auto"
-    patient, quick = client(settings), client(_hasty(settings, first_byte=120.0))
-    prover = client(_hasty(settings, first_byte=20.0))
-    bucket = client(_prompt(settings, in_turn=in_turn), jobs * _IDC_CONNECTIONS_A_JOB)
-    nbia = NbiaArchive(patient, nbia_url)
+    clients = (
+        client(settings),
+        client(_impatient(settings, first_byte=120.0)),
+        client(_impatient(settings, first_byte=20.0)),
+        client(_for_s3(settings, is_auto=is_auto), options.jobs * _IDC_CONNECTIONS_PER_JOB),
+    )
+    nbia = NbiaArchive(clients[0], options.nbia_url)
     idc = IdcArchive(
-        bucket,
-        idc_url,
+        clients[3],
+        options.idc_url,
         find=series_catalog.find,
         list_all=series_catalog.load,
-        start_retries=0 if in_turn else None,
+        start_retries=0 if is_auto else None,
     )
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
     return Archives(
         nbia=nbia,
-        quick=NbiaArchive(quick, nbia_url, timeout_retries=0),
-        order=orders[source],
-        hash_archives=[NbiaArchive(prover, nbia_url)] if in_turn else [],
+        quick=NbiaArchive(clients[1], options.nbia_url, timeout_retries=0),
+        order=orders[options.source],
+        hash_archives=[NbiaArchive(clients[2], options.nbia_url)] if is_auto else [],
         meter=meter,
-        clients=(patient, quick, prover, bucket),
+        clients=clients,
     )
 
 
-def _prompt(settings: HttpSettings, *, in_turn: bool) -> HttpSettings:
-    """S3 answers at once or not at all; the long wait is for NBIA's ZIPs."""
-    first_byte, connect = (20.0, 10.0) if in_turn else (60.0, settings.connect_timeout)
+def _for_s3(settings: HttpSettings, *, is_auto: bool) -> HttpSettings:
+    """S3 responds at once or not at all; the long timeout is for NBIA's ZIPs."""
+    first_byte, connect = (20.0, 10.0) if is_auto else (60.0, settings.connect_timeout)
     return replace(
         settings,
         connect_timeout=min(settings.connect_timeout, connect),
@@ -98,8 +87,8 @@ def _prompt(settings: HttpSettings, *, in_turn: bool) -> HttpSettings:
     )
 
 
-def _hasty(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
-    """For what can be had elsewhere, or done without: it must not hold up the rest."""
+def _impatient(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
+    """For what is available elsewhere, or optional: it must not delay the rest."""
     return replace(
         settings,
         retries=min(settings.retries, 1),
@@ -109,81 +98,11 @@ def _hasty(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
     )
 
 
-class ListingArchive(SeriesLister, CartArchive, Protocol):
-    """What of NBIA tells which series there are."""
-
-
-class ListingArchives(Protocol):
-    """NBIA, asked patiently and hastily."""
-
-    @property
-    def nbia(self) -> ListingArchive:
-        """For what nobody else can tell."""
-        ...
-
-    @property
-    def quick(self) -> ListingArchive:
-        """For what can be had elsewhere as well."""
-        ...
-
-
-def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archives:
-    """Open the archives that the options name."""
-    return open_archives(
-        options.source,
-        options.http,
-        nbia_url=options.nbia_url,
-        idc_url=options.idc_url,
-        jobs=options.jobs,
-        stop=stop,
-        emit=emit,
-    )
-
-
-class LazyArchives:
-    """Archives that are opened when one is first asked: the catalog alone does for most."""
-
-    def __init__(self, options: Options, stop: CancelToken, emit: Emit) -> None:
-        check_addresses(options.nbia_url, options.idc_url)
-        self._open = partial(open_for_options, options, stop, emit)
-        self._archives: Archives | None = None
-        self.nbia = _LazyArchive(lambda: self._opened().nbia)
-        self.quick = _LazyArchive(lambda: self._opened().quick)
-
-    def _opened(self) -> Archives:
-        self._archives = self._archives or self._open()
-        return self._archives
-
-    def close(self) -> None:
-        """Close those that were opened."""
-        if self._archives is not None:
-            self._archives.close()
-
-
-class _LazyArchive:
-    """One archive that is found when it is asked."""
-
-    def __init__(self, find: Callable[[], ListingArchive]) -> None:
-        self._find = find
-
-    def collections(self) -> list[str]:
-        return self._find().collections()
-
-    def list_collection(self, collection: str) -> list[Series]:
-        return self._find().list_collection(collection)
-
-    def list_series(self, uids: Sequence[str]) -> list[Series]:
-        return self._find().list_series(uids)
-
-    def shared_cart(self, name: str) -> Sequence[str]:
-        return self._find().shared_cart(name)
-
-
 def check_addresses(nbia_url: str, idc_url: str | None) -> None:
-    """See that archives could be opened at these addresses.
+    """Check the archives' addresses.
 
     Raises:
-        UsageError: one of them is of no use.
+        UsageError: one of them cannot be used.
     """
     check_nbia_url(nbia_url)
     if idc_url:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcia_covid.archives.factory import LazyArchives, ListingArchives
+from tcia_covid.archives.factory import Archives, open_for_options
 from tcia_covid.catalog.collections import Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Emit
@@ -15,7 +15,7 @@ from tcia_covid.selection.targets import cart_uids
 def select(
     request: Request,
     registry: Registry,
-    archives: ListingArchives,
+    archives: Archives,
     stop: CancelToken,
     *,
     offline: bool = False,
@@ -63,7 +63,7 @@ def select_offline(
         RequestError: the request cannot be carried out as asked.
         ArchiveError: a list was needed and could not be had.
     """
-    archives = LazyArchives(request.options, stop, emit)
+    archives = open_for_options(request.options, stop, emit)
     try:
         return select(request, registry, archives, stop, offline=True)
     finally:
