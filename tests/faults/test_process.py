@@ -148,7 +148,7 @@ def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
     out, err = process.communicate(timeout=20)
     assert process.returncode == code, err
     assert json.loads(out)["exit_code"] == code
-    assert err.endswith("\nerror: interrupted\nrun the same command again to continue\n")
+    assert err.endswith("error: interrupted\nrun the same command again to continue\n")
     assert "Traceback" not in err
 
 
