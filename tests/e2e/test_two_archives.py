@@ -347,7 +347,7 @@ def test_single_series_without_nbia_are_told_to_be_of_the_catalog(both: Both) ->
     summary = both.run(both.first(), "1.2.3")
     assert summary.complete == 1
     assert [(one.series, one.reason) for one in summary.failures] == [("1.2.3", "archive-error")]
-    assert any("gave no list of 2 series" in notice for notice in summary.notices)
+    assert any("did not list 2 series" in notice for notice in summary.notices)
 
 
 def test_a_single_series_that_nbia_does_not_list_comes_from_idc_and_is_told(both: Both) -> None:

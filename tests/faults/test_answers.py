@@ -266,7 +266,7 @@ def test_fault_14_a_list_that_stays_short_is_said_and_fetched(trial: Trial) -> N
     summary = trial.download(registry=(trial.registry(series=2),))
     assert summary.exit_code == 1
     assert summary.failures[0].reason == "incomplete-list"
-    assert "1 series of TRIAL, 2 are expected" in summary.failures[0].detail
+    assert "lists 1 of 2 expected series of TRIAL" in summary.failures[0].detail
     assert trial.files() == trial.expected(without=(lost,))
 
 

@@ -103,7 +103,7 @@ def options_from(**choices: Unpack[Choices]) -> Options:
         suggestion = did_you_mean(unknown[0], Choices.__annotations__)
         raise TypeError(f"there is no choice {unknown[0]!r}; {suggestion}".removesuffix("; "))
     _check(choices)
-    share = choices.get("shard")
+    shard = choices.get("shard")
     given = {
         name: choices[name]  # type: ignore[literal-required]
         for name in ("jobs", "source", "layout", "nbia_url", "idc_url", "site_url", *_FLAGS)
@@ -113,7 +113,7 @@ def options_from(**choices: Unpack[Choices]) -> Options:
         **given,
         http=_settings(choices),
         registry=paths_from("registry", choices.get("registry")),
-        share=parse_shard(share) if isinstance(share, str) else share,
+        shard=parse_shard(shard) if isinstance(shard, str) else shard,
         durable=not choices.get("no_fsync"),
     )
 

@@ -157,7 +157,7 @@ class _Run:
 
     def jobs(self) -> list[Job]:
         """Count what is complete already; return what is to do."""
-        if self._request.options.share is None:
+        if self._request.options.shard is None:
             # Lets `status` count series not begun; a run with a share does not know the whole.
             for group, tree in self._groups:
                 tree.note_asked(len(group.series))

@@ -6,7 +6,7 @@ from tcia_covid.archives.factory import Archives, open_for_options
 from tcia_covid.catalog.collections import Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Emit
-from tcia_covid.selection.lists import ArchiveSource, CatalogSource, SeriesSource
+from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesSource
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import cart_uids
@@ -47,7 +47,7 @@ def select(
         registry,
         lists,
         filters=request.filters,
-        share=options.share,
+        shard=options.shard,
         commercial_use=options.commercial_use,
     )
     stop.check()

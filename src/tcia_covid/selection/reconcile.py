@@ -1,4 +1,4 @@
-"""What is fetched where NBIA's list and the catalog differ, and what is said of it."""
+"""Reconciles NBIA's lists with the catalog."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.core.units import count
 
-_MOST = 10
+_MAX_NAMED = 10
 """Series that a notice names."""
 _ELSEWHERE = "run again later, or with --source auto: IDC has it"
-_WITHDRAWN = "--accept-listed takes the list as right"
+_WITHDRAWN = "--accept-listed accepts the list"
 
 
 @dataclass(slots=True)
 class SeriesListing:
-    """Series, and what was odd about the list."""
+    """A list of series, with failures, notices and differences from the catalog."""
 
     series: list[Series] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -34,81 +34,80 @@ class SeriesListing:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Settles NBIA's lists against the catalog.
+    """Decides what to download where a list of NBIA differs from the catalog.
 
-    A list may be short after an error of NBIA's database: a series or an image that the catalog
-    has and the list has not is no withdrawal unless the user says so. What NBIA lists beyond the
-    catalog, or in other bytes, is a newer version and counts.
+    NBIA's list may be short after a database error: a missing series or image is not taken for
+    withdrawn unless the user says so. Additional series, and other bytes, are a newer version.
 
     Attributes:
-        mirrored: whether IDC makes good what the list lacks; else that is a failure.
-        accept_listed: the user says that the list is right.
+        has_idc: whether IDC replaces what is missing in the list; otherwise it is a failure.
+        accept_listed: whether the user says that the list is right.
     """
 
-    mirrored: bool
+    has_idc: bool
     accept_listed: bool
 
     def reconcile(
         self, listed: Mapping[str, Series], known: Mapping[str, Series], name: str = ""
     ) -> SeriesListing:
-        """Say what to fetch.
+        """Decide what to download.
 
         Args:
-            listed: as NBIA lists them, by UID.
-            known: as the catalog has them, by UID.
-            name: of the collection; empty where single series were asked for.
+            listed: the series of NBIA, by UID.
+            known: the series of the catalog, by UID.
+            name: of the collection; empty for single series.
         """
-        found = compare_lists(name, listed, known)
-        fewer = {one.series: one for one in found.different if one.fewer}
-        settled = SeriesListing(list(listed.values()), notices=list(_newer(found)))
-        settled.differences += [found] if found.differs else []
+        comparison = compare_lists(name, listed, known)
+        fewer = {one.series: one for one in comparison.different if one.fewer}
+        result = SeriesListing(list(listed.values()), notices=list(_newer(comparison)))
+        result.differences += [comparison] if comparison.differs else []
         if self.accept_listed:
-            settled.notices += _lacks(found, "that is taken as right", "that is taken as right")
+            result.notices += _missing(comparison, "this is accepted", "this is accepted")
             if not name:
-                settled.failures = [_unlisted(known[uid], "") for uid in found.only_catalog]
-            return settled
-        settled.series = [one for one in settled.series if one.uid not in fewer]
-        if self.mirrored:
-            settled.series += [known[uid] for uid in found.only_catalog]
-            settled.series += [_as_known(listed[uid], known[uid]) for uid in fewer]
-            settled.notices += _lacks(
-                found, "the others are fetched from IDC", "the catalog's are expected"
+                result.failures = [_unlisted(known[uid], "") for uid in comparison.only_catalog]
+            return result
+        result.series = [one for one in result.series if one.uid not in fewer]
+        if self.has_idc:
+            result.series += [known[uid] for uid in comparison.only_catalog]
+            result.series += [_as_known(listed[uid], known[uid]) for uid in fewer]
+            result.notices += _missing(
+                comparison, "the others come from IDC", "the catalog's count is expected"
             )
-            return settled
+            return result
         hint = f"{_ELSEWHERE}; if it was withdrawn, {_WITHDRAWN}" if name else _ELSEWHERE
-        settled.failures = [_unlisted(known[uid], hint) for uid in found.only_catalog]
-        settled.failures += [_short(one) for one in fewer.values()]
-        return settled
+        result.failures = [_unlisted(known[uid], hint) for uid in comparison.only_catalog]
+        result.failures += [_short(one) for one in fewer.values()]
+        return result
 
 
 def _as_known(series: Series, known: Series) -> Series:
     return replace(series, image_count=known.image_count, size=known.size)
 
 
-def _newer(found: Comparison) -> Iterator[str]:
-    """What NBIA has beyond the catalog."""
-    if new := found.only_nbia:
-        told = f"NBIA lists {count(len(new), 'series')} {_whose(found)} that the catalog does not"
-        yield f"{told} know: {_some(found, new)}"
-    if other := [one for one in found.different if not one.fewer]:
-        told = f"NBIA lists other images or bytes than the catalog of {len(other)} series"
+def _newer(comparison: Comparison) -> Iterator[str]:
+    """Describe series and images that are newer than the catalog."""
+    if new := comparison.only_nbia:
+        text = f"NBIA lists {count(len(new), 'series')} {_scope(comparison)} that the catalog does"
+        yield f"{text} not have: {_some(comparison, new)}"
+    if other := [one for one in comparison.different if not one.fewer]:
+        text = f"NBIA lists other images or bytes than the catalog for {len(other)} series"
         named = [f"{one.series} ({_both(one)})" for one in other]
-        yield f"{told} {_whose(found)}; NBIA's are fetched: {_some(found, named)}"
+        yield f"{text} {_scope(comparison)}; NBIA's are downloaded: {_some(comparison, named)}"
 
 
-def _lacks(found: Comparison, absent_so: str, fewer_so: str) -> Iterator[str]:
-    """What NBIA lists less of than the catalog, and what follows."""
-    if absent := found.only_catalog:
-        told = f"NBIA lists {found.known - len(absent)} of the {found.known} series"
-        yield f"{told} {_whose(found)}; {absent_so}: {_some(found, absent)}"
-    if fewer := [one for one in found.different if one.fewer]:
-        told = f"NBIA lists fewer images than the catalog of {len(fewer)} series"
+def _missing(comparison: Comparison, series_then: str, images_then: str) -> Iterator[str]:
+    """Describe series and images missing in NBIA's list, and the consequence."""
+    if missing := comparison.only_catalog:
+        text = f"NBIA lists {comparison.known - len(missing)} of the {comparison.known} series"
+        yield f"{text} {_scope(comparison)}; {series_then}: {_some(comparison, missing)}"
+    if fewer := [one for one in comparison.different if one.fewer]:
+        text = f"NBIA lists fewer images than the catalog for {len(fewer)} series"
         named = [f"{one.series} ({one.images[0]} of {one.images[1]})" for one in fewer]
-        yield f"{told} {_whose(found)}; {fewer_so}: {_some(found, named)}"
+        yield f"{text} {_scope(comparison)}; {images_then}: {_some(comparison, named)}"
 
 
-def _whose(found: Comparison) -> str:
-    return f"of {found.collection}" if found.collection else "asked for"
+def _scope(comparison: Comparison) -> str:
+    return f"of {comparison.collection}" if comparison.collection else "requested"
 
 
 def _both(one: Difference) -> str:
@@ -119,22 +118,22 @@ def _both(one: Difference) -> str:
     return f"{listed}, not {known}"
 
 
-def _some(found: Comparison, named: Sequence[str]) -> str:
-    told = ", ".join(named[:_MOST])
-    if len(named) <= _MOST:
-        return told
-    more = f"{told} and {len(named) - _MOST:,} more"
-    if not found.collection:
+def _some(comparison: Comparison, named: Sequence[str]) -> str:
+    shown = ", ".join(named[:_MAX_NAMED])
+    if len(named) <= _MAX_NAMED:
+        return shown
+    more = f"{shown} and {len(named) - _MAX_NAMED:,} more"
+    if not comparison.collection:
         return more
-    return f"{more} ('tcia-covid plan {found.collection} --compare' lists all)"
+    return f"{more} ('tcia-covid plan {comparison.collection} --compare' lists all)"
 
 
 def _unlisted(known: Series, hint: str) -> Failure:
     return Failure(
         series=known.uid,
         reason="not-listed",
-        detail=f"NBIA does not list series {known.uid} of {known.collection} any more",
-        hint=hint or "without --accept-listed, --source auto takes it from IDC",
+        detail=f"NBIA no longer lists series {known.uid} of {known.collection}",
+        hint=hint or "without --accept-listed, --source auto downloads it from IDC",
     )
 
 
@@ -150,8 +149,7 @@ def _short(one: Difference) -> Failure:
 def compare_lists(
     name: str, listed: Mapping[str, Series], known: Mapping[str, Series]
 ) -> Comparison:
-    """Compare what an archive lists of a collection with what the catalog has, by UID."""
-    both = sorted(listed.keys() & known.keys())
+    """Compare an archive's list of a collection with the catalog, by UID."""
     return Comparison(
         collection=name,
         listed=len(listed),
@@ -164,7 +162,7 @@ def compare_lists(
                 (listed[uid].image_count, known[uid].image_count),
                 (listed[uid].size, known[uid].size),
             )
-            for uid in both
+            for uid in sorted(listed.keys() & known.keys())
             if _described(listed[uid]) != _described(known[uid])
         ],
     )

@@ -1,4 +1,4 @@
-"""What is asked for, and how."""
+"""Requests: targets, filters and options."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ DEFAULT_JOBS = 8
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run goes about its work."""
+    """How a run works."""
 
     jobs: int = DEFAULT_JOBS
-    """Series to receive at once from NBIA. A third more are under way: they are on their way to the
-    disk, or come from IDC, which is asked for twice as many images at once."""
+    """Series to receive at once from NBIA. A third more are being written or come from IDC, which
+    gets twice as many requests at once."""
     source: Source = "auto"
     layout: str = "uid"
     """`uid`, `descriptive`, or a template (see `store.layout`)."""
@@ -32,53 +32,53 @@ class Options:
     idc_url: str | None = None
     """`aws`, `gcs`, or the URL of another S3 endpoint; None for AWS, then Google."""
     site_url: str = DEFAULT_SITE
-    """TCIA's site, for what is not in the archives."""
+    """TCIA's web site, for what is not in the archives."""
     registry: tuple[str, ...] = ()
     """Registry files added to the shipped one."""
     update: bool = False
-    """Fetch series that changed in the archive anew."""
+    """Re-download series that changed in the archive."""
     accept_listed: bool = False
-    """Take the archive's list as right although more was expected."""
+    """Accept the archive's list even if more series were expected."""
     commercial_use: bool = False
-    """Refuse collections whose license forbids it."""
+    """Refuse collections whose license forbids commercial use."""
     supporting: bool = False
-    """Fetch clinical tables, annotations and manifests, too."""
+    """Download clinical tables, annotations and manifests, too."""
     supporting_only: bool = False
-    """Fetch these and no images."""
-    share: Shard | None = None
+    """Download these and no images."""
+    shard: Shard | None = None
     durable: bool = True
     """Force data to the disk before a series counts as complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for, and how."""
+    """What a user requests."""
 
     targets: tuple[str, ...]
     output: str = DEFAULT_OUTPUT
     carts: tuple[str, ...] = ()
-    """Names of carts shared on NBIA's page, whose series are targets, too."""
+    """Names of shared carts of NBIA, whose series are targets, too."""
     filters: Filters = field(default_factory=Filters)
     options: Options = field(default_factory=Options)
 
 
 def package_collection(request: Request, registry: Registry) -> Collection | None:
-    """The one collection that a request names, if it is published as Aspera packages."""
-    found = [registry.find(word) for word in request.targets]
-    if len(found) != 1 or request.carts or found[0] is None:
+    """The collection of a request that names one published as Aspera packages, or None."""
+    if len(request.targets) != 1 or request.carts:
         return None
-    return found[0] if not found[0].is_dicom and found[0].aspera else None
+    collection = registry.find(request.targets[0])
+    return collection if collection and collection.aspera and not collection.is_dicom else None
 
 
 def check_package_request(collection: Collection, request: Request) -> None:
-    """Refuse what cannot be done with packages, and what the license forbids.
+    """Refuse filters and shards of packages, and what the license forbids.
 
     Raises:
-        RequestError: it is asked for.
+        RequestError: the request has one of these.
     """
-    if request.filters != Filters() or request.options.share is not None:
+    if request.filters != Filters() or request.options.shard is not None:
         raise UsageError(
-            f"{collection.name} comes in whole packages: filters and shards choose DICOM series",
-            hint="leave the filters out",
+            f"{collection.name} is published in whole packages: filters and shards select series",
+            hint="omit the filters",
         )
     collection.check_license(commercial_use=request.options.commercial_use)

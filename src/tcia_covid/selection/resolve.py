@@ -1,4 +1,4 @@
-"""From a request to the series it names, by collection."""
+"""Resolves targets to series, grouped by collection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import format_size
 from tcia_covid.selection.filters import Filters, apply_filters
-from tcia_covid.selection.lists import SeriesSource
+from tcia_covid.selection.listing import SeriesSource
 from tcia_covid.selection.reconcile import SeriesListing
 from tcia_covid.selection.shards import Shard, shard_filter
 from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
@@ -25,7 +25,7 @@ class CollectionSelection:
 
     name: str
     collection: Collection | None
-    """What the registry knows of it; None for a collection outside the registry."""
+    """Its registry entry; None for a collection outside the registry."""
     series: list[Series]
 
     @property
@@ -51,13 +51,13 @@ class CollectionSelection:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Everything that a request selects, and what is to be said of the lists."""
+    """The selected series, and failures, notices and differences of their lists."""
 
     groups: list[CollectionSelection]
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
-    """Lists that differ from the catalog, before the filters."""
+    """Lists that differ from the catalog, before filters."""
 
     @property
     def series(self) -> list[Series]:
@@ -68,51 +68,51 @@ class Selection:
 def resolve(
     words: Sequence[str],
     registry: Registry,
-    lists: SeriesSource,
+    source: SeriesSource,
     *,
     filters: Filters,
-    share: Shard | None = None,
+    shard: Shard | None = None,
     commercial_use: bool = False,
 ) -> Selection:
-    """List the targets, keep what the filters ask for, take the share.
+    """List the targets, apply the filters, select the shard.
 
     Raises:
-        RequestError: a target, filter or license.
-        ArchiveError: a list could not be had.
+        RequestError: a target, filter or license does not allow it.
+        ArchiveError: a list is not available.
     """
     targets = parse_targets(words, registry)
     for collection in targets.collections:
         collection.check_license(commercial_use=commercial_use)
-    listed = _list(targets, lists)
+    listed = _list(targets, source)
     unique = {one.uid: one for one in listed.series}
     filtered = apply_filters(filters, unique.values())
-    notices = listed.notices + _filter_notices(filtered.lacking, filtered.unmatched)
+    notices = listed.notices + _filter_notices(filtered.without_value, filtered.unmatched)
     if unique and not filtered.series:
-        raise _nothing(unique.values(), filters, filtered.unmatched)
-    kept, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
-    if share is not None:
-        mine = shard_filter(share, apply_filters(filters, _cataloged(targets)).series)
-        kept = [one for one in kept if mine(one.uid)]
-        failures = [one for one in failures if not one.series or mine(one.series)]
-    groups = _grouped(kept, registry)
+        raise _no_series(unique.values(), filters, filtered.unmatched)
+    selected, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
+    if shard is not None:
+        in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
+        selected = [one for one in selected if in_shard(one.uid)]
+        failures = [one for one in failures if not one.series or in_shard(one.series)]
+    groups = _grouped(selected, registry)
     for group in groups if commercial_use else ():
         _check_license(group)
     return Selection(groups, failures, notices, listed.differences)
 
 
-def _list(targets: Targets, lists: SeriesSource) -> SeriesListing:
+def _list(targets: Targets, source: SeriesSource) -> SeriesListing:
     listed = SeriesListing(notices=list(targets.notices))
     for collection in targets.collections:
-        listed.add(lists.collection(collection))
+        listed.add(source.collection(collection))
     for name in targets.others:
-        listed.add(lists.other(name))
+        listed.add(source.other(name))
     if targets.uids:
-        listed.add(lists.series(targets.uids))
+        listed.add(source.series(targets.uids))
     return listed
 
 
-def _cataloged(targets: Targets) -> Iterable[Series]:
-    """The series of the targets that the catalog has, whatever an archive says today."""
+def _in_catalog(targets: Targets) -> Iterable[Series]:
+    """List the series of the targets in the catalog, independent of archives."""
     known = series_catalog.find(targets.uids)
     for collection in targets.collections:
         if series_catalog.has(collection.name):
@@ -134,33 +134,31 @@ def _grouped(series: list[Series], registry: Registry) -> list[CollectionSelecti
 
 
 def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:
-    """Leave out unlisted series that the filters would not have kept, as far as is known."""
+    """Drop failures of series that the filters would exclude, as far as is known."""
     named = {one.series for one in failures if one.series}
     if not named:
         return failures
     known = series_catalog.find(named)
-    asked = {one.uid for one in apply_filters(filters, [*listed, *known.values()]).series}
-    asked |= (named & set(filters.series) if filters.series else named) - known.keys()
-    return [one for one in failures if not one.series or one.series in asked]
+    selected = {one.uid for one in apply_filters(filters, [*listed, *known.values()]).series}
+    selected |= (named & set(filters.series) if filters.series else named) - known.keys()
+    return [one for one in failures if not one.series or one.series in selected]
 
 
-def _filter_notices(lacking: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:
+def _filter_notices(without_value: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:
     notices = [
-        f"{count} series have no value for the filter {_option(name)} and are left out"
-        for name, count in lacking.items()
+        f"{count} series have no value for the filter {_option(name)} and are excluded"
+        for name, count in without_value.items()
     ]
     return notices + [f"no series has {_option(name)} {value!r}" for name, value in unmatched]
 
 
-def _nothing(
+def _no_series(
     series: Iterable[Series], filters: Filters, unmatched: list[tuple[str, str]]
 ) -> UsageError:
-    """Give the error for filters that leave nothing: a typo must not look like success."""
+    """Give the error for filters that exclude everything: a typo must not look like success."""
     if unmatched:
-        said = ", ".join(f"{_option(name)} {value!r}" for name, value in unmatched)
-        return UsageError(
-            f"no series matches {said}", hint="'tcia-covid series' shows what is there"
-        )
+        given = ", ".join(f"{_option(name)} {value!r}" for name, value in unmatched)
+        return UsageError(f"no series matches {given}", hint="'tcia-covid series' lists all series")
     smallest = min((one.size for one in series if one.size is not None), default=0)
     if filters.max_size is not None and filters.max_size < smallest:
         return UsageError(
@@ -169,7 +167,7 @@ def _nothing(
             hint="sizes take a unit, such as 20GB",
         )
     return UsageError(
-        "no series matches all filters together", hint="leave one out, or see 'tcia-covid series'"
+        "no series matches all filters together", hint="omit one, or see 'tcia-covid series'"
     )
 
 

@@ -1,8 +1,8 @@
-"""Disjoint, balanced shares of a selection: what each task of a job array downloads.
+"""Shards: disjoint, balanced parts of a selection, one for each task of a job array.
 
-The tasks of an array list their targets one by one, at different times, some from the archive and
-some from the catalog, so their lists may differ. A series is in the same share for all of them
-nevertheless: that depends on its UID, the count, and what is asked for of the shipped catalog.
+Tasks list their targets at different times, some from the archive and some from the catalog, so
+their lists may differ. All of them put a series into the same shard nevertheless: that depends
+only on its UID, the number of shards, and the selected series of the shipped catalog.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_SHARDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The `index`-th, counted from 1, of `count` shares.
+    """The `index`-th, counted from 1, of `count` shards.
 
     Raises:
         UsageError: `index` is not one of 1 … `count`.
@@ -36,7 +36,7 @@ class Shard:
         if not 1 <= self.index <= self.count:
             raise UsageError(
                 f"there is no shard {self.index} of {self.count}",
-                hint="shards are counted from 1: a job array that counts from 0 has to add one",
+                hint="shards are counted from 1: a job array that counts from 0 must add one",
             )
 
 
@@ -52,29 +52,29 @@ def parse_shard(text: str) -> Shard:
     return Shard(int(match[1]), int(match[2]))
 
 
-def shard_filter(share: Shard, balanced: Iterable[Series]) -> Callable[[str], bool]:
-    """Tell of any SeriesInstanceUID whether it is in `share`; each is in one of the shares.
+def shard_filter(shard: Shard, balanced: Iterable[Series]) -> Callable[[str], bool]:
+    """Give a function that tells whether a SeriesInstanceUID is in `shard`.
 
     Args:
-        share: which one.
-        balanced: series that all tasks know alike, for about the same bytes in each share: the
-            largest goes first, each to the share that has least so far, so no two shares differ
-            by more than the largest. Others are shared out by a hash of their UID.
+        shard: the shard.
+        balanced: series that all tasks know. They are distributed by size, the largest first, each
+            to the shard with the fewest bytes so far, so no two shards differ by more than the
+            largest series. Other series are distributed by a hash of their UID.
     """
-    places = _balanced({one.uid: one.size or 0 for one in balanced}, share.count)
-    return lambda uid: (places.get(uid) or _hashed(uid, share.count)) == share.index
+    indexes = _balanced({series.uid: series.size or 0 for series in balanced}, shard.count)
+    return lambda uid: (indexes.get(uid) or _hashed(uid, shard.count)) == shard.index
 
 
 def _balanced(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """Give each UID its share, counted from 1."""
-    loads = [(0, 0, place) for place in range(1, count + 1)]  # bytes, series, whose
+    """Give the index of the shard of each UID, counted from 1."""
+    loads = [(0, 0, index) for index in range(1, count + 1)]  # bytes, series, shard
     heapify(loads)
-    places = {}
+    indexes = {}
     for uid in sorted(sizes, key=lambda uid: (-sizes[uid], uid)):
-        load, held, place = loads[0]
-        heapreplace(loads, (load + sizes[uid], held + 1, place))
-        places[uid] = place
-    return places
+        size, series, index = loads[0]
+        heapreplace(loads, (size + sizes[uid], series + 1, index))
+        indexes[uid] = index
+    return indexes
 
 
 def _hashed(uid: str, count: int) -> int:

@@ -1,4 +1,4 @@
-"""What a TARGET word means: a collection, a manifest, or one series."""
+"""Targets: collections, manifests and series."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from tcia_covid.core.safe_names import is_uid
 from tcia_covid.selection.manifests import read_manifest
 
 _MANIFESTS = (".tcia", ".csv", ".tsv", ".txt")
-_SHARED = re.compile(r"[?&]saved-cart=([^&#]*)")
+_SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The parsed targets of a command, each kind apart, doubles merged."""
+    """The parsed targets of a command, by kind, without duplicates."""
 
     collections: tuple[Collection, ...] = ()
-    """Known to the registry, and DICOM."""
+    """DICOM collections of the registry."""
     others: tuple[str, ...] = ()
-    """Words that may be exact names of collections outside the registry."""
+    """Words that may be exact names of other collections."""
     uids: tuple[str, ...] = ()
     """SeriesInstanceUIDs, from manifests and from the command line."""
     notices: tuple[str, ...] = field(default=())
 
 
 def parse_targets(words: Sequence[str], registry: Registry) -> Targets:
-    """Tell what each word means.
+    """Parse the targets of a command.
 
     Raises:
-        UsageError: there is no word.
-        NotDicomError: a collection that no archive of this program has as DICOM.
+        UsageError: there is no target.
+        NotDicomError: a collection is not available as DICOM.
         ManifestError: a manifest cannot be read.
     """
     if not words:
@@ -70,7 +70,7 @@ def parse_targets(words: Sequence[str], registry: Registry) -> Targets:
 
 
 def dicom_only(collection: Collection) -> Collection:
-    """Give the collection back if its images are DICOM series.
+    """Return the collection if its images are DICOM series.
 
     Raises:
         NotDicomError: they are not.
@@ -82,9 +82,9 @@ def dicom_only(collection: Collection) -> Collection:
     raise NotDicomError(
         f"{collection.name} is published as {collection.format} files, not as DICOM series: "
         "neither NBIA nor IDC has it",
-        hint=f"'{command}' alone, without filters, receives them; its page: {page}"
+        hint=f"'{command}' alone, without filters, downloads them; its page: {page}"
         if command
-        else f"its page leads to the files: {page}",
+        else f"its page has links to the files: {page}",
         commands=[command] if command else (),
     )
 
@@ -92,16 +92,16 @@ def dicom_only(collection: Collection) -> Collection:
 def unknown_collection(
     name: str, known: Iterable[str], registry: Registry
 ) -> UnknownCollectionError:
-    """Give the error for a word that names nothing, with the names it may have been meant for."""
+    """Give the error for an unknown name, with similar names."""
     suggestion = suggest(registry.near(name)) or did_you_mean(name, known)
     return UnknownCollectionError(
-        f"no collection, manifest or series is called {name!r}",
+        f"there is no collection, manifest or series {name!r}",
         hint=f"{suggestion} 'tcia-covid list' shows the known collections".lstrip(),
     )
 
 
 def _is_manifest(word: str) -> bool:
-    return word == "-" or word.lower().endswith(_MANIFESTS) or os.path.isfile(word)  # noqa: PTH113 - pathlib's raises for names that cannot be
+    return word == "-" or word.lower().endswith(_MANIFESTS) or os.path.isfile(word)  # noqa: PTH113 - Path.is_file raises for invalid names
 
 
 def _manifest_uids(word: str, notices: list[str]) -> tuple[str, ...]:
@@ -112,41 +112,35 @@ def _manifest_uids(word: str, notices: list[str]) -> tuple[str, ...]:
 
 
 class CartArchive(Protocol):
-    """The part of an archive that knows shared carts."""
+    """The part of an archive that lists shared carts."""
 
     def shared_cart(self, name: str) -> Sequence[str]:
-        """The SeriesInstanceUIDs of a cart; nothing for one that is not known."""
+        """Get the SeriesInstanceUIDs of a cart; none if it is unknown."""
         ...
 
 
 def cart_uids(archive: CartArchive, name: str) -> tuple[str, ...]:
-    """The series in a shared cart, sorted.
+    """List the series in a shared cart, sorted.
 
-    NBIA answers alike for a cart that is empty and for one that it does not know.
+    NBIA gives the same response for an empty and an unknown cart.
 
     Args:
-        archive: whom to ask.
-        name: of the cart, or the address of NBIA's page that has it.
+        archive: where to ask.
+        name: of the cart, or the address of its page at NBIA.
 
     Raises:
         UsageError: the name is blank.
         RequestError: there is no such cart, or nothing public is in it.
-        ArchiveError: the archive gave no usable answer.
+        ArchiveError: the archive gave no usable response.
     """
-    name = _named(name)
+    in_address = _SAVED_CART.search(name)
+    name = (unquote(in_address[1]) if in_address else name).strip()
     if not name:
         raise UsageError("the name of a shared cart is blank")
     uids = sorted({uid for uid in archive.shared_cart(name) if is_uid(uid)})
     if not uids:
         raise RequestError(
-            f"no shared cart is called {name!r}, or nothing public is in it",
-            hint="check the name, or have the cart's owner export a "
-            ".tcia manifest: that can be given as a target",
+            f"there is no shared cart {name!r}, or nothing public is in it",
+            hint="check the name, or ask the cart's owner for a .tcia manifest, which is a target",
         )
     return tuple(uids)
-
-
-def _named(given: str) -> str:
-    """The name of a cart in what somebody pasted: the name alone, or the page's address."""
-    found = _SHARED.search(given)
-    return (unquote(found[1]) if found else given).strip()

@@ -164,7 +164,7 @@ def test_plain_values_make_a_request() -> None:
         modalities=("CT",), patients=("P1", "P2"), max_size=20 * 10**9
     )
     options = request.options
-    assert options.share == Shard(2, 8)
+    assert options.shard == Shard(2, 8)
     assert (options.http.max_rate, options.http.stall_timeout) == (50e6, 5)
     assert options.registry == ("mine.yaml",)
     assert options.update

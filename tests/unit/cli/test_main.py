@@ -79,7 +79,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["cite"], "missing argument 'TARGET...'", "'tcia-covid cite --help'"),
         (
             ["info", "covid-19-arr"],
-            "no collection, manifest or series",
+            "there is no collection, manifest or series",
             "did you mean 'COVID-19-AR'?",
         ),
         (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),

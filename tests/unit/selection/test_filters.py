@@ -33,7 +33,7 @@ def kept(**filters: object) -> set[str]:
 def test_no_filter_keeps_everything() -> None:
     result = apply_filters(Filters(), iter(SOME))
     assert len(result.series) == len(SOME)
-    assert result.lacking == {}
+    assert result.without_value == {}
     assert result.unmatched == []
 
 
@@ -76,19 +76,22 @@ def test_a_negative_limit_is_refused(limit: str) -> None:
 
 
 def test_a_missing_field_matches_nothing_and_is_counted() -> None:
-    assert apply_filters(Filters(body_parts=("CHEST",)), SOME).lacking == {"body_parts": 2}
-    assert apply_filters(Filters(descriptions=(".",)), SOME).lacking == {"descriptions": 2}
+    assert apply_filters(Filters(body_parts=("CHEST",)), SOME).without_value == {"body_parts": 2}
+    assert apply_filters(Filters(descriptions=(".",)), SOME).without_value == {"descriptions": 2}
     empty = [series("1.1", modality=""), series("1.2", modality=None)]
-    assert apply_filters(Filters(modalities=("",)), empty).lacking == {"modalities": 2}
+    assert apply_filters(Filters(modalities=("",)), empty).without_value == {"modalities": 2}
     assert apply_filters(Filters(modalities=("",)), empty).series == []
 
 
 def test_what_another_filter_leaves_out_is_not_counted_as_lacking() -> None:
     result = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), SOME)
-    assert result.lacking == {"body_parts": 1, "modalities": 1}  # 1.2 and 1.6, but not 1.5, a CR
+    assert result.without_value == {
+        "body_parts": 1,
+        "modalities": 1,
+    }  # not 1.5, a CR
     nothing = [series("1.1")]
     both = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), nothing)
-    assert both.lacking == {"body_parts": 1, "modalities": 1}
+    assert both.without_value == {"body_parts": 1, "modalities": 1}
 
 
 def test_a_value_that_nothing_has_is_reported() -> None:
@@ -133,7 +136,7 @@ def test_max_size_takes_series_in_order_while_they_fit() -> None:
 def test_a_series_of_unknown_size_is_not_let_in_under_a_bound() -> None:
     result = apply_filters(Filters(max_size=10**12, max_series=5), SOME)
     assert {one.uid for one in result.series} == {"1.1", "1.2", "1.3", "1.4", "1.5"}
-    assert result.lacking == {"max_size": 1}
+    assert result.without_value == {"max_size": 1}
 
 
 def test_the_order_does_not_depend_on_the_archive() -> None:

@@ -65,7 +65,7 @@ def test_series_that_not_all_tasks_know_alike_are_shared_out_by_number() -> None
 
 def selected(lists: OneList, index: int, count: int, filters: Filters | None = None) -> Selection:
     filters = filters or Filters()
-    return resolve([NAME], load_registry(), lists, filters=filters, share=Shard(index, count))
+    return resolve([NAME], load_registry(), lists, filters=filters, shard=Shard(index, count))
 
 
 @pytest.mark.parametrize(

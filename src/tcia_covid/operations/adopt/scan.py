@@ -24,7 +24,7 @@ from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.dicom.header import header_of_file
 from tcia_covid.operations.adopt.result import DamagedFile, ForeignSeries, OtherFiles, Reason
-from tcia_covid.selection.lists import SeriesLister
+from tcia_covid.selection.listing import SeriesLister
 
 _HEAD_SIZE = 64 * 1024
 """Nearly every header fits into it."""

@@ -1,4 +1,4 @@
-"""Listing what targets name: from an archive, compared with what is expected, or offline."""
+"""Lists the series of targets: from NBIA, compared with the catalog, or offline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tcia_covid.selection.targets import unknown_collection
 
 
 class SeriesSource(Protocol):
-    """Where lists come from."""
+    """Lists collections and series."""
 
     def collection(self, collection: Collection) -> SeriesListing:
         """List a collection of the registry."""
@@ -32,30 +32,30 @@ class SeriesSource(Protocol):
 
 
 class SeriesLister(Protocol):
-    """The part of an archive that lists."""
+    """The part of an archive that lists series."""
 
     def collections(self) -> list[str]:
-        """All names."""
+        """List the names of all collections."""
         ...
 
     def list_collection(self, collection: str) -> list[Series]:
-        """All series of one."""
+        """List all series of a collection."""
         ...
 
     def list_series(self, uids: Sequence[str]) -> list[Series]:
-        """The series with these UIDs."""
+        """List the series with these UIDs."""
         ...
 
 
 class ArchiveSource:
-    """Lists as NBIA gives them, each compared with the registry and the catalog.
+    """NBIA's lists, each compared with the registry and the catalog.
 
     Args:
         nbia: the archive of record.
         registry: what is expected.
-        accept_listed: take a list that is shorter than expected as right.
-        quick: NBIA with little patience, asked where the catalog can stand in; None if series
-            that NBIA does not list cannot be had from elsewhere.
+        accept_listed: accept a list that is shorter than expected.
+        quick: NBIA with few retries, for lists that the catalog can replace; None if series that
+            NBIA does not list are not available from IDC.
     """
 
     def __init__(
@@ -67,31 +67,31 @@ class ArchiveSource:
         quick: SeriesLister | None,
     ) -> None:
         self._nbia = nbia
-        self._hasty = quick or nbia
+        self._quick = quick or nbia
         self._registry = registry
         self._accept_listed = accept_listed
-        self._mirrored = quick is not None
-        self._settling = Reconciler(self._mirrored, accept_listed)
+        self._has_idc = quick is not None
+        self._reconciler = Reconciler(self._has_idc, accept_listed)
 
     def collection(self, collection: Collection) -> SeriesListing:
-        """List a collection; the catalog stands in for NBIA where IDC has the series."""
-        known = _cataloged(collection.name)
+        """List a collection; the catalog replaces NBIA where IDC has the series."""
+        known = _in_catalog(collection.name)
         name = collection.nbia or collection.name
-        lister = self._hasty if known else self._nbia
+        lister = self._quick if known else self._nbia
         try:
             series = lister.list_collection(name)
         except ArchiveError as error:
-            if not (self._mirrored and known):
+            if not (self._has_idc and known):
                 raise
-            notice = f"NBIA gave no list of {collection.name} ({error.message}): the catalog's"
-            return SeriesListing(list(known.values()), notices=[f"{notice} list is used"])
+            notice = f"NBIA did not list {collection.name} ({error.message}): using the catalog"
+            return SeriesListing(list(known.values()), notices=[notice])
         found = _joined(series, known)
         if _is_short(found, known) if known else len(found) < (collection.series or 0):
-            with contextlib.suppress(ArchiveError):  # then what is listed counts
+            with contextlib.suppress(ArchiveError):  # the first list counts
                 found = _joined([*series, *lister.list_collection(name)], known)
         if not known:
             return SeriesListing(list(found.values()), self._short(collection, len(found)))
-        return self._settling.reconcile(found, known, collection.name)
+        return self._reconciler.reconcile(found, known, collection.name)
 
     def other(self, name: str) -> SeriesListing:
         """List a collection outside the registry.
@@ -104,33 +104,33 @@ class ArchiveSource:
         except ArchiveError as error:
             if near := self._registry.near(name):
                 error.hint = f"{suggest(near)} {error.hint}"
-            if self._mirrored and (known := idc_index.load(name)):
+            if self._has_idc and (known := idc_index.load(name)):
                 return SeriesListing(
-                    known, notices=[f"NBIA gave no list of {name}: IDC's index is used"]
+                    known, notices=[f"NBIA did not list {name}: using IDC's index"]
                 )
             raise
         if name not in names:
             raise unknown_collection(name, names, self._registry)
-        return SeriesListing(self._everywhere(self._nbia.list_collection(name)))
+        return SeriesListing(self._with_idc(self._nbia.list_collection(name)))
 
-    def _everywhere(self, series: list[Series]) -> list[Series]:
-        """Add where IDC keeps the series, as far as its index is installed."""
-        if not self._mirrored:
+    def _with_idc(self, series: list[Series]) -> list[Series]:
+        """Add the location of the series in IDC, if its index is installed."""
+        if not self._has_idc:
             return series
         known = idc_index.find(one.uid for one in series)
         return [_located(one, known) for one in series]
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
-        """List single series; those that nobody knows become failures."""
-        known = _mirrored_series(uids) if self._mirrored else series_catalog.find(uids)
-        lister = self._hasty if len(known) == len(set(uids)) else self._nbia
+        """List single series; unknown ones become failures."""
+        known = _mirrored_series(uids) if self._has_idc else series_catalog.find(uids)
+        lister = self._quick if len(known) == len(set(uids)) else self._nbia
         try:
             found = _joined(lister.list_series(uids), known)
         except ArchiveError as error:
-            if not (self._mirrored and known):
+            if not (self._has_idc and known):
                 raise
-            return _unasked(uids, known, error)
-        listed = self._settling.reconcile({u: s for u, s in found.items() if u in known}, known)
+            return _without_nbia(uids, known, error)
+        listed = self._reconciler.reconcile({u: s for u, s in found.items() if u in known}, known)
         listed.series += [one for uid, one in found.items() if uid not in known]
         listed.failures += _unknown([uid for uid in uids if uid not in found.keys() | known.keys()])
         return listed
@@ -143,38 +143,37 @@ class ArchiveSource:
             Failure(
                 series="",
                 reason="incomplete-list",
-                detail=f"the archive lists {count} series of {collection.name}, "
-                f"{expected} are expected",
-                hint="run again later; if series were withdrawn, --accept-listed takes the list "
-                "as right",
+                detail=f"the archive lists {count} of {expected} expected series of "
+                f"{collection.name}",
+                hint="run again later; if series were withdrawn, --accept-listed accepts the list",
             )
         ]
 
 
 class CatalogSource:
-    """Lists from the shipped catalog alone; what it does not know goes to `online`.
+    """The lists of the shipped catalog.
 
     Args:
-        online: asked for what the catalog does not have; None to refuse that.
+        online: for what the catalog does not have; None to refuse that.
     """
 
     def __init__(self, online: SeriesSource | None) -> None:
         self._online = online
 
     def collection(self, collection: Collection) -> SeriesListing:
-        """List a collection, without a network where the catalog has it."""
+        """List a collection, offline if the catalog has it."""
         if series_catalog.has(collection.name):
             return SeriesListing(series_catalog.load(collection.name))
         return self._elsewhere(collection.name).collection(collection)
 
     def other(self, name: str) -> SeriesListing:
-        """List a collection outside the registry: in IDC's index, if that is installed."""
+        """List a collection outside the registry, from IDC's index if that is installed."""
         if known := idc_index.load(name):
             return SeriesListing(known)
         return self._elsewhere(name).other(name)
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
-        """List single series, asking only for those that the catalog does not have."""
+        """List single series, online only those that the catalog does not have."""
         found = _mirrored_series(uids)
         rest = [uid for uid in uids if uid not in found]
         if not rest or self._online is None:
@@ -193,19 +192,19 @@ class CatalogSource:
 
 
 def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
-    """The series that IDC has: in the catalog, or in IDC's index where that is installed."""
+    """Find series of IDC in the catalog, or in IDC's index if that is installed."""
     known = series_catalog.find(uids)
     return known | idc_index.find(uid for uid in uids if uid not in known)
 
 
-def _cataloged(name: str) -> dict[str, Series]:
+def _in_catalog(name: str) -> dict[str, Series]:
     if not series_catalog.has(name):
         return {}
     return {one.uid: one for one in series_catalog.load(name)}
 
 
 def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, Series]:
-    """By UID, with what the catalog knows; of a series listed twice the line of more images."""
+    """Index series by UID, with facts of the catalog; of duplicates the one with more images."""
     found: dict[str, Series] = {}
     for one in series:
         before = found.get(one.uid)
@@ -215,13 +214,13 @@ def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, 
 
 
 def _is_short(found: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
-    """Whether a list lacks a series of the catalog, or images of one."""
+    """Whether series of the catalog, or images of them, are missing in a list."""
     compared = compare_lists("", found, known)
     return bool(compared.only_catalog) or any(one.fewer for one in compared.different)
 
 
 def _located(series: Series, known: Mapping[str, Series]) -> Series:
-    """Add what the catalog knows: where IDC keeps the series, and counts that NBIA leaves out."""
+    """Add the location in IDC, and counts that NBIA omits, from the catalog."""
     entry = known.get(series.uid)
     if entry is None:
         return series
@@ -231,22 +230,22 @@ def _located(series: Series, known: Mapping[str, Series]) -> Series:
     return located
 
 
-def _unasked(
+def _without_nbia(
     uids: Sequence[str], known: Mapping[str, Series], error: ArchiveError
 ) -> SeriesListing:
-    """Single series without NBIA: those that IDC has."""
-    why = f"NBIA gave no list of {len(uids)} series ({error.message})"
+    """Give the series that IDC has, without NBIA."""
+    why = f"NBIA did not list {len(uids)} series ({error.message})"
     failures = [
         Failure(
             series=uid,
             reason="archive-error",
-            detail=f"NBIA could not be asked for series {uid}, and the catalog does not have it",
+            detail=f"NBIA did not list series {uid}, and the catalog does not have it",
             hint="run again later",
         )
         for uid in uids
         if uid not in known
     ]
-    return SeriesListing(list(known.values()), failures, [f"{why}: the catalog's list is used"])
+    return SeriesListing(list(known.values()), failures, [f"{why}: using the catalog"])
 
 
 def _unknown(uids: Iterable[str]) -> list[Failure]:
