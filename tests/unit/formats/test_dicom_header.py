@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ForeignImageError
@@ -246,7 +246,6 @@ def scratch(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("headers") / "image"
 
 
-@settings(deadline=None)
 @given(
     data=st.sampled_from(REAL),
     edits=st.lists(

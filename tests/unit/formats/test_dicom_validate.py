@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ForeignImageError
@@ -207,7 +207,6 @@ def test_a_file_that_is_no_dicom(check):
     assert "is empty" in check(b"")
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     path=st.sampled_from([p for p in FILES if p.stat().st_size < 40_000]),
     edits=st.lists(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ManifestError
@@ -256,7 +256,6 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     seed=st.sampled_from(SEEDS),
     where=st.integers(0, 800),

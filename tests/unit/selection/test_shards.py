@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.catalog import series_catalog
@@ -34,7 +34,6 @@ def shares(uids: Sequence[str], balanced: Sequence[Series], count: int) -> list[
 SIZES = st.lists(st.one_of(st.none(), st.integers(0, 10**9)), max_size=40)
 
 
-@settings(max_examples=100, deadline=None)
 @given(sizes=SIZES, unknown=st.integers(0, 40), count=st.integers(1, 12), shuffled=st.randoms())
 def test_shares_are_disjoint_covering_and_independent_of_order(
     sizes: list[int | None], unknown: int, count: int, shuffled: random.Random
@@ -47,7 +46,6 @@ def test_shares_are_disjoint_covering_and_independent_of_order(
     assert shares(uids, known * 2, count) == parts
 
 
-@settings(max_examples=100, deadline=None)
 @given(sizes=st.lists(st.integers(0, 10**6), min_size=1, max_size=60), count=st.integers(1, 8))
 def test_shares_differ_by_no_more_than_the_largest_series(sizes: list[int], count: int) -> None:
     known = {f"1.{n}": size for n, size in enumerate(sizes)}
