@@ -464,7 +464,7 @@ def test_compare_shows_what_differs(both: Both) -> None:
 
 @pytest.mark.parametrize(
     ("target", "source", "said"),
-    [("COVID-19-AR", "idc", "--source idc"), ("1.2.3", "auto", "no collection")],
+    [("COVID-19-AR", "idc", "--source idc"), ("1.2.3", "auto", "not a collection")],
 )
 def test_a_comparison_that_makes_no_sense_is_refused(target: str, source: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -1,4 +1,4 @@
-"""Finding out what a download would do, without doing anything: no folder is made."""
+"""Planning: what a download would do, without creating or changing a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import errno
 import shutil
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,114 +33,12 @@ from tcia_covid.store.free_space import PartialSeries, space_needed
 from tcia_covid.store.tree import Tree, collection_folder
 
 ASSUMED_RATE = 10_000_000
-"""Bytes a second that a rough time is reckoned with: what a good connection gets of an archive."""
-
-
-def plan_request(
-    request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
-) -> Plan:
-    """Find out what a download would do; the catalog is asked before any archive.
-
-    Raises:
-        RequestError: the request cannot be carried out as asked.
-        ArchiveError: a list was needed and could not be had.
-        DestinationError: the output cannot be a folder, for a file is in its way.
-    """
-    stop = stop or CancelToken()
-    options = request.options
-    registry = load_registry(options.registry)
-    packages = package_collection(request, registry)
-    if packages is not None:
-        group, notices = plan_packages(packages, request)
-        return _plan([group], request, notices=notices)
-    selected = select_offline(request, registry, stop, emit)
-    groups = [_group(one, Path(request.output), update=options.update) for one in selected.groups]
-    return _plan(
-        groups,
-        request,
-        failures=selected.failures,
-        notices=selected.notices + _changed_notices(groups, update=options.update),
-    )
-
-
-def _plan(
-    groups: list[GroupPlan],
-    request: Request,
-    *,
-    notices: list[str],
-    failures: Sequence[Failure] = (),
-) -> Plan:
-    rate = request.options.http.max_rate
-    return Plan(
-        targets=request.targets,
-        output=request.output,
-        groups=groups,
-        free=_free(Path(request.output)),
-        rate=int(min(rate or ASSUMED_RATE, ASSUMED_RATE)) or 1,
-        rate_is_assumed=rate is None or rate > ASSUMED_RATE,
-        failures=list(failures),
-        notices=notices,
-    )
-
-
-def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPlan:
-    total = Amount(len(group.series), group.images, group.size)
-    planned = GroupPlan(group.name, group.patients, group.studies, total)
-    planned.modalities = _modalities(group.series)
-    tree = Tree(output / collection_folder(group.name))
-    if not tree.state.is_dir():
-        return planned
-    begun, unsettled = PartialSeries(tree), tree.unsettled()
-    for one in group.series:
-        receipt = None if one.uid in unsettled else tree.committed(one.uid)
-        changed = receipt is not None and receipt.differs_from(one)
-        if changed:
-            planned.changed.append(one.uid)
-        if receipt is not None and not (update and changed):
-            planned.there.add(1, one.image_count or len(receipt.images), one.size or receipt.size)
-        elif any(there := begun.of(one)):
-            planned.partial.add(1, *there)
-    return planned
-
-
-def _modalities(series: Iterable[Series]) -> dict[str, Amount]:
-    found: dict[str, Amount] = {}
-    for one in series:
-        amount = found.setdefault(one.modality or "not recorded", Amount())
-        amount.add(1, one.image_count or 0, one.size or 0)
-    return dict(sorted(found.items(), key=lambda pair: (-pair[1].size, pair[0])))
-
-
-def _changed_notices(groups: Sequence[GroupPlan], *, update: bool) -> list[str]:
-    if update:
-        return []
-    return [
-        f"{len(one.changed)} series of {one.name} changed in the archive since they were fetched: "
-        "--update fetches them anew"
-        for one in groups
-        if one.changed
-    ]
-
-
-def _free(output: Path) -> int | None:
-    """Bytes free where `output` is, or would be made.
-
-    Raises:
-        DestinationError: it cannot be made, for a file is in its way.
-    """
-    for place in (output.absolute(), *output.absolute().parents):
-        with contextlib.suppress(OSError):
-            if stat.S_ISDIR(place.stat().st_mode):
-                return shutil.disk_usage(place).free
-            raise destination_error(
-                NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output)
-            )
-    return None
+"""Bytes a second: what one archive sends over a good connection."""
 
 
 @dataclass(slots=True)
 class Amount:
-    """So many series with so many images and bytes."""
+    """A number of series, and their images and bytes."""
 
     series: int = 0
     images: int = 0
@@ -166,22 +64,21 @@ class GroupPlan:
     patients: int
     studies: int
     selected: Amount
-    there: Amount = field(default_factory=Amount)
-    """What is complete already."""
+    complete: Amount = field(default_factory=Amount)
     partial: Amount = field(default_factory=Amount)
-    """What is there of series that are not complete: begun, or damaged since."""
+    """Images on disk of series that are not complete: started, or damaged later."""
     changed: list[str] = field(default_factory=list)
-    """Series that are complete, but not what the archive lists now."""
+    """Series that are complete in another version than the archive lists now."""
     modalities: dict[str, Amount] = field(default_factory=dict)
     """Selected, by modality; the most bytes first."""
 
     @property
     def to_fetch(self) -> Amount:
-        """What is still to come: series not complete, their images and bytes not there."""
+        """Series that are not complete, and the images and bytes missing of them."""
         return Amount(
-            self.selected.series - self.there.series,
-            max(0, self.selected.images - self.there.images - self.partial.images),
-            max(0, self.selected.size - self.there.size - self.partial.size),
+            self.selected.series - self.complete.series,
+            max(0, self.selected.images - self.complete.images - self.partial.images),
+            max(0, self.selected.size - self.complete.size - self.partial.size),
         )
 
 
@@ -193,138 +90,218 @@ class Plan:
     output: str
     groups: list[GroupPlan]
     free: int | None
-    """Bytes free where the download would go; None where the system does not say."""
+    """Free bytes on the output's file system; None if unknown."""
     rate: int
-    """Bytes a second that the time is reckoned with."""
+    """Bytes a second from which the time is estimated."""
     rate_is_assumed: bool
     failures: list[Failure] = field(default_factory=list)
-    """Of lists: series that should be there and are not."""
+    """Series that no list of an archive has."""
     notices: list[str] = field(default_factory=list)
 
     @property
     def selected(self) -> Amount:
         """Everything that the request names."""
-        return sum((one.selected for one in self.groups), Amount())
+        return sum((group.selected for group in self.groups), Amount())
 
     @property
-    def there(self) -> Amount:
+    def complete(self) -> Amount:
         """What is complete already."""
-        return sum((one.there for one in self.groups), Amount())
+        return sum((group.complete for group in self.groups), Amount())
 
     @property
     def partial(self) -> Amount:
-        """What is there of series that are not complete."""
-        return sum((one.partial for one in self.groups), Amount())
+        """Images on disk of series that are not complete."""
+        return sum((group.partial for group in self.groups), Amount())
 
     @property
     def to_fetch(self) -> Amount:
-        """What is still to come."""
-        return sum((one.to_fetch for one in self.groups), Amount())
+        """What is still to download."""
+        return sum((group.to_fetch for group in self.groups), Amount())
 
     @property
     def needed(self) -> int:
-        """Bytes of disk that the rest takes, without what receipts and reports need."""
+        """Bytes still to download, without what receipts and reports need."""
         return self.to_fetch.size
 
     @property
     def fits(self) -> bool | None:
-        """Whether the rest fits on the disk; None where that is not known."""
+        """Whether the disk has enough space; None if unknown."""
         if self.free is None:
             return None
         return not self.needed or self.free >= self.needed + space_needed(self.needed)
 
     @property
     def seconds(self) -> int:
-        """About how long the rest takes at `rate`."""
+        """The estimated time of the download at `rate`."""
         return round(self.needed / self.rate)
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 where lists lack something."""
+        """0, or 1 where archives do not list all series."""
         return EXIT_PARTIAL if self.failures else EXIT_OK
 
 
-def plan_packages(collection: Collection, request: Request) -> tuple[GroupPlan, list[str]]:
-    """Give what would be brought of a collection, and what else to tell of it.
+def plan_request(
+    request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
+) -> Plan:
+    """Find out what a download would do, from the catalog where it has the series.
 
     Raises:
-        RequestError: packages cannot be asked for so.
+        RequestError: the request cannot be carried out.
+        ArchiveError: an archive's list was needed, and none gave it.
+        DestinationError: the output folder cannot exist because a file is in its place.
     """
-    check_package_request(collection, request)
-    return _package_group(collection, request), _notices(collection)
+    registry = load_registry(request.options.registry)
+    collection = package_collection(request, registry)
+    failures: list[Failure] = []
+    if collection is not None:
+        check_package_request(collection, request)
+        groups = [_package_group(collection, request)]
+        notices = _package_notices(collection)
+    else:
+        update, output = request.options.update, Path(request.output)
+        selection = select_offline(request, registry, stop or CancelToken(), emit)
+        groups = [_group(group, output, update=update) for group in selection.groups]
+        failures = selection.failures
+        notices = selection.notices + ([] if update else _changed_notices(groups))
+    max_rate = request.options.http.max_rate
+    return Plan(
+        targets=request.targets,
+        output=request.output,
+        groups=groups,
+        free=_free_space(Path(request.output)),
+        rate=int(min(max_rate or ASSUMED_RATE, ASSUMED_RATE)) or 1,
+        rate_is_assumed=max_rate is None or max_rate > ASSUMED_RATE,
+        failures=failures,
+        notices=notices,
+    )
+
+
+def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPlan:
+    selected = Amount(len(group.series), group.images, group.size)
+    planned = GroupPlan(group.name, group.patients, group.studies, selected)
+    planned.modalities = _modalities(group.series)
+    tree = Tree(output / collection_folder(group.name))
+    if not tree.state.is_dir():
+        return planned
+    partial, unsettled = PartialSeries(tree), tree.unsettled()
+    for series in group.series:
+        receipt = None if series.uid in unsettled else tree.committed(series.uid)
+        changed = receipt is not None and receipt.differs_from(series)
+        if changed:
+            planned.changed.append(series.uid)
+        if receipt is not None and not (update and changed):
+            images = series.image_count or len(receipt.images)
+            planned.complete.add(1, images, series.size or receipt.size)
+        elif any(amount := partial.of(series)):
+            planned.partial.add(1, *amount)
+    return planned
+
+
+def _modalities(selected: Sequence[Series]) -> dict[str, Amount]:
+    amounts: dict[str, Amount] = {}
+    for series in selected:
+        amount = amounts.setdefault(series.modality or "not recorded", Amount())
+        amount.add(1, series.image_count or 0, series.size or 0)
+    return dict(sorted(amounts.items(), key=lambda pair: (-pair[1].size, pair[0])))
+
+
+def _changed_notices(groups: Sequence[GroupPlan]) -> list[str]:
+    return [
+        f"{len(group.changed)} series of {group.name} changed in the archive after their download: "
+        "--update downloads them again"
+        for group in groups
+        if group.changed
+    ]
+
+
+def _free_space(output: Path) -> int | None:
+    """Return the free bytes where `output` exists or would be created.
+
+    Raises:
+        DestinationError: a file is in its place.
+    """
+    for folder in (output.absolute(), *output.absolute().parents):
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(folder.stat().st_mode):
+                return shutil.disk_usage(folder).free
+            raise destination_error(
+                NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output)
+            )
+    return None
 
 
 def _package_group(collection: Collection, request: Request) -> GroupPlan:
-    """A collection of volumes: a patient counts as a series, a volume as an image."""
-    committed = Inventory.of(VolumeTree(Path(request.output), collection))
-    there = Amount(committed.patients, committed.volumes, committed.size)
+    """Plan a collection of volumes: a patient counts as a series, a volume as an image."""
+    inventory = Inventory.of(VolumeTree(Path(request.output), collection))
+    complete = Amount(inventory.patients, inventory.volumes, inventory.size)
     total = Amount(
-        max(collection.patients or 0, there.series),
-        max(collection.volumes or 0, there.images),
-        max(collection.size or 0, there.size),
+        max(collection.patients or 0, complete.series),
+        max(collection.volumes or 0, complete.images),
+        max(collection.size or 0, complete.size),
     )
     modalities = dict.fromkeys(collection.modalities[:1], total)
     return GroupPlan(
-        collection.name, total.series, total.series, total, there, modalities=modalities
+        collection.name, total.series, total.series, total, complete, modalities=modalities
     )
 
 
-def _notices(collection: Collection) -> list[str]:
-    size = [] if collection.size else ["how many bytes its packages have is not on record"]
+def _package_notices(collection: Collection) -> list[str]:
+    notices = ["a patient is counted as a series, a volume as an image"]
+    if not collection.size:
+        notices.append("the size of its packages is not known")
     program = find_ascli()
-    tool = f"ascli, which receives its packages, is {program}"
     if program is None:
-        tool = "ascli, which receives its packages, is not on PATH: 'download' says how to get it"
-    page = collection.page or "www.cancerimagingarchive.net"
-    counted = "a patient is counted as a series, a volume as an image"
-    return [counted, *size, tool, f"its page: {page}"]
+        notices.append("ascli, which downloads its packages, is not on PATH: see 'download'")
+    else:
+        notices.append(f"ascli, which downloads its packages, is {program}")
+    return [*notices, f"its page: {collection.page or 'www.cancerimagingarchive.net'}"]
 
 
 def compare_with_catalog(
     request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
 ) -> list[Comparison]:
-    """Compare NBIA's lists of the collections asked for with the catalog, after the filters.
+    """Compare NBIA's lists of the collections with the catalog, after the filters.
 
     Raises:
-        UsageError: a target is no collection of the catalog, or NBIA is not to be asked.
+        UsageError: a target is not a collection of the catalog, or the source is IDC alone.
         ArchiveError: NBIA gave no list.
     """
-    stop = stop or CancelToken()
     if request.options.source == "idc":
         raise UsageError(
             "--compare asks NBIA for its lists, and --source idc asks IDC alone",
             hint="leave one of them out",
         )
     registry = load_registry(request.options.registry)
-    collections = [_cataloged(word, registry.find(word)) for word in request.targets]
-    archives = open_for_options(request.options, stop, emit)
+    collections = [_cataloged(target, registry.find(target)) for target in request.targets]
+    archives = open_for_options(request.options, stop or CancelToken(), emit)
     try:
-        pairs = [
-            (
-                one,
-                archives.quick.list_collection(one.nbia or one.name),
-                series_catalog.load(one.name),
-            )
-            for one in collections
+        lists = [
+            archives.quick.list_collection(collection.nbia or collection.name)
+            for collection in collections
         ]
     finally:
         archives.close()
     return [
         compare_lists(
-            one.name,
-            {series.uid: series for series in apply_filters(request.filters, listed).series},
-            {series.uid: series for series in apply_filters(request.filters, known).series},
+            collection.name,
+            _filtered(request, listed),
+            _filtered(request, series_catalog.load(collection.name)),
         )
-        for one, listed, known in pairs
+        for collection, listed in zip(collections, lists, strict=True)
     ]
 
 
-def _cataloged(word: str, collection: Collection | None) -> Collection:
+def _filtered(request: Request, series: Sequence[Series]) -> dict[str, Series]:
+    return {one.uid: one for one in apply_filters(request.filters, series).series}
+
+
+def _cataloged(target: str, collection: Collection | None) -> Collection:
     if collection is None or not series_catalog.has(collection.name):
-        known = ", ".join(entry.collection for entry in series_catalog.info().entries)
-        what = "no collection" if is_uid(word) else "not in the catalog"
+        names = ", ".join(entry.collection for entry in series_catalog.info().entries)
+        problem = "not a collection" if is_uid(target) else "not in the catalog"
         raise UsageError(
-            f"{word!r} is {what}, so there is nothing to compare NBIA's list with",
-            hint=f"--compare takes {known}",
+            f"{target!r} is {problem}, so NBIA's list cannot be compared",
+            hint=f"--compare takes {names}",
         )
     return collection

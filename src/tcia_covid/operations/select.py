@@ -1,4 +1,4 @@
-"""What a request names: from the catalog where that does, else from archives."""
+"""Selecting series: from the catalog where it has them, else from archives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def select(
     *,
     offline: bool = False,
 ) -> Selection:
-    """List what a request names.
+    """List the series of a request.
 
     Args:
         request: the targets and filters.
         registry: the known collections.
         archives: asked for lists.
         stop: ends the waiting.
-        offline: prefer the catalog to asking.
+        offline: prefer the catalog to the archives.
     """
     options = request.options
     online = ArchiveSource(
@@ -36,32 +36,32 @@ def select(
         accept_listed=options.accept_listed,
         quick=archives.quick if options.source == "auto" else None,
     )
-    lists: SeriesSource = online
+    source: SeriesSource = online
     if options.source == "idc":
-        lists = CatalogSource(None)
+        source = CatalogSource(None)
     elif offline:
-        lists = CatalogSource(online)
-    shared = [uid for name in request.carts for uid in cart_uids(archives.nbia, name)]
-    selected = resolve(
-        (*request.targets, *shared),
+        source = CatalogSource(online)
+    cart_series = [uid for name in request.carts for uid in cart_uids(archives.nbia, name)]
+    selection = resolve(
+        (*request.targets, *cart_series),
         registry,
-        lists,
+        source,
         filters=request.filters,
         shard=options.shard,
         commercial_use=options.commercial_use,
     )
     stop.check()
-    return selected
+    return selection
 
 
 def select_offline(
     request: Request, registry: Registry, stop: CancelToken, emit: Emit
 ) -> Selection:
-    """List what a request names, from the catalog before any archive.
+    """List the series of a request, from the catalog where it has them.
 
     Raises:
-        RequestError: the request cannot be carried out as asked.
-        ArchiveError: a list was needed and could not be had.
+        RequestError: the request cannot be carried out.
+        ArchiveError: an archive's list was needed, and none gave it.
     """
     archives = open_for_options(request.options, stop, emit)
     try:

@@ -1,4 +1,4 @@
-"""What stands in a folder: complete, under way, failed and why, without the network."""
+"""What is complete, partial or failed in a folder, from receipts and file names alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.models import Check, Failure, Receipt
+from tcia_covid.core.models import Check, Failure
 from tcia_covid.store.discovery import (
     UncheckedFolder,
     find_trees,
@@ -25,23 +25,23 @@ from tcia_covid.supporting.receipts import FileReceipts
 
 @dataclass(slots=True)
 class CompleteSeries:
-    """Series that stand in the tree with all their files, by name; no file was opened."""
+    """Series all of whose files exist, by name; no file was opened."""
 
     series: int = 0
     images: int = 0
     size: int = 0
     """Bytes, by the receipts."""
     checks: Counter[Check] = field(default_factory=Counter)
-    """How many series by the weakest proof of their images."""
+    """Series by the weakest check of their images."""
     sources: Counter[str] = field(default_factory=Counter)
-    """How many series have images from an archive; `adopted`: found on disk by a later run."""
+    """Series by the archives that their images came from; `adopted`: found on disk."""
     last_completed: str | None = None
-    """When the latest of them was: UTC, ISO 8601."""
+    """When the latest of them was completed: UTC, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartialSeries:
-    """A series with images in staging, from a run that goes on or one that ended."""
+    """A series with images in staging, whether a run is working on it or not."""
 
     series: str
     images: int
@@ -49,8 +49,8 @@ class PartialSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class PackageUnderWay:
-    """A package that a run began to receive and did not receive to the end, or not yet."""
+class PartialPackage:
+    """A package that is not received completely."""
 
     package: str
     """Its title."""
@@ -60,7 +60,7 @@ class PackageUnderWay:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the registry says that the whole collection is."""
+    """The size of the whole collection, from the registry."""
 
     series: int | None
     images: int | None
@@ -69,154 +69,129 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class SupportingStatus:
-    """The files beside the images, by their receipts; none was opened."""
+    """The supporting files, from their receipts; none was opened."""
 
     files: int
     size: int
     """Bytes."""
     missing: list[str]
-    """Names of those that are not there."""
+    """Paths of files that do not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionStatus:
-    """What stands in one collection's folder."""
+    """The state of one collection's folder."""
 
     name: str
-    """The collection, as the archive spells it where a receipt tells."""
+    """The collection as the archive spells it, if a receipt says so."""
     folder: str
     complete: CompleteSeries
     partial: list[PartialSeries]
-    packages: list[PackageUnderWay]
+    packages: list[PartialPackage]
     """Of a collection that is published as packages."""
     damaged: list[str]
-    """Series that `verify` found damaged and no download has mended since."""
+    """Series that `verify` found damaged and no download has repaired since."""
     missing_files: list[str]
-    """Series whose folder does not have the files that their receipt names."""
+    """Series whose folder does not have all files that their receipt names."""
     failed: list[Failure]
     requested: int | None
-    """Series that the last download was asked for; None where that is not known."""
+    """Series that the last download selected; None if unknown."""
     expected: Expected | None
-    """None for a collection that the registry does not have."""
+    """None for a collection that is not in the registry."""
     supporting: SupportingStatus
     outdated_reports: list[str]
     """Report files that are missing, or do not cover what is complete."""
 
     @property
     def not_started(self) -> int:
-        """Series that the last download was asked for, and that nothing is here of."""
-        here = self.complete.series + len({*self.damaged, *self.missing_files})
-        begun = {one.series for one in self.partial} | {one.series for one in self.failed}
-        return max(0, (self.requested or 0) - here - len(begun))
+        """Series that the last download selected and that nothing is stored of."""
+        stored = self.complete.series + len({*self.damaged, *self.missing_files})
+        partial = {one.series for one in self.partial} | {one.series for one in self.failed}
+        return max(0, (self.requested or 0) - stored - len(partial))
 
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
-    """What stands in each collection's folder of a directory."""
+    """The state of each collection's folder in a directory."""
 
     directory: str
     collections: list[CollectionStatus]
     unchecked: list[UncheckedFolder] = field(default_factory=list)
-    """Folders beside them with images that no receipt covers."""
+    """Other folders with images that no receipt covers."""
 
 
 def read_status(directory: Path, registry: Registry | None = None) -> StatusResult:
-    """Look at receipts, notes and file names; no image is opened, nothing is asked.
+    """Read receipts, notes and file names; open no image and use no network.
 
     Args:
         directory: an output folder, or one collection's folder in it.
-        registry: where the expected totals are from.
+        registry: where the expected sizes come from.
 
     Raises:
-        RequestError: the folder is not one of this program's.
+        RequestError: this program did not create the folder.
         DestinationError: the program's own files in it cannot be read.
     """
-    known = registry or Registry()
+    registry = registry or Registry()
     trees = find_trees(directory)
     with listing_errors(directory):
-        found = [_status(tree, known) for tree in trees]
-        return StatusResult(str(directory), found, find_unchecked_folders(directory))
-
-
-def document(result: StatusResult) -> dict[str, Any]:
-    """The JSON document of `status --json`."""
-    return {
-        "command": "status",
-        "output": result.directory,
-        "exit_code": 0,
-        "collections": [_document(collection) for collection in result.collections],
-        "unchecked": [asdict(folder) for folder in result.unchecked],
-    }
+        collections = [_status(tree, registry) for tree in trees]
+        return StatusResult(str(directory), collections, find_unchecked_folders(directory))
 
 
 def _status(tree: Tree, registry: Registry) -> CollectionStatus:
     complete = CompleteSeries()
     missing_files = []
-    spelled = tree.root.name
+    name = tree.root.name
     damaged = tree.damage.uids()
     partial = _partial_series(tree)
-    begun = {one.series for one in partial}
+    staged = {one.series for one in partial}
     for uid in tree.receipts.uids():
-        filed = tree.receipts.read(uid)
-        if filed is None:
+        stored = tree.receipts.read(uid)
+        if stored is None:
             continue
-        receipt = filed.receipt
-        spelled = receipt.series.collection
-        if (uid in begun and tree.is_being_committed(filed)) or not tree.has_all_files(receipt):
+        receipt = stored.receipt
+        name = receipt.series.collection
+        if (uid in staged and tree.is_being_committed(stored)) or not tree.has_all_files(receipt):
             missing_files.append(uid)
         elif uid not in damaged:
-            _add(complete, receipt)
+            complete.series += 1
+            complete.images += len(receipt.images)
+            complete.size += receipt.size
+            complete.checks[receipt.check] += 1
+            complete.sources.update({image.source for image in receipt.images})
+            complete.last_completed = max(complete.last_completed or "", receipt.finished)
     return CollectionStatus(
-        name=spelled,
+        name=name,
         folder=str(tree.root),
         complete=complete,
         partial=partial,
-        packages=list(_packages(tree)),
+        packages=list(_partial_packages(tree)),
         damaged=sorted(damaged),
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
         requested=tree.asked(),
-        expected=_expected(registry.find(spelled) or registry.find(tree.root.name)),
+        expected=_expected(registry.find(name) or registry.find(tree.root.name)),
         supporting=_supporting(tree),
         outdated_reports=outdated_reports(tree),
     )
 
 
-def _supporting(tree: Tree) -> SupportingStatus:
-    receipts = FileReceipts(tree)
-    found = list(receipts.all())
-    missing = [one.file for one in found if not (receipts.files / one.file).is_file()]
-    return SupportingStatus(len(found), sum(one.size for one in found), missing)
-
-
-def _add(complete: CompleteSeries, receipt: Receipt) -> None:
-    complete.series += 1
-    complete.images += len(receipt.images)
-    complete.size += receipt.size
-    complete.checks[receipt.check] += 1
-    complete.sources.update({image.source for image in receipt.images})
-    complete.last_completed = max(complete.last_completed or "", receipt.finished)
-
-
 def _partial_series(tree: Tree) -> list[PartialSeries]:
-    found = []
-    for uid in sorted(tree.under_way()):
-        sizes = list(tree.staged(uid))
-        if sizes:
-            found.append(PartialSeries(uid, len(sizes), sum(sizes)))
-    return found
+    sizes = {uid: list(tree.staged(uid)) for uid in sorted(tree.under_way())}
+    return [PartialSeries(uid, len(images), sum(images)) for uid, images in sizes.items() if images]
 
 
-def _packages(tree: Tree) -> Iterator[PackageUnderWay]:
-    for begun in sorted((tree.state / "faspex").glob("*/receiving")):
+def _partial_packages(tree: Tree) -> Iterator[PartialPackage]:
+    for receiving in sorted((tree.state / "faspex").glob("*/receiving")):
         with contextlib.suppress(OSError):
-            title = begun.read_text("utf-8", "replace") or begun.parent.name
-            files = [file for file in (begun.parent / "files").rglob("*") if file.is_file()]
-            yield PackageUnderWay(title, len(files), folder_size(begun.parent / "files"))
+            title = receiving.read_text("utf-8", "replace") or receiving.parent.name
+            folder = receiving.parent / "files"
+            files = sum(file.is_file() for file in folder.rglob("*"))
+            yield PartialPackage(title, files, folder_size(folder))
 
 
 def _failure(tree: Tree, uid: str) -> Failure:
-    """The latest reason that is on record for a series."""
+    """Read the latest failure of a series; nothing in the file is trusted."""
     lines = tree.failures.read(uid)
     last = lines[-1] if lines else {}
     missing = last.get("missing")
@@ -232,9 +207,27 @@ def _failure(tree: Tree, uid: str) -> Failure:
 def _expected(collection: Collection | None) -> Expected | None:
     if collection is None:
         return None
-    if not collection.is_dicom:  # a receipt a patient, a file a volume
+    if not collection.is_dicom:  # one receipt per patient, one file per volume
         return Expected(collection.patients, collection.volumes, collection.size)
     return Expected(collection.series, collection.images, collection.size)
+
+
+def _supporting(tree: Tree) -> SupportingStatus:
+    receipts = FileReceipts(tree)
+    files = list(receipts.all())
+    missing = [one.file for one in files if not (receipts.files / one.file).is_file()]
+    return SupportingStatus(len(files), sum(one.size for one in files), missing)
+
+
+def document(result: StatusResult) -> dict[str, Any]:
+    """The JSON document of `status --json`."""
+    return {
+        "command": "status",
+        "output": result.directory,
+        "exit_code": 0,
+        "collections": [_document(collection) for collection in result.collections],
+        "unchecked": [asdict(folder) for folder in result.unchecked],
+    }
 
 
 def _document(collection: CollectionStatus) -> dict[str, Any]:
@@ -259,7 +252,10 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         },
         "sources": dict(complete.sources),
         "last_completed": complete.last_completed,
-        "partial": [_partial_document(series) for series in collection.partial],
+        "partial": [
+            {"SeriesInstanceUID": one.series, "images": one.images, "bytes": one.size}
+            for one in collection.partial
+        ],
         "packages": [
             {"package": one.package, "files": one.files, "bytes": one.size}
             for one in collection.packages
@@ -276,7 +272,3 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         "requested": collection.requested,
         "not_started": collection.not_started,
     }
-
-
-def _partial_document(series: PartialSeries) -> dict[str, Any]:
-    return {"SeriesInstanceUID": series.series, "images": series.images, "bytes": series.size}

@@ -88,7 +88,7 @@ def plan_document(plan: Plan, command: str = "plan") -> Document:
         "output": plan.output,
         "exit_code": plan.exit_code,
         "collections": [_group(one) for one in plan.groups],
-        **_amounts(plan.selected, plan.there, plan.partial, plan.to_fetch),
+        **_amounts(plan.selected, plan.complete, plan.partial, plan.to_fetch),
         "disk": {"free": plan.free, "needed": plan.needed, "enough": plan.fits},
         "time": {"seconds": plan.seconds, "rate": plan.rate, "assumed": plan.rate_is_assumed},
         "failures": [one.to_dict() for one in plan.failures],
@@ -101,7 +101,7 @@ def _group(group: GroupPlan) -> Document:
         "collection": group.name,
         "patients": group.patients,
         "studies": group.studies,
-        **_amounts(group.selected, group.there, group.partial, group.to_fetch),
+        **_amounts(group.selected, group.complete, group.partial, group.to_fetch),
         "modalities": {
             name: {"series": one.series, "images": one.images, "bytes": one.size}
             for name, one in group.modalities.items()
@@ -109,11 +109,11 @@ def _group(group: GroupPlan) -> Document:
     }
 
 
-def _amounts(selected: Amount, there: Amount, partial: Amount, to_fetch: Amount) -> Document:
+def _amounts(selected: Amount, complete: Amount, partial: Amount, to_fetch: Amount) -> Document:
     return {
         key: {
             "selected": getattr(selected, name),
-            "already_complete": getattr(there, name),
+            "already_complete": getattr(complete, name),
             "partial": getattr(partial, name),
             "to_fetch": getattr(to_fetch, name),
         }

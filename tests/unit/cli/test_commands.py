@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli import config_file
 from tcia_covid.cli.main import run
-from tcia_covid.operations import plan
 from tcia_covid.selection.manifests import read_manifest
 
 Captured = pytest.CaptureFixture[str]
@@ -119,7 +119,8 @@ def test_plan_reckons_with_the_rate_that_is_allowed(capsys: Captured) -> None:
 def test_plan_tells_a_disk_that_is_too_small(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "_free", lambda _: 10**6)
+    usage = shutil.disk_usage("/")._replace(free=10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert "disk: 1.0 MB free, NOT enough" in told(capsys, "plan", *SMALL)
     assert read(capsys, "plan", *SMALL)["disk"]["enough"] is False
 

@@ -135,7 +135,7 @@ def test_packages_are_planned_without_a_request(
     capsys.readouterr()
     assert run([*verb, "ct-images", "-o", data, *common]) == 0
     out = capsys.readouterr().out
-    assert "ascli, which receives its packages, is not on PATH" in out
+    assert "ascli, which downloads its packages, is not on PATH" in out
     assert "https://www.cancerimagingarchive.net/collection/ct-images" in out
     assert run([*verb, "ct-images", "-o", data, "--json", *common]) == 0
     planned = document(capsys)

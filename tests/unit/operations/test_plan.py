@@ -1,4 +1,4 @@
-"""What a download would do: counted right, and nothing done."""
+"""Plans: correct amounts, and no file created or changed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_before_the_first_run_everything_is_to_fetch(
     found = plan_request(request(archive, tmp_path / "data"))
     size = sum(image.size for series in archive.corpus for image in series.images)
     assert found.selected == found.to_fetch == Amount(6, 24, size)
-    assert found.there == found.partial == Amount()
+    assert found.complete == found.partial == Amount()
     (group,) = found.groups
     assert (group.patients, group.studies) == (3, 3)
     assert found.fits
@@ -58,16 +58,16 @@ def test_before_the_first_run_everything_is_to_fetch(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_not_to_fetch(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_complete_series_are_not_to_fetch(archive: ArchiveServer, tmp_path: Path) -> None:
     download_request(request(archive, tmp_path, first_patients=1))
     before = snapshot(tmp_path)
     found = plan_request(request(archive, tmp_path))
-    assert (found.there.series, found.to_fetch.series) == (2, 4)
-    assert found.there + found.to_fetch == found.selected
+    assert (found.complete.series, found.to_fetch.series) == (2, 4)
+    assert found.complete + found.to_fetch == found.selected
     assert snapshot(tmp_path) == before
 
 
-def test_what_an_earlier_run_began_is_taken_into_account(
+def test_images_of_an_interrupted_run_are_subtracted(
     archive: ArchiveServer, faults: Faults, tmp_path: Path
 ) -> None:
     victim = next(iter(archive.corpus))
@@ -81,7 +81,7 @@ def test_what_an_earlier_run_began_is_taken_into_account(
     assert found.to_fetch.size == found.selected.size - found.partial.size
 
 
-def test_a_series_that_changed_in_the_archive_is_told(
+def test_a_notice_names_series_that_changed_in_the_archive(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
     download_request(request(archive, tmp_path))
@@ -93,7 +93,7 @@ def test_a_series_that_changed_in_the_archive_is_told(
     assert plan_request(request(archive, tmp_path, update=True)).to_fetch.series == 1
 
 
-def test_what_was_submitted_anew_is_told_as_download_does(
+def test_a_series_that_was_submitted_again_counts_as_changed(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
     download_request(request(archive, tmp_path))
@@ -106,7 +106,7 @@ def test_what_was_submitted_anew_is_told_as_download_does(
     assert plan_request(request(archive, tmp_path, update=True)).to_fetch.series == 1
 
 
-def test_of_a_damaged_series_what_lacks_alone_is_to_fetch(
+def test_of_a_damaged_series_only_missing_images_are_to_fetch(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
     download_request(request(archive, tmp_path))
@@ -116,7 +116,9 @@ def test_of_a_damaged_series_what_lacks_alone_is_to_fetch(
     assert plan_request(request(archive, tmp_path)).to_fetch == Amount(1, 1, size)
 
 
-def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_a_plan_that_fits_leaves_a_reserve_on_the_disk(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
     found = plan_request(request(archive, tmp_path))
     found.free = found.needed + space_needed(found.needed)
     assert found.fits
@@ -126,7 +128,7 @@ def test_the_disk_keeps_a_reserve(archive: ArchiveServer, tmp_path: Path) -> Non
     assert found.fits is None
 
 
-def test_time_is_reckoned_with_the_rate_that_is_allowed(
+def test_the_time_is_estimated_from_the_maximum_rate(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
     found = plan_request(request(archive, tmp_path, max_rate=10_000))
@@ -162,7 +164,7 @@ def test_lists_that_differ_from_the_catalog(
     assert found.same == 118
 
 
-def test_filters_hold_for_both_lists(
+def test_filters_apply_to_both_lists(
     monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
 ) -> None:
     monkeypatch.setattr(NbiaArchive, "list_collection", lambda _, name: series_catalog.load(name))
@@ -172,6 +174,6 @@ def test_filters_hold_for_both_lists(
     assert (found.listed, found.known) == (3, 3)
 
 
-def test_only_what_the_catalog_holds_can_be_compared() -> None:
-    with pytest.raises(UsageError, match="nothing to compare"):
+def test_only_collections_of_the_catalog_can_be_compared() -> None:
+    with pytest.raises(UsageError, match="cannot be compared"):
         compare_with_catalog(request_from("CT Images in COVID-19"))

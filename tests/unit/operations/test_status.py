@@ -1,4 +1,4 @@
-"""What stands in a folder, told without the network and without opening an image."""
+"""The status of a folder, without the network and without opening an image."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def only(directory: Path, registry: Registry = REGISTRY) -> CollectionStatus:
     return collection
 
 
-def test_complete_series_are_counted_with_their_images_bytes_and_proofs(
+def test_complete_series_are_counted_with_their_images_bytes_and_checks(
     tree: Tree, tmp_path: Path
 ) -> None:
     proofs = (Check.MD5, Check.MD5, Check.SERIES_MD5, Check.SIZE)
@@ -46,7 +46,7 @@ def test_complete_series_are_counted_with_their_images_bytes_and_proofs(
     assert complete.sources == {"nbia": 4}
 
 
-def test_the_weakest_proof_and_every_source_of_a_series_count(tree: Tree, tmp_path: Path) -> None:
+def test_the_weakest_check_and_every_source_of_a_series_count(tree: Tree, tmp_path: Path) -> None:
     receipt = grow(tree, series_of(1), 2)
     first, second = receipt.images
     images = (first, replace(second, check=Check.SIZE, source="idc"))
@@ -56,9 +56,7 @@ def test_the_weakest_proof_and_every_source_of_a_series_count(tree: Tree, tmp_pa
     assert complete.sources == {"nbia": 1, "idc": 1}
 
 
-def test_the_latest_series_tells_when_something_was_last_finished(
-    tree: Tree, tmp_path: Path
-) -> None:
+def test_last_completed_is_the_time_of_the_latest_series(tree: Tree, tmp_path: Path) -> None:
     assert only(tmp_path).complete.last_completed is None
     for number, finished in enumerate(("2024-05-01T00:00:00Z", "2023-01-01T00:00:00Z"), 1):
         receipt = grow(tree, series_of(number), 1)
@@ -66,7 +64,7 @@ def test_the_latest_series_tells_when_something_was_last_finished(
     assert only(tmp_path).complete.last_completed == "2024-05-01T00:00:00Z"
 
 
-def test_a_series_under_way_is_told_with_what_is_kept_of_it(tree: Tree, tmp_path: Path) -> None:
+def test_a_partial_series_is_counted_with_its_staged_images(tree: Tree, tmp_path: Path) -> None:
     series = series_of(1)
     stage(tree, series, images=2)
     (partial,) = only(tmp_path).partial
@@ -75,12 +73,12 @@ def test_a_series_under_way_is_told_with_what_is_kept_of_it(tree: Tree, tmp_path
     assert only(tmp_path).complete.series == 0
 
 
-def test_a_staging_folder_without_images_is_not_under_way(tree: Tree, tmp_path: Path) -> None:
+def test_a_staging_folder_without_images_is_not_partial(tree: Tree, tmp_path: Path) -> None:
     (tree.staging / series_of(1).uid / "run").mkdir(parents=True)
     assert only(tmp_path).partial == []
 
 
-def test_a_series_that_verify_found_damaged_is_told_until_it_is_mended(
+def test_a_series_that_verify_found_damaged_is_listed_until_it_is_repaired(
     tree: Tree, tmp_path: Path
 ) -> None:
     receipt = grow(tree, series_of(1))
@@ -105,8 +103,8 @@ def test_a_series_without_all_of_its_files_is_not_complete(
         files(tree, receipt)[0].unlink()
     else:
         shutil.rmtree(tree.path(receipt))
-    told = only(tmp_path)
-    assert (told.missing_files, told.complete.series) == ([receipt.series.uid], 1)
+    found = only(tmp_path)
+    assert (found.missing_files, found.complete.series) == ([receipt.series.uid], 1)
 
 
 def test_a_series_with_another_file_of_the_same_number_is_not_complete(
@@ -118,14 +116,14 @@ def test_a_series_with_another_file_of_the_same_number_is_not_complete(
     assert only(tmp_path).missing_files == [receipt.series.uid]
 
 
-def test_a_failure_is_told_with_its_reason(tree: Tree, tmp_path: Path) -> None:
+def test_a_failure_is_listed_with_its_reason(tree: Tree, tmp_path: Path) -> None:
     failure = Failure("1.2.3", "incomplete", "2 images are missing", ("1.2.3.1",), "try again")
     tree.failures.write("1.2.3", [asdict(failure)])
     assert only(tmp_path).failed == [failure]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"[1]", b'[{"missing": 5}]'])
-def test_a_failure_whose_note_cannot_be_read_is_told_all_the_same(
+def test_a_failure_whose_note_cannot_be_read_is_listed_without_detail(
     tree: Tree, tmp_path: Path, content: bytes
 ) -> None:
     tree.failures.write("1.2.3", [])
@@ -133,19 +131,19 @@ def test_a_failure_whose_note_cannot_be_read_is_told_all_the_same(
     assert only(tmp_path).failed == [Failure("1.2.3", "failed", "")]
 
 
-def test_the_registry_tells_what_the_whole_collection_is(tree: Tree, tmp_path: Path) -> None:
+def test_the_expected_size_comes_from_the_registry(tree: Tree, tmp_path: Path) -> None:
     assert only(tmp_path).expected == Expected(461, 31935, 19927664950)
     assert only(tmp_path, Registry()).expected is None
     assert only(tmp_path / NAME, REGISTRY).expected is not None
 
 
-def test_a_damaged_receipt_counts_for_nothing(tree: Tree, tmp_path: Path) -> None:
+def test_a_damaged_receipt_is_not_counted(tree: Tree, tmp_path: Path) -> None:
     receipt = grow(tree, series_of(1))
     tree.receipts.path(receipt.series.uid).write_bytes(b"{")
     assert only(tmp_path).complete.series == 0
 
 
-def test_every_collection_of_a_folder_is_told_by_name(tmp_path: Path) -> None:
+def test_every_collection_of_a_folder_is_listed_by_name(tmp_path: Path) -> None:
     for name in ("B", "A"):
         grow(new_tree(tmp_path, name), series_of(1, collection=name))
     (tmp_path / "not-ours").mkdir()
@@ -157,14 +155,14 @@ def test_a_collection_is_called_as_the_archive_spells_it(tmp_path: Path) -> None
     assert only(tmp_path).name == "Übung/1"
 
 
-def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_downloads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError):
         read_status(tmp_path)
     with pytest.raises(RequestError):
         read_status(tmp_path / "nowhere")
 
 
-def test_a_state_folder_that_cannot_be_read_is_told(tree: Tree, tmp_path: Path) -> None:
+def test_a_state_folder_that_cannot_be_read_is_an_error(tree: Tree, tmp_path: Path) -> None:
     shutil.rmtree(tree.receipts.folder)
     tree.receipts.folder.write_text("in the way")
     with pytest.raises(DestinationError, match="cannot be read"):
@@ -175,9 +173,13 @@ def test_the_document_has_everything_in_plain_json(tree: Tree, tmp_path: Path) -
     receipt = grow(tree, series_of(1))
     stage(tree, series_of(2), images=1)
     tree.failures.write("1.2.3", [asdict(Failure("1.2.3", "checksum", "wrong", ("1.2.3.1",)))])
-    told = json.loads(json.dumps(document(read_status(tmp_path, REGISTRY))))
-    assert (told["command"], told["output"], told["exit_code"]) == ("status", str(tmp_path), 0)
-    (collection,) = told["collections"]
+    parsed = json.loads(json.dumps(document(read_status(tmp_path, REGISTRY))))
+    assert (parsed["command"], parsed["output"], parsed["exit_code"]) == (
+        "status",
+        str(tmp_path),
+        0,
+    )
+    (collection,) = parsed["collections"]
     assert collection["collection"] == NAME
     assert collection["series"] == {
         "complete": 1,

@@ -87,7 +87,7 @@ def test_an_error_before_any_verb_names_none() -> None:
 
 
 def planned() -> Plan:
-    group = GroupPlan("C", 2, 2, selected=Amount(3, 6, 3000), there=Amount(1, 2, 1000))
+    group = GroupPlan("C", 2, 2, selected=Amount(3, 6, 3000), complete=Amount(1, 2, 1000))
     group.partial = Amount(1, 1, 400)
     group.modalities = {"CT": Amount(3, 6, 3000)}
     return Plan(("C",), "data", [group], free=10**9, rate=1000, rate_is_assumed=False)

@@ -82,19 +82,19 @@ def _row(name: str, group: GroupPlan) -> tuple[object, ...]:
         name,
         format_number(group.patients),
         format_number(group.studies),
-        *_amounts(group.selected, group.there, group.to_fetch),
+        *_amounts(group.selected, group.complete, group.to_fetch),
     )
 
 
 def _sums(found: Plan) -> tuple[object, ...]:
-    return ("together", "", "", *_amounts(found.selected, found.there, found.to_fetch))
+    return ("together", "", "", *_amounts(found.selected, found.complete, found.to_fetch))
 
 
-def _amounts(selected: Amount, there: Amount, to_fetch: Amount) -> tuple[str, ...]:
+def _amounts(selected: Amount, complete: Amount, to_fetch: Amount) -> tuple[str, ...]:
     return (
         format_number(selected.series),
         format_number(selected.images) if selected.images else "?",
-        *(_size(one) if one.series else "-" for one in (selected, there, to_fetch)),
+        *(_size(one) if one.series else "-" for one in (selected, complete, to_fetch)),
     )
 
 
