@@ -1,3 +1,5 @@
+"""Supporting files are compared with their receipts."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -31,10 +33,10 @@ def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: 
     elif how == "deleted":
         path.unlink()
     result = verify_directory(tmp_path)
-    found = [(one.file, one.reason) for one in result.damage]
+    damage = [(one.file, one.reason) for one in result.damage]
     reasons = {"intact": [], "changed": [Reason.CHANGED], "deleted": [Reason.MISSING]}
     assert all(one.option == "--supporting" for one in result.damage)
     beside = read_status(tmp_path).collections[0].supporting
     assert (beside.files, beside.size) == (1, 4)
     assert beside.missing == (["table.csv"] if how == "deleted" else [])
-    assert found == [("DEMO/supporting/table.csv", reason) for reason in reasons[how]]
+    assert damage == [("DEMO/supporting/table.csv", reason) for reason in reasons[how]]

@@ -1,0 +1,115 @@
+"""Damaged files and duplicates are reported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.demo.corpus import Corpus
+from tcia_covid.operations.adopt.result import Reason
+from tests.fakes.layouts import tcia_utils
+from tests.fakes.nbia import ArchiveServer
+from tests.unit.operations.adopt.helpers import (
+    adopt,
+    any_file,
+    expected,
+    flip_last_bit,
+    images_in,
+    one_series,
+    without_last_image,
+)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _truncate_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _replace_by_web_page(path: Path) -> None:
+    path.write_bytes(b"<html>503</html>" * 40)
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (_truncate, Reason.TRUNCATED),
+        (flip_last_bit, Reason.CHANGED),
+        (_truncate_header, Reason.UNREADABLE),
+        (_empty, Reason.UNREADABLE),
+        (_replace_by_web_page, Reason.UNREADABLE),
+    ],
+)
+def test_a_damaged_file_is_reported_and_the_others_are_staged(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path, harm: object, reason: Reason
+) -> None:
+    tcia_utils(have, [one_series(corpus)])
+    victim = any_file(have)
+    harm(victim)  # type: ignore[operator]
+    result = adopt(server, have, data)
+    assert [(one.file, one.reason) for one in result.damaged] == [
+        (str(victim.relative_to(have)), reason)
+    ]
+    assert (result.exit_code, result.images.staged, images_in(data)) == (1, 3, {})
+
+
+def test_an_image_that_the_archive_does_not_list_is_not_in_series(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    series = one_series(corpus)
+    tcia_utils(have, [series])
+    corpus.put(without_last_image(series))
+    result = adopt(server, have, data)
+    assert [one.reason for one in result.damaged] == [Reason.NOT_IN_SERIES]
+    assert (result.series.adopted, result.exit_code) == (1, 1)
+    assert images_in(data) == expected(without_last_image(series))
+
+
+def test_of_two_equal_files_one_is_adopted(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, [one_series(corpus)])
+    shutil.copyfile(any_file(have), have / "copy")
+    result = adopt(server, have, data)
+    assert (result.exit_code, result.images.duplicate, result.images.adopted) == (0, 1, 4)
+    assert [one.same_bytes for one in result.duplicates] == [True]
+
+
+def test_of_two_versions_the_one_of_the_archive_is_adopted(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    series = one_series(corpus)
+    tcia_utils(have, [series])
+    wrong = any_file(have)
+    shutil.copyfile(wrong, have / "zz-right")
+    flip_last_bit(wrong)
+    result = adopt(server, have, data)
+    assert (result.exit_code, result.series.adopted, result.damaged) == (0, 1, [])
+    assert [(one.file, one.duplicate_of, one.same_bytes) for one in result.duplicates] == [
+        (str(wrong.relative_to(have)), "zz-right", False)
+    ]
+    assert images_in(data) == expected(series)
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="this user may read everything"
+)
+def test_files_without_read_permission_are_reported(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    any_file(have).chmod(0)
+    (have / "closed").mkdir(mode=0)
+    result = adopt(server, have, data)
+    assert {one.reason for one in result.damaged} == {Reason.UNREADABLE}
+    assert len(result.damaged) == 2

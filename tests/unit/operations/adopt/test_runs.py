@@ -1,0 +1,111 @@
+"""Repeated, cancelled and simultaneous runs; events and the JSON document."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import (
+    InterruptedRunError,
+)
+from tcia_covid.core.events import Event, SeriesFinished
+from tcia_covid.demo.corpus import Corpus
+from tcia_covid.operations.adopt.result import Reason, document
+from tcia_covid.store.locks import Lock
+from tcia_covid.store.tree import Tree
+from tests.fakes.layouts import tcia_utils
+from tests.fakes.nbia import ArchiveServer
+from tests.unit.operations.adopt.helpers import (
+    NAME,
+    adopt,
+    any_file,
+    file_with,
+    flip_last_bit,
+    one_series,
+    without_last_image,
+)
+
+
+def test_files_of_a_complete_series_are_compared_with_it(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    series = one_series(corpus)
+    corpus.put(without_last_image(series))
+    tcia_utils(have, [without_last_image(series)])
+    adopt(server, have, data)
+    before = len(server.requests)
+    tcia_utils(have, [series])
+    extra = file_with(have, series.images[-1].read())
+    flipped, double = [path for path in sorted(have.rglob("*.dcm")) if path != extra][:2]
+    content = flipped.read_bytes()
+    flipped.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    shutil.copyfile(double, have / "copy")
+    result = adopt(server, have, data)
+    assert {(one.file, one.reason) for one in result.damaged} == {
+        (str(flipped.relative_to(have)), Reason.CHANGED),
+        (str(extra.relative_to(have)), Reason.NOT_IN_SERIES),
+    }
+    assert (result.images.already_complete, result.images.duplicate, result.exit_code) == (2, 1, 1)
+    assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
+
+
+def test_no_archive_is_asked_about_complete_series(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    adopt(server, have, data)
+    before = len(server.requests)
+    result = adopt(server, have, data)
+    assert (result.exit_code, result.series.already_complete) == (0, 4)
+    assert (result.images.already_complete, result.images.adopted) == (16, 0)
+    assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
+
+
+def test_progress_and_events_are_emitted(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    events: list[Event] = []
+    read: list[tuple[int, int]] = []
+    adopt(server, have, data, emit=events.append, on_progress=lambda *amounts: read.append(amounts))
+    assert sum(images for _, images in read) == 16
+    assert sum(size for size, _ in read) == sum(one.size for one in corpus)
+    assert sum(isinstance(event, SeriesFinished) for event in events) == 4
+
+
+def test_a_cancelled_run_is_continued_by_the_next(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    stop = CancelToken()
+    with pytest.raises(InterruptedRunError):
+        adopt(server, have, data, stop=stop, emit=lambda event: stop.set())
+    assert adopt(server, have, data).exit_code == 0
+
+
+def test_the_json_document(server: ArchiveServer, corpus: Corpus, have: Path, data: Path) -> None:
+    tcia_utils(have, corpus)
+    flip_last_bit(any_file(have))
+    output = json.loads(json.dumps(document(adopt(server, have, data))))
+    assert output["command"] == "adopt"
+    assert output["exit_code"] == 1
+    assert output["series"]["adopted"] == 3
+    assert output["damaged"][0]["reason"] == "changed"
+    assert output["incomplete"][0]["staged"] == 3
+
+
+def test_a_series_of_another_run_is_skipped_as_locked(
+    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+) -> None:
+    tcia_utils(have, corpus)
+    tree = Tree(data / NAME)
+    tree.prepare()
+    locked = one_series(corpus).uid
+    with Lock(tree.state / "locks" / f"{locked}.lock", "the series"):
+        result = adopt(server, have, data)
+    assert [(one.series, one.reason) for one in result.incomplete] == [(locked, Reason.LOCKED)]
+    assert (result.exit_code, result.series.adopted, result.series.skipped) == (1, 3, 1)
