@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tcia_covid.api.options import Choices
     from tcia_covid.catalog.collections import Registry
     from tcia_covid.catalog.registry import load_registry
-    from tcia_covid.core.cancellation import CancelToken as Stop
+    from tcia_covid.core.cancellation import CancelToken
     from tcia_covid.core.errors import (
         ArchiveError,
         DestinationError,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchiveError",
+    "CancelToken",
     "Choices",
     "DestinationError",
     "Failure",
@@ -33,7 +34,6 @@ __all__ = [
     "Registry",
     "RequestError",
     "Series",
-    "Stop",
     "Summary",
     "TciaCovidError",
     "download",
@@ -45,46 +45,34 @@ __all__ = [
 ]
 
 _MODULES = {
-    "core.version": ("__version__",),
-    "api.functions": (
-        "download",
-        "iter_series",
-        "plan",
-        "status",
-        "verify",
-    ),
-    "api.options": ("Choices",),
-    "catalog.collections": ("Registry",),
-    "catalog.registry": ("load_registry",),
-    "core.cancellation": ("Stop=CancelToken",),
-    "core.errors": (
-        "ArchiveError",
-        "DestinationError",
-        "InterruptedRunError",
-        "RequestError",
-        "TciaCovidError",
-    ),
-    "core.models": (
-        "Failure",
-        "Series",
-    ),
-    "core.summary": ("Summary",),
-    "operations.plan": ("Plan",),
+    "ArchiveError": "core.errors",
+    "CancelToken": "core.cancellation",
+    "Choices": "api.options",
+    "DestinationError": "core.errors",
+    "Failure": "core.models",
+    "InterruptedRunError": "core.errors",
+    "Plan": "operations.plan",
+    "Registry": "catalog.collections",
+    "RequestError": "core.errors",
+    "Series": "core.models",
+    "Summary": "core.summary",
+    "TciaCovidError": "core.errors",
+    "__version__": "core.version",
+    "download": "api.functions",
+    "iter_series": "api.functions",
+    "load_registry": "catalog.registry",
+    "plan": "api.functions",
+    "status": "api.functions",
+    "verify": "api.functions",
 }
-"""Where the public names are defined, as `name` or `public name=name`."""
-_HOMES = {
-    name.partition("=")[0]: (module, name.rpartition("=")[2])
-    for module, names in _MODULES.items()
-    for name in names
-}
+"""The module that defines each public name."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: importing the package costs next to nothing."""
-    if name not in _HOMES:
+    """Import a public name when it is first used, so that importing the package stays fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, defined = _HOMES[name]
-    value = getattr(import_module(f"{__name__}.{module}"), defined)
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -64,9 +64,9 @@ def test_a_command_of_the_readme_runs(command: str, place: tuple[Path, dict[str,
     assert result.returncode == 0, result.stderr
 
 
-def test_the_python_example_runs(place: tuple[Path, dict[str, str]]) -> None:
+def test_the_python_examples_run(place: tuple[Path, dict[str, str]]) -> None:
     home, settings = place
-    (example,) = _blocks("python")
+    example = "\n".join(_blocks("python"))
     # The library takes no settings from the environment: the example gets them as arguments.
     url = settings["TCIA_COVID_NBIA_URL"]
     stand_in = f', source="nbia", nbia_url={url!r}, accept_listed=True)'

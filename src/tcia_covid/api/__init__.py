@@ -1,1 +1,1 @@
-"""The Python interface: what `tcia_covid.download` and its siblings are."""
+"""The package from Python: the functions and their keywords."""

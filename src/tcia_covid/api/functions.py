@@ -1,4 +1,4 @@
-"""What `tcia_covid.download` is."""
+"""The public functions: plain values in, results out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcia_covid.api.arguments import Paths, path_from, paths_from
-from tcia_covid.api.options import Choices, Unpack, options_from, request_from
+from tcia_covid.api.options import (
+    Choices,
+    ConnectionChoices,
+    Paths,
+    accepts,
+    build_options,
+    check_choices,
+    check_value,
+    paths_from,
+    request_from,
+)
 from tcia_covid.archives.factory import check_addresses, open_for_options
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
@@ -26,9 +35,12 @@ from tcia_covid.operations.verify.verify import verify_directory
 from tcia_covid.selection.request import Options
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from tcia_covid.archives.base import Archive
 
 
+@accepts(Choices)
 def download(
     targets: Paths,
     output: str | Path = DEFAULT_OUTPUT,
@@ -37,22 +49,22 @@ def download(
     stop: CancelToken | None = None,
     **choices: Unpack[Choices],
 ) -> Summary:
-    """Download what `targets` name into the folder `output`; running it again resumes and mends.
+    """Download `targets` into the folder `output`. Running it again resumes and repairs.
 
-    Series that could not be completed are in the summary's `failures`; they raise nothing.
+    Series that fail raise nothing: they are in the summary's `failures`.
 
     Args:
         targets: a collection, manifest or SeriesInstanceUID, or several.
         output: the folder that holds the collections' folders.
-        emit: hears of progress, from any thread.
+        emit: receives progress events, from any thread.
         stop: set it from another thread to end the run early.
-        choices: filters and options by keyword: the keys of `tcia_covid.Choices`.
+        choices: filters and options, see `tcia_covid.Choices`.
 
     Raises:
-        RequestError: it cannot be carried out as asked.
+        RequestError: the request cannot be carried out as asked.
         ArchiveError: no archive could be reached.
         DestinationError: the folder cannot be used.
-        InterruptedRunError: `stop` was set; what is complete is kept.
+        InterruptedRunError: `stop` was set; complete series are kept.
     """
     stop = stop or CancelToken()
     with cancel_on_interrupt(stop):
@@ -62,6 +74,7 @@ def download(
     return summary
 
 
+@accepts(Choices)
 def plan(
     targets: Paths,
     output: str | Path = DEFAULT_OUTPUT,
@@ -70,19 +83,20 @@ def plan(
     stop: CancelToken | None = None,
     **choices: Unpack[Choices],
 ) -> Plan:
-    """Say what `download` would do, without doing anything.
+    """Return what `download` would do. Series of the catalog need no network.
 
-    Needs no network for what the shipped catalog holds.
+    The arguments are those of `download`.
 
     Raises:
-        RequestError: it cannot be carried out as asked.
-        ArchiveError: a list was needed and could not be had.
+        RequestError: the request cannot be carried out as asked.
+        ArchiveError: an archive's list is needed, and no archive could be reached.
     """
     stop = stop or CancelToken()
     with cancel_on_interrupt(stop):
         return plan_request(request_from(targets, output, **choices), emit=emit, stop=stop)
 
 
+@accepts(Choices)
 def iter_series(
     targets: Paths,
     *,
@@ -90,14 +104,14 @@ def iter_series(
     stop: CancelToken | None = None,
     **choices: Unpack[Choices],
 ) -> Iterator[Series]:
-    """Give the series that a selection names, by collection, patient, study and number.
+    """Yield the series of a selection, by collection, patient, study and number.
 
-    Needs no network for what the shipped catalog holds.
+    Series of the catalog need no network. The arguments are those of `download`.
 
     Raises:
-        RequestError: it cannot be carried out as asked.
-        ArchiveError: a list was needed and could not be had.
-        NotAvailableError: no archive lists some of the series that were asked for.
+        RequestError: the request cannot be carried out as asked.
+        ArchiveError: an archive's list is needed, and no archive could be reached.
+        NotAvailableError: no archive lists some of the requested series.
     """
     request = request_from(targets, DEFAULT_OUTPUT, **choices)
     stop = stop or CancelToken()
@@ -114,17 +128,21 @@ def iter_series(
 def status(
     directory: str | Path = DEFAULT_OUTPUT, *, registry: Paths | None = None
 ) -> StatusResult:
-    """Say what is complete, under way and failed in a folder, without a network.
+    """Return what is complete, in progress and failed in a folder, without a network.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        registry: registry files, added to the shipped one.
 
     Raises:
         RequestError: the folder is not one of this program's.
-        RegistryError: a registry file is broken.
+        RegistryError: a registry file is invalid.
     """
-    return read_status(
-        path_from("directory", directory), load_registry(paths_from("registry", registry))
-    )
+    files = () if registry is None else paths_from("registry", registry)
+    return read_status(_path(directory), load_registry(files))
 
 
+@accepts(ConnectionChoices)
 def verify(
     directory: str | Path = DEFAULT_OUTPUT,
     *,
@@ -134,27 +152,27 @@ def verify(
     emit: Emit = discard,
     stop: CancelToken | None = None,
     on_progress: Callable[[int, int], None] = lambda size, images: None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[ConnectionChoices],
 ) -> VerifyResult:
     """Re-check every file of a download against its recorded MD5.
 
     Args:
         directory: an output folder, or one collection's folder in it.
         deep: also read each file as DICOM.
+        online: also compare with NBIA's hash of each series.
         strict: unexpected files give exit code 1.
-        online: compare with NBIA's own hash of each series, too.
-        emit: hears of what is worth a line.
+        emit: receives notices, from any thread.
         stop: set it from another thread to end the check early.
-        on_progress: hears of bytes and images as they are checked.
-        choices: options of the connection, for `online`.
+        on_progress: receives numbers of checked bytes and images.
+        choices: options of the connection for `online`, and `jobs`.
 
     Raises:
         RequestError: the folder is not one of this program's.
         InterruptedRunError: `stop` was set.
     """
     stop = stop or CancelToken()
-    folder = path_from("directory", directory)
-    options = options_from(**choices)
+    folder = _path(directory)
+    options = build_options(check_choices(choices, ConnectionChoices))
     check_addresses(options.nbia_url, options.idc_url)
     with _nbia(options, stop, emit, online=online) as archive, cancel_on_interrupt(stop):
         return verify_directory(
@@ -169,11 +187,14 @@ def verify(
         )
 
 
+def _path(directory: str | Path) -> Path:
+    return Path(check_value("directory", directory, str | Path))
+
+
 @contextmanager
 def _nbia(
     options: Options, stop: CancelToken, emit: Emit, *, online: bool
 ) -> Iterator[Archive | None]:
-    """Open NBIA, where it is to be asked."""
     if not online:
         yield None
         return
@@ -186,7 +207,7 @@ def _nbia(
 
 @contextmanager
 def cancel_on_interrupt(stop: CancelToken) -> Iterator[None]:
-    """Let the workers end, too, when Ctrl-C ends the caller."""
+    """Stop the workers, too, when Ctrl-C ends the caller."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,184 +1,302 @@
-"""What can be chosen by keyword."""
+"""The keywords of the library's functions: documented, checked, and turned into a request."""
 
 from __future__ import annotations
 
-import sys
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
-
-from tcia_covid.api.arguments import (
-    Bytes,
-    Paths,
-    Words,
-    bytes_from,
-    check_kinds,
-    output_from,
-    paths_from,
-    words_from,
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
 )
+
 from tcia_covid.core.errors import UsageError, did_you_mean
+from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
+from tcia_covid.core.units import parse_size
 from tcia_covid.selection.filters import Filters
-from tcia_covid.selection.request import SOURCES, Options, Request, Source
+from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.selection.shards import Shard, parse_shard
 from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack as Unpack  # noqa: PLC0414 - the jobs import it, too
-elif sys.version_info >= (3, 11):
-    from typing import Unpack
-else:
+    from typing_extensions import Unpack
 
-    class Unpack:
-        """Stands in for what Python 3.10 lacks, so that hints can be resolved."""
-
-        def __class_getitem__(cls, of: Any) -> Any:
-            return of
+Words = str | Sequence[str]
+"""One value or several."""
+Bytes = int | str
+"""A number of bytes, or text such as `20GB`."""
+Paths = str | Path | Sequence[str | Path]
+"""One path or name, or several."""
 
 
-class Choices(TypedDict, total=False):
-    """What can be chosen by keyword; None means the default, as leaving out does.
+class ConnectionChoices(TypedDict, total=False):
+    """Keywords of every function that can ask an archive; None means the default.
 
-    The names are those of the command line's options.
+    Durations are in seconds, rates in bytes per second.
+    """
+
+    jobs: int | None
+    """Series to download at once (default 8); for `verify`, threads that read."""
+    retries: int | None
+    """Consecutive failures before giving up; any progress resets the counter."""
+    retry_wait: float | None
+    """Longest first pause before a retry; it doubles with each further one."""
+    connect_timeout: float | None
+    """For making a connection."""
+    first_byte_timeout: float | None
+    """From the request to the first byte of the response."""
+    stall_timeout: float | None
+    """Silence in the middle of a response."""
+    outage_timeout: float | None
+    """How long to keep retrying when no archive responds any more."""
+    max_rate: Bytes | None
+    """Limit of all connections together."""
+    min_rate: Bytes | None
+    """A slower response is aborted and requested again."""
+    registry: Paths | None
+    """Registry files, added to the shipped one."""
+    nbia_url: str | None
+    """Base URL of NBIA's API."""
+    idc_url: str | None
+    """`aws`, `gcs`, or the URL of an S3 endpoint with IDC's buckets; several with commas."""
+    site_url: str | None
+    """Base URL of TCIA's web site."""
+
+
+class Choices(ConnectionChoices, total=False):
+    """Keywords of `download`, `plan` and `iter_series`; None means the default.
+
+    The names are those of the command line's options. Filters take one value or several: the
+    values of one filter are alternatives, and different filters combine.
     """
 
     shared_cart: Words | None
-    """Names of carts shared on NBIA's page, as further targets."""
+    """Names of carts shared on NBIA's page: further targets."""
     patient: Words | None
+    """PatientID."""
     study: Words | None
+    """StudyInstanceUID."""
     series: Words | None
+    """SeriesInstanceUID."""
     modality: Words | None
+    """Modality, in any case."""
     body_part: Words | None
+    """BodyPartExamined, in any case."""
     description: Words | None
-    """Regular expressions, found anywhere in a series' description, in any case."""
+    """Regular expression, found anywhere in SeriesDescription, in any case."""
     first_patients: int | None
+    """At most so many patients per collection."""
     max_series: int | None
+    """At most so many series."""
     max_size: Bytes | None
+    """At most so many bytes."""
     shard: str | Shard | None
-    """`"I/N"`: the I-th of N disjoint, balanced shares."""
-    jobs: int | None
-    """Series to receive at once; from IDC, a third more."""
+    """`"I/N"`: the I-th of N disjoint, balanced parts of the selection."""
     source: Source | None
+    """Archive to download from."""
     layout: str | None
     """`uid`, `descriptive` or a template."""
-    max_rate: Bytes | None
-    """Bytes a second, all connections together."""
-    min_rate: Bytes | None
-    """Bytes a second; a slower answer is dropped and asked for again."""
-    retries: int | None
-    retry_wait: float | None
-    """Seconds, as all durations."""
-    connect_timeout: float | None
-    first_byte_timeout: float | None
-    stall_timeout: float | None
-    outage_timeout: float | None
-    """Seconds that a run which had worked bears that no archive answers any more."""
     update: bool | None
+    """Download series again that changed in the archive."""
     accept_listed: bool | None
+    """Accept an archive's list although more series or images are known."""
     commercial_use: bool | None
     """Refuse collections whose license forbids it."""
     supporting: bool | None
-    """Fetch clinical tables, annotations and manifests, too."""
+    """Also download clinical tables, annotations and manifests."""
     supporting_only: bool | None
-    """Fetch these and no images."""
+    """Download these, and no images."""
     no_fsync: bool | None
     """Do not force data to the disk: a power cut may damage series that count as complete."""
-    registry: Paths | None
-    """Files of collections, added to the shipped one."""
-    nbia_url: str | None
-    idc_url: str | None
-    site_url: str | None
 
 
-def options_from(**choices: Unpack[Choices]) -> Options:
-    """Make the options of a run of plain values.
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_RUNTIME_TYPES: Mapping[Any, Any] = {int: Integral, float: Real, Literal: str}
+"""Types to accept for a hint: NumPy's numbers, too."""
+_TYPE_NAMES = {
+    bool: "True or False",
+    Integral: "a whole number",
+    Real: "a number",
+    str: "text",
+    Path: "a path",
+}
+_FILTERS = {
+    "patient": "patients",
+    "study": "studies",
+    "series": "series",
+    "modality": "modalities",
+    "body_part": "body_parts",
+    "description": "descriptions",
+    "first_patients": "first_patients",
+    "max_series": "max_series",
+}
+"""Keyword to field of `Filters`."""
+
+
+def accepts(choices: type) -> Callable[[_Function], _Function]:
+    """Show the keywords of a TypedDict in the signature of a function with `**choices`."""
+
+    def show(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        keywords = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
+            for name, hint in _hints(choices).items()
+        ]
+        function.__dict__["__signature__"] = signature.replace(parameters=[*own, *keywords])
+        function.__annotations__.pop("choices")
+        function.__annotations__.update(_hints(choices))
+        return function
+
+    return show
+
+
+def check_choices(choices: Mapping[str, object], allowed: type = Choices) -> dict[str, Any]:
+    """Check names, types and ranges; return the choices that are not None.
 
     Raises:
-        UsageError: a value makes no sense.
-        TypeError: there is no such choice.
+        UsageError: a value has the wrong type or is out of range.
+        TypeError: a keyword does not exist.
     """
-    unknown = sorted(choices.keys() - Choices.__annotations__.keys())
-    if unknown:
-        suggestion = did_you_mean(unknown[0], Choices.__annotations__)
-        raise TypeError(f"there is no choice {unknown[0]!r}; {suggestion}".removesuffix("; "))
-    _check(choices)
-    shard = choices.get("shard")
-    given = {
-        name: choices[name]  # type: ignore[literal-required]
-        for name in ("jobs", "source", "layout", "nbia_url", "idc_url", "site_url", *_FLAGS)
-        if choices.get(name) is not None
+    hints = _hints(allowed)
+    for name in choices:
+        if name not in hints:
+            suggestion = did_you_mean(name, hints)
+            raise TypeError(f"unexpected keyword {name!r}; {suggestion}".removesuffix("; "))
+    checked = {
+        name: check_value(name, value, hints[name])
+        for name, value in choices.items()
+        if value is not None
     }
-    return Options(
-        **given,
-        http=_settings(choices),
-        registry=paths_from("registry", choices.get("registry")),
-        shard=parse_shard(shard) if isinstance(shard, str) else shard,
-        durable=not choices.get("no_fsync"),
+    for name in ("jobs", "first_patients", "max_series"):
+        if checked.get(name, 1) < 1:
+            raise UsageError(f"{name} must be at least 1, not {checked[name]}")
+    if "layout" in checked:
+        Layout.parse(checked["layout"])
+    return checked
+
+
+def check_value(name: str, value: Any, hint: Any) -> Any:
+    """Check the type of one value; return a tuple if the hint allows several values.
+
+    Raises:
+        UsageError: the value has the wrong type.
+    """
+    kinds = get_args(hint)
+    types = tuple(
+        _RUNTIME_TYPES.get(get_origin(kind) or kind, kind)
+        for kind in kinds
+        if get_origin(kind) is not Sequence
     )
+    several = len(types) < len(kinds)
+    is_list = several and isinstance(value, Iterable) and not isinstance(value, types)
+    values = tuple(value) if is_list else (value,)
+    for item in values:
+        if not isinstance(item, types) or (isinstance(item, bool) and bool not in types):
+            wanted = " or ".join(_TYPE_NAMES[kind] for kind in types if kind in _TYPE_NAMES)
+            raise UsageError(f"{name} must be {wanted}, not {item!r}"[:200])
+    literals = [
+        literal for kind in kinds if get_origin(kind) is Literal for literal in kind.__args__
+    ]
+    if literals and value not in literals:
+        raise UsageError(f"{name} must be one of {', '.join(literals)}, not {value!r}")
+    return values if several else value
 
 
-_FLAGS = ("update", "accept_listed", "commercial_use", "supporting", "supporting_only")
+@cache
+def _hints(choices: type) -> dict[str, Any]:
+    return get_type_hints(choices)
 
 
-def _settings(choices: Choices) -> HttpSettings:
-    given: dict[str, Any] = {
-        one.name: choices[one.name]  # type: ignore[literal-required]
-        for one in fields(HttpSettings)
-        if choices.get(one.name) is not None
-    }
-    for name in ("min_rate", "max_rate"):
-        if name in given:
-            given[name] = float(bytes_from(given[name]))
-    return HttpSettings(**given)
+def paths_from(name: str, value: Paths) -> tuple[str, ...]:
+    """Return one path or several as text.
+
+    Raises:
+        UsageError: a value is no path.
+    """
+    return tuple(map(str, check_value(name, value, Paths)))
 
 
-def _check(choices: Choices) -> None:
-    check_kinds(choices, get_type_hints(Choices))
-    jobs, source = choices.get("jobs"), choices.get("source")
-    layout = choices.get("layout")
-    if layout is not None:
-        Layout.parse(layout)
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"jobs has to be at least 1, not {jobs}")
-    for name, number in (
-        ("first_patients", choices.get("first_patients")),
-        ("max_series", choices.get("max_series")),
-    ):
-        if number is not None and number < 1:
-            raise UsageError(f"{name} has to be at least 1, not {number}")
-    if source not in (None, *SOURCES):
-        raise UsageError(f"source has to be one of {', '.join(SOURCES)}, not {source!r}")
+def output_from(value: str | Path) -> str:
+    """Check the output folder, which holds the collections' folders.
+
+    Raises:
+        UsageError: it has no name, or is a collection's folder itself.
+    """
+    path = Path(check_value("output", value, str | Path))
+    if not str(value):
+        raise UsageError("the output folder has no name", hint="name one with --output DIR")
+    if os.path.isdir(path / STATE_FOLDER):  # noqa: PTH112 - False if it cannot be read
+        raise UsageError(
+            f"{value} is one collection's own folder",
+            hint=f"the output is the folder that holds it: {path.resolve().parent}",
+        )
+    return str(value)
 
 
 def request_from(
     targets: Paths, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
 ) -> Request:
-    """Make a request of plain values.
+    """Build a request from plain values.
 
     Raises:
-        UsageError: a value makes no sense.
-        TypeError: there is no such choice.
+        UsageError: a value has the wrong type or is out of range.
+        TypeError: a keyword does not exist.
     """
+    checked = check_choices(choices)
     return Request(
         targets=paths_from("targets", targets),
         output=output_from(output),
-        carts=words_from("shared_cart", choices.get("shared_cart")),
-        options=options_from(**choices),
-        filters=_filters(choices),
+        carts=checked.get("shared_cart", ()),
+        options=build_options(checked),
+        filters=_filters(checked),
     )
 
 
-def _filters(choices: Choices) -> Filters:
-    size = choices.get("max_size")
-    return Filters(
-        patients=words_from("patient", choices.get("patient")),
-        studies=words_from("study", choices.get("study")),
-        series=words_from("series", choices.get("series")),
-        modalities=words_from("modality", choices.get("modality")),
-        body_parts=words_from("body_part", choices.get("body_part")),
-        descriptions=words_from("description", choices.get("description")),
-        first_patients=choices.get("first_patients"),
-        max_series=choices.get("max_series"),
-        max_size=None if size is None else bytes_from(size),
-    )
+def options_from(**choices: Unpack[Choices]) -> Options:
+    """Build the options of a run from plain values.
+
+    Raises:
+        UsageError: a value has the wrong type or is out of range.
+        TypeError: a keyword does not exist.
+    """
+    return build_options(check_choices(choices))
+
+
+def build_options(checked: Mapping[str, Any]) -> Options:
+    """Build the options of a run from what `check_choices` returns."""
+    own = {field.name: checked[field.name] for field in fields(Options) if field.name in checked}
+    if "registry" in own:
+        own["registry"] = tuple(map(str, own["registry"]))
+    if isinstance(own.get("shard"), str):
+        own["shard"] = parse_shard(own["shard"])
+    return Options(**own, http=_settings(checked), durable=not checked.get("no_fsync"))
+
+
+def _settings(checked: Mapping[str, Any]) -> HttpSettings:
+    own = {f.name: checked[f.name] for f in fields(HttpSettings) if f.name in checked}
+    for name in own.keys() & {"min_rate", "max_rate"}:
+        own[name] = float(_bytes(own[name]))
+    return HttpSettings(**own)
+
+
+def _filters(checked: Mapping[str, Any]) -> Filters:
+    own = {field: checked[name] for name, field in _FILTERS.items() if name in checked}
+    if "max_size" in checked:
+        own["max_size"] = _bytes(checked["max_size"])
+    return Filters(**own)
+
+
+def _bytes(value: Bytes) -> int:
+    return parse_size(value) if isinstance(value, str) else int(value)

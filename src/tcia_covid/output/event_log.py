@@ -1,4 +1,4 @@
-"""The event log: one JSON object a line as things happen, for programs that watch a run."""
+"""The event log of `--events`: one JSON object per line, for programs that watch a run."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ _IDENTITY = (
 
 
 class EventLog:
-    """Appends events to a file; the bytes of images as they arrive are left out.
+    """Appends events to a file, except `BytesStored`.
 
     Args:
-        path: made if it is not there.
+        path: created if it does not exist.
 
     Raises:
         UsageError: the file cannot be written.
@@ -68,9 +68,9 @@ class EventLog:
         self._path = path
         self._lock = threading.Lock()
         self.failed: OSError | None = None
-        """What ended the log before the run's end."""
+        """The error that ended the log early."""
         try:
-            # Names of files need not be text; a backslash and a number is what JSON has for that.
+            # File names need not be valid text: JSON can escape them with a backslash.
             self._file = Path(path).open(  # noqa: SIM115 - see `close`
                 "a", encoding="utf-8", errors="backslashreplace"
             )
@@ -94,7 +94,7 @@ class EventLog:
                 self.failed = error
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         with self._lock:
             try:
                 self._file.close()
@@ -103,7 +103,7 @@ class EventLog:
 
 
 def event_object(event: Event) -> dict[str, Any]:
-    """An event as a JSON object: its type, the time (UTC, ISO 8601) and its fields."""
+    """Return an event as a JSON object: type, time (UTC, ISO 8601) and fields."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"type": _TYPES[type(event)], "time": now, **_fields(event)}
 
@@ -137,9 +137,8 @@ def _error(error: BaseException) -> dict[str, Any]:
 
 
 def _identify(series: Series) -> dict[str, Any]:
-    """Whose and what a series is; `series --json` has the rest."""
-    facts = series.to_dict()
-    return {name: facts[name] for name in _IDENTITY}
+    fields = series.to_dict()
+    return {name: fields[name] for name in _IDENTITY}
 
 
 def _finished(outcome: Outcome) -> dict[str, Any]:

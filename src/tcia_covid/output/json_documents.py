@@ -1,4 +1,4 @@
-"""Values as the JSON documents that the command line promises; keys are added, never renamed."""
+"""The JSON documents of the commands: docs/json.md explains each key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tcia_covid.core.errors import NotDicomError, TciaCovidError
 if TYPE_CHECKING:
     from tcia_covid.catalog.collections import Collection, Registry
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
-    from tcia_covid.operations.plan import Amount, GroupPlan, Plan
+    from tcia_covid.operations.plan import GroupPlan, Plan
     from tcia_covid.selection.resolve import Selection
 
 Document = dict[str, Any]
 
 
 def error_document(command: str, error: TciaCovidError) -> Document:
-    """What a command that ended with an error answers."""
+    """Return the document of a command that an error ended."""
     return {
         "command": command or None,
         "exit_code": error.exit_code,
@@ -27,15 +27,15 @@ def error_document(command: str, error: TciaCovidError) -> Document:
 
 
 def error_object(error: TciaCovidError) -> Document:
-    """An error's type, sentence and hint."""
-    told: Document = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    """Return an error's type, message and hint."""
+    fields: Document = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, NotDicomError):
-        told["commands"] = list(error.commands)
-    return told
+        fields["commands"] = list(error.commands)
+    return fields
 
 
 def summary_document(summary: Summary) -> Document:
-    """What a download did."""
+    """Return the document of `download`."""
     document: Document = {
         "command": "download",
         "targets": summary.targets,
@@ -54,9 +54,11 @@ def summary_document(summary: Summary) -> Document:
         "partial": {"series": summary.partial_series, "bytes": summary.partial_bytes},
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
-        "supporting": [_supporting(one) for one in summary.supporting],
-        "failures": [one.to_dict() for one in summary.failures],
-        "catalog_differences": [_comparison(one) for one in summary.catalog_differences],
+        "supporting": [_supporting(files) for files in summary.supporting],
+        "failures": [failure.to_dict() for failure in summary.failures],
+        "catalog_differences": [
+            _comparison(comparison) for comparison in summary.catalog_differences
+        ],
         "outdated_reports": summary.outdated_reports,
         "notices": summary.notices,
     }
@@ -65,33 +67,36 @@ def summary_document(summary: Summary) -> Document:
     return document
 
 
-def _supporting(found: SupportingFiles) -> Document:
-    files = [asdict(one) for one in found.files]
-    for one in files:
-        one["bytes"] = one.pop("size")
-    fetched = sum(one.fetched for one in found.files)
+def _supporting(supporting: SupportingFiles) -> Document:
+    files = [_with_bytes(asdict(file)) for file in supporting.files]
+    fetched = sum(file.fetched for file in supporting.files)
     return {
-        "collection": found.collection,
+        "collection": supporting.collection,
         "fetched": fetched,
         "already_complete": len(files) - fetched,
-        "failed": found.failed,
+        "failed": supporting.failed,
         "files": files,
     }
 
 
+def _with_bytes(fields: Document) -> Document:
+    """Rename `size`, as all documents call sizes `bytes`."""
+    return {"bytes" if name == "size" else name: value for name, value in fields.items()}
+
+
 def plan_document(plan: Plan, command: str = "plan") -> Document:
-    """What a download would do."""
+    """Return the document of `plan`."""
     return {
         "command": command,
         "dry_run": True,
         "targets": list(plan.targets),
         "output": plan.output,
         "exit_code": plan.exit_code,
-        "collections": [_group(one) for one in plan.groups],
-        **_amounts(plan.selected, plan.complete, plan.partial, plan.to_fetch),
+        "collections": [_group(group) for group in plan.groups],
+        **_amounts(plan),
         "disk": {"free": plan.free, "needed": plan.needed, "enough": plan.fits},
         "time": {"seconds": plan.seconds, "rate": plan.rate, "assumed": plan.rate_is_assumed},
-        "failures": [one.to_dict() for one in plan.failures],
+        "failures": [failure.to_dict() for failure in plan.failures],
         "notices": plan.notices,
     }
 
@@ -101,71 +106,76 @@ def _group(group: GroupPlan) -> Document:
         "collection": group.name,
         "patients": group.patients,
         "studies": group.studies,
-        **_amounts(group.selected, group.complete, group.partial, group.to_fetch),
+        **_amounts(group),
         "modalities": {
-            name: {"series": one.series, "images": one.images, "bytes": one.size}
-            for name, one in group.modalities.items()
+            name: {"series": amount.series, "images": amount.images, "bytes": amount.size}
+            for name, amount in group.modalities.items()
         },
     }
 
 
-def _amounts(selected: Amount, complete: Amount, partial: Amount, to_fetch: Amount) -> Document:
+def _amounts(plan: Plan | GroupPlan) -> Document:
+    amounts = {
+        "selected": plan.selected,
+        "already_complete": plan.complete,
+        "partial": plan.partial,
+        "to_fetch": plan.to_fetch,
+    }
     return {
-        key: {
-            "selected": getattr(selected, name),
-            "already_complete": getattr(complete, name),
-            "partial": getattr(partial, name),
-            "to_fetch": getattr(to_fetch, name),
-        }
-        for key, name in (("series", "series"), ("images", "images"), ("bytes", "size"))
+        key: {name: getattr(amount, field) for name, amount in amounts.items()}
+        for key, field in (("series", "series"), ("images", "images"), ("bytes", "size"))
     }
 
 
 def comparison_document(targets: Sequence[str], comparisons: Sequence[Comparison]) -> Document:
-    """How an archive's lists differ from the catalog."""
+    """Return the document of `plan --compare`."""
     return {
         "command": "plan",
         "targets": list(targets),
-        "exit_code": int(any(one.differs for one in comparisons)),
-        "collections": [_comparison(one) for one in comparisons],
+        "exit_code": int(any(comparison.differs for comparison in comparisons)),
+        "collections": [_comparison(comparison) for comparison in comparisons],
     }
 
 
-def _comparison(one: Comparison) -> Document:
+def _comparison(comparison: Comparison) -> Document:
     return {
-        "collection": one.collection,
-        "series": {"nbia": one.listed, "catalog": one.known, "same": one.same},
-        "only_nbia": one.only_nbia,
-        "only_catalog": one.only_catalog,
+        "collection": comparison.collection,
+        "series": {
+            "nbia": comparison.listed,
+            "catalog": comparison.known,
+            "same": comparison.same,
+        },
+        "only_nbia": comparison.only_nbia,
+        "only_catalog": comparison.only_catalog,
         "different": [
             {
-                "SeriesInstanceUID": two.series,
-                "ImageCount": {"nbia": two.images[0], "catalog": two.images[1]},
-                "FileSize": {"nbia": two.sizes[0], "catalog": two.sizes[1]},
+                "SeriesInstanceUID": series.series,
+                "ImageCount": dict(zip(("nbia", "catalog"), series.images, strict=True)),
+                "FileSize": dict(zip(("nbia", "catalog"), series.sizes, strict=True)),
             }
-            for two in one.different
+            for series in comparison.different
         ],
     }
 
 
 def series_document(targets: Sequence[str], selected: Selection, exit_code: int) -> Document:
-    """The series that a selection names."""
+    """Return the document of `series`."""
     return {
         "command": "series",
         "targets": list(targets),
         "exit_code": exit_code,
-        "series": [one.to_dict() for one in selected.series],
-        "failures": [one.to_dict() for one in selected.failures],
+        "series": [series.to_dict() for series in selected.series],
+        "failures": [failure.to_dict() for failure in selected.failures],
         "notices": selected.notices,
     }
 
 
 def list_document(registry: Registry) -> Document:
-    """The registry, in short."""
+    """Return the document of `list`."""
     return {
         "command": "list",
         "exit_code": 0,
-        "collections": [_short(one) for one in registry],
+        "collections": [_short(collection) for collection in registry],
     }
 
 
@@ -189,28 +199,23 @@ def _short(collection: Collection) -> Document:
 
 
 def sources(collection: Collection) -> tuple[str, ...]:
-    """Where a collection can be had."""
+    """Return the names of the archives that have a collection."""
     places = {"idc": collection.idc, "nbia": collection.nbia, "aspera": collection.aspera}
     return tuple(name for name, place in places.items() if place)
 
 
 def info_document(collection: Collection) -> Document:
-    """All that the registry says of one collection."""
-    facts = _plain(asdict(collection))
-    facts["bytes"] = facts.pop("size")
-    for file in facts["supporting"]:
-        file["bytes"] = file.pop("size")
-    return {
-        "command": "info",
-        "exit_code": 0,
-        "collection": {**facts, "sources": list(sources(collection))},
-    }
+    """Return the document of `info`."""
+    fields = _with_bytes(_plain(asdict(collection)))
+    fields["supporting"] = [_with_bytes(file) for file in fields["supporting"]]
+    fields["sources"] = list(sources(collection))
+    return {"command": "info", "exit_code": 0, "collection": fields}
 
 
 def _plain(value: Any) -> Any:
-    """The value with tuples as lists: what reading the JSON again gives."""
+    """Return the value with tuples as lists, as JSON has them."""
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import logging
 import re
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 import tcia_covid.core.version
-from tcia_covid.api.options import options_from, request_from
+from tcia_covid.api.options import Choices, ConnectionChoices, options_from, request_from
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
@@ -54,7 +57,9 @@ def test_what_was_downloaded_can_be_verified_and_looked_at(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
     tcia_covid.download(NAME, tmp_path, **choices)
-    checked = tcia_covid.verify(tmp_path, deep=True, online=True, **choices)
+    checked = tcia_covid.verify(
+        tmp_path, deep=True, online=True, nbia_url=choices["nbia_url"], retries=0
+    )
     assert checked.exit_code == 0
     assert checked.online is not None
     (one,) = tcia_covid.status(tmp_path).collections
@@ -202,17 +207,17 @@ def test_values_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"jobs": "4"}, "jobs has to be a whole number, not '4'"),
-        ({"first_patients": 2.5}, "first_patients has to be a whole number, not 2.5"),
-        ({"max_series": True}, "max_series has to be a whole number, not True"),
-        ({"stall_timeout": "5"}, "stall_timeout has to be a number, not '5'"),
-        ({"max_size": 1.5}, "max_size has to be a whole number or text, not 1.5"),
-        ({"update": "no"}, "update has to be True or False, not 'no'"),
-        ({"nbia_url": 7}, "nbia_url has to be text, not 7"),
-        ({"patient": 7}, "patient has to be text, not 7"),
-        ({"patient": ["P1", 7]}, "patient has to be text, not 7"),
-        ({"registry": [7]}, "registry has to be a path, not 7"),
-        ({"output": None}, "output has to be a path, not None"),
+        ({"jobs": "4"}, "jobs must be a whole number, not '4'"),
+        ({"first_patients": 2.5}, "first_patients must be a whole number, not 2.5"),
+        ({"max_series": True}, "max_series must be a whole number, not True"),
+        ({"stall_timeout": "5"}, "stall_timeout must be a number, not '5'"),
+        ({"max_size": 1.5}, "max_size must be a whole number or text, not 1.5"),
+        ({"update": "no"}, "update must be True or False, not 'no'"),
+        ({"nbia_url": 7}, "nbia_url must be text, not 7"),
+        ({"patient": 7}, "patient must be text, not 7"),
+        ({"patient": ["P1", 7]}, "patient must be text, not 7"),
+        ({"registry": [7]}, "registry must be text or a path, not 7"),
+        ({"output": None}, "output must be text or a path, not None"),
     ],
 )
 def test_values_of_the_wrong_kind_are_refused_in_a_sentence(
@@ -248,7 +253,7 @@ def test_paths_are_targets_folders_and_registries_too(
     assert len(list(tcia_covid.iter_series([manifest], **choices))) == 1
     for given in (registry, str(registry), [registry]):
         assert tcia_covid.load_registry(given).find("MINE")
-    with pytest.raises(UsageError, match="directory has to be a path"):
+    with pytest.raises(UsageError, match="directory must be text or a path"):
         tcia_covid.verify(7)  # type: ignore[arg-type]
 
 
@@ -273,8 +278,35 @@ def test_hints_can_be_read_at_run_time(function: Any) -> None:
     assert get_type_hints(function)
 
 
+def test_signatures_show_the_keywords() -> None:
+    for function in (tcia_covid.download, tcia_covid.plan, tcia_covid.iter_series):
+        assert set(Choices.__annotations__) < set(inspect.signature(function).parameters)
+    shown = inspect.signature(tcia_covid.verify).parameters
+    assert set(ConnectionChoices.__annotations__) < set(shown)
+    assert "patient" not in shown
+
+
+@pytest.mark.parametrize("choices", [ConnectionChoices, Choices])
+def test_every_keyword_is_documented(choices: type) -> None:
+    (node,) = ast.parse(inspect.getsource(choices)).body
+    assert isinstance(node, ast.ClassDef)
+    for keyword, following in pairwise([*node.body, ast.Pass()]):
+        if isinstance(keyword, ast.AnnAssign):
+            assert isinstance(following, ast.Expr), ast.unparse(keyword)
+
+
+def test_a_keyword_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword 'patient'"):
+        tcia_covid.verify(tmp_path, patient="P1")  # type: ignore[call-arg]
+
+
+def test_iterators_are_read_once() -> None:
+    request = request_from(iter(["A", "B"]), patient=iter(["P1"]))  # type: ignore[arg-type]
+    assert (request.targets, request.filters.patients) == (("A", "B"), ("P1",))
+
+
 def test_a_choice_that_does_not_exist_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match="there is no choice 'modalities'"):
+    with pytest.raises(TypeError, match="unexpected keyword 'modalities'"):
         request_from("A", modalities="CT")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="did you mean 'modality'"):
         request_from("A", modalty="CT")  # type: ignore[call-arg]

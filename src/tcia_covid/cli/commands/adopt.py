@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from tcia_covid.api.arguments import output_from
-from tcia_covid.api.options import options_from
+from tcia_covid.api.options import options_from, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import as_command
