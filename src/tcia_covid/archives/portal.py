@@ -1,4 +1,4 @@
-"""TCIA's web site, a WordPress: what a collection's page offers for download."""
+"""The API of TCIA's web site, a WordPress: the downloads on a collection's page."""
 
 from __future__ import annotations
 
@@ -21,37 +21,29 @@ DEFAULT_PORTAL_URL = "https://cancerimagingarchive.net"
 _COLLECTION_FIELDS = (
     "id,slug,collection_short_title,collection_doi,collection_downloads,date_updated,version_number"
 )
-_IDS_A_REQUEST = 100
-_PAGES = 50
-_ANSWER = 16 * 1024 * 1024
-"""Bytes of an answer; a page of a hundred entries has well under one million."""
-_DENIED = frozenset({401, 403, 404, 410})
+_IDS_PER_REQUEST = 100
+_MAX_PAGES = 50
+_RESPONSE_LIMIT = 16 * 1024 * 1024
+"""Bytes; a page of a hundred entries has less than one million."""
+_NOT_PROVIDED = frozenset({401, 403, 404, 410})
 _UNITS = {"b": 1, "bytes": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_ADDRESS_KEYS = ("source_url", "url")
+_URL_KEYS = ("source_url", "url")
 Record = Mapping[str, Any]
 _TEXT_KEYS = ("rendered", "label", "title", "name", "post_title", "raw")
 _ID_KEYS = ("id", "ID")
-_LONGEST = 20_000
-"""Characters of a text that are looked at."""
-_PACKAGES = "faspex"
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    records: list[Record]
-    next: str
-    """The address of the next page, as the site writes it; empty on the last."""
+_MAX_TEXT = 20_000
+"""Characters of a text that are read."""
 
 
 class PortalApi:
     """The site's lists of downloads.
 
     Args:
-        client: speaks HTTP with it.
+        client: sends the requests.
         base_url: the site's address, without the API's path.
 
     Raises:
-        UsageError: `base_url` is no address that may be asked.
+        UsageError: `base_url` cannot be the site's address.
     """
 
     def __init__(self, client: Client, base_url: str = DEFAULT_PORTAL_URL) -> None:
@@ -59,39 +51,40 @@ class PortalApi:
         self._base = check_base_url(base_url)
 
     def downloads(self, slug: str) -> list[PortalDownload]:
-        """What the page of the collection `slug` offers, in the page's order.
+        """The downloads on the page of the collection `slug`, in the page's order.
 
         Raises:
             NotAvailableError: the site has no such collection.
-            ArchiveError: no usable answer.
+            ArchiveError: no usable response.
         """
         listed = list(items(self._collection(slug).get("collection_downloads")))
         ids = [number for number in map(record_id, listed) if number is not None]
-        nested = [one for one in listed if isinstance(one, dict)]
-        known = {one.id: one for one in self._read([*nested, *self._entries(ids)])}
-        return [known[number] for number in dict.fromkeys(ids) if number in known]
+        nested = [item for item in listed if isinstance(item, dict)]
+        read = (read_download(record, self._base) for record in (*nested, *self._entries(ids)))
+        by_id = {download.id: download for download in read if download is not None}
+        return [by_id[number] for number in dict.fromkeys(ids) if number in by_id]
 
     def resolve(self, download: PortalDownload) -> PortalDownload:
-        """Give `download` with its address, asking for the media record where that has it.
+        """Return `download` with its URL, from its media record where needed.
 
         Raises:
-            NotAvailableError: it has no address that may be followed.
-            ArchiveError: no usable answer.
+            NotAvailableError: it has no usable URL.
+            ArchiveError: no usable response.
         """
         if download.url is None and download.media is not None:
-            download = replace(download, url=self._media(download.media))
+            download = replace(download, url=self._media_url(download.media))
         if download.url is None:
             raise NotAvailableError(
-                f"TCIA's site names no address to follow for '{download.title}'",
+                f"TCIA's site has no usable address for '{download.title}'",
                 hint="the collection's page may lead to it",
             )
         return download
 
     def _collection(self, slug: str) -> Record:
         params = {"slug": slug, "_fields": _COLLECTION_FIELDS}
-        with _refusals(f"collection {slug}"):
-            found = self._list("/api/v1/collections/", params)
-        for record in found:
+        with _denied_as_unavailable(f"collection {slug}"):
+            records = self._list("/api/v1/collections/", params)
+        for record in records:
             if text(record.get("slug")) == slug:
                 return record
         raise NotAvailableError(
@@ -100,91 +93,86 @@ class PortalApi:
         )
 
     def _entries(self, ids: Sequence[int]) -> list[Record]:
-        found = []
-        for start in range(0, len(ids), _IDS_A_REQUEST):
-            part = ids[start : start + _IDS_A_REQUEST]
-            params = {"include": ",".join(map(str, part)), "per_page": str(_IDS_A_REQUEST)}
-            with _refusals("the list of downloads"):
-                found += self._list("/api/v1/downloads/", params)
-        return found
+        records: list[Record] = []
+        for start in range(0, len(ids), _IDS_PER_REQUEST):
+            part = ids[start : start + _IDS_PER_REQUEST]
+            params = {"include": ",".join(map(str, part)), "per_page": str(_IDS_PER_REQUEST)}
+            with _denied_as_unavailable("the list of downloads"):
+                records += self._list("/api/v1/downloads/", params)
+        return records
 
-    def _media(self, number: int) -> str | None:
-        with _refusals(f"media record {number}"):
-            record = self._client.fetch(f"{self._base}/api/wp/v2/media/{number}", _read_object)
-        return read_media(record, self._base)
+    def _media_url(self, number: int) -> str | None:
+        with _denied_as_unavailable(f"media record {number}"):
+            record = self._client.fetch(f"{self._base}/api/wp/v2/media/{number}", _read_record)
+        return safe_url(text(record.get("source_url")), self._base)
 
     def _list(self, path: str, params: dict[str, str]) -> list[Record]:
         """Every record of a list, page by page."""
         url, query = f"{self._base}{path}", dict(params)
         records: list[Record] = []
-        for _ in range(_PAGES):
-            page = self._client.fetch(url, _read_page, params=query)
-            records += page.records
-            # Of the link to the next page the query alone is used: the place stays the same.
-            following = dict(parse_qsl(urlsplit(page.next).query))
-            if not following:
+        for _ in range(_MAX_PAGES):
+            page, next_link = self._client.fetch(url, _read_page, params=query)
+            records += page
+            # Only the query of the link is used: the host and the path stay the same.
+            next_query = dict(parse_qsl(urlsplit(next_link).query))
+            if not next_query:
                 return records
-            if following == query:
+            if next_query == query:
                 break
-            query = following
+            query = next_query
         raise BadResponseError(f"the list at {url} does not end")
 
-    def _read(self, records: Sequence[Record]) -> list[PortalDownload]:
-        read = (read_download(record, self._base) for record in records)
-        return [one for one in read if one is not None]
 
-
-def _read_page(answer: Response) -> _Page:
-    content = _parse(answer)
+def _read_page(response: Response) -> tuple[list[Record], str]:
+    """The records of a page, and the link to the next page; empty on the last one."""
+    content = _parse_json(response)
     if not isinstance(content, list):
-        raise _bad(answer, "no list")
-    return _Page([one for one in content if isinstance(one, dict)], _next_link(answer))
+        raise _bad_response(response, "something that is not a list")
+    return [record for record in content if isinstance(record, dict)], _next_link(response)
 
 
-def _read_object(answer: Response) -> Record:
-    content = _parse(answer)
+def _read_record(response: Response) -> Record:
+    content = _parse_json(response)
     if not isinstance(content, dict):
-        raise _bad(answer, "no record")
+        raise _bad_response(response, "something that is not a record")
     return content
 
 
-def _next_link(answer: Response) -> str:
+def _next_link(response: Response) -> str:
     from requests.utils import parse_header_links  # noqa: PLC0415 - requests takes 0.2 s
 
-    links = parse_header_links(answer.headers.get("Link", "")[:10_000])
-    return next((str(one.get("url", "")) for one in links if one.get("rel") == "next"), "")
+    links = parse_header_links(response.headers.get("Link", "")[:10_000])
+    return next((str(link.get("url", "")) for link in links if link.get("rel") == "next"), "")
 
 
-def _parse(answer: Response) -> Any:
-    body = answer.read_all(_ANSWER)
+def _parse_json(response: Response) -> Any:
+    body = response.read_all(_RESPONSE_LIMIT)
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _bad(answer, f"something that is no JSON ({excerpt(body) or 'nothing'})") from error
+        raise _bad_response(
+            response, f"something that is not JSON ({excerpt(body) or 'nothing'})"
+        ) from error
 
 
-def _bad(answer: Response, what: str) -> BadResponseError:
+def _bad_response(response: Response, what: str) -> BadResponseError:
     return BadResponseError(
-        f"{answer.url} answered with {what}",
+        f"{response.url} sent {what}",
         hint="check --site-url, or try again later",
         retryable=True,
     )
 
 
 @contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    """Tell what an HTTP error means for `what`.
-
-    Raises:
-        NotAvailableError: the site does not have it, or does not give it.
-    """
+def _denied_as_unavailable(what: str) -> Iterator[None]:
+    """Turn a status that denies `what` into a `NotAvailableError`."""
     try:
         yield
     except StatusError as error:
-        if error.status not in _DENIED:
+        if error.status not in _NOT_PROVIDED:
             raise
         raise NotAvailableError(
-            f"TCIA's site does not give {what}: {error.message}",
+            f"TCIA's site does not provide {what}: {error.message}",
             hint="check --site-url; the collection's page may lead to the files",
         ) from error
 
@@ -196,11 +184,11 @@ class PortalDownload:
     id: int
     title: str
     url: str | None = None
-    """None where only the media record tells, or where there is none to follow."""
+    """None where only the media record has it, or where it is not usable."""
     media: int | None = None
-    """The media record that knows the file's address."""
+    """The media record that has the file's URL."""
     types: tuple[str, ...] = ()
-    """What the site calls its kind of content and of file: `Clinical Data`, `XLSX`, …"""
+    """The site's names for the type of content and of file: `Clinical Data`, `XLSX`, …"""
     size: int | None = None
     """Bytes, as rounded on the page."""
     license: str = ""
@@ -213,29 +201,24 @@ class PortalDownload:
 
     @property
     def file(self) -> str:
-        """The file's name as its address has it; empty for a package."""
+        """The file's name in its URL; empty for a package."""
         if self.url is None or self.is_package:
             return ""
         return unquote(urlsplit(self.url).path.rpartition("/")[2])
 
 
 def read_download(record: Record, base: str) -> PortalDownload | None:
-    """Read an entry; None if it has no number.
-
-    Args:
-        record: as the site gives it.
-        base: the site's address.
-    """
+    """Read an entry of the site whose address is `base`; None if it has no number."""
     number = record_id(record)
     if number is None:
         return None
-    held = record.get("download_file")
-    address = text(record.get("download_url"))
+    media = record.get("download_file")
+    url = text(record.get("download_url"))
     return PortalDownload(
         id=number,
         title=text(record.get("download_title")) or text(record.get("title")),
-        url=safe_url(address, base) or _address_in(held, base),
-        media=record_id(held),
+        url=safe_url(url, base) or _media_url(media, base),
+        media=record_id(media),
         types=_types(record),
         size=_size(record),
         license=text(record.get("data_license") or record.get("license")),
@@ -243,24 +226,18 @@ def read_download(record: Record, base: str) -> PortalDownload | None:
     )
 
 
-def read_media(record: Record, base: str) -> str | None:
-    """The address that a media record tells; None if it is none to follow."""
-    return safe_url(text(record.get("source_url")), base)
-
-
-def _address_in(held: object, base: str) -> str | None:
-    """An address that stands in place of a media record, or in one that is nested."""
-    if isinstance(held, str) and not held.isdigit():
-        return safe_url(text(held), base)
-    if isinstance(held, dict):
-        found = next((held[key] for key in _ADDRESS_KEYS if held.get(key)), None)
-        return safe_url(text(found), base)
-    return None
+def _media_url(media: object, base: str) -> str | None:
+    """The URL in a nested media record, or in place of one."""
+    if isinstance(media, dict):
+        media = next((media[key] for key in _URL_KEYS if media.get(key)), None)
+    elif not isinstance(media, str) or media.isdigit():
+        return None
+    return safe_url(text(media), base)
 
 
 def _types(record: Record) -> tuple[str, ...]:
     keys = ("download_type", "data_type", "file_type")
-    return tuple(one for key in keys for one in labels(record.get(key)))
+    return tuple(label for key in keys for label in labels(record.get(key)))
 
 
 def _size(record: Record) -> int | None:
@@ -269,7 +246,7 @@ def _size(record: Record) -> int | None:
     return round(number * _UNITS[unit]) if number is not None and unit in _UNITS else None
 
 
-class _Words(HTMLParser):
+class _TextParser(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
@@ -279,29 +256,29 @@ class _Words(HTMLParser):
 
 
 def text(value: object) -> str:
-    """Plain words on one line; empty where there are none."""
+    """The text of a field without HTML, on one line; empty where there is none."""
     if isinstance(value, Mapping):
         return text(next((value[key] for key in _TEXT_KEYS if value.get(key)), None))
     if isinstance(value, list):
         return "; ".join(filter(None, map(text, value[:100])))
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    words = _Words()
-    words.feed(str(value)[:_LONGEST])
-    words.close()
-    # JSON can escape half a character, which no file takes.
-    whole = "".join(words.pieces).encode("utf-8", "replace").decode()
+    parser = _TextParser()
+    parser.feed(str(value)[:_MAX_TEXT])
+    parser.close()
+    # JSON can escape surrogates, which files cannot represent.
+    whole = "".join(parser.pieces).encode("utf-8", "replace").decode()
     return " ".join(whole.split())
 
 
 def labels(value: object) -> tuple[str, ...]:
-    """The words of a field that may have several, without doubles."""
-    items = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(filter(None, map(text, items[:100]))))
+    """The texts of a field that may have several, without duplicates."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(filter(None, map(text, values[:100]))))
 
 
 def record_id(value: object) -> int | None:
-    """The number of a record, given plainly, as text, or inside an object; None without one."""
+    """The ID of a record, given as a number, as text, or in an object; None without one."""
     if isinstance(value, Mapping):
         return record_id(next((value[key] for key in _ID_KEYS if key in value), None))
     if isinstance(value, str):
@@ -324,7 +301,7 @@ def items(value: object) -> Iterator[object]:
 
 
 def decimal(value: object) -> float | None:
-    """A number, perhaps with blanks or thousands' commas in it; None where there is none."""
+    """A number, perhaps with spaces or thousands separators; None where there is none."""
     try:
         number = float(text(value).replace(",", "").replace(" ", ""))
     except ValueError:
@@ -333,12 +310,12 @@ def decimal(value: object) -> float | None:
 
 
 def check_base_url(url: str) -> str:
-    """Give the site's base address without a slash at its end.
+    """Return the site's base URL without a slash at its end.
 
     Raises:
-        UsageError: it is no address that a site could have.
+        UsageError: it cannot be the site's address.
     """
-    if not _is_safe(url, plain=True):
+    if not _is_safe(url, allow_http=True):
         raise UsageError(
             f"{redact(url)} cannot be the site's address",
             hint="give an https address, such as https://cancerimagingarchive.net",
@@ -346,40 +323,40 @@ def check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def safe_url(address: str, base: str) -> str | None:
-    """Give an address that the site names, made absolute; None if it is none to follow.
+def safe_url(url: str, base: str) -> str | None:
+    """Make a URL of the site absolute; None if it must not be followed.
 
-    What WordPress writes as http is asked by https. Plain http is followed on this machine alone,
-    and only where the site itself is asked so.
+    http URLs of WordPress are changed to https. Plain http is followed only on this machine, and
+    only where the site itself uses it.
     """
-    if not address or any(one < " " for one in address):
+    if not url or any(character < " " for character in url):
         return None
     try:
-        whole = urljoin(f"{base}/", address.strip())
-        plain = urlsplit(base).scheme == "http"
-        secured = re.sub(r"\Ahttp://", "https://", whole, flags=re.IGNORECASE)
-        whole = whole if _is_safe(whole, plain=plain) else secured
-        return _quoted(whole) if _is_safe(whole, plain=plain) else None
+        absolute = urljoin(f"{base}/", url.strip())
+        allow_http = urlsplit(base).scheme == "http"
+        if not _is_safe(absolute, allow_http=allow_http):
+            absolute = re.sub(r"\Ahttp://", "https://", absolute, flags=re.IGNORECASE)
+        return _quoted(absolute) if _is_safe(absolute, allow_http=allow_http) else None
     except ValueError:
         return None
 
 
-def is_package(address: str) -> bool:
-    """Whether an address leads to an Aspera Faspex package rather than to a file."""
-    parts = urlsplit(address)
-    return _PACKAGES in f"{parts.hostname}{parts.path}".casefold()
+def is_package(url: str) -> bool:
+    """Whether a URL is that of an Aspera Faspex package rather than of a file."""
+    parts = urlsplit(url)
+    return "faspex" in f"{parts.hostname}{parts.path}".casefold()
 
 
-def _is_safe(address: str, *, plain: bool) -> bool:
+def _is_safe(url: str, *, allow_http: bool) -> bool:
     try:
-        parts = urlsplit(address)
-        usable = bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(url)
+        is_usable = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    if not usable or "@" in parts.netloc:
+    if not is_usable or "@" in parts.netloc:
         return False
     return parts.scheme == "https" or (
-        plain and parts.scheme == "http" and _is_loopback(parts.hostname or "")
+        allow_http and parts.scheme == "http" and _is_loopback(parts.hostname or "")
     )
 
 
@@ -392,9 +369,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _quoted(address: str) -> str:
-    """Blanks and other characters that no address has, as their codes."""
-    parts = urlsplit(address)
+def _quoted(url: str) -> str:
+    """Percent-encode spaces and other characters that are not allowed in a URL."""
+    parts = urlsplit(url)
     path = quote(parts.path, safe="/%:@!$&'()*+,;=~-._")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))

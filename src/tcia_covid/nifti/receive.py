@@ -100,7 +100,7 @@ class Receiver:
                 self._stop,
                 paths,
                 max_rate=settings.max_rate,
-                patience=settings.first_byte_timeout,
+                timeout=settings.first_byte_timeout,
                 on_bytes=self._on_bytes,
                 on_line=lambda line: self._emit(Notice(f"ascli: {line}")),
             )

@@ -172,8 +172,8 @@ def test_silence_is_not_waited_for_without_end(
     ascli: FakeAscli, folder: Path, lock: TransferLock
 ) -> None:
     ascli.behave({"before": LONG})
-    with pytest.raises(ConnectionLostError, match="neither wrote nor said anything") as caught:
-        transfer(ascli, folder, lock, patience=0.3).run()
+    with pytest.raises(ConnectionLostError, match="neither wrote nor printed anything") as caught:
+        transfer(ascli, folder, lock, timeout=0.3).run()
     assert caught.value.retryable
 
 

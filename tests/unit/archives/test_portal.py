@@ -135,7 +135,7 @@ def test_an_address_in_place_of_a_media_record_is_used(
 def test_a_missing_media_record_is_not_available(site: FakeSite, client: Client) -> None:
     site.collection(SLUG, site.download("Clinical", file=8))
     one = api(client, site)
-    with pytest.raises(NotAvailableError, match="does not give media record 8"):
+    with pytest.raises(NotAvailableError, match="does not provide media record 8"):
         one.resolve(one.downloads(SLUG)[0])
 
 
@@ -145,18 +145,18 @@ def test_a_download_without_an_address_to_follow_is_not_available(
 ) -> None:
     site.collection(SLUG, site.download("Odd", url=url))
     one = api(client, site)
-    with pytest.raises(NotAvailableError, match="no address to follow for 'Odd'"):
+    with pytest.raises(NotAvailableError, match="no usable address for 'Odd'"):
         one.resolve(one.downloads(SLUG)[0])
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"<html>Just a moment...</html>", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"<html>Just a moment...</html>", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         (b"", "nothing"),
-        (b'{"id": 1}', "no list"),
-        (b'[{"id":', "no JSON"),
+        (b'{"id": 1}', "not a list"),
+        (b'[{"id":', "not JSON"),
     ],
 )
 def test_an_answer_of_another_kind_is_asked_again_and_then_named(

@@ -94,7 +94,7 @@ def test_fault_22_a_job_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatc
 
 
 def test_fault_22_the_patience_is_less_than_two_seconds() -> None:
-    assert faspex._GRACE < scheduler.GRACE_PERIOD < signals.GRACE_PERIOD < 2
+    assert faspex.GRACE_PERIOD < scheduler.GRACE_PERIOD < signals.GRACE_PERIOD < 2
 
 
 def test_fault_22_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
