@@ -77,44 +77,28 @@ class Streaming(Enum):
         return Streaming.ONE_BROKEN_ZIP if broken else self
 
 
+@dataclass(slots=True)
 class SeriesFetcher:
-    """The steps that complete one series from one archive; `fetch_series` decides their order.
+    """The steps that complete one series from one archive; `fetch_series` decides their order."""
 
-    Args:
-        series: as listed.
-        archive: where the images come from.
-        staging: receives them; what is in it already is not fetched again.
-        quarantine: the folder for an image that stays wrong.
-        hash_archives: other archives, asked for hashes that this one does not have.
-        retry: limits consecutive failures.
-        has_alternative: whether another archive can take over.
-        context: what the whole run shares.
-    """
-
-    def __init__(
-        self,
-        series: Series,
-        archive: Archive,
-        staging: Staging,
-        quarantine: Path,
-        *,
-        hash_archives: Sequence[Archive],
-        retry: RetryPolicy,
-        has_alternative: bool,
-        context: TransferContext,
-    ) -> None:
-        self.archive = archive
-        self._series = series
-        self._staging = staging
-        self._quarantine = quarantine
-        self._hash_archives = hash_archives
-        self._retry = retry
-        self._has_alternative = has_alternative
-        self._context = context
-        self._streaming = Streaming.USEFUL
-        self._listing: list[RemoteImage] = []
-        self._wrong_downloads: Counter[str] = Counter()
-        self._refetched: set[str] = set()
+    series: Series
+    """As listed."""
+    archive: Archive
+    staging: Staging
+    """Receives the images; those that are in it already are not fetched again."""
+    quarantine: Path
+    """The folder for an image that stays wrong."""
+    hash_archives: Sequence[Archive]
+    """Other archives, asked for hashes that this one does not have."""
+    retry: RetryPolicy
+    has_alternative: bool
+    """Whether another archive can take over."""
+    context: TransferContext
+    _streaming: Streaming = field(default=Streaming.USEFUL, init=False)
+    _listing: list[RemoteImage] = field(default_factory=list, init=False)
+    _wrong_downloads: Counter[str] = field(default_factory=Counter, init=False)
+    _refetched: set[str] = field(default_factory=set, init=False)
+    """Images that were fetched again because no hash proves them."""
 
     @property
     def can_stream(self) -> bool:
@@ -136,25 +120,25 @@ class SeriesFetcher:
             raise error
         if progress:
             self._progressed()
-        elif self._has_alternative:
+        elif self.has_alternative:
             self._skip_if_down(error)
         if isinstance(error, BadResponseError):
             self._listing = []
         limit = _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
-        self._retry.failed(error, limit=limit)
+        self.retry.failed(error, limit=limit)
 
     def _skip_if_down(self, error: ArchiveError) -> None:
-        health, name = self._context.health, self.archive.name
+        health, name = self.context.health, self.archive.name
         pause = health.failed(self.archive, error)
         if pause is not None:
             text = f"{name} is skipped for {pause:.0f} s ({error.message})"
-            self._context.emit(Notice(f"{text}; series are downloaded from the other archive"))
+            self.context.emit(Notice(f"{text}; series are downloaded from the other archive"))
         if health.is_down(self.archive):
             raise error
 
     def _progressed(self) -> None:
-        self._retry.progressed()
-        self._context.health.worked(self.archive)
+        self.retry.progressed()
+        self.context.health.worked(self.archive)
 
     def discard_wrong_images(self) -> None:
         """Drop images whose MD5 is not the archive's, and record those whose MD5 is.
@@ -162,29 +146,29 @@ class SeriesFetcher:
         Raises:
             ChecksumError: an image was wrong several times.
         """
-        for uid in self._staging.wrong():
+        for uid in self.staging.wrong():
             self._wrong_downloads[uid] += 1
             if self._wrong_downloads[uid] < _MAX_WRONG:
-                self._staging.discard(uid)
+                self.staging.discard(uid)
                 continue
-            computed = self._staging.images[uid].md5
-            published = self._staging.stored_md5[uid]
-            path = self._staging.set_aside(uid, self._quarantine)
+            computed = self.staging.images[uid].md5
+            published = self.staging.stored_md5[uid]
+            path = self.staging.set_aside(uid, self.quarantine)
             raise ChecksumError(
-                f"image {uid} of series {self._series.uid} has MD5 {computed}, "
+                f"image {uid} of series {self.series.uid} has MD5 {computed}, "
                 f"the archive's is {published}",
                 hint=f"the image is kept for inspection as {path}",
                 missing=(uid,),
             )
-        self._staging.record_verified()
+        self.staging.record_verified()
 
     def stream(self) -> None:
         """Receive the whole series in one stream."""
-        staging = self._staging
+        staging = self.staging
         before = set(staging.images)
         staging.begin_stream()
         try:
-            self.archive.receive_series(self._series, staging)
+            self.archive.receive_series(self.series, staging)
         except ArchiveError as error:
             progress = self.archive.skips_known or not before or set(staging.images) > before
             self._streaming = self._streaming.after_error(error, progress=progress)
@@ -200,17 +184,17 @@ class SeriesFetcher:
         """
         skips = self.archive.skips_known
         if self.can_stream and stream_is_cheaper(
-            self._series, self._staging, len(missing), skips=skips
+            self.series, self.staging, len(missing), skips=skips
         ):
             self.stream()
             return
         for attempt in range(_IMAGE_ATTEMPTS):
             if attempt and missing:
-                self._context.stop.wait(self._context.settings.retry_wait)
+                self.context.stop.wait(self.context.settings.retry_wait)
             missing = [image for image in missing if not self._fetch_image(image)]
         if missing:
             raise IncompleteSeriesError(
-                f"series {self._series.uid} is incomplete: the archive does not give "
+                f"series {self.series.uid} is incomplete: the archive does not give "
                 f"{len(missing)} of its images",
                 hint="received images are kept; run the same command again later",
                 missing=tuple(image.uid for image in missing if image.uid is not None),
@@ -218,7 +202,7 @@ class SeriesFetcher:
 
     def _fetch_image(self, image: RemoteImage) -> bool:
         try:
-            self.archive.receive_image(self._series, image, self._staging)
+            self.archive.receive_image(self.series, image, self.staging)
         except NotAvailableError:
             return False
         self._progressed()
@@ -226,7 +210,7 @@ class SeriesFetcher:
 
     def missing_images(self) -> list[RemoteImage]:
         """List the archive's images that are not in staging; discard images it does not have."""
-        staging, listing = self._staging, self._images()
+        staging, listing = self.staging, self._images()
         missing = [image for image in listing if not staging.has(image)]
         uids = {image.uid or staging.uid_of(image) for image in listing}
         if None not in uids:
@@ -236,10 +220,10 @@ class SeriesFetcher:
 
     def _images(self) -> list[RemoteImage]:
         if not self._listing:
-            self._listing = self.archive.images(self._series)
+            self._listing = self.archive.images(self.series)
         if not self._listing:
             raise BadResponseError(
-                f"the archive lists no images of series {self._series.uid}", retryable=True
+                f"the archive lists no images of series {self.series.uid}", retryable=True
             )
         return self._listing
 
@@ -251,7 +235,7 @@ class SeriesFetcher:
         Raises:
             SeriesChangedError: images of two versions are mixed.
         """
-        staging = self._staging
+        staging = self.staging
         if self.archive.skips_known and staging.left_over.intersection(staging.unproven()):
             # The listing has hashes: images of an earlier run are recognized by them.
             for image in self._images():
@@ -267,7 +251,7 @@ class SeriesFetcher:
         Raises:
             SeriesError: no hash explains the difference.
         """
-        series, staging = self._series, self._staging
+        series, staging = self.series, self.staging
         listed, stored = series.image_count, len(staging.images)
         if listed is not None and stored < listed:
             raise IncompleteSeriesError(
@@ -288,7 +272,7 @@ class SeriesFetcher:
 
     def _explain_size(self) -> bool:
         """Ask the archive of record for hashes; fetch images without a hash again, once."""
-        series, staging, health = self._series, self._staging, self._context.health
+        series, staging, health = self.series, self.staging, self.context.health
         if not self.archive.of_record:
             raise self._size_error()
         if series_hash_matches(series, self.archive, staging, health):
@@ -308,33 +292,33 @@ class SeriesFetcher:
         return not unproven
 
     def _size_error(self) -> IncompleteSeriesError:
-        series = self._series
+        series = self.series
         return IncompleteSeriesError(
-            f"series {series.uid} has {self._staging.size} bytes at {self.archive.name}, "
+            f"series {series.uid} has {self.staging.size} bytes at {self.archive.name}, "
             f"{series.size} are listed, and no hash tells which image is wrong",
             hint="run the same command again later",
         )
 
     def _hashes_match(self) -> bool:
         sources = self._hash_sources()
-        return verify_hashes(self._series, sources, self._staging, self._context.health)
+        return verify_hashes(self.series, sources, self.staging, self.context.health)
 
     def _hash_sources(self) -> list[Archive]:
         """This archive even while it has problems, others unless they are down."""
-        health = self._context.health
-        return [self.archive, *(one for one in self._hash_archives if not health.is_down(one))]
+        health = self.context.health
+        return [self.archive, *(one for one in self.hash_archives if not health.is_down(one))]
 
     def _is_one_version(self) -> bool:
         """Whether no image was replaced by one of a newer version, beside older ones."""
-        staging, health = self._staging, self._context.health
+        staging, health = self.staging, self.context.health
         replaced = staging.replaced()
         if not replaced or any(
-            series_hash_matches(self._series, archive, staging, health)
+            series_hash_matches(self.series, archive, staging, health)
             for archive in self._hash_sources()
         ):
             return True
         raise SeriesChangedError(
-            f"series {self._series.uid} changed in the archive: image {replaced[0]} differs from "
+            f"series {self.series.uid} changed in the archive: image {replaced[0]} differs from "
             "the one downloaded before",
             hint="--update downloads the new version; what is here is kept until then",
         )

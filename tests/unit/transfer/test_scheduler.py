@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from tests.unit.transfer.running import (
     unreachable,
 )
 from tests.unit.trees import grow, new_tree
+from tests.waiting import LONG
 
 
 @pytest.fixture
@@ -67,13 +67,14 @@ def test_a_run_without_jobs_ends_at_once(tree: Tree) -> None:
 
 def test_no_more_series_are_in_progress_than_there_are_workers(tree: Tree) -> None:
     in_progress, most, lock = 0, 0, threading.Lock()
+    all_workers = threading.Barrier(3)
 
     def before(series: Series) -> None:
         nonlocal in_progress, most
         with lock:
             in_progress += 1
             most = max(most, in_progress)
-        time.sleep(0.01)
+        all_workers.wait(LONG)
         with lock:
             in_progress -= 1
 
