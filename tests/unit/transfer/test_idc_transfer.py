@@ -1,4 +1,4 @@
-"""The life of a series that comes from IDC, where only a file's header tells its UID."""
+"""A series from IDC, where only a file's header has the UID of an image."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def damaged(content: bytes) -> bytes:
     return content[:-2] + b"\1\1"
 
 
-def test_a_series_is_completed_and_proved_image_by_image(
+def test_each_image_of_a_series_is_checked_by_its_md5(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     outcome = fetched(s3_server.url, s3_server.hold(demo), tree)
@@ -67,7 +67,7 @@ def test_a_series_is_completed_and_proved_image_by_image(
     assert files_of(tree.root) == expected_files(demo)
 
 
-def test_a_complete_series_is_not_asked_for_again(
+def test_a_complete_series_is_not_requested_again(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo)
@@ -98,7 +98,7 @@ def test_a_cut_costs_at_most_what_was_left_of_one_image(s3_server: S3Server, tre
     assert files_of(tree.root) == expected_files(demo)
 
 
-def test_a_missing_object_leaves_the_series_incomplete_and_the_rest_kept(
+def test_a_missing_object_leaves_the_series_incomplete_and_keeps_the_rest(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo)
@@ -125,7 +125,7 @@ def test_an_object_deleted_after_it_was_listed_leaves_the_series_incomplete(
         fetched(front.url, series, tree)
 
 
-def test_an_object_that_changes_after_it_was_listed_is_had_in_its_new_form(
+def test_an_object_that_changes_after_it_was_listed_is_downloaded_in_its_new_version(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo)
@@ -139,7 +139,7 @@ def test_an_object_that_changes_after_it_was_listed_is_had_in_its_new_form(
     assert file.read_bytes() == newer
 
 
-def test_an_image_damaged_on_the_way_is_fetched_again(
+def test_an_image_damaged_in_transit_is_fetched_again(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo)
@@ -160,7 +160,7 @@ def test_an_image_that_stays_damaged_fails_the_series(
     assert files_of(tree.root) == {}
 
 
-def test_what_an_earlier_run_left_is_proved_by_the_list_and_not_fetched_again(
+def test_images_of_an_earlier_run_are_checked_by_the_listing_and_not_fetched_again(
     s3_server: S3Server, tree: Tree
 ) -> None:
     demo = series_of(next(numbers), images=20)
@@ -192,7 +192,7 @@ def test_a_run_killed_before_its_commit_costs_one_list(
     assert outcome.receipt.check is Check.MD5
 
 
-def test_of_what_an_earlier_run_left_only_images_without_a_hash_are_fetched_again(
+def test_of_an_earlier_run_only_images_without_a_hash_are_fetched_again(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
@@ -205,7 +205,7 @@ def test_of_what_an_earlier_run_left_only_images_without_a_hash_are_fetched_agai
     assert [image.source for image in outcome.receipt.images].count("idc") == 1
 
 
-def test_an_image_without_a_hash_that_comes_again_the_same_is_as_good_as_new(
+def test_an_image_without_a_hash_that_arrives_again_unchanged_is_accepted(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
@@ -216,7 +216,7 @@ def test_an_image_without_a_hash_that_comes_again_the_same_is_as_good_as_new(
     assert files_of(tree.root) == expected_files(demo)
 
 
-def test_an_image_left_from_another_version_is_thrown_away(
+def test_a_staged_image_of_another_version_is_discarded(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     longer = series_of(int(demo.uid.rpartition(".")[2]), images=7)
@@ -226,7 +226,9 @@ def test_an_image_left_from_another_version_is_thrown_away(
     assert files_of(tree.root) == expected_files(demo)
 
 
-def test_keys_are_not_given_for_uids(s3_server: S3Server, demo: DemoSeries, tree: Tree) -> None:
+def test_missing_images_are_never_named_by_object_keys(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
     series = s3_server.hold(demo)
     gone = Say(key_of(demo, 2), times=None, status=404)
     with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
