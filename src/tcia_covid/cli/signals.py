@@ -110,7 +110,7 @@ class _Job(Generic[T]):
         return self._results[0]
 
 
-def run_cancellable(work: Callable[[CancelToken], T]) -> T:
+def run_cancellable(work: Callable[[CancelToken], T], *, grace_period: float = GRACE_PERIOD) -> T:
     """Run `work` until it is done, or until a signal and a little more.
 
     The main thread only waits, so that a signal is heard at once even where the work hangs in a
@@ -128,7 +128,7 @@ def run_cancellable(work: Callable[[CancelToken], T]) -> T:
         while job.thread.is_alive():
             job.thread.join(_POLL_INTERVAL)
             if _interrupted(stop):
-                deadline = deadline or time.monotonic() + GRACE_PERIOD
+                deadline = deadline or time.monotonic() + grace_period
                 if time.monotonic() > deadline:
                     break
     if job.thread.is_alive():

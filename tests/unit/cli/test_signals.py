@@ -24,9 +24,9 @@ from tcia_covid.core.errors import (
 from tcia_covid.transfer import scheduler
 
 
-def soon(number: signal.Signals) -> None:
-    """Have this process get a signal in a moment."""
-    threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+def send(number: signal.Signals) -> None:
+    """Send this process a signal; from inside a job, so that the handlers are installed."""
+    os.kill(os.getpid(), number)
 
 
 def test_the_result_of_a_job_is_given_back() -> None:
@@ -48,11 +48,11 @@ def test_fault_22_a_job_that_listens_ends_of_itself_and_its_result_counts(
     number: signal.Signals, code: int
 ) -> None:
     def wait(stop: CancelToken) -> TciaCovidError | None:
+        send(number)
         with pytest.raises(InterruptedRunError):
             stop.wait(30)
         return stop.reason
 
-    soon(number)
     reason = run_cancellable(wait)
     assert reason is not None
     assert reason.exit_code == code
@@ -61,34 +61,42 @@ def test_fault_22_a_job_that_listens_ends_of_itself_and_its_result_counts(
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
 def test_fault_22_the_signals_of_a_closed_terminal_leave_time_to_end() -> None:
     def wait(stop: CancelToken) -> str:
+        send(signal.SIGHUP)
         with pytest.raises(InterruptedRunError) as ended:
             stop.wait(30)
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGHUP)
+            send(signal.SIGHUP)
             time.sleep(0.05)
         return f"ended with {ended.value.exit_code}"
 
-    soon(signal.SIGHUP)
     assert run_cancellable(wait) == "ended with 129"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
 def test_an_ignored_signal_stays_ignored() -> None:
     """As under `nohup`."""
+
+    def ignore(stop: CancelToken) -> bool:
+        send(signal.SIGHUP)
+        time.sleep(0.3)
+        return stop.is_set()
+
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        soon(signal.SIGHUP)
-        assert run_cancellable(lambda stop: time.sleep(0.3) or stop.is_set()) is False
+        assert run_cancellable(ignore) is False
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_fault_22_a_job_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "GRACE_PERIOD", 0.1)
+def test_fault_22_a_job_that_hangs_is_left_behind() -> None:
     released = threading.Event()
-    soon(signal.SIGTERM)
+
+    def hang(_: CancelToken) -> None:
+        send(signal.SIGTERM)
+        released.wait(30)
+
     with pytest.raises(InterruptedRunError) as raised:
-        run_cancellable(lambda _: released.wait(30))
+        run_cancellable(hang, grace_period=0.1)
     assert raised.value.exit_code == EXIT_SIGTERM
     released.set()
 
@@ -108,12 +116,12 @@ def test_fault_22_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(signals.os, "_exit", end)
 
     def hang(stop: CancelToken) -> None:
+        send(signal.SIGINT)
         while not stop.is_set():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        send(signal.SIGINT)
         released.wait(30)
 
-    soon(signal.SIGINT)
     run_cancellable(hang)
     assert ended == [EXIT_SIGINT]
 

@@ -501,13 +501,10 @@ def test_a_run_whose_series_the_other_had_not_seen_writes_them_anew(tree: Tree) 
     assert (len(rows(tree)), reports_are_stale(tree)) == (2, False)
 
 
-def test_a_holder_that_hangs_is_not_waited_for_for_ever(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(write, "_WAIT", 0.2)
+def test_a_run_that_hangs_with_the_lock_is_not_waited_for_for_ever(tree: Tree) -> None:
     grow(tree, series_of(1))
     with soon(), _held(tree):
-        report(tree)
+        write_reports(tree, COLLECTION, REGISTRY, lock_timeout=0.2)
     assert not reports_are_stale(tree)
 
 

@@ -42,8 +42,6 @@ from tcia_covid.store.tree import Tree
 
 _ATTEMPTS = 3
 """How often the reports are written while other runs go on committing series."""
-_WAIT = 60.0
-"""Seconds that another run may take to write them before it is not waited for."""
 _POLL = 0.1
 _AFTER_SIGNAL = 1.6
 """Seconds after a signal in which reports are still written; the program ends within 2."""
@@ -83,6 +81,7 @@ def write_reports(
     tell: Tell = lambda text: None,
     *,
     until: float | None = None,
+    lock_timeout: float = 60.0,
 ) -> None:
     """Write metadata.csv, manifest-md5.txt, LICENSE.txt and CITATION.bib from the receipts.
 
@@ -96,12 +95,13 @@ def write_reports(
         registry: the whole registry, for TCIA's own citation.
         tell: hears where a file was moved to.
         until: when to give up, in seconds of the monotonic clock.
+        lock_timeout: seconds to wait for another run that writes them.
 
     Raises:
         OutOfTimeError: that time has come.
         DestinationError: the folder cannot be written.
     """
-    deadline = time.monotonic() + _WAIT
+    deadline = time.monotonic() + lock_timeout
     try:
         while time.monotonic() < deadline:
             try:
