@@ -167,7 +167,7 @@ def test_fault_13_a_page_instead_of_a_zip_is_asked_again(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "said"), [(HTML, "not a ZIP; it begins with '<html>"), (b"", "the answer is empty")]
+    ("page", "said"), [(HTML, "not a ZIP; it begins with '<html>"), (b"", "the response is empty")]
 )
 def test_fault_13_a_page_that_stays_instead_of_a_zip_is_named(
     trial: Trial, page: bytes, said: str

@@ -8,7 +8,7 @@ from typing import Any
 from tcia_covid.catalog import series_catalog
 from tcia_covid.cli.console import Console
 from tcia_covid.core.version import __version__
-from tcia_covid.formats.inflate import ENGINE
+from tcia_covid.formats.inflate import DEFAULT
 from tcia_covid.output.tables import key_values
 
 
@@ -27,7 +27,7 @@ def _parts() -> dict[str, Any]:
     names = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
     return {
         "catalog": f"idc-index-data {info.version}, IDC {info.idc_version}, built {info.built}",
-        "inflate": ENGINE,
+        "inflate": DEFAULT.name,
         "python": f"{platform.python_version()} on {platform.platform()}",
         **{name: _installed(name) for name in names},
     }

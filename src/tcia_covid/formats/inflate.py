@@ -1,4 +1,4 @@
-"""The one seam through which deflated data is inflated: ISA-L where installed, else zlib."""
+"""Inflates deflated data: with ISA-L if it is installed, otherwise with zlib."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Inflater(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether it takes input; else `decompress(b"")` goes on.
+        """Whether it needs input; otherwise `decompress(b"")` continues.
 
-        Where all input is taken, output may be due nevertheless.
+        More output may follow even if all input was taken.
         """
         ...
 
     @property
     def unused_data(self) -> bytes:
-        """Input that lies behind the end of the stream."""
+        """Input after the end of the stream."""
         ...
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the stream was reached."""
+        """Whether the stream has ended."""
         ...
 
     def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes:
@@ -41,7 +41,7 @@ class Engine:
 
     Attributes:
         name: what `--version -v` shows.
-        new_inflater: makes a decompressor of one raw deflate stream.
+        new_inflater: creates a decompressor of one raw deflate stream.
         crc32: as `zlib.crc32`.
         error: what a decompressor raises on damaged data.
     """
@@ -53,7 +53,7 @@ class Engine:
 
 
 class _ZlibInflater:
-    """`zlib.decompressobj`, which hands back what it could not yet take."""
+    """`zlib.decompressobj`, which keeps the input that it could not take yet."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -78,7 +78,7 @@ ZLIB = Engine(f"zlib {zlib.ZLIB_RUNTIME_VERSION}", _ZlibInflater, zlib.crc32, zl
 
 
 def find_isal() -> Engine | None:
-    """The ISA-L engine, about half as fast again as zlib; None where it is not installed."""
+    """Find the ISA-L engine, about 1.5 times as fast as zlib; None if it is not installed."""
     try:
         isal: Any = import_module("isal")
         igzip: Any = import_module("isal.igzip_lib")
@@ -87,7 +87,7 @@ def find_isal() -> Engine | None:
         return None
 
     def new_isal_inflater() -> Inflater:
-        # Not isal_zlib's, which gathers its output in steps that double, and copies it at each.
+        # isal_zlib's own decompressor copies its output each time its buffer doubles.
         inflater: Inflater = igzip.IgzipDecompressor(flag=igzip.DECOMP_DEFLATE)
         return inflater
 
@@ -96,9 +96,3 @@ def find_isal() -> Engine | None:
 
 
 DEFAULT = find_isal() or ZLIB
-ENGINE = DEFAULT.name
-
-
-def new_inflater() -> Inflater:
-    """A decompressor of one raw deflate stream, of the fastest engine that is installed."""
-    return DEFAULT.new_inflater()

@@ -120,7 +120,7 @@ def test_native_pixel_data_is_as_long_as_the_header_says(check, rest, words):
     [
         ([item(b"", defined=True), item(b"jpeg", defined=True)], ""),
         ([item(b"", defined=True)], "no fragment"),
-        ([item(b"", defined=True), implicit(0xFFFEE000, b"jpeg", 400)], "cut"),
+        ([item(b"", defined=True), implicit(0xFFFEE000, b"jpeg", 400)], "truncated"),
         ([item(b"", defined=True), b"not an item at all"], "does not consist of fragments"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_deflated_file_may_end_just_behind_a_piece(check, patient):
 
 
 def test_a_deflated_bomb_is_not_inflated_whole(check, monkeypatch):
-    monkeypatch.setattr(validate, "_MOST_INFLATED", 10_000)
+    monkeypatch.setattr(validate, "_MAX_INFLATED", 10_000)
     engine = zlib.compressobj(wbits=-15)
     rest = element(0x00211001, b"OB", bytes(20_000_000))
     deflated = engine.compress(identity(rest=rest)) + engine.flush()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.formats.hashes import parse_md5_list, same_md5
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tcia_covid.formats.zipstream.reader import PIECE, ZipStream
+from tcia_covid.formats.zipstream.reader import CHUNK, ZipStream
 from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"
@@ -224,7 +224,7 @@ def test_pieces_are_never_empty_and_at_most_as_long_as_they_may_be(engine):
     lengths = [len(piece) for entry in stream for piece in entry.chunks()]
 
     assert min(lengths) > 0
-    assert max(lengths) <= PIECE
+    assert max(lengths) <= CHUNK
     assert sum(lengths) == 3_600_000
 
 
@@ -232,8 +232,8 @@ def test_pieces_are_never_empty_and_at_most_as_long_as_they_may_be(engine):
 def test_an_end_that_is_seen_only_when_more_has_come(engine, behind):
     """A piece is full before the end: what follows may be in the inflater when that is seen."""
     members = [
-        Member(b"a", b"x" * (PIECE + 1000)),
-        Member(b"b", b"y" * 3 * PIECE),
+        Member(b"a", b"x" * (CHUNK + 1000)),
+        Member(b"b", b"y" * 3 * CHUNK),
         Member(b"c", b"end"),
     ]
     end = 30 + len(members[0].name) + len(members[0].body)

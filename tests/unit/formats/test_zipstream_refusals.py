@@ -51,7 +51,7 @@ def test_the_quotation_shows_what_the_page_says():
 
 
 def test_nothing_at_all_is_a_cut():
-    with pytest.raises(TruncatedZipError, match="the answer is empty") as caught:
+    with pytest.raises(TruncatedZipError, match="the response is empty") as caught:
         unzip(b"")
     assert caught.value.retryable
 
@@ -64,7 +64,7 @@ def test_nothing_at_all_is_a_cut():
         (replace(IMAGE, flags=0x2808), "is encrypted"),
         (replace(IMAGE, flags=0x0828), "is patch data"),
         (replace(IMAGE, method=12), "unknown method 12"),
-        (replace(IMAGE, method=0), "does not say where it ends"),
+        (replace(IMAGE, method=0), "stored without its size"),
         (replace(IMAGE, attributes=0o120777 << 16), "is a symbolic link"),
         (Member(b"dir/", b"data"), "folder with data"),
     ],
@@ -88,10 +88,10 @@ def test_kinds_of_entries_that_are_not_accepted(member, words):
         (replace(IMAGE, local_fields=(1, 0, 0)), "contradicts its own checksum or size"),
         (replace(IMAGE, local_fields=(0, 0, 1)), "contradicts its own checksum or size"),
         (replace(IMAGE, stream=b"\xff" * 50), "cannot be inflated"),
-        (replace(IMAGE, listed_name=b"x"), "lists 'x' otherwise than it arrived"),
-        (replace(IMAGE, listed_size=1), "otherwise than it arrived"),
-        (replace(IMAGE, listed_crc=1), "otherwise than it arrived"),
-        (replace(IMAGE, listed_offset=1), "otherwise than it arrived"),
+        (replace(IMAGE, listed_name=b"x"), "lists 'x' differently than it arrived"),
+        (replace(IMAGE, listed_size=1), "differently than it arrived"),
+        (replace(IMAGE, listed_crc=1), "differently than it arrived"),
+        (replace(IMAGE, listed_offset=1), "differently than it arrived"),
         (replace(IMAGE, listed=False), "does not list '00000001.dcm'"),
         (replace(IMAGE, name=OTHER.name), "two entries of the same name"),
     ],
@@ -109,7 +109,8 @@ def test_an_entry_that_the_directory_lists_but_never_came():
     directory = both.index(b"PK\x01\x02")
 
     assert (
-        "otherwise than" in refusal(alone[: alone.index(b"PK\x01\x02")] + both[directory:]).message
+        "differently than"
+        in refusal(alone[: alone.index(b"PK\x01\x02")] + both[directory:]).message
     )
 
 
@@ -117,7 +118,7 @@ def test_an_entry_that_is_listed_twice():
     twice = frame([IMAGE])
     start, end = twice.index(b"PK\x01\x02"), twice.index(b"PK\x05\x06")
 
-    assert "otherwise" in refusal(twice[:end] + twice[start:end] + twice[end:]).message
+    assert "differently" in refusal(twice[:end] + twice[start:end] + twice[end:]).message
 
 
 @pytest.mark.parametrize("zip64_end", [True, False])
@@ -197,7 +198,7 @@ def test_a_stream_that_inflates_to_nothing_for_ever():
 def test_too_many_entries():
     members = [Member(b"%d" % i, b"") for i in range(4)]
 
-    assert "more than the 3 entries" in refusal(frame(members), max_entries=3).message
+    assert "more entries than the limit of 3" in refusal(frame(members), max_entries=3).message
 
 
 def test_names_that_are_too_long_together():
@@ -221,5 +222,5 @@ def test_a_broken_entry_stays_broken_whoever_asks_again():
     for _ in range(3):
         with pytest.raises(ZipError):
             list(entry.chunks())
-    with pytest.raises(ZipError, match="broke off"):
+    with pytest.raises(ZipError, match="after an error"):
         next(stream)

@@ -310,7 +310,7 @@ def test_a_volume_that_arrives_damaged_is_received_once_more(
     (failure,) = summary.failures
     assert (failure.series, failure.reason) == ("volume-covid19-A-0700", "damaged")
     assert (summary.selected, summary.complete, summary.failed) == (3, 2, 1)
-    assert "is cut" in failure.detail
+    assert "is truncated" in failure.detail
     assert stands(tmp_path) == WHOLE - {f"0700/{LATE}"}
     assert [run["argv"][5:] for run in ascli.runs[1:]] == [[], [f"/serial/{LATE}"]]
     assert (root(tmp_path) / ".tcia-covid" / "quarantine" / "packages" / f"{LATE}.bad").exists()

@@ -1,1 +1,1 @@
-"""DICOM files: the identity in their header, and whether they are whole."""
+"""DICOM files: the identity in their header, and whether they are complete."""

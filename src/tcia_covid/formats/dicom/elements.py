@@ -1,4 +1,4 @@
-"""DICOM data elements, walked over in memory without interpreting what is not asked for."""
+"""Walks over DICOM data elements in memory without interpreting them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Collection
 UNDEFINED = 0xFFFFFFFF
 """The length of a value that ends with a delimiter."""
 ElementReader = Callable[[bytes, int], tuple[int, int, int]]
-"""Reads an element's head at an offset: its tag, its value's length, its value's offset."""
+"""Reads an element at an offset: its tag, the length and the offset of its value."""
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 
 def _vrs(names: str) -> frozenset[int]:
-    """VRs as the numbers that their two letters make, which are quicker to look up."""
+    """VRs as numbers, which are quicker to look up than their two letters."""
     return frozenset(int.from_bytes(name.encode(), "little") for name in names.split())
 
 
@@ -27,18 +27,18 @@ _length = struct.Struct("<I").unpack_from
 
 
 class UndecidedError(Exception):
-    """The walker cannot tell; a more patient reader has to."""
+    """The walker cannot read this; pydicom may."""
 
 
 def explicit_element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Read the head of an element, explicit VR little endian."""
+    """Read an element of explicit VR little endian."""
     group, element, vr, length = _explicit(data, at)
     if vr in _SHORT:
         return group << 16 | element, length, at + 8
     if vr in _LONG:
         (length,) = _length(data, at + 8)
         if length == UNDEFINED and vr == _UN:
-            raise UndecidedError  # its items are implicit VR whatever surrounds them
+            raise UndecidedError  # its items are implicit VR in any case
         return group << 16 | element, length, at + 12
     if group == 0xFFFE:  # noqa: PLR2004 - items and delimiters have no VR
         return implicit_element(data, at)
@@ -46,7 +46,7 @@ def explicit_element(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def implicit_element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Read the head of an element, implicit VR little endian."""
+    """Read an element of implicit VR little endian."""
     group, element, length = _implicit(data, at)
     return group << 16 | element, length, at + 8
 
@@ -57,9 +57,9 @@ def collect(
     """Collect the values of `wanted` tags, up to the tag `last`.
 
     Raises:
-        UndecidedError: `data` ends before, is not in order, or is not what `read` reads.
+        UndecidedError: `data` ends before, is not in order, or has another encoding.
     """
-    found: dict[int, bytes] = {}
+    values: dict[int, bytes] = {}
     previous = -1
     try:
         while previous < last:
@@ -71,19 +71,19 @@ def collect(
             previous = tag
             at = _end_of_items(data, value, read) if length == UNDEFINED else value + length
             if tag in wanted:
-                found[tag] = data[value:at]
+                values[tag] = data[value:at]
     except struct.error as error:
         raise UndecidedError from error
     if at > len(data):
         raise UndecidedError
-    return found
+    return values
 
 
-def is_cut(data: bytes, at: int, read: ElementReader) -> bool:
-    """Whether the elements from `at` on reach beyond the end of `data`.
+def is_truncated(data: bytes, at: int, read: ElementReader) -> bool:
+    """Whether the last element from `at` on is not complete in `data`.
 
     Raises:
-        UndecidedError: they are not what `read` reads.
+        UndecidedError: they have another encoding.
     """
     try:
         while at + 8 <= len(data):
@@ -97,8 +97,8 @@ def is_cut(data: bytes, at: int, read: ElementReader) -> bool:
 def _end_of_items(data: bytes, at: int, read: ElementReader) -> int:
     """Find the end of a sequence, or of fragments, of undefined length.
 
-    Sequences and items take turns in depth; a counter stands for a stack (and cannot overflow):
-    it is odd among a sequence's items, even among an item's elements.
+    Sequences and items alternate, so a counter replaces a stack: it is odd among the items of a
+    sequence and even among the elements of an item.
     """
     depth = 1
     while depth:

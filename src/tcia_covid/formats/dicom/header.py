@@ -1,4 +1,4 @@
-"""The identity of an image from its header: a fast walker, and pydicom where that is at a loss."""
+"""Reads the identity of an image: with a fast walker, or with pydicom if that fails."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _WANTED = frozenset((_SOP, _MODALITY, _PATIENT, _STUDY, _SERIES))
 _KEYWORDS = ["SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 _META = 132
-"""Where the elements begin, behind 128 bytes of anything and `DICM`."""
-_LONGEST_HEADER = 16 * 1024 * 1024
-_LONGEST_FOR_PYDICOM = 1024 * 1024
+"""Where the elements begin, after 128 arbitrary bytes and `DICM`."""
+_MAX_HEADER = 16 * 1024 * 1024
+_MAX_FOR_PYDICOM = 1024 * 1024
 _META_GROUP = b"\x02\0"
 _PADDING = " \0"
 _quiet = threading.Lock()
@@ -43,14 +43,14 @@ _quiet = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The elements of a DICOM file that stand behind its file meta information."""
+    """The elements of a DICOM file after its file meta information."""
 
     syntax: str
     """TransferSyntaxUID."""
     read: ElementReader
-    """Reads the head of each element."""
+    """Reads one element."""
     data: bytes
-    """What the elements are in: the file, or the first 16 MiB of what it inflates to."""
+    """The bytes of the file, or the first 16 MiB of an inflated dataset."""
     start: int
     """Where in `data` they begin."""
     offset: int
@@ -58,15 +58,14 @@ class Dataset:
 
 
 def read_header(head: bytes) -> Header | None:
-    """The identity of an image from the first bytes of its file, in some 30 microseconds.
+    """Read the identity of an image from the first bytes of its file, in some 30 microseconds.
 
-    None where `head` is too short to tell, or the file is in any way unusual or no DICOM at all:
-    then `header_of_file` decides.
+    None if `head` is too short, or the file is unusual or not DICOM: then `header_of_file` decides.
     """
     try:
         dataset = open_dataset(head)
-        found = collect(dataset.data, dataset.start, dataset.read, _WANTED, _SERIES)
-        values = {tag: _text(value) for tag, value in found.items()}
+        raw = collect(dataset.data, dataset.start, dataset.read, _WANTED, _SERIES)
+        values = {tag: _text(value) for tag, value in raw.items()}
     except UndecidedError:
         return None
     sop, study, series = (values.get(tag, "") for tag in (_SOP, _STUDY, _SERIES))
@@ -95,26 +94,26 @@ def open_dataset(data: bytes) -> Dataset:
 
 
 def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
-    """The identity of an image file, from the first bytes `head` where they suffice.
+    """Read the identity of an image file, from its first bytes `head` if they suffice.
 
     Raises:
-        ForeignImageError: it is not a DICOM file, or lacks one of the three UIDs.
+        ForeignImageError: it is not a DICOM file, or one of the three UIDs is missing.
         OSError: the file cannot be read.
     """
     header = read_header(head) if head else None
     if header is None:
-        with open(path, "rb") as file:  # noqa: PTH123 - the path need be no Path
-            start = file.read(_LONGEST_HEADER)
+        with open(path, "rb") as file:  # noqa: PTH123 - the path may be a string
+            start = file.read(_MAX_HEADER)
         header = read_header(start) or _header_by_pydicom(start)
     return header
 
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom's warnings from the user: the files are as the archive has them.
+    """Suppress pydicom's warnings: the files are as the archive has them.
 
-    The filters are the process's own and not safe to change from two threads, so this is done
-    under a lock; it is rare, and pydicom holds the GIL anyway.
+    The filters belong to the process, so a lock keeps two threads from changing them at once; it is
+    rare, and pydicom holds the GIL anyway.
     """
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -122,7 +121,7 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def _transfer_syntax(data: bytes) -> tuple[str, int]:
-    """The transfer syntax, and the offset of the dataset behind the file meta information."""
+    """Read the transfer syntax, and the offset of the dataset."""
     at, syntax = _META, b""
     try:
         while data.startswith(_META_GROUP, at):
@@ -136,22 +135,22 @@ def _transfer_syntax(data: bytes) -> tuple[str, int]:
 
 
 def _text(value: bytes) -> str:
-    """A value of plain ASCII text without its padding."""
+    """Decode a single ASCII value without its padding."""
     if not value.isascii() or b"\\" in value or b"\x1b" in value:
         raise UndecidedError  # another character set, or several values
     return value.decode("ascii").strip(_PADDING)
 
 
 def _inflated(data: bytes) -> bytes:
-    """The beginning of a deflated dataset."""
+    """Inflate the beginning of a deflated dataset."""
     try:
-        return ZLIB.new_inflater().decompress(data, _LONGEST_HEADER)
+        return ZLIB.new_inflater().decompress(data, _MAX_HEADER)
     except ZLIB.error as error:
         raise UndecidedError from error
 
 
 def _header_by_pydicom(start: bytes) -> Header:
-    """Read what the walker would not: big endian, mislabelled syntaxes, other character sets."""
+    """Read what the walker cannot: big endian, mislabeled syntaxes, other character sets."""
     if start[128:_META] != b"DICM":
         raise ForeignImageError("the file is not a DICOM file" if start else "the file is empty")
     if DEFLATED.encode() in start:  # pydicom would inflate the whole of it, however large
@@ -161,7 +160,7 @@ def _header_by_pydicom(start: bytes) -> Header:
     with quiet_pydicom():
         try:
             dataset = pydicom.dcmread(
-                io.BytesIO(start[:_LONGEST_FOR_PYDICOM]),
+                io.BytesIO(start[:_MAX_FOR_PYDICOM]),
                 stop_before_pixels=True,
                 specific_tags=list(_KEYWORDS),
             )
@@ -177,7 +176,7 @@ def _header_by_pydicom(start: bytes) -> Header:
 
 
 def _plain(value: Any) -> str:
-    """A value as pydicom gives it, as text; several values joined as they were."""
+    """Convert a value of pydicom to text; several values are joined."""
     if value is None:
         return ""
     return (value if isinstance(value, str) else "\\".join(map(str, value))).strip(_PADDING)
@@ -185,7 +184,7 @@ def _plain(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The identity of one image, from its own header; the three UIDs obey the grammar."""
+    """The identity of one image; the three UIDs are valid."""
 
     sop: str
     """SOPInstanceUID."""
@@ -194,8 +193,8 @@ class Header:
     series: str
     """SeriesInstanceUID."""
     patient: str
-    """PatientID, without padding; empty where the file has none."""
+    """PatientID; may be empty."""
     modality: str
-    """Empty where the file has none."""
+    """May be empty."""
     transfer_syntax: str
-    """TransferSyntaxUID: how the image is encoded."""
+    """TransferSyntaxUID."""

@@ -1,4 +1,4 @@
-"""A forward-only ZIP reader: bytes in, entries out, proved against the archive's own directory."""
+"""A forward-only ZIP reader: entries are checked against the ZIP's own directory."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from tcia_covid.formats.zipstream.source import (
 
 MAX_ENTRIES = 100_000
 _NAME_BYTES = 16 * 1024 * 1024
-"""The most that the names of all entries may take: they are kept for the directory's sake."""
+"""Limit for the names of all entries, which are kept to check the directory."""
 _OVERHEAD = 64 * 1024 * 1024
-"""Room for headers and directory, beside data that at worst doubles when "compressed"."""
-PIECE = 252 * 1024
-"""The most that is inflated at once, however well the data is compressed: about what a feed of an
-image is. Half as much is slower by a twentieth, for the threads wait for each other more often."""
+"""Room for headers and directory, in addition to data that may double when "compressed"."""
+CHUNK = 252 * 1024
+"""Bytes to inflate at once at most, about one feed of an image. Half as much is 5 % slower, because
+threads wait for each other more often."""
 _DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
-_LONGEST_DESCRIPTOR = 24
+_MAX_DESCRIPTOR = 24
 
 
 class Entry:
     """One file of a ZIP stream, read while it arrives.
 
     Attributes:
-        name: as the archive spells it: never trusted, never a file name on disk.
+        name: as the archive spells it; not trusted, and never a file name on disk.
     """
 
     def __init__(
@@ -61,29 +61,29 @@ class Entry:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a folder, which has no data."""
+        """Whether it is a folder."""
         return self._header.raw_name.endswith(b"/")
 
     def chunks(self) -> Iterator[bytes]:
-        """The data, in pieces of 1 byte to 252 KiB; ends only if checksum and sizes hold.
+        """Yield the data in chunks of 1 byte to 252 KiB; ends only if checksum and sizes match.
 
         Raises (while iterated):
             ZipError: the data is damaged or larger than allowed.
             TruncatedZipError: the stream ends before the entry does.
         """
-        return iter(self._next_piece, b"")
+        return iter(self._next_chunk, b"")
 
     def read(self, limit: int) -> bytes:
-        """The data of a small file at once; raises as `chunks`, and if it is beyond `limit`."""
+        """Read the data of a small file at once; raises as `chunks`, and beyond `limit`."""
         data = bytearray()
-        for piece in self.chunks():
-            data += piece
+        for chunk in self.chunks():
+            data += chunk
             if len(data) > limit:
                 raise refused_error(f"the ZIP entry '{self._quoted}' is larger than {limit} bytes")
         return bytes(data)
 
     def finish(self) -> EntryRecord:
-        """Skip what was not read, and check it nevertheless; raises as `chunks`."""
+        """Read and check the rest; raises as `chunks`."""
         for _ in self.chunks():
             pass
         header = self._header
@@ -92,59 +92,59 @@ class Entry:
             header.raw_name, header.offset, header.method, self._crc, compressed, self._size
         )
 
-    def _next_piece(self) -> bytes:
-        """The next piece, or nothing once the entry was read and proved."""
+    def _next_chunk(self) -> bytes:
+        """Return the next chunk, or nothing after the entry was read and checked."""
         if self._state is _State.COMPLETE:
             return b""
         if self._state is _State.BROKEN:
-            raise damaged_error(f"the ZIP entry '{self._quoted}' broke off and cannot be read on")
+            raise damaged_error(f"the ZIP entry '{self._quoted}' cannot be read after an error")
         self._state = _State.BROKEN  # unless what follows succeeds
-        piece = self._stored() if self._header.method == STORED else self._inflated()
-        if piece:
-            self._count(piece)
+        chunk = self._stored() if self._header.method == STORED else self._inflated()
+        if chunk:
+            self._count(chunk)
             self._state = _State.READING
         else:
-            self._prove()
+            self._check()
             self._state = _State.COMPLETE
-        return piece
+        return chunk
 
     def _stored(self) -> bytes:
         left = (self._header.size or 0) - self._size
-        return bytes(self._source.feed(min(left, PIECE))) if left else b""
+        return bytes(self._source.feed(min(left, CHUNK))) if left else b""
 
     def _inflated(self) -> bytes:
         inflater = self._inflater
         while not inflater.eof:
             fed = self._source.feed() if inflater.needs_input else b""
             try:
-                piece = inflater.decompress(fed, PIECE)
+                chunk = inflater.decompress(fed, CHUNK)
             except self._engine.error as error:
                 raise damaged_error(f"the ZIP entry '{self._quoted}' cannot be inflated") from error
             if inflater.eof:
                 self._source.give_back(inflater.unused_data)
-            if piece:
-                return piece
+            if chunk:
+                return chunk
             if not (inflater.needs_input or inflater.eof):
                 raise damaged_error(f"the ZIP entry '{self._quoted}' cannot be inflated to its end")
         return b""
 
-    def _count(self, piece: bytes) -> None:
-        self._size += len(piece)
+    def _count(self, chunk: bytes) -> None:
+        self._size += len(chunk)
         if self._size > self._limit:
             raise refused_error(
                 f"the ZIP entry '{self._quoted}' is larger than {self._limit} bytes, "
                 f"which is {self._limit_of}"
             )
-        self._crc = self._engine.crc32(piece, self._crc)
+        self._crc = self._engine.crc32(chunk, self._crc)
 
-    def _prove(self) -> None:
-        """Compare what was counted with what the entry says of itself."""
+    def _check(self) -> None:
+        """Compare the counted sizes and checksum with those of the header and descriptor."""
         self._end = self._source.position
         header, compressed = self._header, self._end - self._start
         declared = (header.crc, header.compressed, header.size)
         counted = (self._crc, compressed, self._size)
-        right = all(d is None or d == c for d, c in zip(declared, counted, strict=True))
-        if not right or (header.has_descriptor and not self._take_descriptor(compressed)):
+        equal = all(d is None or d == c for d, c in zip(declared, counted, strict=True))
+        if not equal or (header.has_descriptor and not self._take_descriptor(compressed)):
             raise damaged_error(
                 f"the ZIP entry '{self._quoted}' contradicts its own checksum or size"
             )
@@ -152,24 +152,24 @@ class Entry:
             raise refused_error(f"the ZIP entry '{self._quoted}' is a folder with data of its own")
 
     def _take_descriptor(self, compressed: int) -> bool:
-        """Take the data descriptor, if it is one of the four spellings of what was counted.
+        """Take the data descriptor, if it is one of the four forms of what was counted.
 
-        The signature is optional, and nothing says whether its sizes have 32 or 64 bits (Java
-        writes 64 beyond 4 GiB, without a ZIP64 extra field). More than the longest of the four
-        follows in any complete ZIP, so looking that far ahead waits for nothing.
+        The signature is optional, and nothing tells whether its sizes have 32 or 64 bits (Java
+        writes 64 beyond 4 GiB, without a ZIP64 extra field). A complete ZIP continues with more
+        bytes than the longest form, so looking that far ahead never waits in vain.
         """
-        ahead = self._source.peek(_LONGEST_DESCRIPTOR)
+        ahead = self._source.peek(_MAX_DESCRIPTOR)
         wide = struct.pack("<IQQ", self._crc, compressed, self._size)
-        spellings = [_DESCRIPTOR_SIGNATURE + wide, wide]
+        forms = [_DESCRIPTOR_SIGNATURE + wide, wide]
         if compressed <= IN_ZIP64 and self._size <= IN_ZIP64:
             narrow = struct.pack("<III", self._crc, compressed, self._size)
-            spellings += [_DESCRIPTOR_SIGNATURE + narrow, narrow]
-        for spelling in spellings:
-            if ahead.startswith(spelling):
-                self._source.exactly(len(spelling))
+            forms += [_DESCRIPTOR_SIGNATURE + narrow, narrow]
+        for form in forms:
+            if ahead.startswith(form):
+                self._source.exactly(len(form))
                 return True
-        if len(ahead) < _LONGEST_DESCRIPTOR:
-            self._source.exactly(_LONGEST_DESCRIPTOR)  # cut rather than wrong: raises
+        if len(ahead) < _MAX_DESCRIPTOR:
+            self._source.exactly(_MAX_DESCRIPTOR)  # truncated rather than wrong: raises
         return False
 
     @property
@@ -178,24 +178,23 @@ class Entry:
 
 
 class ZipStream(Iterator[Entry]):
-    """The files of a ZIP that is read while it arrives, front to back, never stored.
+    """The files of a ZIP that is read while it arrives, without storing it.
 
-    Iterating ends only after the central directory and the end record were read and agree with
-    the entries, and nothing follows them: then, and only then, the ZIP arrived as it was sent.
-    Whether everything was sent is another question: a server may well have closed a ZIP early.
-    An entry has to be read before the next is asked for; what is left of it is skipped, checked
-    all the same. Folders are skipped. Memory: about a MiB, and a record an entry.
+    Iteration ends only after the central directory and the end record were read, agree with the
+    entries, and nothing follows: only then did the ZIP arrive as it was sent. It may still be
+    incomplete, if the server closed it early. The rest of an entry is read and checked before the
+    next one. Folders are skipped. Needs about 1 MiB of memory, and one record per entry.
 
     Args:
-        read: gives up to so many bytes, and none at the stream's end.
-        max_entry_size: the most bytes a single entry may inflate to.
-        max_total_size: the most bytes all entries together may inflate to.
-        max_entries: the most entries, folders included.
-        engine: what inflates.
+        read: returns up to so many bytes, and none at the end of the stream.
+        max_entry_size: limit for the inflated bytes of an entry.
+        max_total_size: limit for the inflated bytes of all entries.
+        max_entries: limit for entries, including folders.
+        engine: inflates the data.
 
     Raises (while iterated, and by `Entry.chunks`):
         TruncatedZipError: the stream ends before its end record is complete.
-        ZipError: it is no ZIP, damaged, of a kind that is not accepted, or too large.
+        ZipError: it is not a ZIP, damaged, not accepted, or too large.
     """
 
     def __init__(
@@ -233,7 +232,7 @@ class ZipStream(Iterator[Entry]):
         raise StopIteration
 
     def _next_is_entry(self) -> bool:
-        """Finish the entry at hand, and say whether another follows."""
+        """Finish the current entry, and tell whether another one follows."""
         if self._entry is not None:
             self._keep(self._entry.finish())
             self._entry = None
@@ -244,21 +243,19 @@ class ZipStream(Iterator[Entry]):
 
     def _open(self) -> Entry:
         if len(self._records) == self._max_entries:
-            raise refused_error(
-                f"the ZIP has more than the {self._max_entries} entries it may have"
-            )
+            raise refused_error(f"the ZIP has more entries than the limit of {self._max_entries}")
         header = read_local_header(self._source)
-        limit, limit_of = self._max_entry_size, "the most a single file of it may have"
+        limit, limit_of = self._max_entry_size, "the limit for a single file"
         if self._left < limit:
-            limit, limit_of = self._left, "what was left of the most the whole may have"
+            limit, limit_of = self._left, "the rest of the limit for all files"
         return Entry(self._source, header, self._engine, limit=limit, limit_of=limit_of)
 
     def _keep(self, record: EntryRecord) -> None:
-        """Note an entry that was read, for the limits and for the directory's check."""
+        """Record an entry that was read, for the limits and the check of the directory."""
         self._left -= record.size
         self._name_bytes_left -= len(record.name)
         if self._name_bytes_left < 0:
-            raise refused_error("the names of the ZIP's entries are longer than any archive's")
+            raise refused_error("the names of the ZIP's entries are too long")
         if record.name in self._names:
             raise damaged_error("the ZIP has two entries of the same name")
         self._names.add(record.name)
@@ -266,7 +263,7 @@ class ZipStream(Iterator[Entry]):
 
 
 def _may_begin_zip(signature: bytes) -> bool:
-    """Whether a ZIP, perhaps one without entries, may begin so; a cut one may be shorter."""
+    """Whether a ZIP may begin like this; one without entries begins with its end record."""
     return any(s.startswith(signature) for s in (LOCAL_SIGNATURE, END_SIGNATURE))
 
 

@@ -1,4 +1,4 @@
-"""The header that stands before each entry of a ZIP stream."""
+"""The records of a ZIP stream: local headers, central directory, end records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tcia_covid.formats.zipstream.source import Source, damaged_error, quoted_by
 LOCAL_SIGNATURE = b"PK\x03\x04"
 STORED, DEFLATED = 0, 8
 IN_ZIP64 = 0xFFFFFFFF
-"""Stands in a 32-bit field whose value is in the ZIP64 extra field."""
+"""In a 32-bit field: the value is in the ZIP64 extra field."""
 _LOCAL = struct.Struct("<4s5H3I2H")
 _ENCRYPTED = 0x0001 | 0x0040 | 0x2000  # encrypted, strongly so, or with a masked directory
 _PATCHED = 0x0020
@@ -25,15 +25,15 @@ _DIRECTORY = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
 _ZIP64_END = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
-_LONGEST_ZIP64_END = 64 * 1024
-_LONGEST_PADDING = 64 * 1024
-_SAID_ELSEWHERE = 0xFFFF
+_MAX_ZIP64_END = 64 * 1024
+_MAX_PADDING = 64 * 1024
+_IN_ZIP64_16 = 0xFFFF
 _FILE_TYPE, _SYMLINK = 0xF000, 0xA000
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRecord:
-    """What is known of an entry once it was read; the central directory has to agree."""
+    """An entry that was read, with which the central directory must agree."""
 
     name: bytes
     offset: int
@@ -45,7 +45,7 @@ class EntryRecord:
 
 @dataclass(frozen=True, slots=True)
 class LocalHeader:
-    """A local file header; None where the descriptor behind the data tells instead."""
+    """A local file header; None for values that are in the descriptor after the data."""
 
     raw_name: bytes
     offset: int
@@ -57,18 +57,18 @@ class LocalHeader:
 
     @property
     def name(self) -> str:
-        """The name as text, whatever the bytes."""
+        """The name as text."""
         encoding = "utf-8" if self.flags & _UTF8 else "cp437"
         return self.raw_name.decode(encoding, "replace")
 
     @property
     def has_descriptor(self) -> bool:
-        """Whether checksum and sizes stand behind the data."""
+        """Whether checksum and sizes follow the data."""
         return bool(self.flags & _DESCRIPTOR_FOLLOWS)
 
 
 def with_zip64(fields: list[int], extra: bytes) -> list[int]:
-    """Replace those `fields` that say so by their values in the ZIP64 part of `extra`."""
+    """Replace the `fields` whose values are in the ZIP64 part of `extra`."""
     at = 0
     while at + 4 <= len(extra):
         tag, size = struct.unpack_from("<HH", extra, at)
@@ -84,7 +84,7 @@ def read_local_header(source: Source) -> LocalHeader:
     """Take a local file header.
 
     Raises:
-        ZipError: an entry of a kind that cannot be read or is not accepted.
+        ZipError: the entry is not accepted.
         TruncatedZipError: the stream ends before.
     """
     offset = source.position
@@ -94,21 +94,16 @@ def read_local_header(source: Source) -> LocalHeader:
     size, compressed = with_zip64([size, compressed], source.exactly(extra_length))
     if not flags & _DESCRIPTOR_FOLLOWS:
         header = LocalHeader(name, offset, flags, method, crc, compressed, size)
-    else:  # a writer that knew them already must have known them right
+    else:  # values that are given nevertheless must be right
         known = [None if v in (0, IN_ZIP64) else v for v in (compressed, size)]
         header = LocalHeader(name, offset, flags, method, crc or None, *known)
-    _check_kind(header)
+    if objection := _objection(header):
+        raise refused_error(f"the ZIP entry '{quoted_bytes(name)}' {objection}")
     return header
 
 
-def _check_kind(header: LocalHeader) -> None:
-    """Raise `ZipError` for an entry whose data cannot be read while it arrives."""
-    why = _objection(header)
-    if why:
-        raise refused_error(f"the ZIP entry '{quoted_bytes(header.raw_name)}' {why}")
-
-
 def _objection(header: LocalHeader) -> str:
+    """Tell why the data of an entry cannot be read while it arrives; empty if it can."""
     if header.flags & _ENCRYPTED:
         return "is encrypted"
     if header.flags & _PATCHED:
@@ -116,13 +111,13 @@ def _objection(header: LocalHeader) -> str:
     if header.method not in (STORED, DEFLATED):
         return f"uses the unknown method {header.method}"
     if header.method == STORED and header.has_descriptor:
-        return "is stored and does not say where it ends"
+        return "is stored without its size"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """What was read as central directory, which the end records describe once more."""
+    """The central directory, which the end records describe again."""
 
     start: int
     size: int
@@ -130,7 +125,7 @@ class _Directory:
 
 
 def check_end(source: Source, records: dict[int, EntryRecord]) -> None:
-    """Read on from the last entry to the stream's end; `records` are the entries by offset.
+    """Read from the last entry to the end of the stream; `records` are the entries by offset.
 
     Raises:
         ZipError: central directory or end records contradict the entries, or something follows.
@@ -145,22 +140,22 @@ def check_end(source: Source, records: dict[int, EntryRecord]) -> None:
 
 
 def _check_directory(source: Source, unlisted: dict[int, EntryRecord]) -> _Directory:
-    """Read the central directory; every entry has to be in it once, and nothing else."""
+    """Read the central directory, which must list each entry once, and nothing else."""
     start, count = source.position, 0
     while source.peek(4) == _DIRECTORY_SIGNATURE:
         listed = _read_listed(source)
         if unlisted.pop(listed.offset, None) != listed:
             name = quoted_bytes(listed.name)
-            raise damaged_error(f"the ZIP's directory lists '{name}' otherwise than it arrived")
+            raise damaged_error(f"the ZIP's directory lists '{name}' differently than it arrived")
         count += 1
     _check_all_listed(source.peek(4), unlisted)
     return _Directory(start, source.position - start, count)
 
 
 def _check_all_listed(signature: bytes, unlisted: dict[int, EntryRecord]) -> None:
-    """Compare the entries with the directory once that has ended, as `signature` tells."""
+    """Check that the directory listed all entries, once `signature` follows it."""
     if len(signature) < len(END_SIGNATURE):
-        return  # cut: what reads on will say so
+        return  # truncated: the next read raises
     if signature not in (END_SIGNATURE, _ZIP64_END_SIGNATURE):
         raise damaged_error("the ZIP has something that is neither an entry nor its end")
     for record in unlisted.values():
@@ -188,8 +183,8 @@ def _check_zip64_end(source: Source, directory: _Directory) -> None:
     """Take the ZIP64 end record and its locator."""
     position = source.position
     fields = _ZIP64_END.unpack(source.exactly(_ZIP64_END.size))
-    more = fields[1] + 12 - _ZIP64_END.size  # the record's size leaves its first 12 bytes out
-    if not 0 <= more <= _LONGEST_ZIP64_END:
+    more = fields[1] + 12 - _ZIP64_END.size  # the record's size does not count its first 12 bytes
+    if not 0 <= more <= _MAX_ZIP64_END:
         raise damaged_error("the ZIP's ZIP64 end record has an impossible size")
     source.exactly(more)
     count, size, start = directory.count, directory.size, directory.start
@@ -201,22 +196,22 @@ def _check_zip64_end(source: Source, directory: _Directory) -> None:
 
 
 def _check_end_record(source: Source, directory: _Directory, *, zip64: bool) -> None:
-    """Take the end record and its comment; fields may refer to the ZIP64 record if there is one."""
+    """Take the end record and its comment; fields may refer to a ZIP64 record."""
     signature, *fields, comment_length = _END.unpack(source.exactly(_END.size))
     if signature != END_SIGNATURE:
-        raise damaged_error("the ZIP has no end record behind its directory")
+        raise damaged_error("the ZIP has no end record after its directory")
     expected = (0, 0, directory.count, directory.count, directory.size, directory.start)
-    widths = (_SAID_ELSEWHERE,) * 4 + (IN_ZIP64,) * 2
-    for field, value, elsewhere in zip(fields, expected, widths, strict=True):
+    in_zip64 = (_IN_ZIP64_16,) * 4 + (IN_ZIP64,) * 2
+    for field, value, elsewhere in zip(fields, expected, in_zip64, strict=True):
         if field != value and not (zip64 and field == elsewhere):
             raise damaged_error("the ZIP's end record contradicts its directory")
     source.exactly(comment_length)
 
 
 def _check_nothing_follows(source: Source) -> None:
-    """Read to the stream's end: nothing may follow but a little padding with NUL."""
+    """Read to the end of the stream: only a little NUL padding may follow."""
     length = 0
-    while piece := source.peek(1) and source.feed():
-        length += len(piece)
-        if bytes(piece).strip(b"\0") or length > _LONGEST_PADDING:
+    while data := source.peek(1) and source.feed():
+        length += len(data)
+        if bytes(data).strip(b"\0") or length > _MAX_PADDING:
             raise damaged_error("the ZIP is followed by something that does not belong to it")

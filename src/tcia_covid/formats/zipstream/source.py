@@ -1,4 +1,4 @@
-"""Where the bytes of a ZIP stream come from: forwards only, with a few bytes of look-ahead."""
+"""The bytes of a ZIP stream: forward only, with a little look-ahead. Errors of ZIP streams."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 
 FEED = 128 * 1024
-"""Bytes that are inflated at a time."""
+"""Bytes to inflate at once."""
 _READ = 512 * 1024
-"""Bytes asked for at a time: so many may have come while those before were inflated."""
+"""Bytes to request at once: so many may arrive while the previous ones are inflated."""
 QUOTED_CHARACTERS = 120
 
 
@@ -17,7 +17,7 @@ class Source:
     """A reader of a stream that cannot be rewound.
 
     Attributes:
-        position: bytes taken so far, from the stream's start.
+        position: bytes taken so far.
     """
 
     def __init__(self, read: Callable[[int], bytes], *, limit: int) -> None:
@@ -29,7 +29,7 @@ class Source:
         self.position = 0
 
     def peek(self, size: int) -> bytes:
-        """The next `size` bytes without taking them; fewer only at the stream's end."""
+        """Return the next `size` bytes without taking them; fewer only at the end of the stream."""
         while len(self._buffer) - self._at < size:
             more = self._receive()
             if not more:
@@ -53,7 +53,7 @@ class Source:
         return b"".join(pieces)
 
     def feed(self, limit: int = FEED) -> memoryview:
-        """Take what is at hand or arrives next: at least one byte, at most `limit`.
+        """Take what is buffered or arrives next: at least one byte, at most `limit`.
 
         Raises:
             TruncatedZipError: the stream has ended.
@@ -65,12 +65,12 @@ class Source:
         return self._take(limit)
 
     def give_back(self, unused: bytes) -> None:
-        """Put back the end of what was fed, which is most often still in the buffer."""
+        """Put back the unused end of what was taken, which is usually still in the buffer."""
         self.position -= len(unused)
         if len(unused) <= self._at:
             self._at -= len(unused)
             return
-        # An inflater may hold bytes of an earlier feed when it sees that its stream has ended.
+        # An inflater may still have bytes of an earlier feed when its stream ends.
         self._buffer = unused + self._buffer[self._at :]
         self._at = 0
 
@@ -84,39 +84,37 @@ class Source:
         more = self._read(_READ)
         self._received += len(more)
         if self._received > self._limit:
-            raise refused_error(
-                f"the ZIP stream is longer than the {self._limit} bytes it may have"
-            )
+            raise refused_error(f"the ZIP stream is longer than the limit of {self._limit} bytes")
         return more
 
 
-def damaged_error(what: str) -> ZipError:
-    """The stream contradicts itself: a fault of transfer or server, worth another attempt."""
-    return ZipError(what, hint="the series is asked for again", retryable=True)
+def damaged_error(message: str) -> ZipError:
+    """Give the error for an inconsistent stream, which another attempt may fix."""
+    return ZipError(message, hint="the series is requested again", retryable=True)
 
 
-def refused_error(what: str) -> ZipError:
-    """The stream is of a kind that is not read; another attempt would bring the same."""
-    return ZipError(what, hint="the archive sent a ZIP that this program does not accept")
+def refused_error(message: str) -> ZipError:
+    """Give the error for a stream that is not accepted; another attempt would give the same."""
+    return ZipError(message, hint="the archive sent a ZIP that this program does not accept")
 
 
 def truncated_error(position: int) -> TruncatedZipError:
-    """The stream ended `position` bytes from its start, before its end record was complete."""
-    what = f"the ZIP stream was cut after {position} bytes, before its end record"
+    """Give the error for a stream that ended after `position` bytes."""
+    message = f"the ZIP stream was truncated after {position} bytes, before its end record"
     return TruncatedZipError(
-        what if position else "the answer is empty: not even a ZIP's first byte came",
-        hint="the series is asked for again",
+        message if position else "the response is empty, not a ZIP",
+        hint="the series is requested again",
         retryable=True,
     )
 
 
 def not_a_zip_error(head: bytes) -> ZipError:
-    """The stream does not begin like a ZIP: most often an error page."""
-    return damaged_error(f"the answer is not a ZIP; it begins with '{quoted_bytes(head)}'")
+    """Give the error for a stream that does not begin like a ZIP: usually an error page."""
+    return damaged_error(f"the response is not a ZIP; it begins with '{quoted_bytes(head)}'")
 
 
 def quoted_bytes(raw: bytes) -> str:
-    """The first characters of `raw`, printable ones alone, for use in a message."""
+    """Quote the first printable characters of `raw` in a message."""
     text = raw.decode("utf-8", "replace")
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())[:QUOTED_CHARACTERS]

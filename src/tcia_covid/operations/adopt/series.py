@@ -13,7 +13,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, LockedError, SeriesError, TakenOverError
 from tcia_covid.core.models import ADOPTED, Check, Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_in_hidden_folder
-from tcia_covid.formats.dicom.elements import UndecidedError, is_cut
+from tcia_covid.formats.dicom.elements import UndecidedError, is_truncated
 from tcia_covid.formats.dicom.header import DEFLATED, open_dataset
 from tcia_covid.operations.adopt.result import DamagedFile, Mode, Reason
 from tcia_covid.operations.adopt.scan import FoundFile
@@ -250,7 +250,7 @@ def _is_truncated(path: Path) -> bool:
         dataset = open_dataset(path.read_bytes())
         if dataset.syntax == DEFLATED:
             return False
-        return is_cut(dataset.data, dataset.start, dataset.read)
+        return is_truncated(dataset.data, dataset.start, dataset.read)
     except (OSError, UndecidedError):
         return False
 
