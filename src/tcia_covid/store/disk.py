@@ -40,15 +40,6 @@ _FICLONE = 0x40049409
 if sys.platform == "linux":
     import fcntl
 
-    def _clone(source: int, target: int) -> None:
-        fcntl.ioctl(target, _FICLONE, source)
-
-else:
-
-    def _clone(_source: int, _target: int) -> None:
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-
-
 BAD = ".bad"
 """What names of quarantined files end in, so that no program takes them for images."""
 MOVED_ASIDE = ".moved-aside"
@@ -180,11 +171,17 @@ class Disk:
         part = target.with_name(f".{target.name}.part")
         try:
             with FileIO(source) as origin, self.create(part) as file:
-                _clone(origin.fileno(), file.fileno())
+                self.clone(origin.fileno(), file.fileno())
             self.replace(part, target)
         except OSError:
             self.remove(part)
             raise
+
+    def clone(self, source: int, target: int) -> None:
+        """Make the open file `target` share the blocks of `source`, where the system can."""
+        if sys.platform != "linux":
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+        fcntl.ioctl(target, _FICLONE, source)
 
     def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
         """Put a whole file in place, whose pieces are `content`; see `replacing`."""

@@ -13,7 +13,6 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.models import Check
 from tcia_covid.operations.adopt.scan import FoundFile, scan
 from tcia_covid.operations.adopt.series import FilePlacer
-from tcia_covid.store import disk as store_disk
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.staging import Staging
 from tests.unit.trees import image_of, md5_of, new_tree, series_of
@@ -43,21 +42,26 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
         yield staging
 
 
-def bringer(have: Path, mode: str = "link", *, durable: bool = False) -> FilePlacer:
-    return FilePlacer(have, mode, Disk(durable=durable))  # type: ignore[arg-type]
+def bringer(have: Path, mode: str = "link", disk: Disk | None = None) -> FilePlacer:
+    return FilePlacer(have, mode, disk or Disk(durable=False))  # type: ignore[arg-type]
 
 
 def in_staging(staging: Staging) -> dict[str, str]:
     return {path.name: md5_of(path.read_bytes()) for path in staging.folder.glob("[!.]*")}
 
 
-def clone(source: int, target: int) -> None:
-    """What a file system that shares blocks does, as far as can be seen."""
-    os.write(target, os.pread(source, 1 << 20, 0))
+class CloningDisk(Disk):
+    """A file system that shares blocks, as far as can be seen."""
+
+    def clone(self, source: int, target: int) -> None:
+        os.write(target, os.pread(source, 1 << 20, 0))
 
 
-def refuse(*_: object) -> None:
-    raise OSError(95, "not supported")
+class PlainDisk(Disk):
+    """A file system that cannot share blocks."""
+
+    def clone(self, source: int, target: int) -> None:
+        raise OSError(95, "not supported")
 
 
 def test_a_hard_link_comes_first(have: Path, found: FoundFile, staging: Staging) -> None:
@@ -67,19 +71,18 @@ def test_a_hard_link_comes_first(have: Path, found: FoundFile, staging: Staging)
     assert (image.md5, image.check, image.source) == (found.md5, Check.MD5, "adopted")
 
 
-def test_a_reflink_comes_next(
-    have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_disk, "_clone", clone)
-    assert bringer(have, "copy").bring(found, Check.MD5, staging) == "reflink"
+def test_a_reflink_comes_next(have: Path, found: FoundFile, staging: Staging) -> None:
+    assert (
+        bringer(have, "copy", CloningDisk(durable=False)).bring(found, Check.MD5, staging)
+        == "reflink"
+    )
     assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
 
 
-def test_a_copy_comes_last(
-    have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_disk, "_clone", refuse)
-    assert bringer(have, "copy").bring(found, Check.MD5, staging) == "copy"
+def test_a_copy_comes_last(have: Path, found: FoundFile, staging: Staging) -> None:
+    assert (
+        bringer(have, "copy", PlainDisk(durable=False)).bring(found, Check.MD5, staging) == "copy"
+    )
     assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
     assert staging.images[found.uid].check is Check.MD5
 
@@ -102,18 +105,16 @@ def test_another_version_in_staging_gives_way(
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])
-@pytest.mark.parametrize("way", ["clone", "refuse"])
+@pytest.mark.parametrize("disk", [CloningDisk, PlainDisk])
 @pytest.mark.parametrize("change", ["other bytes", "cut", "empty", "gone", "another image"])
 def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
     have: Path,
     found: FoundFile,
     staging: Staging,
-    monkeypatch: pytest.MonkeyPatch,
     mode: str,
-    way: str,
+    disk: type[Disk],
     change: str,
 ) -> None:
-    monkeypatch.setattr(store_disk, "_clone", clone if way == "clone" else refuse)
     file = have / found.file
     file.unlink()
     contents = {
@@ -124,7 +125,8 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
     }
     if change != "gone":
         file.write_bytes(contents[change])
-    assert bringer(have, mode).bring(found, Check.MD5, staging) == ""
+    placer = bringer(have, mode, disk(durable=False))
+    assert placer.bring(found, Check.MD5, staging) == ""
     assert (in_staging(staging), staging.images) == ({}, {})
 
 
@@ -132,7 +134,7 @@ def test_a_read_only_file_is_copied_where_a_link_could_not_be_synced(
     have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
-    assert bringer(have, durable=True).bring(found, Check.MD5, staging) != "link"
+    assert bringer(have, disk=Disk()).bring(found, Check.MD5, staging) != "link"
 
 
 @pytest.fixture
