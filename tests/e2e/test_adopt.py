@@ -21,7 +21,7 @@ Command = Callable[..., CompletedProcess[str]]
 
 @pytest.fixture
 def command(server: ArchiveServer, tmp_path: Path) -> Command:
-    """Run a verb against the archive, in an empty home."""
+    """Run a command against the archive, in an empty home."""
 
     def call(verb: str, *arguments: str | Path) -> CompletedProcess[str]:
         urls = ("--nbia-url", server.base_url, "--source", "nbia", "--registry", DEMO_REGISTRY)
@@ -44,8 +44,8 @@ def test_a_folder_is_adopted_verified_and_not_downloaded_again(
 ) -> None:
     done = command("adopt", have, "--collection", "demo-ct", "-o", "data")
     assert done.returncode == 0, done.stderr
-    assert "4 series adopted into data: 53 images" in done.stdout
-    assert "by hard link" in done.stdout
+    assert "4 series imported into data: 53 images" in done.stdout
+    assert "hard-linked" in done.stdout
     assert command("download", "DEMO-CT", "-o", "data").returncode == 0
     assert server.count("getImage") == 0
     checked = run("verify", have.parent / "data", "--deep", home=have.parent)
@@ -72,8 +72,8 @@ def test_what_is_left_is_named_with_what_to_do(command: Command, have: Path) -> 
     done = command("adopt", have, "-o", "data")
     assert done.returncode == 1
     assert "incomplete: series" in done.stdout
-    assert "wait there for 'download'" in done.stdout
-    assert "'download' with --output data fetches only the missing images" in done.stderr
+    assert "staged for 'download'" in done.stdout
+    assert "'download' with --output data downloads only what is missing" in done.stderr
     assert command("download", "DEMO-CT", "-o", "data").returncode == 0
 
 
@@ -93,8 +93,8 @@ def test_several_tools_folders_side_by_side(
     tcia_utils(tmp_path / "all", series[4:])
     done = command("adopt", tmp_path / "all", "--copy", "-o", "data")
     assert done.returncode == 0, done.stderr
-    assert "15 series adopted" in done.stdout
-    assert "of images that are there twice" in done.stdout
+    assert "15 series imported" in done.stdout
+    assert "12 duplicate files not imported" in done.stdout
 
 
 def test_an_archive_that_is_down_ends_with_3_and_loses_nothing(tmp_path: Path, have: Path) -> None:

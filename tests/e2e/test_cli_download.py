@@ -1,4 +1,4 @@
-"""`download` and its neighbours as a user runs them, against an archive on loopback."""
+"""`download` and related commands as a user runs them, against an archive on loopback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Ran = Any
 
 @pytest.fixture(name="command")
 def _command(archive: ArchiveServer, tmp_path: Path) -> Callable[..., Ran]:
-    """Runs a verb against the archive; the output folder is `data` below the current folder."""
+    """Runs a command against the archive; the output folder is `data` in the current folder."""
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
     variables = {
         "TCIA_COVID_NBIA_URL": archive.base_url,
@@ -44,46 +44,46 @@ def _command(archive: ArchiveServer, tmp_path: Path) -> Callable[..., Ran]:
     return command
 
 
-def test_a_download_is_told_on_both_streams(command: Callable[..., Ran]) -> None:
+def test_a_download_reports_on_both_streams(command: Callable[..., Ran]) -> None:
     ran = command("download", NAME)
     assert ran.returncode == 0
     assert ran.stdout.startswith("6 of 6 series complete in data: 12 images, ")
     assert "every image checked against the archive's MD5" in ran.stdout
-    assert ran.stderr.startswith("fetching 6 series (12 images, ")
+    assert ran.stderr.startswith("downloading 6 series (12 images, ")
 
 
 def test_a_download_as_json_has_one_document(command: Callable[..., Ran]) -> None:
-    told = document(command("download", NAME, "--json"))
-    assert told["series"]["complete"] == 6
+    shown = document(command("download", NAME, "--json"))
+    assert shown["series"]["complete"] == 6
     again = document(command("download", NAME, "--json"))
-    assert again["series"] == {**told["series"], "already_complete": 6}
+    assert again["series"] == {**shown["series"], "already_complete": 6}
     assert again["exit_code"] == 0
 
 
-def test_the_quiet_hear_the_result_alone_where_all_is_well(command: Callable[..., Ran]) -> None:
-    for verb in (["download", NAME], ["verify"]):
-        ran = command(*verb, "--quiet")
+def test_quiet_prints_only_the_result_of_a_good_run(command: Callable[..., Ran]) -> None:
+    for arguments in (["download", NAME], ["verify"]):
+        ran = command(*arguments, "--quiet")
         assert (ran.returncode, ran.stderr) == (0, "")
         assert ran.stdout.startswith("6 of 6 series ")
 
 
-@pytest.mark.parametrize("verb", ["download", "adopt"])
-def test_the_quiet_hear_of_a_file_of_theirs_that_was_moved_aside(
-    command: Callable[..., Ran], tmp_path: Path, verb: str
+@pytest.mark.parametrize("name", ["download", "adopt"])
+def test_quiet_reports_a_file_of_the_user_that_was_moved_aside(
+    command: Callable[..., Ran], tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "data" / NAME).mkdir(parents=True)
     (tmp_path / "data" / NAME / "LICENSE.txt").write_text("mine")
     words = [NAME]
-    if verb == "adopt":
+    if name == "adopt":
         command("download", NAME, TCIA_COVID_OUTPUT="have")
         words = ["have", "--source", "nbia"]
-    ran = command(verb, *words, "--quiet", "--json")
+    ran = command(name, *words, "--quiet", "--json")
     aside = Path("data", NAME, "LICENSE.txt.moved-aside")
     assert (tmp_path / aside).read_text() == "mine"
     assert str(aside) in ran.stderr
     (notice,) = document(ran)["notices"]
     assert str(aside) in notice
-    again = command(verb, *words, "--quiet", "--json")
+    again = command(name, *words, "--quiet", "--json")
     assert (again.stderr, document(again)["notices"]) == ("", [])
 
 
@@ -92,13 +92,13 @@ def test_filters_choose_and_a_second_run_adds(command: Callable[..., Ran]) -> No
         document(command("download", NAME, "--json", "--first-patients", "1"))["series"]["selected"]
         == 2
     )
-    told = document(command("plan", NAME, "--json"))
-    assert told["series"] == {"selected": 6, "already_complete": 2, "partial": 0, "to_fetch": 4}
+    shown = document(command("plan", NAME, "--json"))
+    assert shown["series"] == {"selected": 6, "already_complete": 2, "partial": 0, "to_fetch": 4}
     rest = document(command("download", NAME, "--json"))
     assert (rest["series"]["complete"], rest["series"]["already_complete"]) == (6, 2)
 
 
-def test_what_stands_can_be_looked_at_verified_and_mended(
+def test_a_download_can_be_inspected_verified_and_repaired(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     command("download", NAME)
@@ -116,7 +116,7 @@ def test_what_stands_can_be_looked_at_verified_and_mended(
     assert command("verify", "--deep", "--online").returncode == 0
 
 
-def test_series_that_fail_are_listed_and_the_rest_is_there(
+def test_failed_series_are_listed_and_the_others_are_complete(
     command: Callable[..., Ran], archive: ArchiveServer, faults: Faults
 ) -> None:
     victim = min(archive.corpus, key=lambda series: series.uid)
@@ -127,9 +127,9 @@ def test_series_that_fail_are_listed_and_the_rest_is_there(
     assert ran.stdout.startswith("5 of 6 series complete")
     assert victim.uid in ran.stdout
     assert "error: 1 of 6 series are not complete" in ran.stderr
-    told = document(command("download", NAME, "--json"))
-    assert [one["SeriesInstanceUID"] for one in told["failures"]] == [victim.uid]
-    assert told["exit_code"] == 1
+    shown = document(command("download", NAME, "--json"))
+    assert [one["SeriesInstanceUID"] for one in shown["failures"]] == [victim.uid]
+    assert shown["exit_code"] == 1
     assert "failed: 1 series" in command("status").stdout
 
 
@@ -141,10 +141,10 @@ def test_an_archive_that_cannot_be_reached_ends_with_3(tmp_path: Path) -> None:
     )
     assert ran.returncode == 3
     assert document(ran)["error"]["type"] == "UnreachableError"
-    assert len([line for line in ran.stderr.splitlines() if "again in" not in line]) <= 3
+    assert len([line for line in ran.stderr.splitlines() if "retry in" not in line]) <= 3
 
 
-def test_a_file_in_the_folders_place_ends_with_4(
+def test_a_file_in_the_place_of_the_folder_ends_with_4(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     (tmp_path / "data").write_text("in the way")
@@ -154,7 +154,7 @@ def test_a_file_in_the_folders_place_ends_with_4(
     assert not ran.stdout
 
 
-def test_logs_tell_the_run(command: Callable[..., Ran], tmp_path: Path) -> None:
+def test_logs_record_the_run(command: Callable[..., Ran], tmp_path: Path) -> None:
     assert command("download", NAME, "--log-file", "log", "--events", "events").returncode == 0
     lines = events_in(tmp_path)
     types = [line["type"] for line in lines]
@@ -162,12 +162,12 @@ def test_logs_tell_the_run(command: Callable[..., Ran], tmp_path: Path) -> None:
     assert types[-2:] == ["run-finished", "command-finished"]
     assert sum(line["type"] == "series-finished" for line in lines) == 6
     log = (tmp_path / "log").read_text()
-    assert "fetching 6 series" in log
+    assert "downloading 6 series" in log
     assert "DEBUG" in log
     assert "finished: 6 of 6 series complete" in log
 
 
-def test_logs_tell_the_damage_that_verify_found(
+def test_logs_record_the_damage_that_verify_found(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     command("download", NAME)
@@ -179,7 +179,7 @@ def test_logs_tell_the_damage_that_verify_found(
     assert (found["file"], found["reason"]) == (file, "changed")
     log = (tmp_path / "log").read_text()
     assert f"changed: {file}" in log
-    assert "verify ends with exit code 1" in log
+    assert "verify ended with exit code 1" in log
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_logs_tell_the_damage_that_verify_found(
         (("download", NAME, "--nbia-url", "http://127.0.0.1:9/v4"), 3, "UnreachableError"),
     ],
 )
-def test_logs_tell_how_a_command_ended(
+def test_logs_record_how_a_command_ended(
     command: Callable[..., Ran], tmp_path: Path, arguments: tuple[str, ...], code: int, error: str
 ) -> None:
     assert command(*arguments, "--log-file", "log", "--events", "events").returncode == code
@@ -206,11 +206,11 @@ def test_logs_tell_how_a_command_ended(
     )
     assert (last["error"] and last["error"]["type"]) == error
     log = (tmp_path / "log").read_text()
-    assert f"{arguments[0]} ends with exit code {code}" in log
+    assert f"{arguments[0]} ended with exit code {code}" in log
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
-def test_a_folder_whose_name_is_no_text_can_be_named_everywhere(
+def test_a_folder_whose_name_is_not_text_works_everywhere(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     name = os.fsdecode(b"d\xff")
@@ -221,7 +221,7 @@ def test_a_folder_whose_name_is_no_text_can_be_named_everywhere(
     assert "d\\udcff" in (tmp_path / "log").read_text()
 
 
-def test_errors_before_the_run_are_in_the_log_with_their_trace(
+def test_errors_before_the_run_are_in_the_log_with_their_traceback(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     assert command("download", "no.tcia", "--log-file", "log").returncode == 2
@@ -258,7 +258,7 @@ def test_fault_29_no_output_holds_a_credential(
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("endpoint", ["getSeries", "getImage"])
-def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
+def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_resume(
     archive: ArchiveServer,
     faults: Faults,
     tmp_path: Path,
@@ -274,15 +274,15 @@ def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_go_on(
     process.send_signal(number)
     out, err = process.communicate(timeout=SOON)
     assert process.returncode == code
-    told = json.loads(out)
-    assert told["exit_code"] == code
-    assert told["error"]["type"] == "InterruptedRunError"
+    shown = json.loads(out)
+    assert shown["exit_code"] == code
+    assert shown["error"]["type"] == "InterruptedRunError"
     assert "the same command" in err
     assert "Traceback" not in err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_the_program(
+def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_up_the_program(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -302,7 +302,7 @@ def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_the_program(
     assert "error: interrupted" in err
 
 
-def test_without_a_reader_the_run_goes_on(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_a_closed_pipe_does_not_end_a_run(archive: ArchiveServer, tmp_path: Path) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
     where = ("--source", "nbia", "--nbia-url", archive.base_url, "--registry", "registry.yaml")
     process = start("download", NAME, *where, home=tmp_path)
@@ -316,7 +316,7 @@ def test_without_a_reader_the_run_goes_on(archive: ArchiveServer, tmp_path: Path
     assert len(list((tmp_path / "tcia-data").rglob("*.dcm"))) == 12
 
 
-def test_the_demonstration_runs(tmp_path: Path) -> None:
+def test_the_demo_runs(tmp_path: Path) -> None:
     ran = run("demo", "shown", home=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "the files are in shown" in ran.stdout
@@ -327,7 +327,7 @@ def test_the_demonstration_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_the_demonstrations_archive_stays_until_it_is_told_to_end(tmp_path: Path) -> None:
+def test_the_demo_archive_runs_until_it_is_interrupted(tmp_path: Path) -> None:
     process = start("demo", "--serve", home=tmp_path)
     assert process.stdout
     url = process.stdout.readline().strip()
@@ -337,16 +337,16 @@ def test_the_demonstrations_archive_stays_until_it_is_told_to_end(tmp_path: Path
     _, err = process.communicate(timeout=SOON)
     assert process.returncode == 130
     assert "error" not in err
-    assert err.endswith("the archive has ended\n")
+    assert err.endswith("the archive has stopped\n")
 
 
-def test_a_port_that_is_taken_is_told(archive: ArchiveServer, tmp_path: Path) -> None:
+def test_a_port_that_is_in_use_is_reported(archive: ArchiveServer, tmp_path: Path) -> None:
     ran = run("demo", "--serve", "--port", str(archive.port), home=tmp_path)
     assert ran.returncode == 2
-    assert f"port {archive.port} cannot be used" in ran.stderr
+    assert f"cannot use port {archive.port}" in ran.stderr
 
 
 def events_in(folder: Path) -> list[dict[str, Any]]:
-    """What `--events events` left there."""
+    """What `--events events` wrote."""
     lines = (folder / "events").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]

@@ -96,7 +96,7 @@ def _told(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Told]:
-    """Runs a verb and gives its document."""
+    """Runs a command and gives its document."""
     corpus = synthetic_corpus(
         NAME, patients=2, series_per_patient=1, images_per_series=2, rows=16, columns=16
     )

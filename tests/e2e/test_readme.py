@@ -17,7 +17,18 @@ from tests.fakes.nbia import ArchiveServer
 
 TOP = Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
-VERBS = ("list", "info", "series", "plan", "download", "status", "verify", "cite", "adopt", "demo")
+COMMANDS = (
+    "list",
+    "info",
+    "series",
+    "plan",
+    "download",
+    "status",
+    "verify",
+    "cite",
+    "adopt",
+    "demo",
+)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")
 
 
@@ -101,10 +112,10 @@ def test_ci_takes_the_commands_for_a_fresh_machine_from_the_readme() -> None:
     assert [line.split()[-1] for line in fresh] == ["demo", "pytest"]
 
 
-def test_the_readme_names_every_verb_and_no_option_that_does_not_exist(tmp_path: Path) -> None:
-    helps = {verb: run(verb, "--help", home=tmp_path).stdout for verb in VERBS}
-    for verb in VERBS:
-        assert re.search(rf"tcia-covid {verb}\b|`{verb}`", README), verb
+def test_the_readme_names_every_command_and_no_option_that_does_not_exist(tmp_path: Path) -> None:
+    helps = {name: run(name, "--help", home=tmp_path).stdout for name in COMMANDS}
+    for name in COMMANDS:
+        assert re.search(rf"tcia-covid {name}\b|`{name}`", README), name
     known = " ".join([*helps.values(), run("--help", home=tmp_path).stdout])
     ours = [line for line in README.splitlines() if "pip" not in line and "uses:" not in line]
     for option in sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(ours)))):

@@ -1,4 +1,4 @@
-"""`download` on a terminal: bars where they make sense, and a terminal that goes away."""
+"""`download` on a terminal: bars where they make sense, and a terminal that is closed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if sys.platform != "win32":
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
 
 
-def test_on_a_terminal_bars_are_drawn_and_taken_away(
+def test_on_a_terminal_bars_are_drawn_and_removed(
     archive: ArchiveServer, faults: Faults, tmp_path: Path
 ) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
@@ -42,7 +42,7 @@ def test_on_a_terminal_bars_are_drawn_and_taken_away(
     assert "6 of 6 series complete" in last
 
 
-def test_a_terminal_that_goes_away_ends_no_run(
+def test_a_closed_terminal_does_not_end_a_run(
     archive: ArchiveServer, faults: Faults, tmp_path: Path
 ) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
@@ -62,7 +62,7 @@ def test_a_terminal_that_goes_away_ends_no_run(
     ("columns", "variable", "value"),
     [(80, "CI", "true"), (80, "TERM", "dumb"), (80, "TCIA_COVID_NO_PROGRESS", "1"), (0, "X", "")],
 )
-def test_where_bars_make_no_sense_a_terminal_gets_plain_lines(
+def test_a_terminal_that_cannot_show_bars_gets_plain_lines(
     archive: ArchiveServer, tmp_path: Path, columns: int, variable: str, value: str
 ) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
@@ -70,7 +70,7 @@ def test_where_bars_make_no_sense_a_terminal_gets_plain_lines(
     command = [*COMMAND, "download", NAME, *where]
     shown = on_a_terminal(command, tmp_path, columns, **{variable: value})
     assert "\x1b[A" not in shown
-    assert "fetching 6 series" in shown
+    assert "downloading 6 series" in shown
 
 
 @dataclass(kw_only=True)

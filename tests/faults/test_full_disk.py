@@ -57,7 +57,7 @@ def _arguments(trial: Trial) -> list[str]:
 
 def _assert_told(trial: Trial, code: int, err: str) -> None:
     assert code == 4, err
-    assert "fetching 2 series" in err
+    assert "downloading 2 series" in err
     assert "(or raise the quota), then run the same command again" in err
     assert "Traceback" not in err
     assert not list(trial.output.rglob("*.part"))

@@ -275,4 +275,4 @@ def test_status_says_what_an_interrupted_run_did_not_begin(crowd: Trial, tmp_pat
     process.communicate()
     said = run("status", crowd.output, home=tmp_path).stdout
     assert "complete: 6 series" in said
-    assert "not begun: 18 series of those last asked for" in said
+    assert "not started: 18 series of the last request" in said

@@ -1,72 +1,27 @@
-"""What click lacks for this program: options in sections, opposites of flags, lazy verbs."""
+"""click, extended: sections of options, commands that are imported when they run."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from tcia_covid.cli.console import Console, write
-from tcia_covid.cli.subscribers import run_recorded
+from tcia_covid.cli.options import ENVIRONMENT, Option
 from tcia_covid.core.errors import UsageError, did_you_mean
 
-ENVIRONMENT = "TCIA_COVID"
-_RULES = (
-    "Every option can also be given by an environment variable (--max-rate by "
-    "TCIA_COVID_MAX_RATE) or in tcia-covid.yaml; the command line beats the environment, that "
-    "beats the file. A flag given there is taken back by its opposite: --no-json, --progress."
+_EPILOG = (
+    "Every option can also be set by an environment variable (--max-rate by "
+    "TCIA_COVID_MAX_RATE) or in tcia-covid.yaml. The command line overrides the environment, "
+    "which overrides the file. To unset a flag, use its opposite: --no-json, --progress."
 )
-Run = Callable[..., int]
 
 
-class Option(click.Option):
-    """An option that knows its section of the help text and its environment variable.
-
-    Flags have an opposite, which help texts leave out: what an environment variable or a
-    configuration file switched on can be switched off again.
-
-    Args:
-        declarations: as click's.
-        section: where help texts list it.
-        key: its name in configuration files and, in capitals, in the environment; by default
-            that on the command line.
-        attributes: as click's.
-    """
-
-    def __init__(
-        self, declarations: Sequence[str], *, section: str, key: str = "", **attributes: Any
-    ) -> None:
-        self.section = section
-        name = next(one for one in declarations if one.startswith("--"))[2:]
-        self.key = key or name
-        if attributes.get("is_flag"):
-            opposite = name[3:] if name.startswith("no-") else f"no-{name}"
-            declarations = _with_opposite(declarations, name, opposite)
-            attributes.setdefault("default", False)
-        variable = f"{ENVIRONMENT}_{self.key.upper().replace('-', '_')}"
-        super().__init__(declarations, envvar=variable, **attributes)
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """The line of the help text, without the opposite."""
-        opposites, self.secondary_opts = self.secondary_opts, []
-        try:
-            return super().get_help_record(ctx)
-        finally:
-            self.secondary_opts = opposites
-
-
-def _with_opposite(declarations: Sequence[str], name: str, opposite: str) -> list[str]:
-    changed = {f"--{name}": f"--{name}/--{opposite}"}
-    shown = [changed.get(one, one) for one in declarations]
-    # click would take the name of the value from the first of the two spellings
-    return [name.replace("-", "_"), *shown]
-
-
-class HelpfulCommand(click.Command):
-    """A command whose help text goes the way of all results."""
+class _PrintedHelp(click.Command):
+    """A command whose help text is written as all results are: a full disk is an error."""
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Give the option that shows the help text."""
@@ -82,19 +37,47 @@ def _show_help(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  #
         ctx.exit()
 
 
-class Command(HelpfulCommand):
-    """One verb: its function gets the console and the values of its options."""
+class Command(_PrintedHelp):
+    """A command: its module in `cli.commands` is imported when it runs, its help needs none.
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Tell the console what is asked of it, then run, on record where that is wanted."""
+    Args:
+        name: also the module's; its function `run` gets the console and the options' values, and
+            gives the exit code.
+        params: its arguments and options.
+        description: the help text.
+        callback: a function instead of the module's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *params: click.Parameter,
+        description: str,
+        callback: Callable[..., int] | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            params=[*params],
+            help=description,
+            callback=callback,
+            epilog=_EPILOG,
+            context_settings={"auto_envvar_prefix": ENVIRONMENT},
+        )
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Configure the console, then run, with a log where one is asked for."""
         console = ctx.ensure_object(Console)
-        console.configure(ctx.info_name or "", ctx.params)
+        console.configure(str(self.name), ctx.params)
 
         def work() -> int:
-            return ctx.invoke(cast("Run", self.callback), console=console, **ctx.params)
+            function = self.callback or import_module(f"{__package__}.commands.{self.name}").run
+            code: int = function(console=console, **ctx.params)
+            return code
 
         if not (console.log_file or console.events):
             return work()
+        from tcia_covid.cli.recording import run_recorded  # noqa: PLC0415 - most runs have no log
+
         return run_recorded(console, work)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -109,86 +92,57 @@ class Command(HelpfulCommand):
             with formatter.section(section):
                 formatter.write_dl(records)
 
-    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what holds for the options of every verb."""
-        formatter.write_paragraph()
-        formatter.write_text(_RULES)
 
-
-def as_command(*params: click.Parameter, **attributes: Any) -> Callable[[Run], Command]:
-    """Make a function the verb of its name; its docstring is the help text."""
-
-    def decorate(function: Run) -> Command:
-        return Command(
-            function.__name__.rstrip("_"),
-            callback=function,
-            params=list(params),
-            help=function.__doc__,
-            **attributes,
-        )
-
-    return decorate
-
-
-class CommandGroup(HelpfulCommand, click.Group):
-    """The program itself; a command is imported when it is used.
+class CommandGroup(_PrintedHelp, click.Group):
+    """The program itself.
 
     Args:
-        package: where the commands' modules are; each holds a `command`.
-        summaries: what the help text says of each command, by its name.
-        settings: gives what configuration files say, by the names of the values.
-        attributes: of the group.
+        commands: in the order of the help text.
+        settings: gives the values that configuration files set, by the options' names.
+        attributes: as click's.
     """
 
     def __init__(
         self,
-        package: str,
-        summaries: Mapping[str, str],
-        settings: Callable[[], dict[str, Any]],
+        commands: Iterable[Command],
+        settings: Callable[[Mapping[str, Option]], dict[str, Any]],
         **attributes: Any,
     ) -> None:
-        super().__init__(**attributes)
-        self._package = package
-        self._summaries = dict(summaries)
+        super().__init__(commands=[*commands], **attributes)
         self._settings = settings
 
+    @property
+    def options(self) -> dict[str, Option]:
+        """Every option of every command, by its key: what files and the environment may set."""
+        params = [param for command in self.commands.values() for param in command.params]
+        return {param.key: param for param in params if isinstance(param, Option)}
+
     def list_commands(self, _: click.Context) -> list[str]:
-        """The commands' names."""
-        return [*self._summaries]
-
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands with their summaries; none is imported for it."""
-        with formatter.section("Commands"):
-            formatter.write_dl([*self._summaries.items()])
-
-    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name not in self._summaries:
-            return None
-        return cast("click.Command", import_module(f"{self._package}.{cmd_name}").command)
+        """The commands' names; click sorts them."""
+        return [*self.commands]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, and what configuration files say of its options.
+        """Find the command; read configuration files, unless only its help is asked for.
 
         Raises:
-            UsageError: there is none of that name.
-            ConfigError: a file is broken; no reason to withhold a verb's help.
+            UsageError: it does not exist.
+            ConfigError: a file is broken.
         """
-        if args[0] not in self._summaries:
-            suggestion = did_you_mean(args[0], self._summaries)
+        if args[0] not in self.commands:
+            suggestion = did_you_mean(args[0], self.commands)
             hint = f"{suggestion} 'tcia-covid --help' lists all commands".lstrip()
             raise UsageError(f"unknown command {args[0]!r}", hint=hint)
-        ctx.ensure_object(Console).verb = args[0]
+        ctx.ensure_object(Console).command = args[0]
         if not set(args) & set(ctx.help_option_names):
-            ctx.default_map = dict.fromkeys(self._summaries, self._settings())
+            ctx.default_map = dict.fromkeys(self.commands, self._settings(self.options))
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Move options that stand before the verb behind it: they mean the same there."""
+        """Move options from before the command to behind it, where they mean the same."""
         given, rest, _ = self.make_parser(ctx).parse_args(list(args))
         before = args[: len(args) - len(rest)]
         if rest and not given.keys() & {"help", "version"}:
-            args = [rest[0], *(one for one in before if one != "--"), *rest[1:]]
+            args = [rest[0], *(word for word in before if word != "--"), *rest[1:]]
         return super().parse_args(ctx, args)

@@ -1,4 +1,4 @@
-"""Configuration files: what options are set to where neither user nor environment says."""
+"""Configuration files: values of options that neither command line nor environment sets."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tcia_covid.cli.options import ENVIRONMENT, Option
 from tcia_covid.core.errors import ConfigError, did_you_mean
-from tcia_covid.core.yaml_reader import Item, Source, parse
 
 if TYPE_CHECKING:
-    from tcia_covid.cli.click_commands import Option
+    from tcia_covid.core.yaml_reader import Item
 
 LOCAL = "tcia-covid.yaml"
-_PREFIX = "TCIA_COVID_"
-_SERVICE = re.compile(
+_PREFIX = f"{ENVIRONMENT}_"
+_SERVICE = (
     rf"{_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?"
     r"|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
-"""What Kubernetes tells each container of a Service whose name begins as this program's."""
+"""Variables that Kubernetes sets for a Service whose name begins as this program's."""
 
 
 def files() -> list[Path]:
-    """The files that count, the weaker first: the user's, then the current folder's."""
+    """The files that are read: the user's, then the current folder's, which overrides it."""
     return [user_folder() / "config.yaml", Path(LOCAL)]
 
 
 def user_folder() -> Path:
-    """Where this system keeps the user's configuration of this program."""
+    """The user's configuration folder on this system."""
     if sys.platform == "win32":
         base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
     elif sys.platform == "darwin":
@@ -42,74 +42,68 @@ def user_folder() -> Path:
     return base / "tcia-covid"
 
 
-def settings(options: Iterable[Option]) -> dict[str, Any]:
-    """What the files say, once the names of the environment's variables are found right.
+def read_settings(options: Mapping[str, Option]) -> dict[str, Any]:
+    """The values that files set, after a check of the environment's variables.
 
     Raises:
-        ConfigError: a file is broken, or a variable of this program's names no option.
+        ConfigError: a file is broken, or a variable names no option.
     """
-    known = list(options)
-    check_environment(os.environ, known)
-    return load(known)
+    check_environment(os.environ, options)
+    return load(options)
 
 
-def check_environment(variables: Iterable[str], options: Iterable[Option]) -> None:
-    """Refuse variables that look like an option's and are none's: a slip would go unnoticed.
+def check_environment(variables: Iterable[str], options: Mapping[str, Option]) -> None:
+    """Refuse `TCIA_COVID_...` variables that name no option: a typo would have no effect.
 
     Raises:
         ConfigError: there is one.
     """
-    known = {str(option.envvar) for option in options}
+    known = {option.variable for option in options.values()}
     for name in sorted(variables):
-        if name.startswith(_PREFIX) and name not in known and not _SERVICE.fullmatch(name):
+        if name.startswith(_PREFIX) and name not in known and not re.fullmatch(_SERVICE, name):
             hint = did_you_mean(name, known) or "unset it, or see 'tcia-covid --help'"
             raise ConfigError(f"the environment variable {name[:60]} names no option", hint=hint)
 
 
-def load(options: Iterable[Option], paths: Iterable[Path] | None = None) -> dict[str, Any]:
-    """What the files say, by the names of the options' values; later files count more.
+def load(options: Mapping[str, Option], paths: Iterable[Path] | None = None) -> dict[str, Any]:
+    """The values that files set, by the options' names; later files override earlier ones.
 
     Raises:
-        ConfigError: a file cannot be read, an option is unknown, or a value is none of its kind.
+        ConfigError: a file cannot be read, an option is unknown, or a value is invalid.
     """
-    known = {option.key: option for option in options}
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for path in files() if paths is None else paths:
-        found |= _read(path, known)
-    return found
+        values |= _read(path, options)
+    return values
 
 
-def _read(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
-    content = _content(path)
-    if content is None:
+def _read(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    from tcia_covid.core.yaml_reader import Source, parse  # noqa: PLC0415 - most runs have no file
+
     document = parse(content, Source(str(path), ConfigError))
     values: dict[str, Any] = {}
     for key, item in [] if document.is_null else document.pairs():
-        option = _option(key, known)
+        option = _option(key, options)
         if option.name in values:
-            raise key.source.error(key.line, f"{option.key!r} appears twice")
+            raise key.source.error(key.line, f"{option.key!r} is set twice")
         value = _value(item, option)
         if value is not None:
             values[str(option.name)] = value
     return values
 
 
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _option(key: Item, known: Mapping[str, Option]) -> Option:
+def _option(key: Item, options: Mapping[str, Option]) -> Option:
     name = key.text().replace("_", "-").removeprefix("--")
-    if name in known:
-        return known[name]
-    hint = did_you_mean(name, known) or f"the options are {', '.join(sorted(known))}"
-    raise key.source.error(key.line, f"there is no option {name[:40]!r}", hint=hint)
+    if name in options:
+        return options[name]
+    hint = did_you_mean(name, options) or f"the options are {', '.join(sorted(options))}"
+    raise key.source.error(key.line, f"unknown option {name[:40]!r}", hint=hint)
 
 
 def _value(item: Item, option: Option) -> Any:

@@ -1,305 +1,349 @@
-"""Every option there is, once: what verbs accept, the environment sets and files may say."""
+"""Every option, once: what commands accept, the environment sets and configuration files hold."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import click
 
-from tcia_covid.cli import param_types
-from tcia_covid.cli.click_commands import Option
+from tcia_covid.cli.param_types import (
+    BUCKET_HOST,
+    DURATION,
+    FILE,
+    FOLDER,
+    ONE_PER_LINE,
+    POSITIVE_DURATION,
+    SIZE,
+    URL,
+)
 from tcia_covid.core.settings import DEFAULT_OUTPUT
 
-_FILTERS = "Filters (values of one are alternatives, different ones combine)"
-_HOW = "How"
+ENVIRONMENT = "TCIA_COVID"
+"""The prefix of environment variables: `--max-rate` is TCIA_COVID_MAX_RATE."""
+_FILTERS = "Filters (values of one filter are alternatives, different filters combine)"
+_GENERAL = "Options"
 _TRANSFER = "Transfer"
 _OUTPUT = "Output"
-_ARCHIVES = "Archives"
+_SOURCES = "Sources"
+_ONLINE = "With --online"
 
 
-def _filter(name: str, help_text: str, **attributes: Any) -> Option:
-    return Option([f"--{name}"], section=_FILTERS, multiple=True, help=help_text, **attributes)
+class Option(click.Option):
+    """An option that knows its section of the help text.
+
+    Flags get an opposite, which help texts do not show: `--no-json` unsets what an environment
+    variable or a configuration file sets.
+    """
+
+    def __init__(self, *declarations: str, section: str, **attributes: Any) -> None:
+        self.section = section
+        if attributes.get("is_flag"):
+            name = next(word for word in declarations if word.startswith("--"))[2:]
+            opposite = name.removeprefix("no-") if name.startswith("no-") else f"no-{name}"
+            others = [word for word in declarations if word != f"--{name}"]
+            declarations = (name.replace("-", "_"), f"--{name}/--{opposite}", *others)
+            attributes.setdefault("default", False)
+        super().__init__(declarations, **attributes)
+
+    @property
+    def key(self) -> str:
+        """The name in configuration files."""
+        return str(self.name).replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"{ENVIRONMENT}_{self.name}".upper()
+
+    def moved_to(self, section: str) -> Option:
+        """Give the same option in another section."""
+        moved = copy.copy(self)
+        moved.section = section
+        return moved
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The line of the help text, without the opposite."""
+        opposites, self.secondary_opts = self.secondary_opts, []
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.secondary_opts = opposites
 
 
 def _flag(section: str, *names: str, text: str) -> Option:
-    return Option(names, section=section, is_flag=True, help=text)
+    return Option(*names, section=section, is_flag=True, help=text)
 
 
 def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
-    return Option(names, section=section, help=text, **attributes)
+    return Option(*names, section=section, help=text, **attributes)
 
 
-COUNT = param_types.whole_number(0)
-SOME = param_types.whole_number(1)
+def _filter(name: str, text: str, **attributes: Any) -> Option:
+    return Option(name, section=_FILTERS, multiple=True, help=text, **attributes)
+
+
+def _number(
+    section: str, *names: str, text: str, least: int = 1, most: int | None = None
+) -> Option:
+    kind = click.IntRange(least, most)
+    return Option(*names, section=section, type=kind, metavar="N", help=text)
+
+
+def _seconds(name: str, text: str, kind: click.FloatRange = POSITIVE_DURATION) -> Option:
+    return Option(name, section=_TRANSFER, type=kind, metavar="SECONDS", help=text)
+
+
 FILTERS = (
-    Option(
-        ["--shared-cart"],
-        section="Targets",
+    _option(
+        "Targets",
+        "--shared-cart",
+        text="A cart shared on NBIA's web site, as a further TARGET: its name or address.",
         multiple=True,
-        type=param_types.ONE_A_LINE,
+        type=ONE_PER_LINE,
         metavar="NAME",
-        help="A cart shared on NBIA's page, as one more TARGET: its name or address.",
     ),
-    _filter("patient", "PatientID.", type=param_types.ONE_A_LINE),
-    _filter("study", "StudyInstanceUID."),
-    _filter("series", "SeriesInstanceUID."),
-    _filter("modality", "CT, MR, CR, DX and so on."),
-    _filter("body-part", "BodyPartExamined, in any case.", type=param_types.ONE_A_LINE),
+    _filter("--patient", "Only these patients (PatientID).", type=ONE_PER_LINE),
+    _filter("--study", "Only these studies (StudyInstanceUID)."),
+    _filter("--series", "Only these series (SeriesInstanceUID)."),
+    _filter("--modality", "Only these modalities: CT, MR, CR, DX, ..."),
     _filter(
-        "description",
-        "Found anywhere in SeriesDescription, in any case.",
-        type=param_types.ONE_A_LINE,
+        "--body-part", "Only these body parts (BodyPartExamined, in any case).", type=ONE_PER_LINE
+    ),
+    _filter(
+        "--description",
+        "Only series whose SeriesDescription contains a match, in any case.",
+        type=ONE_PER_LINE,
         metavar="REGEX",
     ),
-    _option(
-        _FILTERS,
-        "--first-patients",
-        text="At most N patients of each collection.",
-        type=SOME,
-        metavar="N",
-    ),
-    _option(_FILTERS, "--max-series", text="At most N series.", type=SOME, metavar="N"),
+    _number(_FILTERS, "--first-patients", text="Only the first N patients of each collection."),
+    _number(_FILTERS, "--max-series", text="Only the first N series."),
     _option(
         _FILTERS,
         "--max-size",
-        text="Series in order until the next would not fit: 20GB.",
-        type=param_types.SIZE,
+        text="Only the first series that fit into this size, such as 20GB.",
+        type=SIZE,
     ),
     _option(
         _FILTERS,
         "--shard",
-        text="The I-th of N disjoint, balanced shares, for job arrays.",
-        type=param_types.SHARD,
+        text="Only the I-th of N disjoint, balanced shards, for job arrays.",
         metavar="I/N",
     ),
 )
 OUTPUT = _option(
-    _HOW,
+    _GENERAL,
     "--output",
     "-o",
-    text="The folder that holds the collections' folders.",
-    type=param_types.FOLDER,
+    text="Folder that holds the collections' folders.",
+    type=FOLDER,
     metavar="DIR",
     default=DEFAULT_OUTPUT,
     show_default=True,
 )
 SOURCE = _option(
-    _HOW,
+    _GENERAL,
     "--source",
-    text="Where series come from; auto takes whichever archive can give them.  [default: auto]",
+    text="Archive to use; auto uses any that has the series.  [default: auto]",
     type=click.Choice(("auto", "nbia", "idc")),
 )
 ACCEPT_LISTED = _flag(
-    _HOW,
+    _GENERAL,
     "--accept-listed",
-    text="The archive's list is right although more is expected: series or images were withdrawn.",
+    text="Accept an archive's list that is shorter than expected: series were withdrawn.",
 )
 COMMERCIAL_USE = _flag(
-    _HOW, "--commercial-use", text="Refuse a collection whose license forbids commercial use."
+    _GENERAL, "--commercial-use", text="Refuse collections whose license forbids commercial use."
 )
 SUPPORTING = (
     _flag(
-        _HOW,
+        _GENERAL,
         "--supporting",
-        text="Clinical tables, annotations and manifests, too, into supporting/.",
+        text="Also download clinical tables, annotations and manifests, into supporting/.",
     ),
-    _flag(_HOW, "--supporting-only", text="These files and no images."),
+    _flag(_GENERAL, "--supporting-only", text="Download these files and no images."),
 )
-UPDATE = _flag(_HOW, "--update", text="Fetch series that changed in the archive anew.")
+UPDATE = _flag(_GENERAL, "--update", text="Re-download series that changed in the archive.")
 LAYOUT = _option(
-    _HOW,
+    _GENERAL,
     "--layout",
     text="Folders of new series: uid, descriptive, or a template such as "
     "'{patient}/{modality}-{series}'.  [default: uid]",
     metavar="LAYOUT",
 )
-PATIENCE = (
-    _option(
-        _TRANSFER,
-        "--retries",
-        text="Fruitless attempts in a row before giving up; progress starts the count again.  "
-        "[default: 6]",
-        type=COUNT,
-        metavar="N",
-    ),
-    _option(
-        _TRANSFER,
-        "--retry-wait",
-        text="The longest first pause before a retry; doubles each time.  [default: 1]",
-        type=param_types.PAUSE,
-    ),
-    _option(
-        _TRANSFER,
-        "--connect-timeout",
-        text="To make a connection.  [default: 20]",
-        type=param_types.SECONDS,
-    ),
-    _option(
-        _TRANSFER,
-        "--first-byte-timeout",
-        text="From a request to the first byte of its answer.  [default: 620]",
-        type=param_types.SECONDS,
-    ),
-    _option(
-        _TRANSFER,
-        "--stall-timeout",
-        text="Silence in the middle of an answer.  [default: 60]",
-        type=param_types.SECONDS,
-    ),
-    _option(
-        _TRANSFER,
-        "--outage-timeout",
-        text="How long a run bears that no archive answers any more.  [default: as long as it had "
-        "worked, 600 to 43200]",
-        type=param_types.PAUSE,
-    ),
-    _option(
-        _TRANSFER,
-        "--min-rate",
-        text="Bytes a second; a slower answer is dropped and asked for again.  [default: 1KiB]",
-        type=param_types.SIZE,
-    ),
+JOBS = _number(
+    _TRANSFER,
+    "--jobs",
+    "-j",
+    text="Number of series to download in parallel; from IDC, a third more.  [default: 8]",
+    most=256,
 )
 MAX_RATE = _option(
     _TRANSFER,
     "--max-rate",
-    text="Bytes a second on the network, all connections together: 50MB; bars count "
-    "unpacked bytes.",
-    type=param_types.SIZE,
-)
-JOBS = _option(
-    _TRANSFER,
-    "--jobs",
-    "-j",
-    text="Series to receive at once; from IDC, a third more.  [default: 8]",
-    type=param_types.whole_number(1, 256),
-    metavar="N",
-)
-READERS = _option(
-    _TRANSFER,
-    "--jobs",
-    "-j",
-    text="Threads that read.  [default: twice the processors, at most 8]",
-    type=param_types.whole_number(1, 256),
-    metavar="N",
+    text="Limit all connections together to this many bytes per second, such as 50MB. Progress "
+    "bars count uncompressed bytes.",
+    type=SIZE,
 )
 NO_FSYNC = _flag(
     _TRANSFER,
     "--no-fsync",
-    text="Do not force data to the disk: faster on slow disks, but a power cut may damage series "
-    "that count as complete ('verify' would find them).",
+    text="Do not force data to the disk: faster on slow disks, but a power failure may damage "
+    "series that count as complete ('verify' finds them).",
 )
-EVERYWHERE = (
-    _flag(_OUTPUT, "--json", text="One JSON document on standard output, nothing else there."),
-    _flag(_OUTPUT, "--quiet", "-q", text="The result, and nothing on standard error but errors."),
-    _flag(_OUTPUT, "--verbose", "-v", text="More detail; tracebacks of errors."),
-    _flag(_OUTPUT, "--no-progress", text="A line now and then instead of progress bars."),
+RETRY = (
+    _number(
+        _TRANSFER,
+        "--retries",
+        text="Consecutive failures before giving up; any progress resets the counter.  "
+        "[default: 6]",
+        least=0,
+    ),
+    _seconds(
+        "--retry-wait",
+        "Longest pause before the first retry; doubles with each further one.  [default: 1]",
+        DURATION,
+    ),
+    _seconds("--connect-timeout", "Time to wait for a connection.  [default: 20]"),
+    _seconds(
+        "--first-byte-timeout", "Time to wait for the first byte of a response.  [default: 620]"
+    ),
+    _seconds("--stall-timeout", "Retry a transfer that stalls for this long.  [default: 60]"),
+    _seconds(
+        "--outage-timeout",
+        "How long to keep retrying when no archive responds.  [default: as long as the run has "
+        "worked, 600 to 43200]",
+        DURATION,
+    ),
+    _option(
+        _TRANSFER,
+        "--min-rate",
+        text="Retry a transfer slower than this many bytes per second.  [default: 1KiB]",
+        type=SIZE,
+    ),
+)
+NBIA_URL = _option(_SOURCES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=URL)
+ARCHIVES = (
+    NBIA_URL,
+    _option(
+        _SOURCES,
+        "--idc-url",
+        text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint; several, separated by "
+        "commas, are tried in order.",
+        type=BUCKET_HOST,
+    ),
+    _option(_SOURCES, "--site-url", text="Base URL of TCIA's web site API.", type=URL),
+)
+DISPLAY = (
+    _flag(_OUTPUT, "--json", text="Print the result as one JSON document."),
+    _flag(_OUTPUT, "--quiet", "-q", text="Print only the result and errors."),
+    _flag(_OUTPUT, "--verbose", "-v", text="Print more detail, and tracebacks of errors."),
+    _flag(_OUTPUT, "--no-progress", text="Print progress as plain lines, not bars."),
     _option(
         _OUTPUT,
         "--log-file",
-        text="Append everything that happens, with times, to FILE.",
-        type=param_types.FILE,
+        text="Append a log with timestamps to FILE.",
+        type=FILE,
         metavar="FILE",
     ),
     _option(
         _OUTPUT,
         "--events",
-        text="Append one JSON object a line to FILE as things happen.",
-        type=param_types.FILE,
+        text="Append events to FILE as they happen, one JSON object per line.",
+        type=FILE,
         metavar="FILE",
     ),
     _option(
-        _ARCHIVES,
+        _SOURCES,
         "--registry",
-        text="A file of collections, added to the shipped one; may be repeated.",
-        type=param_types.FILE,
+        text="Add the collections that FILE describes; repeatable.",
+        type=FILE,
         metavar="FILE",
         multiple=True,
     ),
-    _option(
-        _ARCHIVES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=param_types.URL
-    ),
-    _option(
-        _ARCHIVES,
-        "--idc-url",
-        text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint; several, with commas "
-        "between, are tried in this order.",
-        type=param_types.BUCKET_HOST,
-    ),
-    _option(_ARCHIVES, "--site-url", text="Base URL of TCIA's site API.", type=param_types.URL),
 )
-DRY_RUN = _flag(_HOW, "--dry-run", text="Only say what would be done, as 'plan' does.")
+"""What every command takes."""
+DRY_RUN = _flag(_GENERAL, "--dry-run", text="Only show what would be done, as 'plan' does.")
 COMPARE = _flag(
-    _HOW, "--compare", text="List how NBIA's lists differ from the shipped catalog; exit code 1."
+    _GENERAL,
+    "--compare",
+    text="List how NBIA differs from the shipped catalog; exit code 1 if it does.",
 )
 FORMAT = _option(
-    _HOW,
+    _GENERAL,
     "--format",
-    text="How the result is written; --json beats it.",
+    text="Output format; --json overrides it.",
     type=click.Choice(("table", "csv", "json", "tcia", "txt")),
     default="table",
     show_default=True,
 )
-STYLE = _option(
-    _HOW,
-    "style",
+CITE_FORMAT = _option(
+    _GENERAL,
+    "cite_format",
     "--format",
-    key="cite-format",
-    text="How the citation is written; --json beats it. In files it is cite-format, as a variable "
+    text="Output format; --json overrides it. In files it is cite-format, in the environment "
     "TCIA_COVID_CITE_FORMAT.",
     type=click.Choice(("text", "bibtex", "csl-json")),
     default="text",
     show_default=True,
 )
-DEEP = _flag(_HOW, "--deep", text="Also read each file as DICOM: header, length, UIDs.")
-ONLINE = _flag(_HOW, "--online", text="Also compare with the archive's own hash of each series.")
-STRICT = _flag(_HOW, "--strict", text="Exit with 1 if there are unexpected files.")
-COLLECTION = _option(
-    _HOW,
-    "--collection",
-    text="Take the files of this collection alone.  [default: of any that is known]",
-    metavar="NAME",
-)
-LINK = _flag(
-    _HOW, "--link", text="Make hard links, where that fails reflinks or copies (the default)."
-)
-MOVE = _flag(_HOW, "--move", text="Remove files from DIR once their series is complete.")
-COPY = _flag(_HOW, "--copy", text="Make copies that share nothing with DIR.")
-SERVE = _flag(_HOW, "--serve", text="Only start the archive, print its base URL, and stay.")
+SERVE = _flag(_GENERAL, "--serve", text="Only run the archive: print its base URL and wait.")
 PORT = _option(
-    _HOW,
+    _GENERAL,
     "--port",
-    text="The port that --serve listens on.  [default: any free one]",
-    type=param_types.whole_number(0, 65535),
+    text="Port for --serve.  [default: any free one]",
+    type=click.IntRange(0, 65535),
+    metavar="N",
     default=0,
 )
-SELECTING = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
-DOWNLOADING = (OUTPUT, *SELECTING, UPDATE, LAYOUT, JOBS, MAX_RATE, *PATIENCE, NO_FSYNC)
-_ADOPTING = (COLLECTION, LINK, MOVE, COPY)
-_ONE_VERB = (DRY_RUN, COMPARE, FORMAT, STYLE, DEEP, ONLINE, STRICT, SERVE, PORT, *_ADOPTING)
-ALL = (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE, *_ONE_VERB)
-"""What the environment and configuration files may set."""
+_CONNECTION = (*RETRY, *ARCHIVES)
+_LIST = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
+SELECT = (*_LIST, *_CONNECTION)
+DOWNLOAD = (OUTPUT, *_LIST, UPDATE, LAYOUT, JOBS, MAX_RATE, NO_FSYNC, *_CONNECTION)
+ADOPT = (
+    _option(
+        _GENERAL,
+        "--collection",
+        text="Import only files of this collection.  [default: of any known one]",
+        metavar="NAME",
+    ),
+    _flag(
+        _GENERAL,
+        "--link",
+        text="Hard-link files; reflink or copy them where that fails (the default).",
+    ),
+    _flag(_GENERAL, "--move", text="Remove files from DIR once their series is complete."),
+    _flag(_GENERAL, "--copy", text="Copy files, so that nothing is shared with DIR."),
+    OUTPUT,
+    SOURCE,
+    LAYOUT,
+    _number(
+        _TRANSFER,
+        "--jobs",
+        "-j",
+        text="Number of series to import in parallel.  [default: 8]",
+        most=256,
+    ),
+    NO_FSYNC,
+    *_CONNECTION,
+)
+ONLINE_ONLY = tuple(option.moved_to(_ONLINE) for option in (*RETRY, NBIA_URL))
+VERIFY = (
+    _flag(_GENERAL, "--deep", text="Also parse each file as DICOM: header, length, UIDs."),
+    _flag(_GENERAL, "--online", text="Also compare each series with the archive's own hash."),
+    _flag(_GENERAL, "--strict", text="Exit with code 1 if there are unexpected files."),
+    _number(
+        _GENERAL,
+        "--jobs",
+        "-j",
+        text="Number of threads that read.  [default: twice the processors, at most 8]",
+        most=256,
+    ),
+    *ONLINE_ONLY,
+)
 
 
-def targets(*, required: bool = True) -> click.Argument:
-    """The TARGET words of a verb."""
-    return click.Argument(["targets"], nargs=-1, required=required, metavar="TARGET...")
-
-
-def directory() -> click.Argument:
-    """The DIR of a verb that looks at a download: by default where `download` puts it."""
-    return click.Argument(
-        ["directory"],
-        required=False,
-        metavar="[DIR]",
-        type=param_types.FOLDER,
-        envvar=OUTPUT.envvar,
-        default=default_directory,
-    )
-
-
-def default_directory() -> str:
-    """What a configuration file says that the output folder is, or the default."""
+def default_output() -> str:
+    """The output folder that a configuration file sets, or the default."""
     context = click.get_current_context(silent=True)
-    found = context.lookup_default(str(OUTPUT.name)) if context else None
-    return str(found or OUTPUT.default)
+    return str((context and context.lookup_default("output")) or DEFAULT_OUTPUT)

@@ -1,8 +1,7 @@
-"""Kinds of values that options take, beyond those that click brings along."""
+"""Types of option values, beyond click's own."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ import click
 
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.units import parse_size
-from tcia_covid.selection.shards import parse_shard
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -21,11 +19,11 @@ else:
 
 
 class Parsed(_ParamType):
-    """Text that a function of the library understands.
+    """Text that a function of the library parses.
 
     Args:
-        name: what help texts call it.
-        parse: raises `UsageError` for what it cannot read.
+        name: shown in help texts.
+        parse: raises `UsageError` for text that it cannot read.
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -33,7 +31,7 @@ class Parsed(_ParamType):
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse text; anything else was parsed already."""
+        """Parse text; anything else is parsed already."""
         if not isinstance(value, str):
             return value
         try:
@@ -42,87 +40,34 @@ class Parsed(_ParamType):
             self.fail(": ".join(filter(None, (error.message, error.hint))), param, ctx)
 
 
-class OneALine(click.types.StringParamType):
-    """Text of which an environment variable holds one a line: blanks may be part of it."""
+class OnePerLine(click.types.StringParamType):
+    """Text that may contain blanks: an environment variable holds one value per line."""
 
     envvar_list_splitter = "\n"
 
 
 class UserPath(click.Path):
-    """A path as users write it: in variables and files no shell puts the home folder for `~`."""
+    """A path that may begin with `~`: no shell expands it in variables and files."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Put the home folder for a leading `~`, then check as click does."""
+        """Expand `~`, then check as click does."""
         return super().convert(os.path.expanduser(os.fspath(value)), param, ctx)  # noqa: PTH111 - "" stays ""
 
 
 class UserFile(UserPath):
-    """A file that is read or appended to; standard output is for results alone."""
+    """A file to read or to append to; `-` is refused: standard output is for results only."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse what names no file."""
+        """Refuse what is no file name."""
         if value in {"", "-"}:
-            self.fail(f"{value!r} names no file", param, ctx)
+            self.fail(f"{value!r} is not a file name", param, ctx)
         return super().convert(value, param, ctx)
 
 
-def size(text: str) -> int:
-    """Bytes."""
-    return parse_size(text)
-
-
-def shard(text: str) -> Any:
-    """A share of a job array."""
-    return parse_shard(text)
-
-
-def whole_number(least: int, most: int | None = None) -> Parsed:
-    """A kind of whole numbers, from `least` to `most`."""
-    span = f"of {least} or more" if most is None else f"from {least} to {most}"
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least or (most is not None and value > most):
-            raise UsageError(f"{text[:40]!r} is not a whole number {span}")
-        return value
-
-    return Parsed("n", parse)
-
-
-def pause(text: str) -> float:
-    """A duration, which may be none.
-
-    Raises:
-        UsageError: it is no duration.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise UsageError(f"{text[:40]!r} is not a number of seconds")
-    return value
-
-
-def seconds(text: str) -> float:
-    """A duration that is longer than nothing.
-
-    Raises:
-        UsageError: it is not.
-    """
-    value = pause(text)
-    if not value:
-        raise UsageError("it has to be above 0 seconds")
-    return value
-
-
-def url(text: str) -> str:
+def parse_url(text: str) -> str:
     """The base URL of an archive.
 
     Raises:
@@ -138,22 +83,23 @@ def url(text: str) -> str:
     return text
 
 
-def bucket_host(text: str) -> str:
-    """`aws`, `gcs`, or the URL of another S3 endpoint; several, with commas between.
+def parse_bucket_hosts(text: str) -> str:
+    """`aws`, `gcs`, or the URL of another S3 endpoint; several, separated by commas.
 
     Raises:
         UsageError: one is none of these.
     """
     parts = [part.strip() for part in text.split(",")]
-    return ",".join(part.lower() if part.lower() in {"aws", "gcs"} else url(part) for part in parts)
+    return ",".join(
+        part.lower() if part.lower() in {"aws", "gcs"} else parse_url(part) for part in parts
+    )
 
 
-SIZE = Parsed("size", size)
-SHARD = Parsed("i/n", shard)
-SECONDS = Parsed("seconds", seconds)
-PAUSE = Parsed("seconds", pause)
-URL = Parsed("url", url)
-BUCKET_HOST = Parsed("aws|gcs|url", bucket_host)
-ONE_A_LINE = OneALine()
+SIZE = Parsed("size", parse_size)
+URL = Parsed("url", parse_url)
+BUCKET_HOST = Parsed("aws|gcs|url", parse_bucket_hosts)
+DURATION = click.FloatRange(min=0)
+POSITIVE_DURATION = click.FloatRange(min=0, min_open=True)
+ONE_PER_LINE = OnePerLine()
 FOLDER = UserPath()
 FILE = UserFile()

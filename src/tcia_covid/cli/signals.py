@@ -1,4 +1,4 @@
-"""The process around the command line: signals before and after the work, and the exit code."""
+"""The process: signals before, during and after a command, and the exit code."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, InterruptedRunError
 
 EXIT_CODES = {signal.SIGINT: EXIT_SIGINT, signal.SIGTERM: EXIT_SIGTERM}
-"""The signals that end a run in good order."""
+"""The signals that cancel a run."""
 if sys.platform == "win32":
     EXIT_CODES[signal.SIGBREAK] = EXIT_SIGTERM
 else:
     EXIT_CODES[signal.SIGHUP] = EXIT_SIGHUP
 T = TypeVar("T")
+Handler = Callable[[int, FrameType | None], Any]
 GRACE_PERIOD = 1.8
-"""Seconds that a job has to end after a signal: the engine leaves its workers after 1.5."""
+"""Seconds that a job has to end after a signal: the scheduler abandons its workers after 1.5."""
 _POLL_INTERVAL = 0.05
 
 
-class SignalledError(KeyboardInterrupt):
-    """A signal while no job is under way: there is nothing to keep."""
+class SignalError(KeyboardInterrupt):
+    """A signal while no job runs."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__()
@@ -37,59 +38,63 @@ class SignalledError(KeyboardInterrupt):
 
 def main() -> NoReturn:
     """Run the command line of this process, and end the process."""
-    _on(heard_signals(), _interrupt)
+    _handle(_interrupt)
     code = _run(sys.argv[1:])
-    _on(heard_signals(), lambda *_: os._exit(code))  # all is said
-    for stream in (sys.stdout, sys.stderr):
-        _flush(stream)
-    # Taking apart all that was made takes a while, and a thread that hangs in the network for ever.
-    os._exit(code)
+    _handle(lambda *_: os._exit(code))  # the result is written
+    flushed = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
+    if threading.active_count() > 1 or not all(flushed):
+        os._exit(code)  # the interpreter would wait for threads that hang in the network
+    sys.exit(code)
 
 
-def heard_signals() -> list[signal.Signals]:
-    """The signals that end a run; not those that are ignored, as SIGHUP is under `nohup`."""
-    return [one for one in EXIT_CODES if signal.getsignal(one) is not signal.SIG_IGN]
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        from tcia_covid.cli.main import run  # noqa: PLC0415 - slow: signal handlers come first
+
+        return run(arguments)
+    except KeyboardInterrupt as error:
+        from tcia_covid.cli.console import Console  # noqa: PLC0415
+        from tcia_covid.cli.errors import report  # noqa: PLC0415
+
+        return report(Console(), error, arguments)
 
 
-def end_at_once(number: int) -> None:
-    """End the process at a second signal, but for SIGHUP: a closed terminal sends several."""
+def _handled_signals() -> list[signal.Signals]:
+    """The signals that cancel a run; not those that are ignored, as SIGHUP is under `nohup`."""
+    return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _handle(handler: Handler) -> dict[signal.Signals, Any]:
+    """Set the handler of all signals; give those of before."""
+    return {number: signal.signal(number, handler) for number in _handled_signals()}
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """Raise an exception; the next signal ends the process."""
+    _handle(lambda number, _: _end_process(number))
+    raise SignalError(EXIT_CODES[signal.Signals(number)])
+
+
+def _end_process(number: int) -> None:
+    """End the process at a second signal, except SIGHUP: a closed terminal sends several."""
     code = EXIT_CODES[signal.Signals(number)]
     if code != EXIT_SIGHUP:
         os._exit(code)
 
 
-def _run(arguments: Sequence[str]) -> int:
-    try:
-        from tcia_covid.cli.main import run  # noqa: PLC0415 - takes a while: signals come first
-
-        return run(arguments)
-    except KeyboardInterrupt as error:
-        from tcia_covid.cli.main import interrupted  # noqa: PLC0415
-
-        return interrupted(arguments, error)
-
-
-def _on(signals: Sequence[signal.Signals], act: Callable[[int, FrameType | None], Any]) -> None:
-    for one in signals:
-        signal.signal(one, act)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """End what is under way with an exception; the next signal ends the process."""
-    del frame
-    _on(heard_signals(), lambda number, _: end_at_once(number))
-    raise SignalledError(EXIT_CODES[signal.Signals(number)])
-
-
-def _flush(stream: Any) -> None:
+def _flush(stream: Any) -> bool:
+    """Whether nothing is left in a stream's buffer."""
     try:
         stream.flush()
-    except (OSError, ValueError, AttributeError):
-        return
+    except (AttributeError, ValueError):
+        return True  # there is no stream, or it is closed
+    except OSError:
+        return False
+    return True
 
 
 class _Job(Generic[T]):
-    """A function at work in a thread of its own."""
+    """A function that runs in a thread."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -100,62 +105,55 @@ class _Job(Generic[T]):
     def _run(self) -> None:
         try:
             self._results.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - raised again where the job is waited for
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
             self._error = error
 
     def result(self) -> T:
-        """What the function gave, or raise what it raised."""
+        """What the function returned; raises what it raised."""
         if self._error is not None:
             raise self._error
         return self._results[0]
 
 
 def run_cancellable(work: Callable[[CancelToken], T], *, grace_period: float = GRACE_PERIOD) -> T:
-    """Run `work` until it is done, or until a signal and a little more.
+    """Run `work` until it ends, or until a signal and the grace period.
 
-    The main thread only waits, so that a signal is heard at once even where the work hangs in a
-    call that no signal interrupts, such as the resolution of a name.
+    The main thread only waits, so that a signal takes effect at once even if the work hangs in a
+    call that no signal interrupts, such as name resolution.
 
     Raises:
-        InterruptedRunError: a signal, and the work did not end of itself in time.
-        Exception: whatever the work raises.
+        InterruptedRunError: a signal, and the work did not end in time.
+        Exception: what `work` raises.
     """
     stop = CancelToken()
     job = _Job(lambda: work(stop))
-    with _signals(stop):
+    with _cancelling(stop):
         job.thread.start()
         deadline = None
         while job.thread.is_alive():
             job.thread.join(_POLL_INTERVAL)
-            if _interrupted(stop):
+            if isinstance(stop.reason, InterruptedRunError):
                 deadline = deadline or time.monotonic() + grace_period
                 if time.monotonic() > deadline:
-                    break
-    if job.thread.is_alive():
-        raise stop.reason or InterruptedRunError()
+                    raise stop.reason
     return job.result()
 
 
-def _interrupted(stop: CancelToken) -> bool:
-    return isinstance(stop.reason, InterruptedRunError)
-
-
 @contextmanager
-def _signals(stop: CancelToken) -> Iterator[None]:
-    """While inside, a first signal sets `stop`, a second one ends the process."""
+def _cancelling(stop: CancelToken) -> Iterator[None]:
+    """A first signal cancels `stop`, a second one ends the process."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may listen to signals
+        yield  # only the main thread can set handlers
         return
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        del frame
+    def on_signal(number: int, _: FrameType | None) -> None:
         if stop.is_set():
-            end_at_once(number)
+            _end_process(number)
         stop.set(InterruptedRunError(exit_code=EXIT_CODES[signal.Signals(number)]))
 
-    before = {one: signal.signal(one, on_signal) for one in heard_signals()}
+    before = _handle(on_signal)
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

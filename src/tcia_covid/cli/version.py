@@ -1,4 +1,4 @@
-"""Which program this is, and what it stands on."""
+"""`--version`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from tcia_covid.output.tables import key_values
 
 
 def show_version(console: Console) -> None:
-    """Show the version; with --verbose, all that a report of a fault should name."""
-    parts = _parts() if console.json or console.verbose else {}
-    console.document({"command": "version", "exit_code": 0, "version": __version__, **parts})
+    """Show the version; with --verbose, everything that a bug report should name."""
+    details = _details() if console.json or console.verbose else {}
+    console.document({"command": "version", "exit_code": 0, "version": __version__, **details})
     console.result(f"tcia-covid {__version__}")
     if console.verbose:
-        console.result(key_values((name.replace("_", " "), value) for name, value in parts.items()))
+        console.result(key_values(details.items()))
 
 
-def _parts() -> dict[str, Any]:
-
+def _details() -> dict[str, Any]:
     info = series_catalog.info()
     names = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
     return {
@@ -34,7 +33,7 @@ def _parts() -> dict[str, Any]:
 
 
 def _installed(name: str) -> str:
-    from importlib import metadata  # noqa: PLC0415
+    from importlib import metadata  # noqa: PLC0415 - slow, and only --verbose needs it
 
     try:
         return metadata.version(name)

@@ -75,9 +75,7 @@ class EventLog:
                 "a", encoding="utf-8", errors="backslashreplace"
             )
         except OSError as error:
-            raise UsageError(
-                f"the events cannot be written to {path}: {error.strerror or error}"
-            ) from error
+            raise UsageError(f"cannot write events to {path}: {error.strerror or error}") from error
 
     def take(self, event: Event) -> None:
         """Write an event."""

@@ -1,4 +1,4 @@
-"""The log file: everything that happens, as text with times, for a person who looks for a cause."""
+"""The log file: everything that happens, as text with timestamps."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from tcia_covid.core.events import (
     CommandStarted,
     DamageFound,
     Event,
+    Notice,
     RequestRetried,
     RunFinished,
     RunStarted,
     SeriesFinished,
     SeriesRetried,
 )
-from tcia_covid.core.events import Notice as NoticeEvent
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.version import __version__
 from tcia_covid.output.progress import wording
 
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(threadName)s %(name)s: %(message)s"
-_OTHERS = ("urllib3", "requests")
-"""Whose own debug lines belong in the file."""
+_LOGGERS = ("tcia_covid", "urllib3", "requests")
 
 
 class _Formatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record, tracebacks included, without credentials."""
+        """A record with its traceback, without credentials."""
         return scrub(super().format(record))
 
 
@@ -42,7 +41,7 @@ class LogFile:
     """Appends events, and what the HTTP libraries log, to a file.
 
     Args:
-        path: made if it is not there.
+        path: created if missing.
 
     Raises:
         UsageError: the file cannot be written.
@@ -55,13 +54,13 @@ class LogFile:
             )
         except OSError as error:
             raise UsageError(
-                f"the log cannot be written to {path}: {error.strerror or error}"
+                f"cannot write the log to {path}: {error.strerror or error}"
             ) from error
         self._handler.setFormatter(_Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
         self._handler.handleError = lambda record: None  # type: ignore[method-assign]
         self._logger = logging.getLogger("tcia_covid")
         self._logger.propagate = False
-        for name in ("tcia_covid", *_OTHERS):
+        for name in _LOGGERS:
             logger = logging.getLogger(name)
             logger.setLevel(logging.DEBUG)
             logger.addHandler(self._handler)
@@ -74,32 +73,32 @@ class LogFile:
             self._logger.log(level, text, exc_info=error)
 
     def close(self) -> None:
-        """Log no more."""
-        for name in ("tcia_covid", *_OTHERS):
+        """Close the file."""
+        for name in _LOGGERS:
             logging.getLogger(name).removeHandler(self._handler)
         self._logger.propagate = True
-        # What a full disk did to the log must not spoil a run whose data are complete.
+        # A log that fills the disk must not fail a run whose data is complete.
         with contextlib.suppress(OSError):
             self._handler.close()
 
 
 def _record(event: Event) -> tuple[int, str]:
-    if isinstance(event, NoticeEvent):
+    if isinstance(event, Notice):
         return logging.WARNING, wording.notice_line(event)
     if isinstance(event, SeriesRetried | RequestRetried):
         return logging.WARNING, wording.retry_line(event)
-    if trouble := _trouble(event):
-        return logging.ERROR, trouble
+    if error := _error_text(event):
+        return logging.ERROR, error
     if step := _step(event):
         return logging.INFO, step
     return logging.DEBUG, wording.detail_line(event)
 
 
-def _trouble(event: Event) -> str:
-    """What went wrong; empty if nothing did."""
+def _error_text(event: Event) -> str:
+    """What went wrong; empty if nothing."""
     if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
-        found = event.outcome.failure
-        return f"failed ({found.reason}): {wording.failure_line(found)}"
+        failure = event.outcome.failure
+        return f"failed ({failure.reason}): {wording.failure_line(failure)}"
     if isinstance(event, DamageFound):
         return wording.clean_line(f"{event.reason}: {event.file} {event.detail}")
     if isinstance(event, CommandFinished) and event.error is not None:
@@ -108,23 +107,20 @@ def _trouble(event: Event) -> str:
 
 
 def _step(event: Event) -> str:
-    """The beginning or end of a command or run; empty for what lies between."""
+    """The start or end of a command or run; empty for other events."""
     if isinstance(event, CommandStarted):
-        return f"tcia-covid {__version__}: {event.command} begins"
+        return f"tcia-covid {__version__}: {event.command} started"
     if isinstance(event, RunStarted):
-        return wording.start_line(event) or "nothing is left to fetch"
+        return wording.start_line(event) or "nothing to download"
     if isinstance(event, RunFinished):
-        return _finished(event)
+        summary = event.summary
+        return (
+            f"finished: {summary.complete} of {summary.selected} series complete, "
+            f"{summary.failed} failed, {summary.remaining} remaining, "
+            f"exit code {summary.exit_code}"
+        )
     return _end(event) if isinstance(event, CommandFinished) else ""
 
 
 def _end(event: CommandFinished) -> str:
-    return f"{event.command} ends with exit code {event.exit_code}"
-
-
-def _finished(event: RunFinished) -> str:
-    summary = event.summary
-    return (
-        f"finished: {summary.complete} of {summary.selected} series complete, "
-        f"{summary.failed} failed, {summary.remaining} remain, exit code {summary.exit_code}"
-    )
+    return f"{event.command} ended with exit code {event.exit_code}"

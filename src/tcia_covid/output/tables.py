@@ -1,4 +1,4 @@
-"""Tables and paragraphs that fit the terminal they are written to."""
+"""Tables and paragraphs that fit the terminal."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 
-_LEAST = 12
-"""Columns that the widest column keeps, however narrow the terminal is."""
-_BETWEEN = "  "
+_MIN_WIDTH = 12
+"""Columns that a cut column keeps, however narrow the terminal is."""
+_SEPARATOR = "  "
 
 
 def width() -> int | None:
-    """Columns of the terminal on standard output; None where it is none: then nothing is cut."""
+    """Columns of the terminal; None if standard output is none: then nothing is cut."""
     stream = sys.stdout
     if stream is None or not stream.isatty():
         return None
@@ -30,37 +31,37 @@ def table(
     drop: Sequence[int] = (),
     columns: int | None = None,
 ) -> str:
-    """Aligned columns; where the line would not fit, some are left out, the widest one is cut.
+    """Aligned columns; to fit, the widest one is cut, and columns are left out.
 
     Args:
         heads: of the columns.
-        rows: of cells; None is shown as nothing.
-        right: columns that are flush right; these are numbers, and never cut.
+        rows: of cells; None is an empty one.
+        right: columns that are right-aligned: numbers, which are never cut.
         keep: further columns that are never cut: names that people copy.
-        drop: columns that are left out in turn where cutting would not do.
-        columns: the most that a line may have; None for as many as it takes.
+        drop: columns that are left out in turn if cutting is not enough.
+        columns: the maximal width of a line; None for any.
     """
-    cells = [list(heads), *([_cell(one) for one in row] for row in rows)]
-    widths = [max(map(_columns, column)) for column in zip(*cells, strict=True)]
+    cells = [list(heads), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(_display_width, column)) for column in zip(*cells, strict=True)]
     shown = list(range(len(heads)))
     if columns is not None:
-        shown = _shown(widths, {*right, *keep}, drop, columns)
-        _squeeze(widths, [one for one in shown if one not in {*right, *keep}], shown, columns)
+        shown = _fitting(widths, {*right, *keep}, drop, columns)
+        _squeeze(widths, [place for place in shown if place not in {*right, *keep}], shown, columns)
     return "\n".join(_line(row, widths, shown, right) for row in cells)
 
 
 def key_values(pairs: Iterable[tuple[str, object]], columns: int | None = None) -> str:
-    """Names with their values, a pair a line; long values go on in their own column.
+    """Names with their values, one pair per line; long values are wrapped.
 
     Args:
-        pairs: those whose value is empty are left out.
-        columns: the most that a line may have; None for 100.
+        pairs: those with an empty value are left out.
+        columns: the maximal width of a line; None for 100.
     """
-    told = [(name, str(value)) for name, value in pairs if value not in (None, "", ())]
-    indent = max((len(name) for name, _ in told), default=0) + len(_BETWEEN)
-    room = max(_LEAST, (columns or 100) - indent)
+    shown = [(name, str(value)) for name, value in pairs if value not in (None, "", ())]
+    indent = max((len(name) for name, _ in shown), default=0) + len(_SEPARATOR)
+    room = max(_MIN_WIDTH, (columns or 100) - indent)
     lines = []
-    for name, value in told:
+    for name, value in shown:
         wrapped = [
             piece
             for line in value.splitlines()
@@ -68,12 +69,13 @@ def key_values(pairs: Iterable[tuple[str, object]], columns: int | None = None) 
                 _cell(line), room, break_long_words=False, break_on_hyphens=False
             )
         ]
-        lines += [f"{head:{indent}}{piece}" for head, piece in zip(_once(name), wrapped)]  # noqa: B905
+        heads = chain([name], repeat(""))
+        lines += [f"{head:{indent}}{piece}" for head, piece in zip(heads, wrapped, strict=False)]
     return "\n".join(lines)
 
 
 def paragraphs(texts: Iterable[str], columns: int | None = None) -> str:
-    """Texts as items of a list, each filled to the width."""
+    """Texts as items of a list, wrapped."""
     room = columns or 100
     return "\n".join(
         textwrap.fill(
@@ -89,50 +91,46 @@ def paragraphs(texts: Iterable[str], columns: int | None = None) -> str:
 
 
 def format_number(value: int | None) -> str:
-    """A number with its thousands set apart."""
+    """A number with thousands separators."""
     return "" if value is None else f"{value:,}"
 
 
-def _once(name: str) -> Iterable[str]:
-    yield name
-    while True:
-        yield ""
-
-
 def _cell(value: object) -> str:
-    """One line of text that cannot steer a terminal."""
+    """One line of text without control characters."""
     text = "" if value is None else str(value)
-    return "".join(one if one.isprintable() else " " for one in text).strip()
+    return "".join(char if char.isprintable() else " " for char in text).strip()
 
 
-def _columns(text: str) -> int:
-    """How many columns a text takes on a terminal."""
+def _display_width(text: str) -> int:
+    """The columns that a text takes on a terminal."""
     return sum(
-        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "FW" else 1
-        for one in text
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "FW" else 1
+        for char in text
     )
 
 
-def _shown(widths: list[int], whole: set[int], drop: Sequence[int], columns: int) -> list[int]:
-    """The places of the columns that fit once all that may be cut are as narrow as they get."""
-    least = [one if place in whole else min(one, _LEAST) for place, one in enumerate(widths)]
+def _fitting(widths: list[int], whole: set[int], drop: Sequence[int], columns: int) -> list[int]:
+    """The columns that fit if all others than `whole` are cut to the minimal width."""
+    minimal = [
+        width if place in whole else min(width, _MIN_WIDTH) for place, width in enumerate(widths)
+    ]
     shown = list(range(len(widths)))
     for place in drop:
-        if _total(least, shown) <= columns:
+        if _total(minimal, shown) <= columns:
             break
         shown.remove(place)
     return shown
 
 
 def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
-    return sum(widths[place] for place in shown) + len(_BETWEEN) * (len(shown) - 1)
+    return sum(widths[place] for place in shown) + len(_SEPARATOR) * (len(shown) - 1)
 
 
 def _squeeze(widths: list[int], places: Sequence[int], shown: Sequence[int], columns: int) -> None:
     """Narrow the widest of `places` until the line fits."""
     while places and _total(widths, shown) > columns:
         widest = max(places, key=lambda place: widths[place])
-        if widths[widest] <= _LEAST:
+        if widths[widest] <= _MIN_WIDTH:
             return
         widths[widest] -= 1
 
@@ -140,21 +138,17 @@ def _squeeze(widths: list[int], places: Sequence[int], shown: Sequence[int], col
 def _line(
     cells: Sequence[str], widths: Sequence[int], shown: Sequence[int], right: Sequence[int]
 ) -> str:
-    padded = [
-        _padded(_cut(cells[place], widths[place]), widths[place], flush_right=place in right)
-        for place in shown
-    ]
-    return _BETWEEN.join(padded).rstrip()
+    padded = []
+    for place in shown:
+        text = _cut(cells[place], widths[place])
+        blanks = " " * max(0, widths[place] - _display_width(text))
+        padded.append(blanks + text if place in right else text + blanks)
+    return _SEPARATOR.join(padded).rstrip()
 
 
 def _cut(text: str, columns: int) -> str:
-    if _columns(text) <= columns:
+    if _display_width(text) <= columns:
         return text
-    while text and _columns(text) >= columns:
+    while text and _display_width(text) >= columns:
         text = text[:-1]
     return f"{text}…"
-
-
-def _padded(text: str, columns: int, *, flush_right: bool) -> str:
-    blanks = " " * max(0, columns - _columns(text))
-    return blanks + text if flush_right else text + blanks

@@ -1,4 +1,4 @@
-"""The verbs that need no archive: what they show."""
+"""The commands that need no archive: what they show."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def told(capsys: Captured, *arguments: str, code: int = 0) -> str:
+def shown_by(capsys: Captured, *arguments: str, code: int = 0) -> str:
     assert run(arguments) == code
     return capsys.readouterr().out
 
 
 def read(capsys: Captured, *arguments: str, code: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(told(capsys, *arguments, "--json", code=code))
+    found: dict[str, Any] = json.loads(shown_by(capsys, *arguments, "--json", code=code))
     assert found["exit_code"] == code
     assert found["command"] == arguments[0]
     return found
 
 
 def test_list_shows_every_collection(capsys: Captured) -> None:
-    lines = told(capsys, "list").splitlines()
+    lines = shown_by(capsys, "list").splitlines()
     assert len(lines) == 1 + len(load_registry())
     volumes = next(line for line in lines if line.startswith("CT Images in COVID-19"))
     assert "  771 volumes  " in volumes
@@ -50,13 +50,13 @@ def test_list_shows_every_collection(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("name", ["covid-19-ar", "10.7937/TCIA.2020.PY71-5978", "ar"])
-def test_info_takes_whatever_names_a_collection(capsys: Captured, name: str) -> None:
+def test_info_accepts_every_name_of_a_collection(capsys: Captured, name: str) -> None:
     assert read(capsys, "info", name)["collection"]["name"] == "COVID-19-AR"
 
 
 @pytest.mark.parametrize("name", [one.name for one in load_registry()])
 def test_info_shows_what_a_user_must_know(capsys: Captured, name: str) -> None:
-    shown = " ".join(told(capsys, "info", name).split())
+    shown = " ".join(shown_by(capsys, "info", name).split())
     collection = load_registry().find(name)
     assert collection is not None
     assert f"https://doi.org/{collection.doi}" in shown
@@ -71,74 +71,74 @@ def test_series_as_a_table(capsys: Captured) -> None:
     assert run(["series", *SMALL]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == [
-        *("patient", "date", "type", "body", "part", "images", "size", "description", "series"),
+        *("patient", "date", "modality", "body", "part", "images", "size", "description", "series"),
     ]
     assert err.splitlines()[-1] == "2 series, 441 images, 91.1 MB"
 
 
 @pytest.mark.parametrize("style", ["tcia", "txt", "csv"])
-def test_series_as_a_manifest_that_can_be_read_again(
+def test_series_writes_manifests_that_can_be_read_again(
     capsys: Captured, tmp_path: Path, style: str
 ) -> None:
     manifest = tmp_path / f"two.{style}"
-    manifest.write_text(told(capsys, "series", *SMALL, "--format", style))
+    manifest.write_text(shown_by(capsys, "series", *SMALL, "--format", style))
     uids = read_manifest(manifest).uids
     assert len(uids) == 2
     again = read(capsys, "series", str(manifest))
     assert sorted(one["SeriesInstanceUID"] for one in again["series"]) == sorted(uids)
 
 
-def test_series_as_csv_has_a_row_a_series(capsys: Captured) -> None:
-    rows = list(csv.DictReader(io.StringIO(told(capsys, "series", *SMALL, "--format", "csv"))))
+def test_series_as_csv_has_one_row_per_series(capsys: Captured) -> None:
+    rows = list(csv.DictReader(io.StringIO(shown_by(capsys, "series", *SMALL, "--format", "csv"))))
     assert [row["Modality"] for row in rows] == ["CT", "CT"]
 
 
 def test_series_as_json_is_one_document_either_way(capsys: Captured) -> None:
-    one = json.loads(told(capsys, "series", *SMALL, "--format", "json"))
+    one = json.loads(shown_by(capsys, "series", *SMALL, "--format", "json"))
     assert one == read(capsys, "series", *SMALL, "--format", "json")
 
 
-def test_series_says_what_filters_leave_out(capsys: Captured) -> None:
+def test_series_reports_what_filters_leave_out(capsys: Captured) -> None:
     assert run(["series", "COVID-19-AR", "--body-part", "chest"]) == 0
     assert "63 series have no value for the filter --body-part" in capsys.readouterr().err
 
 
-def test_plan_needs_no_network_and_makes_nothing(capsys: Captured, tmp_path: Path) -> None:
-    shown = told(capsys, "plan", "COVID-19-AR", "MIDRC-RICORD-1A", "-o", "data/deep")
-    assert "together" in shown
-    assert "to fetch into data/deep: 690 series, 63,791 images, 31.6 GB" in shown
+def test_plan_needs_no_network_and_writes_nothing(capsys: Captured, tmp_path: Path) -> None:
+    shown = shown_by(capsys, "plan", "COVID-19-AR", "MIDRC-RICORD-1A", "-o", "data/deep")
+    assert "total" in shown
+    assert "to download into data/deep: 690 series, 63,791 images, 31.6 GB" in shown
     assert "at an assumed 10.0 MB/s" in shown
     assert not list(tmp_path.iterdir())
 
 
-def test_plan_reckons_with_the_rate_that_is_allowed(capsys: Captured) -> None:
-    shown = told(capsys, "plan", *SMALL, "--max-rate", "1MB")
+def test_plan_estimates_with_the_maximum_rate(capsys: Captured) -> None:
+    shown = shown_by(capsys, "plan", *SMALL, "--max-rate", "1MB")
     assert "time: about 2 min at the 1.0 MB/s of --max-rate" in shown
 
 
-def test_plan_tells_a_disk_that_is_too_small(
+def test_plan_reports_a_disk_that_is_too_small(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")._replace(free=10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert "disk: 1.0 MB free, NOT enough" in told(capsys, "plan", *SMALL)
+    assert "disk: 1.0 MB free, NOT enough" in shown_by(capsys, "plan", *SMALL)
     assert read(capsys, "plan", *SMALL)["disk"]["enough"] is False
 
 
 @pytest.mark.parametrize("output", ["taken", "taken/deep/er"])
-def test_plan_tells_a_file_in_the_folders_place(capsys: Captured, output: str) -> None:
+def test_plan_reports_a_file_in_the_place_of_the_folder(capsys: Captured, output: str) -> None:
     Path("taken").write_text("in the way")
     assert run(["plan", *SMALL, "-o", output]) == 4
     assert f"error: cannot write to {output}: a file is in its way" in capsys.readouterr().err
 
 
-def test_a_selection_of_nothing_is_no_plan(capsys: Captured) -> None:
+def test_an_empty_selection_is_an_error(capsys: Captured) -> None:
     assert run(["plan", *SMALL, "--modality", "MR"]) == 2
     assert "no series matches --modality 'MR'" in capsys.readouterr().err
 
 
 def test_dry_run_is_the_plan(capsys: Captured) -> None:
-    assert told(capsys, "download", *SMALL, "--dry-run") == told(capsys, "plan", *SMALL)
+    assert shown_by(capsys, "download", *SMALL, "--dry-run") == shown_by(capsys, "plan", *SMALL)
     assert read(capsys, "download", *SMALL, "--dry-run")["dry_run"] is True
 
 
@@ -148,17 +148,17 @@ def test_a_license_that_forbids_the_use_is_refused(capsys: Captured) -> None:
 
 
 def test_cite_in_words(capsys: Captured) -> None:
-    shown = told(capsys, "cite", "CT Images in COVID-19")
+    shown = shown_by(capsys, "cite", "CT Images in COVID-19")
     for head in ("Data citation:", "Publication:", "The Cancer Imaging Archive:"):
         assert head in shown
 
 
 def test_several_collections_are_cited_without_repetition(capsys: Captured) -> None:
     both = ("MIDRC-RICORD-1A", "MIDRC-RICORD-1B")
-    bibtex = told(capsys, "cite", *both, "--format", "bibtex")
+    bibtex = shown_by(capsys, "cite", *both, "--format", "bibtex")
     keys = [line for line in bibtex.splitlines() if line.startswith("@")]
     assert len(keys) == len(set(keys)) == 4
-    csl = json.loads(told(capsys, "cite", *both, "--format", "csl-json"))
+    csl = json.loads(shown_by(capsys, "cite", *both, "--format", "csl-json"))
     assert len({item["id"] for item in csl}) == len(csl) == 4
 
 
@@ -169,6 +169,6 @@ def test_a_series_is_cited_by_its_collection(capsys: Captured) -> None:
     assert {one["role"] for one in cited["references"]} >= {"data", "archive"}
 
 
-@pytest.mark.parametrize("verb", ["list", "info COVID-19-AR", "cite COVID-19-AR", "--version"])
-def test_results_are_shown_to_the_quiet(capsys: Captured, verb: str) -> None:
-    assert told(capsys, *verb.split(), "--quiet")
+@pytest.mark.parametrize("command", ["list", "info COVID-19-AR", "cite COVID-19-AR", "--version"])
+def test_quiet_shows_results(capsys: Captured, command: str) -> None:
+    assert shown_by(capsys, *command.split(), "--quiet")

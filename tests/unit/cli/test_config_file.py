@@ -1,4 +1,4 @@
-"""Configuration files: where they are, what they may say, and what a broken one is told."""
+"""Configuration files: where they are, what they set, and how a broken one is reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.cli import config_file
-from tcia_covid.cli.options import ALL
+from tcia_covid.cli.main import program
 from tcia_covid.core.errors import EXIT_REQUEST, ConfigError
 
 
@@ -18,7 +18,7 @@ def load(tmp_path: Path, *texts: str | bytes) -> dict[str, object]:
         path = tmp_path / f"{number}.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         paths.append(path)
-    return config_file.load(ALL, paths)
+    return config_file.load(program.options, paths)
 
 
 def broken(tmp_path: Path, text: str | bytes) -> ConfigError:
@@ -29,13 +29,13 @@ def broken(tmp_path: Path, text: str | bytes) -> ConfigError:
     return raised.value
 
 
-def test_values_become_what_the_command_line_would_make_of_them(tmp_path: Path) -> None:
+def test_values_are_parsed_as_on_the_command_line(tmp_path: Path) -> None:
     text = "jobs: 16\nmax-size: 20GB\njson: true\nshard: 2/8\nstall-timeout: 1.5\noutput: /data\n"
     found = load(tmp_path, text)
     assert found["jobs"] == 16
     assert found["max_size"] == 20 * 10**9
     assert found["json"] is True
-    assert found["shard"].index == 2  # type: ignore[attr-defined]
+    assert found["shard"] == "2/8"
     assert found["stall_timeout"] == 1.5
     assert found["output"] == "/data"
 
@@ -56,25 +56,28 @@ def test_values_are_read_as_written_not_as_yaml_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "jobs:\n", "modality: []\n"])
-def test_what_is_left_empty_counts_as_left_out(tmp_path: Path, text: str) -> None:
+def test_an_empty_value_sets_nothing(tmp_path: Path, text: str) -> None:
     assert load(tmp_path, text) == {}
 
 
-def test_a_missing_file_says_nothing(tmp_path: Path) -> None:
-    assert config_file.load(ALL, [tmp_path / "none.yaml", tmp_path / "0.yaml" / "below"]) == {}
+def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
+    assert (
+        config_file.load(program.options, [tmp_path / "none.yaml", tmp_path / "0.yaml" / "below"])
+        == {}
+    )
 
 
-def test_a_later_file_counts_more_option_by_option(tmp_path: Path) -> None:
+def test_a_later_file_overrides_option_by_option(tmp_path: Path) -> None:
     assert load(tmp_path, "jobs: 2\nretries: 1\n", "jobs: 3\n") == {"jobs": 3, "retries": 1}
 
 
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("jobs: 4\njbos: 3\n", "line 2: there is no option 'jbos'", "did you mean 'jobs'?"),
-        ("xyzzy: 3\n", "line 1: there is no option 'xyzzy'", "the options are accept-listed"),
-        ("\n\njobs: many\n", "line 3: jobs: 'many' is not a whole number", ""),
-        ("jobs: 0\n", "line 1: jobs: '0' is not a whole number from 1 to 256", ""),
+        ("jobs: 4\njbos: 3\n", "line 2: unknown option 'jbos'", "did you mean 'jobs'?"),
+        ("xyzzy: 3\n", "line 1: unknown option 'xyzzy'", "the options are accept-listed"),
+        ("\n\njobs: many\n", "line 3: jobs: 'many' is not a valid integer", ""),
+        ("jobs: 0\n", "line 1: jobs: 0 is not in the range 1<=x<=256", ""),
         ("max-rate: fast\n", "line 1: max-rate: 'fast' is not a size", ""),
         ("nbia-url: ftp://x\n", "line 1: nbia-url: not an http or https URL", ""),
         ("json: perhaps\n", "line 1: json: 'perhaps' is not a valid boolean", ""),
@@ -87,7 +90,7 @@ def test_a_later_file_counts_more_option_by_option(tmp_path: Path) -> None:
             "",
         ),
         ("jobs: 1\nretries: 2\njobs: 3\n", "line 3: key 'jobs' is already in line 1", ""),
-        ("max_size: 1\nmax-size: 2\n", "line 2: 'max-size' appears twice", ""),
+        ("max_size: 1\nmax-size: 2\n", "line 2: 'max-size' is set twice", ""),
         ("- jobs\n", "line 1: the file must be a table of keys and values, not a list", ""),
         ("just text\n", "line 1: the file must be a table of keys and values, not text", ""),
         ("[a]: 3\n", "line 1: a key in the file must be text, not a list", ""),
@@ -99,7 +102,7 @@ def test_a_later_file_counts_more_option_by_option(tmp_path: Path) -> None:
         ('jobs: "\\U00110000"\n', "not valid YAML", ""),
     ],
 )
-def test_fault_27_a_broken_file_is_told_by_line_and_reason(
+def test_fault_27_a_broken_file_is_reported_with_line_and_reason(
     tmp_path: Path, text: str | bytes, message: str, hint: str
 ) -> None:
     error = broken(tmp_path, text)
@@ -109,11 +112,11 @@ def test_fault_27_a_broken_file_is_told_by_line_and_reason(
 
 def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "0.yaml").mkdir()
-    with pytest.raises(ConfigError, match=r"0\.yaml cannot be read"):
-        config_file.load(ALL, [tmp_path / "0.yaml"])
+    with pytest.raises(ConfigError, match=r"cannot read .*0\.yaml"):
+        config_file.load(program.options, [tmp_path / "0.yaml"])
 
 
-def test_the_current_folder_beats_the_users_own(
+def test_the_current_folder_overrides_the_users_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
@@ -122,7 +125,7 @@ def test_the_current_folder_beats_the_users_own(
     (tmp_path / "xdg" / "tcia-covid").mkdir(parents=True)
     (tmp_path / "xdg" / "tcia-covid" / "config.yaml").write_text("jobs: 1\nretries: 1\n")
     (tmp_path / "tcia-covid.yaml").write_text("jobs: 2\n")
-    assert config_file.load(ALL) == {"jobs": 2, "retries": 1}
+    assert config_file.load(program.options) == {"jobs": 2, "retries": 1}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ def test_the_current_folder_beats_the_users_own(
         ("win32", "", "AppData/Roaming/tcia-covid"),
     ],
 )
-def test_each_system_has_its_folder_for_the_users_own(
+def test_each_system_has_its_folder_for_the_users_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, variable: str, folder: str
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
@@ -147,10 +150,10 @@ def test_each_system_has_its_folder_for_the_users_own(
     assert config_file.user_folder() == tmp_path / folder
 
 
-def test_a_variable_that_is_no_options_is_refused() -> None:
-    config_file.check_environment(["HOME", "TCIA_COVID_OUTPUT"], ALL)
+def test_a_variable_that_names_no_option_is_refused() -> None:
+    config_file.check_environment(["HOME", "TCIA_COVID_OUTPUT"], program.options)
     with pytest.raises(ConfigError) as raised:
-        config_file.check_environment(["TCIA_COVID_OUTPT"], ALL)
+        config_file.check_environment(["TCIA_COVID_OUTPT"], program.options)
     assert "TCIA_COVID_OUTPT" in raised.value.message
     assert raised.value.hint == "did you mean 'TCIA_COVID_OUTPUT'?"
 
@@ -162,5 +165,5 @@ def test_a_variable_that_is_no_options_is_refused() -> None:
         *("CACHE_SERVICE_HOST", "CACHE_PORT", "CACHE_PORT_443_UDP_PROTO"),
     ],
 )
-def test_what_kubernetes_tells_of_services_is_no_slip(name: str) -> None:
-    config_file.check_environment([f"TCIA_COVID_{name}"], ALL)
+def test_variables_that_kubernetes_sets_are_ignored(name: str) -> None:
+    config_file.check_environment([f"TCIA_COVID_{name}"], program.options)

@@ -1,4 +1,4 @@
-"""The two output streams: what they carry, and what happens where they break."""
+"""The two output streams: what they carry, and what happens if they break."""
 
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class Gone(io.StringIO):
-    """A pipe whose reader has gone away."""
+class ClosedPipe(io.StringIO):
+    """A pipe without a reader."""
 
     def write(self, _: str) -> int:
         raise BrokenPipeError
 
 
-class Full(io.StringIO):
+class FullDisk(io.StringIO):
     """A file on a full disk."""
 
     def flush(self) -> None:
         raise OSError(28, "No space left on device")
 
 
-def test_a_reader_who_went_away_changes_no_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Gone())
+def test_a_closed_pipe_does_not_change_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", ClosedPipe())
     assert run(["list"]) == 0
     assert run(["list", "--json"]) == 0
 
 
 @pytest.mark.parametrize("arguments", [["list", "--json"], ["--help"], ["list", "--help"]])
-def test_a_result_that_cannot_be_written_is_an_error_of_the_destination(
+def test_a_result_that_cannot_be_written_ends_with_4(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
+    monkeypatch.setattr(sys, "stdout", FullDisk())
     assert run(arguments) == 4
-    assert "standard output cannot be written: No space left" in capsys.readouterr().err
+    assert "cannot write to standard output: No space left" in capsys.readouterr().err
 
 
-def test_streams_that_are_closed_are_no_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_streams_do_not_stop_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     assert run(["list"]) == 0
     assert run(["downlaod"]) == 2
 
 
-def test_a_full_disk_behind_standard_error_is_no_reason_to_stop() -> None:
-    write(Full(), "x")
+def test_a_full_disk_behind_standard_error_raises_nothing() -> None:
+    write(FullDisk(), "x")
 
 
-def test_a_full_disk_behind_standard_output_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", Full())
+def test_a_full_disk_behind_standard_output_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", FullDisk())
     with pytest.raises(DestinationError):
         write(sys.stdout, "x")
 
 
-def test_a_stream_that_carries_few_characters_gets_these() -> None:
+def test_characters_that_a_stream_cannot_encode_are_replaced() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert printable(stream, "Müller…") == "M?ller?"
     stream.close()
 
 
-def test_json_on_a_stream_that_carries_few_characters_stays_json(
+def test_json_on_an_ascii_stream_stays_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     buffer = io.BytesIO()
@@ -94,7 +94,7 @@ def test_at_most_one_document_is_written(capsys: Captured) -> None:
     assert json.loads(capsys.readouterr().out) == {"a": 1}
 
 
-def test_more_detail_beats_less() -> None:
+def test_verbose_overrides_quiet() -> None:
     console = Console()
     given = {"json": False, "verbose": True, "quiet": True, "no_progress": False}
     console.configure("list", {**given, "log_file": None, "events": None})

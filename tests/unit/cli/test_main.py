@@ -1,4 +1,4 @@
-"""Where the program starts and ends: errors, exit codes, streams."""
+"""The program: errors, exit codes, streams."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.cli import config_file, signals
-from tcia_covid.cli.main import NAMES, run
+from tcia_covid.cli.main import program, run
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.version import __version__
 from tcia_covid.output.json_documents import summary_document
 
 Captured = pytest.CaptureFixture[str]
+NAMES = [*program.commands]
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +33,17 @@ def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) ->
     assert not err
 
 
-def test_the_overview_shows_every_verb_with_a_whole_sentence(capsys: Captured) -> None:
+def test_the_overview_shows_every_command_with_a_whole_sentence(capsys: Captured) -> None:
     run(["--help"])
     overview = capsys.readouterr().out
     lines = overview.partition("Commands:")[2].splitlines()
-    told = {line.split()[0]: line.rstrip() for line in lines if line.startswith("  ")}
+    shown = {line.split()[0]: line.rstrip() for line in lines if line.startswith("  ")}
     for name in NAMES:
-        assert told[name].endswith(".")
-        assert not told[name].endswith("...")
+        assert shown[name].endswith(".")
+        assert not shown[name].endswith("...")
 
 
-def test_help_is_given_even_where_the_configuration_is_broken(capsys: Captured) -> None:
+def test_help_works_with_a_broken_configuration(capsys: Captured) -> None:
     Path("tcia-covid.yaml").write_text("jbos: 3\n")
     assert run(["download", "--help"]) == 0
     assert run(["download", "X"]) == 2
@@ -55,9 +56,7 @@ def test_the_version(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version", "-v"], ["--verbose", "--version"]])
-def test_the_version_in_detail_names_what_the_program_stands_on(
-    capsys: Captured, arguments: list[str]
-) -> None:
+def test_the_detailed_version_names_dependencies(capsys: Captured, arguments: list[str]) -> None:
     assert run(arguments) == 0
     out = capsys.readouterr().out
     for word in ("catalog", "built", "inflate", "python", "requests", "pydicom"):
@@ -72,11 +71,11 @@ def test_the_version_as_json(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        ([], "no verb given", "one of list, info"),
+        ([], "no command given", "use one of list, info"),
         (["downlaod"], "unknown command 'downlaod'", "did you mean 'download'?"),
         (["xyzzy"], "unknown command 'xyzzy'", "'tcia-covid --help' lists all commands"),
         (["download"], "no target given", "name a collection"),
-        (["cite"], "missing argument 'TARGET...'", "'tcia-covid cite --help'"),
+        (["cite"], "missing argument 'TARGET...'", "see 'tcia-covid cite --help'"),
         (
             ["info", "covid-19-arr"],
             "there is no collection, manifest or series",
@@ -87,26 +86,30 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", ""),
         (
             ["cite", "covid-19-arr"],
-            "'covid-19-arr' is not in the registry",
+            "no citation known for 'covid-19-arr'",
             "did you mean 'COVID-19-AR'?",
         ),
-        (["plan", "X", "--modalty", "CT"], "no such option '--modalty'", "mean '--modality'?"),
+        (["plan", "X", "--modalty", "CT"], "unknown option '--modalty'", "mean '--modality'?"),
         (
             ["plan", "X", "--layout", "{foo}"],
             "the layout has an unknown field {foo}",
             "known fields",
         ),
-        (["plan", "X", "--first-patients", "0"], "--first-patients: '0' is not a whole", "--help"),
+        (
+            ["plan", "X", "--first-patients", "0"],
+            "--first-patients: 0 is not in the range",
+            "--help",
+        ),
         (["status", "empty"], "folder empty holds no collection", "give the folder"),
         (["download", "X", "-o", "own"], "own is one collection's own folder", "that holds it: "),
         (["adopt", ".", "-o", "own"], "own is one collection's own folder", "that holds it: "),
         (["verify", "nowhere"], "there is no folder nowhere", "there is no download yet"),
-        (["plan", "COVID-19-AR", "--log-file", "a/b"], "the log cannot be written to a/b", ""),
-        (["plan", "COVID-19-AR", "--events", "a/b"], "the events cannot be written to a/b", ""),
+        (["plan", "COVID-19-AR", "--log-file", "a/b"], "cannot write the log to a/b", ""),
+        (["plan", "COVID-19-AR", "--events", "a/b"], "cannot write events to a/b", ""),
         (["plan", "X", "--compare"], "'X' is not in the catalog", "--compare takes COVID-19-AR"),
     ],
 )
-def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
+def test_an_invalid_request_ends_with_2_and_says_why(
     capsys: Captured, arguments: list[str], message: str, hint: str
 ) -> None:
     Path("empty").mkdir()
@@ -114,10 +117,10 @@ def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
     assert run(arguments) == 2
     out, err = capsys.readouterr()
     assert not out
-    said = err[err.index("error: ") :]  # behind the notices of a retry
-    assert said.startswith(f"error: {message}")
-    assert hint in said
-    assert len(said.splitlines()) <= 3
+    shown = err[err.index("error: ") :]  # after the notices of a retry
+    assert shown.startswith(f"error: {message}")
+    assert hint in shown
+    assert len(shown.splitlines()) <= 3
     assert "Traceback" not in err
 
 
@@ -133,44 +136,44 @@ def test_what_cannot_be_carried_out_ends_with_2_and_says_why(
         (["series", "no.tcia", "--json"], "series", "ManifestError"),
     ],
 )
-def test_errors_are_one_json_document_where_that_is_wanted(
+def test_errors_are_one_json_document_with_json(
     capsys: Captured, arguments: list[str], command: str | None, kind: str
 ) -> None:
     assert run(arguments) == 2
-    told = json.loads(capsys.readouterr().out)
-    assert (told["command"], told["exit_code"]) == (command, 2)
-    assert told["error"]["type"] == kind
-    assert told["error"]["message"]
+    document = json.loads(capsys.readouterr().out)
+    assert (document["command"], document["exit_code"]) == (command, 2)
+    assert document["error"]["type"] == kind
+    assert document["error"]["message"]
 
 
 @pytest.mark.parametrize("wrong", [["no.tcia"], ["A", "--jobs", "0"], ["A", "--nope"]])
-def test_a_download_that_never_began_has_every_key_of_its_document(
+def test_a_download_that_did_not_start_has_every_key_of_its_document(
     capsys: Captured, wrong: list[str]
 ) -> None:
     assert run(["download", *wrong, "--json"]) == 2
-    told = json.loads(capsys.readouterr().out)
-    assert told.keys() == {*summary_document(Summary([], "")), "error"}
-    assert (told["command"], told["exit_code"], told["failures"]) == ("download", 2, [])
-    assert told["series"]["complete"] == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document.keys() == {*summary_document(Summary([], "")), "error"}
+    assert (document["command"], document["exit_code"], document["failures"]) == ("download", 2, [])
+    assert document["series"]["complete"] == 0
 
 
-def test_the_document_of_an_error_names_what_was_asked(capsys: Captured) -> None:
+def test_the_document_of_an_error_names_targets_and_folder(capsys: Captured) -> None:
     run(["download", "no.tcia", "-o", "here", "--json"])
-    told = json.loads(capsys.readouterr().out)
-    assert (told["targets"], told["output"]) == (["no.tcia"], "here")
-    for verb, key in (("verify", "damage"), ("status", "collections")):
-        assert run([verb, "nowhere", "--json"]) == 2
-        told = json.loads(capsys.readouterr().out)
-        assert (told["output"], told[key]) == ("nowhere", [])
+    document = json.loads(capsys.readouterr().out)
+    assert (document["targets"], document["output"]) == (["no.tcia"], "here")
+    for command, key in (("verify", "damage"), ("status", "collections")):
+        assert run([command, "nowhere", "--json"]) == 2
+        document = json.loads(capsys.readouterr().out)
+        assert (document["output"], document[key]) == ("nowhere", [])
 
 
-def test_a_broken_configuration_hides_no_verb(capsys: Captured) -> None:
+def test_with_a_broken_configuration_the_document_names_the_command(capsys: Captured) -> None:
     Path("tcia-covid.yaml").write_text("jbos: 3\n")
     assert run(["plan", "X", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["command"] == "plan"
 
 
-def test_errors_are_json_where_the_environment_wants_it(
+def test_errors_are_json_if_the_environment_says_so(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TCIA_COVID_JSON", "true")
@@ -180,7 +183,7 @@ def test_errors_are_json_where_the_environment_wants_it(
     assert not capsys.readouterr().out
 
 
-def test_a_fault_of_the_program_is_one_sentence_and_detail_on_demand(
+def test_an_internal_error_is_one_sentence_and_a_traceback_with_verbose(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
@@ -189,7 +192,7 @@ def test_a_fault_of_the_program_is_one_sentence_and_detail_on_demand(
     monkeypatch.setattr("tcia_covid.cli.commands.list.load_registry", broken)
     assert run(["list"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("error: a fault of the program itself: RuntimeError: ")
+    assert err.startswith("error: internal error: RuntimeError: ")
     assert "run again with --verbose" in err
     assert "Traceback" not in err
     assert "hunter2" not in err
@@ -200,7 +203,7 @@ def test_a_fault_of_the_program_is_one_sentence_and_detail_on_demand(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EOFError])
-def test_an_interruption_before_the_work_ends_with_130(
+def test_an_interruption_before_the_job_ends_with_130(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -222,12 +225,12 @@ def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None
     assert ended.value.code == 0
 
 
-def test_a_configuration_that_wants_json_has_it_for_wrong_options_too(
+def test_a_configuration_that_sets_json_holds_for_wrong_options_too(
     capsys: Captured, tmp_path: Path
 ) -> None:
     (tmp_path / "tcia-covid.yaml").write_text("json: true\n")
     assert run(["list", "--wrong"]) == 2
-    told = json.loads(capsys.readouterr().out)
-    assert (told["command"], told["error"]["type"]) == ("list", "UsageError")
+    document = json.loads(capsys.readouterr().out)
+    assert (document["command"], document["error"]["type"]) == ("list", "UsageError")
     assert run(["list", "--wrong", "--no-json"]) == 2
     assert not capsys.readouterr().out

@@ -1,10 +1,12 @@
-"""Options: their environment variables, their place in files, and what beats what."""
+"""Options: their environment variables, their place in files, and which one wins."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +15,18 @@ import pytest
 
 from tcia_covid.api.options import Choices
 from tcia_covid.cli import config_file
-from tcia_covid.cli.click_commands import Option, as_command
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.main import NAMES, program, run
-from tcia_covid.cli.options import (
-    ALL,
-    DOWNLOADING,
-    EVERYWHERE,
-    FILTERS,
-    SUPPORTING,
-    directory,
-    targets,
-)
-from tcia_covid.cli.param_types import bucket_host
+from tcia_covid.cli.main import program, run
+from tcia_covid.cli.options import DISPLAY, DOWNLOAD, FILTERS, SUPPORTING, Option
+from tcia_covid.cli.param_types import parse_bucket_hosts
 from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
 from tcia_covid.core.units import parse_size
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 
-COMMANDS: dict[str, click.Command] = {
-    name: command
-    for name in NAMES
-    if (command := program.get_command(click.Context(program), name)) is not None
-}
 EVERY = [
     pytest.param(option, id=f"{name} {option.opts[-1]}")
-    for name, command in COMMANDS.items()
+    for name, command in program.commands.items()
     for option in command.params
     if isinstance(option, click.Option)
 ]
@@ -51,86 +40,99 @@ def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def echo(*arguments: str) -> dict[str, Any]:
-    """What a verb gets for these arguments, with the files' settings."""
+    """The values that `download` gets for these arguments."""
+    return values_of("download", *arguments)
+
+
+def values_of(name: str, *arguments: str) -> dict[str, Any]:
+    """The values that a command gets for these arguments, with the files' settings."""
     given: dict[str, Any] = {}
 
-    @as_command(targets(required=False), *FILTERS, *DOWNLOADING, *EVERYWHERE)
     def probe(console: Console, **values: Any) -> int:
         given.update(values, json=console.json, quiet=console.quiet)
         return 0
 
-    probe.main(
-        list(arguments), standalone_mode=False, obj=Console(), default_map=config_file.load(ALL)
-    )
+    command = Command(name, *program.commands[name].params, description="A probe.", callback=probe)
+    settings = config_file.load(program.options)
+    command.main(list(arguments), standalone_mode=False, obj=Console(), default_map=settings)
     return given
 
 
 def looked_at(*arguments: str) -> str:
-    """The folder that a verb looks at, with these arguments and the files' settings."""
-    found: list[str] = []
-
-    @as_command(directory(), *EVERYWHERE)
-    def probe(console: Console, directory: str, **_: Any) -> int:
-        found.append(directory)
-        return 0
-
-    probe.main(
-        list(arguments), standalone_mode=False, obj=Console(), default_map=config_file.load(ALL)
-    )
-    return found[0]
+    """The folder that `status` looks at, with these arguments and the files' settings."""
+    return str(values_of("status", *arguments)["directory"])
 
 
-def test_all_nine_verbs_are_there() -> None:
-    assert tuple(COMMANDS) == NAMES
-    assert all(name == command.name for name, command in COMMANDS.items())
+@pytest.mark.parametrize("name", program.commands)
+def test_every_command_has_a_module_with_its_function(name: str) -> None:
+    module = import_module(f"tcia_covid.cli.commands.{name}")
+    wanted = inspect.signature(module.run).parameters
+    given = {str(param.name) for param in program.commands[name].params}
+    assert {key for key in wanted if key not in {"console", "choices", "_"}} <= given
 
 
 @pytest.mark.parametrize("option", EVERY)
 def test_every_option_has_a_variable_and_a_place_in_files(option: click.Option) -> None:
     assert isinstance(option, Option)
-    assert option.envvar == f"TCIA_COVID_{option.key.upper().replace('-', '_')}"
-    assert option.key in {one.key for one in ALL}
-    if f"--{option.key}" not in option.opts:  # `series` has a --format, too, with other choices
+    assert option.variable == f"TCIA_COVID_{option.key.upper().replace('-', '_')}"
+    if f"--{option.key}" not in option.opts:  # `series` also has a --format, with other choices
         assert option.key in (option.help or "")
-        assert option.envvar in (option.help or "")
+        assert option.variable in (option.help or "")
 
 
-def test_no_two_options_share_a_variable_with_different_meanings() -> None:
-    keys = [option.key for option in ALL]
-    assert len(set(keys)) == len(keys)
+@pytest.mark.parametrize("option", EVERY)
+def test_options_that_share_a_variable_have_the_same_type(option: Option) -> None:
+    assert option.type.to_info_dict() == program.options[option.key].type.to_info_dict()
 
 
-def test_every_verb_takes_the_options_that_hold_everywhere() -> None:
-    for command in COMMANDS.values():
-        assert set(EVERYWHERE) <= set(command.params)
+def test_every_command_takes_the_options_of_display() -> None:
+    for command in program.commands.values():
+        assert set(DISPLAY) <= set(command.params)
+
+
+@pytest.mark.parametrize("command", ["list", "info COVID-19-AR", "status", "demo"])
+def test_commands_that_ask_no_archive_take_no_address(command: str) -> None:
+    assert run([*command.split(), "--nbia-url", "http://127.0.0.1/v4"]) == 2
+
+
+@pytest.mark.parametrize("option", ["--retries=1", "--nbia-url=http://127.0.0.1/v4"])
+def test_verify_takes_options_of_the_connection_only_with_online(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    assert run(["verify", option]) == 2
+    name = option.partition("=")[0]
+    assert f"error: {name} has no effect without --online" in capsys.readouterr().err
+    monkeypatch.setenv("TCIA_COVID_RETRIES", "1")
+    assert run(["verify"]) == 2
+    assert "there is no download yet" in capsys.readouterr().err
 
 
 def test_the_library_can_choose_whatever_the_command_line_can() -> None:
     presented = {"output", "json", "quiet", "verbose", "no_progress", "log_file", "events"}
-    names = {str(option.name) for option in (*FILTERS, *DOWNLOADING, *SUPPORTING, *EVERYWHERE)}
+    names = {str(option.name) for option in (*FILTERS, *DOWNLOAD, *SUPPORTING, *DISPLAY)}
     assert names - presented == set(Choices.__annotations__)
 
 
 def test_defaults_in_help_texts_are_those_of_the_library() -> None:
-    told = {
+    shown = {
         str(option.name): found[1]
-        for option in (*DOWNLOADING, *EVERYWHERE)
+        for option in (*DOWNLOAD, *DISPLAY)
         if (found := re.search(r"\[default: (\S+)\]", option.help or ""))
     }
     settings = HttpSettings()
     for field in fields(HttpSettings):
-        if field.name in told:
-            assert parse_size(told.pop(field.name)) == getattr(settings, field.name)
-    assert told == {"jobs": str(DEFAULT_JOBS), "source": Options().source, "layout": "uid"}
-    assert next(one for one in DOWNLOADING if one.name == "output").default == DEFAULT_OUTPUT
+        if field.name in shown:
+            assert parse_size(shown.pop(field.name)) == getattr(settings, field.name)
+    assert shown == {"jobs": str(DEFAULT_JOBS), "source": Options().source, "layout": "uid"}
+    assert next(one for one in DOWNLOAD if one.name == "output").default == DEFAULT_OUTPUT
 
 
 def test_options_left_out_leave_the_librarys_defaults() -> None:
-    left_out = {"output", "targets", "json", "quiet"}
-    assert not any(value for name, value in echo().items() if name not in left_out)
+    always_set = {"output", "targets", "json", "quiet"}
+    assert not any(value for name, value in echo().items() if name not in always_set)
 
 
-def test_the_command_line_beats_the_environment_and_that_beats_files(
+def test_the_command_line_overrides_the_environment_which_overrides_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path("tcia-covid.yaml").write_text("jobs: 2\nretries: 2\nmax-size: 2GB\njson: true\n")
@@ -141,7 +143,7 @@ def test_the_command_line_beats_the_environment_and_that_beats_files(
     assert found["json"] is True
 
 
-def test_a_flag_can_be_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_can_be_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("tcia-covid.yaml").write_text("update: true\nno-fsync: true\ncommercial-use: true\n")
     monkeypatch.setenv("TCIA_COVID_QUIET", "1")
     monkeypatch.setenv("TCIA_COVID_COMMERCIAL_USE", "0")
@@ -155,10 +157,10 @@ def test_a_flag_can_be_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_opposites_of_flags_are_not_in_help_texts(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["download", "--help"]) == 0
-    told = capsys.readouterr().out
-    assert "--no-fsync" in told
-    assert " --fsync" not in told
-    assert "--no-json\n" not in told.split("Every option")[0]
+    shown = capsys.readouterr().out
+    assert "--no-fsync" in shown
+    assert " --fsync" not in shown
+    assert "--no-json\n" not in shown.split("Every option")[0]
 
 
 @pytest.mark.parametrize(
@@ -213,11 +215,11 @@ def test_the_home_folder_may_be_written_as_users_do(
 
 @pytest.mark.parametrize("option", ["--log-file", "--events", "--registry"])
 @pytest.mark.parametrize("value", ["", "-"])
-def test_a_word_that_names_no_file_is_refused(
+def test_what_is_no_file_name_is_refused(
     capsys: pytest.CaptureFixture[str], option: str, value: str
 ) -> None:
     assert run(["list", f"{option}={value}"]) == 2
-    assert f"error: {option}: {value!r} names no file" in capsys.readouterr().err
+    assert f"error: {option}: {value!r} is not a file name" in capsys.readouterr().err
     assert not Path("-").exists()
 
 
@@ -229,25 +231,25 @@ def test_a_word_that_names_no_file_is_refused(
         ["--quiet", "--registry", "x.yaml", "--json", "list", "--no-quiet"],
     ],
 )
-def test_options_that_hold_everywhere_may_stand_before_the_verb(
+def test_options_of_display_may_come_before_the_command(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     Path("x.yaml").write_text("collections: {X: {format: DICOM}}\n")
     assert run(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert ("X" in {one["name"] for one in told["collections"]}) == ("x.yaml" in arguments)
+    document = json.loads(capsys.readouterr().out)
+    assert ("X" in {one["name"] for one in document["collections"]}) == ("x.yaml" in arguments)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--jobs", "0"], "--jobs: '0' is not a whole number from 1 to 256"),
-        (["--retries", "-1"], "--retries: '-1' is not a whole number of 0 or more"),
+        (["--jobs", "0"], "--jobs: 0 is not in the range 1<=x<=256"),
+        (["--retries", "-1"], "--retries: -1 is not in the range x>=0"),
         (["--max-size", "big"], "--max-size: 'big' is not a size"),
-        (["--shard", "9/8"], "--shard: there is no shard 9 of 8"),
-        (["--stall-timeout", "0"], "--stall-timeout: it has to be above 0 seconds"),
-        (["--retry-wait", "nan"], "--retry-wait: 'nan' is not a number of seconds"),
-        (["--connect-timeout", "soon"], "--connect-timeout: 'soon' is not a number of seconds"),
+        (["--shard", "9/8"], "there is no shard 9 of 8"),
+        (["--stall-timeout", "0"], "--stall-timeout: 0.0 is not in the range x>0"),
+        (["--retry-wait", "nan"], "nan is not a valid retry-wait"),
+        (["--connect-timeout", "soon"], "--connect-timeout: 'soon' is not a valid float"),
         (["--nbia-url", "nbia.org"], "--nbia-url: not an http or https URL"),
         (["--nbia-url", "http://[x"], "--nbia-url: not an http or https URL"),
         (["--idc-url", "azure"], "--idc-url: not an http or https URL"),
@@ -256,11 +258,11 @@ def test_options_that_hold_everywhere_may_stand_before_the_verb(
         (["--description", "("], "the description filter '(' is not a regular expression"),
         (["--layout", "{x}"], "the layout has an unknown field {x}"),
         (["--jobs"], "option '--jobs' requires an argument"),
-        (["--nope"], "no such option '--nope'"),
+        (["--nope"], "unknown option '--nope'"),
         (["--max-rate", "0"], "0 is not a valid max-rate"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_told_in_a_sentence(
+def test_an_invalid_value_is_reported_in_a_sentence(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert run(["download", "COVID-19-AR", *arguments]) == 2
@@ -269,13 +271,13 @@ def test_a_value_that_makes_no_sense_is_told_in_a_sentence(
     assert len(err.splitlines()) <= 3
 
 
-def test_several_hosts_of_idcs_buckets_are_taken() -> None:
-    assert bucket_host("GCS, http://127.0.0.1:9000/s3") == "gcs,http://127.0.0.1:9000/s3"
+def test_several_bucket_hosts_are_accepted() -> None:
+    assert parse_bucket_hosts("GCS, http://127.0.0.1:9000/s3") == "gcs,http://127.0.0.1:9000/s3"
 
 
-def test_a_bad_variable_is_told_by_its_name(
+def test_an_invalid_variable_is_reported_by_its_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TCIA_COVID_JOBS", "many")
     assert run(["plan", "COVID-19-AR"]) == 2
-    assert "error: TCIA_COVID_JOBS: 'many' is not a whole number" in capsys.readouterr().err
+    assert "error: TCIA_COVID_JOBS: 'many' is not a valid integer" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A job under the eyes of the signals."""
+"""Jobs that signals cancel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_the_result_of_a_job_is_given_back() -> None:
+def test_the_result_of_a_job_is_returned() -> None:
     assert run_cancellable(lambda stop: stop.is_set()) is False
 
 
@@ -44,7 +44,7 @@ def test_an_error_of_a_job_is_raised_again() -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, EXIT_SIGINT), (signal.SIGTERM, EXIT_SIGTERM)]
 )
-def test_fault_22_a_job_that_listens_ends_of_itself_and_its_result_counts(
+def test_fault_22_a_job_that_checks_for_cancellation_ends_and_its_result_counts(
     number: signal.Signals, code: int
 ) -> None:
     def wait(stop: CancelToken) -> TciaCovidError | None:
@@ -59,7 +59,7 @@ def test_fault_22_a_job_that_listens_ends_of_itself_and_its_result_counts(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
-def test_fault_22_the_signals_of_a_closed_terminal_leave_time_to_end() -> None:
+def test_fault_22_the_signals_of_a_closed_terminal_leave_time_to_clean_up() -> None:
     def wait(stop: CancelToken) -> str:
         send(signal.SIGHUP)
         with pytest.raises(InterruptedRunError) as ended:
@@ -88,7 +88,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_fault_22_a_job_that_hangs_is_left_behind() -> None:
+def test_fault_22_a_job_that_hangs_is_abandoned() -> None:
     released = threading.Event()
 
     def hang(_: CancelToken) -> None:
@@ -101,7 +101,7 @@ def test_fault_22_a_job_that_hangs_is_left_behind() -> None:
     released.set()
 
 
-def test_fault_22_the_patience_is_less_than_two_seconds() -> None:
+def test_fault_22_the_grace_periods_are_less_than_two_seconds() -> None:
     assert faspex.GRACE_PERIOD < scheduler.GRACE_PERIOD < signals.GRACE_PERIOD < 2
 
 
@@ -126,8 +126,8 @@ def test_fault_22_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPat
     assert ended == [EXIT_SIGINT]
 
 
-def test_what_the_engine_stops_for_is_waited_for() -> None:
-    """A full disk ends the run by the same flag; its clean-up takes the time it takes."""
+def test_a_job_that_cancels_itself_is_waited_for() -> None:
+    """A full disk cancels the run too; its clean-up may take longer than the grace period."""
 
     def fill(stop: CancelToken) -> str:
         stop.set(DestinationError("full"))
@@ -137,13 +137,13 @@ def test_what_the_engine_stops_for_is_waited_for() -> None:
     assert run_cancellable(fill) == "cleaned"
 
 
-def test_handlers_are_put_back() -> None:
+def test_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run_cancellable(lambda _: None)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_a_job_may_be_supervised_from_another_thread() -> None:
+def test_a_job_can_be_run_from_another_thread() -> None:
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(run_cancellable(lambda _: 1)))
     thread.start()

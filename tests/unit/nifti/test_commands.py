@@ -125,19 +125,19 @@ def test_supporting_files_come_without_ascli(
     assert "1 supporting file (" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [["plan"], ["download", "--dry-run"]])
+@pytest.mark.parametrize("command", [["plan"], ["download", "--dry-run"]])
 def test_packages_are_planned_without_a_request(
-    verb: list[str], site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+    command: list[str], site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = str(tmp_path / "data")
     have = fake.write(tmp_path / "have", {fake.name(1): fake.volume(1)})
     assert run(["adopt", str(have), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
     capsys.readouterr()
-    assert run([*verb, "ct-images", "-o", data, *common]) == 0
+    assert run([*command, "ct-images", "-o", data, *common]) == 0
     out = capsys.readouterr().out
     assert "ascli, which downloads its packages, is not on PATH" in out
     assert "https://www.cancerimagingarchive.net/collection/ct-images" in out
-    assert run([*verb, "ct-images", "-o", data, "--json", *common]) == 0
+    assert run([*command, "ct-images", "-o", data, "--json", *common]) == 0
     planned = document(capsys)
     assert planned["series"]["selected"] == 3
     assert planned["images"] == {
@@ -147,7 +147,7 @@ def test_packages_are_planned_without_a_request(
         "to_fetch": 3,
     }
     assert not site.heads
-    assert run([*verb, "ct-images", "--patient", "0001", "-o", data, *common]) == 2
+    assert run([*command, "ct-images", "--patient", "0001", "-o", data, *common]) == 2
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_folder_of_volumes_is_adopted(
         (have / file).unlink()
     capsys.readouterr()
     assert run(arguments) == 0
-    assert "there before: 4 volumes" in capsys.readouterr().out
+    assert "4 volumes already complete before" in capsys.readouterr().out
     assert run(["verify", data, "--deep"]) == 0
 
 
@@ -192,12 +192,12 @@ def test_what_adopting_volumes_left_is_told_and_what_to_do(
     have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
     arguments = ["--collection", fake.NAME, "-o", data, "--copy", *common[:2]]
     assert run(["adopt", str(have), *arguments, "--layout", "descriptive", "--jobs", "1"]) == 0
-    assert "--layout are for DICOM" in capsys.readouterr().err
+    assert "--layout have no effect" in capsys.readouterr().err
     other = fake.write(tmp_path / "other", {fake.name(1): fake.volume(99)})
     assert run(["adopt", str(other), *arguments, "--json"]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
-    assert "differ from the volumes that stand" in err
+    assert "differ from imported volumes" in err
     assert (found["mode"], found["placed"], found["not_removed"]) == ("copy", {}, 0)
     assert (found["volumes"]["in_layout"], found["volumes"]["expected"]) == (4, 4)
     assert (found["patients"]["in_layout"], found["patients"]["expected"]) == (3, 3)
@@ -206,7 +206,7 @@ def test_what_adopting_volumes_left_is_told_and_what_to_do(
     out, err = capsys.readouterr()
     assert not out
     assert f"{fake.name(3)}: damaged" in err
-    assert f"'tcia-covid download \"{fake.NAME}\"' fetches what lacks" in err
+    assert f"'tcia-covid download \"{fake.NAME}\"' downloads what is missing" in err
 
 
 def test_supporting_files_are_fetched_alone(
@@ -245,7 +245,7 @@ def test_supporting_files_that_do_not_come_are_told_as_such(
     data = str(tmp_path / "data")
     assert run(["download", "ct-images", "-o", data, "--supporting-only", *common]) == 1
     err = capsys.readouterr().err
-    assert "error: 1 supporting file is not there" in err
+    assert "error: 1 supporting file is missing" in err
     assert "--accept-listed" not in err
 
 

@@ -217,4 +217,4 @@ def test_a_series_is_listed_once_whatever_is_wrong_with_it(tree: Tree, tmp_path:
     verify_directory(tmp_path)
     lines = list(status_lines(read_status(tmp_path)))
     assert sum(receipt.series.uid in line for line in lines) == 1
-    assert lines[-1] == "contents were not looked at: 'tcia-covid verify' does that"
+    assert lines[-1] == "file contents were not checked: use 'tcia-covid verify'"

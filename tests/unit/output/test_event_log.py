@@ -1,4 +1,4 @@
-"""The event log: a JSON object a line."""
+"""The event log: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ALL = (
 )
 
 
-def test_every_event_but_arriving_bytes_is_a_line_with_type_and_time(tmp_path: Path) -> None:
+def test_every_event_except_arriving_bytes_is_a_line_with_type_and_time(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
     for event in ALL:
         log.take(event)
@@ -66,7 +66,7 @@ def test_every_event_but_arriving_bytes_is_a_line_with_type_and_time(tmp_path: P
     assert log.failed is None
 
 
-def test_fault_29_no_credential_reaches_the_log(tmp_path: Path) -> None:
+def test_fault_29_the_event_log_contains_no_credentials(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
     for event in ALL:
         log.take(event)
@@ -74,7 +74,7 @@ def test_fault_29_no_credential_reaches_the_log(tmp_path: Path) -> None:
     assert "hunter2" not in (tmp_path / "events").read_text()
 
 
-def test_a_second_run_adds_to_the_log(tmp_path: Path) -> None:
+def test_a_second_run_appends_to_the_log(tmp_path: Path) -> None:
     for _ in range(2):
         log = EventLog(tmp_path / "events")
         log.take(Notice("x"))
@@ -82,8 +82,8 @@ def test_a_second_run_adds_to_the_log(tmp_path: Path) -> None:
     assert len((tmp_path / "events").read_text().splitlines()) == 2
 
 
-def test_a_log_that_cannot_be_opened_is_told_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written to"):
+def test_a_log_that_cannot_be_opened_is_an_error_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write events to"):
         EventLog(tmp_path / "none" / "events")
 
 
@@ -96,7 +96,7 @@ def test_a_log_that_fills_its_disk_does_not_stop_the_run() -> None:
     assert log.failed is not None
 
 
-def test_names_of_files_that_are_no_text_are_written_as_json_has_them(tmp_path: Path) -> None:
+def test_file_names_that_are_not_text_are_escaped(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
     log.take(RunStarted(1, 2, 1000, 0, "d\udcff"))
     log.close()

@@ -11,11 +11,11 @@ from tcia_covid.output import tables
 
 
 def test_columns_are_aligned() -> None:
-    told = tables.table(("name", "size"), [("a", "1"), ("bcdef", "234567")], right=(1,))
-    assert told.splitlines() == ["name     size", "a           1", "bcdef  234567"]
+    shown = tables.table(("name", "size"), [("a", "1"), ("bcdef", "234567")], right=(1,))
+    assert shown.splitlines() == ["name     size", "a           1", "bcdef  234567"]
 
 
-def test_the_widest_column_gives_way_on_a_narrow_terminal() -> None:
+def test_the_widest_column_is_cut_on_a_narrow_terminal() -> None:
     rows = [("COVID-19-AR", "x" * 200, "end")]
     lines = tables.table(("name", "title", "e"), rows, columns=60).splitlines()
     assert all(len(line) <= 60 for line in lines)
@@ -43,35 +43,35 @@ def test_no_terminal_is_too_narrow_for_a_table() -> None:
     tables.table(("name", "title"), [("a" * 30, "b" * 30)], columns=3)
 
 
-def test_wide_and_combining_characters_count_as_they_are_shown() -> None:
+def test_wide_and_combining_characters_are_aligned() -> None:
     lines = tables.table(("a", "b"), [("日本", "x"), ("e\u0301tat", "x")]).splitlines()
     assert lines == ["a     b", "日本  x", "e\u0301tat  x"]
 
 
-def test_a_cell_steers_no_terminal_and_breaks_no_line() -> None:
+def test_a_cell_has_no_control_characters_and_no_line_breaks() -> None:
     assert tables.table(("a",), [("x\x1b[2J\ny",)]).splitlines() == ["a", "x [2J y"]
 
 
-def test_facts_are_left_out_where_there_is_none() -> None:
-    told = tables.key_values([("a", "x"), ("much longer", ""), ("b", None), ("c", 0)])
-    assert told.splitlines() == ["a  x", "c  0"]
+def test_empty_values_are_left_out() -> None:
+    shown = tables.key_values([("a", "x"), ("much longer", ""), ("b", None), ("c", 0)])
+    assert shown.splitlines() == ["a  x", "c  0"]
 
 
-def test_long_facts_go_on_in_their_column() -> None:
-    told = tables.key_values([("text", "word " * 20)], 40).splitlines()
-    assert len(told) > 1
-    assert all(line.startswith("      word") for line in told[1:])
-    assert all(len(line) <= 40 for line in told)
+def test_long_values_are_wrapped_in_their_column() -> None:
+    shown = tables.key_values([("text", "word " * 20)], 40).splitlines()
+    assert len(shown) > 1
+    assert all(line.startswith("      word") for line in shown[1:])
+    assert all(len(line) <= 40 for line in shown)
 
 
-def test_paragraphs_are_filled_to_the_width() -> None:
-    told = tables.paragraphs(["word " * 30], 30).splitlines()
-    assert told[0].startswith("- word")
-    assert told[1].startswith("  word")
-    assert all(len(line) <= 30 for line in told)
+def test_paragraphs_are_wrapped() -> None:
+    shown = tables.paragraphs(["word " * 30], 30).splitlines()
+    assert shown[0].startswith("- word")
+    assert shown[1].startswith("  word")
+    assert all(len(line) <= 30 for line in shown)
 
 
-def test_nothing_is_cut_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_cut_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.width() is None
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((77, 20)))

@@ -1,277 +1,202 @@
-"""`adopt`: files that are there already."""
+"""`adopt`: imports files that exist already."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import click
-
 from tcia_covid.api.options import options_from, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import as_command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import (
-    COLLECTION,
-    COPY,
-    EVERYWHERE,
-    JOBS,
-    LAYOUT,
-    LINK,
-    MOVE,
-    NO_FSYNC,
-    OUTPUT,
-    PATIENCE,
-    SOURCE,
-)
-from tcia_covid.cli.param_types import FOLDER
+from tcia_covid.cli.failures import first_lines
+from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
-from tcia_covid.cli.subscribers import draws_bars, progress_display
-from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, UsageError
-from tcia_covid.core.events import Emit
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.nifti.adopt import adopt_volumes
 from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.operations.adopt.adopt import adopt_folder
 from tcia_covid.operations.adopt.result import (
     AdoptResult,
-    DamagedFile,
     ForeignSeries,
-    IncompleteSeries,
     Mode,
     document,
 )
-from tcia_covid.output.progress.display import CheckProgress
 from tcia_covid.output.progress.wording import clean_line
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 from tcia_covid.selection.targets import unknown_collection
 
-_MOST = 20
-"""Lines of each kind; --json has all."""
 _METHODS = {
-    "link": "by hard link",
-    "reflink": "by reflink",
-    "copy": "by copy",
-    "staged": "from staging",
+    "link": "hard-linked",
+    "reflink": "reflinked",
+    "copy": "copied",
+    "staged": "already staged",
 }
-_MOST_VOLUMES = 20
 
 
-@as_command(
-    click.Argument(["directory"], metavar="DIR", type=FOLDER),
-    COLLECTION,
-    LINK,
-    MOVE,
-    COPY,
-    OUTPUT,
-    SOURCE,
-    LAYOUT,
-    JOBS,
-    *PATIENCE,
-    NO_FSYNC,
-    *EVERYWHERE,
-)
-def adopt(
+def run(
     console: Console,
+    *,
     directory: str,
     output: str,
-    *,
     collection: str | None,
     link: bool,
     move: bool,
     copy: bool,
     **choices: Any,
 ) -> int:
-    """Take images in that are in DIR already.
-
-    DIR may be what any other program downloaded: names and folders mean nothing, each DICOM file
-    is read, hashed and compared with the archive's own hashes. Whole series go into the layout;
-    images of others wait in it, and 'download' fetches only the rest. DIR stays as it is, except
-    that --move removes what was taken. Of 'CT Images in COVID-19', which --collection has to
-    name, NIfTI volumes are taken: by their names, each read to its end.
-    """
-    mode, into = mode_from(link=link, move=move, copy=copy), output_from(output)
-    return show_adoption(console, directory, into, collection=collection, mode=mode, **choices)
+    """Adopt DICOM files, or the volumes of a NIfTI collection."""
+    mode = mode_from(link=link, move=move, copy=copy)
+    folder, output_folder = Path(directory), Path(output_from(output))
+    options = options_from(**choices)
+    known = _collection(collection, options) if collection else None
+    if known is not None and not known.is_dicom:
+        return show_volume_adoption(console, folder, output_folder, known, mode, options)
+    return show_adoption(console, folder, output_folder, known, mode, options)
 
 
 def mode_from(*, link: bool, move: bool, copy: bool) -> Mode:
-    """How files are to be brought.
+    """How to place files.
 
     Raises:
-        UsageError: in two ways at once.
+        UsageError: several modes are given.
     """
-    chosen: list[Mode] = []
-    chosen += ["link"] if link else []
-    chosen += ["move"] if move else []
-    chosen += ["copy"] if copy else []
+    given: dict[Mode, bool] = {"link": link, "move": move, "copy": copy}
+    chosen = [mode for mode, is_given in given.items() if is_given]
     if len(chosen) > 1:
-        raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="choose one")
+        raise UsageError(
+            f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="use only one of them"
+        )
     return chosen[0] if chosen else "link"
 
 
-def show_adoption(
-    console: Console,
-    directory: str,
-    output: str,
-    *,
-    collection: str | None,
-    mode: Mode,
-    **choices: Any,
-) -> int:
-    """Adopt a folder and show what came of it; give the exit code."""
-    options = options_from(**choices)
-    known = _known(collection, options) if collection else None
-    if known is not None and not known.is_dicom:
-        folder, into = Path(directory), Path(output)
-        return show_volume_adoption(console, folder, into, known, mode, options)
-    with progress_display(console) as emit:
-
-        def work(stop: CancelToken) -> AdoptResult:
-            return _adopt(console, Path(directory), Path(output), known, mode, options, emit, stop)
-
-        result = run_cancellable(work)
-    console.document(document(result))
-    if console.quiet:
-        console.report("\n".join(_troubles(result)))
-    else:
-        console.result("\n".join((*_lines(result), *_troubles(result))))
-    if result.exit_code != EXIT_OK:
-        console.complain(*_complaint(result))
-    return result.exit_code
-
-
-def _known(name: str, options: Options) -> Collection:
+def _collection(name: str, options: Options) -> Collection:
     registry = load_registry(options.registry)
-    found = registry.find(name)
-    if found is None:
+    collection = registry.find(name)
+    if collection is None:
         error = unknown_collection(name, (), registry)
-        error.hint = f"{error.hint}; without --collection, those of any public one are taken"
+        error.hint = f"{error.hint}; leave out --collection to import series of any public one"
         raise error
-    return found
+    return collection
 
 
-def _adopt(
+def show_adoption(
     console: Console,
     directory: Path,
     output: Path,
     collection: Collection | None,
     mode: Mode,
     options: Options,
-    emit: Emit,
-    stop: CancelToken,
-) -> AdoptResult:
-    bars = draws_bars() and not (console.quiet or console.no_progress)
-    counting = CheckProgress(console.say, sys.stderr if bars else None)
-    try:
-        return adopt_folder(
-            directory,
-            output,
-            collection=collection,
-            mode=mode,
-            options=options,
-            emit=emit,
-            stop=stop,
-            on_progress=counting.add,
+) -> int:
+    """Adopt DICOM files and show the result; give the exit code."""
+    with progress_display(console) as emit, check_progress(console) as on_progress:
+        result = run_cancellable(
+            lambda stop: adopt_folder(
+                directory,
+                output,
+                collection=collection,
+                mode=mode,
+                options=options,
+                emit=emit,
+                stop=stop,
+                on_progress=on_progress,
+            )
         )
-    finally:
-        counting.close()
+    console.document(document(result))
+    _show(console, list(_lines(result)), list(_problems(result)))
+    if result.exit_code != EXIT_OK:
+        console.error(*_error(result))
+    return result.exit_code
+
+
+def _show(console: Console, lines: list[str], problems: list[str]) -> None:
+    """Show a result; with --quiet only what is wrong."""
+    if console.quiet:
+        console.warning("\n".join(problems))
+    else:
+        console.result("\n".join((*lines, *problems)))
 
 
 def _lines(result: AdoptResult) -> Iterator[str]:
     series, images = result.series, result.images
+    methods = sorted(result.placed, key=lambda method: -result.placed[method])
+    how = f" ({', '.join(_METHODS[method] for method in methods)})" if methods else ""
     yield (
-        f"{count(series.adopted, 'series')} adopted into {result.output}: "
+        f"{count(series.adopted, 'series')} imported into {result.output}: "
         f"{count(images.adopted, 'image')}, {format_size(result.size)}"
-        f"{_methods(result)}, in {format_duration(result.seconds)}"
+        f"{how}, in {format_duration(result.seconds)}"
     )
     for name, number in sorted(result.collections.items()):
         yield f"  {name}: {count(number, 'series')}"
     if series.already_complete:
-        yield f"{count(series.already_complete, 'series')} were complete there before"
+        yield f"{count(series.already_complete, 'series')} already complete before"
     if series.staged:
         yield (
-            f"{count(series.staged, 'series')} not complete: {count(images.staged, 'image')} of "
-            "them wait there for 'download'"
+            f"{count(series.staged, 'series')} incomplete: {count(images.staged, 'image')} of "
+            "them staged for 'download'"
         )
-    yield from _rest(result)
+    yield from _ignored(result)
 
 
-def _rest(result: AdoptResult) -> Iterator[str]:
+def _ignored(result: AdoptResult) -> Iterator[str]:
     images, files = result.images, result.files
     if images.duplicate:
-        yield f"{count(images.duplicate, 'file')} of images that are there twice, not taken"
+        yield f"{count(images.duplicate, 'duplicate file')} not imported"
     if result.not_removed:
-        yield f"{count(result.not_removed, 'original')} of images that stand not removed"
+        yield f"{count(result.not_removed, 'original')} of imported images not removed"
     if files.zip_files:
         yield f"{count(len(files.zip_files), 'ZIP file')} not opened, such as {files.zip_files[0]}"
     if files.symlinks:
         yield f"{count(files.symlinks, 'symbolic link')} not followed"
     if files.not_dicom:
-        yield f"{count(files.not_dicom, 'other file')} left alone"
+        yield f"{count(files.not_dicom, 'other file')} ignored"
 
 
-def _methods(result: AdoptResult) -> str:
-    methods = sorted(result.placed, key=lambda method: -result.placed[method])
-    return f" ({', '.join(_METHODS[method] for method in methods)})" if methods else ""
-
-
-def _troubles(result: AdoptResult) -> Iterator[str]:
-    yield from _some([_left(one) for one in result.incomplete])
-    yield from _some([_damaged(one) for one in result.damaged])
-    yield from _some(
-        [_conflict(one.file, one.duplicate_of) for one in result.duplicates if not one.same_bytes]
+def _problems(result: AdoptResult) -> Iterator[str]:
+    yield from first_lines(
+        f"{one.reason.value}: series {one.series} of {one.collection}: {one.detail}"
+        for one in result.incomplete
     )
-    yield from _some([_foreign(one) for one in result.foreign])
-
-
-def _some(lines: list[str]) -> Iterator[str]:
-    yield from lines[:_MOST]
-    if len(lines) > _MOST:
-        yield f"  and {len(lines) - _MOST:,} more: --json lists all"
-
-
-def _left(one: IncompleteSeries) -> str:
-    return clean_line(
-        f"  {one.reason.value}: series {one.series} of {one.collection}: {one.detail}"
+    yield from first_lines(
+        f"{one.reason.value}: {one.file} ({one.detail})" for one in result.damaged
     )
+    yield from first_lines(
+        f"conflict: {one.file} is another version of {one.duplicate_of}, which was imported"
+        for one in result.duplicates
+        if not one.same_bytes
+    )
+    yield from first_lines(map(_foreign_line, result.foreign))
 
 
-def _damaged(one: DamagedFile) -> str:
-    return clean_line(f"  {one.reason.value}: {one.file} ({one.detail})")
+def _foreign_line(series: ForeignSeries) -> str:
+    if not series.looked_up:
+        problem = "is not in the catalog, and no archive responded"
+    elif series.collection:
+        problem = f"belongs to {series.collection}"
+    else:
+        problem = "is unknown to all archives"
+    images = count(series.images, "image")
+    return f"foreign: series {series.series} {problem} ({images}: {series.example}, …)"
 
 
-def _conflict(file: str, of: str) -> str:
-    return clean_line(f"  conflict: {file} is another version of {of}, which was taken")
-
-
-def _foreign(one: ForeignSeries) -> str:
-    what = f"is of {one.collection}" if one.collection else "is not known to any archive"
-    if not one.looked_up:
-        what = "is not in the catalog, and no archive could be asked"
-    images = count(one.images, "image")
-    return clean_line(f"  foreign: series {one.series} {what} ({images}: {one.example}, …)")
-
-
-def _complaint(result: AdoptResult) -> tuple[str, str]:
-    """What to say of an adoption that left something behind, and what to do next."""
+def _error(result: AdoptResult) -> tuple[str, str]:
+    """What is wrong, and what to do next."""
     if result.lacks_response:
         return "no archive responded for some series", "run the same command again later"
     if not (result.series.adopted or result.series.already_complete or result.incomplete):
         return (
-            f"no series in {result.directory} is of {result.collection or 'an archive'}",
-            "the files were left as they are",
+            f"no series in {result.directory} belongs to {result.collection or 'an archive'}",
+            "the files were not changed",
         )
     if result.incomplete:
         return (
-            f"{count(len(result.incomplete), 'series')} in {result.directory} are not complete",
-            f"'download' with --output {result.output} fetches only the missing images",
+            f"{count(len(result.incomplete), 'series')} in {result.directory} are incomplete",
+            f"'download' with --output {result.output} downloads only what is missing",
         )
-    return f"something in {result.directory} was not adopted", "it was left as it is"
+    return f"some files in {result.directory} were not imported", "they were not changed"
 
 
 def show_volume_adoption(
@@ -282,19 +207,16 @@ def show_volume_adoption(
     mode: Mode,
     options: Options,
 ) -> int:
-    """Take volumes in and show what came of it; give the exit code."""
-    registry = load_registry(options.registry)
+    """Adopt NIfTI volumes and show the result; give the exit code."""
     if (options.source, options.layout) != (Options().source, Options().layout):
-        console.say(
-            f"--source and --layout are for DICOM: {collection.name} has one place and form"
-        )
+        console.message(f"--source and --layout have no effect: {collection.name} is not DICOM")
     with progress_display(console) as emit:
         result = run_cancellable(
             lambda stop: adopt_volumes(
                 directory,
                 output,
                 collection,
-                registry,
+                load_registry(options.registry),
                 mode=mode,
                 durable=options.durable,
                 jobs=None if options.jobs == DEFAULT_JOBS else options.jobs,
@@ -303,53 +225,49 @@ def show_volume_adoption(
             )
         )
     console.document(_volume_document(result, directory, output, mode))
-    troubles = "\n".join(clean_line(line) for line in _volume_problems(result))
-    if console.quiet:
-        console.report(troubles)
-    else:
-        console.result("\n".join(filter(None, (*map(clean_line, _volume_lines(result)), troubles))))
+    _show(console, [*map(clean_line, _volume_lines(result))], [*_volume_problems(result)])
     if result.exit_code != EXIT_OK:
-        console.complain(*_volume_complaint(result, directory, collection))
+        console.error(*_volume_error(result, directory, collection))
     return result.exit_code
 
 
 def _volume_lines(result: VolumeAdoption) -> Iterator[str]:
     size = format_size(result.size)
     volumes, patients = count(result.volumes_adopted, "volume"), result.patients_adopted
-    yield f"{volumes} of {count(patients, 'patient')} adopted: {size}"
+    yield f"{volumes} of {count(patients, 'patient')} imported: {size}"
     if result.proved:
-        yield f"  {result.proved:,} of them proved by a published hash"
+        yield f"  {result.proved:,} of them match a published hash"
     if result.volumes_there:
-        yield f"there before: {count(result.volumes_there, 'volume')}"
+        yield f"{count(result.volumes_there, 'volume')} already complete before"
     if result.not_removed:
-        yield f"{count(result.not_removed, 'original')} of volumes that stand not removed"
+        yield f"{count(result.not_removed, 'original')} of imported volumes not removed"
     if result.inventory is not None and (compared := result.inventory.compared()):
         yield compared
 
 
 def _volume_problems(result: VolumeAdoption) -> Iterator[str]:
-    troubles = [f"{one.file}: {one.reason}: {one.detail}" for one in result.unfit]
-    troubles += [f"{name}: no file of it is sound" for name in result.lost]
-    troubles += [f"{name}: listed in a .sums file, and not there" for name in result.missing]
-    troubles += [f"{name}: stands with another hash than a .sums file's" for name in result.refuted]
-    troubles += [failure.detail for failure in result.failures]
-    yield from troubles[:_MOST_VOLUMES]
-    if len(troubles) > _MOST_VOLUMES:
-        yield f"and {len(troubles) - _MOST_VOLUMES:,} more: --json lists all"
+    problems = [f"{one.file}: {one.reason}: {one.detail}" for one in result.unfit]
+    problems += [f"{name}: all files of it are damaged" for name in result.lost]
+    problems += [f"{name}: missing, but listed in a .sums file" for name in result.missing]
+    problems += [f"{name}: its hash differs from that in a .sums file" for name in result.refuted]
+    problems += [failure.detail for failure in result.failures]
+    yield from first_lines(problems, indent="")
 
 
-def _volume_complaint(
+def _volume_error(
     result: VolumeAdoption, directory: Path, collection: Collection
 ) -> tuple[str, str]:
-    """What to say of an adoption that left something behind, and what to do next."""
+    """What is wrong, and what to do next."""
     if result.inventory is not None and result.inventory.exceeds:
-        return result.inventory.compared(), "remove those that are not of the collection"
+        return result.inventory.compared(), "remove those that do not belong to the collection"
     if result.lost or result.refuted or result.missing or result.failures:
-        fetch = f"'tcia-covid download \"{collection.name}\"' fetches what lacks"
-        return f"not all volumes of {directory} are in the layout, or sound", fetch
+        return (
+            f"some volumes in {directory} are missing or damaged",
+            f"'tcia-covid download \"{collection.name}\"' downloads what is missing",
+        )
     return (
-        f"files in {directory} are damaged, or differ from the volumes that stand",
-        "they were left as they are; a .sums file beside them tells which are right",
+        f"files in {directory} are damaged, or differ from imported volumes",
+        "they were not changed; a .sums file beside them would show which are right",
     )
 
 
@@ -388,6 +306,3 @@ def _volume_document(
         "failures": [failure.to_dict() for failure in result.failures],
         "notices": result.notices,
     }
-
-
-command = adopt

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tcia_covid.api.options import request_from
-from tcia_covid.cli.click_commands import as_command
 from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.failures import failure_lines
-from tcia_covid.cli.options import DOWNLOADING, DRY_RUN, EVERYWHERE, FILTERS, SUPPORTING, targets
+from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
-from tcia_covid.cli.subscribers import progress_display
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
 from tcia_covid.core.models import ADOPTED
+from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.download import download_request
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.output.progress.wording import clean_line
 
-if TYPE_CHECKING:
-    from tcia_covid.core.summary import Summary
-
-_OTHERWISE = ("conflict", "unexpected")
-_ORIGINS = {ADOPTED: "that an earlier run left"}
+_OTHER_CONTENT = ("conflict", "unexpected")
+"""Reasons of failures where something else is in the folder than expected."""
+_OUTDATED = "metadata.csv and the other report files are out of date: the same command writes them"
 
 
-@as_command(targets(required=False), *FILTERS, *DOWNLOADING, DRY_RUN, *SUPPORTING, *EVERYWHERE)
-def download(
-    console: Console, targets: tuple[str, ...], output: str, *, dry_run: bool, **choices: Any
+def run(
+    console: Console, *, targets: tuple[str, ...], output: str, dry_run: bool, **choices: Any
 ) -> int:
-    """Download what TARGET names, complete and checked.
-
-    TARGET is a collection (name, alias, slug or DOI), a manifest (.tcia, .csv, .tsv, .txt, - for
-    standard input) or a SeriesInstanceUID. Running the same command again goes on where the last
-    run stopped, mends what was damaged, and costs next to nothing when all is there.
-    """
+    """Download, or show the plan."""
     request = request_from(targets, output, **choices)
     if dry_run:
         return show_plan(console, request)
@@ -50,7 +41,7 @@ def show_summary(console: Console, summary: Summary) -> int:
     console.document(summary_document(summary))
     console.result("\n".join((*_lines(summary), *failure_lines(summary.failures))))
     if summary.exit_code != EXIT_OK:
-        console.complain(*_complaint(summary))
+        console.error(*_error(summary))
         if summary.error is not None:
             console.trace(summary.error)
     return summary.exit_code
@@ -63,122 +54,111 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 
 def _image_lines(summary: Summary) -> Iterator[str]:
+    already = summary.already_complete
+    before = "all" if already == summary.selected else f"{already:,}"
     yield (
-        f"{summary.complete:,} of {count(summary.selected, 'series')} complete in "
-        f"{summary.output}: {count(summary.images_stored, 'image')}, "
-        f"{format_size(summary.bytes_stored)}{_already(summary)}"
+        f"{_complete(summary)} complete in {summary.output}: "
+        f"{count(summary.images_stored, 'image')}, {format_size(summary.bytes_stored)}"
+        + (f" ({before} already complete before)" if already else "")
     )
     if summary.partial_bytes:
-        yield f"{_kept(summary)} begun and kept for the next run"
+        yield f"{_staged(summary)} staged for the next run"
     if summary.bytes_received:
-        packed = " (compressed)" if _compressed(summary) else ""
+        compressed = " (compressed)" if _is_compressed(summary) else ""
         yield (
-            f"downloaded {format_size(summary.bytes_received)}{packed} in "
+            f"downloaded {format_size(summary.bytes_received)}{compressed} in "
             f"{format_duration(summary.seconds)}{_sources(summary)}"
         )
     if summary.complete:
         yield _checked(summary)
 
 
-def _kept(summary: Summary) -> str:
+def _complete(summary: Summary) -> str:
+    return f"{summary.complete:,} of {count(summary.selected, 'series')}"
+
+
+def _staged(summary: Summary) -> str:
     return f"{format_size(summary.partial_bytes)} of {count(summary.partial_series, 'series')}"
 
 
-def _compressed(summary: Summary) -> bool:
-    """Whether what came was ZIPs, as NBIA's are; of an early end only the sizes tell."""
+def _is_compressed(summary: Summary) -> bool:
+    """Whether ZIPs arrived, as NBIA sends them; before the first series only the sizes show it."""
     if summary.fetched_from:
         return "nbia" in summary.fetched_from
     return summary.bytes_received < summary.partial_bytes
 
 
-def _already(summary: Summary) -> str:
-    already = summary.already_complete
-    if not already:
-        return ""
-    return " (all were there)" if already == summary.selected else f" ({already:,} were there)"
-
-
 def _sources(summary: Summary) -> str:
     """Where the series that this run completed came from."""
-    named = [
-        f"{count(number, 'series')} {_ORIGINS.get(name) or f'from {name}'}"
+    sources = [
+        f"{count(number, 'series')} from {'an earlier run' if name == ADOPTED else name}"
         for name, number in summary.fetched_from.items()
         if number
     ]
-    return f": {', '.join(named)}" if named else ""
+    return f": {', '.join(sources)}" if sources else ""
 
 
 def _checked(summary: Summary) -> str:
     if not summary.checked_size:
         return "every image checked against the archive's MD5"
-    proved = f"{count(summary.checked_md5, 'series')} checked against the archive's MD5, "
+    by_md5 = f"{count(summary.checked_md5, 'series')} checked against the archive's MD5, "
     return (
-        f"{proved if summary.checked_md5 else ''}{count(summary.checked_size, 'series')} by count, "
-        "size and header alone: no archive had, or could be asked for, a hash of some images "
-        "('tcia-covid verify --online' asks NBIA again)"
+        f"{by_md5 if summary.checked_md5 else ''}{count(summary.checked_size, 'series')} only by "
+        "count, size and header: no archive provided a hash of some images ('tcia-covid verify "
+        "--online' asks NBIA again)"
     )
 
 
-def _complaint(summary: Summary) -> tuple[str, str]:
-    """What to say of a run that did not end well: the message and what to do next."""
+def _error(summary: Summary) -> tuple[str, str]:
+    """What is wrong, and what to do next."""
     error = summary.error
+    outdated = _OUTDATED if summary.outdated_reports else ""
     if isinstance(error, InterruptedRunError):
-        reports = _outdated(summary)
-        if summary.complete and not reports:
-            reports = "metadata.csv and the other report files cover what is complete"
-        hints = ["the same command goes on where this one stopped", reports]
-        return f"interrupted: {_left(summary)}", "\n".join(filter(None, hints))
+        if summary.complete and not outdated:
+            outdated = "metadata.csv and the other report files cover what is complete"
+        hints = ["run the same command again to resume", outdated]
+        return f"interrupted: {_preserved(summary)}", "\n".join(filter(None, hints))
     if error is not None:
-        hints = [clean_line(error.hint), _rest(summary), _outdated(summary)]
+        hints = [clean_line(error.hint), _remaining(summary), outdated]
         return clean_line(error.message), "\n".join(filter(None, hints))
-    lacking = summary.selected - summary.complete
-    if not lacking:
-        return _beside_series(summary)
-    message = f"{lacking:,} of {count(summary.selected, 'series')} are not complete"
+    if summary.complete == summary.selected:
+        return _other_error(summary)
+    missing = summary.selected - summary.complete
+    message = f"{missing:,} of {count(summary.selected, 'series')} are not complete"
     if {one.reason for one in summary.failures} == {"not-available"}:
-        return message, "no archive has these: check where their UIDs are from"
-    return message, "the same command tries them again and fetches only what is missing"
+        return message, "no archive has these: check where their UIDs come from"
+    return message, "run the same command again: it downloads only what is missing"
 
 
-def _beside_series(summary: Summary) -> tuple[str, str]:
-    """What to say where all series are complete, and something else is wrong."""
-    beside = sum(one.failed for one in summary.supporting)
-    if beside:
-        files = "supporting file is" if beside == 1 else "supporting files are"
-        return f"{beside:,} {files} not there", "the same command tries again, and fetches no more"
-    if any(one.reason in _OTHERWISE for one in summary.failures):
-        return "what stands is not what is expected", "the lines above say what to do about it"
+def _other_error(summary: Summary) -> tuple[str, str]:
+    """What is wrong although all series are complete."""
+    if failed := sum(one.failed for one in summary.supporting):
+        verb = "is" if failed == 1 else "are"
+        return (
+            f"{count(failed, 'supporting file')} {verb} missing",
+            "run the same command again: it downloads only what is missing",
+        )
+    if any(one.reason in _OTHER_CONTENT for one in summary.failures):
+        return "the folder has other content than expected", "the lines above say what to do"
     return (
-        "the archive's list is not what is expected of it",
+        "the archive's list is not as expected",
         "run the same command again later, or with --accept-listed if the list is right",
     )
 
 
-def _left(summary: Summary) -> str:
-    """What an interrupted run leaves behind."""
-    complete = f"{summary.complete:,} of {count(summary.selected, 'series')} are complete"
+def _preserved(summary: Summary) -> str:
+    """What an interrupted run leaves for the next one."""
+    complete = f"{_complete(summary)} are complete"
     if not summary.partial_bytes:
-        return f"{complete} and kept"
+        return complete
     others = f"{summary.partial_series:,} {'other' if summary.partial_series == 1 else 'others'}"
-    return f"{complete}; {format_size(summary.partial_bytes)} of {others} are kept, too"
+    return f"{complete}; {format_size(summary.partial_bytes)} of {others} are staged"
 
 
-def _outdated(summary: Summary) -> str:
-    """What to do about report files that do not cover what is complete."""
-    if summary.outdated_reports:
-        return (
-            "metadata.csv and the other report files are out of date: the same command writes them"
-        )
-    return ""
-
-
-def _rest(summary: Summary) -> str:
-    """How a run that something else ended goes on."""
+def _remaining(summary: Summary) -> str:
+    """How to resume a run that an error ended."""
     if not summary.remaining:
         return ""
-    kept = f" ({_kept(summary)} are kept)" if summary.partial_bytes else ""
+    staged = f" ({_staged(summary)} are staged)" if summary.partial_bytes else ""
     rest = f"{summary.remaining:,} of {count(summary.selected, 'series')}"
-    return f"{rest} were not finished{kept}: the same command goes on"
-
-
-command = download
+    return f"{rest} were not finished{staged}: run the same command again to resume"

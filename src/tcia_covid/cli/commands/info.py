@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from tcia_covid.catalog.collections import Collection, SupportingFile
+from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import as_command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import EVERYWHERE
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import format_size
 from tcia_covid.output.json_documents import info_document
@@ -19,88 +15,74 @@ from tcia_covid.output.tables import format_number, key_values, paragraphs, widt
 from tcia_covid.selection.targets import unknown_collection
 
 
-@as_command(click.Argument(["collection"], metavar="COLLECTION"), *EVERYWHERE)
-def info(console: Console, collection: str, registry: tuple[str, ...], **_: Any) -> int:
-    """Show what is known of one COLLECTION.
-
-    Counts, license, citation and publications, files beside the images, where it can be had, and
-    what to know before drawing numbers from it. COLLECTION is a name, an alias, a slug or a DOI.
-    """
+def run(console: Console, *, collection: str, registry: tuple[str, ...], **_: Any) -> int:
+    """Show what the registry has about a collection."""
     known = load_registry(registry)
     found = known.find(collection)
     if found is None:
         raise unknown_collection(collection, (), known)
     console.document(info_document(found))
-    console.result(collection_lines(found, width()))
+    console.result(describe(found, width()))
     return EXIT_OK
 
 
-def collection_lines(collection: Collection, columns: int | None) -> str:
-    """All that the registry says of a collection, for people."""
-    sections = [
-        key_values(_facts(collection), columns),
-        _section("Cite as", [str(one) for one in _citations(collection)], columns),
-        _section("Files beside the images", list(_files(collection)), columns),
-        _section("Know before use", list(collection.pitfalls), columns),
-    ]
-    return "\n\n".join(filter(None, sections))
+def describe(collection: Collection, columns: int | None) -> str:
+    """Everything that the registry has about a collection, for people."""
+    citations = filter(None, (collection.citation, *collection.publications))
+    sections: dict[str, list[str]] = {
+        "Cite as": [str(item) for item in citations],
+        "Supporting files": list(_files(collection)),
+        "Know before use": list(collection.pitfalls),
+    }
+    return "\n\n".join(
+        [
+            key_values(_facts(collection), columns),
+            *(
+                f"{head}:\n{paragraphs(items, columns)}"
+                for head, items in sections.items()
+                if items
+            ),
+        ]
+    )
 
 
-def _facts(one: Collection) -> Iterator[tuple[str, object]]:
-    yield "collection", one.name
-    yield "title", one.title if one.title != one.name else ""
-    yield "also called", ", ".join(one.aliases)
-    yield "DOI", f"https://doi.org/{one.doi}" if one.doi else ""
-    yield "page", one.page
-    yield "license", _license(one)
-    yield "access", one.access
-    yield "images as", ", ".join((one.format, *one.modalities))
-    yield "about", ", ".join(filter(None, (one.cancer_type, one.location, one.species)))
-    yield "patients", format_number(one.patients)
-    yield "studies", format_number(one.studies)
-    yield "series", format_number(one.series)
-    yield "images", format_number(one.images)
-    yield "volumes", format_number(one.volumes)
-    yield "size", format_size(one.size) if one.size else ""
-    yield "version", " of ".join(filter(None, (one.version, one.updated)))
-    yield "can be had", "\n".join(_places(one))
+def _facts(collection: Collection) -> Iterator[tuple[str, object]]:
+    yield "collection", collection.name
+    yield "title", collection.title if collection.title != collection.name else ""
+    yield "aliases", ", ".join(collection.aliases)
+    yield "DOI", f"https://doi.org/{collection.doi}" if collection.doi else ""
+    yield "page", collection.page
+    yield "license", _license(collection)
+    yield "access", collection.access
+    yield "format", ", ".join((collection.format, *collection.modalities))
+    about = (collection.cancer_type, collection.location, collection.species)
+    yield "subject", ", ".join(filter(None, about))
+    for name in ("patients", "studies", "series", "images", "volumes"):
+        yield name, format_number(getattr(collection, name))
+    yield "size", format_size(collection.size) if collection.size else ""
+    yield "version", " of ".join(filter(None, (collection.version, collection.updated)))
+    yield "sources", "\n".join(_sources(collection))
 
 
-def _license(one: Collection) -> str:
-    if one.license is None:
+def _license(collection: Collection) -> str:
+    if collection.license is None:
         return ""
-    use = "commercial use allowed" if one.license.commercial_use else "no commercial use"
-    return "\n".join(filter(None, (f"{one.license.name} ({use})", one.license.url)))
+    use = "commercial use allowed" if collection.license.commercial_use else "no commercial use"
+    name = f"{collection.license.name} ({use})"
+    return "\n".join(filter(None, (name, collection.license.url)))
 
 
-def _places(one: Collection) -> Iterator[str]:
-    if one.idc:
-        yield f"from IDC, bucket {one.idc.bucket}"
-    if one.nbia:
-        yield f"from NBIA, as {one.nbia}"
-    if one.aspera:
-        yield f'as IBM Aspera packages, by: tcia-covid download "{one.name}"'
+def _sources(collection: Collection) -> Iterator[str]:
+    if collection.idc:
+        yield f"IDC, bucket {collection.idc.bucket}"
+    if collection.nbia:
+        yield f"NBIA, as {collection.nbia}"
+    if collection.aspera:
+        yield f'IBM Aspera packages: tcia-covid download "{collection.name}"'
 
 
-def _citations(one: Collection) -> Iterator[object]:
-    if one.citation:
-        yield one.citation
-    yield from one.publications
-
-
-def _files(one: Collection) -> Iterator[str]:
-    for file in one.supporting:
+def _files(collection: Collection) -> Iterator[str]:
+    for file in collection.supporting:
         size = format_size(file.size) if file.size else ""
         details = ", ".join(filter(None, (file.kind, file.file, file.basket, size)))
-        yield f"{file.title} ({details}){_address(file)}"
-
-
-def _address(file: SupportingFile) -> str:
-    return f" {file.url}" if file.url else ""
-
-
-def _section(head: str, items: list[str], columns: int | None) -> str:
-    return f"{head}:\n{paragraphs(items, columns)}" if items else ""
-
-
-command = info
+        yield f"{file.title} ({details}) {file.url or ''}".rstrip()

@@ -1,130 +1,128 @@
-"""`verify`: every file once more."""
+"""`verify`: re-checks every file."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from tcia_covid.api.functions import verify as verify_directory
-from tcia_covid.cli.click_commands import as_command
+import click
+
 from tcia_covid.cli.commands.status import outdated_line
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import unchecked_line
-from tcia_covid.cli.options import DEEP, EVERYWHERE, ONLINE, PATIENCE, READERS, STRICT, directory
+from tcia_covid.cli.failures import first_lines, unchecked_line
+from tcia_covid.cli.options import ONLINE_ONLY
+from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
-from tcia_covid.cli.subscribers import draws_bars, progress_display
-from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import EXIT_OK
-from tcia_covid.core.events import Emit
+from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
-from tcia_covid.operations.verify.result import Damage, VerifyResult, document
-from tcia_covid.output.progress.display import CheckProgress
-from tcia_covid.output.progress.wording import clean_line
-
-_MOST = 20
+from tcia_covid.operations.verify.result import VerifyResult, document
+from tcia_covid.operations.verify.verify import verify_directory
 
 
-@as_command(directory(), DEEP, ONLINE, STRICT, READERS, *PATIENCE, *EVERYWHERE)
-def verify(console: Console, directory: str, **choices: Any) -> int:
-    """Re-check every file in DIR against its recorded MD5.
-
-    Missing, changed and unreadable files are listed (exit code 1); the next 'download' repairs
-    just those. Files that this program did not write are listed as unexpected.
-    """
-    return show_check(console, directory, **choices)
-
-
-def show_check(console: Console, directory: str, **choices: Any) -> int:
-    """Check a folder and show what was found; give the exit code."""
-    with progress_display(console) as emit:
-        found = run_cancellable(lambda stop: _check(console, directory, emit, stop, choices))
-    console.document(document(found))
-    console.result("\n".join([*_lines(found), *_troubles(found)]))
-    if found.exit_code != EXIT_OK:
-        console.complain(*_complaint(found))
-    return found.exit_code
-
-
-def _check(
-    console: Console, directory: str, emit: Emit, stop: CancelToken, choices: dict[str, Any]
-) -> VerifyResult:
-    bars = draws_bars() and not (console.quiet or console.no_progress)
-    counting = CheckProgress(console.say, sys.stderr if bars else None)
-    try:
-        return verify_directory(
-            directory, emit=emit, stop=stop, on_progress=counting.add, **choices
+def run(
+    console: Console,
+    *,
+    directory: str,
+    deep: bool,
+    online: bool,
+    strict: bool,
+    jobs: int | None,
+    **choices: Any,
+) -> int:
+    """Verify a folder and show the result."""
+    verify = _online(choices) if online else _offline()
+    with progress_display(console) as emit, check_progress(console) as on_progress:
+        result = run_cancellable(
+            lambda stop: verify(
+                Path(directory),
+                deep=deep,
+                strict=strict,
+                jobs=jobs,
+                emit=emit,
+                stop=stop,
+                on_progress=on_progress,
+            )
         )
-    finally:
-        counting.close()
+    console.document(document(result))
+    console.result("\n".join([*_lines(result), *_problems(result)]))
+    if result.exit_code != EXIT_OK:
+        console.error(*_error(result))
+    return result.exit_code
 
 
-def _lines(found: VerifyResult) -> Iterator[str]:
+def _online(choices: dict[str, Any]) -> Callable[..., VerifyResult]:
+    from tcia_covid.api.functions import verify  # noqa: PLC0415 - imports all archives
+
+    return partial(verify, online=True, **choices)
+
+
+def _offline() -> Callable[..., VerifyResult]:
+    """Refuse options of a connection that is never made."""
+    context = click.get_current_context()
+    for option in ONLINE_ONLY:
+        source = context.get_parameter_source(str(option.name))
+        if source is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{option.key} has no effect without --online",
+                hint="add --online to compare with the archive",
+            )
+    return verify_directory
+
+
+def _lines(result: VerifyResult) -> Iterator[str]:
+    series, images = result.series, result.images
     yield (
-        f"{found.series.intact:,} of {count(found.series.checked, 'series')} and "
-        f"{found.images.intact:,} of {count(found.images.checked, 'image')} in {found.output} are "
-        f"intact ({format_size(found.size)} read in {format_duration(found.seconds)})"
+        f"{series.intact:,} of {count(series.checked, 'series')} and {images.intact:,} of "
+        f"{count(images.checked, 'image')} in {result.output} are intact "
+        f"({format_size(result.size)} read in {format_duration(result.seconds)})"
     )
-    if found.series.unverified:
-        series = count(found.series.unverified, "series")
-        yield f"of these {series} are not verified: the archive provides no checksum"
-    if found.series.in_progress:
-        yield f"{count(found.series.in_progress, 'series')} not checked: another run works on them"
-    if found.online is not None:
-        one = found.online
+    if series.unverified:
+        number = count(series.unverified, "series")
+        yield f"of these {number} are not verified: the archive provides no checksum"
+    if series.in_progress:
+        yield f"{count(series.in_progress, 'series')} not checked: another run works on them"
+    if result.online is not None:
+        online = result.online
         yield (
-            f"archive: {count(one.verified, 'series')} verified by its hash, "
-            f"{one.changed:,} changed, {one.no_hash:,} without a hash, "
-            f"{one.no_response:,} without a response"
+            f"archive: {count(online.verified, 'series')} verified by its hash, "
+            f"{online.changed:,} changed, {online.no_hash:,} without a hash, "
+            f"{online.no_response:,} without a response"
         )
 
 
-def _troubles(found: VerifyResult) -> Iterator[str]:
-    yield from map(unchecked_line, found.unchecked)
-    if found.outdated_reports:
-        yield outdated_line(found.outdated_reports)
-    yield from _damage_lines(found)
-    yield from _unexpected_lines(found)
+def _problems(result: VerifyResult) -> Iterator[str]:
+    yield from map(unchecked_line, result.unchecked)
+    if result.outdated_reports:
+        yield outdated_line(result.outdated_reports)
+    yield from first_lines(
+        f"{one.reason.value}: {one.file}" + (f" ({one.detail})" if one.detail else "")
+        for one in result.damage
+    )
+    if result.unexpected:
+        yield f"{count(len(result.unexpected), 'unexpected file')}: not downloaded, not touched"
+    yield from first_lines(f"unexpected: {one.file} ({one.detail})" for one in result.unexpected)
 
 
-def _damage_lines(found: VerifyResult) -> Iterator[str]:
-    yield from (_damage(one) for one in found.damage[:_MOST])
-    if len(found.damage) > _MOST:
-        yield f"  and {len(found.damage) - _MOST:,} more: --json lists all"
-
-
-def _unexpected_lines(found: VerifyResult) -> Iterator[str]:
-    if found.unexpected:
-        yield f"{count(len(found.unexpected), 'unexpected file')}: not downloaded, not touched"
-    for one in found.unexpected[:_MOST]:
-        yield clean_line(f"  unexpected: {one.file} ({one.detail})")
-    if len(found.unexpected) > _MOST:
-        yield f"  and {len(found.unexpected) - _MOST:,} more: --json lists all"
-
-
-def _damage(one: Damage) -> str:
-    detail = f" ({one.detail})" if one.detail else ""
-    return clean_line(f"  {one.reason.value}: {one.file}{detail}")
-
-
-def _complaint(found: VerifyResult) -> tuple[str, str]:
-    if not found.damage and found.unchecked:
-        folders = count(len(found.unchecked), "folder")
-        return f"{folders} in {found.output} could not be checked", "no receipts tell what is right"
-    if not found.damage and found.strict and found.unexpected:
-        files = count(len(found.unexpected), "unexpected file")
-        return f"{files} in {found.output}", "remove them, or leave out --strict"
-    if not found.damage:
-        return "the archive did not respond for some series", "run the same command again later"
-    what = count(len(found.damage), "file")
-    repairable = [one for one in found.damage if one.repairable]
-    if repairable:
+def _error(result: VerifyResult) -> tuple[str, str]:
+    """What is wrong, and what to do next."""
+    if result.damage:
+        message = f"{count(len(result.damage), 'file')} in {result.output} failed verification"
+        repairable = [one for one in result.damage if one.repairable]
+        if not repairable:
+            return (
+                message,
+                "no download changes these files: look at them, then move or delete them",
+            )
         words = ["download", *sorted({one.option for one in repairable} - {""})]
-        hint = f"'{' '.join(words)}' with the same target and folder downloads only the damaged "
-        hint += "files"
-    else:
-        hint = "no download changes these: look at them, then move or remove them"
-    return f"{what} in {found.output} failed verification", hint
-
-
-command = verify
+        return message, (
+            f"'{' '.join(words)}' with the same target and folder downloads only the damaged files"
+        )
+    if result.unchecked:
+        folders = count(len(result.unchecked), "folder")
+        return f"{folders} in {result.output} could not be checked", "they have no receipts"
+    if result.strict and result.unexpected:
+        files = count(len(result.unexpected), "unexpected file")
+        return f"{files} in {result.output}", "remove them, or leave out --strict"
+    return "the archive did not respond for some series", "run the same command again later"

@@ -1,4 +1,4 @@
-"""How a run is shown while it goes on, from events alone: bars on a terminal, else plain lines."""
+"""Shows the events of a run: bars on a terminal, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from tcia_covid.core.events import Event
 from tcia_covid.core.units import count, format_size
-from tcia_covid.output.progress.lines import EARLY, EVERY, Lines, Say, Ticker
+from tcia_covid.output.progress.lines import FIRST_INTERVAL, INTERVAL, Lines, Say, Ticker
 
 if TYPE_CHECKING:
     from tcia_covid.output.progress.bars import Row
 
-_REDRAW = 0.2
+_REDRAW_INTERVAL = 0.2
 
 
 class Display(Protocol):
@@ -24,32 +24,32 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the screen as a result may follow."""
+        """Stop, and clear the screen for the result."""
         ...
 
 
 def open_display(stream: TextIO, say: Say, *, bars: bool, verbose: bool = False) -> Display:
-    """Make the display that fits.
+    """Open the display that fits.
 
     Args:
         stream: where bars are drawn.
-        say: writes a line where there are none.
-        bars: whether `stream` is a terminal that can draw them.
+        say: writes a line, where there are no bars.
+        bars: whether `stream` is a terminal that can show them.
         verbose: whether every event deserves a line.
     """
     if not bars:
         return Lines(say, verbose=verbose)
-    from tcia_covid.output.progress.bars import Bars  # noqa: PLC0415 - tqdm costs time
+    from tcia_covid.output.progress.bars import Bars  # noqa: PLC0415 - tqdm is slow to import
 
     return Bars(stream, verbose=verbose)
 
 
 class CheckProgress:
-    """Counts what was checked.
+    """Shows how many bytes and images are checked.
 
     Args:
         say: writes a line.
-        terminal: where one line is drawn again and again; None for a plain line now and then.
+        terminal: where a line is redrawn; None for plain lines at intervals.
     """
 
     def __init__(self, say: Say, terminal: TextIO | None) -> None:
@@ -57,9 +57,10 @@ class CheckProgress:
         self._lock = threading.Lock()
         self._size = 0
         self._images = 0
-        self._since = time.monotonic()
+        self._started = time.monotonic()
         self._row = _row(terminal) if terminal else None
-        self._ticker = Ticker(self._draw, _REDRAW if terminal else EVERY, EARLY)
+        interval = _REDRAW_INTERVAL if terminal else INTERVAL
+        self._ticker = Ticker(self.draw, interval, FIRST_INTERVAL)
         self._ticker.start()
 
     def add(self, size: int, images: int) -> None:
@@ -69,26 +70,25 @@ class CheckProgress:
             self._images += images
 
     def close(self) -> None:
-        """Show no more."""
+        """Stop."""
         self._ticker.close()
         if self._row is not None:
             self._row.close()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show the counts."""
         with self._lock:
             size, images = self._size, self._images
-        rate = size / max(0.001, time.monotonic() - self._since)
-        words = (
-            f"checked {count(images, 'image')}, {format_size(size)}, {format_size(round(rate))}/s"
-        )
+        rate = format_size(round(size / max(0.001, time.monotonic() - self._started)))
+        text = f"checked {count(images, 'image')}, {format_size(size)}, {rate}/s"
         if self._row is None:
-            self._say(words)
+            self._say(text)
         else:
-            self._row.words = words
+            self._row.text = text
             self._row.refresh()
 
 
 def _row(terminal: TextIO) -> Row:
-    from tcia_covid.output.progress.bars import new_row  # noqa: PLC0415 - tqdm costs time
+    from tcia_covid.output.progress.bars import new_row  # noqa: PLC0415 - tqdm is slow to import
 
     return new_row(terminal)

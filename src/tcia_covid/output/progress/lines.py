@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: a plain line now and then."""
+"""Progress without a terminal: plain lines at intervals."""
 
 from __future__ import annotations
 
@@ -20,48 +20,50 @@ from tcia_covid.output.progress.state import ProgressState
 
 Say = Callable[[str], None]
 """Writes one line."""
-EVERY = 30.0
-EARLY = 5.0
-"""Seconds until the first line about the whole."""
-_RETRIES_APART = 15.0
+INTERVAL = 30.0
+FIRST_INTERVAL = 5.0
+"""Seconds until the first line about the whole run."""
+_RETRY_INTERVAL = 15.0
 """Seconds between two lines about retries."""
 
 
 class Ticker:
-    """Calls a function at intervals from a thread of its own, until it is closed.
+    """Calls a function at intervals from its own thread, until it is closed.
 
     Args:
         act: the function.
-        every: seconds between two calls.
-        first: seconds until the first one; None for as many.
+        interval: seconds between two calls.
+        first: seconds until the first one, if shorter.
     """
 
-    def __init__(self, act: Callable[[], None], every: float, first: float | None = None) -> None:
+    def __init__(
+        self, act: Callable[[], None], interval: float, first: float | None = None
+    ) -> None:
         self._act = act
-        self._every = every
-        self._first = every if first is None else min(first, every)
+        self._interval = interval
+        self._first = interval if first is None else min(first, interval)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def start(self) -> None:
-        """Begin, after a first interval."""
+        """Start, with an interval."""
         self._thread.start()
 
     def close(self) -> None:
-        """End; nothing is called any more after this."""
+        """Stop; the function is not called again."""
         self._closed.set()
         if self._thread.is_alive():
-            self._thread.join(1.0)  # a stopped terminal may hold it
+            self._thread.join(1.0)  # a stopped terminal may block it
 
     def _run(self) -> None:
-        pause = self._first
-        while not self._closed.wait(pause):
+        interval = self._first
+        while not self._closed.wait(interval):
             self._act()
-            pause = self._every
+            interval = self._interval
 
 
 class Messages:
-    """Says what deserves a line of its own: beginnings, retries, notices, failures.
+    """Writes a line about events that deserve one: starts, retries, notices, failures.
 
     Args:
         say: writes a line.
@@ -77,11 +79,11 @@ class Messages:
         self._clock = clock
         self._lock = threading.Lock()
         self._next_retry = clock()
-        self._unsaid = 0
+        self._suppressed = 0
         self._failures: set[str] = set()
 
     def take(self, event: Event) -> None:
-        """Say a line about `event`, or nothing."""
+        """Write a line about `event`, or nothing."""
         line = self._line(event)
         if line:
             self._say(line)
@@ -97,29 +99,24 @@ class Messages:
             return self._failure(event.outcome.failure)
         return wording.detail_line(event) if self._verbose else ""
 
-    def _failure(self, found: Failure) -> str:
-        """A line about a failure; one that only repeats another waits for the summary."""
+    def _failure(self, failure: Failure) -> str:
+        """A line about a failure; the summary lists those that only repeat another."""
         with self._lock:
-            repeated = found.detail in self._failures
-            self._failures.add(found.detail)
-        return "" if repeated and not self._verbose else f"failed: {wording.failure_line(found)}"
+            repeated = failure.detail in self._failures
+            self._failures.add(failure.detail)
+        return "" if repeated and not self._verbose else f"failed: {wording.failure_line(failure)}"
 
     def _retry(self, event: SeriesRetried | RequestRetried) -> str:
-        """A line about a retry; an archive that is down would fill the screen with them."""
+        """A line about a retry, not too often: with an archive down there are hundreds."""
         with self._lock:
             now = self._clock()
             if now < self._next_retry and not self._verbose:
-                self._unsaid += 1
+                self._suppressed += 1
                 return ""
-            self._next_retry = now + _RETRIES_APART
-            unsaid, self._unsaid = self._unsaid, 0
-        return wording.retry_line(event) + _left_out(unsaid)
-
-
-def _left_out(unsaid: int) -> str:
-    if not unsaid:
-        return ""
-    return f" ({unsaid:,} similar {'line' if unsaid == 1 else 'lines'} left out)"
+            self._next_retry = now + _RETRY_INTERVAL
+            number, self._suppressed = self._suppressed, 0
+        similar = f" ({number:,} similar {'line' if number == 1 else 'lines'} omitted)"
+        return wording.retry_line(event) + (similar if number else "")
 
 
 class Lines:
@@ -128,7 +125,7 @@ class Lines:
     Args:
         say: writes a line.
         verbose: whether every event deserves one.
-        every: seconds between two lines about the whole.
+        interval: seconds between two lines about the whole run.
         clock: monotonic seconds.
     """
 
@@ -137,29 +134,28 @@ class Lines:
         say: Say,
         *,
         verbose: bool = False,
-        every: float = EVERY,
+        interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._say = say
-        self._board = ProgressState(clock)
-        self._remarks = Messages(say, verbose=verbose, clock=clock)
-        self._every = every
-        self._ticker: Ticker | None = None
+        self._state = ProgressState(clock)
+        self._messages = Messages(say, verbose=verbose, clock=clock)
+        self._ticker = Ticker(self.draw, interval, FIRST_INTERVAL)
+        self._is_started = False
 
     def take(self, event: Event) -> None:
         """Show an event."""
-        self._board.take(event)
-        self._remarks.take(event)
-        if isinstance(event, RunStarted) and event.series and self._ticker is None:
-            self._ticker = Ticker(self.draw, self._every, EARLY)
+        self._state.take(event)
+        self._messages.take(event)
+        if isinstance(event, RunStarted) and event.series and not self._is_started:
+            self._is_started = True
             self._ticker.start()
 
     def draw(self) -> None:
-        """Say how the whole stands."""
-        picture = self._board.look()
-        self._say(f"{wording.percentage(picture)}: {wording.summary_line(picture)}")
+        """Write a line about the whole run."""
+        progress = self._state.snapshot()
+        self._say(f"{wording.percentage(progress)}: {wording.summary_line(progress)}")
 
     def close(self) -> None:
-        """Say no more."""
-        if self._ticker is not None:
-            self._ticker.close()
+        """Stop."""
+        self._ticker.close()

@@ -1,0 +1,78 @@
+"""Opens the progress display that the console asks for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import ParamSpec, TextIO
+
+from tcia_covid.cli.console import Console
+from tcia_covid.core.events import Emit, Event, Notice
+from tcia_covid.output.progress.display import CheckProgress, open_display
+from tcia_covid.output.progress.wording import notice_line
+
+Arguments = ParamSpec("Arguments")
+
+
+@contextmanager
+def progress_display(console: Console) -> Iterator[Emit]:
+    """Show events until the end; gives the function that takes them."""
+    if console.quiet:
+        listeners = [*console.recorders, _never_raising(lambda event: _important(console, event))]
+        display = None
+    else:
+        bars = not console.no_progress and draws_bars()
+        display = open_display(sys.stderr, console.message, bars=bars, verbose=console.verbose)
+        listeners = [*console.recorders, _never_raising(display.take)]
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    try:
+        yield emit
+    finally:
+        if display is not None:
+            _never_raising(display.close)()
+
+
+@contextmanager
+def check_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how much is checked; gives the function that counts bytes and images."""
+    bars = draws_bars() and not (console.quiet or console.no_progress)
+    with closing(CheckProgress(console.message, sys.stderr if bars else None)) as progress:
+        yield progress.add
+
+
+def _important(console: Console, event: Event) -> None:
+    if isinstance(event, Notice) and event.always:
+        console.warning(notice_line(event))
+
+
+def _never_raising(show: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """A terminal that is closed must not end a run."""
+
+    def attempt(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        with suppress(OSError, ValueError):
+            show(*args, **kwargs)
+
+    return attempt
+
+
+def draws_bars() -> bool:
+    """Whether standard error is a terminal that can draw bars, and not a log of a CI system."""
+    stream = sys.stderr
+    if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return False
+    if not _columns(stream):
+        return False  # terminals of some containers have no size
+    return os.environ.get("CI", "").lower() in {"", "0", "false"}
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
