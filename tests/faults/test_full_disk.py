@@ -68,7 +68,7 @@ def _assert_completed(trial: Trial, home: Path) -> None:
     again = run(*_arguments(trial), home=home)
     assert again.returncode == 0, again.stderr
     assert trial.files() == trial.expected()
-    assert trial.tree.under_way() == set()
+    assert trial.tree.series_in_staging() == set()
 
 
 def test_fault_20_a_full_file_system_ends_the_run_which_goes_on_with_room(

@@ -100,4 +100,4 @@ def test_fault_23_runs_without_locks_meet_at_every_step_and_each_ends_well(
             with tree.stage(one, lambda count: None) as receipt:
                 assert isinstance(receipt, Receipt)
         assert sorted(files_of(root).values()) == images
-        assert tree.unsettled() == set()
+        assert tree.needs_check() == set()

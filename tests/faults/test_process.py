@@ -116,7 +116,7 @@ def _kill_again_and_again(folder: Path, seed: int) -> None:
         assert not [
             path for path in trial.tree.state.rglob("*") if path.suffix in (".part", ".dcm")
         ]
-        assert trial.tree.under_way() == set()
+        assert trial.tree.series_in_staging() == set()
         images = [image.size for one in corpus for image in one.images]
         lost = _images_sent(trial) - sum(images) - fill
         assert lost <= KILLS * JOBS * (max(images) + BUFFERED)
@@ -206,7 +206,7 @@ def _together(
         _, err = process.communicate(timeout=90)
         assert process.returncode == 0, err
     assert trial.files() == trial.expected()
-    assert trial.tree.under_way() == set()
+    assert trial.tree.series_in_staging() == set()
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])

@@ -26,7 +26,7 @@ from tcia_covid.operations.verify.verify import verify_directory
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.selection.request import Options
 from tcia_covid.store.reports.state import REPORT_FILES, outdated_reports
-from tcia_covid.store.reports.write import write_owed_reports
+from tcia_covid.store.reports.write import update_reports
 from tests.e2e.command import COMMAND, QUICK, SIGNALS, document, environment, run, start
 from tests.fakes.faults import SlowStart, Status
 from tests.fakes.layouts import flat
@@ -327,13 +327,13 @@ def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> No
 
 def test_fault_34_reports_that_take_too_long_after_a_signal_stay_owed(trial: Trial) -> None:
     trial.download()
-    trial.tree.owe_reports()
+    trial.tree.invalidate_reports()
     stop = CancelToken()
     stop.set(InterruptedRunError())
     stop.since -= 1.7
     registry = load_registry(())
-    assert write_owed_reports(trial.tree, None, registry, stop) is False
+    assert update_reports(trial.tree, None, registry, stop) is False
     assert outdated_reports(trial.tree) == [*REPORT_FILES]
     assert not list(trial.tree.temporary.iterdir())
-    assert write_owed_reports(trial.tree, None, registry, CancelToken()) is True
+    assert update_reports(trial.tree, None, registry, CancelToken()) is True
     _assert_reports_true(trial, 2)

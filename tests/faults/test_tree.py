@@ -118,7 +118,7 @@ def test_fault_20_what_was_begun_of_other_series_makes_no_room(
     trial.add(LostImage(uid=trial.series.images[4].uid))
     trial.download(trial.series.uid)
     trial.heal()
-    assert trial.tree.under_way() == {trial.series.uid}
+    assert trial.tree.series_in_staging() == {trial.series.uid}
     other = trial.all_series[1]
     _leave_free(monkeypatch, space_needed(other.images[0].size) + other.images[0].size - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
@@ -399,7 +399,7 @@ def test_fault_33_the_summary_counts_what_is_in_place_at_the_end(trial: Trial) -
 def test_partial_and_bad_images_have_no_name_that_ends_as_an_image_s(trial: Trial) -> None:
     trial.add(LostImage(uid=trial.series.images[4].uid))
     trial.download(trial.series.uid)
-    assert trial.tree.under_way() == {trial.series.uid}
+    assert trial.tree.series_in_staging() == {trial.series.uid}
     assert not list(trial.output.rglob("*.dcm"))
 
 
@@ -555,7 +555,7 @@ def test_fault_25_an_update_that_was_cut_short_is_still_said_without_update(tria
     trial.corpus.put(_grown(trial))
     trial.add(Status("getSingleImage", code=503, times=None))
     trial.download(update=True)
-    assert trial.tree.under_way() == {trial.series.uid}
+    assert trial.tree.series_in_staging() == {trial.series.uid}
     trial.heal()
     summary = trial.download()
     assert summary.failures[0].reason == "changed"

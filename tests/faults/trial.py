@@ -134,7 +134,7 @@ class Trial:
         """With an archive in order the same command ends with everything right."""
         self.heal()
         self.assert_complete(self.download())
-        assert self.tree.under_way() == set()
+        assert self.tree.series_in_staging() == set()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Adopting a folder of volumes: taken in, compared with the registry, reported."""
+"""Adopting a folder of volumes: install them, compare with the registry, write the reports."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tcia_covid.core.errors import DestinationError, RequestError, TciaCovidErro
 from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.parallel import parallel_map
-from tcia_covid.nifti.install import InstalledPatient, Installer, Mode
+from tcia_covid.nifti.install import InstalledPatient, Installer
 from tcia_covid.nifti.result import Inventory, VolumeAdoption
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree, compare_installed
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.reports.write import owed_notice, write_owed_reports
+from tcia_covid.store.placement import Mode
+from tcia_covid.store.reports.write import outdated_notice, update_reports
 from tcia_covid.store.tree import is_in_tree
 
 
@@ -33,45 +34,45 @@ def adopt_volumes(
     emit: Emit = discard,
     stop: CancelToken | None = None,
 ) -> VolumeAdoption:
-    """Take the volumes of any folder into the layout, where they prove sound.
+    """Install the intact volumes of any folder.
 
     Args:
-        directory: however the files came into it; its folders mean nothing.
+        directory: the folder; how the files are arranged in it does not matter.
         output: the folder that holds the collections' folders.
         collection: whose volumes these are.
         registry: for TCIA's own citation.
         mode: `link` makes hard links, else reflinks, else copies; `copy` makes no hard links;
-            `move` removes a patient's files once the patient stands in the layout.
+            `move` removes a patient's files once the patient is complete.
         durable: force data to the disk before a patient counts as complete.
         jobs: threads.
-        emit: hears of patients and bytes.
+        emit: receives the progress of patients and bytes.
         stop: ends it early; what was committed stays.
 
     Raises:
-        RequestError: the folder is none, has no volume of the collection, or is one of this
-            program's own.
+        RequestError: the folder does not exist, has no volume of the collection, or is one of
+            this program's own.
         DestinationError: the output cannot be used.
         InterruptedRunError: `stop` was set.
     """
     tree = VolumeTree(output, collection, Disk(durable=durable), emit)
     _refuse_own(directory, tree)
-    finds = find_volumes(directory, tree.pattern, skipped=tree.root)
-    if not finds.volumes and not tree.has_moved_from(directory):
+    scanned = find_volumes(directory, tree.pattern, skipped=tree.root)
+    if not scanned.volumes and not tree.has_moved_from(directory):
         raise RequestError(
             f"there is no volume of {collection.name} in {directory}",
             hint=f"they are called {tree.pattern.text}",
         )
     if mode == "move":
-        _refuse_emptying(directory, finds)
+        _refuse_emptying(directory, scanned)
     stop = stop or CancelToken()
 
     def report() -> None:
-        if not write_owed_reports(tree, collection, registry, stop):
-            emit(Notice(owed_notice(tree)))
+        if not update_reports(tree, collection, registry, stop):
+            emit(Notice(outdated_notice(tree)))
 
     tree.prepare()
     try:
-        result = install_volumes(finds, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
+        result = install_volumes(scanned, tree, mode=mode, jobs=jobs, emit=emit, stop=stop)
     except DestinationError:
         raise
     except TciaCovidError:
@@ -85,11 +86,6 @@ def adopt_volumes(
 
 
 def _refuse_own(directory: Path, tree: VolumeTree) -> None:
-    """Refuse what stands in the layout already.
-
-    Raises:
-        RequestError: it does.
-    """
     root = Path(os.path.realpath(tree.root))
     if Path(os.path.realpath(directory)).is_relative_to(root):
         raise RequestError(
@@ -98,13 +94,9 @@ def _refuse_own(directory: Path, tree: VolumeTree) -> None:
         )
 
 
-def _refuse_emptying(directory: Path, finds: ScanResult) -> None:
-    """Refuse to move files out of a folder of this program.
-
-    Raises:
-        UsageError: it is asked for.
-    """
-    if finds.ours or is_in_tree(directory.resolve()):
+def _refuse_emptying(directory: Path, scanned: ScanResult) -> None:
+    """Refuse to move files out of a folder of this program."""
+    if scanned.has_tree or is_in_tree(directory.resolve()):
         raise UsageError(
             f"{directory} has a folder that this program keeps receipts of: moving its files away "
             "would leave these without files",
@@ -113,7 +105,7 @@ def _refuse_emptying(directory: Path, finds: ScanResult) -> None:
 
 
 def install_volumes(
-    finds: ScanResult,
+    scanned: ScanResult,
     tree: VolumeTree,
     *,
     mode: Mode = "link",
@@ -122,19 +114,19 @@ def install_volumes(
     emit: Emit = discard,
     stop: CancelToken | None = None,
 ) -> VolumeAdoption:
-    """Take volumes into a collection's folder, as far as they are sound.
+    """Install the volumes of a folder that are intact.
 
-    Each is read to its end: gzip's CRC and length, the NIfTI-1 header, the hash that a `.sums`
-    file beside it gives. What stands is held against these hashes, too. No file is changed,
-    except that `move` removes a patient's files once the patient stands.
+    Each is read to its end: gzip's CRC and length, the NIfTI-1 header, the hash in a `.sums` file
+    beside it. Installed volumes are compared with these hashes, too. No file is changed, except
+    that `move` removes a patient's files once the patient is complete.
 
     Args:
-        finds: the files, and what is published of them.
+        scanned: the files, and the published hashes.
         tree: where they belong; has been prepared.
-        mode: how they get there.
-        source: what receipts call their origin.
+        mode: how they are placed.
+        source: recorded as the source of the volumes.
         jobs: threads; by default as many as there are processors, four at most.
-        emit: hears of patients as they are read and finished.
+        emit: receives patients as they are read and finished.
         stop: ends it early; what was committed stays.
 
     Raises:
@@ -142,31 +134,31 @@ def install_volumes(
         TciaCovidError: `stop` was set.
     """
     stop = stop or CancelToken()
-    intake = Installer(finds, tree, mode, source, emit, stop)
-    result = VolumeAdoption(unfit=list(finds.unfit))
-    refuted = compare_installed(finds.sums, tree)
+    installer = Installer(scanned, tree, mode, source, emit, stop)
+    result = VolumeAdoption(rejected=list(scanned.rejected))
+    differing = compare_installed(scanned.sums, tree)
     threads = jobs or min(4, os.cpu_count() or 1)
-    for _, patient in parallel_map(intake.take, intake.subjects(), threads, stop):
+    for _, patient in parallel_map(installer.install, installer.patients(), threads, stop):
         _count(result, patient)
-    lacking = finds.sums.files - tree.standing_files()
-    result.refuted = sorted(lacking & refuted)
-    result.missing = sorted(lacking - refuted)
+    absent = scanned.sums.files - tree.intact_files()
+    result.mismatched = sorted(absent & differing)
+    result.missing = sorted(absent - differing)
     return result
 
 
-def _count(result: VolumeAdoption, taken: InstalledPatient) -> None:
+def _count(result: VolumeAdoption, patient: InstalledPatient) -> None:
     result.patients_found += 1
-    result.volumes_found += taken.found
-    result.volumes_there += len(taken.there)
-    result.unfit += taken.unfit
-    result.not_removed += taken.not_removed
-    result.lost += taken.lost
-    if taken.failure is not None:
-        result.failures.append(taken.failure)
+    result.volumes_found += patient.found
+    result.volumes_already_complete += len(patient.already_complete)
+    result.rejected += patient.rejected
+    result.not_removed += patient.not_removed
+    result.lost += patient.lost
+    if patient.failure is not None:
+        result.failures.append(patient.failure)
         return
-    result.patients_adopted += bool(taken.brought)
-    result.patients_there += bool(taken.there) and not taken.brought
-    result.volumes_adopted += len(taken.brought)
-    result.size += sum(volume.size for volume, _ in taken.brought)
-    result.ways.update(way for _, way in taken.brought)
-    result.proved += taken.proved
+    result.patients_adopted += bool(patient.placed)
+    result.patients_already_complete += bool(patient.already_complete) and not patient.placed
+    result.volumes_adopted += len(patient.placed)
+    result.size += sum(volume.size for volume, _ in patient.placed)
+    result.placed.update(method for _, method in patient.placed)
+    result.verified += patient.verified

@@ -1,4 +1,4 @@
-"""Downloading a collection of volumes: its packages, received by `ascli`, taken in, reported."""
+"""Downloading the NIfTI collection: receive its packages with `ascli`, install, report."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import format_size
 from tcia_covid.http.client import Client
 from tcia_covid.nifti.receive import PackageFolder, Receiver
-from tcia_covid.nifti.result import Inventory, summarise
+from tcia_covid.nifti.result import Inventory, summarize
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.selection.request import Request, check_package_request
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
 from tcia_covid.store.reports.state import outdated_reports
-from tcia_covid.store.reports.write import write_owed_reports
+from tcia_covid.store.reports.write import update_reports
 
 _GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
-"""Seconds that the site gets where its links are only to be shown."""
-_HERE = "ct-images"
+"""Seconds to wait for the site where its links are only shown."""
+_FOLDER = "ct-images"
 
 
 def download_collection(
@@ -49,25 +49,25 @@ def download_collection(
     emit: Emit = discard,
     stop: CancelToken | None = None,
 ) -> Summary:
-    """Bring a collection of volumes into the layout; running it again goes on, and mends.
+    """Download a collection of volumes; running it again continues, and replaces damaged ones.
 
-    Nothing is asked of anybody where all that the registry knows of stands.
+    No request is made if everything in the registry is installed.
 
     Args:
         collection: published as Aspera packages.
         request: the output and the options; no filters.
         registry: for TCIA's own citation.
-        emit: hears of progress.
+        emit: receives progress.
         stop: ends it early; what is complete is kept.
 
     Raises:
-        NotDicomError: `ascli` is not installed; notices told what to do.
-        RequestError: it cannot be carried out as asked.
-        ArchiveError: the site gave no usable answer.
+        NotDicomError: `ascli` is not installed; notices say what to do.
+        RequestError: the request cannot be fulfilled.
+        ArchiveError: the site gave no usable response.
         DestinationError: the folder cannot be used.
 
-    What goes wrong after the transfer began is in the summary, not raised. The summary's time is
-    the caller's affair, and so is the event that ends a run.
+    Failures after the transfer began are in the summary, not raised. The caller sets the
+    summary's time and emits the event that ends a run.
     """
     check_package_request(collection, request)
     return _Run(collection, request, registry, emit, stop or CancelToken()).carry_out()
@@ -96,7 +96,7 @@ class _Run:
     def carry_out(self) -> Summary:
         before = Inventory.of(self._tree)
         ended: TciaCovidError | None = None
-        if not before.is_whole:
+        if not before.is_complete:
             program = find_ascli()
             if program is None:
                 raise self._without_ascli()
@@ -104,7 +104,7 @@ class _Run:
             self._tree.prepare()
             ended = self._receive(program, packages, before)
         ended = self._report(ended)
-        summary = summarise(
+        summary = summarize(
             self._request,
             self._tree,
             before,
@@ -113,10 +113,10 @@ class _Run:
             ended=ended,
         )
         summary.notices += self._tree.notices
-        kept = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
+        interrupted = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
         names = outdated_reports(self._tree)
         summary.outdated_reports = [f"{self._tree.root.name}/{name}" for name in names]
-        summary.partial_series, summary.partial_bytes = len(kept), sum(kept)
+        summary.partial_series, summary.partial_bytes = len(interrupted), sum(interrupted)
         return summary
 
     def _packages(self, settings: HttpSettings) -> list[AsperaPackage]:
@@ -129,9 +129,9 @@ class _Run:
             client.close()
 
     def _without_ascli(self) -> NotDicomError:
-        """Say what to install and what to type; give the error that ends the run."""
+        """Say what to install and what to type; return the error that ends the run."""
         settings = self._request.options.http
-        hurried = replace(
+        quick = replace(
             settings,
             retries=min(1, settings.retries),
             connect_timeout=min(_GUIDE_CONNECT, settings.connect_timeout),
@@ -139,18 +139,18 @@ class _Run:
         )
         packages: list[AsperaPackage] = []
         try:
-            packages = self._packages(hurried)
+            packages = self._packages(quick)
         except ArchiveError as error:
-            self._emit(Notice(f"the links to the packages could not be had: {error.message}"))
-        told = manual_instructions(self._tree, packages)
-        for line in told.lines:
+            self._emit(Notice(f"the links to the packages are not available: {error.message}"))
+        instructions = manual_instructions(self._tree, packages)
+        for line in instructions.lines:
             self._emit(Notice(line))
         return NotDicomError(
             f"{self._collection.name} is published as {self._collection.format} files in Aspera "
             "packages, and ascli, which receives them, is not installed",
             hint="install it with 'gem install aspera-cli' and 'ascli config ascp install', or "
             f"download with a browser: {self._page}",
-            commands=told.commands,
+            commands=instructions.commands,
         )
 
     @property
@@ -160,7 +160,7 @@ class _Run:
     def _receive(
         self, program: str, packages: Sequence[AsperaPackage], before: Inventory
     ) -> TciaCovidError | None:
-        """Receive every package; gives what ended the run early."""
+        """Receive every package; return what ended the run early."""
         old = [self._unreadable(one) for one in packages if not one.is_public_link]
         inboxes = [PackageFolder(self._tree, one) for one in packages if one.is_public_link]
         if old and not inboxes:
@@ -191,8 +191,10 @@ class _Run:
         inbox.note(None)
 
     def _unreadable(self, package: AsperaPackage) -> Failure:
-        """The failure of a package whose link `ascli` takes for one that needs a login."""
-        detail = f"package '{package.title}': its link is of an old form, which ascli does not take"
+        """The failure of a package whose link makes `ascli` ask for a login."""
+        detail = (
+            f"package '{package.title}': its link is of an old form, which ascli does not accept"
+        )
         hint = f"download it with a browser from {self._page}, then 'tcia-covid adopt' it"
         return Failure("", "not-available", detail, hint=hint)
 
@@ -200,7 +202,7 @@ class _Run:
         needed = sum(
             max(0, (inbox.package.size or 0) - inbox.size)
             for inbox in inboxes
-            if inbox.lacking() is None
+            if inbox.missing() is None
         )
         check_space(
             self._request.output,
@@ -214,19 +216,19 @@ class _Run:
             RunStarted(
                 series=max(0, (before.patients_expected or 0) - before.patients),
                 images=max(0, (before.volumes_expected or 0) - before.volumes),
-                size=sum(one.package.size or 0 for one in inboxes if one.lacking() is None),
+                size=sum(one.package.size or 0 for one in inboxes if one.missing() is None),
                 already_complete=before.patients,
                 output=self._request.output,
             )
         )
 
     def _report(self, ended: TciaCovidError | None) -> TciaCovidError | None:
-        """Write the collection's report files, so that they cover what is complete."""
+        """Write the collection's report files."""
         if isinstance(ended, DestinationError):
             return ended
         try:
-            write_owed_reports(
-                self._tree, self._collection, self._registry, self._stop, self._tree.tell
+            update_reports(
+                self._tree, self._collection, self._registry, self._stop, self._tree.notify
             )
         except TciaCovidError as error:
             return ended or error
@@ -244,7 +246,7 @@ def find_packages(collection: Collection, site: PortalApi) -> list[AsperaPackage
 
     Raises:
         NotAvailableError: the site does not have the collection, or its page has no such link.
-        ArchiveError: no usable answer.
+        ArchiveError: no usable response.
     """
     listed = site.downloads(collection.slug) if collection.slug else []
     packages = {one.url: _package(one) for one in listed if one.url and one.is_package}
@@ -268,25 +270,25 @@ class Instructions:
     lines: list[str]
     """For people."""
     commands: list[str]
-    """What of it is to be typed, in turn."""
+    """What to type, in order."""
 
 
 def manual_instructions(tree: VolumeTree, packages: Sequence[AsperaPackage]) -> Instructions:
-    """Say what to do, for a run that found no `ascli`.
+    """What to do without `ascli`.
 
-    The links are kept in files that their owner alone may read, and the commands name those: a
-    passcode is part of a link, so it belongs on no screen, in no log and in no process list.
+    The links are written to files that only their owner can read, and the commands name those: a
+    link has a passcode in it, which must not be on a screen, in a log or in a process list.
 
     Args:
-        tree: where the links are kept.
-        packages: with their links; empty where the site could not be asked.
+        tree: the collection's folder.
+        packages: with their links; empty if the site did not respond.
     """
     collection = tree.collection
     install = install_commands()
     links = _keep_links(tree, [one for one in packages if one.is_public_link])
-    adopt = ["tcia-covid", "adopt", _HERE, "--collection", collection.name]
+    adopt = ["tcia-covid", "adopt", _FOLDER, "--collection", collection.name]
     adopt += ["--output", str(tree.root.parent)]
-    receive = [receive_command(link, _HERE) for _, link in links]
+    receive = [receive_command(link, _FOLDER) for _, link in links]
     commands = [*install, *receive, shlex.join(adopt)]
     page = collection.page or "www.cancerimagingarchive.net"
     old = [one.title for one in packages if not one.is_public_link]
@@ -295,9 +297,9 @@ def manual_instructions(tree: VolumeTree, packages: Sequence[AsperaPackage]) -> 
         *(f"  {command}" for command in install),
         "then run the same command again. Or receive the packages by hand:",
         *_receiving(links, page),
-        *(f"  # {title}: ascli does not take its link" for title in old),
+        *(f"  # {title}: ascli does not accept its link" for title in old),
         f"  {commands[-1]}",
-        f"Or download them with a browser from {page}, and adopt them likewise.",
+        f"Or download them with a browser from {page}, and adopt them in the same way.",
     ]
     return Instructions(lines, commands)
 
@@ -306,16 +308,16 @@ def _receiving(links: Sequence[tuple[AsperaPackage, str]], page: str) -> Iterato
     for package, link in links:
         size = f" ({format_size(package.size)})" if package.size else ""
         yield f"  # {package.title}{size}"
-        yield f"  {receive_command(link, _HERE)}"
+        yield f"  {receive_command(link, _FOLDER)}"
     if not links:
-        yield f"  {receive_command('LINK', _HERE)}"
+        yield f"  {receive_command('LINK', _FOLDER)}"
         yield f"  with the address of each download button for LINK, from {page}"
 
 
 def _keep_links(
     tree: VolumeTree, packages: Sequence[AsperaPackage]
 ) -> list[tuple[AsperaPackage, str]]:
-    """Write the links to files; gives each package with how `ascli` is told to read its own."""
+    """Write the links to files; return each package with the argument that names its file."""
     links: list[tuple[AsperaPackage, str]] = []
     with contextlib.suppress(DestinationError, OSError):
         for package in packages:
@@ -328,7 +330,7 @@ def _keep_links(
 
 
 def _private(tree: VolumeTree, path: Path, text: str) -> Path:
-    """Write a file that its owner alone may read."""
+    """Write a file that only its owner can read."""
     tree.write_file(path)
     path.chmod(0o600)
     with path.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The story of one package: received, taken in, and what was not sound received again."""
+"""Receiving one package: download it, install its volumes, receive damaged ones again."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.selection.request import Request
+from tcia_covid.store.disk import set_aside
 from tcia_covid.store.free_space import folder_size
 
 _ATTEMPTS = 2
-"""How often a package is received where what came is not sound."""
+"""How often a package is received if files in it are damaged."""
 _SOURCE = "aspera"
-_UNSOUND = ("damaged", "foreign", "unreadable", "conflict")
+_NOT_INSTALLED = ("damaged", "foreign", "unreadable", "conflict")
 _FORMAT = 1
-_MOST_PATHS = 200
-"""Volumes that are asked for one by one; more than that, and the whole package is."""
+_MAX_PATHS = 200
+"""Up to so many volumes are requested one by one, instead of the whole package."""
 
 
 class Receiver:
-    """Receives one package, and has the volumes taken in.
+    """Receives one package, and installs its volumes.
 
     Args:
         program: `ascli`, with its folder.
         inbox: where it is received.
         tree: where the volumes belong.
         request: the options.
-        emit: hears of progress.
+        emit: receives progress.
         stop: ends it early.
     """
 
@@ -58,17 +59,17 @@ class Receiver:
         self._emit = emit
         self._stop = stop
         self._conflicts: dict[str, str] = {}
-        """Details, by the names of volumes that came otherwise than they stand."""
+        """Details, by the names of volumes that differ from the installed ones."""
         self.received = 0
         """Bytes that arrived in this run."""
 
     def run(self) -> list[Failure]:
-        """Receive what lacks; gives why volumes are not there.
+        """Receive what is missing; return why volumes are not installed.
 
         Raises:
             RequestError: `ascli`, or its `ascp`, cannot be started.
             ArchiveError: the package did not arrive.
-            HeldError: another run receives it.
+            LockedError: another run receives it.
             DestinationError: the disk.
             TciaCovidError: the run is to end.
         """
@@ -76,18 +77,18 @@ class Receiver:
         result = VolumeAdoption()
         with lock:
             if not inbox.is_interrupted:
-                result = self._take_in()  # of a run that ended between receiving and taking in
+                result = self._install()  # of a run that ended after it received them
             for _ in range(_ATTEMPTS):
-                lacking = inbox.lacking()
-                if lacking is not None and not lacking:
+                missing = inbox.missing()
+                if missing is not None and not missing:
                     break
-                self._receive(requested_paths(lacking), whole=lacking is None, lock=lock)
-                result = self._take_in()
+                self._receive(requested_paths(missing), whole=missing is None, lock=lock)
+                result = self._install()
             inbox.tidy()
         return self._failures(result)
 
     def _receive(self, paths: Sequence[str], *, whole: bool, lock: TransferLock) -> None:
-        """Have `ascli` run until it ends well; every byte that arrives renews the patience."""
+        """Run `ascli` until it succeeds; any progress resets the retry counter."""
         inbox, settings = self._inbox, self._options.http
         patience = RetryPolicy(settings, self._stop, self._on_retry)
         inbox.begin()
@@ -115,22 +116,22 @@ class Receiver:
                 self.received += transfer.received
         inbox.finish(whole=whole)
 
-    def _take_in(self) -> VolumeAdoption:
-        """Move what is sound into the tree; what is not is set aside."""
-        finds = self._inbox.finds()
+    def _install(self) -> VolumeAdoption:
+        """Move intact volumes into the tree, and the others into quarantine."""
+        scanned = self._inbox.scanned()
         result = install_volumes(
-            finds, self._tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self._stop
+            scanned, self._tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self._stop
         )
-        volumes = {finds.shown(path) for paths in finds.volumes.values() for path in paths}
-        unsound = [one.file for one in result.unfit if one.reason in _UNSOUND]
-        self._inbox.set_aside([file for file in unsound if file in volumes])
+        volumes = {scanned.shown(path) for paths in scanned.volumes.values() for path in paths}
+        damaged = [file.file for file in result.rejected if file.reason in _NOT_INSTALLED]
+        self._inbox.set_aside([file for file in damaged if file in volumes])
         self._conflicts |= {
             one.file.rpartition("/")[2]: one.detail for one in result.of("conflict")
         }
         return result
 
     def _pass_on(self, event: Event) -> None:
-        """Pass on how patients end: their bytes were counted as they arrived."""
+        """Pass on how patients end, without their bytes: these were counted as they arrived."""
         if isinstance(event, SeriesFinished):
             outcome = event.outcome
             self._emit(SeriesFinished(replace(outcome, series=replace(outcome.series, size=None))))
@@ -142,20 +143,20 @@ class Receiver:
         self._emit(RequestRetried(self._inbox.package.title, reason, wait))
 
     def _failures(self, result: VolumeAdoption) -> list[Failure]:
-        """Why patients, or volumes, of the package are not there."""
+        """Why patients or volumes of the package are not installed."""
         failures = list(result.failures)
-        details = {one.file.rpartition("/")[2]: one.detail for one in result.unfit}
+        details = {file.file.rpartition("/")[2]: file.detail for file in result.rejected}
         for file in result.lost:
             hint = "it is kept in quarantine; the same command receives it again"
             name = self._tree.pattern.read(file)
             subject = name.subject if name else ""
             detail = details.get(file, file)
             failures.append(self._failure(subject, "damaged", detail, hint))
-        for file in sorted(self._conflicts.keys() & self._tree.standing_files()):
+        for file in sorted(self._conflicts.keys() & self._tree.intact_files()):
             detail = f"{file}: {self._conflicts[file]}"
             hint = (
                 "the package's is kept in quarantine: compare the two; to have the package's, "
-                "remove the one that stands and run the same command again"
+                "remove the installed one and run the same command again"
             )
             failures.append(self._failure("", "conflict", detail, hint))
         return failures
@@ -169,8 +170,8 @@ class Receiver:
 class PackageFolder:
     """The folder of one package, in the state folder of its collection.
 
-    `files` takes what arrives. `listing.json` says what is in the package, once all of it was
-    received. `receiving` stands while files may be half-written.
+    `files` has what was received. `listing.json` lists what is in the package, once all of it was
+    received. `receiving` exists while files may be half-written.
 
     Args:
         tree: the collection's folder.
@@ -192,31 +193,28 @@ class PackageFolder:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether an earlier run began to receive and did not come to its end."""
+        """Whether an earlier run began to receive and did not finish."""
         return self._receiving.exists()
 
     @property
     def size(self) -> int:
-        """Bytes that were received and not taken in yet."""
+        """Bytes that were received and are not installed yet."""
         return folder_size(self.files)
 
-    def lacking(self) -> list[str] | None:
-        """The paths of the volumes that do not stand; None if the package was never received whole.
-
-        No paths at all ask for everything: that many are not asked for one by one.
-        """
+    def missing(self) -> list[str] | None:
+        """The paths of the volumes that are not installed; None if it was never received whole."""
         listed = self._listed()
         if listed is None:
             return None
-        inventory = self._tree.standing_files()
+        inventory = self._tree.intact_files()
         return [path for path in listed if PurePosixPath(path).name not in inventory]
 
     def begin(self) -> None:
-        """Files will be half-written from now on."""
+        """Record that files may be half-written from now on."""
         self._tree.write_file(self._receiving, self.package.title.encode())
 
     def note(self, failure: Failure | None) -> None:
-        """Leave word for `status` of why the package did not arrive, or that it did."""
+        """Record for `status` why the package did not arrive, or that it did."""
         with contextlib.suppress(OSError):
             if failure is None:
                 self._tree.failures.clear(f"package-{self.package.key}")
@@ -224,24 +222,24 @@ class PackageFolder:
                 self._tree.failures.write(f"package-{self.package.key}", [asdict(failure)])
 
     def finish(self, *, whole: bool) -> None:
-        """All that was asked for is here; `whole` if that was the whole package."""
+        """Record that all requested files arrived; `whole` if that was the whole package."""
         if whole:
             text = json.dumps({"format": _FORMAT, "files": list(self._volumes())}, indent=1)
             self._tree.write_file(self._listing, text.encode())
         self._tree.disk.remove(self._receiving)
 
-    def finds(self) -> ScanResult:
+    def scanned(self) -> ScanResult:
         """The volumes that were received."""
         return find_volumes(self.files, self._tree.pattern)
 
     def set_aside(self, files: Sequence[str]) -> None:
-        """Move files that are not sound out, so that they are received again."""
+        """Move damaged files to quarantine, so that they are received again."""
         for file in files:
             with contextlib.suppress(FileNotFoundError):
-                self._tree.keep_bad(self.files / file, "packages")
+                set_aside(self._tree.disk, self.files / file, self._tree.quarantine / "packages")
 
     def tidy(self) -> None:
-        """Remove folders that nothing is left in."""
+        """Remove empty folders."""
         for folder in sorted(self.files.rglob("*"), reverse=True):
             if folder.is_dir() and not folder.is_symlink():
                 self._tree.disk.remove_empty(folder)
@@ -256,10 +254,10 @@ class PackageFolder:
 
     def _volumes(self) -> Iterator[str]:
         """The volumes' paths in the package, as they arrived."""
-        for name, paths in sorted(self.finds().volumes.items()):
+        for name, paths in sorted(self.scanned().volumes.items()):
             yield f"/{paths[0].relative_to(self.files).as_posix()}" if paths else f"/{name.file}"
 
 
 def requested_paths(paths: Sequence[str] | None) -> tuple[str, ...]:
-    """What to ask for: single paths, or nothing for the whole package."""
-    return tuple(paths) if paths is not None and len(paths) <= _MOST_PATHS else ()
+    """The paths to request; none for the whole package."""
+    return tuple(paths) if paths is not None and len(paths) <= _MAX_PATHS else ()

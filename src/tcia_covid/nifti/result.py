@@ -1,4 +1,4 @@
-"""What taking volumes in came to, and what stands then."""
+"""The result of installing volumes, and what is installed then."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.models import Check, Failure
 from tcia_covid.core.summary import Summary
-from tcia_covid.nifti.install import PlacementMethod
 from tcia_covid.nifti.scan import RejectedFile
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.selection.request import Request
+from tcia_covid.store.placement import PlacementMethod
 
 _LEFT = frozenset({"conflict", "damaged", "unreadable", "unfinished"})
-"""Reasons for which a file was not taken that may be a volume of the collection."""
+"""Reasons for rejecting a file that may be a volume of the collection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """How much of a collection stands whole, and how much there is of it."""
+    """How much of a collection is complete, and how much there is of it."""
 
     patients: int
     volumes: int
@@ -41,7 +41,7 @@ class Inventory:
     @classmethod
     def of(cls, tree: VolumeTree) -> Inventory:
         """Count by the receipts; no volume is opened."""
-        receipts = tree.sound().values()
+        receipts = tree.complete_receipts().values()
         return cls(
             patients=len(receipts),
             volumes=sum(len(one.images) for one in receipts),
@@ -51,8 +51,8 @@ class Inventory:
         )
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it is all that the registry knows of."""
+    def is_complete(self) -> bool:
+        """Whether all patients and volumes of the registry are complete."""
         return bool(self.volumes_expected) and (self.patients, self.volumes) == (
             self.patients_expected or self.patients,
             self.volumes_expected,
@@ -60,74 +60,74 @@ class Inventory:
 
     @property
     def exceeds(self) -> bool:
-        """Whether there are volumes that the registry does not know of."""
+        """Whether there are more volumes than the registry lists."""
         return self.volumes_expected is not None and self.volumes > self.volumes_expected
 
     def compared(self) -> str:
-        """The counts beside those of the registry, in a sentence; empty where it has none."""
+        """A sentence that compares the counts with the registry; empty where that has none."""
         if self.volumes_expected is None:
             return ""
         if self.exceeds:
             return (
-                f"{self.volumes:,} volumes of {self.patients:,} patients stand, more than the "
-                f"{self.volumes_expected:,} that the registry knows"
+                f"{self.volumes:,} volumes of {self.patients:,} patients are installed, more "
+                f"than the {self.volumes_expected:,} in the registry"
             )
         patients = f" of {self.patients_expected:,}" if self.patients_expected is not None else ""
         return (
             f"{self.volumes:,} of {self.volumes_expected:,} volumes of {self.patients:,}{patients} "
-            "patients stand"
+            "patients are installed"
         )
 
 
 @dataclass(slots=True)
 class VolumeAdoption:
-    """What became of the volumes below a folder."""
+    """What happened to the volumes below a folder."""
 
     patients_found: int = 0
     patients_adopted: int = 0
-    """Stand whole now, with volumes that were not there before."""
-    patients_there: int = 0
-    """Stood before, with all of these volumes."""
+    """Are complete now, with volumes that were not there before."""
+    patients_already_complete: int = 0
+    """Had all of these volumes before."""
     volumes_found: int = 0
     volumes_adopted: int = 0
-    volumes_there: int = 0
+    volumes_already_complete: int = 0
     size: int = 0
     """Bytes of the volumes that were adopted."""
-    ways: Counter[PlacementMethod] = field(default_factory=Counter)
-    """Volumes by the way that they took."""
-    proved: int = 0
+    placed: Counter[PlacementMethod] = field(default_factory=Counter)
+    """Volumes by method."""
+    verified: int = 0
     """Adopted volumes whose hash is one of a `.sums` file."""
     not_removed: int = 0
-    """Originals of volumes that stand, which were to be moved and are still there."""
-    unfit: list[RejectedFile] = field(default_factory=list)
-    """Files that were not taken."""
+    """Originals of installed volumes that `move` did not remove."""
+    rejected: list[RejectedFile] = field(default_factory=list)
+    """Files that were not installed."""
     lost: list[str] = field(default_factory=list)
-    """Volumes that do not stand, and of which no file was sound or known to be right."""
-    refuted: list[str] = field(default_factory=list)
-    """Volumes that stand, and whose hash is not the one of a `.sums` file."""
+    """Volumes that are not installed, and of which no file is intact or known to be right."""
+    mismatched: list[str] = field(default_factory=list)
+    """Installed volumes whose hash is not the one in a `.sums` file."""
     failures: list[Failure] = field(default_factory=list)
-    """Patients that could not be taken in."""
+    """Patients that could not be installed."""
     missing: list[str] = field(default_factory=list)
-    """Volumes that a `.sums` file lists, and that do not stand now."""
+    """Volumes that a `.sums` file lists and that are not installed."""
     notices: list[str] = field(default_factory=list)
-    """Files that were in the way and are not this program's, and where each was moved to."""
+    """Files in the way that are not this program's, each with its new path."""
     inventory: Inventory | None = None
-    """All that stands now, earlier runs' included."""
+    """All that is installed now, by earlier runs as well."""
 
     @property
     def exit_code(self) -> int:
-        """0 if what was found, or is listed, stands, and no more than the registry knows."""
-        left = any(one.reason in _LEFT for one in self.unfit)
+        """0 if all volumes that were found or are listed are installed, and no others."""
+        left = any(file.reason in _LEFT for file in self.rejected)
         left = left or (self.inventory is not None and self.inventory.exceeds)
-        troubles = left or self.lost or self.refuted or self.missing or self.failures
-        return EXIT_PARTIAL if troubles else EXIT_OK
+        problems = left or self.lost or self.mismatched or self.missing or self.failures
+        return EXIT_PARTIAL if problems else EXIT_OK
 
     def of(self, reason: str) -> list[RejectedFile]:
-        """The files that were not taken for one reason."""
-        return [one for one in self.unfit if one.reason == reason]
+        """The files that were rejected for one reason."""
+        return [file for file in self.rejected if file.reason == reason]
 
 
-def summarise(
+def summarize(
     request: Request,
     tree: VolumeTree,
     before: Inventory,
@@ -136,12 +136,12 @@ def summarise(
     received: int,
     ended: TciaCovidError | None,
 ) -> Summary:
-    """Count what stands, and settle the exit code.
+    """Count what is installed, and determine the exit code.
 
     Args:
         request: what was asked for.
-        tree: where it stands.
-        before: what stood when the run began.
+        tree: the installed volumes.
+        before: what was installed when the run began.
         failures: why volumes or packages are not there.
         received: bytes that arrived.
         ended: what ended the run early.
@@ -149,7 +149,7 @@ def summarise(
     now = Inventory.of(tree)
     summary = Summary(targets=list(request.targets), output=request.output)
     failed = {one.series for one in failures if one.series}
-    summary.complete = len(tree.sound().keys() - failed)
+    summary.complete = len(tree.complete_receipts().keys() - failed)
     summary.already_complete = min(before.patients, summary.complete)
     summary.failed = len(failed)
     summary.failures = list(failures)
@@ -159,14 +159,14 @@ def summarise(
     summary.fetched_from = {"aspera": summary.complete - summary.already_complete}
     _checks(summary, tree)
     summary.error = ended
-    if ended is None and not failures and not now.is_whole:
+    if ended is None and not failures and not now.is_complete:
         summary.failures += _shortage(now, accepted=request.options.accept_listed)
     summary.exit_code = _exit_code(summary, ended)
     return summary
 
 
 def _expect(summary: Summary, now: Inventory, *, accepted: bool) -> None:
-    """How much there is to be: what the registry says, unless what is listed is to be enough."""
+    """Set the expected counts: the registry's, unless the packages' own are accepted."""
     known = None if accepted else now.patients_expected
     summary.selected = max(known or 0, summary.complete + summary.failed)
     summary.images_expected = (None if accepted else now.volumes_expected) or now.volumes
@@ -175,7 +175,7 @@ def _expect(summary: Summary, now: Inventory, *, accepted: bool) -> None:
 
 def _checks(summary: Summary, tree: VolumeTree) -> None:
     sources: Counter[str] = Counter()
-    for receipt in tree.sound().values():
+    for receipt in tree.complete_receipts().values():
         sources.update({image.source for image in receipt.images})
         summary.checked_size += receipt.check is Check.SIZE
         summary.checked_md5 += receipt.check is not Check.SIZE
@@ -183,11 +183,11 @@ def _checks(summary: Summary, tree: VolumeTree) -> None:
 
 
 def _shortage(now: Inventory, *, accepted: bool) -> list[Failure]:
-    """The failure of a collection that is smaller, or larger, than the registry knows it."""
+    """The failure of a collection that is smaller or larger than the registry lists."""
     if accepted or now.volumes_expected is None:
         return []
     if now.exceeds:
-        hint = "--accept-listed if TCIA added volumes; else remove those that are not of it"
+        hint = "--accept-listed if TCIA added volumes; else remove those that do not belong to it"
         return [Failure("", "unexpected", now.compared(), hint=hint)]
     detail = f"{now.compared()}: the packages have no more"
     hint = "look at the collection's page; --accept-listed if volumes were withdrawn"

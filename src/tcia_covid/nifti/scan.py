@@ -13,11 +13,11 @@ from tcia_covid.core.errors import RequestError
 from tcia_covid.core.safe_names import STATE_FOLDER
 
 _UNFINISHED = (".aspx", ".partial", ".aspera-ckpt")
-"""How Aspera calls what it has not received to the end."""
+"""The suffixes of files that Aspera has not completely received."""
 _SUMS = ".sums"
 SUFFIX = ".nii.gz"
 _TOKEN = re.compile(r"N{2,}|D{2,}|\[[^\]]*\]|.", re.DOTALL)
-_HARMLESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
+_SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
 ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 """By the number of hex digits."""
 _HEX = r"(?P<hash>[0-9A-Fa-f]{32,128})"
@@ -25,18 +25,18 @@ _LINES = (
     re.compile(rf"\\?{_HEX}[ \t]+[*]?(?P<path>\S.*)"),
     re.compile(rf"[A-Z0-9-]+ \((?P<path>.+)\) = {_HEX}"),
 )
-"""As md5sum and the like write them, and with `--tag` or on BSD."""
-_LONGEST = 4096
-_MOST = 512 * 1024 * 1024
-"""Bytes of a file that are read: one of a package of 400,000 files has 50 million."""
+"""The formats of md5sum, and of md5sum --tag and BSD."""
+_MAX_LINE = 4096
+_MAX_BYTES = 512 * 1024 * 1024
+"""Bytes of a file that are read: that of a package of 400,000 files has 50 million."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedFile:
-    """A file that was not taken in."""
+    """A file that is not installed."""
 
     file: str
-    """Relative to the folder that was looked at, with forward slashes."""
+    """Relative to the scanned folder, with forward slashes."""
     reason: str
     """`foreign`, `duplicate`, `conflict`, `damaged`, `unreadable` or `unfinished`."""
     detail: str
@@ -44,15 +44,15 @@ class RejectedFile:
 
 @dataclass(slots=True)
 class ScanResult:
-    """What stands below a folder."""
+    """The files below a folder."""
 
     top: Path
     sums: Checksums
     volumes: dict[VolumeName, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    """The files by what their names tell; several where a name stands in several folders."""
-    unfit: list[RejectedFile] = field(default_factory=list)
-    ours: bool = False
-    """Whether a tree of this program is among it."""
+    """The files by name; several where a name is in several folders."""
+    rejected: list[RejectedFile] = field(default_factory=list)
+    has_tree: bool = False
+    """Whether a tree of this program is below the folder."""
 
     def subjects(self) -> dict[str, list[VolumeName]]:
         """The volumes' names by patient, sorted."""
@@ -62,81 +62,81 @@ class ScanResult:
         return dict(grouped)
 
     def shown(self, path: Path) -> str:
-        """What a file is called in reports."""
+        """The path of a file in reports."""
         return path.relative_to(self.top).as_posix()
 
 
 def find_volumes(top: Path, pattern: VolumePattern, *, skipped: Path | None = None) -> ScanResult:
-    """Look through a folder and all below it; links to folders are not followed.
+    """Scan a folder and all folders below it; links to folders are not followed.
 
     Args:
         top: the folder.
-        pattern: how the volumes are called.
-        skipped: a folder that is left out, should it be below.
+        pattern: of the volumes' names.
+        skipped: a folder that is left out if it is below.
 
     Raises:
         RequestError: there is no such folder.
     """
     if not top.is_dir():
         raise RequestError(f"there is no folder {top}", hint="name the folder that has the files")
-    finds = ScanResult(top, Checksums(pattern))
-    for path in _files(top, finds, skipped):
+    result = ScanResult(top, Checksums(pattern))
+    for path in _files(top, result, skipped):
         name = pattern.read(path.name)
         if path.is_symlink() or not path.is_file():
-            finds.unfit.append(RejectedFile(finds.shown(path), "foreign", "not a plain file"))
+            result.rejected.append(RejectedFile(result.shown(path), "foreign", "not a plain file"))
         elif name is not None:
-            finds.volumes[name].append(path)
+            result.volumes[name].append(path)
         elif path.name.lower().endswith(_SUMS):
-            _take_sums(path, finds)
+            _read_sums(path, result)
         elif path.name[0] != ".":
-            finds.unfit.append(_unfit(path, finds, pattern))
-    return finds
+            result.rejected.append(_rejected(path, result, pattern))
+    return result
 
 
-def _files(top: Path, finds: ScanResult, skipped: Path | None) -> Iterator[Path]:
-    """Every file below a folder, in order, but for what this program keeps for itself."""
+def _files(top: Path, result: ScanResult, skipped: Path | None) -> Iterator[Path]:
+    """Every file below a folder, in order, without the state folder of this program."""
 
     def unreadable(error: OSError) -> None:
-        file = finds.shown(Path(error.filename)) if error.filename else "."
-        finds.unfit.append(RejectedFile(file, "unreadable", error.strerror or str(error)))
+        file = result.shown(Path(error.filename)) if error.filename else "."
+        result.rejected.append(RejectedFile(file, "unreadable", error.strerror or str(error)))
 
     left_out = os.path.realpath(skipped) if skipped is not None else ""
     for folder, folders, files in os.walk(top, onerror=unreadable):
-        finds.ours = finds.ours or STATE_FOLDER in folders
+        result.has_tree = result.has_tree or STATE_FOLDER in folders
         folders[:] = sorted(
             (
-                one
-                for one in folders
-                if one != STATE_FOLDER and os.path.realpath(Path(folder, one)) != left_out
+                name
+                for name in folders
+                if name != STATE_FOLDER and os.path.realpath(Path(folder, name)) != left_out
             ),
             key=lambda name: (name.startswith("."), name),
         )
         yield from (Path(folder) / file for file in sorted(files))
 
 
-def _take_sums(path: Path, finds: ScanResult) -> None:
+def _read_sums(path: Path, result: ScanResult) -> None:
     try:
-        finds.sums.take(path)
+        result.sums.read(path)
     except OSError as error:
-        finds.unfit.append(
-            RejectedFile(finds.shown(path), "unreadable", error.strerror or str(error))
+        result.rejected.append(
+            RejectedFile(result.shown(path), "unreadable", error.strerror or str(error))
         )
 
 
-def _unfit(path: Path, finds: ScanResult, pattern: VolumePattern) -> RejectedFile:
+def _rejected(path: Path, result: ScanResult, pattern: VolumePattern) -> RejectedFile:
     if path.name.endswith(_UNFINISHED):
-        return RejectedFile(
-            finds.shown(path), "unfinished", "a transfer of it did not come to its end"
-        )
+        return RejectedFile(result.shown(path), "unfinished", "its transfer is not complete")
     if pattern.read(f"{path.name}.gz") is not None:
-        detail = "an uncompressed copy: what is published ends in .nii.gz"
-        return RejectedFile(finds.shown(path), "foreign", detail)
-    return RejectedFile(finds.shown(path), "foreign", "not called as the collection's volumes are")
+        detail = "an uncompressed copy: published volumes end in .nii.gz"
+        return RejectedFile(result.shown(path), "foreign", detail)
+    return RejectedFile(
+        result.shown(path), "foreign", "its name is not that of a volume of the collection"
+    )
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class VolumeName:
-    """What the name of a volume's file tells."""
+    """The parts of the name of a volume's file."""
 
     subject: str
     """What the names of all volumes of one patient begin with: `volume-covid19-A-0001`."""
@@ -152,7 +152,7 @@ class VolumeName:
 
 
 class VolumePattern:
-    """How the files of a collection are called.
+    """The names of the files of a collection.
 
     Args:
         pattern: as in the registry: `NNNN` stands for the digits of the patient's number, another
@@ -165,9 +165,9 @@ class VolumePattern:
         self._pattern = re.compile(_translated(pattern)) if pattern else None
 
     def read(self, file: str) -> VolumeName | None:
-        """What `file` tells by its name; None if it is no volume of the collection."""
+        """The parts of a file's name; None if it is not a volume of the collection."""
         stem = file.removesuffix(SUFFIX)
-        if stem == file or not _HARMLESS.fullmatch(stem):
+        if stem == file or not _SAFE.fullmatch(stem):
             return None
         if self._pattern is None:
             return VolumeName(stem, stem, stem)
@@ -213,8 +213,8 @@ class Checksums:
         """The names of all volumes that are listed."""
         return set(self._hashes)
 
-    def take(self, path: Path) -> int:
-        """Read a `.sums` file; gives how many lines of it are about volumes.
+    def read(self, path: Path) -> int:
+        """Read a `.sums` file; return how many of its lines are about volumes.
 
         Raises:
             OSError: it cannot be read.
@@ -231,11 +231,11 @@ class Checksums:
         return count
 
     def algorithms(self, file: str) -> set[str]:
-        """The kinds of hashes that are published of a volume."""
-        return {ALGORITHMS[len(one)] for one in self._hashes.get(file, ())}
+        """The algorithms of the published hashes of a volume."""
+        return {ALGORITHMS[len(digest)] for digest in self._hashes.get(file, ())}
 
     def agree(self, file: str, digests: Mapping[str, str]) -> bool | None:
-        """Whether a volume has a hash that is published of it.
+        """Whether a volume has one of its published hashes.
 
         Args:
             file: the volume's name.
@@ -244,15 +244,15 @@ class Checksums:
         Returns:
             None where no hash of these algorithms is published.
         """
-        named = [(ALGORITHMS[len(one)], one) for one in self._hashes.get(file, ())]
-        known = [(digests[name], one) for name, one in named if name in digests]
-        return any(has == one for has, one in known) if known else None
+        by_name = [(ALGORITHMS[len(digest)], digest) for digest in self._hashes.get(file, ())]
+        known = [(digests[name], digest) for name, digest in by_name if name in digests]
+        return any(computed == published for computed, published in known) if known else None
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a text, without what is too long or too much."""
-    left = _MOST
+    """The lines of a file, up to a maximum length and number of bytes."""
+    left = _MAX_BYTES
     with path.open("rb") as file:
-        while left > 0 and (line := file.readline(_LONGEST)):
+        while left > 0 and (line := file.readline(_MAX_LINE)):
             left -= len(line)
             yield line.decode("utf-8", "replace").lstrip("\ufeff").strip()

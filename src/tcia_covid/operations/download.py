@@ -33,7 +33,7 @@ from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import PartialSeries, check_space
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.reports.state import outdated_reports
-from tcia_covid.store.reports.write import write_owed_reports
+from tcia_covid.store.reports.write import update_reports
 from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.contention import Job
@@ -129,7 +129,7 @@ def _select(
             if (root / STATE_FOLDER).is_dir():
                 tree = Tree(root, disk=Disk(durable=request.options.durable))
                 with contextlib.suppress(DestinationError):
-                    write_owed_reports(tree, collection, registry, stop)
+                    update_reports(tree, collection, registry, stop)
         raise
 
 
@@ -160,16 +160,16 @@ class _Run:
         if self._request.options.shard is None:
             # Lets `status` count series not begun; a run with a share does not know the whole.
             for group, tree in self._groups:
-                tree.note_asked(len(group.series))
+                tree.record_request(len(group.series))
         with destination_errors(self._request.output):
             return [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
 
     def _jobs_of(self, group: CollectionSelection, tree: Tree) -> list[Job]:
         update = self._request.options.update
-        unsettled, known_to_differ = tree.unsettled(), tree.changed.uids()
+        unsettled, known_to_differ = tree.needs_check(), tree.changed.uids()
         jobs = []
         for series in group.series:
-            receipt = None if series.uid in unsettled else tree.committed(series.uid)
+            receipt = None if series.uid in unsettled else tree.complete_receipt(series.uid)
             if receipt is None:
                 # An update trusts no image of a series that was complete before.
                 update_it = update and tree.receipts.read(series.uid) is not None
@@ -224,7 +224,7 @@ class _Run:
         """Count the complete series by the files there are now: others may change the folder."""
         self._builder.reset_complete()
         for series, state in self._complete:
-            receipt = self._trees[series.uid].committed(series.uid)
+            receipt = self._trees[series.uid].complete_receipt(series.uid)
             if receipt is not None:
                 self._builder.outcome(Outcome(series, state, receipt))
                 continue
@@ -260,7 +260,7 @@ class _Run:
         report_errors: list[TciaCovidError] = []
         for group, tree in self._groups:
             try:
-                write_owed_reports(tree, group.collection, registry, stop, self._note_moved)
+                update_reports(tree, group.collection, registry, stop, self._note_moved)
             except TciaCovidError as failed:
                 report_errors.append(failed)
         if isinstance(error, InterruptedRunError) or not report_errors:
@@ -278,9 +278,9 @@ class _Run:
         summary.catalog_differences = self._selection.differences
         for group, tree in self._groups:
             with contextlib.suppress(OSError):  # the next run reports it
-                begun = tree.under_way() & {series.uid for series in group.series}
+                begun = tree.series_in_staging() & {series.uid for series in group.series}
                 summary.partial_series += len(begun)
-                summary.partial_bytes += tree.kept(begun)
+                summary.partial_bytes += tree.staged_bytes(begun)
             for notice in tree.notices:
                 self._note_moved(notice)
             with contextlib.suppress(OSError):
@@ -299,4 +299,4 @@ def _worker_count(jobs: int) -> int:
 
 def _missing_bytes(jobs: Sequence[Job]) -> int:
     partial = {tree: PartialSeries(tree) for tree in {job.tree for job in jobs}}
-    return sum(partial[job.tree].lacking(job.series) for job in jobs)
+    return sum(partial[job.tree].missing_bytes(job.series) for job in jobs)

@@ -184,9 +184,9 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
     tree = Tree(output / collection_folder(group.name))
     if not tree.state.is_dir():
         return planned
-    partial, unsettled = PartialSeries(tree), tree.unsettled()
+    partial, unsettled = PartialSeries(tree), tree.needs_check()
     for series in group.series:
-        receipt = None if series.uid in unsettled else tree.committed(series.uid)
+        receipt = None if series.uid in unsettled else tree.complete_receipt(series.uid)
         changed = receipt is not None and receipt.differs_from(series)
         if changed:
             planned.changed.append(series.uid)

@@ -151,7 +151,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
             continue
         receipt = stored.receipt
         name = receipt.series.collection
-        if (uid in staged and tree.is_being_committed(stored)) or not tree.has_all_files(receipt):
+        if (uid in staged and tree.is_half_committed(stored)) or not tree.has_all_files(receipt):
             missing_files.append(uid)
         elif uid not in damaged:
             complete.series += 1
@@ -169,7 +169,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         damaged=sorted(damaged),
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
-        requested=tree.asked(),
+        requested=tree.requested_series(),
         expected=_expected(registry.find(name) or registry.find(tree.root.name)),
         supporting=_supporting(tree),
         outdated_reports=outdated_reports(tree),
@@ -177,7 +177,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
 
 
 def _partial_series(tree: Tree) -> list[PartialSeries]:
-    sizes = {uid: list(tree.staged(uid)) for uid in sorted(tree.under_way())}
+    sizes = {uid: list(tree.staged_sizes(uid)) for uid in sorted(tree.series_in_staging())}
     return [PartialSeries(uid, len(images), sum(images)) for uid, images in sizes.items() if images]
 
 

@@ -1,4 +1,4 @@
-"""Finding the collections' folders that a user means by one folder's name."""
+"""Finding the collections' folders that a user means by a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tcia_covid.store.tree import Tree
 
 
 def find_trees(directory: Path) -> list[Tree]:
-    """The collection's folder that `directory` is, or all those that stand in it, by name.
+    """`directory`, if it is a collection's folder, else all such folders in it, by name.
 
     Raises:
         RequestError: there is none, or the folder cannot be read.
@@ -23,8 +23,7 @@ def find_trees(directory: Path) -> list[Tree]:
         if not directory.is_dir():
             raise RequestError(
                 f"there is no folder {directory}",
-                hint="there is no download yet, or it is elsewhere: give the folder that "
-                "'download --output' named",
+                hint="give the folder of 'download --output'",
             )
         if (directory / STATE_FOLDER).is_dir():
             return [Tree(directory)]
@@ -36,29 +35,29 @@ def find_trees(directory: Path) -> list[Tree]:
         ) from error
     if not roots:
         raise RequestError(
-            f"folder {directory} holds no collection that this program downloaded",
-            hint="give the folder that 'download --output' named, or a collection's folder in it",
+            f"folder {directory} has no collection that this program downloaded",
+            hint="give the folder of 'download --output', or a collection's folder in it",
         )
     return [Tree(root) for root in roots]
 
 
 @dataclass(frozen=True, slots=True)
 class UncheckedFolder:
-    """A folder beside the collections' with images that no receipt covers."""
+    """A folder with images and without receipts, next to the collections' folders."""
 
     folder: str
     """Its name."""
     images: int
-    """Files in it, at any depth, that are called DICOM."""
+    """Files whose names end in .dcm, at any depth."""
 
 
 def find_unchecked_folders(directory: Path) -> list[UncheckedFolder]:
-    """Folders in `directory` that hold images and lack what this program keeps of a collection."""
+    """Folders in `directory` that have images, and are not collections' folders."""
     if (directory / STATE_FOLDER).is_dir():
         return []
     folders = sorted(child for child in directory.iterdir() if _is_unknown(child))
     counted = [UncheckedFolder(folder.name, _images(folder)) for folder in folders]
-    return [one for one in counted if one.images]
+    return [folder for folder in counted if folder.images]
 
 
 def _is_unknown(folder: Path) -> bool:
@@ -72,10 +71,10 @@ def _images(folder: Path) -> int:
 
 @contextmanager
 def listing_errors(directory: Path) -> Iterator[None]:
-    """Turn a folder that the system does not give into an error for the user.
+    """Convert an OSError while listing `directory` into an error for the user.
 
     Raises:
-        DestinationError: what is being looked at below `directory` cannot be read.
+        PermissionDeniedError: a folder cannot be read.
     """
     try:
         yield

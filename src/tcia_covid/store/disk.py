@@ -1,4 +1,4 @@
-"""The one seam through which every change of the disk passes."""
+"""All file-system writes, and the errors for the user behind their failures."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
 _IN_THE_WAY = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
 _REFUSED_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
-"""Seconds; a virus scanner keeps a new file for a moment, and Windows then renames neither it nor
-its folder."""
+"""Seconds; while a virus scanner has a new file open, Windows renames neither it nor its folder."""
 _TOO_LONG = 206
-"""Windows' number of the error; Python takes it for a file that is not there."""
+"""The error number on Windows; Python reports a missing file instead."""
 _SHORT_PATH = 248
-"""From so many characters on, Windows takes no folder unless long paths are enabled."""
+"""Windows accepts no longer folder path unless long paths are enabled."""
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP, errno.EISDIR})
 _FICLONE = 0x40049409
 """ioctl_ficlone(2); Python has no name for it."""
@@ -41,15 +40,15 @@ if sys.platform == "linux":
     import fcntl
 
 BAD = ".bad"
-"""What names of quarantined files end in, so that no program takes them for images."""
+"""Suffix of quarantined files, so that no program takes them for images."""
 MOVED_ASIDE = ".moved-aside"
-"""What the name of a file ends in that was in the way and is not this program's."""
+"""Suffix of files that were in the way and are not this program's."""
 if sys.platform == "win32":
     from socket import gethostname as machine_name
 else:
 
     def machine_name() -> str:
-        """The same as `socket.gethostname`, without the time that sockets take to import."""
+        """The same as `socket.gethostname`; importing `socket` takes time."""
         return os.uname().nodename
 
 
@@ -72,13 +71,13 @@ class Disk:
         self.durable = durable
 
     def make_folder(self, path: Path) -> None:
-        """Make a folder and what lacks above it, for work that a power cut may undo."""
+        """Make a folder and its parents, for work that a power cut may undo."""
         path.mkdir(parents=True, exist_ok=True)
 
     def make_lasting_folder(self, path: Path) -> None:
-        """Make a folder and what lacks above it, each durable in its parent."""
+        """Make a folder and its parents, each durable in its own parent."""
         missing = []
-        while not path.is_dir() and path != path.parent:  # a drive that is not there is its own
+        while not path.is_dir() and path != path.parent:  # the parent of a missing drive is itself
             missing.append(path)
             path = path.parent
         for folder in reversed(missing):
@@ -158,15 +157,15 @@ class Disk:
             path.rmdir()
 
     def link(self, source: Path, target: Path) -> None:
-        """Give a file a second name, where the file system can."""
+        """Make a hard link, where the file system can."""
         os.link(source, target)
 
     def reflink(self, source: Path, target: Path) -> None:
-        """Make a file of the blocks of another, shared until one is written to, where that goes.
+        """Make a copy that shares the blocks of another file, where the file system can.
 
         Args:
             source: the other file, on the same file system.
-            target: does not exist yet; left out if this fails.
+            target: does not exist yet, nor if this fails.
         """
         part = target.with_name(f".{target.name}.part")
         try:
@@ -184,21 +183,21 @@ class Disk:
         fcntl.ioctl(target, _FICLONE, source)
 
     def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
-        """Put a whole file in place, whose pieces are `content`; see `replacing`."""
+        """Write a whole file; see `replacing`."""
         with self.replacing(path, temporary) as write:
-            for piece in content:
-                write(piece)
+            for block in content:
+                write(block)
 
     @contextmanager
     def replacing(self, path: Path, temporary: Path) -> Iterator[Callable[[bytes], None]]:
-        """Give what writes to a new file, which is put in place in the end, if all went well.
+        """Give a function that writes to a new file, which is put in place if no error occurs.
 
-        A reader sees the old content or the new one. Whether its name survives a power cut is left
-        open: everything here can be made anew.
+        A reader sees the old content or the new one. The file may not survive a power cut: only
+        files that can be written again are written in this way.
 
         Args:
             path: the file.
-            temporary: a folder on the same file system, swept by `sweep`.
+            temporary: a folder on the same file system; see `remove_abandoned`.
         """
         self.make_folder(temporary)
         part = temporary / temporary_name()
@@ -214,18 +213,18 @@ class Disk:
 
 
 def succeeded(act: Callable[[], None]) -> bool:
-    """Do something that has a second choice; False if the system refuses it."""
+    """Call a function that has an alternative; False if the system refuses."""
     try:
         act()
     except OSError:
-        return False  # the next way finds out whether the disk or this way is at fault
+        return False  # the alternative shows whether the disk is at fault
     return True
 
 
 def _patiently(
     rename: Callable[[StrPath, StrPath], None], source: StrPath, target: StrPath
 ) -> None:
-    """Rename, again and again for a short while if that is refused."""
+    """Rename; try again for a short time if that is refused."""
     for wait in _REFUSED_WAITS:
         try:
             rename(source, target)
@@ -238,15 +237,15 @@ def _patiently(
 
 @contextmanager
 def destination_errors(what: str) -> Iterator[None]:
-    """Turn the OSErrors that no retry mends into errors for the user.
+    """Convert OSErrors into errors for the user, except that a file is missing.
 
     Args:
         what: the folder or file concerned, for the sentence.
 
     Raises:
         NoSpaceError: the file system, the quota or the allowed file size is used up.
-        PermissionRefusedError: writing is not allowed, or something else is in the way.
-        DestinationError: any other failure of the disk.
+        PermissionDeniedError: writing is not allowed, or something else is in the way.
+        DestinationError: any other I/O error.
     """
     try:
         yield
@@ -257,7 +256,7 @@ def destination_errors(what: str) -> Iterator[None]:
 
 
 def is_missing(error: OSError) -> bool:
-    """Whether a file or folder is not there, rather than under a path that is too long."""
+    """Whether a file or folder is missing, rather than its path too long."""
     return isinstance(error, FileNotFoundError) and not _is_too_long(error)
 
 
@@ -270,7 +269,7 @@ def _is_too_long(error: OSError) -> bool:
 
 
 def _paths_are_short() -> bool:
-    """Whether this is Windows as it is delivered, without long paths."""
+    """Whether this is Windows without long paths."""
     if sys.platform != "win32":
         return False
     import ctypes  # noqa: PLC0415 - slow, and hardly ever needed
@@ -280,7 +279,7 @@ def _paths_are_short() -> bool:
 
 
 def destination_error(error: OSError, what: str) -> DestinationError:
-    """Give the error for the user behind an `OSError` about `what`."""
+    """The error for the user behind an `OSError` about `what`."""
     if error.errno in _FULL:
         return NoSpaceError(
             f"no space left while writing to {what}",
@@ -289,11 +288,10 @@ def destination_error(error: OSError, what: str) -> DestinationError:
     if _is_too_long(error):
         return DestinationError(
             f"a path in {what} is too long for this system",
-            hint="choose a folder with a shorter name with --output; Windows takes longer paths "
-            "once they are enabled",
+            hint="choose a folder with a shorter path with --output, or enable Windows' long paths",
         )
     if error.errno in _IN_THE_WAY and (place := error.filename2 or error.filename):
-        hint = "move away what stands there, or bring the folder back if a link stands for it"
+        hint = "move away what is there; if it is a link, make its target available again"
         return PermissionDeniedError(f"cannot write to {place}: {error.strerror}", hint=hint)
     if error.errno in _REFUSED or isinstance(error, (FileExistsError, PermissionError)):
         return PermissionDeniedError(
@@ -301,14 +299,14 @@ def destination_error(error: OSError, what: str) -> DestinationError:
             hint="check the folder's permissions, or choose another one with --output",
         )
     return DestinationError(
-        f"the disk failed at {what}: {error.strerror or error}",
+        f"I/O error on {what}: {error.strerror or error}",
         hint="check the file system, then run the same command again",
     )
 
 
 @contextmanager
 def missing_means_taken_over(uid: str) -> Iterator[None]:
-    """Say of a file or folder of series `uid` that is gone who took it: a run without a lock.
+    """Report a missing file or folder of series `uid` as taken by a run without a lock.
 
     Raises:
         TakenOverError: for a `FileNotFoundError`.
@@ -321,14 +319,20 @@ def missing_means_taken_over(uid: str) -> Iterator[None]:
         raise TakenOverError(uid) from error
 
 
-def set_aside(disk: Disk, source: Path, quarantine: Path) -> Path:
+def set_aside(disk: Disk, source: Path, quarantine: Path, name: str = "") -> Path:
     """Move a file or a folder of this program into quarantine; return its new path.
+
+    Args:
+        disk: all file-system writes.
+        source: the file or folder.
+        quarantine: the folder in quarantine.
+        name: its name, if not the one it has.
 
     Raises:
         FileNotFoundError: it is gone.
     """
     disk.make_folder(quarantine)
-    name = f"{source.name}{BAD}"
+    name = f"{name or source.name}{BAD}"
     target = quarantine / name
     if os.path.lexists(target):
         target = quarantine / f"{os.urandom(4).hex()}-{name}"
@@ -363,8 +367,20 @@ def move_aside(disk: Disk, path: Path, folder: Path | None = None) -> Path:
 
 
 def moved_aside(path: Path, target: Path) -> str:
-    """The sentence that tells the user where something was moved to."""
+    """The notice of a file that was moved aside."""
     return f"{path} was in the way and may be yours: it is now {target}"
+
+
+def files_in(folder: StrPath) -> set[str]:
+    """The names of the files in a folder; a link counts where it leads to a file.
+
+    Empty where there is no such folder, or it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
 
 
 def temporary_name() -> str:

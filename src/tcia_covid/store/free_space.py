@@ -1,4 +1,4 @@
-"""Room on the disk: what is there of series that are not complete, and what they still need."""
+"""Free space: the bytes that incomplete series have on disk, and those that they need."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tcia_covid.store.tree import Tree
 
 _RESERVE = 64 * 1024 * 1024
 _A_SHARE = 200
-"""Of an image's bytes: what a receipt and a manifest say of it, and half of a last block."""
+"""Part of an image's bytes: its lines in receipt and manifest, and half of its last block."""
 
 
 def space_needed(needed: int) -> int:
-    """Bytes that have to be free beside the `needed` ones of images."""
+    """Bytes that must be free in addition to the `needed` bytes of images."""
     return _RESERVE + needed // _A_SHARE
 
 
 def check_space(folder: str, needed: int, what: str, otherwise: str) -> None:
-    """See that there is room.
+    """Check that there is enough free space.
 
     Args:
         folder: exists.
-        needed: bytes that are to be written to it.
+        needed: bytes to write.
         what: the sentence's subject and verb, such as `the download needs`.
-        otherwise: what to do instead of making room.
+        otherwise: what to do instead of freeing space.
 
     Raises:
-        NoSpaceError: there is none.
+        NoSpaceError: there is not enough.
     """
     if not needed:
         return
@@ -47,30 +47,30 @@ def check_space(folder: str, needed: int, what: str, otherwise: str) -> None:
 
 
 class PartialSeries:
-    """What is there of the series of `tree` that are not complete: no image is opened."""
+    """The images of incomplete series that are on disk; no image is opened."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._staged = tree.under_way()
-        self._filed = set(tree.receipts.uids())
+        self._staged = tree.series_in_staging()
+        self._recorded = set(tree.receipts.uids())
 
     def of(self, series: Series) -> tuple[int, int]:
-        """Images and bytes of `series` that need not be fetched any more."""
+        """Images and bytes of `series` that are on disk."""
         sizes: list[int] = []
         if series.uid in self._staged:
-            sizes += self._tree.staged(series.uid)
-        filed = self._tree.receipts.read(series.uid) if series.uid in self._filed else None
-        if filed is not None and not filed.receipt.differs_from(series):
-            sizes += _standing_sizes(self._tree, filed.receipt)
+            sizes += self._tree.staged_sizes(series.uid)
+        stored = self._tree.receipts.read(series.uid) if series.uid in self._recorded else None
+        if stored is not None and not stored.receipt.differs_from(series):
+            sizes += _intact_sizes(self._tree, stored.receipt)
         images, size = len(sizes), sum(sizes)
         return min(images, series.image_count or images), min(size, series.size or size)
 
-    def lacking(self, series: Series) -> int:
-        """Bytes of `series` that are still to come."""
+    def missing_bytes(self, series: Series) -> int:
+        """Bytes of `series` that are still to download."""
         return (series.size or 0) - (self.of(series)[1] if series.size else 0)
 
 
-def _standing_sizes(tree: Tree, receipt: Receipt) -> Iterator[int]:
+def _intact_sizes(tree: Tree, receipt: Receipt) -> Iterator[int]:
     """The sizes of the images in a series' folder that are not known to be damaged."""
     damaged = {str(line.get("file")) for line in tree.damage.read(receipt.series.uid)}
     folder = tree.path(receipt)
@@ -82,7 +82,7 @@ def _standing_sizes(tree: Tree, receipt: Receipt) -> Iterator[int]:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files below a folder that somebody may be writing to."""
+    """Bytes of all files below a folder that a run may be writing to."""
     total = 0
     for file in folder.rglob("*"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where the folder of a series stands below its collection's folder."""
+"""The path of a series' folder below its collection's folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TAIL = 5
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A folder template; fields in braces, folders parted by `/`."""
+    """A folder template: fields in braces, folders separated by `/`."""
 
     template: str
 
@@ -32,7 +32,7 @@ class Layout:
         """Make a layout from `uid`, `descriptive` or a template.
 
         Raises:
-            UsageError: an unknown field, or a template that does not tell series apart.
+            UsageError: an unknown field, or a template with the same folder for several series.
         """
         if text in ("uid", "descriptive"):
             return UID if text == "uid" else DESCRIPTIVE
@@ -52,7 +52,7 @@ class Layout:
             )
         if "series" not in names and "series_tail" not in names:
             raise UsageError(
-                "the layout does not tell series apart",
+                "the layout gives several series the same folder",
                 hint="use {series} or {series_tail} in its last folder",
             )
         return layout
@@ -64,9 +64,9 @@ class Layout:
     def folders(self, series: Series) -> tuple[PurePosixPath, ...]:
         """The folders that `series` may have, by preference.
 
-        The second one is for a folder whose plain name is another series': the SeriesInstanceUID
-        is appended. The last one is for a folder inside another series' folder: the UID is
-        appended to the first folder's name.
+        The second one, with the SeriesInstanceUID appended, is for a series whose first one is
+        another series'. In the last one the UID is appended to the first folder's name: a folder
+        above is another series'.
         """
         return _folders(self.template, series)
 
@@ -80,18 +80,18 @@ class Layout:
         return {name for _, name, _, _ in parsed if name is not None}
 
 
-@lru_cache(maxsize=256)  # asked for five times while a series is fetched
+@lru_cache(maxsize=256)  # called five times per series
 def _folders(template: str, series: Series) -> tuple[PurePosixPath, ...]:
     fields = _Fields(series)
     parts = [part.format_map(fields) for part in template.split("/") if part]
     names = [_component(part) for part in parts]
     first, last = (_component(f"{part[:60]}-{series.uid}") for part in (parts[0], parts[-1]))
     variants = (names, [*names[:-1], last], [first, *names[1:]])
-    return tuple(dict.fromkeys(PurePosixPath(*one) for one in variants))
+    return tuple(dict.fromkeys(PurePosixPath(*variant) for variant in variants))
 
 
 def _component(part: str) -> str:
-    """Keep what is made of safe pieces; anything else becomes safe as a whole."""
+    """Keep a safe name; any other is made safe as a whole."""
     plain = part.strip(" .") or "_"
     safe = all(c in _PLAIN for c in plain) and len(plain) <= _LONGEST
     return plain if safe and not is_reserved(plain) else str(safe_name(plain))
@@ -102,7 +102,7 @@ _LONGEST = 150
 
 
 class _Fields(dict[str, str]):
-    """What the fields of a template are for one series, as they are asked for."""
+    """The values of a template's fields for one series, computed when used."""
 
     def __init__(self, series: Series) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ _FIELDS: dict[str, Callable[[Series], str]] = {
 
 
 def _readable(text: str | None) -> str:
-    """Keep letters, digits and hyphens of a description; it need not be unique."""
+    """Keep letters, digits and hyphens of a description; not unique."""
     kept = "".join(c if c in _PLAIN else " " for c in (text or "NA"))
     return "_".join(kept.split())[:53] or "NA"
 

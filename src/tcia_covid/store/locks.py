@@ -1,7 +1,7 @@
 """Locks between processes, one a series.
 
-They save bandwidth and nothing else: on some network file systems a lock silently locks nothing.
-What is right on disk rests on staging folders that are unique to a run and on renames.
+They only save bandwidth: on some network file systems locks silently do not work. Correctness
+comes from staging folders that are unique to a run, and from renames.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from types import TracebackType
 from tcia_covid.core.errors import LockedError
 from tcia_covid.store.disk import machine_name
 
-_HELD = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
+_LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
-"""Times that a lock file may be replaced by its last holder between opening and locking it."""
+"""How often its last holder may remove a lock file between opening and locking it."""
 if sys.platform == "win32":
     import msvcrt
 
     def _lock(handle: int) -> None:
-        # Far behind the text, which others want to read: locks are mandatory on Windows.
+        # Far behind the text, which others read: locks are mandatory on Windows.
         os.lseek(handle, 1 << 20, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
@@ -37,10 +37,10 @@ else:
 
 
 class Lock:
-    """A lock file; held between `__enter__` and `__exit__`, and never beyond the process's life.
+    """A lock file; locked between `__enter__` and `__exit__`, and never beyond the process's life.
 
     Raises on entering:
-        HeldError: another process holds it; the message says which.
+        LockedError: another process has locked it; the message says which.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -54,15 +54,15 @@ class Lock:
             try:
                 _lock(handle)
             except OSError as error:
-                if error.errno in _HELD:
-                    raise self._held(handle) from error
-                # A file system without locks: what is right rests on renames, so go on.
+                if error.errno in _LOCKED:
+                    raise self._locked(handle) from error
+                # A file system without locks: correctness comes from renames.
             if self._is_current(handle):
                 self._handle = handle
                 self._sign(handle)
                 break
             os.close(handle)
-        # Where a name and its open file never are the same file, there is no lock to be had.
+        # Some file systems give an open file another identity than its name: there is no lock.
         return self
 
     def __exit__(
@@ -80,7 +80,7 @@ class Lock:
         self._handle = None
 
     def _open(self) -> int:
-        """Open the lock file; what a run of another user left may be open to reading alone."""
+        """Open the lock file; that of another user may be read-only."""
         try:
             return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         except PermissionError as refused:
@@ -90,16 +90,16 @@ class Lock:
                 raise refused from None
             except PermissionError as error:
                 raise LockedError(
-                    f"{self._what} is held by a run of another user",
+                    f"{self._what} is locked by a run of another user",
                     hint=f"wait for that run; if there is none, remove {self._path}",
                 ) from error
 
-    def _held(self, handle: int) -> LockedError:
+    def _locked(self, handle: int) -> LockedError:
         holder = _holder(handle)
         os.close(handle)
         return LockedError(
-            f"{self._what} is held by another run ({holder})",
-            hint="wait for that run, or end it; what it completed is used",
+            f"{self._what} is locked by another run ({holder})",
+            hint="wait for that run, or end it; series that it completed are used",
         )
 
     def _is_current(self, handle: int) -> bool:
@@ -124,4 +124,4 @@ def _holder(handle: int) -> str:
         signed = json.loads(os.read(handle, 4096))
         return f"process {signed['pid']} on {signed['host']} since {signed['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "its process is not known"
+        return "unknown process"

@@ -1,12 +1,16 @@
-"""Receipts: one JSON file a series, saying what stands in the tree and how it was checked."""
+"""Receipts and notes: small JSON files about single series.
+
+A receipt records which images are in the tree and how each was checked. A note passes something
+from one run to the next: damage that was found, or why a series failed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ FORMAT = 2
 _DICOM = ".dcm"
 _SUFFIXES = (_DICOM, ".nii.gz")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
-"""UIDs, and the plain names that stand for them where images are no DICOM files."""
+"""UIDs, and the names of NIfTI volumes."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_NAMES = frozenset("\\:\0")
 _FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseURI"}
@@ -27,13 +31,13 @@ _FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseUR
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """A receipt as it is on file."""
+    """A receipt as it is stored."""
 
     receipt: Receipt
     staged: str
     """The staging folder that the commit publishes; while it exists, that is not finished."""
-    replaces: frozenset[str] = frozenset()
-    """Files of the version before, in the same folder: the commit may replace or remove them."""
+    replaces: Mapping[str, str] = field(default_factory=dict)
+    """MD5 by file of the version before, in the same folder: the commit may replace these."""
 
 
 class Receipts:
@@ -62,39 +66,74 @@ class Receipts:
         """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
         try:
             with FileIO(f"{self._prefix}{uid}.json") as file:
-                filed = _from_document(json.loads(file.readall()))
+                stored = _from_document(json.loads(file.readall()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
-        return filed if filed.receipt.series.uid == uid else None
+        return stored if stored.receipt.series.uid == uid else None
 
     def all(self) -> Iterator[Receipt]:
         """Every readable receipt, by SeriesInstanceUID."""
         for uid in self.uids():
-            filed = self.read(uid)
-            if filed is not None:
-                yield filed.receipt
+            stored = self.read(uid)
+            if stored is not None:
+                yield stored.receipt
 
-    def write(self, filed: StoredReceipt) -> None:
-        """Put a receipt on file, whole.
+    def write(self, stored: StoredReceipt) -> None:
+        """Write a receipt.
 
-        A power cut may undo this where the series' folder is safe already: the next run then finds
-        a folder that no receipt names, hashes its images and writes the receipt anew.
+        A power cut may undo this although the series' folder is safe: the next run then finds a
+        folder without a receipt, hashes its images and writes the receipt again.
         """
-        document = _to_document(filed)
+        document = _to_document(stored)
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str)
         self._disk.make_folder(self.folder)
-        path = self.path(filed.receipt.series.uid)
+        path = self.path(stored.receipt.series.uid)
         self._disk.write_file(path, [text.encode(), b"\n"], self._temporary)
 
 
-def _to_document(filed: StoredReceipt) -> dict[str, Any]:
-    receipt = filed.receipt
+class Notes:
+    """One JSON file for each series that there is something to say about."""
+
+    def __init__(self, folder: Path, disk: Disk, temporary: Path) -> None:
+        self._folder = folder
+        self._disk = disk
+        self._temporary = temporary
+
+    def uids(self) -> set[str]:
+        """The SeriesInstanceUIDs that have a note."""
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208 - only names are needed
+        except FileNotFoundError:
+            return set()
+        return {name[:-5] for name in names if name.endswith(".json") and name[0] != "."}
+
+    def read(self, uid: str) -> list[dict[str, Any]]:
+        """The note of a series; empty if there is none or it cannot be read."""
+        try:
+            lines = json.loads((self._folder / f"{uid}.json").read_bytes())
+        except (OSError, ValueError):
+            return []
+        return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+
+    def write(self, uid: str, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write the note of a series; replaces an older one."""
+        self._disk.make_folder(self._folder)
+        text = json.dumps([dict(line) for line in lines], indent=1, ensure_ascii=False)
+        self._disk.write_file(self._folder / f"{uid}.json", [text.encode()], self._temporary)
+
+    def clear(self, uid: str) -> None:
+        """Remove the note of a series."""
+        self._disk.remove(self._folder / f"{uid}.json")
+
+
+def _to_document(stored: StoredReceipt) -> dict[str, Any]:
+    receipt = stored.receipt
     return {
         "format": FORMAT,
         "series": {k: v for k, v in receipt.series.to_dict().items() if v is not None},
         "folder": receipt.folder,
-        "staged": filed.staged,
-        **({"replaces": sorted(filed.replaces)} if filed.replaces else {}),
+        "staged": stored.staged,
+        **({"replaces": dict(stored.replaces)} if stored.replaces else {}),
         "finished": receipt.finished,
         "program": receipt.program,
         "images": [_image_document(image) for image in receipt.images],
@@ -108,7 +147,7 @@ def _image_document(image: StoredImage) -> dict[str, Any]:
 
 
 def _from_document(document: dict[str, Any]) -> StoredReceipt:
-    """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
+    """Read a receipt; nothing in it is trusted, because anyone may have changed the file."""
     if document["format"] not in (1, FORMAT):
         raise ValueError(document["format"])
     series = document["series"]
@@ -124,19 +163,21 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
     staged = str(document["staged"])
     if not _NAME.fullmatch(receipt.series.uid) or "/" in staged or "\\" in staged:
         raise ValueError(receipt.series.uid)
-    return StoredReceipt(receipt, staged, frozenset(_file_names(document.get("replaces", []))))
+    return StoredReceipt(receipt, staged, dict(_replaced(document.get("replaces", {}))))
 
 
-def _file_names(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
+def _replaced(md5s: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for name, md5 in md5s.items():
         suffix = next((one for one in _SUFFIXES if name.endswith(one)), None)
         if suffix is None or not _NAME.fullmatch(name.removesuffix(suffix)):
             raise ValueError(name)
-        yield name
+        if not _MD5.fullmatch(md5):
+            raise ValueError(md5)
+        yield name, md5
 
 
 def _inside(folder: str) -> str:
-    """Give a folder back if it is a plain path below the collection's folder."""
+    """Return a folder if it is a plain path below the collection's folder."""
     parts = folder.split("/")
     if any(
         part in ("", ".", "..") or part[0] == "." or set(part) & _NOT_IN_NAMES for part in parts

@@ -1,162 +1,118 @@
-"""Taking over images that are on disk already: each is hashed and its header read."""
+"""Taking over images that are on disk already: those of dead runs, and those in the tree."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from tcia_covid.core.errors import ForeignImageError
-from tcia_covid.core.models import ADOPTED, Receipt, StoredImage
+from tcia_covid.core.models import ADOPTED, StoredImage
 from tcia_covid.core.safe_names import is_system_file
-from tcia_covid.formats.dicom.header import header_of_file
-from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import Disk, set_aside
-from tcia_covid.store.notes import ImageOrigins
-from tcia_covid.store.ownership import files_in
-from tcia_covid.store.staging import STAGED, Staging, is_temporary
-
-
-@dataclass(frozen=True, slots=True)
-class FoundImage:
-    """A DICOM file on disk."""
-
-    uid: str
-    series: str
-    size: int
-    md5: str
-
-
-def is_redundant_copy(path: Path, other: Path, size: int, md5: str) -> bool:
-    """Whether a file may go because another one has the same bytes, which is read to tell.
-
-    Args:
-        path: the file, of `size` bytes and this MD5.
-        other: what stays.
-        size: bytes.
-        md5: 32 hex digits.
-    """
-    try:
-        if os.path.realpath(path) == os.path.realpath(other):
-            return False  # one name, reached through a symbolic link
-        mine = path.stat()
-        if os.path.samestat(mine, other.stat()):
-            return mine.st_nlink > 1  # else both are one name, seen through two mounts
-        return hash_file(other, "md5") == (size, md5)
-    except OSError:
-        return False
-
-
-def hash_image(path: Path) -> FoundImage | None:
-    """Hash a DICOM file and read its UIDs; None if it is none, or cannot be read."""
-    try:
-        size, md5 = hash_file(path, "md5")
-        header = header_of_file(path)
-    except (OSError, ForeignImageError):
-        return None
-    return FoundImage(header.sop, header.series, size, md5)
+from tcia_covid.store.disk import Disk, files_in, set_aside
+from tcia_covid.store.images import DicomImages, FoundImage
+from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_temporary
 
 
 class StagingRecovery:
     """Fills a staging folder from folders that earlier runs, or the tree itself, left.
 
+    Each image is hashed. One whose bytes differ from the receipt counts as missing.
+
     Args:
-        disk: all changes of the file system.
-        quarantine: where files go that differ from their receipt or do not belong in staging.
+        staging: what is filled; knows the images that the receipt names.
+        disk: all file-system writes.
+        images: the kind of images.
+        quarantine: where images go that differ from their receipt.
+        on_unexpected: takes a file that is not an image out of staging.
     """
 
-    def __init__(self, disk: Disk, quarantine: Path) -> None:
+    def __init__(
+        self,
+        staging: Staging,
+        disk: Disk,
+        images: DicomImages,
+        quarantine: Path,
+        on_unexpected: Callable[[Path], None],
+    ) -> None:
+        self._staging = staging
         self._disk = disk
+        self._images = images
         self._quarantine = quarantine
+        self._on_unexpected = on_unexpected
 
-    def fill(self, staging: Staging, others: list[Path], receipt: Receipt | None) -> None:
-        """Move intact images from `others` into the staging folder.
-
-        Args:
-            staging: what is filled.
-            others: folders that belong to this run alone.
-            receipt: what is known of the images, if the series was complete before.
-        """
-        known = {image.uid: image for image in receipt.images} if receipt else {}
-        staging.known = known
-        for folder in [staging.folder, *others]:
+    def fill(self, others: list[Path]) -> None:
+        """Move intact images from `others`, which belong to this run alone, into staging."""
+        for folder in [self._staging.folder, *others]:
             if folder.is_symlink() or not folder.is_dir():
-                self._quarantine_file(staging, folder)
+                self._set_aside(folder)
                 continue
             origins = ImageOrigins(folder, self._disk).read()
             for file in sorted(folder.iterdir()):
                 if not is_system_file(file.name):
-                    self._take(staging, file, known, origins)
-            if folder != staging.folder:
+                    self._take(file, origins)
+            if folder != self._staging.folder:
                 self._disk.remove_folder(folder)
 
-    def find_in_place(self, staging: Staging, folder: Path) -> None:
+    def find_in_place(self, folder: Path) -> None:
         """Take images of the series that are in its folder, and leave them where they are.
 
         These are links to the images, images on another file system, and images that no receipt
         names: a tree that was copied without its state, or one whose receipt is lost. A file
         counts where it has the name that this program gives it.
-
-        Args:
-            staging: knows the images that the receipt names, and those that are in staging.
-            folder: the folder of the series in the tree.
         """
+        series = self._staging.series.uid
         for name in sorted(files_in(folder)):
-            uid = name.removesuffix(".dcm")
-            if uid == name or uid in staging.images:
+            uid = name.removesuffix(self._images.suffix)
+            if uid in self._staging.images or not self._images.is_name(name, series):
                 continue
-            found = hash_image(folder / name)
-            if found is None or (found.series, found.uid) != (staging.series.uid, uid):
-                continue
-            image = _as_recorded(found, staging.known, ADOPTED)
-            if image is not None:
-                staging.adopt(image, folder)
+            found = self._images.read(folder / name)
+            if found is not None and (found.series, found.uid) == (series, uid):
+                image = self._as_recorded(found, ADOPTED)
+                if image is not None:
+                    self._staging.adopt(image, folder)
 
-    def _take(
-        self,
-        staging: Staging,
-        file: Path,
-        known: dict[str, StoredImage],
-        origins: dict[str, str],
-    ) -> None:
+    def _take(self, file: Path, origins: dict[str, str]) -> None:
+        staging = self._staging
         if is_temporary(file.name) and not file.is_dir():
             self._disk.remove(file)
             return
-        if not file.name.endswith((".dcm", f".dcm{STAGED}")):
-            self._quarantine_file(staging, file)
+        name = file.name.removesuffix(STAGED)
+        if file.is_dir() or not self._images.is_name(name, staging.series.uid):
+            with contextlib.suppress(FileNotFoundError):
+                self._on_unexpected(file)
+                staging.set_aside_files += 1
             return
-        found = hash_image(file) if file.is_file() and not file.is_symlink() else None
+        found = None if file.is_symlink() else self._images.read(file)
         image = None
         if found is not None and found.series == staging.series.uid:
-            image = _as_recorded(found, known, origins.get(found.uid, ADOPTED))
+            image = self._as_recorded(found, origins.get(found.uid, ADOPTED))
         if image is None or image.uid in staging.images:
-            self._drop(staging, file, was_complete=bool(known))
+            self._drop(file, image)
             return
         target = Path(staging.path(image))
         if file != target:
             self._disk.replace(file, target)
         staging.adopt(image)
 
-    def _drop(self, staging: Staging, file: Path, *, was_complete: bool) -> None:
+    def _drop(self, file: Path, image: StoredImage | None) -> None:
         """Keep what was in the tree for inspection; remove what a dead run left half-way."""
-        if was_complete or not file.is_file():
-            self._quarantine_file(staging, file)
+        same = image is not None and self._staging.images[image.uid].md5 == image.md5
+        if file.is_symlink() or (self._staging.known and not same):
+            self._set_aside(file)
         else:
             self._disk.remove(file)
 
-    def _quarantine_file(self, staging: Staging, file: Path) -> None:
+    def _set_aside(self, file: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             set_aside(self._disk, file, self._quarantine)
-            staging.set_aside_files += 1
+            self._staging.set_aside_files += 1
 
-
-def _as_recorded(
-    found: FoundImage, known: dict[str, StoredImage], source: str
-) -> StoredImage | None:
-    """The image as its receipt has it; None if its bytes are not those of the receipt."""
-    was = known.get(found.uid)
-    image = StoredImage(found.uid, found.size, found.md5, source=source)
-    if was is None:
-        return image
-    return replace(image, check=was.check, source=was.source) if was.md5 == found.md5 else None
+    def _as_recorded(self, found: FoundImage, source: str) -> StoredImage | None:
+        """The image as its receipt has it; None if its bytes are not those of the receipt."""
+        image, known = self._images.stored(found, source), self._staging.known.get(found.uid)
+        if known is None:
+            return image
+        if known.md5 != image.md5:
+            return None
+        return replace(image, check=known.check, source=known.source)

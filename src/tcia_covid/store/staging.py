@@ -1,4 +1,4 @@
-"""The images of one series under way: written while they arrive, kept when the line breaks."""
+"""The images of a series that is not in the tree yet: written while they arrive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,20 +19,21 @@ from tcia_covid.core.errors import (
     ForeignImageError,
     TakenOverError,
 )
-from tcia_covid.core.models import Check, RemoteImage, Series, StoredImage
+from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
 from tcia_covid.formats.dicom.header import Header, header_of_file
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.store.disk import BAD, Disk, destination_errors, missing_means_taken_over
-from tcia_covid.store.notes import ImageOrigins
 
 STAGED = ".staged"
-"""What names in staging end in, so that no program takes a partial series for a whole one."""
-_TEMPORARY = re.compile(r"\.[0-9]+\.part|\.origins")
+"""Suffix of images in staging, so that no program takes a partial series for a complete one."""
+_ORIGINS = ".origins"
+_ORIGIN = re.compile(r"([0-9.]+) ([a-z]{1,16})")
+_TEMPORARY = re.compile(r"\..+\.part|\.origins")
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
 _PREAMBLE = 132
-_OFTEN = 0.1
-"""Seconds between words about the bytes of one image."""
+_REPORT_INTERVAL = 0.1
+"""Seconds between two calls of `on_bytes` for one image."""
 
 
 def staged_name(file: str) -> str:
@@ -41,8 +42,35 @@ def staged_name(file: str) -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file in staging is a note or an image that was not received to its end."""
+    """Whether a file in staging is a record or an image that was not completely received."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+class ImageOrigins:
+    """Records beside the images of one staging folder which archive each came from."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._file = folder / _ORIGINS
+        self._disk = disk
+
+    def note(self, uid: str, source: str) -> None:
+        """Record the source of image `uid`; the last line counts."""
+        if source == ADOPTED and not self._file.exists():
+            return  # an image without a line was found on disk
+        self._disk.append(self._file, f"{uid} {source}\n".encode())
+
+    def clear(self) -> None:
+        """Remove the record."""
+        self._disk.remove(self._file)
+
+    def read(self) -> dict[str, str]:
+        """The sources by SOPInstanceUID; without lines that a crash cut or somebody changed."""
+        try:
+            text = self._file.read_bytes().decode("ascii", "replace")
+        except OSError:
+            return {}
+        lines = (_ORIGIN.fullmatch(line) for line in text.splitlines())
+        return {line[1]: line[2] for line in lines if line}
 
 
 class Staging:
@@ -51,8 +79,8 @@ class Staging:
     Args:
         series: what is fetched.
         folder: exists, and belongs to this run alone.
-        disk: the seam to the file system.
-        on_bytes: hears of bytes written (positive) and thrown away (negative).
+        disk: all file-system writes.
+        on_bytes: called with the number of bytes written (positive) or removed (negative).
     """
 
     def __init__(
@@ -65,9 +93,9 @@ class Staging:
         self.stored_md5: dict[str, str] = {}
         """The archive's hash by SOPInstanceUID, as the archive spells it."""
         self.known: dict[str, StoredImage] = {}
-        """Images of the version that stood in the tree, by SOPInstanceUID."""
+        """Images that the receipt names, by SOPInstanceUID."""
         self.left_over: set[str] = set()
-        """SOPInstanceUIDs of images that were on disk before: nobody watched them since."""
+        """SOPInstanceUIDs of images that were on disk before this run."""
         self.set_aside_files = 0
         """Files that were moved to quarantine."""
         self.in_place: set[str] = set()
@@ -85,7 +113,7 @@ class Staging:
         self._lock = threading.Lock()
 
     def begin_stream(self) -> None:
-        """A new stream starts: an image may come again, and replaces what is here."""
+        """Start a new stream, whose images replace those that are here."""
         self._fresh.clear()
 
     def receive(
@@ -117,13 +145,13 @@ class Staging:
         self.stored_md5[uid] = stored
 
     def forget_md5s(self) -> None:
-        """Forget the hashes noted: they are not of the archive that is asked from now on."""
+        """Forget the noted hashes: the next ones are another archive's."""
         self.stored_md5.clear()
 
     def has(self, image: RemoteImage) -> bool:
         """Whether `image` is here: by UID, by the archive's own name of it, or by MD5.
 
-        What an earlier run left is proved by the MD5 that it is recognised by.
+        An image of an earlier run that is found by its MD5 is verified by that.
         """
         if self.uid_of(image) is not None:
             return True
@@ -136,7 +164,7 @@ class Staging:
         return False
 
     def uid_of(self, image: RemoteImage) -> str | None:
-        """The SOPInstanceUID under which `image` is here; None where it is not, or not known."""
+        """The SOPInstanceUID under which `image` is here; None if it is not, or not known."""
         uid = image.uid if image.key is None else self._keys.get(image.key, image.uid)
         return uid if uid in self.images else None
 
@@ -149,7 +177,7 @@ class Staging:
         ]
 
     def unproven(self) -> list[str]:
-        """The UIDs of images that no hash of the archive has proved."""
+        """The UIDs of images that no hash of the archive has verified."""
         return [
             uid
             for uid, image in sorted(self.images.items())
@@ -157,21 +185,21 @@ class Staging:
         ]
 
     def prove(self, uids: Iterable[str], check: Check) -> None:
-        """Record how images were proved."""
+        """Record how images were verified."""
         for uid in uids:
             self.images[uid] = replace(self.images[uid], check=check)
 
     def record_verified(self) -> None:
-        """Record the images that their own hash proves, or that are as they were when proved."""
+        """Record images as verified by their hash, or as unchanged since they were verified."""
         for uid, image in list(self.images.items()):
-            was = self.known.get(uid)
+            recorded = self.known.get(uid)
             if uid in self.stored_md5 and same_md5(self.stored_md5[uid], image.md5):
                 self.prove([uid], Check.MD5)
-            elif was is not None and was.md5 == image.md5 and image.check is Check.SIZE:
-                self.prove([uid], was.check)
+            elif recorded is not None and recorded.md5 == image.md5 and image.check is Check.SIZE:
+                self.prove([uid], recorded.check)
 
     def replaced(self) -> list[str]:
-        """The UIDs of images whose bytes are others than those of the version that stood."""
+        """The UIDs of images whose bytes differ from the receipt's."""
         return sorted(
             uid
             for uid, image in self.images.items()
@@ -187,12 +215,18 @@ class Staging:
         """The images in the staging folder: all but those in place."""
         return [image for uid, image in self.images.items() if uid not in self.in_place]
 
+    def images_in_place(self) -> Iterator[tuple[Path, StoredImage]]:
+        """The images that stay in the tree, with their paths."""
+        if self.place is not None:
+            for uid in sorted(self.in_place):
+                yield self.place / self.images[uid].file, self.images[uid]
+
     def path(self, image: StoredImage) -> str:
-        """Where an image is, or is to be put, in the staging folder."""
+        """The path of an image in the staging folder."""
         return self._prefix + staged_name(image.file)
 
     def adopt(self, image: StoredImage, place: Path | None = None) -> None:
-        """Take an image that is on disk already, hashed and read by the caller.
+        """Add an image that is on disk already, hashed and read by the caller.
 
         Args:
             image: the image; it is at `path(image)` unless `place` is given.
@@ -203,15 +237,16 @@ class Staging:
             self.place = place
         self.images[image.uid] = image
         self.left_over.add(image.uid)
-        self._origins.note(image.uid, image.source)
+        if image.uid not in self.in_place:
+            self._origins.note(image.uid, image.source)
 
     def leave(self) -> None:
-        """Leave what is here for the next attempt; nothing stays where no image does."""
-        if not self.images:
+        """Leave the images for the next attempt; without images, remove the record of sources."""
+        if not self.staged():
             self._origins.clear()
 
     def discard(self, uid: str) -> None:
-        """Remove an image; one in place only no longer counts."""
+        """Remove an image; one that is in place stays there and no longer counts."""
         image = self._drop(uid)
         if image is not None:
             with destination_errors(str(self.folder)):
@@ -229,7 +264,7 @@ class Staging:
         return target
 
     def _drop(self, uid: str) -> StoredImage | None:
-        """Count an image no longer; None if it is in place."""
+        """Remove an image from the list; None if it is in place."""
         image = self.images.pop(uid)
         self._on_bytes(-image.size)
         if uid in self.in_place:
@@ -240,7 +275,7 @@ class Staging:
     def _write(self, part: str, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
         head = bytearray()
-        size, told, told_at = 0, 0, time.monotonic()
+        size, reported, reported_at = 0, 0, time.monotonic()
         file = self._disk.create(part)
         try:
             for chunk in chunks:
@@ -249,16 +284,16 @@ class Staging:
                 size += len(chunk)
                 if len(head) < _HEAD:
                     head += chunk[: _HEAD - len(head)]
-                if (now := time.monotonic()) - told_at > _OFTEN:
-                    self._on_bytes(size - told)
-                    told, told_at = size, now
+                if (now := time.monotonic()) - reported_at > _REPORT_INTERVAL:
+                    self._on_bytes(size - reported)
+                    reported, reported_at = size, now
         except BaseException:
-            self._on_bytes(-told)
+            self._on_bytes(-reported)
             with contextlib.suppress(OSError):
                 file.close()
             raise
         file.close()
-        self._on_bytes(size - told)
+        self._on_bytes(size - reported)
         return size, md5.hexdigest(), bytes(head)
 
     def _header(self, part: str, head: bytes) -> Header:
@@ -272,7 +307,7 @@ class Staging:
         except ForeignImageError as error:
             if head[128:132] != b"DICM":
                 raise ForeignImageError(
-                    f"series {self.series.uid}: the archive sent something that is no DICOM file"
+                    f"series {self.series.uid}: the archive sent something that is not a DICOM file"
                 ) from error
             raise BadResponseError(
                 f"an image of series {self.series.uid} was cut before its UIDs", retryable=True
@@ -298,7 +333,7 @@ class Staging:
             if here is not None and here.md5 == stored.md5:
                 self._disk.remove(part)
                 self._on_bytes(-stored.size)
-                # It came again with the same bytes: whose it was before is of no interest.
+                # The same bytes arrived again: the source is the new one.
                 self.images[stored.uid] = replace(stored, check=here.check)
                 self.left_over.discard(stored.uid)
                 return
@@ -322,7 +357,7 @@ class Staging:
 
 
 def _other_patient(header: str | None, listed: str) -> bool:
-    """Whether an image's PatientID names somebody else; blanks and non-ASCII tell nothing."""
+    """Whether an image's PatientID is another one; blank and non-ASCII values do not count."""
     if not header or not listed or not (header.isascii() and listed.isascii()):
         return False
     return header.strip().casefold() != listed.strip().casefold()

@@ -61,7 +61,7 @@ class LockedSeries:
         """
         if self.takeovers == 0:
             return True
-        done = self.job.tree.committed(self.job.uid) is not None
+        done = self.job.tree.complete_receipt(self.job.uid) is not None
         return done or self.idle > _IDLE * 2.0 ** min(self.takeovers, 8)
 
 

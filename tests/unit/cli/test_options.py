@@ -104,7 +104,7 @@ def test_verify_takes_options_of_the_connection_only_with_online(
     assert f"error: {name} has no effect without --online" in capsys.readouterr().err
     monkeypatch.setenv("TCIA_COVID_RETRIES", "1")
     assert run(["verify"]) == 2
-    assert "there is no download yet" in capsys.readouterr().err
+    assert "give the folder of 'download --output'" in capsys.readouterr().err
 
 
 def test_the_library_can_choose_whatever_the_command_line_can() -> None:

@@ -190,7 +190,7 @@ def test_sums_are_read_in_every_usual_form(tmp_path: Path) -> None:
         + b"x" * 10_000
     )
     sums = Checksums(VolumePattern(fake.PATTERN))
-    assert sums.take(path) == 4
+    assert sums.read(path) == 4
     assert sums.files == {one, two, three, four}
     assert [sums.algorithms(name) for name in (one, two, three, four)] == [
         {"md5"},
@@ -207,9 +207,9 @@ def test_a_volume_agrees_with_any_hash_that_is_published_of_it(tmp_path: Path) -
     sums = Checksums(VolumePattern(fake.PATTERN))
     assert sums.agree(fake.name(1), volume.digests) is None
     path.write_text(f"{'0' * 32}  {fake.name(1)}\n")
-    sums.take(path)
+    sums.read(path)
     assert sums.agree(fake.name(1), volume.digests) is False
     path.write_text(f"{volume.md5}  {fake.name(1)}\n")
-    sums.take(path)
+    sums.read(path)
     assert sums.agree(fake.name(1), volume.digests) is True
     assert sums.agree(fake.name(1), {"sha256": "0" * 64}) is None

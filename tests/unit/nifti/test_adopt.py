@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from tcia_covid.catalog.collections import Registry
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
-    ChecksumError,
     InterruptedRunError,
     NoSpaceError,
     RequestError,
@@ -21,9 +19,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import BytesStored, Event, SeriesFinished
 from tcia_covid.core.models import Check, State
-from tcia_covid.formats.nifti import read_volume
 from tcia_covid.nifti.adopt import adopt_volumes, install_volumes
-from tcia_covid.nifti.install import place_volume
 from tcia_covid.nifti.result import Inventory, VolumeAdoption
 from tcia_covid.nifti.scan import find_volumes
 from tcia_covid.nifti.tree import VolumeTree
@@ -87,9 +83,9 @@ def test_volumes_are_taken_into_a_folder_a_patient(source: Path, tmp_path: Path)
     assert stands(tmp_path) == WHOLE
     assert (result.patients_adopted, result.volumes_adopted) == (3, 4)
     assert result.size == sum(map(len, WHOLE.values()))
-    assert result.ways == {"link": 4}
+    assert result.placed == {"link": 4}
     assert result.inventory == Inventory(3, 4, result.size, 3, 4)
-    assert result.inventory.is_whole
+    assert result.inventory.is_complete
     ended = [event.outcome for event in events if isinstance(event, SeriesFinished)]
     assert [one.state for one in ended] == [State.COMPLETE] * 3
     read = sum(event.count for event in events if isinstance(event, BytesStored))
@@ -99,7 +95,7 @@ def test_volumes_are_taken_into_a_folder_a_patient(source: Path, tmp_path: Path)
 def test_receipts_say_what_stands_and_how_it_was_checked(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     tree = VolumeTree(tmp_path / "data", fake.collection())
-    receipt = tree.sound()[SUBJECT]
+    receipt = tree.complete_receipts()[SUBJECT]
     series = receipt.series
     assert (series.patient, series.collection, series.modality) == ("0700", fake.NAME, "CT")
     assert (series.image_count, series.size) == (2, receipt.size)
@@ -141,7 +137,7 @@ def test_originals_are_left_alone_unless_they_are_to_be_moved(
     left = list(source.rglob("*.nii.gz"))
     assert len(left) == (0 if mode == "move" else 4)
     if mode == "copy":
-        assert result.ways.keys() <= {"copy", "reflink"}
+        assert result.placed.keys() <= {"copy", "reflink"}
         assert all(file.stat().st_nlink == 1 for file in root(tmp_path).rglob("*.nii.gz"))
     if mode == "link":
         assert all(file.stat().st_nlink == 2 for file in left)
@@ -179,7 +175,7 @@ def test_where_there_are_no_links_files_are_renamed_or_copied(
     tree.prepare()
     result = install_volumes(find_volumes(source, tree.pattern), tree, mode=mode)
     assert stands(tmp_path) == WHOLE
-    assert result.ways.keys() <= ways
+    assert result.placed.keys() <= ways
     assert len(list(source.rglob("*.nii.gz"))) == (4 if mode == "link" else 0)
 
 
@@ -187,7 +183,11 @@ def test_taking_the_same_files_again_changes_nothing(source: Path, tmp_path: Pat
     take(source, tmp_path)
     before = {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")}
     result = take(source, tmp_path)
-    assert (result.patients_adopted, result.patients_there, result.volumes_there) == (0, 3, 4)
+    assert (
+        result.patients_adopted,
+        result.patients_already_complete,
+        result.volumes_already_complete,
+    ) == (0, 3, 4)
     assert {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")} == {
         **before,
         **{
@@ -211,10 +211,10 @@ def test_hashes_of_a_sums_file_prove_volumes(source: Path, tmp_path: Path) -> No
     listed = {**fake.whole(), fake.name(3): b"not here"}
     (source / "CT.sums").write_bytes(fake.sums(listed))
     result = take(source, tmp_path)
-    assert result.proved == 4
+    assert result.verified == 4
     assert result.missing == [fake.name(3)]
     tree = VolumeTree(tmp_path / "data", fake.collection())
-    assert all(receipt.check is Check.MD5 for receipt in tree.sound().values())
+    assert all(receipt.check is Check.MD5 for receipt in tree.complete_receipts().values())
 
 
 def test_a_volume_that_differs_from_its_published_hash_is_refused(
@@ -223,7 +223,7 @@ def test_a_volume_that_differs_from_its_published_hash_is_refused(
     (source / "CT.sums").write_bytes(fake.sums({ONE: fake.volume(99)}))
     result = take(source, tmp_path)
     assert f"0001/{ONE}" not in stands(tmp_path)
-    (unfit,) = result.unfit
+    (unfit,) = result.rejected
     assert (unfit.file, unfit.reason) == (f"some/{ONE}", "damaged")
     assert ".sums" in unfit.detail
     assert result.lost == [ONE]
@@ -244,7 +244,7 @@ def test_damaged_foreign_and_unfinished_files_are_named(source: Path, tmp_path: 
     )
     (source / "link.nii.gz").symlink_to(source / "some" / LATE)
     result = take(source, tmp_path)
-    assert {(one.file, one.reason) for one in result.unfit} == {
+    assert {(one.file, one.reason) for one in result.rejected} == {
         (f"some/{ONE}", "damaged"),
         (f"some/{TWO}", "foreign"),
         ("some/readme.txt", "foreign"),
@@ -257,7 +257,7 @@ def test_damaged_foreign_and_unfinished_files_are_named(source: Path, tmp_path: 
     (failed,) = {
         one.detail for one in read_status(root(tmp_path)).collections[0].failed if ONE in one.detail
     }
-    assert "no sound file" in failed
+    assert "no intact file" in failed
 
 
 def test_a_second_file_of_the_same_bytes_is_a_duplicate(source: Path, tmp_path: Path) -> None:
@@ -294,14 +294,14 @@ def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: 
     published = fake.sums({EARLY: fake.whole()[EARLY], LATE: fake.volume(99)})
     sums = fake.write(tmp_path / "sums", {"CT.sums": published, ONE: fake.whole()[ONE]})
     result = take(sums, tmp_path)
-    assert (result.refuted, result.missing, result.exit_code) == ([LATE], [], 1)
+    assert (result.mismatched, result.missing, result.exit_code) == ([LATE], [], 1)
     tree = VolumeTree(tmp_path / "data", fake.collection())
-    assert SUBJECT not in tree.sound()
+    assert SUBJECT not in tree.complete_receipts()
     filed = tree.receipts.read(SUBJECT)
     assert filed is not None
     assert [one.check for one in filed.receipt.images] == [Check.MD5, Check.SIZE]
     right = take(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
-    assert (right.refuted, right.exit_code) == ([], 0)
+    assert (right.mismatched, right.exit_code) == ([], 0)
     assert stands(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
     aside = tree.quarantine / "0700" / f"{LATE}.bad"
     assert aside.read_bytes() == fake.whole()[LATE]
@@ -310,7 +310,7 @@ def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: 
 def test_a_damaged_copy_of_a_volume_that_stands_harms_nobody(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     result = take(fake.write(tmp_path / "bad", {ONE: fake.whole()[ONE][:200]}), tmp_path)
-    assert (result.lost, [one.reason for one in result.unfit]) == ([], ["damaged"])
+    assert (result.lost, [one.reason for one in result.rejected]) == ([], ["damaged"])
     assert result.exit_code == 1
     assert read_status(tmp_path / "data").collections[0].failed == []
 
@@ -319,7 +319,7 @@ def test_more_volumes_than_the_registry_knows_are_told(source: Path, tmp_path: P
     fake.write(source, {fake.name(700, "_day099"): fake.volume(5)})
     result = take(source, tmp_path)
     assert result.inventory is not None
-    assert "5 volumes of 3 patients stand" in result.inventory.compared()
+    assert "5 volumes of 3 patients are installed" in result.inventory.compared()
     assert result.exit_code == 1
 
 
@@ -340,7 +340,7 @@ def test_moving_again_removes_the_originals_of_what_stands(source: Path, tmp_pat
     (root(tmp_path) / "0001" / ONE).write_bytes(b"x" * len(fake.whole()[ONE]))
     result = take(source, tmp_path, mode="move")
     assert [file.name for file in source.rglob("*.nii.gz")] == [ONE]
-    assert (result.volumes_there, result.not_removed) == (4, 1)
+    assert (result.volumes_already_complete, result.not_removed) == (4, 1)
 
 
 def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> 
     fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
     (one,) = read_status(tmp_path / "data").collections[0].partial
     assert (one.series, one.images, one.size) == (SUBJECT, 1, 4)
-    assert tree.kept([SUBJECT]) == 4
+    assert tree.staged_bytes([SUBJECT]) == 4
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "cut"])
@@ -394,9 +394,8 @@ def test_what_a_dead_run_left_in_staging_is_proved_anew(source: Path, tmp_path: 
     fake.write(dead, {EARLY: fake.whole()[EARLY][:-1], LATE: fake.whole()[LATE]})
     take(source, tmp_path)
     assert stands(tmp_path) == WHOLE
-    assert not tree.under_way()
-    kept = tree.quarantine / "staging" / f"{EARLY}.bad"
-    assert kept.read_bytes() == fake.whole()[EARLY][:-1]
+    assert not tree.series_in_staging()
+    assert not tree.quarantine.exists()
 
 
 def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: Path) -> None:
@@ -450,7 +449,7 @@ def test_fault_34_moving_from_a_folder_that_all_was_moved_from_ends_well(
 ) -> None:
     """As after a kill that came when the last original was gone."""
     assert take(source, tmp_path, mode="move").volumes_adopted == 4
-    VolumeTree(tmp_path / "data", fake.collection()).owe_reports()
+    VolumeTree(tmp_path / "data", fake.collection()).invalidate_reports()
     again = take(source, tmp_path, mode="move")
     assert (again.exit_code, again.volumes_found) == (0, 0)
     assert stands(tmp_path) == WHOLE
@@ -495,8 +494,8 @@ def test_counts_are_compared_with_the_registrys(tmp_path: Path) -> None:
     source = fake.write(tmp_path / "half", {ONE: fake.whole()[ONE]})
     inventory = take(source, tmp_path).inventory
     assert inventory is not None
-    assert not inventory.is_whole
-    assert inventory.compared() == "1 of 4 volumes of 1 of 3 patients stand"
+    assert not inventory.is_complete
+    assert inventory.compared() == "1 of 4 volumes of 1 of 3 patients are installed"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
@@ -512,24 +511,37 @@ def test_a_read_only_file_is_copied_for_it_cannot_be_synced(tmp_path: Path) -> N
     assert len(stands(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("disk", [Disk, _Elsewhere])
+class _Changing(_NoLinks):
+    """Another program writes to a volume after it was read, and before it is copied."""
+
+    def __init__(self, file: Path, *, same_time: bool) -> None:
+        super().__init__(durable=False)
+        self.file = file
+        self.same_time = same_time
+
+    def make_folder(self, path: Path) -> None:
+        super().make_folder(path)
+        if path.parent.name == ONE.removesuffix(".nii.gz"):
+            before = self.file.stat()
+            content = self.file.read_bytes()
+            self.file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            if self.same_time:
+                os.utime(self.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("same_time", [False, True])
 def test_a_file_that_changes_after_it_was_read_is_not_taken(
-    source: Path, tmp_path: Path, disk: type[Disk]
+    source: Path, tmp_path: Path, *, same_time: bool
 ) -> None:
-    path = source / "some" / ONE
-    volume = read_volume(path)
-    path.write_bytes(fake.volume(99))
-    with pytest.raises(ChecksumError, match="changed since it was read"):
-        place_volume(volume, tmp_path / "target", "link", disk(), lambda count: None)
-    assert not (tmp_path / "target").exists()
-
-
-def test_a_copy_is_compared_with_what_was_read(source: Path, tmp_path: Path) -> None:
-    path = source / "some" / ONE
-    volume = replace(read_volume(path), digests={"md5": "0" * 32})
-    with pytest.raises(ChecksumError, match="changed since it was read"):
-        place_volume(volume, tmp_path / "target", "copy", Disk(), lambda count: None)
-    assert not (tmp_path / "target").exists()
+    disk = _Changing(source / "some" / ONE, same_time=same_time)
+    tree = VolumeTree(tmp_path / "data", fake.collection(), disk)
+    tree.prepare()
+    result = install_volumes(find_volumes(source, tree.pattern), tree, jobs=1)
+    (failure,) = result.failures
+    assert (failure.series, failure.reason) == (ONE.removesuffix(".nii.gz"), "checksum")
+    assert "changed since it was read" in failure.detail
+    assert stands(tmp_path).keys() == WHOLE.keys() - {f"0001/{ONE}"}
+    assert not tree.series_in_staging()
 
 
 def test_a_receipt_with_a_hostile_name_proves_nothing(source: Path, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from tcia_covid.core.errors import DestinationError
 from tcia_covid.nifti.adopt import install_volumes
-from tcia_covid.nifti.install import Mode
 from tcia_covid.nifti.scan import find_volumes
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.operations.verify.verify import verify_directory
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.placement import Mode
 from tests.fakes import nifti as fake
 from tests.fakes.crash import CountingDisk, Crash, PowerLossDisk
 
@@ -58,7 +58,7 @@ def finish(source: Path, output: Path, tmp_path: Path) -> None:
     take(source, output, Disk(durable=False))
     assert stands(output) == BOTH
     assert verify_directory(output, deep=True).exit_code == 0
-    assert not VolumeTree(output, fake.collection()).under_way()
+    assert not VolumeTree(output, fake.collection()).series_in_staging()
     shutil.rmtree(source)
     shutil.rmtree(output)
 

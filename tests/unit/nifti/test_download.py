@@ -362,7 +362,7 @@ def test_more_volumes_than_the_registry_knows_are_no_shortage(
     summary = fetch(site, tmp_path, collection=smaller)
     (failure,) = summary.failures
     assert (failure.reason, summary.exit_code) == ("unexpected", 1)
-    assert "4 volumes of 3 patients stand" in failure.detail
+    assert "4 volumes of 3 patients are installed" in failure.detail
     accepted = fetch(site, tmp_path, collection=smaller, accept_listed=True)
     assert (accepted.exit_code, accepted.failures) == (0, [])
 
@@ -479,7 +479,7 @@ def test_without_ascli_and_site_the_page_is_told(
     with pytest.raises(NotDicomError):
         fetch(site, tmp_path, events=events, site_url=f"http://127.0.0.1:{closed_port()}")
     text = said(events)
-    assert "could not be had" in text
+    assert "are not available" in text
     assert "--url=LINK" in text
     assert not root(tmp_path).exists()
 

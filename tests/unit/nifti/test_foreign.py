@@ -92,15 +92,15 @@ def test_foreign_files_stay_where_they_are(tmp_path: Path, how: str) -> None:
     assert files_in(home(tmp_path)) == {**MINE, **BOTH}
     assert {name: (home(tmp_path) / name).stat().st_ino for name in MINE} == inodes
     assert not tree.quarantine.exists()
-    assert Inventory.of(tree).is_whole
+    assert Inventory.of(tree).is_complete
 
 
 def test_foreign_files_beside_volumes_make_no_patient_incomplete(tmp_path: Path) -> None:
     take(tmp_path, fake.whole())
     fake.write(home(tmp_path), MINE)
     verify_directory(tmp_path / "data")
-    assert SUBJECT in tree_of(tmp_path).sound()
-    assert Inventory.of(tree_of(tmp_path)).is_whole
+    assert SUBJECT in tree_of(tmp_path).complete_receipts()
+    assert Inventory.of(tree_of(tmp_path)).is_complete
 
 
 @pytest.mark.parametrize("bad", [b"mine", b""])
@@ -177,7 +177,7 @@ def test_a_link_to_the_right_bytes_is_the_volume(tmp_path: Path) -> None:
     assert (home(tmp_path) / EARLY).is_symlink()
     assert store.read_bytes() == BOTH[EARLY]
     assert (home(tmp_path) / LATE).read_bytes() == BOTH[LATE]
-    assert Inventory.of(tree_of(tmp_path)).is_whole
+    assert Inventory.of(tree_of(tmp_path)).is_complete
 
 
 @pytest.mark.parametrize("how", ["other bytes", "dangling"])
@@ -203,30 +203,27 @@ def test_a_volume_that_turns_out_damaged_stays_on_record(tmp_path: Path) -> None
     filed = tree_of(tmp_path).receipts.read(SUBJECT)
     assert filed is not None
     assert [image.file for image in filed.receipt.images] == [EARLY]
-    assert SUBJECT not in tree_of(tmp_path).sound()
+    assert SUBJECT not in tree_of(tmp_path).complete_receipts()
     assert take(tmp_path, BOTH).failures == []
     assert files_in(home(tmp_path)).items() > BOTH.items()
 
 
-@pytest.mark.parametrize("where", ["staging/{}/host-1-dead", "replaced/{}~0a1b"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_what_an_earlier_version_took_along_comes_back(
-    tmp_path: Path, where: str, *, whole: bool
-) -> None:
+def test_what_an_earlier_version_took_along_comes_back(tmp_path: Path, *, whole: bool) -> None:
     """Earlier versions moved a patient's folder into staging, whatever was in it."""
     tree = tree_of(tmp_path)
     tree.prepare()
     if whole:
         take(tmp_path, fake.whole())
     theirs = {**MINE, ".1.part": b"cut", ".origins": b"", LATE: BOTH[LATE]}
-    fake.write(tree.state / where.format(SUBJECT), theirs)
+    fake.write(tree.staging / SUBJECT / "host-1-dead", theirs)
     fake.write(home(tmp_path), {".hidden": b"newer"})
     further = {fake.name(700, "_day099"): fake.volume(9)}
     result = take(tmp_path, {**fake.whole(), **further})
     assert len(result.notices) == len({name.partition("/")[0] for name in MINE})
     back = {**MINE, ".hidden": b"newer", ".hidden.moved-aside": b"h"}
     assert files_in(home(tmp_path)) == {**back, **BOTH, **further}
-    assert not tree.under_way()
+    assert not tree.series_in_staging()
 
 
 @pytest.mark.parametrize("harm", ["deleted", "changed", "no receipt"])
@@ -264,7 +261,7 @@ def test_a_crash_at_any_side_effect_leaves_foreign_files_in_place(
         run(folder, Disk(durable=False))
         aside = {f"{LATE}.moved-aside": b"by hand"} if harm == "changed" else {}
         assert files_in(home(folder)) == {**theirs, **BOTH, **aside}
-        assert not tree_of(folder).under_way()
+        assert not tree_of(folder).series_in_staging()
         shutil.rmtree(folder)
 
 

@@ -12,8 +12,8 @@ import pytest
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.models import Check
 from tcia_covid.operations.adopt.scan import FoundFile, scan
-from tcia_covid.operations.adopt.series import FilePlacer
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.placement import FilePlacer
 from tcia_covid.store.staging import Staging
 from tests.unit.trees import image_of, md5_of, new_tree, series_of
 

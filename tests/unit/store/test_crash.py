@@ -71,7 +71,7 @@ USERS_FILES = {"notes.txt": b"by hand", ".cache/view.json": b"{}", "mask.dcm": i
 def is_damaged(root: Path) -> None:
     """An image is gone, another one is known to have changed, and a user has files there."""
     tree = fetch(root, ONE)
-    receipt = tree.committed(ONE.uid)
+    receipt = tree.complete_receipt(ONE.uid)
     assert receipt is not None
     first, second = files(tree, receipt)
     first.unlink()
@@ -167,8 +167,8 @@ class Story:
         assert files_of(root) == self.expected
         for series in self.series:  # what an update fetched is looked at once more
             fetch(root, series)
-        assert tree.unsettled() == set()
-        assert all(tree.committed(one.uid) for one in self.places.values())
+        assert tree.needs_check() == set()
+        assert all(tree.complete_receipt(one.uid) for one in self.places.values())
         parts = [part for part in tree.state.rglob("*.part") if part.parent != tree.temporary]
         assert parts == []
         return len(archive.asked) + len(archive.asked_images)

@@ -41,7 +41,7 @@ def test_a_series_has_other_folders_for_when_its_first_one_is_another_series() -
     ("template", "message"),
     [
         ("{patient}/{nonsense}/{series}", "unknown field {nonsense}"),
-        ("{patient}/{study}", "does not tell series apart"),
+        ("{patient}/{study}", "several series the same folder"),
         ("{patient", "cannot be read"),
         ("{patient!r}/{series}", "no format or conversion"),
         ("{number:>5}/{series}", "no format or conversion"),

@@ -56,7 +56,7 @@ def shared() -> Iterator[Path]:
 
 def test_a_lock_is_held_by_one_and_free_after_it(tmp_path: Path) -> None:
     path = tmp_path / "1.lock"
-    held = f"series 1 is held by another run .process {os.getpid()} on"
+    held = f"series 1 is locked by another run .process {os.getpid()} on"
     with Lock(path, "series 1"), pytest.raises(LockedError, match=held):
         Lock(path, "series 1").__enter__()
     with Lock(path, "series 1"):
@@ -119,7 +119,7 @@ def test_a_user_of_the_group_goes_on_where_another_left_off_and_mends_it(shared:
             run = Run(new_tree(shared), FakeArchive())([series])
             assert run.states == {series.uid: State.COMPLETE}
         with acting_for(ALICE):
-            receipt = tree.committed(series.uid)
+            receipt = tree.complete_receipt(series.uid)
             assert receipt is not None
             files(tree, receipt)[0].unlink()
             run = Run(new_tree(shared), FakeArchive())([series])

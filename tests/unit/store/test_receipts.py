@@ -10,8 +10,7 @@ import pytest
 
 from tcia_covid.core.models import Check, Receipt, Series, StoredImage
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.notes import Notes
-from tcia_covid.store.receipts import Receipts, StoredReceipt
+from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
 from tests.unit.trees import series_of
 
 IMAGES = (

@@ -381,7 +381,7 @@ def test_a_series_that_cannot_be_looked_for_is_not_left_out_in_silence(
         return look(path, **more)
 
     monkeypatch.setattr(os, "stat", failing)
-    with pytest.raises(DestinationError, match=r"cannot look at .*: Input/output error"):
+    with pytest.raises(DestinationError, match=r"cannot read .*: Input/output error"):
         report(tree)
     assert not (tree.root / "manifest-md5.txt").exists()
 

@@ -48,7 +48,7 @@ def fetched(tree: Tree, series: Series, *, update: bool = False) -> State:
 
 def folders(tree: Tree, series: Sequence[Series]) -> list[str | None]:
     """Where series stand, each with exactly its images."""
-    found = [tree.committed(one.uid) for one in series]
+    found = [tree.complete_receipt(one.uid) for one in series]
     return [receipt.folder if receipt else None for receipt in found]
 
 
@@ -71,7 +71,7 @@ def test_a_series_whose_name_was_taken_while_it_was_mended_goes_under_its_whole_
     one, other = same_tail("1"), same_tail("2")
     tree = tree_of(tmp_path)
     Run(tree, FakeArchive())([one])
-    receipt = tree.committed(one.uid)
+    receipt = tree.complete_receipt(one.uid)
     assert receipt is not None
     files(tree, receipt)[0].unlink()
     Run(tree, FakeArchive(raising(UnreachableError("down"), one.uid)))([one])
@@ -79,7 +79,7 @@ def test_a_series_whose_name_was_taken_while_it_was_mended_goes_under_its_whole_
     Run(tree_of(tmp_path), FakeArchive())([one])
     assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
     assert not tree.quarantine.exists()
-    assert tree.unsettled() == set()
+    assert tree.needs_check() == set()
 
 
 def test_a_commit_that_was_cut_short_leaves_a_series_that_took_its_name_alone(
@@ -120,7 +120,7 @@ def test_a_damaged_series_is_mended_in_place_although_its_name_is_shared(tmp_pat
     Run(tree, FakeArchive())([other])
     before = folders(tree, [one, other])
     for series in (one, other):
-        receipt = tree.committed(series.uid)
+        receipt = tree.complete_receipt(series.uid)
         assert receipt is not None
         files(tree, receipt)[0].unlink()
     run = Run(tree, FakeArchive())([one, other])
@@ -156,7 +156,7 @@ def test_a_series_that_comes_into_anothers_folder_at_the_last_moment_keeps_it(
     one, other = same_tail("1"), same_tail("2")
     tree = tree_of(tmp_path)
     Run(tree, FakeArchive())([one])
-    receipt = tree.committed(one.uid)
+    receipt = tree.complete_receipt(one.uid)
     assert receipt is not None
     place = tree.path(receipt)
     files(tree, receipt)[0].unlink()
@@ -193,7 +193,7 @@ def test_a_series_that_another_run_has_just_published_is_not_published_twice(
 def test_a_copy_of_a_series_folder_stays_and_is_listed_as_unexpected(tmp_path: Path) -> None:
     series, tree = same_tail("1"), tree_of(tmp_path)
     Run(tree, FakeArchive())([series])
-    receipt = tree.committed(series.uid)
+    receipt = tree.complete_receipt(series.uid)
     assert receipt is not None
     place = tree.path(receipt)
     copy = place.with_name(f"{place.name}-{series.uid}")
@@ -208,7 +208,7 @@ def test_a_copy_of_a_series_folder_stays_and_is_listed_as_unexpected(tmp_path: P
 def test_a_folder_of_the_user_in_a_series_folder_stays_where_it_is(tmp_path: Path) -> None:
     tree, one, other = tree_of(tmp_path), listed(1), listed(2)
     Run(tree, FakeArchive())([one])
-    receipt = tree.committed(one.uid)
+    receipt = tree.complete_receipt(one.uid)
     assert receipt is not None
     notes = tree.path(receipt) / "measured" / "notes.txt"
     notes.parent.mkdir()
@@ -229,19 +229,19 @@ def test_a_folder_that_appears_in_staging_does_not_end_the_run(tmp_path: Path) -
     run = Run(tree, FakeArchive(litter))([series])
     assert set(run.states.values()) == {State.COMPLETE}
     assert Run(tree, FakeArchive())([series]).states == {series.uid: State.ALREADY}
-    assert tree.unsettled() == set()
+    assert tree.needs_check() == set()
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._1.dcm", ".nfs0001"])
 def test_files_of_the_operating_system_count_for_nothing(tmp_path: Path, name: str) -> None:
     tree, series = tree_of(tmp_path), listed(1)
     Run(tree, FakeArchive())([series])
-    receipt = tree.committed(series.uid)
+    receipt = tree.complete_receipt(series.uid)
     assert receipt is not None
     (tree.path(receipt) / name).write_text("x")
     (tree.path(receipt) / "@eaDir").mkdir()
     (tree.root / series.patient / name).write_text("x")
-    assert tree.committed(series.uid) == receipt
+    assert tree.complete_receipt(series.uid) == receipt
     assert verify_directory(tree.root).damage == []
     (tree.path(receipt) / f"{series.uid}.1.dcm").unlink()
     archive = FakeArchive()
@@ -254,7 +254,7 @@ def test_files_of_the_operating_system_count_for_nothing(tmp_path: Path, name: s
 def test_a_file_of_the_user_stays_where_it_is_when_the_receipt_is_lost(tmp_path: Path) -> None:
     tree, series = tree_of(tmp_path), listed(1)
     Run(tree, FakeArchive())([series])
-    receipt = tree.committed(series.uid)
+    receipt = tree.complete_receipt(series.uid)
     assert receipt is not None
     (tree.path(receipt) / "notes.txt").write_text("by hand")
     tree.receipts.path(series.uid).unlink()
@@ -273,3 +273,21 @@ def test_a_series_without_an_image_is_never_complete(tmp_path: Path) -> None:
         assert isinstance(staging, Staging)
         with pytest.raises(IncompleteSeriesError, match="no image"):
             tree.commit(staging)
+
+
+def test_an_update_moves_a_file_aside_that_the_user_put_in_place_of_an_image(
+    tmp_path: Path,
+) -> None:
+    """Only bytes that the receipt names are replaced."""
+    tree, series = tree_of(tmp_path), same_tail("1")
+    assert fetched(tree, series) is State.COMPLETE
+    receipt = tree.complete_receipt(series.uid)
+    assert receipt is not None
+    image = files(tree, receipt)[0]
+    image.unlink()
+    image.write_bytes(b"mine")
+    assert fetched(tree, series, update=True) is State.COMPLETE
+    aside = image.with_name(f"{image.name}.moved-aside")
+    assert aside.read_bytes() == b"mine"
+    assert [str(aside) in notice for notice in tree.notices] == [True]
+    assert image.read_bytes() == image_of(series, 1)

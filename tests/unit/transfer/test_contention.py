@@ -43,7 +43,7 @@ def test_what_was_complete_before_an_interruption_stays_complete(tree: Tree) -> 
     run = Run(tree, FakeArchive(before), workers=1)
     run(series)
     assert run.states_of(series) == [State.COMPLETE, State.REMAINING, State.REMAINING]
-    assert tree.committed(series[0].uid) is not None
+    assert tree.complete_receipt(series[0].uid) is not None
 
 
 def test_workers_that_do_not_notice_the_interruption_are_abandoned(tree: Tree) -> None:
@@ -73,7 +73,7 @@ def test_a_series_that_another_run_releases_is_downloaded(tree: Tree) -> None:
         assert run.states == {mine.uid: State.COMPLETE}
     thread.join()
     assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.COMPLETE}
-    assert sum("held by another run" in text for text in run.texts()) == 1
+    assert sum("locked by another run" in text for text in run.texts()) == 1
 
 
 def test_a_series_that_a_stuck_run_has_locked_is_reported_with_that_run(tree: Tree) -> None:

@@ -45,7 +45,7 @@ def test_every_series_is_downloaded_and_reported_once(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 8)]
     run = Run(tree, FakeArchive(), workers=3)(series)
     assert run.states_of(series) == [State.COMPLETE] * 7
-    assert all(tree.committed(one.uid) for one in series)
+    assert all(tree.complete_receipt(one.uid) for one in series)
     finished = [event.outcome for event in run.events if isinstance(event, SeriesFinished)]
     assert sorted(one.series.uid for one in finished) == sorted(one.uid for one in series)
     assert not run.stop.is_set()

@@ -235,10 +235,10 @@ def _volume_lines(result: VolumeAdoption) -> Iterator[str]:
     size = format_size(result.size)
     volumes, patients = count(result.volumes_adopted, "volume"), result.patients_adopted
     yield f"{volumes} of {count(patients, 'patient')} imported: {size}"
-    if result.proved:
-        yield f"  {result.proved:,} of them match a published hash"
-    if result.volumes_there:
-        yield f"{count(result.volumes_there, 'volume')} already complete before"
+    if result.verified:
+        yield f"  {result.verified:,} of them match a published hash"
+    if result.volumes_already_complete:
+        yield f"{count(result.volumes_already_complete, 'volume')} already complete before"
     if result.not_removed:
         yield f"{count(result.not_removed, 'original')} of imported volumes not removed"
     if result.inventory is not None and (compared := result.inventory.compared()):
@@ -246,10 +246,12 @@ def _volume_lines(result: VolumeAdoption) -> Iterator[str]:
 
 
 def _volume_problems(result: VolumeAdoption) -> Iterator[str]:
-    problems = [f"{one.file}: {one.reason}: {one.detail}" for one in result.unfit]
+    problems = [f"{one.file}: {one.reason}: {one.detail}" for one in result.rejected]
     problems += [f"{name}: all files of it are damaged" for name in result.lost]
     problems += [f"{name}: missing, but listed in a .sums file" for name in result.missing]
-    problems += [f"{name}: its hash differs from that in a .sums file" for name in result.refuted]
+    problems += [
+        f"{name}: its hash differs from that in a .sums file" for name in result.mismatched
+    ]
     problems += [failure.detail for failure in result.failures]
     yield from first_lines(problems, indent="")
 
@@ -260,7 +262,7 @@ def _volume_error(
     """What is wrong, and what to do next."""
     if result.inventory is not None and result.inventory.exceeds:
         return result.inventory.compared(), "remove those that do not belong to the collection"
-    if result.lost or result.refuted or result.missing or result.failures:
+    if result.lost or result.mismatched or result.missing or result.failures:
         return (
             f"some volumes in {directory} are missing or damaged",
             f"'tcia-covid download \"{collection.name}\"' downloads what is missing",
@@ -284,24 +286,24 @@ def _volume_document(
         "patients": {
             "found": result.patients_found,
             "adopted": result.patients_adopted,
-            "already_complete": result.patients_there,
+            "already_complete": result.patients_already_complete,
             "in_layout": inventory.patients if inventory else None,
             "expected": inventory.patients_expected if inventory else None,
         },
         "volumes": {
             "found": result.volumes_found,
             "adopted": result.volumes_adopted,
-            "already_complete": result.volumes_there,
-            "verified": result.proved,
+            "already_complete": result.volumes_already_complete,
+            "verified": result.verified,
             "in_layout": inventory.volumes if inventory else None,
             "expected": inventory.volumes_expected if inventory else None,
         },
         "bytes": {"adopted": result.size},
-        "placed": dict(result.ways),
+        "placed": dict(result.placed),
         "not_removed": result.not_removed,
-        "rejected": [asdict(one) for one in result.unfit],
+        "rejected": [asdict(one) for one in result.rejected],
         "lost": result.lost,
-        "mismatched": result.refuted,
+        "mismatched": result.mismatched,
         "missing": result.missing,
         "failures": [failure.to_dict() for failure in result.failures],
         "notices": result.notices,

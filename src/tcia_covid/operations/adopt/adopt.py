@@ -34,7 +34,7 @@ from tcia_covid.selection.targets import dicom_only
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.reports.write import owed_notice, write_owed_reports
+from tcia_covid.store.reports.write import outdated_notice, update_reports
 from tcia_covid.store.tree import Tree, collection_folder, is_in_tree
 
 _MAX_THREADS = 8
@@ -125,7 +125,7 @@ class _Run:
         for tree in self._trees.values():
             tree.prepare()
         hash_sources = HashSources(archives.order, self._emit, self._stop)
-        unsettled = {tree.root: tree.unsettled() for tree in self._trees.values()}
+        unsettled = {tree.root: tree.needs_check() for tree in self._trees.values()}
         adopter = Adopter(self._root, self._mode, hash_sources, unsettled, self._stop)
         self._check_space(adopter, candidates)
         self._notify(f"comparing {len(candidates)} series with the archive's hashes")
@@ -285,11 +285,11 @@ class _Run:
             for text in tree.notices:
                 self._notify_moved_aside(text)
             collection = self._registry.find(name)
-            written = write_owed_reports(
+            written = update_reports(
                 tree, collection, self._registry, self._stop, self._notify_moved_aside
             )
             if not written:
-                self._notify(owed_notice(tree))
+                self._notify(outdated_notice(tree))
 
     def _notify_moved_aside(self, text: str) -> None:
         self._result.notices.append(text)

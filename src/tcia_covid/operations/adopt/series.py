@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError, LockedError, SeriesError, TakenOverError
-from tcia_covid.core.models import ADOPTED, Check, Receipt, Series, StoredImage
-from tcia_covid.core.safe_names import is_in_hidden_folder
+from tcia_covid.core.errors import LockedError, SeriesError
+from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.formats.dicom.elements import UndecidedError, is_truncated
 from tcia_covid.formats.dicom.header import DEFLATED, open_dataset
 from tcia_covid.operations.adopt.result import DamagedFile, Mode, Reason
 from tcia_covid.operations.adopt.scan import FoundFile
 from tcia_covid.operations.adopt.verification import HashSources, Verification, verify_files
-from tcia_covid.store.disk import Disk, succeeded
-from tcia_covid.store.recovery import is_redundant_copy
+from tcia_covid.store.placement import FilePlacer
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.verification import verify_hashes
-
-_PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,7 @@ class Adopter:
     def committed(self, candidate: Candidate) -> Receipt | None:
         """The receipt of a series that is complete in the layout."""
         uid, tree = candidate.series.uid, candidate.tree
-        return None if uid in self._unsettled[tree.root] else tree.committed(uid)
+        return None if uid in self._unsettled[tree.root] else tree.complete_receipt(uid)
 
     def adopt(self, candidate: Candidate) -> AdoptedSeries:
         """Adopt a series as far as its files are correct.
@@ -253,110 +247,3 @@ def _is_truncated(path: Path) -> bool:
         return is_truncated(dataset.data, dataset.start, dataset.read)
     except (OSError, UndecidedError):
         return False
-
-
-class FilePlacer:
-    """Brings files of one folder.
-
-    Args:
-        root: the folder.
-        mode: `copy` makes no hard links; `link` and `move` prefer them.
-        disk: the seam to the file system.
-    """
-
-    def __init__(self, root: Path, mode: Mode, disk: Disk) -> None:
-        self._root = root
-        self._links = mode != "copy"
-        self._disk = disk
-
-    def bring(self, found: FoundFile, check: Check, staging: Staging) -> str:
-        """Put a file into a staging folder under its own UID.
-
-        Returns:
-            the way it took; `staged` if the image was there already; nothing if the file is no
-            longer the one that was hashed.
-
-        Raises:
-            DestinationError: the disk.
-            TakenOverError: another run took the staging folder.
-        """
-        here = staging.images.get(found.uid)
-        if here is not None and here.md5 == found.md5:
-            staging.adopt(replace(here, check=check))
-            return "staged"
-        if here is not None:
-            staging.discard(found.uid)
-        way = self._share(found, staging) or self._copy(found, staging)
-        if way:
-            image = StoredImage(found.uid, found.size, found.md5, check, ADOPTED)
-            staging.adopt(image)
-        return way
-
-    def remove(self, found: FoundFile, committed: Path) -> bool:
-        """Remove an original and the folders that this leaves empty, if its bytes stand elsewhere.
-
-        What is in a hidden folder stays: the objects of git-annex or DVC belong to these.
-
-        Args:
-            found: as it was read; it stays if it changed since.
-            committed: the folder of its series in the layout; the image there is read.
-        """
-        file, image = self._root / found.file, committed / f"{found.uid}.dcm"
-        if is_in_hidden_folder(PurePosixPath(found.file)):
-            return False
-        if not (self._is_same(found) and is_redundant_copy(file, image, found.size, found.md5)):
-            return False
-        if not succeeded(lambda: self._disk.remove(file)):
-            return False
-        folder = self._root / found.folder
-        while folder != self._root and self._root in folder.parents:
-            self._disk.remove_empty(folder)
-            folder = folder.parent
-        return True
-
-    def _share(self, found: FoundFile, staging: Staging) -> str:
-        """Have the target share the bytes of the original, where the file system can."""
-        image = StoredImage(found.uid, found.size, found.md5)
-        source, target = self._root / found.file, Path(staging.path(image))
-        way = ""
-        if self._may_link(source) and succeeded(lambda: self._disk.link(source, target)):
-            way = "link"
-        elif succeeded(lambda: self._disk.reflink(source, target)):
-            way = "reflink"
-        if way and not self._is_same(found):
-            self._disk.remove(target)
-            way = ""
-        return way
-
-    def _may_link(self, source: Path) -> bool:
-        """Whether to try: a name of a file that may not be written cannot be synced on commit."""
-        return self._links and (not self._disk.durable or os.access(source, os.W_OK))
-
-    def _copy(self, found: FoundFile, staging: Staging) -> str:
-        """Copy through the staging folder's own door, which hashes and reads the header again."""
-        try:
-            stored = staging.receive(self._pieces(found), source=ADOPTED)
-        except TakenOverError:
-            raise
-        except (SeriesError, ArchiveError):
-            return ""  # cut, or another file by now
-        if (stored.uid, stored.md5) == (found.uid, found.md5):
-            return "copy"
-        staging.discard(stored.uid)
-        return ""
-
-    def _pieces(self, found: FoundFile) -> Iterator[bytes]:
-        # What cannot be read ends the file early; its hash tells.
-        with (
-            contextlib.suppress(OSError),
-            (self._root / found.file).open("rb", buffering=0) as file,
-        ):
-            while piece := file.read(_PIECE):
-                yield piece
-
-    def _is_same(self, found: FoundFile) -> bool:
-        try:
-            now = (self._root / found.file).stat()
-        except OSError:
-            return False
-        return (now.st_size, now.st_mtime_ns) == (found.size, found.modified)

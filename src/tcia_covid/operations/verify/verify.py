@@ -275,7 +275,7 @@ class _TreeCheck:
         # A download does not compare the content, so it has to be recorded.
         if (damaged or outdated) and not reports_are_stale(self._tree):
             try:
-                self._tree.owe_reports()
+                self._tree.invalidate_reports()
             except OSError:
                 self._result.recorded = False
 

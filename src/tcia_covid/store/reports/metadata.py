@@ -1,4 +1,4 @@
-"""`metadata.csv`: a row a series, beginning with the columns of NBIA's own retriever."""
+"""`metadata.csv`: one row per series; the first columns are those of NBIA's retriever."""
 
 from __future__ import annotations
 

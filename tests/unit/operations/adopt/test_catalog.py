@@ -100,8 +100,8 @@ def test_without_a_network_series_are_staged_and_not_verified(
         (known.uid, Reason.NO_RESPONSE)
     ]
     tree = Tree(tmp_path / "data" / NAME)
-    assert tree.committed(known.uid) is None
-    assert tree.under_way() == {known.uid}
+    assert tree.complete_receipt(known.uid) is None
+    assert tree.series_in_staging() == {known.uid}
 
 
 def test_an_unreachable_archive_is_reported_once(tmp_path: Path, unreachable_url: str) -> None:
@@ -200,7 +200,7 @@ def test_etags_verify_each_image(
     idc_index(tmp_path / "have", [series])
     result = adopt(tmp_path / "have", tmp_path / "data", unreachable_url, s3_server.url, source)
     assert (result.exit_code, result.series.adopted, result.images.adopted) == (0, 1, 2)
-    receipt = Tree(tmp_path / "data" / NAME).committed(known.uid)
+    receipt = Tree(tmp_path / "data" / NAME).complete_receipt(known.uid)
     assert receipt is not None
     assert receipt.check is Check.MD5
 
@@ -258,4 +258,4 @@ def test_a_download_from_idc_fetches_only_missing_images(
     options = Options(source="idc", idc_url=s3_server.url, http=QUICK, durable=False)
     summary = download_request(Request((known.uid,), str(tmp_path / "data"), options=options))
     assert summary.bytes_received < 2 * series.images[0].size + 4096
-    assert Tree(tmp_path / "data" / NAME).committed(known.uid) is not None
+    assert Tree(tmp_path / "data" / NAME).complete_receipt(known.uid) is not None

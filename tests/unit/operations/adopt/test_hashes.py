@@ -33,7 +33,7 @@ def test_a_complete_series_is_verified_by_one_request(
     adopt(server, have, data)
     asked = [record.endpoint for record in server.requests]
     assert asked == ["getSeriesMetadata", "getMD5Hierarchy"]
-    receipt = Tree(data / NAME).committed(one_series(corpus).uid)
+    receipt = Tree(data / NAME).complete_receipt(one_series(corpus).uid)
     assert receipt is not None
     assert receipt.check is Check.SERIES_MD5
     assert {image.source for image in receipt.images} == {"adopted"}

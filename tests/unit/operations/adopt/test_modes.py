@@ -13,7 +13,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.demo.corpus import Corpus
 from tcia_covid.operations.adopt.result import Mode
-from tcia_covid.operations.adopt.series import FilePlacer
+from tcia_covid.store.placement import FilePlacer
 from tests.fakes.layouts import retriever_classic, tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.operations.adopt.helpers import (

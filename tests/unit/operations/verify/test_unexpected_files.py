@@ -105,7 +105,7 @@ def test_a_symlink_to_a_moved_folder_is_followed(
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     folder.rename(outside)
     folder.symlink_to(outside)
-    assert tree.committed(receipt.series.uid) is not None
+    assert tree.complete_receipt(receipt.series.uid) is not None
     result = verify_directory(tree.root)
     assert (damage_in(result), result.images.intact) == ([], 3)
     victim = files(tree, receipt)[0]

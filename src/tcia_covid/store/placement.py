@@ -1,0 +1,200 @@
+"""Placing files that exist elsewhere into staging, and removing originals that were moved."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol
+
+from tcia_covid.core.models import ADOPTED, Check, StoredImage
+from tcia_covid.core.safe_names import is_in_hidden_folder
+from tcia_covid.formats.hashes import hash_file
+from tcia_covid.store.disk import Disk, succeeded
+from tcia_covid.store.staging import Staging
+
+Mode = Literal["link", "copy", "move", "take"]
+PlacementMethod = Literal["link", "rename", "reflink", "copy", "staged", "existing"]
+"""`staged`, `existing`: the same bytes were in staging, or in the layout, already."""
+_PIECE = 256 * 1024
+
+
+class HashedFile(Protocol):
+    """A file as it was when it was hashed."""
+
+    @property
+    def file(self) -> str:
+        """Relative to the folder that it was found in, with forward slashes."""
+
+    @property
+    def uid(self) -> str:
+        """Of the image."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def modified(self) -> int:
+        """When it was last written, in nanoseconds."""
+
+    @property
+    def md5(self) -> str:
+        """32 hex digits."""
+
+
+class FilePlacer:
+    """Places files of one folder.
+
+    Args:
+        root: the folder.
+        mode: `link` and `move` make a hard link where that is possible, else share blocks, else
+            copy; `copy` makes no hard link; `take` has a rename as its second choice, for files
+            that can be downloaded again. Only `remove` removes originals.
+        disk: all file-system writes.
+        source: recorded as the source of images.
+        suffix: what images' names end in.
+        on_bytes: called with the number of bytes copied; what it raises ends the copy.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        mode: Mode,
+        disk: Disk,
+        *,
+        source: str = ADOPTED,
+        suffix: str = ".dcm",
+        on_bytes: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self._root = root
+        self._mode = mode
+        self._disk = disk
+        self._source = source
+        self._suffix = suffix
+        self._on_bytes = on_bytes
+
+    def bring(
+        self, found: HashedFile, check: Check, staging: Staging
+    ) -> PlacementMethod | Literal[""]:
+        """Put a file into a staging folder under its own UID.
+
+        Returns:
+            the method; empty if the file is no longer the one that was hashed.
+
+        Raises:
+            OSError: the disk.
+        """
+        here = staging.images.get(found.uid)
+        if here is not None and here.md5 == found.md5:
+            staging.adopt(replace(here, check=here.check if check is Check.SIZE else check))
+            return "existing" if found.uid in staging.in_place else "staged"
+        if here is not None:
+            staging.discard(found.uid)
+        image = StoredImage(found.uid, found.size, found.md5, check, self._source, self._suffix)
+        method = self._place(found, Path(staging.path(image)))
+        if method:
+            staging.adopt(image)
+        return method
+
+    def remove(self, found: HashedFile, committed: Path) -> bool:
+        """Remove an original and the folders that this leaves empty, if its bytes are elsewhere.
+
+        What is in a hidden folder stays: the objects of git-annex or DVC belong to these.
+
+        Args:
+            found: as it was hashed; it stays if it changed since.
+            committed: the folder of its series in the layout; the image there is read.
+        """
+        file, image = self._root / found.file, committed / f"{found.uid}{self._suffix}"
+        if self._mode != "take" and is_in_hidden_folder(PurePosixPath(found.file)):
+            return False
+        if not (self._is_same(found) and is_redundant_copy(file, image, found.size, found.md5)):
+            return False
+        if not succeeded(lambda: self._disk.remove(file)):
+            return False
+        folder = file.parent
+        while folder != self._root and self._root in folder.parents:
+            self._disk.remove_empty(folder)
+            folder = folder.parent
+        return True
+
+    def _place(self, found: HashedFile, target: Path) -> PlacementMethod | Literal[""]:
+        source = self._root / found.file
+        if not self._is_same(found):
+            return ""
+        # A name of a file that may not be written cannot be synced on commit.
+        may_link = not self._disk.durable or os.access(source, os.W_OK)
+        method: PlacementMethod
+        if may_link and self._mode != "copy" and succeeded(lambda: self._disk.link(source, target)):
+            method = "link"
+        elif (
+            may_link
+            and self._mode == "take"
+            and succeeded(lambda: self._disk.replace(source, target))
+        ):
+            return "rename"
+        elif succeeded(lambda: self._disk.reflink(source, target)):
+            method = "reflink"
+        else:
+            return self._copy(found, source, target)
+        if self._is_same(found):
+            return method
+        self._disk.remove(target)
+        return ""
+
+    def _copy(self, found: HashedFile, source: Path, target: Path) -> Literal["copy", ""]:
+        md5 = hashlib.md5(usedforsecurity=False)
+        part = target.with_name(f".{target.name}.part")
+        try:
+            with self._disk.create(part) as file:
+                for piece in _pieces(source):
+                    self._disk.write(file, piece)
+                    md5.update(piece)
+                    self._on_bytes(len(piece))
+            if md5.hexdigest() == found.md5:
+                self._disk.replace(part, target)
+                return "copy"
+            self._disk.remove(part)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._disk.remove(part)
+            raise
+        return ""
+
+    def _is_same(self, found: HashedFile) -> bool:
+        try:
+            now = (self._root / found.file).stat()
+        except OSError:
+            return False
+        return (now.st_size, now.st_mtime_ns) == (found.size, found.modified)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    # A file that cannot be read ends early; its hash shows that.
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def is_redundant_copy(path: Path, other: Path, size: int, md5: str) -> bool:
+    """Whether a file may be removed because another one has the same bytes, which is read.
+
+    Args:
+        path: the file, of `size` bytes and this MD5.
+        other: the one that stays.
+        size: bytes.
+        md5: 32 hex digits.
+    """
+    try:
+        if os.path.realpath(path) == os.path.realpath(other):
+            return False  # one name, reached through a symbolic link
+        mine = path.stat()
+        if os.path.samestat(mine, other.stat()):
+            return mine.st_nlink > 1  # else both are one name, seen through two mounts
+        return hash_file(other, "md5") == (size, md5)
+    except OSError:
+        return False
