@@ -1,4 +1,4 @@
-"""The supporting files of everything that a request names, with the images or without them."""
+"""Downloading the supporting files of the requested collections, with or without the images."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from tcia_covid.supporting.sources import MissingAddress, SourceFile, locate_fil
 def download_supporting(
     request: Request, registry: Registry, *, emit: Emit = discard, stop: CancelToken | None = None
 ) -> Summary:
-    """Fetch the supporting files of the collections that a request names, and nothing else.
+    """Download the supporting files of the requested collections, and nothing else.
 
     Raises:
-        RequestError: a target is no collection of the registry, or its license forbids the use.
+        RequestError: a target is not a collection of the registry, or its license forbids the use.
         DestinationError: the folder cannot be used.
 
-    What goes wrong after that is in the summary, not raised. The summary's time is the caller's
-    affair, and so is the event that ends a run.
+    Later failures are in the summary, not raised. The caller sets the summary's time and emits
+    the event that ends a run.
     """
     summary = Summary(targets=list(request.targets), output=request.output)
     summary.sources = {"nbia": 0, "idc": 0}
@@ -54,13 +54,13 @@ def add_supporting(
     emit: Emit = discard,
     stop: CancelToken | None = None,
 ) -> list[SupportingResult]:
-    """Fetch the supporting files of some collections; tell it in the summary of a run.
+    """Download the supporting files of some collections; add the result to a summary.
 
     Args:
         request: the output and the options.
         collections: whose files.
-        summary: gains notices, failures, and the exit code that these deserve.
-        emit: hears of what is worth a line.
+        summary: gets notices, failures, and their exit code.
+        emit: receives notices.
         stop: ends it early: the summary says so.
 
     Raises:
@@ -85,21 +85,21 @@ def add_supporting(
 
 
 def collections_of(request: Request, registry: Registry) -> list[Collection]:
-    """The collections that a request names, each once.
+    """The requested collections, each once.
 
     Raises:
-        RequestError: a target is none, or its license forbids the use.
+        RequestError: a target is not one, or its license forbids the use.
     """
-    found: dict[str, Collection] = {}
+    collections: dict[str, Collection] = {}
     for word in request.targets:
         collection = registry.find(word)
         if collection is None:
             raise unknown_collection(word, (), registry)
         collection.check_license(commercial_use=request.options.commercial_use)
-        found[collection.name] = collection
-    if not found:
+        collections[collection.name] = collection
+    if not collections:
         raise UsageError("no collection given", hint="'tcia-covid list' shows them")
-    return list(found.values())
+    return list(collections.values())
 
 
 def _fetch(
@@ -120,9 +120,9 @@ def _fetch(
             emit=emit,
         )
     except LockedError as error:
-        held = SupportingResult(collection.name)
-        held.failures.append(Failure("", "locked", error.message, hint=error.hint))
-        return held
+        result = SupportingResult(collection.name)
+        result.failures.append(Failure("", "locked", error.message, hint=error.hint))
+        return result
 
 
 def fetch_supporting(
@@ -135,22 +135,22 @@ def fetch_supporting(
     accept_listed: bool = False,
     emit: Emit = discard,
 ) -> SupportingResult:
-    """Have the supporting files of a collection stand in its folder `supporting`.
+    """Install the supporting files of a collection in its folder `supporting`.
 
-    What stands as its receipt says is not asked for. The site is asked only where a file that
-    the registry knows has no address and no receipt.
+    Intact files are not downloaded again. The site's list is read only if a file of the registry
+    has neither an address nor a receipt.
 
     Args:
         collection: whose files.
         tree: its folder; has been prepared.
         client: for the files.
         site: TCIA's site.
-        update: ask for everything anew.
-        accept_listed: take a file that is not what is on record, too.
-        emit: hears of what is worth a line.
+        update: download everything again.
+        accept_listed: also install a file that differs from the recorded one.
+        emit: receives notices.
 
     Raises:
-        HeldError: another run is at it.
+        LockedError: another run does the same.
         DestinationError: the disk.
         TciaCovidError: the run is to end.
 
@@ -161,25 +161,25 @@ def fetch_supporting(
     with destination_errors(str(tree.root)), Lock(lock, f"supporting files of {collection.name}"):
         files = Installer(tree, client, emit, accept_listed=accept_listed)
         known = registered_files(collection)
-        for one in known:
-            if one.url is not None:
-                files.bring(one, result, update=update)
-        if update or files.is_owed or _is_lacking(known, files):
-            _bring_listed(collection, known, site, files, result, update=update)
-            files.note_owed(owed=bool(result.failures))
+        for file in known:
+            if file.url is not None:
+                files.install(file, result, update=update)
+        if update or files.must_retry or _needs_list(known, files):
+            _install_listed(collection, known, site, files, result, update=update)
+            files.record_retry(needed=bool(result.failures))
         else:
-            files.keep_listed(result)
+            files.count_listed(result)
     return result
 
 
-def _is_lacking(known: Sequence[SourceFile], files: Installer) -> bool:
-    """Whether only the site can tell where a file is, or whether there are any."""
-    if files.is_harmed or not (known or files.has_any):
+def _needs_list(known: Sequence[SourceFile], files: Installer) -> bool:
+    """Whether only the site's list can say where a file is, or whether there are any."""
+    if files.has_damage or not (known or files.has_receipts):
         return True
-    return any(one.url is None and not files.stands(one.key) for one in known)
+    return any(file.url is None and not files.intact_receipt(file.key) for file in known)
 
 
-def _bring_listed(
+def _install_listed(
     collection: Collection,
     known: Sequence[SourceFile],
     site: PortalApi,
@@ -188,22 +188,22 @@ def _bring_listed(
     *,
     update: bool,
 ) -> None:
-    """Bring what only the site knows where it is."""
+    """Install the files of the site's list."""
     try:
         listed = site.downloads(collection.slug) if collection.slug else []
     except ArchiveError as error:
-        for one in known:
-            if one.url is None and not files.stands(one.key):
-                result.failures.append(failure_of(one, error))
-        files.keep_listed(result)
+        for file in known:
+            if file.url is None and not files.intact_receipt(file.key):
+                result.failures.append(failure_of(file, error))
+        files.count_listed(result)
         return
     result.notices += [
-        f"'{one.title}' is an Aspera package, which is not fetched with the supporting files"
-        for one in listed
-        if one.is_package and collection.is_dicom
+        f"'{entry.title}' is an Aspera package, which is not downloaded with the supporting files"
+        for entry in listed
+        if entry.is_package and collection.is_dicom
     ]
-    for found in locate_files(known, listed, site):
-        if isinstance(found, MissingAddress):
-            result.failures.append(failure_of(found.wanted, found.error))
+    for file_or_error in locate_files(known, listed, site):
+        if isinstance(file_or_error, MissingAddress):
+            result.failures.append(failure_of(file_or_error.wanted, file_or_error.error))
         else:
-            files.bring(found, result, update=update)
+            files.install(file_or_error, result, update=update)

@@ -1,4 +1,4 @@
-"""Bringing single files in: received, compared with what is on record, unpacked, put in place."""
+"""Installing single files: download, compare with the recorded hash, unpack, put in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tcia_covid.core.redaction import redact
 from tcia_covid.core.version import __version__
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.http.client import Client
-from tcia_covid.store.disk import destination_errors, move_aside, moved_aside
+from tcia_covid.store.disk import destination_errors, move_aside, moved_aside, set_aside
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.ranged_download import ResumableDownload
 from tcia_covid.supporting.receipts import (
@@ -37,17 +37,17 @@ from tcia_covid.supporting.unpack import unpack
 
 _ZIP = ".zip"
 _ATTEMPTS = 2
-"""How often a file is received that is not what is on record."""
+"""How often a file is downloaded that differs from the recorded one."""
 
 
 class Installer:
-    """Brings single files into a collection's folder.
+    """Installs single files in a collection's folder.
 
     Args:
         tree: the collection's folder.
         client: for the files.
-        emit: hears of failures.
-        accept_listed: take a file that is not what is on record, too.
+        emit: receives failures.
+        accept_listed: also install a file that differs from the recorded one.
     """
 
     def __init__(self, tree: Tree, client: Client, emit: Emit, *, accept_listed: bool) -> None:
@@ -57,48 +57,50 @@ class Installer:
         self._accept_listed = accept_listed
         self._receipts = FileReceipts(tree)
         self._parts = tree.state / "supporting-parts"
-        self._owed = self._parts / "owed"
+        self._retry = self._parts / "owed"
 
     @property
-    def has_any(self) -> bool:
-        """Whether there is a receipt."""
+    def has_receipts(self) -> bool:
+        """Whether any file was installed."""
         return any(True for _ in self._receipts.all())
 
     @property
-    def is_harmed(self) -> bool:
-        """Whether a file does not stand as its receipt says."""
-        return any(self.stands(receipt.key) is None for receipt in list(self._receipts.all()))
+    def has_damage(self) -> bool:
+        """Whether a file differs from its receipt or is missing."""
+        return any(
+            self.intact_receipt(receipt.key) is None for receipt in list(self._receipts.all())
+        )
 
     @property
-    def is_owed(self) -> bool:
-        """Whether a file that only the site knows failed in an earlier run."""
-        return self._owed.exists()
+    def must_retry(self) -> bool:
+        """Whether a file that only the site lists failed in an earlier run."""
+        return self._retry.exists()
 
-    def note_owed(self, *, owed: bool) -> None:
-        """Note whether the next run has to ask the site again."""
-        if owed:
+    def record_retry(self, *, needed: bool) -> None:
+        """Record whether the next run must read the site's list again."""
+        if needed:
             self._tree.disk.make_folder(self._parts)
-            self._tree.write_file(self._owed)
+            self._tree.write_file(self._retry)
         else:
-            self._tree.disk.remove(self._owed)
+            self._tree.disk.remove(self._retry)
 
-    def stands(self, key: str) -> FileReceipt | None:
-        """The receipt of a file that stands as it says."""
+    def intact_receipt(self, key: str) -> FileReceipt | None:
+        """The receipt of a file that is in place and as the receipt says."""
         receipt = self._receipts.find(key)
         if receipt is None or any(True for _ in self._receipts.differing(receipt)):
             return None
         return receipt
 
-    def keep_listed(self, result: SupportingResult) -> None:
-        """Count the files that the site alone knew, in an earlier run."""
-        counted = {one.key for one in (*result.fetched, *result.there)}
+    def count_listed(self, result: SupportingResult) -> None:
+        """Add intact files that an earlier run found in the site's list."""
+        counted = {receipt.key for receipt in (*result.fetched, *result.there)}
         for receipt in list(self._receipts.all()):
-            if receipt.key not in counted and self.stands(receipt.key):
+            if receipt.key not in counted and self.intact_receipt(receipt.key):
                 result.there.append(receipt)
 
-    def bring(self, wanted: SourceFile, result: SupportingResult, *, update: bool) -> None:
-        """Have one file stand; what goes wrong with it is in the result."""
-        receipt = None if update else self.stands(wanted.key)
+    def install(self, wanted: SourceFile, result: SupportingResult, *, update: bool) -> None:
+        """Install one file unless it is in place; its failure is added to the result."""
+        receipt = None if update else self.intact_receipt(wanted.key)
         if receipt is not None:
             result.there.append(receipt)
             return
@@ -124,7 +126,7 @@ class Installer:
             try:
                 receipt = self._publish(self._checked(wanted, name, part), part, result)
             except (ChecksumError, ZipError):
-                self._keep_bad(part)
+                set_aside(self._tree.disk, part, self._tree.quarantine / "supporting", name)
                 fetch.discard()
                 if attempt == _ATTEMPTS:
                     raise
@@ -134,17 +136,17 @@ class Installer:
         raise AssertionError  # the loop either returns or raises
 
     def _free_name(self, name: str, key: str) -> str:
-        """A name for a file or a ZIP's folder; another one where a different file has it."""
-        others = [one for one in self._receipts.all() if one.key != key]
-        names = [name for one in others for name in (one.file, *(m.file for m in one.members))]
+        """A name for a file or a ZIP's folder that no other supporting file has."""
+        others = [receipt for receipt in self._receipts.all() if receipt.key != key]
+        names = [member.file for receipt in others for member in receipt.stated]
         taken = {name.partition("/")[0].casefold() for name in names}
         return str(unique_name(name, key, taken))
 
     def _checked(self, wanted: SourceFile, name: str, part: Path) -> FileReceipt:
-        """Compare a file with what is on record, and give its receipt.
+        """Compare a file with the recorded size and hash, and return its receipt.
 
         Raises:
-            ChecksumError: it is another one.
+            ChecksumError: it differs.
         """
         size, sha256 = hash_file(part, "sha256")
         check = FileCheck.NONE
@@ -155,7 +157,7 @@ class Installer:
         wrong = wanted.sha256 not in (None, sha256) or wanted.size not in (None, size)
         if wrong and not self._accept_listed:
             raise ChecksumError(
-                f"{name} has {size} bytes and SHA-256 {sha256}, on record are {_record(wanted)}",
+                f"{name} has {size} bytes and SHA-256 {sha256}, expected {_record(wanted)}",
                 hint="if TCIA published another version, --accept-listed takes it",
             )
         return FileReceipt(
@@ -174,7 +176,7 @@ class Installer:
         )
 
     def _publish(self, receipt: FileReceipt, part: Path, result: SupportingResult) -> FileReceipt:
-        """Unpack a ZIP, put everything in place, and the receipt on file last."""
+        """Unpack a ZIP, put all files in place, and write the receipt last."""
         disk, files = self._tree.disk, self._receipts.files
         before = self._receipts.find(receipt.key)
         unpacked = self._parts / f"{receipt.file}.unpacked"
@@ -184,14 +186,16 @@ class Installer:
             members = unpack(part, unpacked, disk, self._client.stop.check)
             plain = receipt.file[: -len(_ZIP)].rstrip("._-") or "unpacked"
             folder = self._free_name(plain, receipt.key)
-            placed = tuple(replace(one, file=f"{folder}/{one.file}") for one in members)
+            placed = tuple(replace(member, file=f"{folder}/{member.file}") for member in members)
             arrived |= {unpacked / old.file: new for old, new in zip(members, placed, strict=True)}
             receipt = replace(receipt, members=placed)
         disk.sync_file(part)
-        recorded = {one.file: one for one in before.stated} if before else {}
+        recorded = {member.file: member for member in before.stated} if before else {}
         for source, member in arrived.items():
             self._put(source, member, recorded.get(member.file), result)
-        self._remove_outdated(recorded.keys() - {one.file for one in arrived.values()}, recorded)
+        self._remove_outdated(
+            recorded.keys() - {member.file for member in arrived.values()}, recorded
+        )
         disk.remove_folder(unpacked)
         disk.sync_folder(files)
         self._receipts.write(receipt)
@@ -200,13 +204,13 @@ class Installer:
     def _put(
         self, source: Path, member: Member, recorded: Member | None, result: SupportingResult
     ) -> None:
-        """Put a file in place, unless it is there; what no receipt accounts for is moved aside.
+        """Put a file in place unless it is there; a file that no receipt names is moved aside.
 
         Args:
             source: the file.
-            member: its name, and what it is.
-            recorded: what the receipt before had under that name.
-            result: gains what was moved aside.
+            member: its name, size and hash.
+            recorded: the member of that name in the receipt before.
+            result: records what was moved aside.
         """
         disk, place = self._tree.disk, self._receipts.files / member.file
         if _has(place, member):
@@ -223,7 +227,7 @@ class Installer:
         disk.replace(source, place)
 
     def _remove_outdated(self, names: Iterable[str], recorded: Mapping[str, Member]) -> None:
-        """Remove files of an earlier version that are as the receipt says; others stay."""
+        """Remove files of an earlier version that are unchanged; others stay."""
         files = self._receipts.files
         for name in names:
             place = files / name
@@ -237,15 +241,9 @@ class Installer:
         result.moved_aside.append(text)
         self._emit(Notice(text, always=True))
 
-    def _keep_bad(self, part: Path) -> None:
-        """Keep a received file that is not what it should be, for inspection."""
-        folder = self._tree.quarantine / "supporting"
-        self._tree.disk.make_folder(folder)
-        self._tree.disk.replace(part, folder / f"{part.name.removesuffix('.part')}.bad")
-
 
 def _has(place: Path, member: Member) -> bool:
-    """Whether a file has the bytes that a receipt names."""
+    """Whether a file has the bytes of a receipt."""
     try:
         return place.is_file() and hash_file(place, "sha256") == (member.size, member.sha256)
     except OSError:
@@ -259,7 +257,7 @@ def _record(wanted: SourceFile) -> str:
 
 
 def failure_of(wanted: SourceFile, error: TciaCovidError) -> Failure:
-    """Give the record of why a file is not there."""
+    """The failure of a supporting file."""
     reason = "archive-error"
     if isinstance(error, SeriesError):
         reason = error.reason

@@ -24,11 +24,11 @@ class FileCheck(str, Enum):
     """How a supporting file was checked; ordered strongest first."""
 
     SHA256 = "sha256"
-    """It has the SHA-256 that is on record."""
+    """It has the recorded SHA-256."""
     SIZE = "size"
-    """It has the bytes that are on record; no hash is."""
+    """It has the recorded size; no hash is recorded."""
     NONE = "unchecked"
-    """Nothing is on record: what the server sent is what stands."""
+    """Neither is recorded: the file is what the server sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class FileReceipt:
-    """What is known of a supporting file."""
+    """A supporting file: its source, its size and hash, and how it was checked."""
 
     key: str
-    """What of the registry, or of the site's list, it is."""
+    """Identifies it in the registry or in the site's list."""
     file: str
     """Its name in the folder of supporting files."""
     original: str
@@ -54,9 +54,9 @@ class FileReceipt:
     title: str
     kind: str
     source: str
-    """`registry` or `site`: who knew its address."""
+    """`registry` or `site`: where its address is from."""
     url: str
-    """Without the query, which may hold a signature."""
+    """Without the query, which may have a signature."""
     size: int
     sha256: str
     check: FileCheck
@@ -68,13 +68,13 @@ class FileReceipt:
 
     @property
     def stated(self) -> tuple[Member, ...]:
-        """All files that the receipt accounts for: the one that came, and what was unpacked."""
+        """All files of the receipt: the downloaded one and what was unpacked."""
         return (Member(self.file, self.size, self.sha256), *self.members)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file that is not as its receipt says."""
+    """A file that differs from its receipt."""
 
     file: str
     """Relative to the collection's folder, with forward slashes."""
@@ -103,33 +103,33 @@ class FileReceipts:
                 continue
 
     def find(self, key: str) -> FileReceipt | None:
-        """The receipt of what `key` means."""
-        return next((one for one in self.all() if one.key == key), None)
+        """The receipt of a key."""
+        return next((receipt for receipt in self.all() if receipt.key == key), None)
 
     def write(self, receipt: FileReceipt) -> None:
-        """Put a receipt on file."""
+        """Write a receipt."""
         document = {"format": _FORMAT, **asdict(receipt), "check": receipt.check.value}
         text = json.dumps(document, indent=1, ensure_ascii=False)
         self._tree.disk.make_folder(self.folder)
         self._tree.write_file(self.folder / f"{receipt.file}.json", text.encode())
 
     def differing(self, receipt: FileReceipt) -> Iterator[Difference]:
-        """The files of a receipt that are not as it says; each is hashed."""
-        for one in receipt.stated:
-            file = f"{FOLDER}/{one.file}"
+        """The files that differ from a receipt; each is hashed."""
+        for member in receipt.stated:
+            file = f"{FOLDER}/{member.file}"
             try:
-                found = hash_file(self.files / one.file, "sha256")
+                content = hash_file(self.files / member.file, "sha256")
             except FileNotFoundError:
                 yield Difference(file, is_missing=True)
             except OSError as error:
                 yield Difference(file, error.strerror or str(error))
             else:
-                if found != (one.size, one.sha256):
+                if content != (member.size, member.sha256):
                     yield Difference(file, "its bytes are not those of its receipt")
 
 
 def _read(document: dict[str, Any]) -> FileReceipt:
-    """Read a receipt; anyone may have written to the file, so nothing in it is trusted."""
+    """Read a receipt; nothing in it is trusted, because anyone may have changed the file."""
     if document.pop("format") != _FORMAT:
         raise ValueError
     document["check"] = FileCheck(document["check"])
@@ -154,43 +154,49 @@ class SupportingResult:
     collection: str
     fetched: list[FileReceipt] = field(default_factory=list)
     there: list[FileReceipt] = field(default_factory=list)
-    """Were there, as their receipts say."""
+    """Were in place, as their receipts say."""
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     moved_aside: list[str] = field(default_factory=list)
-    """Files that were in the way and are not this program's, and where each was moved to."""
+    """Files in the way that are not this program's, each with its new path."""
 
     @property
-    def told(self) -> str:
-        """What came of it, for people."""
+    def text(self) -> str:
+        """The result in a sentence."""
         files = [*self.fetched, *self.there]
         if not files and not self.failures:
-            told = "no supporting files are known; an entry of a registry file can name some"
-            return f"{self.collection}: {told}"
-        size = format_size(sum(one.size for one in files))
-        unchecked = sum(one.check is FileCheck.NONE for one in files)
-        nothing = f", {unchecked} with no size or hash on record" if unchecked else ""
+            text = "no supporting files are known; an entry of a registry file can name some"
+            return f"{self.collection}: {text}"
+        size = format_size(sum(receipt.size for receipt in files))
+        unchecked = sum(receipt.check is FileCheck.NONE for receipt in files)
+        nothing = f", {unchecked} with no recorded size or hash" if unchecked else ""
         failed = f", {len(self.failures)} failed" if self.failures else ""
         noun = "supporting file" if len(files) == 1 else "supporting files"
-        counted = f"{len(files)} {noun} ({size}{nothing}), {len(self.fetched)} fetched"
+        counted = f"{len(files)} {noun} ({size}{nothing}), {len(self.fetched)} downloaded"
         return f"{self.collection}: {counted}{failed}"
 
     def add_to(self, summary: Summary) -> None:
-        """Tell it in the summary of a run, and in its exit code."""
+        """Add the result to the summary of a run and to its exit code."""
         summary.failures += self.failures
-        summary.notices += [self.told, *self.notices, *self.moved_aside]
+        summary.notices += [self.text, *self.notices, *self.moved_aside]
         files = tuple(
             SupportingFile(
-                one.file, one.title, one.kind, one.size, one.sha256, one.check.value, fetched
+                file=receipt.file,
+                title=receipt.title,
+                kind=receipt.kind,
+                size=receipt.size,
+                sha256=receipt.sha256,
+                check=receipt.check.value,
+                fetched=fetched,
             )
             for receipts, fetched in ((self.fetched, True), (self.there, False))
-            for one in receipts
+            for receipt in receipts
         )
         failed = len(self.failures)
-        summary.supporting.append(SupportingFiles(self.collection, files, failed, self.told))
+        summary.supporting.append(SupportingFiles(self.collection, files, failed, self.text))
         if self.failures and summary.exit_code == EXIT_OK:
             reached = summary.complete or self.fetched or self.there
-            reasons = {one.reason for one in self.failures}
+            reasons = {failure.reason for failure in self.failures}
             summary.exit_code = EXIT_DESTINATION if reasons == {"locked"} else EXIT_PARTIAL
             if reasons == {"archive-error"} and not reached:
                 summary.exit_code = EXIT_ARCHIVE

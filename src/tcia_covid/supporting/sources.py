@@ -1,4 +1,4 @@
-"""Which files to fetch, and where each is: the registry's, then what the site lists."""
+"""Which files to download, and their addresses: the registry's files, then the site's list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS = {
     "annotations": ("annotation", "segmentation", "label"),
     "template": ("template", "dictionary"),
 }
-"""What the site's titles and types have in them, by the registry's kinds."""
+"""Words in the site's titles and types, by the registry's kinds."""
 _MANIFEST = ".tcia"
 _UNREADABLE = re.compile(r"[^A-Za-z0-9._+-]+")
 _ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,8}){1,2}\Z")
@@ -29,39 +29,39 @@ _DEVICES = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A supporting file, as far as it is known."""
+    """A supporting file to download."""
 
     key: str
-    """What receipts know it by; the same in every run."""
+    """Identifies it in receipts; the same in every run."""
     title: str
     kind: str
     original: str
     """Its name as published; empty where it is not known yet."""
     url: str | None
     source: str
-    """`registry` or `site`: who knows its address."""
+    """`registry` or `site`: where its address is from."""
     size: int | None = None
     sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MissingAddress:
-    """A file that has no address."""
+    """A file whose address is not known."""
 
     wanted: SourceFile
     error: ArchiveError
 
 
 def registered_files(collection: Collection) -> list[SourceFile]:
-    """The files that the registry knows, with an address or without."""
+    """The files in the registry, with an address or without."""
     return [_registered(one) for one in collection.supporting]
 
 
 def _registered(file: SupportingFile) -> SourceFile:
     address = PurePosixPath(file.url.partition("?")[0]).name if file.url else ""
-    told = "\n".join((file.kind, file.title, file.file or ""))
+    identity = "\n".join((file.kind, file.title, file.file or ""))
     return SourceFile(
-        key=f"registry-{hashlib.sha256(told.encode()).hexdigest()[:16]}",
+        key=f"registry-{hashlib.sha256(identity.encode()).hexdigest()[:16]}",
         title=file.title,
         kind=file.kind,
         original=file.file or address,
@@ -75,12 +75,12 @@ def _registered(file: SupportingFile) -> SourceFile:
 def locate_files(
     files: Sequence[SourceFile], listed: Sequence[PortalDownload], site: PortalApi
 ) -> Iterator[SourceFile | MissingAddress]:
-    """Find in the site's list what the registry has no address of, and what it does not know.
+    """Find in the site's list the files that the registry has no address of, and further ones.
 
     Args:
-        files: all that the registry knows.
-        listed: what the collection's page offers.
-        site: asked for the addresses of media records.
+        files: all files of the registry.
+        listed: the files on the collection's page.
+        site: resolves the addresses of media records.
     """
     resolved = list(_resolved(listed, site))
     offered = [one for one in resolved if isinstance(one, PortalDownload) and not one.is_package]
@@ -108,7 +108,7 @@ def _resolved(
 def _by_name(
     files: Sequence[SourceFile], offered: Sequence[PortalDownload]
 ) -> dict[str, PortalDownload | None]:
-    """The entries that are called as files of the registry are, by these files' keys."""
+    """The entries with the name of a file of the registry, by that file's key."""
     return {
         file.key: one
         for file in files
@@ -120,9 +120,9 @@ def _by_name(
 def _by_kind(
     file: SourceFile, offered: Sequence[PortalDownload], found: Mapping[str, PortalDownload | None]
 ) -> PortalDownload | None:
-    """The entry of a file's kind that no other file is found in.
+    """The entry of a file's kind that matches no other file.
 
-    Of several it is the first for a file without a name, and none for one that has one.
+    If there are several: the first for a file without a name, none for a file with one.
     """
     claimed = {one.id for one in found.values() if one is not None}
     alike = [one for one in offered if one.id not in claimed and _is_of_kind(one, file.kind)]
@@ -133,23 +133,23 @@ def _is_of_kind(download: PortalDownload, kind: str) -> bool:
     is_manifest = download.file.lower().endswith(_MANIFEST)
     if kind == "manifest" or is_manifest:
         return kind == "manifest" and is_manifest
-    told = " ".join((download.title, *download.types)).casefold()
-    return any(word in told for word in _WORDS.get(kind, ()))
+    words = " ".join((download.title, *download.types)).casefold()
+    return any(word in words for word in _WORDS.get(kind, ()))
 
 
 def _with_address(file: SourceFile, found: PortalDownload | None) -> SourceFile | MissingAddress:
     if found is None:
         error = NotAvailableError(
             f"TCIA's site lists no file for '{file.title}'",
-            hint="the collection's page may lead to it",
+            hint="look for it on the collection's page",
         )
         return MissingAddress(file, error)
     return replace(file, url=found.url, source="site", original=file.original or found.file)
 
 
 def _of_site(download: PortalDownload) -> SourceFile:
-    told = " ".join((download.title, *download.types)).casefold()
-    kinds = (kind for kind, words in _WORDS.items() if any(word in told for word in words))
+    words = " ".join((download.title, *download.types)).casefold()
+    kinds = (kind for kind in _WORDS if any(word in words for word in _WORDS[kind]))
     manifest = download.file.lower().endswith(_MANIFEST)
     return SourceFile(
         key=f"site-{download.id}",
@@ -162,15 +162,15 @@ def _of_site(download: PortalDownload) -> SourceFile:
 
 
 def file_name(wanted: SourceFile) -> str:
-    """What a file is called on disk."""
+    """The name of a file on disk."""
     name = str(safe_file_name(wanted.original))
     return name if re.search(r"\.\w", name) else f"{name}.bin"
 
 
 def safe_file_name(original: str) -> PathComponent:
-    """A file's name without blanks and other trouble, its ending kept.
+    """A file's name without spaces and special characters; it keeps its extension.
 
-    `Clinical Data Jan 13 2021 .xlsx` becomes `Clinical_Data_Jan_13_2021.xlsx`. Not made to be
+    `Clinical Data Jan 13 2021 .xlsx` becomes `Clinical_Data_Jan_13_2021.xlsx`. It may not be
     unique: see `unique_name`.
     """
     if _SAFE.fullmatch(original):
@@ -194,7 +194,7 @@ def unique_name(name: str, original: str, taken: set[str]) -> PathComponent:
 
 
 def same_file(one: str, other: str) -> bool:
-    """Whether two names mean one file: WordPress puts hyphens in place of what it does not like."""
+    """Whether two names mean one file: WordPress replaces special characters by hyphens."""
     return _letters(one) == _letters(other) != ""
 
 

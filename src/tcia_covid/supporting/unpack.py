@@ -15,29 +15,29 @@ from tcia_covid.store.disk import Disk
 from tcia_covid.supporting.receipts import Member
 from tcia_covid.supporting.sources import safe_file_name, unique_name
 
-MOST_ENTRIES = 10_000
-LARGEST = 8 * 1024**3
+MAX_ENTRIES = 10_000
+MAX_SIZE = 8 * 1024**3
 """Bytes of all entries together, unpacked."""
-_PIECE = 256 * 1024
+_BLOCK_SIZE = 256 * 1024
 _ENCRYPTED = 0x1
-_DEEPEST = 8
+_MAX_DEPTH = 8
 _UNWANTED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError, ValueError)
 
 
 def unpack(archive: Path, folder: Path, disk: Disk, tick: Callable[[], None]) -> list[Member]:
-    """Unpack a ZIP into a folder of its own; gives what came out, names relative to the folder.
+    """Unpack a ZIP into a folder of its own; return the files, named relative to the folder.
 
-    Names are made safe, part by part; each entry is read to its end, which proves its CRC.
+    Each part of a name is made safe; each entry is read to its end, which checks its CRC.
 
     Args:
         archive: the ZIP.
         folder: does not exist yet; removed again if this fails.
-        disk: the seam to the file system.
-        tick: called now and then; what it raises ends the unpacking.
+        disk: all file-system writes.
+        tick: called for each block; what it raises ends the unpacking.
 
     Raises:
-        ZipError: it is no ZIP, damaged, too large, or has what does not belong into one.
+        ZipError: it is not a ZIP file, damaged, too large, or has unsupported entries.
         OSError: the disk.
     """
     disk.make_folder(folder)
@@ -46,7 +46,7 @@ def unpack(archive: Path, folder: Path, disk: Disk, tick: Callable[[], None]) ->
             return list(_members(opened, archive.name, folder, disk, tick))
     except _BROKEN as error:
         disk.remove_folder(folder)
-        raise ZipError(f"{archive.name} is no sound ZIP: {str(error)[:120]}") from error
+        raise ZipError(f"{archive.name} is not an intact ZIP file: {str(error)[:120]}") from error
     except BaseException:
         disk.remove_folder(folder)
         raise
@@ -59,10 +59,10 @@ def _members(
     _check_bounds(entries, name)
     taken: set[str] = set()
     folders: set[str] = set()
-    left = LARGEST
+    left = MAX_SIZE
     for entry in entries:
         file = _place(entry.filename, taken)
-        above = {str(one).casefold() for one in PurePosixPath(file).parents}
+        above = {str(parent).casefold() for parent in PurePosixPath(file).parents}
         taken.add(file.casefold())
         folders |= above
         if taken & folders:
@@ -80,26 +80,26 @@ def _is_wanted(entry: zipfile.ZipInfo) -> bool:
 
 
 def _check_bounds(entries: list[zipfile.ZipInfo], name: str) -> None:
-    """Refuse what no archive of annotations is, before anything is unpacked."""
-    if len(entries) > MOST_ENTRIES:
-        raise ZipError(f"{name} has {len(entries)} entries, more than the {MOST_ENTRIES} it may")
-    if sum(entry.file_size for entry in entries) > LARGEST:
-        raise ZipError(f"{name} would unpack to more than {LARGEST} bytes")
+    """Refuse a ZIP that is too large or has unsupported entries, before anything is unpacked."""
+    if len(entries) > MAX_ENTRIES:
+        raise ZipError(f"{name} has {len(entries)} entries, more than the limit of {MAX_ENTRIES}")
+    if sum(entry.file_size for entry in entries) > MAX_SIZE:
+        raise ZipError(f"{name} would unpack to more than {MAX_SIZE} bytes")
     for entry in entries:
         if entry.flag_bits & _ENCRYPTED:
             raise ZipError(f"{name} has an encrypted entry")
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
-            raise ZipError(f"{name} has an entry that is no plain file")
+            raise ZipError(f"{name} has an entry that is not a regular file")
 
 
 def _place(original: str, taken: set[str]) -> str:
-    """Where an entry goes: its path with every part made safe, and unlike all others."""
+    """The path of an entry in the folder: safe and unique."""
     parts = [part for part in original.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    safe = [str(safe_file_name(part)) for part in parts[-_DEEPEST:]] or ["unnamed"]
+    safe = [str(safe_file_name(part)) for part in parts[-_MAX_DEPTH:]] or ["unnamed"]
     file = "/".join(safe)
     if file.casefold() in taken:
-        names = {PurePosixPath(one).name for one in taken}
+        names = {PurePosixPath(name).name for name in taken}
         safe[-1] = str(unique_name(safe[-1], original, names | {safe[-1].casefold()}))
         file = "/".join(safe)
     if file.casefold() in taken:
@@ -113,12 +113,12 @@ def _write(
     sha256 = hashlib.sha256()
     size = 0
     with disk.create(path) as file:
-        while piece := source.read(_PIECE):
+        while block := source.read(_BLOCK_SIZE):
             tick()
-            size += len(piece)
+            size += len(block)
             if size > left:
-                raise ZipError(f"{name} unpacks to more than its directory says")
-            sha256.update(piece)
-            disk.write(file, piece)
+                raise ZipError(f"{name} unpacks to more than its central directory says")
+            sha256.update(block)
+            disk.write(file, block)
     disk.sync_file(path)
     return size, sha256.hexdigest()

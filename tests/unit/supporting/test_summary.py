@@ -59,7 +59,7 @@ def test_a_run_for_supporting_files_only_has_a_summary(site: FakeSite, tmp_path:
     assert (summary.exit_code, summary.failures) == (0, [])
     assert summary.bytes_received == len(CSV)
     assert (tmp_path / "data" / "DEMO" / "supporting" / "table.csv").read_bytes() == CSV
-    line = "DEMO: 1 supporting file (35.0 kB, 1 with no size or hash on record), 1 fetched"
+    line = "DEMO: 1 supporting file (35.0 kB, 1 with no recorded size or hash), 1 downloaded"
     assert summary.notices == [line]
     (files,) = summary.supporting
     assert (files.collection, files.failed, files.text) == ("DEMO", 0, line)

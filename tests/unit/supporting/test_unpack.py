@@ -72,10 +72,10 @@ def _encrypted() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (zipped({"a.json": JSON})[:-30], "no sound ZIP"),
-        (_damaged(), "no sound ZIP"),
+        (zipped({"a.json": JSON})[:-30], "not an intact ZIP"),
+        (_damaged(), "not an intact ZIP"),
         (_encrypted(), "encrypted"),
-        (zipped({"link": b"/etc"}, external_attr=0o120777 << 16), "no plain file"),
+        (zipped({"link": b"/etc"}, external_attr=0o120777 << 16), "not a regular file"),
         (zipped({f"{n}.json": b"[]" for n in range(10_001)}), "10001 entries"),
         (zipped({"x": b"1", "X/y": b"2"}), "takes its place"),
         (zipped({"x/y": b"2", "x": b"1"}), "takes its place"),
@@ -95,7 +95,7 @@ def test_zips_that_are_damaged_or_hostile_are_refused(
 def test_a_zip_that_is_larger_than_its_directory_says_is_refused(
     site: FakeSite, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tcia_covid.supporting.unpack.LARGEST", 1000)
+    monkeypatch.setattr("tcia_covid.supporting.unpack.MAX_SIZE", 1000)
     site.file("n.zip", zipped({"a.json": JSON}))
     (failure,) = fetch(site, tree, entry(site, "n.zip")).failures
     assert "more than 1000 bytes" in failure.detail
