@@ -1,1 +1,1 @@
-"""What is known without asking an archive: collections, their series, citations."""
+"""Known without an archive: collections, their series, citations."""

@@ -1,4 +1,4 @@
-"""How to cite a collection, and the license text that stands beside its downloaded data."""
+"""Citations of a collection, and the license text that is stored with its data."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _TEX = str.maketrans(
         **{sign: f"\\{sign}" for sign in "&%$#_"},
     }
 )
-# Braces are spelled as commands: BibTeX counts even escaped ones when it looks for a field's end.
+# Braces are written as commands: BibTeX counts even escaped ones to find the end of a field.
 _CREATIVE_COMMONS = re.compile(r"CC BY(?P<nc>-NC)? \d+(?:\.\d+)*")
 
 
 class Role(Enum):
-    """Why something is to be cited; the value is its heading."""
+    """Why a reference is cited; the value is its heading."""
 
     DATA = "Data citation"
     PUBLICATION = "Publication"
@@ -46,7 +46,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A publication together with why it is cited and the key it is cited by."""
+    """A publication, why it is cited, and its citation key."""
 
     publication: Publication
     role: Role
@@ -54,37 +54,37 @@ class Reference:
 
 
 def format_citation(collection: Collection, registry: Registry, style: str = "text") -> str:
-    """What users of `collection` are asked to cite, in one of `STYLES`, with a final newline.
+    """Format the citations of `collection` in one of `STYLES`, with a final newline.
 
-    The data come first, then the publications on them, then TCIA's own article.
+    The data come first, then publications about them, then TCIA's own article.
 
     Raises:
-        UsageError: `style` is none of `STYLES`.
+        UsageError: `style` is unknown.
     """
-    found = list(references(collection, registry))
+    items = list(references(collection, registry))
     if style == "text":
-        return "\n\n".join(f"{item.role.value}:\n{_sentence(item)}" for item in found) + "\n"
+        return "\n\n".join(f"{item.role.value}:\n{_sentence(item)}" for item in items) + "\n"
     if style == "bibtex":
-        return "\n\n".join(_bibtex(item) for item in found) + "\n"
+        return "\n\n".join(_bibtex(item) for item in items) + "\n"
     if style == "csl-json":
-        return json.dumps([_csl(item) for item in found], indent=2, ensure_ascii=False) + "\n"
+        return json.dumps([_csl(item) for item in items], indent=2, ensure_ascii=False) + "\n"
     raise UsageError(
         f"there is no citation style '{style}'", hint=f"the styles are {', '.join(STYLES)}"
     )
 
 
 def references(collection: Collection, registry: Registry) -> Iterator[Reference]:
-    """What is to be cited for `collection`, each under a key of its own."""
+    """Yield what to cite for `collection`, with unique keys."""
     taken: set[str] = set()
-    for publication, role in _wanted(collection, registry):
+    for publication, role in _publications(collection, registry):
         first = fold_name(collection.name) if role is Role.DATA else _author_year(publication)
-        key = next(key for key in _spellings(first) if key not in taken)
+        key = next(key for key in _candidates(first) if key not in taken)
         taken.add(key)
         yield Reference(publication, role, key)
 
 
 def license_text(collection: Collection) -> str:
-    """The text of the LICENSE.txt that stands beside the downloaded data of `collection`."""
+    """Write the LICENSE.txt of `collection`."""
     title = "" if collection.title == collection.name else f"\n{collection.title}"
     paragraphs = [
         f"{collection.name}{title}",
@@ -97,7 +97,7 @@ def license_text(collection: Collection) -> str:
     return "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs) + "\n"
 
 
-def _wanted(collection: Collection, registry: Registry) -> Iterator[tuple[Publication, Role]]:
+def _publications(collection: Collection, registry: Registry) -> Iterator[tuple[Publication, Role]]:
     data = _data_citation(collection)
     if data:
         yield data, Role.DATA
@@ -108,7 +108,7 @@ def _wanted(collection: Collection, registry: Registry) -> Iterator[tuple[Public
 
 
 def _data_citation(collection: Collection) -> Publication | None:
-    """The data citation; made of title and DOI where a registry gives no more."""
+    """The data citation, or title and DOI if the registry has no more."""
     if collection.citation or not collection.doi:
         return collection.citation
     text = f"{collection.title} [Data set]"
@@ -116,15 +116,15 @@ def _data_citation(collection: Collection) -> Publication | None:
 
 
 def _author_year(publication: Publication) -> str:
-    """`tsai2021`: the key that BibTeX users would give."""
+    """Make a key such as `tsai2021`."""
     family = publication.authors[0].partition(",")[0] if publication.authors else "reference"
     plain = unicodedata.normalize("NFKD", family).encode("ascii", "ignore").decode()
     letters = re.sub(r"[^a-z0-9]", "", plain.lower()) or "reference"
     return f"{letters}{publication.year or ''}"
 
 
-def _spellings(key: str) -> Iterator[str]:
-    """`key`, then `key-2`, `key-3` and so on."""
+def _candidates(key: str) -> Iterator[str]:
+    """Yield `key`, `key-2`, `key-3` and so on."""
     yield re.sub(r"[^a-z0-9.-]", "", key) or "data"
     number = 2
     while True:
@@ -133,7 +133,7 @@ def _spellings(key: str) -> Iterator[str]:
 
 
 def _sentence(item: Reference) -> str:
-    """The citation as it is worded, with its DOI's link where it has none."""
+    """The citation as published, with a link if its DOI is missing."""
     publication = item.publication
     if not publication.doi or publication.doi.casefold() in publication.text.casefold():
         return publication.text
@@ -152,7 +152,7 @@ def _bibtex(item: Reference) -> str:
 
 
 def _bibtex_fields(item: Reference) -> dict[str, str]:
-    """BibTeX fields with their values, ready to stand in braces; empty ones are to be left out."""
+    """BibTeX fields with escaped values; empty ones are to be omitted."""
     publication = item.publication
     plain = {
         "title": publication.title,
@@ -166,9 +166,9 @@ def _bibtex_fields(item: Reference) -> dict[str, str]:
     }
     fields = {name: _tex(str(value)) for name, value in plain.items() if value}
     if "title" in fields:
-        # Inner braces keep a style from lowering the case of CT and COVID.
+        # Inner braces keep the case of CT and COVID in every style.
         fields["title"] = f"{{{fields['title']}}}"
-    # BibTeX packages print these two as they stand: escaping would break the links.
+    # BibTeX packages print these two unchanged: escaping would break the links.
     doi = publication.doi or ""
     links = {"doi": doi, "url": _link(doi) if doi else ""}
     return {"author": _bibtex_authors(publication), **fields, **links}
@@ -184,7 +184,7 @@ def _bibtex_author(author: str) -> str:
 
 
 def _note(item: Reference) -> str:
-    """What no other field says: that it is a data set, or all of it where there is only text."""
+    """The note: that it is a data set, or the whole citation if there is only text."""
     publication = item.publication
     if publication.title is None:
         return publication.text
@@ -194,12 +194,12 @@ def _note(item: Reference) -> str:
 
 
 def _tex(text: str) -> str:
-    """`text` on one line with everything escaped that TeX would take for a command."""
+    """Escape everything that TeX takes for a command, on one line."""
     return " ".join(text.split()).translate(_TEX)
 
 
 def _csl(item: Reference) -> dict[str, object]:
-    """One item of CSL-JSON, the form that reference managers exchange."""
+    """One item of CSL-JSON."""
     publication = item.publication
     doi = publication.doi
     fields: dict[str, object | None] = {
@@ -228,7 +228,7 @@ def _csl_type(item: Reference) -> str:
 
 
 def _csl_authors(publication: Publication) -> list[dict[str, str]]:
-    """CSL has no word for an unfinished list: `others` is what converters write and read."""
+    """CSL cannot mark a list as incomplete: converters write and read `others`."""
     names = [_csl_author(author) for author in publication.authors]
     return [*names, {"literal": "others"}] if publication.more_authors and names else names
 
@@ -248,7 +248,7 @@ def _terms(license: License | None) -> str:
 
 
 def _permission(license: License) -> str:
-    """What the license permits, in one sentence that claims no more than its text."""
+    """What the license permits, in one sentence."""
     known = _CREATIVE_COMMONS.fullmatch(license.name)
     if known and known["nc"]:
         return (
@@ -272,7 +272,7 @@ def _citing(collection: Collection) -> str:
 
 
 def _wrapped(paragraph: str) -> str:
-    """Each line of `paragraph` filled to a readable width; addresses stay whole."""
+    """Wrap each line of `paragraph`; addresses stay whole."""
     return "\n".join(
         textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
         for line in paragraph.splitlines()

@@ -1,4 +1,4 @@
-"""Collections, their licenses, citations and files, and how a user's word finds one of them."""
+"""Collections with their licenses, citations and files, and finding one by name."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DICOM = "DICOM"
 NIFTI = "NIfTI"
 FORMATS = (DICOM, NIFTI)
 SUPPORTING_KINDS = ("clinical", "annotations", "manifest", "template")
-_LIKELY = 0.75
-_TELLING = 3
-"""Characters from which on a part of a name says something."""
+_MIN_SIMILARITY = 0.75
+_MIN_PART = 3
+"""Characters of the shortest part of a name that is compared."""
 DOI = re.compile(r"10\.\d{4,9}/[^\s{}\"<>\\]+")
-"""A bare DOI, of characters that citation formats can carry."""
+"""A bare DOI of characters that citation formats support."""
 _DOI_PREFIX = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
 _TCIA_HOST = re.compile(r"(?:[\w-]+\.)*cancerimagingarchive\.net", re.IGNORECASE)
@@ -36,14 +36,14 @@ class License:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Something to cite: a data set or an article. Printed, it is its text."""
+    """A data set or an article to cite; converts to its text."""
 
     text: str
-    """The citation as its publisher words it."""
+    """The citation as published."""
     authors: tuple[str, ...] = ()
-    """`Family, Given`; a group of people has no comma."""
+    """`Family, Given`; a group has no comma."""
     more_authors: bool = False
-    """Whether the list of authors goes on where `authors` ends."""
+    """Whether there are more authors."""
     year: int | None = None
     title: str | None = None
     container: str | None = None
@@ -57,7 +57,7 @@ class Publication:
     doi: str | None = None
     """Bare: `10.7937/…`."""
     pmc: str | None = None
-    """The article's identifier in PubMed Central."""
+    """Of the article in PubMed Central."""
 
     def __str__(self) -> str:
         return self.text
@@ -65,7 +65,7 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class SupportingFile:
-    """A file that belongs to a collection and is not one of its images."""
+    """A file of a collection that is not an image."""
 
     title: str
     kind: str
@@ -73,19 +73,19 @@ class SupportingFile:
     file: str | None = None
     """Its name as published, blanks included."""
     url: str | None = None
-    """None where its address is not known: the collection's page leads to it."""
+    """None if the address is not known: the collection's page has a link."""
     size: int | None = None
     """Bytes."""
     sha256: str | None = None
     contains: str | None = None
-    """The name of the file that a ZIP wraps."""
+    """The name of the file in a ZIP."""
     basket: str | None = None
-    """TCIA's identifier of a manifest: its Retriever names the download's folder after it."""
+    """TCIA's identifier of a manifest: its Data Retriever names the folder after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdcLocation:
-    """Where NCI Imaging Data Commons mirrors a collection."""
+    """The location of a collection in NCI Imaging Data Commons."""
 
     collection_id: str
     bucket: str
@@ -96,31 +96,31 @@ class IdcLocation:
 
 @dataclass(frozen=True, slots=True)
 class AsperaLocation:
-    """What is known of the Aspera packages that hold a collection; its page links to them."""
+    """The Aspera packages of a collection, to which its page has links."""
 
     packages: int | None = None
     file_pattern: str | None = None
-    """How the files in them are called."""
+    """Of the names of files in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """One collection of TCIA. None, or empty, means that a fact is not known."""
+    """One collection of TCIA. None, or empty, means unknown."""
 
     name: str
     """Exactly as TCIA spells it."""
     format: str
     """One of `FORMATS`."""
     title: str
-    """The name again where no title is known."""
+    """The name if the title is unknown."""
     aliases: tuple[str, ...] = ()
     doi: str | None = None
     """Of the data set, bare: `10.7937/…`."""
     slug: str | None = None
-    """The last part of its page's address, which TCIA's site API asks for."""
+    """The last part of the address of its page, which TCIA's portal uses."""
     page: str | None = None
     wiki_pages: tuple[int, ...] = ()
-    """The `pageId`s it had on TCIA's older wiki."""
+    """The `pageId`s of its pages in TCIA's older wiki."""
     license: License | None = None
     access: str | None = None
     cancer_type: str | None = None
@@ -144,20 +144,20 @@ class Collection:
     publications: tuple[Publication, ...] = ()
     supporting: tuple[SupportingFile, ...] = ()
     pitfalls: tuple[str, ...] = ()
-    """What a user must know before trusting numbers drawn from it: plain sentences."""
+    """What users must know about the data, in plain sentences."""
     nbia: str | None = None
-    """Its name in NBIA; None where NBIA does not have it."""
+    """Its name in NBIA; None if NBIA does not have it."""
     idc: IdcLocation | None = None
     aspera: AsperaLocation | None = None
 
     @property
     def is_dicom(self) -> bool:
-        """Whether its images are DICOM series, which is what the archives list."""
+        """Whether its images are DICOM series."""
         return self.format == DICOM
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every word that means this collection and no other: name, aliases, slug, DOI, page."""
+        """Every name of this collection: name, aliases, slug, DOI, pages."""
         known = (self.name, *self.aliases, self.slug, self.doi, self.page)
         wiki = tuple(f"pageid={page}" for page in self.wiki_pages)
         return tuple(name for name in known if name) + wiki
@@ -186,7 +186,7 @@ class Registry:
         return len(self.collections)
 
     def find(self, name: str) -> Collection | None:
-        """The collection that `name` means, or None.
+        """Find a collection, or None.
 
         `name` may be a name or alias (case, blanks, hyphens and underscores do not matter), a
         slug, a DOI (bare, as `doi:…` or as a link) or the address of the collection's page.
@@ -198,22 +198,22 @@ class Registry:
         return None
 
     def listed_as(self, name: str) -> Collection | None:
-        """The collection that archives list as `name`, or None."""
+        """Find the collection that archives list as `name`, or None."""
         named = (collection for collection in self.collections if collection.nbia == name)
         return self.find(name) or next(named, None)
 
     def near(self, name: str) -> list[str]:
-        """Names of at most three collections that `name` may be meant for, likeliest first."""
-        scores = {collection.name: _likeness(name, collection) for collection in self.collections}
-        likely = sorted(scores, key=lambda known: -scores[known])
-        return [known for known in likely if scores[known] > _LIKELY][:3]
+        """Give at most three collections with a name like `name`, the most similar first."""
+        scores = {collection.name: _similarity(name, collection) for collection in self.collections}
+        similar = [known for known, score in scores.items() if score > _MIN_SIMILARITY]
+        return sorted(similar, key=lambda known: -scores[known])[:3]
 
 
-def _likeness(name: str, collection: Collection) -> float:
-    """From 0 to 1: how well `name` fits the collection's best fitting word."""
+def _similarity(name: str, collection: Collection) -> float:
+    """The similarity of `name` and the most similar name of a collection, from 0 to 1."""
     wanted = fold_name(name)
     words = [fold_name(word) for word in (collection.name, *collection.aliases)]
-    if len(wanted) >= _TELLING and any(wanted in word for word in words):
+    if len(wanted) >= _MIN_PART and any(wanted in word for word in words):
         return 1.0
     return max(difflib.SequenceMatcher(None, wanted, word).ratio() for word in words)
 
@@ -227,18 +227,18 @@ def commercial_use_forbidden(collection: str, license_name: str) -> LicenseRefus
 
 
 def bare_doi(text: str) -> str:
-    """`text` without the `doi:` or `https://doi.org/` that a DOI is often written with."""
+    """Remove `doi:` or `https://doi.org/` from a DOI."""
     return _DOI_PREFIX.sub("", text.strip(), count=1)
 
 
 def fold_name(name: str) -> str:
-    """The one spelling that all spellings of a name share."""
+    """Normalize a name: case, blanks, hyphens and underscores do not matter."""
     bare = bare_doi(name).rstrip("/").casefold()
     return _BETWEEN_WORDS.sub("-", bare)
 
 
 def names_in_address(text: str) -> set[str]:
-    """Folded names that the address of a page on TCIA's site or wiki carries, if `text` is one."""
+    """Give the folded names in the address of a page in TCIA's site or wiki, if `text` is one."""
     try:
         address = urlsplit(text.strip())
     except ValueError:

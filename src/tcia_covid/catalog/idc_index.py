@@ -1,8 +1,7 @@
-"""The whole of IDC's index, where the extra `idc` is installed: series beyond the catalog.
+"""IDC's whole index, if the extra `idc` is installed: series that the catalog does not have.
 
-The package `idc-index-data` brings a table of a million series (74 MB). Only the lines asked for
-are kept; reading takes a second and some 300 MB, of NLST, the largest collection (204,346 series),
-4 s and 450 MB.
+The package `idc-index-data` has a table of a million series (74 MB). Only the requested rows are
+kept. Reading takes 1 s and 300 MB; the largest collection, NLST (204,346 series), 4 s and 450 MB.
 """
 
 from __future__ import annotations
@@ -47,21 +46,21 @@ _OTHERS = (
 
 
 def load(collection: str) -> list[Series]:
-    """Every series of a collection by TCIA's name, in any case; empty where there is no index.
+    """List a collection by TCIA's name, in any case; empty if there is no index.
 
-    Without the results of others' analyses that IDC keeps beside them: `find` knows those.
+    Analysis results are excluded; `find` has them.
     """
     file = _index()
     if file is None:
         return []
-    called = _collection_id(collection)
-    name = _names(file.parent / _NAMES).get(called, collection)
-    rows = _rows(file, "collection_id", [called], results=False)
+    collection_id = re.sub(r"[^a-z0-9]+", "_", collection.lower()).strip("_")
+    name = _names(file.parent / _NAMES).get(collection_id, collection)
+    rows = _rows(file, "collection_id", [collection_id], results=False)
     return sorted((_series(row, name) for row in rows), key=lambda one: one.uid)
 
 
 def find(uids: Iterable[str]) -> dict[str, Series]:
-    """The series with these UIDs, sorted; empty where the index is not installed."""
+    """Find series by UID, sorted; empty if the index is not installed."""
     wanted, file = sorted(set(uids)), _index()
     if file is None or not wanted:
         return {}
@@ -75,7 +74,7 @@ def find(uids: Iterable[str]) -> dict[str, Series]:
 
 @cache
 def _index() -> Path | None:
-    """The index's file, if it and a reader for it are installed."""
+    """Find the index, if it and pyarrow are installed."""
     if find_spec("pyarrow") is None:
         return None
     from importlib import metadata  # noqa: PLC0415 - slow, and the catalog does for most
@@ -87,13 +86,8 @@ def _index() -> Path | None:
     return file if file.is_file() else None
 
 
-def _collection_id(name: str) -> str:
-    """IDC's spelling of a collection's name: `LIDC-IDRI` is `lidc_idri`."""
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
 def _names(file: Path) -> dict[str, str]:
-    """TCIA's names of collections, by IDC's."""
+    """Map IDC's names of collections to TCIA's."""
     from pyarrow import parquet  # noqa: PLC0415 - an extra, and slow to import
 
     if not file.is_file():
@@ -103,7 +97,7 @@ def _names(file: Path) -> dict[str, str]:
 
 
 def _rows(file: Path, column: str, values: list[str], *, results: bool) -> Iterator[dict[str, Any]]:
-    """The lines that have one of `values` in `column`; with `results`, those of analyses, too."""
+    """Yield the rows with one of `values` in `column`; with `results`, analysis results, too."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import compute, parquet  # noqa: PLC0415
 

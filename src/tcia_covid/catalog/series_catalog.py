@@ -1,8 +1,8 @@
-"""Reads the shipped catalog: one gzipped table a collection, one line a series.
+"""Reads the shipped catalog: one gzipped table per collection, one line per series.
 
-`catalog.json` says what it was built from and what each table holds. The tables are plain
-text, so `zcat covid-19-ar.tsv.gz` shows what the program knows; `scripts/build_catalog.py`
-makes all of it. A table is read when its collection is first asked for, and then kept.
+`catalog.json` tells its source and the totals of each table. The tables are plain text
+(`zcat covid-19-ar.tsv.gz`); `scripts/build_catalog.py` writes all of it. A table is read when its
+collection is first used, and then cached.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COLUMNS = (
     "aws_bucket",
     "crdc_series_uuid",
 )
-"""The first line of every table. The names are IDC's; an empty field means not recorded."""
+"""The first line of every table, with IDC's names; an empty field means not recorded."""
 _LICENSE_URLS = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
@@ -50,7 +50,7 @@ _REINSTALL = "install tcia-covid again"
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """What the catalog holds of one collection."""
+    """The totals of one collection."""
 
     collection: str
     """TCIA's name."""
@@ -65,14 +65,14 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True)
 class CatalogInfo:
-    """What the catalog was built from, when, and what it holds."""
+    """The source, date and totals of the catalog."""
 
     version: str
     """Version of the package `idc-index-data`."""
     idc_version: str
-    """The release of IDC that this version describes."""
+    """The release of IDC."""
     built: str
-    """The day it was built, `yyyy-mm-dd`."""
+    """The day of the build, `yyyy-mm-dd`."""
     entries: tuple[CatalogEntry, ...]
 
     @property
@@ -83,7 +83,7 @@ class CatalogInfo:
 
 @cache
 def info() -> CatalogInfo:
-    """What the catalog was built from and what it holds, without reading any table.
+    """Read the source and totals of the catalog, without any table.
 
     Raises:
         RegistryError: the installed catalog is damaged.
@@ -97,30 +97,27 @@ def info() -> CatalogInfo:
 
 
 def entry(collection: str) -> CatalogEntry | None:
-    """What the catalog holds of `collection` (TCIA's name, as TCIA spells it), if anything."""
+    """Get the totals of `collection` (in TCIA's spelling), or None."""
     return next((one for one in info().entries if one.collection == collection), None)
 
 
 def has(collection: str) -> bool:
-    """Whether the series of `collection` (TCIA's name, as TCIA spells it) are listed."""
+    """Whether the catalog has `collection` (in TCIA's spelling)."""
     return entry(collection) is not None
 
 
 def load(collection: str) -> list[Series]:
-    """Every series of `collection`, ordered by patient, study, number and UID.
+    """List the series of `collection`, ordered by patient, study, number and UID.
 
     Raises:
-        UnknownCollectionError: the catalog does not have it; ask `has` first.
+        UnknownCollectionError: the catalog does not have it.
         RegistryError: the installed catalog is damaged.
     """
     return list(_table(collection))
 
 
 def find(uids: Iterable[str]) -> dict[str, Series]:
-    """The series with these SeriesInstanceUIDs, in the order given; unknown ones are absent.
-
-    Reads as few tables as it takes, small ones first.
-    """
+    """Find series by UID, in the given order, without unknown ones; reads small tables first."""
     wanted = dict.fromkeys(uids)
     found: dict[str, Series] = {}
     for one in sorted(info().entries, key=lambda one: one.series):
@@ -151,7 +148,7 @@ def _series(collection: str, line: str) -> Series:
         uid, patient, study, modality, body_part, date, study_date, description, study_description,
         number, manufacturer, model, images, size, license, doi, bucket, crdc_uuid,
     ) = line.split("\t")  # fmt: skip
-    # Most values repeat thousands of times: interned, the whole catalog takes a third.
+    # Most values repeat thousands of times: interning saves two thirds of the memory.
     return Series(
         uid=uid,
         collection=collection,
@@ -178,7 +175,7 @@ def _series(collection: str, line: str) -> Series:
 
 def _packaged(name: str) -> bytes:
     try:
-        content = pkgutil.get_data(__package__, name)  # a tenth of importlib.resources' start-up
+        content = pkgutil.get_data(__package__, name)  # ten times faster than importlib.resources
     except OSError as error:
         raise _damaged(name) from error
     if content is None:

@@ -1,7 +1,7 @@
-"""Manifests: lists of series in files, as carts, retrievers and people write them.
+"""Manifests: lists of series in files of several formats.
 
 Reading is lenient in form and strict in content: line ends, byte order marks, blank lines and
-order do not matter, but a line that names no series is an error, never a series less.
+order do not matter, but a line that names no series is an error.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tcia_covid.core.safe_names import is_uid
 
 Kind = Literal["tcia", "csv", "txt"]
 Numbered = Iterator[tuple[int, str]]
-"""Line numbers, counted from 1, with what stands there."""
+"""Line numbers, counted from 1, with content."""
 MAX_MANIFEST_SIZE = 64 * 1024 * 1024
 """A manifest of every series in TCIA is smaller than this."""
 SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
-"""Where NBIA's Data Retriever fetches from: the first line of the manifests that TCIA makes."""
+"""The server in the first line of TCIA's manifests."""
 _LIST_KEY = "listofseriestodownload"
 _TCIA_KEYS = (_LIST_KEY, "downloadserverurl", "manifestversion")
 _COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
@@ -38,23 +38,23 @@ _SHOWN = 64
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest asks for."""
+    """The content of a manifest."""
 
     name: str
-    """The file as the user named it; `standard input` for `-`."""
+    """The file as given; `standard input` for `-`."""
     kind: Kind
     uids: tuple[str, ...]
-    """SeriesInstanceUIDs without repetition, in the manifest's order."""
+    """SeriesInstanceUIDs without duplicates, in the order of the manifest."""
     duplicates: int = 0
     """Entries that repeat an earlier one."""
     server: str | None = None
-    """`.tcia`: the downloadServerUrl, which this program does not ask."""
+    """`.tcia`: the downloadServerUrl, which is not used."""
 
 
 def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manifest:
-    """Read the manifest `source`: `.tcia`, CSV, TSV, or one UID a line; `-` is standard input.
+    """Read a manifest: `.tcia`, CSV, TSV, or one UID per line; `-` is standard input.
 
-    The content decides what it is, and the name's suffix where the content does not.
+    The content decides the format, and otherwise the suffix of the name.
 
     Raises:
         ManifestError: it cannot be read, is no text or too large, names no series, or holds
@@ -74,11 +74,11 @@ def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manif
 def write_tcia(
     series: Iterable[Series], out: TextIO, *, server: str = SERVER, basket: str | None = None
 ) -> None:
-    """Write a manifest that NBIA's and TCIA's Data Retrievers open.
+    """Write a manifest for the Data Retrievers of NBIA and TCIA.
 
     Args:
-        series: what to list, in this order.
-        out: where to write; opened with `newline=""`, so that lines end alike everywhere.
+        series: in this order.
+        out: opened with `newline=""`, so that line ends are the same on every system.
         server: the downloadServerUrl to name.
         basket: the databasketId; by default made from the time, as TCIA does.
     """
@@ -94,7 +94,7 @@ def write_tcia(
 
 
 def write_txt(series: Iterable[Series], out: TextIO) -> None:
-    """Write one SeriesInstanceUID a line."""
+    """Write one SeriesInstanceUID per line."""
     out.writelines(f"{one.uid}\n" for one in series)
 
 
@@ -108,7 +108,7 @@ def write_csv(series: Iterable[Series], out: TextIO, *, delimiter: str = ",") ->
 def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
     try:
         if str(source) == "-":
-            # Python has no standard input where the caller closed it.
+            # There is no standard input if the caller closed it.
             given: BinaryIO | None = stdin or getattr(sys.stdin, "buffer", None)
             data = given.read(MAX_MANIFEST_SIZE + 1) if given else b""
         else:
@@ -119,7 +119,7 @@ def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
         raise ManifestError(f"the manifest {name} cannot be read: {reason}") from error
     if len(data) > MAX_MANIFEST_SIZE:
         raise ManifestError(
-            f"{name} is no manifest: it is larger than {MAX_MANIFEST_SIZE >> 20} MiB"
+            f"{name} is not a manifest: it is larger than {MAX_MANIFEST_SIZE >> 20} MiB"
         )
     return data
 
@@ -157,7 +157,7 @@ def _tcia(name: str, text: str) -> Numbered:
             yield from _entries(number, line.partition("=")[2] if key else line)
     if not listing:
         raise ManifestError(
-            f"{name} has no line ListOfSeriesToDownload=: it is cut, or of an old version",
+            f"{name} has no line ListOfSeriesToDownload=: it is truncated, or of an old version",
             hint="download the manifest again from TCIA's page of the collection",
         )
 
@@ -169,7 +169,7 @@ def _txt(_name: str, text: str) -> Numbered:
 
 def _csv(name: str, text: str) -> Numbered:
     delimiter = _delimiter(next(_lines(text), (0, ""))[1]) or ","
-    # strict: a quote that nobody closes would swallow the rest of the list without a word
+    # strict: an unclosed quote would silently swallow the rest of the list
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     rows = (row for row in reader if any(cell.strip() for cell in row))
     try:
@@ -192,14 +192,14 @@ _READERS = {"tcia": _tcia, "csv": _csv, "txt": _txt}
 
 
 def _lines(text: str) -> Numbered:
-    """The lines that are not blank."""
+    """Yield the lines that are not blank."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, line
 
 
 def _key(line: str) -> str:
-    """The key of a line `key=value`, in lower case; empty where it is none."""
+    """The key of a line `key=value`, in lower case; empty for other lines."""
     match = _KEY.match(line.strip())
     return match[1].lower() if match else ""
 
@@ -210,7 +210,7 @@ def _entries(number: int, line: str) -> Numbered:
 
 
 def _delimiter(header: str) -> str | None:
-    """What separates the columns of `header`, if one of them holds UIDs."""
+    """The separator of the columns of `header`, if one has UIDs."""
     for delimiter in ",\t;":
         if any(_plain(cell) in _COLUMNS for cell in header.split(delimiter)):
             return delimiter
@@ -218,7 +218,7 @@ def _delimiter(header: str) -> str | None:
 
 
 def _column(header: list[str]) -> int | None:
-    """Where the UIDs are, the best name first."""
+    """The index of the column of UIDs, the best name first."""
     plain = [_plain(cell) for cell in header]
     return next((plain.index(name) for name in _COLUMNS if name in plain), None)
 

@@ -152,7 +152,11 @@ def test_a_plain_list_may_have_comments(tmp_path: Path) -> None:
         ("a.tcia", TCIA + "1.٣\n", "line 9: '1.٣' is not"),
         ("a.tcia", TCIA + f"{A}{A}\n", "line 9: '1.3.6.1"),
         ("a.tcia", f"{A}\n{TCIA}", f"line 1: '{A}' before the list of series"),
-        ("a.tcia", "manifestVersion=1.0\nfoo=1\n", "no line ListOfSeriesToDownload=: it is cut"),
+        (
+            "a.tcia",
+            "manifestVersion=1.0\nfoo=1\n",
+            "no line ListOfSeriesToDownload=: it is truncated",
+        ),
         ("a.tcia", f"manifestVersion=2.0\n{A}\n", "line 2: .* before the list of series"),
         ("a.tcia", TCIA.partition("1.3")[0], "a.tcia names no series"),
         ("a.tcia", "", "no line ListOfSeriesToDownload="),
