@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tcia_covid.cli.console import write
 from tcia_covid.cli.options import ENVIRONMENT, Option
 from tcia_covid.core.errors import ConfigError, did_you_mean
 
@@ -28,17 +29,24 @@ _SERVICE = (
 
 def files() -> list[Path]:
     """The files that are read: the user's, then the current folder's, which overrides it."""
-    return [user_folder() / "config.yaml", Path(LOCAL)]
+    folder = user_folder()
+    return [*([folder / "config.yaml"] if folder else []), Path(LOCAL)]
 
 
-def user_folder() -> Path:
-    """The user's configuration folder on this system."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+def user_folder() -> Path | None:
+    """The user's configuration folder on this system.
+
+    None without a home folder: in containers, HOME may be unset and the user ID without a name.
+    """
+    try:
+        if sys.platform == "win32":
+            base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Application Support"
+        else:
+            base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:
+        return None
     return base / "tcia-covid"
 
 
@@ -81,6 +89,9 @@ def _read(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as error:  # jobs and services often run with somebody else's HOME
+        write(sys.stderr, f"warning: cannot read {path}, ignored: {error.strerror}")
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tcia_covid.core.errors import DestinationError
+from tcia_covid.core.errors import EXIT_DESTINATION, EXIT_OK, DestinationError
 from tcia_covid.core.redaction import scrub
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Console:
     events: str | None = None
     recorders: list[Emit] = field(default_factory=list)
     """Take every event: the log file and the event log."""
+    log_failure: str = ""
+    """Which log cannot be written, and why."""
     has_document: bool = False
     """Whether the JSON document is written."""
 
@@ -64,10 +66,16 @@ class Console:
         """Write the result as the JSON document, where that is wanted; only the first one."""
         if self.json and not self.has_document:
             self.has_document = True
+            if "exit_code" in content:
+                content = {**content, "exit_code": self.exit_code(content["exit_code"])}
             text = json.dumps({**content}, indent=2, ensure_ascii=not is_unicode(sys.stdout))
             # File names may hold control characters, or bytes that are not text: JSON escapes.
             text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
             write(sys.stdout, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+    def exit_code(self, code: int) -> int:
+        """The exit code of a command that ends with `code`: not 0 if a log is incomplete."""
+        return EXIT_DESTINATION if code == EXIT_OK and self.log_failure else code
 
     def message(self, text: str) -> None:
         """Write a message; --quiet silences it."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from tcia_covid.core.errors import UsageError
+from tcia_covid.core.settings import check_working_folder
 from tcia_covid.core.units import parse_size
 
 if TYPE_CHECKING:
@@ -51,7 +52,14 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Expand `~`, then check as click does."""
-        return super().convert(os.path.expanduser(os.fspath(value)), param, ctx)  # noqa: PTH111 - "" stays ""
+        path = os.path.expanduser(os.fspath(value))  # noqa: PTH111 - "" stays ""
+        if path.startswith("~/") or path == "~":
+            self.fail(f"{path!r}: the home folder is unknown, HOME is not set", param, ctx)
+        try:
+            check_working_folder(path)
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.hint}", param, ctx)
+        return super().convert(path, param, ctx)
 
 
 class UserFile(UserPath):

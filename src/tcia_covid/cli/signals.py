@@ -39,6 +39,8 @@ class SignalError(KeyboardInterrupt):
 def main() -> NoReturn:
     """Run the command line of this process, and end the process."""
     _handle(_interrupt)
+    for name in [name for name in os.environ if name.startswith("TQDM_")]:
+        del os.environ[name]  # importing tqdm, as pydicom does, too, fails on invalid values
     code = _run(sys.argv[1:])
     _handle(lambda *_: os._exit(code))  # the result is written
     flushed = [_flush(stream) for stream in (sys.stdout, sys.stderr)]

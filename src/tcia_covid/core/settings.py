@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, fields
 
 from tcia_covid.core.errors import UsageError
@@ -74,3 +75,20 @@ def check_nbia_url(base_url: str) -> None:
             "the URL of NBIA must end with the API version and have no query",
             hint=f"such as {DEFAULT_NBIA_URL}",
         )
+
+
+def check_working_folder(path: str) -> None:
+    """Check that a relative path leads somewhere.
+
+    Raises:
+        UsageError: the working folder was removed.
+    """
+    if os.path.isabs(path):  # noqa: PTH117 - of text
+        return
+    try:
+        os.getcwd()  # noqa: PTH109 - whether it exists is all
+    except OSError as error:
+        raise UsageError(
+            "the working directory no longer exists",
+            hint="change to another directory, or give an absolute path",
+        ) from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import sys
 import time
 from pathlib import Path
 
@@ -57,7 +57,9 @@ class LogFile:
                 f"cannot write the log to {path}: {error.strerror or error}"
             ) from error
         self._handler.setFormatter(_Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
-        self._handler.handleError = lambda record: None  # type: ignore[method-assign]
+        self._handler.handleError = self._note_failure  # type: ignore[assignment]
+        self.failed: OSError | None = None
+        """The error that made the log incomplete."""
         self._logger = logging.getLogger("tcia_covid")
         self._logger.propagate = False
         for name in _LOGGERS:
@@ -77,9 +79,15 @@ class LogFile:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(self._handler)
         self._logger.propagate = True
-        # A log that fills the disk must not fail a run whose data is complete.
-        with contextlib.suppress(OSError):
+        try:
             self._handler.close()
+        except OSError as error:
+            self.failed = self.failed or error
+
+    def _note_failure(self, _: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self.failed = self.failed or error
 
 
 def _record(event: Event) -> tuple[int, str]:

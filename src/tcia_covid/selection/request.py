@@ -7,7 +7,12 @@ from typing import Literal
 
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.errors import UsageError
-from tcia_covid.core.settings import DEFAULT_NBIA_URL, DEFAULT_OUTPUT, HttpSettings
+from tcia_covid.core.settings import (
+    DEFAULT_NBIA_URL,
+    DEFAULT_OUTPUT,
+    HttpSettings,
+    check_working_folder,
+)
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.shards import Shard
 
@@ -52,7 +57,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user requests."""
+    """What a user requests.
+
+    Raises:
+        UsageError: `output` is relative to a working directory that no longer exists.
+    """
 
     targets: tuple[str, ...]
     output: str = DEFAULT_OUTPUT
@@ -60,6 +69,9 @@ class Request:
     """Names of shared carts of NBIA, whose series are targets, too."""
     filters: Filters = field(default_factory=Filters)
     options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        check_working_folder(self.output)
 
 
 def package_collection(request: Request, registry: Registry) -> Collection | None:

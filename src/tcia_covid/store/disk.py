@@ -264,8 +264,11 @@ def _is_too_long(error: OSError) -> bool:
     if error.errno == errno.ENAMETOOLONG or getattr(error, "winerror", None) == _TOO_LONG:
         return True
     names = (error.filename, error.filename2)
-    paths = [Path(name).absolute() for name in names if isinstance(name, (str, Path))]
-    return any(len(str(path)) >= _SHORT_PATH for path in paths) and _paths_are_short()
+    return _paths_are_short() and any(
+        len(str(Path(name).absolute())) >= _SHORT_PATH
+        for name in names
+        if isinstance(name, (str, Path))
+    )
 
 
 def _paths_are_short() -> bool:
