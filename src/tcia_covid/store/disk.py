@@ -178,9 +178,10 @@ class Disk:
 
     def clone(self, source: int, target: int) -> None:
         """Make the open file `target` share the blocks of `source`, where the system can."""
-        if sys.platform != "linux":
+        if sys.platform == "linux":
+            fcntl.ioctl(target, _FICLONE, source)
+        else:
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-        fcntl.ioctl(target, _FICLONE, source)
 
     def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
         """Write a whole file; see `replacing`."""
