@@ -23,10 +23,10 @@ Command = Callable[..., CompletedProcess[str]]
 def command(server: ArchiveServer, tmp_path: Path) -> Command:
     """Run a command against the archive, in an empty home."""
 
-    def call(verb: str, *arguments: str | Path) -> CompletedProcess[str]:
+    def call(name: str, *arguments: str | Path) -> CompletedProcess[str]:
         urls = ("--nbia-url", server.base_url, "--source", "nbia", "--registry", DEMO_REGISTRY)
         options = (*urls, *QUICK, "--no-fsync", "--no-progress")
-        return run(verb, *arguments, *options, home=tmp_path)
+        return run(name, *arguments, *options, home=tmp_path)
 
     return call
 

@@ -70,3 +70,10 @@ def unchecked_line(folder: UncheckedFolder) -> str:
         f"not checked: {folder.folder} ({count(folder.images, 'image')}, no receipts); "
         f"'download {folder.folder}' adopts what is right"
     )
+
+
+def outdated_line(files: Sequence[str]) -> str:
+    """Report files that do not cover what is complete."""
+    return clean_line(
+        f"out of date: {', '.join(files)}; the next 'download' or 'adopt' writes them"
+    )

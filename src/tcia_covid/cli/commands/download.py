@@ -133,9 +133,9 @@ def _error(summary: Summary) -> tuple[str, str]:
 def _other_error(summary: Summary) -> tuple[str, str]:
     """What is wrong although all series are complete."""
     if failed := sum(one.failed for one in summary.supporting):
-        verb = "is" if failed == 1 else "are"
+        predicate = "is" if failed == 1 else "are"
         return (
-            f"{count(failed, 'supporting file')} {verb} missing",
+            f"{count(failed, 'supporting file')} {predicate} missing",
             "run the same command again: it downloads only what is missing",
         )
     if any(one.reason in _OTHER_CONTENT for one in summary.failures):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import failure_lines, first_lines, unchecked_line
+from tcia_covid.cli.failures import failure_lines, first_lines, outdated_line, unchecked_line
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.models import Check
 from tcia_covid.core.units import count, format_size
@@ -33,13 +33,6 @@ def status_lines(result: StatusResult) -> Iterator[str]:
     yield from map(unchecked_line, result.unchecked)
     if result.collections:
         yield "file contents were not checked: use 'tcia-covid verify'"
-
-
-def outdated_line(files: Sequence[str]) -> str:
-    """Report files that do not cover what is complete."""
-    return clean_line(
-        f"out of date: {', '.join(files)}; the next 'download' or 'adopt' writes them"
-    )
 
 
 def _collection(status: CollectionStatus) -> Iterator[str]:

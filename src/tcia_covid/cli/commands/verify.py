@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from tcia_covid.cli.commands.status import outdated_line
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import first_lines, unchecked_line
+from tcia_covid.cli.failures import first_lines, outdated_line, unchecked_line
 from tcia_covid.cli.options import ONLINE_ONLY
 from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
