@@ -77,24 +77,31 @@ class ArchiveSession(requests.Session):
     ) -> requests.Response:
         """Send a request; returns once the response's head has arrived.
 
+        Servers close connections that were idle, just when the next request comes. All requests
+        of this program only read, so one that a reused connection did not answer is sent again.
+
         Raises:
             ArchiveError: no response.
             RequestError: the URL, the proxy or the CA bundle cannot be used.
         """
         settings = active.settings
-        try:
-            with active.activate():
-                return self.request(
-                    method,
-                    url,
-                    params=params,
-                    data=form,
-                    headers=headers,
-                    timeout=(settings.connect_timeout, settings.first_byte_timeout),
-                    stream=True,
-                )
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise errors.error_from_exception(error, url, active) from error
+        while True:
+            active.is_reused = False
+            try:
+                with active.activate():
+                    return self.request(
+                        method,
+                        url,
+                        params=params,
+                        data=form,
+                        headers=headers,
+                        timeout=(settings.connect_timeout, settings.first_byte_timeout),
+                        stream=True,
+                    )
+            except (requests.RequestException, OSError, ValueError) as error:
+                # Ends with the pool's last connection: a new one is not a reused one.
+                if not (active.is_reused and errors.is_closed_unanswered(error, active)):
+                    raise errors.error_from_exception(error, url, active) from error
 
     @staticmethod
     def check_head(response: Response, settings: HttpSettings) -> None:
@@ -311,7 +318,7 @@ class _WatchedConnection:
     def request(self, *args: Any, **kwargs: Any) -> None:
         request = current_request()
         if request is not None and self.sock is not None:
-            request.attach(self.sock.fileno())
+            request.attach(self.sock.fileno(), is_reused=True)
         super().request(*args, **kwargs)  # type: ignore[misc]
         if request is not None:
             request.is_sent = True

@@ -94,6 +94,12 @@ def error_from_exception(
     )
 
 
+def is_closed_unanswered(error: Exception, active: ActiveRequest) -> bool:
+    """Whether the server closed the connection before it sent a byte of its response."""
+    is_untouched = not active.received and active.abort_reason is None
+    return is_untouched and _has(list(_causes(error)), _CLOSED)
+
+
 def _invalid_url_error(url: str) -> RequestError:
     proxy = _proxy_for(url)
     if proxy and _is_http_url(url):

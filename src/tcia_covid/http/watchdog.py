@@ -42,6 +42,8 @@ class ActiveRequest:
         """Bytes received on the current connection."""
         self.is_sent = False
         """Whether the request was sent on the current connection."""
+        self.is_reused = False
+        """Whether the current connection carried an earlier request."""
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
         self._finished = False
@@ -61,7 +63,7 @@ class ActiveRequest:
         finally:
             _thread.request = previous
 
-    def attach(self, descriptor: int) -> None:
+    def attach(self, descriptor: int, *, is_reused: bool = False) -> None:
         """Take the connection that carries this request, and start the first-byte timeout.
 
         The handle is a duplicate: it stays valid while the TLS layer swaps socket objects, and
@@ -75,6 +77,7 @@ class ActiveRequest:
             self._close_handle()
             self._handle = handle
             self.is_sent, self.received, self.read_error = False, 0, None
+            self.is_reused = is_reused
             self._head_deadline = time.monotonic() + self.settings.first_byte_timeout
             if self.abort_reason is not None:
                 self._shut_down()

@@ -172,7 +172,7 @@ def test_asking_goes_on_until_the_answer_makes_sense() -> None:
         return body
 
     with (
-        ScriptedServer(status(503), ok(b"<html>"), [Fin()], ok(b"[]")) as server,
+        ScriptedServer(status(503), ok(b"<html>"), status(500), ok(b"[]")) as server,
         client_with(events=events) as client,
     ):
         answered = client.fetch(f"{server.url}/getSeries?token={SECRET}", understand)

@@ -1,13 +1,18 @@
-"""Connections that stay alive while an archive prepares a big series."""
+"""Connections that stay alive, and requests on those that did not."""
 
 from __future__ import annotations
 
 import socket
 import sys
+from collections import Counter
 
 import pytest
 
+from tcia_covid.core.errors import ConnectionLostError
 from tcia_covid.http.connection import enable_keepalive
+from tests.fakes.scripted import Fin, Head, Reset, Script, ScriptedServer, Send, Step, ok
+from tests.unit.http.requesting import client_with, fetch
+from tests.waiting import LONG
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the options under Linux's names")
@@ -22,3 +27,44 @@ def test_a_silent_connection_is_probed_whatever_the_system_calls_it(
         enable_keepalive(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert sock.getsockopt(socket.IPPROTO_TCP, idle) == 60
+
+
+@pytest.mark.parametrize("end", [Fin(), Reset()], ids=["closed", "reset"])
+def test_fault_40_a_request_that_a_reused_connection_does_not_answer_is_sent_again_at_once(
+    end: Step,
+) -> None:
+    requests_on: Counter[int] = Counter()
+
+    def answer(request: Head) -> Script:
+        requests_on[request.connection] += 1
+        return ok() if requests_on[request.connection] == 1 else [end]
+
+    with (
+        ScriptedServer(answer=answer) as server,
+        client_with(retries=0, retry_wait=LONG) as client,
+    ):
+        for _ in range(5):
+            assert fetch(client, server.url) == b"fine"
+        assert client.fetch(server.url, lambda r: r.read_all(9), form={"a": "b"}) == b"fine"
+        assert client.limiter.limit == client.limiter.ceiling
+
+
+def test_fault_40_a_new_connection_that_is_not_answered_counts_as_a_failure() -> None:
+    with (
+        ScriptedServer([Fin()]) as server,
+        client_with(retries=2) as client,
+        pytest.raises(ConnectionLostError, match="before it responded"),
+    ):
+        fetch(client, server.url)
+    assert server.connections == 3
+
+
+def test_fault_40_a_response_that_breaks_off_on_a_reused_connection_counts_as_a_failure() -> None:
+    with (
+        ScriptedServer(ok(), [Send(b"HTTP/1.1 200 OK\r\n"), Fin()]) as server,
+        client_with(retries=0) as client,
+    ):
+        assert fetch(client, server.url) == b"fine"
+        with pytest.raises(ConnectionLostError):
+            fetch(client, server.url)
+    assert len(server.heads) == 2
