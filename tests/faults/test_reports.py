@@ -20,9 +20,9 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import InterruptedRunError
 from tcia_covid.core.events import Event, SeriesFinished
-from tcia_covid.operations.adopt.adopt import adopt_folder
+from tcia_covid.operations.adopt import adopt_folder
 from tcia_covid.operations.status import read_status
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.selection.request import Options
 from tcia_covid.store.reports.state import REPORT_FILES, outdated_reports

@@ -19,8 +19,7 @@ from tcia_covid.core.events import Event, SeriesFinished
 from tcia_covid.demo.corpus import Corpus, DemoSeries
 from tcia_covid.http.client import Client
 from tcia_covid.operations.status import read_status
-from tcia_covid.operations.verify.result import VerifyResult
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.store import disk as disk_module
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import space_needed

@@ -30,8 +30,7 @@ from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Plan, plan_request
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
-from tcia_covid.operations.verify.result import VerifyResult
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.selection.request import Options
 
 if TYPE_CHECKING:

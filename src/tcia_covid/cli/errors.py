@@ -18,8 +18,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.summary import Summary
-from tcia_covid.operations import status
-from tcia_covid.operations.verify import result as verify_result
+from tcia_covid.operations import status, verify
 from tcia_covid.output.json_documents import Document, error_document, summary_document
 
 _NEGATIVE = {"--no-progress", "--no-fsync"}
@@ -93,7 +92,7 @@ def _failed_document(console: Console, error: TciaCovidError) -> Document:
     if console.command == "download":
         document = summary_document(Summary(list(console.targets), console.folder))
     elif console.command == "verify":
-        document = verify_result.document(verify_result.VerifyResult(console.folder))
+        document = verify.document(verify.VerifyResult(console.folder))
     elif console.command == "status":
         document = status.document(status.StatusResult(console.folder, []))
     return {**document, **error_document(console.command, error)}

@@ -21,7 +21,7 @@ from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tcia_covid.demo.endpoints import Call, DisconnectError, Reply
 from tcia_covid.demo.server import ArchiveServer
 from tcia_covid.operations.download import download_request
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.selection.request import Options, Request
 
 Say = Callable[[str], None]

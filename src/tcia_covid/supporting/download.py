@@ -8,12 +8,7 @@ from pathlib import Path
 from tcia_covid.archives.portal import PortalApi
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import (
-    ArchiveError,
-    InterruptedRunError,
-    LockedError,
-    UsageError,
-)
+from tcia_covid.core.errors import ArchiveError, InterruptedRunError, LockedError, UsageError
 from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import Failure
 from tcia_covid.core.summary import Summary

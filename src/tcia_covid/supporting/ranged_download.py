@@ -11,12 +11,7 @@ from io import FileIO
 from itertools import chain
 from pathlib import Path
 
-from tcia_covid.core.errors import (
-    ArchiveError,
-    BadResponseError,
-    NotAvailableError,
-    StatusError,
-)
+from tcia_covid.core.errors import ArchiveError, BadResponseError, NotAvailableError, StatusError
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError

@@ -24,7 +24,7 @@ from tcia_covid.nifti.result import Inventory, VolumeAdoption
 from tcia_covid.nifti.scan import find_volumes
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.operations.status import read_status
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath
 from tcia_covid.store.locks import Lock
 from tests.fakes import nifti as fake

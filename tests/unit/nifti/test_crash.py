@@ -12,7 +12,7 @@ from tcia_covid.core.errors import DestinationError
 from tcia_covid.nifti.adopt import install_volumes
 from tcia_covid.nifti.scan import find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.placement import Mode
 from tests.fakes import nifti as fake

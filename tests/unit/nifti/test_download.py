@@ -32,7 +32,7 @@ from tcia_covid.core.summary import Summary
 from tcia_covid.nifti.adopt import adopt_volumes
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.status import read_status
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import Options, Request, package_collection
 from tests.fakes import nifti as fake

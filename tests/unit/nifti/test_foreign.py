@@ -16,7 +16,7 @@ from tcia_covid.nifti.adopt import adopt_volumes, install_volumes
 from tcia_covid.nifti.result import Inventory, VolumeAdoption
 from tcia_covid.nifti.scan import find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk
 from tests.fakes import nifti as fake
 from tests.fakes.crash import CountingDisk, Crash

@@ -14,7 +14,7 @@ from tcia_covid.cli.commands.status import status_lines
 from tcia_covid.core.errors import DestinationError, RequestError
 from tcia_covid.core.models import Check, Failure
 from tcia_covid.operations.status import CollectionStatus, Expected, document, read_status
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.discovery import UncheckedFolder
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.tree import Tree

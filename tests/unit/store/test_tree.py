@@ -13,7 +13,7 @@ import pytest
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import IncompleteSeriesError, UnreachableError
 from tcia_covid.core.models import Series, State
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.staging import Staging

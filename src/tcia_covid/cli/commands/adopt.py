@@ -18,13 +18,9 @@ from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.nifti.adopt import adopt_volumes
 from tcia_covid.nifti.result import VolumeAdoption
-from tcia_covid.operations.adopt.adopt import adopt_folder
-from tcia_covid.operations.adopt.result import (
-    AdoptResult,
-    ForeignSeries,
-    Mode,
-    document,
-)
+from tcia_covid.operations.adopt import AdoptResult, adopt_folder, document
+from tcia_covid.operations.adopt_scan import ForeignSeries
+from tcia_covid.operations.adopt_series import Mode
 from tcia_covid.output.progress.wording import clean_line
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 from tcia_covid.selection.targets import unknown_collection

@@ -16,8 +16,7 @@ from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
-from tcia_covid.operations.verify.result import VerifyResult, document
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import VerifyResult, document, verify_directory
 
 
 def run(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.operations.adopt.result import Reason
+from tcia_covid.operations.adopt_scan import Reason
 from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.operations.adopt.helpers import (

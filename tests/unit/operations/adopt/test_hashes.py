@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tcia_covid.core.models import Check
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.operations.adopt.result import Reason
+from tcia_covid.operations.adopt_scan import Reason
 from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.tree import Tree

@@ -14,7 +14,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Event, SeriesFinished
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.operations.adopt.result import Reason, document
+from tcia_covid.operations.adopt import document
+from tcia_covid.operations.adopt_scan import Reason
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.fakes.layouts import tcia_utils

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.core.models import Receipt
-from tcia_covid.operations.verify.result import Reason, VerifyResult
+from tcia_covid.operations.verify import VerifyResult
+from tcia_covid.operations.verify_files import Reason
 
 needs_permissions = pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() == 0, reason="this user may read everything"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.core.models import Check, Receipt, Series
-from tcia_covid.operations.verify.result import Reason
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
+from tcia_covid.operations.verify_files import Reason
 from tcia_covid.store.tree import Tree
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import fetch, pair

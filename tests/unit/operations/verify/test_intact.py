@@ -12,8 +12,7 @@ from tcia_covid.core.errors import (
     RequestError,
 )
 from tcia_covid.core.models import Check, Receipt
-from tcia_covid.operations.verify.result import document
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import document, verify_directory
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.unit.operations.verify.helpers import image_files

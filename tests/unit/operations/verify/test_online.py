@@ -14,8 +14,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Event
 from tcia_covid.core.models import Receipt, Series
-from tcia_covid.operations.verify.result import Reason
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
+from tcia_covid.operations.verify_files import Reason
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.verification import series_md5
 from tests.fakes.nbia import ArchiveServer

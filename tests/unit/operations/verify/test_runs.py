@@ -16,8 +16,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import DamageFound, Event, Notice
 from tcia_covid.core.models import Receipt
-from tcia_covid.operations.verify.result import Reason
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
+from tcia_covid.operations.verify_files import Reason
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.tree import Tree
 from tests.unit.operations.verify.helpers import damage_in, image_files, needs_permissions

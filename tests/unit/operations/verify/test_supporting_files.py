@@ -9,8 +9,8 @@ import pytest
 from tcia_covid.archives.portal import PortalApi
 from tcia_covid.catalog.collections import Collection, SupportingFile
 from tcia_covid.operations.status import read_status
-from tcia_covid.operations.verify.result import Reason
-from tcia_covid.operations.verify.verify import verify_directory
+from tcia_covid.operations.verify import verify_directory
+from tcia_covid.operations.verify_files import Reason
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.download import fetch_supporting

@@ -6,33 +6,36 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError, LockedError
+from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL, ArchiveError, LockedError
 from tcia_covid.core.events import DamageFound, Emit, Notice, discard
-from tcia_covid.core.models import Check, Receipt
+from tcia_covid.core.models import Check, Receipt, name_series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.hashes import same_md5
-from tcia_covid.operations.verify.files import (
+from tcia_covid.operations.verify_files import (
     Batch,
+    Damage,
     Problem,
+    Reason,
+    UnexpectedFile,
     check_batch,
     find_unexpected,
     make_batches,
 )
-from tcia_covid.operations.verify.result import (
-    Damage,
-    OnlineCounts,
-    Reason,
-    VerifyResult,
+from tcia_covid.store.discovery import (
+    UncheckedFolder,
+    find_trees,
+    find_unchecked_folders,
+    listing_errors,
 )
-from tcia_covid.store.discovery import find_trees, find_unchecked_folders, listing_errors
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.reports.state import (
     MANIFEST,
@@ -46,7 +49,90 @@ from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
+
+@dataclass(slots=True)
+class ImageCounts:
+    """Numbers of images that are in receipts."""
+
+    checked: int = 0
+    intact: int = 0
+    damaged: int = 0
+
+
+@dataclass(slots=True)
+class SeriesCounts(ImageCounts):
+    """Numbers of series that have receipts."""
+
+    unverified: int = 0
+    """Intact series with images that no hash of an archive ever verified."""
+    in_progress: int = 0
+    """Not checked, because another run works on them."""
+
+
+@dataclass(slots=True)
+class OnlineCounts:
+    """Numbers of intact series by what the archive's hash says."""
+
+    verified: int = 0
+    changed: int = 0
+    no_hash: int = 0
+    """The archive has no hash of the series, or none that covers every image."""
+    no_response: int = 0
+
+
+@dataclass(slots=True)
+class VerifyResult:
+    """What `verify` found."""
+
+    output: str
+    """The folder that was checked."""
+    strict: bool = False
+    """Whether unexpected files give exit code 1."""
+    series: SeriesCounts = field(default_factory=SeriesCounts)
+    images: ImageCounts = field(default_factory=ImageCounts)
+    size: int = 0
+    """Bytes of the images, by the receipts."""
+    damage: list[Damage] = field(default_factory=list)
+    unexpected: list[UnexpectedFile] = field(default_factory=list)
+    unchecked: list[UncheckedFolder] = field(default_factory=list)
+    """Folders with images that are in no receipt."""
+    outdated_reports: list[str] = field(default_factory=list)
+    """Report files that are missing or out of date; no damage, because the images are intact."""
+    online: OnlineCounts | None = None
+    """None if the archive was not asked."""
+    recorded: bool = True
+    """Whether the damage is recorded in the tree, so that the next download repairs it."""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if files are damaged or not covered by receipts (`strict`: or unexpected).
+
+        Else 3 if the archive responded for no series, 1 if not for all.
+        """
+        if self.damage or self.unchecked or (self.strict and self.unexpected):
+            return EXIT_PARTIAL
+        if self.online is None or not self.online.no_response:
+            return EXIT_OK
+        return EXIT_PARTIAL if self.online.verified + self.online.no_hash else EXIT_ARCHIVE
+
+
+def document(result: VerifyResult) -> dict[str, Any]:
+    """The JSON document of `verify --json`."""
+    fields = asdict(result)
+    size = fields.pop("size")
+    return {
+        "command": "verify",
+        "exit_code": result.exit_code,
+        "bytes": {"checked": size},
+        **fields,
+        "damage": [name_series(entry) for entry in fields["damage"]],
+        "unexpected": [name_series(entry) for entry in fields["unexpected"]],
+    }
+
+
 _ARCHIVE_CHANGED = "the archive has another hash of the series now"
+
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are checked, in the caller's thread."""
 

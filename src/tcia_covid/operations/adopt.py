@@ -7,28 +7,39 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tcia_covid.archives.factory import Archives, open_for_options
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import DestinationError, RequestError, TciaCovidError, UsageError
+from tcia_covid.core.errors import (
+    EXIT_ARCHIVE,
+    EXIT_OK,
+    EXIT_PARTIAL,
+    DestinationError,
+    RequestError,
+    TciaCovidError,
+    UsageError,
+)
 from tcia_covid.core.events import Emit, Notice, SeriesFinished, discard
-from tcia_covid.core.models import Outcome, Series, State
+from tcia_covid.core.models import Outcome, Series, State, name_series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
-from tcia_covid.operations.adopt.result import (
-    MAX_DUPLICATES,
-    AdoptResult,
-    DuplicateFile,
-    IncompleteSeries,
-    Mode,
+from tcia_covid.operations.adopt_scan import (
+    DamagedFile,
+    ForeignSeries,
+    Inventory,
+    Matches,
+    OnProgress,
+    OtherFiles,
     Reason,
+    match,
+    scan,
 )
-from tcia_covid.operations.adopt.scan import Inventory, Matches, OnProgress, match, scan
-from tcia_covid.operations.adopt.series import AdoptedSeries, Adopter, Candidate
-from tcia_covid.operations.adopt.verification import HashSources
+from tcia_covid.operations.adopt_series import AdoptedSeries, Adopter, Candidate, HashSources, Mode
 from tcia_covid.selection.request import Options
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.store.disk import Disk
@@ -36,6 +47,126 @@ from tcia_covid.store.free_space import check_space
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.reports.write import outdated_notice, update_reports
 from tcia_covid.store.tree import Tree, collection_folder, is_in_tree
+
+MAX_DUPLICATES = 1000
+"""Duplicates that are listed by name; all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateFile:
+    """A second file of an image."""
+
+    file: str
+    duplicate_of: str
+    """The file that was used."""
+    same_bytes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IncompleteSeries:
+    """A series of the archive that is not complete in the layout."""
+
+    series: str
+    collection: str
+    reason: Reason
+    detail: str
+    staged: int
+    """Images in staging, for the next download."""
+    expected: int | None
+    """Images that the archive has."""
+
+
+@dataclass(slots=True)
+class SeriesCounts:
+    """Numbers of series."""
+
+    found: int = 0
+    adopted: int = 0
+    already_complete: int = 0
+    staged: int = 0
+    """Incomplete or not verified, with images in staging."""
+    skipped: int = 0
+    """Incomplete, with no usable image."""
+    foreign: int = 0
+
+
+@dataclass(slots=True)
+class ImageCounts:
+    """Numbers of DICOM files."""
+
+    found: int = 0
+    adopted: int = 0
+    already_complete: int = 0
+    staged: int = 0
+    unverified: int = 0
+    """Not adopted: the archive has no hash of them."""
+    damaged: int = 0
+    duplicate: int = 0
+    foreign: int = 0
+
+
+@dataclass(slots=True)
+class AdoptResult:
+    """What `adopt` did."""
+
+    directory: str
+    output: str
+    mode: Mode
+    collection: str | None = None
+    """The collection that was asked for; None for any."""
+    series: SeriesCounts = field(default_factory=SeriesCounts)
+    images: ImageCounts = field(default_factory=ImageCounts)
+    files: OtherFiles = field(default_factory=OtherFiles)
+    size: int = 0
+    """Bytes of the adopted images."""
+    not_removed: int = 0
+    """Originals that `move` did not remove although their image is in the layout."""
+    placed: dict[str, int] = field(default_factory=dict)
+    """Images by method: `link`, `reflink`, `copy`; `staged` if in staging from an earlier run."""
+    collections: dict[str, int] = field(default_factory=dict)
+    """Adopted series by collection."""
+    incomplete: list[IncompleteSeries] = field(default_factory=list)
+    damaged: list[DamagedFile] = field(default_factory=list)
+    foreign: list[ForeignSeries] = field(default_factory=list)
+    duplicates: list[DuplicateFile] = field(default_factory=list)
+    """The first ones; `images.duplicate` counts all."""
+    notices: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 if everything is in the layout, 3 if nothing is and no archive responded, else 1.
+
+        Foreign series count only if no collection was asked for.
+        """
+        foreign = bool(self.foreign) and self.collection is None
+        in_layout = self.series.adopted or self.series.already_complete
+        nothing = bool(self.series.found) and not in_layout
+        if not (self.incomplete or self.damaged or foreign or nothing):
+            return EXIT_OK
+        return EXIT_ARCHIVE if nothing and self.lacks_response else EXIT_PARTIAL
+
+    @property
+    def lacks_response(self) -> bool:
+        """Whether the archives did not respond for some series."""
+        return any(series.reason is Reason.NO_RESPONSE for series in self.incomplete) or not all(
+            series.looked_up for series in self.foreign
+        )
+
+
+def document(result: AdoptResult) -> dict[str, Any]:
+    """The JSON document of `adopt --json`."""
+    fields = asdict(result)
+    size = fields.pop("size")
+    for name in ("incomplete", "damaged", "foreign"):
+        fields[name] = [name_series(entry) for entry in fields[name]]
+    return {
+        "command": "adopt",
+        "exit_code": result.exit_code,
+        "bytes": {"adopted": size},
+        **fields,
+    }
+
 
 _MAX_THREADS = 8
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from enum import Enum
 from io import FileIO
 from pathlib import Path, PurePosixPath
 
@@ -16,12 +17,54 @@ from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file
 from tcia_covid.formats.dicom.header import header_of_file
 from tcia_covid.formats.dicom.validate import validate_file
 from tcia_covid.formats.nifti import read_volume
-from tcia_covid.operations.verify.result import Damage, Reason, UnexpectedFile
 from tcia_covid.store.tree import Tree
+
+
+class Reason(str, Enum):
+    """What is wrong with a file."""
+
+    MISSING = "missing"
+    """It is in a receipt, but does not exist."""
+    CHANGED = "changed"
+    """Its bytes differ from its receipt, or the archive has another version now."""
+    UNREADABLE = "unreadable"
+    """I/O error, or not a valid DICOM file."""
+    WRONG_SERIES = "wrong-series"
+    """An image of another series under the name of an image of this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file that failed verification."""
+
+    series: str
+    """SeriesInstanceUID; empty for a file that belongs to no series."""
+    file: str
+    """Relative to the folder that was checked, with forward slashes."""
+    reason: Reason
+    detail: str = ""
+    repairable: bool = True
+    """Whether the next download repairs it."""
+    option: str = ""
+    """What that download needs for it: `--supporting`, `--update`, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedFile:
+    """A file that is in no receipt: not this program's, and no damage."""
+
+    series: str
+    """SeriesInstanceUID if it is an image, else empty."""
+    file: str
+    """Relative to the folder that was checked, with forward slashes."""
+    detail: str
+
 
 _BATCH_SIZE = 8 * 1024 * 1024
 """A batch of at least so many bytes gets no further image."""
+
 _BATCH_IMAGES = 64
+
 _BUFFER_SIZE = 512 * 1024
 
 Problem = Damage | UnexpectedFile

@@ -23,13 +23,74 @@ from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.dicom.header import header_of_file
-from tcia_covid.operations.adopt.result import DamagedFile, ForeignSeries, OtherFiles, Reason
 from tcia_covid.selection.listing import SeriesLister
+
+
+class Reason(str, Enum):
+    """Why a file or a series is not adopted."""
+
+    CHANGED = "changed"
+    """The bytes differ from the archive's, or from those of the image in the layout."""
+    TRUNCATED = "truncated"
+    """As `changed`, and the file ends in the middle of a data element."""
+    UNREADABLE = "unreadable"
+    """I/O error, or the file is not DICOM despite its name."""
+    NOT_IN_SERIES = "not-in-series"
+    """The archive's series, or the series in the layout, has no such SOPInstanceUID."""
+    INCOMPLETE = "incomplete"
+    """Images are missing or wrong: the next download fetches them."""
+    NO_HASH = "no-hash"
+    """The archive has no hash of some images, so these cannot be verified."""
+    NO_RESPONSE = "no-response"
+    """No archive responded."""
+    LOCKED = "locked"
+    """Another run works on the series."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedFile:
+    """A file that was not adopted."""
+
+    file: str
+    """Relative to the folder, with forward slashes."""
+    reason: Reason
+    detail: str
+    series: str = ""
+    """SeriesInstanceUID; empty if the file has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSeries:
+    """A series of another collection, or one that no archive knows."""
+
+    series: str
+    images: int
+    example: str
+    """One of its files."""
+    collection: str = ""
+    """Empty if not known."""
+    looked_up: bool = True
+    """Whether an archive could be asked about it."""
+
+
+@dataclass(slots=True)
+class OtherFiles:
+    """What else is in the folder; none of it is changed."""
+
+    not_dicom: int = 0
+    symlinks: int = 0
+    """Never followed."""
+    zip_files: list[str] = field(default_factory=list)
+    """Never opened."""
+
 
 _HEAD_SIZE = 64 * 1024
 """Nearly every header fits into it."""
+
 _CHUNK_SIZE = 256 * 1024
+
 _PREAMBLE = 132
+
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are read, in the caller's thread."""
 

@@ -1,1 +1,0 @@
-"""Re-check the files of a download against their receipts and the archive."""
