@@ -133,6 +133,10 @@ ROWS = {
         "no home folder, no working directory, no statvfs or fsync, low limits, full logs",
         "the run continues where that is safe; else one sentence names the limit",
     ),
+    38: (
+        "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks for a pause",
+        "the other hosts, then NBIA, take over its work; only that host waits",
+    ),
     40: (
         "a server closes kept-alive connections, or never answers for an object",
         "sent again at once, uncounted; silence costs one budget of retries in all",

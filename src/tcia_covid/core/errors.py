@@ -109,6 +109,18 @@ class UnreachableError(ArchiveError):
     """No connection: name resolution, refusal, routing, proxy."""
 
 
+class PausedError(UnreachableError):
+    """No request was sent: the host asked for a pause that is not over."""
+
+    def __init__(self, host: str, seconds: float) -> None:
+        super().__init__(
+            f"{host} asked for a pause of {seconds:.0f} more seconds",
+            hint="try again later",
+            retryable=True,
+            retry_after=seconds,
+        )
+
+
 class TlsError(ArchiveError):
     """The archive's certificate is not trusted."""
 

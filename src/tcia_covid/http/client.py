@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, TciaCovidError
@@ -30,7 +32,9 @@ class Client:
     Args:
         settings: timeouts, rates, retries.
         stop: ends every wait except for DNS and the TCP handshake.
-        connections: the maximum number of simultaneous requests.
+        connections: the maximum number of simultaneous requests to one host.
+        max_pause: seconds that a request waits where its host asked for a pause; rather than wait
+            longer it fails. For what is available elsewhere as well.
         meter: counts the bytes received; shared between archives.
         rate: enforces the settings' maximum rate; shared between archives.
         emit: is given retries and changes of the concurrency.
@@ -42,6 +46,7 @@ class Client:
         *,
         stop: CancelToken | None = None,
         connections: int = 8,
+        max_pause: float = math.inf,
         meter: ByteCounter | None = None,
         rate: RateLimiter | None = None,
         emit: Emit = discard,
@@ -49,10 +54,12 @@ class Client:
         self.settings = settings or HttpSettings()
         self.stop = stop or CancelToken()
         self.meter = meter or ByteCounter()
-        self.limiter = ConcurrencyLimiter(connections, self.stop, emit)
+        self.connections = connections
+        self.max_pause = max_pause
         self.watchdog = Watchdog(self.settings)
         self.emit = emit
         self._rate = rate or RateLimiter(self.settings.max_rate, self.stop)
+        self._limiters: dict[str, ConcurrencyLimiter] = {}
         self._local = threading.local()
         self._sessions: list[ArchiveSession] = []
         self._lock = threading.Lock()
@@ -74,11 +81,13 @@ class Client:
 
         Raises:
             ArchiveError: no response, or an HTTP status other than 2xx.
+            PausedError: the host asked for a pause of more than `max_pause` seconds.
             RequestError: the URL, the proxy or the CA bundle cannot be used.
             TciaCovidError: the run was canceled.
         """
         request = ActiveRequest(self.settings)
-        with self.limiter.slot() as started, self.watchdog.watch(request):
+        limiter = self.limiter(url)
+        with limiter.slot() as started, self.watchdog.watch(request):
             # Again: from now on, `abort_all` includes this request.
             self.stop.check()
             session = self.session()
@@ -91,9 +100,12 @@ class Client:
                 with closing(Response(raw, request, self.stop, self.meter, self._rate)) as response:
                     session.check_head(response, self.settings)
                     yield response
-                self.limiter.succeeded()
+                limiter.succeeded()
             except ArchiveError as error:
-                self._slow_down(error, started)
+                if error.push_back:
+                    limiter.push_back(started, error.message, error.retry_after)
+                elif error.retry_after is not None:
+                    limiter.pause(error.retry_after)
                 raise
 
     def fetch(
@@ -133,6 +145,16 @@ class Client:
             lambda reason, wait: self.emit(RequestRetried(name, reason, wait)),
         )
 
+    def limiter(self, url: str) -> ConcurrencyLimiter:
+        """The limiter of the URL's host: what one host asks for holds up no other."""
+        host = urlsplit(redact(url)).netloc
+        with self._lock:
+            if host not in self._limiters:
+                self._limiters[host] = ConcurrencyLimiter(
+                    self.connections, self.stop, self.emit, host=host, max_pause=self.max_pause
+                )
+            return self._limiters[host]
+
     def session(self) -> ArchiveSession:
         """The session of this thread."""
         session: ArchiveSession | None = getattr(self._local, "session", None)
@@ -153,9 +175,3 @@ class Client:
         for session in sessions:
             session.close()
         self.watchdog.close()
-
-    def _slow_down(self, error: ArchiveError, started: float) -> None:
-        if error.push_back:
-            self.limiter.push_back(started, error.message, error.retry_after)
-        elif error.retry_after is not None:
-            self.limiter.pause(error.retry_after)

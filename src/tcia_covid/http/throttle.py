@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import PausedError
 from tcia_covid.core.events import ConcurrencyChanged, Emit, discard
 
 _MAX_PIECE = 64 * 1024
@@ -17,14 +19,31 @@ _MIN_SLEEP = 0.01
 
 
 class ConcurrencyLimiter:
-    """Additive increase, multiplicative decrease; never above `ceiling` requests at once.
+    """Limits the requests to one host: additive increase, multiplicative decrease.
 
     A push-back counts once for all requests that were active when it came: eight workers that
     all receive a 503 in the same moment halve the limit once, not eight times.
+
+    Args:
+        ceiling: the maximum number of simultaneous requests.
+        stop: ends every wait.
+        emit: is given changes.
+        host: for the message of `PausedError`.
+        max_pause: seconds of a pause to wait for a slot.
     """
 
-    def __init__(self, ceiling: int, stop: CancelToken, emit: Emit = discard) -> None:
+    def __init__(
+        self,
+        ceiling: int,
+        stop: CancelToken,
+        emit: Emit = discard,
+        *,
+        host: str = "the archive",
+        max_pause: float = math.inf,
+    ) -> None:
         self.ceiling = ceiling
+        self._host = host
+        self._max_pause = max_pause
         self._limit = float(ceiling)
         self._active = 0
         self._not_before = 0.0
@@ -44,6 +63,9 @@ class ConcurrencyLimiter:
         """Wait for a slot; gives the time at which it was taken.
 
         Must not be nested: with a limit of one a thread would wait for itself.
+
+        Raises:
+            PausedError: the host asked for a longer pause than `max_pause`.
         """
         started = self._acquire()
         try:
@@ -99,6 +121,8 @@ class ConcurrencyLimiter:
                 self._stop.check()
                 now = time.monotonic()
                 wait = self._not_before - now
+                if wait > self._max_pause:
+                    raise PausedError(self._host, wait)
                 if wait <= 0 and self._active < self.limit:
                     self._active += 1
                     return now

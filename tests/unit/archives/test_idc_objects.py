@@ -112,7 +112,7 @@ def test_a_body_that_ends_cleanly_too_early_is_a_cut(s3_server: S3Server, client
 def test_a_push_back_is_asked_again_and_slows_the_pace(s3_server: S3Server, client: Client) -> None:
     front = read_behind(s3_server, client, SlowDown(times=2))
     assert len(front.seen) == 3
-    assert client.limiter.limit < client.limiter.ceiling
+    assert client.limiter(front.url).limit < client.connections
 
 
 def test_a_push_back_in_the_middle_is_asked_again(s3_server: S3Server, client: Client) -> None:
@@ -268,7 +268,7 @@ def test_an_answer_without_content_is_refused(s3_server: S3Server, client: Clien
 
 
 def test_a_reader_that_is_closed_gives_its_place_back(s3_server: S3Server, client: Client) -> None:
-    for _ in range(2 * client.limiter.ceiling):
+    for _ in range(2 * client.connections):
         chunks = ObjectReader(client, f"{s3_server.url}/{BUCKET}/{KEY}", IMAGE).chunks()
         assert next(chunks)
         chunks.close()

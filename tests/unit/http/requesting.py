@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,11 +35,18 @@ def client_with(
     stop: CancelToken | None = None,
     events: list[Event] | None = None,
     jobs: int = 8,
+    max_pause: float = math.inf,
     **changes: object,
 ) -> Iterator[Client]:
     """A client of quick settings, with `changes`."""
     emit = (events if events is not None else []).append
-    client = Client(replace(QUICK, **changes), stop=stop, connections=jobs, emit=emit)
+    client = Client(
+        replace(QUICK, **changes),
+        stop=stop,
+        connections=jobs,
+        max_pause=max_pause,
+        emit=emit,
+    )
     try:
         yield client
     finally:

@@ -145,13 +145,13 @@ def test_holding_back_because_of_retry_after() -> None:
 def test_waiting_for_a_hold_of_the_pace_to_end() -> None:
     stop = CancelToken()
     with client_with(stop=stop) as client:
-        client.limiter.pause(500)
+        client.limiter("http://127.0.0.1:9/").pause(500)
         assert_interrupted(stop_while(lambda: get(client, "http://127.0.0.1:9/"), stop))
 
 
 def test_waiting_for_a_place() -> None:
     stop = CancelToken()
-    with client_with(stop=stop, jobs=1) as client, client.limiter.slot():
+    with client_with(stop=stop, jobs=1) as client, client.limiter("http://127.0.0.1:9/").slot():
         assert_interrupted(stop_while(lambda: get(client, "http://127.0.0.1:9/"), stop))
 
 
@@ -207,14 +207,15 @@ def test_a_stop_between_place_and_request_is_not_missed() -> None:
     """The flag is looked at again once the watch knows the call."""
     stop = CancelToken()
     with ScriptedServer([Sleep(LONG)]) as server, client_with(stop=stop) as client:
-        enter = client.limiter._acquire
+        limiter = client.limiter(server.url)
+        enter = limiter._acquire
 
         def enter_then_stop() -> float:
             moment = enter()
             stop.set()
             return moment
 
-        client.limiter._acquire = enter_then_stop
+        limiter._acquire = enter_then_stop
         with soon(), pytest.raises(InterruptedRunError):
             get(client, server.url)
 

@@ -216,7 +216,7 @@ def test_what_fails_in_the_reader_is_not_retried_and_closes_the_connection() -> 
         with pytest.raises(KeyError):
             client.fetch(server.url, understand)
         assert len(server.heads) == 1
-        assert client.limiter.limit == 8
+        assert client.limiter(server.url).limit == 8
 
 
 def test_eight_threads_use_eight_connections_and_close_takes_them_all() -> None:

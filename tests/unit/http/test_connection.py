@@ -46,7 +46,7 @@ def test_fault_40_a_request_that_a_reused_connection_does_not_answer_is_sent_aga
         for _ in range(5):
             assert fetch(client, server.url) == b"fine"
         assert client.fetch(server.url, lambda r: r.read_all(9), form={"a": "b"}) == b"fine"
-        assert client.limiter.limit == client.limiter.ceiling
+        assert client.limiter(server.url).limit == client.connections
 
 
 def test_fault_40_a_new_connection_that_is_not_answered_counts_as_a_failure() -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import StatusError
+from tcia_covid.core.errors import PausedError, StatusError
 from tcia_covid.core.events import ConcurrencyChanged, Event
 from tcia_covid.http.throttle import ConcurrencyLimiter, RateLimiter
 from tests.fakes.scripted import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
@@ -56,7 +56,7 @@ def test_eight_workers_told_at_once_halve_the_pace_once() -> None:
                 get(client, server.url)
 
         in_threads(8, work)
-        assert client.limiter.limit == 4
+        assert client.limiter(server.url).limit == 4
     assert limits(events) == [4]
 
 
@@ -67,7 +67,7 @@ def test_the_pace_recovers_one_by_one_to_the_ceiling_and_not_beyond() -> None:
         fetch(client, server.url)
         assert limits(events) == [4, 2, 1, 2]
         in_threads(9, lambda: [get(client, server.url) for _ in range(12)])
-        assert client.limiter.limit == 8
+        assert client.limiter(server.url).limit == 8
     assert limits(events)[3:] == [2, 3, 4, 5, 6, 7, 8]
 
 
@@ -85,7 +85,7 @@ def test_places_that_nobody_takes_do_not_become_more() -> None:
 def test_faults_that_say_nothing_of_load_leave_the_pace_alone(code: int) -> None:
     with ScriptedServer(status(code), ok()) as server, client_with() as client:
         fetch(client, server.url)
-        assert client.limiter.limit == 8
+        assert client.limiter(server.url).limit == 8
 
 
 def test_time_outs_push_back() -> None:
@@ -94,7 +94,7 @@ def test_time_outs_push_back() -> None:
         client_with(first_byte_timeout=0.1) as client,
     ):
         fetch(client, server.url)
-        assert client.limiter.limit < 8
+        assert client.limiter(server.url).limit < 8
 
 
 def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
@@ -124,7 +124,7 @@ def test_retry_after_holds_all_workers() -> None:
     with ScriptedServer(answer=answer) as server, client_with() as client:
         first = threading.Thread(target=lambda: fetch(client, server.url))
         first.start()
-        wait_for(lambda: client.limiter.limit < 8)
+        wait_for(lambda: client.limiter(server.url).limit < 8)
         in_threads(4, lambda: get(client, server.url))
         first.join()
     assert len(asked) == 6
@@ -137,7 +137,7 @@ def test_retry_after_of_a_plain_500_holds_all_workers_without_slowing_them() -> 
     with ScriptedServer(script, ok()) as server, client_with(stop=stop) as client:
         with pytest.raises(StatusError):
             get(client, server.url)
-        assert client.limiter.limit == 8
+        assert client.limiter(server.url).limit == 8
         stop_while(lambda: get(client, server.url), stop)
         assert len(server.heads) == 1
 
@@ -291,3 +291,37 @@ def test_time_without_traffic_is_not_saved_up_under_a_maximum_rate() -> None:
     for _ in range(10):
         limit.take(15_000)
     assert time.monotonic() - started > 0.13
+
+
+def test_fault_38_a_pause_asked_for_by_one_host_holds_that_host_alone() -> None:
+    with (
+        ScriptedServer(status(503, Retry_After="500")) as paused,
+        ScriptedServer(ok()) as other,
+        client_with() as client,
+    ):
+        with pytest.raises(StatusError):
+            get(client, paused.url)
+        with soon():
+            assert get(client, other.url) == b"fine"
+        assert client.limiter(other.url).limit == client.connections
+
+
+def test_fault_38_a_request_fails_at_once_rather_than_wait_out_a_long_pause() -> None:
+    with (
+        ScriptedServer(status(503, Retry_After="500")) as server,
+        client_with(max_pause=5) as client,
+    ):
+        with pytest.raises(StatusError):
+            get(client, server.url)
+        with soon(), pytest.raises(PausedError, match="asked for a pause of 500 more") as paused:
+            get(client, server.url)
+        assert paused.value.retryable
+        assert len(server.heads) == 1
+
+
+def test_a_short_pause_is_waited_out() -> None:
+    with (
+        ScriptedServer(status(503, Retry_After="1"), ok()) as server,
+        client_with(max_pause=5) as client,
+    ):
+        assert fetch(client, server.url) == b"fine"

@@ -85,7 +85,7 @@ class IdcArchive:
         self._find = find
         self._list_all = list_all
         self._start_retries = start_retries
-        self._pool = WorkerPool(client.limiter.ceiling)
+        self._pool = WorkerPool(client.connections)
 
     def holds(self, series: Series) -> bool:
         """Whether the catalog knows the folder of the series in IDC."""
