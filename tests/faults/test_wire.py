@@ -79,7 +79,7 @@ def test_fault_08_silence_in_the_middle_ends_at_the_stall_timeout(trial: Trial) 
 
 
 def test_fault_08_a_trickle_below_the_minimum_rate_is_dropped(trial: Trial) -> None:
-    trial.settings = replace(trial.settings, min_rate=1000, rate_window=0.6)
+    trial.settings = replace(trial.settings, min_rate=1000, stall_timeout=0.6)
     trial.add(Trickle("getImage", size=1, seconds=0.05, series=trial.series.uid))
     summary = trial.download()
     trial.assert_complete(summary)

@@ -30,7 +30,6 @@ QUICK = HttpSettings(
     connect_timeout=LONG,
     stall_timeout=LONG,
     first_byte_timeout=LONG,
-    rate_window=60,
 )
 
 

@@ -208,7 +208,10 @@ RETRY = (
     _seconds(
         "--first-byte-timeout", "Time to wait for the first byte of a response.  [default: 620]"
     ),
-    _seconds("--stall-timeout", "Retry a transfer that stalls for this long.  [default: 60]"),
+    _seconds(
+        "--stall-timeout",
+        "Retry a transfer that stalls, or is slower than --min-rate, for this long.  [default: 60]",
+    ),
     _seconds(
         "--outage-timeout",
         "How long to keep retrying when no archive responds.  [default: as long as the run has "

@@ -28,10 +28,9 @@ class HttpSettings:
     first_byte_timeout: float = 620.0
     """From the request to the end of the response headers; NBIA's proxy gives up after 600 s."""
     stall_timeout: float = 60.0
-    """Silence in the middle of a response."""
+    """Silence in the middle of a response; `min_rate` is checked over the same time."""
     min_rate: float = 1024.0
-    """A response slower than this over `rate_window` is aborted and requested again."""
-    rate_window: float = 60.0
+    """A response slower than this over `stall_timeout` is aborted and requested again."""
     max_rate: float | None = None
     """Of all connections together; None for no limit."""
     retries: int = 6

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url
@@ -306,20 +307,25 @@ class _WatchedConnection:
 
     response_class = _WatchedResponse
     sock: Any
+    _has_carried = False
+    """Whether a request was sent; TLS connects before the first one."""
 
     def _new_conn(self) -> socket.socket:
         sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        self._has_carried = False
         enable_keepalive(sock)
         request = current_request()
         if request is not None:
-            request.attach(sock.fileno())
+            is_tls = isinstance(self, urllib3.connection.HTTPSConnection)
+            request.attach(sock.fileno(), needs_handshake=is_tls)
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         request = current_request()
         if request is not None and self.sock is not None:
-            request.attach(self.sock.fileno(), is_reused=True)
+            request.attach(self.sock.fileno(), is_reused=self._has_carried)
         super().request(*args, **kwargs)  # type: ignore[misc]
+        self._has_carried = True
         if request is not None:
             request.is_sent = True
 

@@ -29,6 +29,7 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.redaction import excerpt, redact
+from tcia_covid.formats.s3_errors import parse_s3_error
 from tcia_covid.http.response import Response
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 
@@ -158,7 +159,9 @@ def _unreachable_error(
     elif _has(causes, urllib3.exceptions.NewConnectionError):
         what, hint = f"there is no route to {host}", "the network connection"
     elif not active.is_sent and (_has(causes, _TIMEOUT) or active.abort_reason is AbortReason.LATE):
-        what, hint = f"{host} accepted no connection within {seconds}", "firewall and proxy"
+        accepted = f"{host} accepted the connection, but did not finish the TLS handshake"
+        what = accepted if active.is_accepted else f"{host} accepted no connection"
+        what, hint = f"{what} within {seconds}", "firewall and proxy"
     else:
         return None
     return UnreachableError(what, hint=f"check {hint}, and the archive's URL", retryable=True)
@@ -248,7 +251,7 @@ def error_from_status(
     status: int, url: str, headers: Mapping[str, str], body: bytes, retry_after_cap: float
 ) -> StatusError:
     """Turn an HTTP status other than 2xx into an error that tells whether a retry may help."""
-    text = excerpt(body)
+    text = str(parse_s3_error(body) or excerpt(body))
     retryable = status in _RETRYABLE
     return StatusError(
         f"{redact(url)} returned HTTP {status}{f': {text}' if text else ''}",

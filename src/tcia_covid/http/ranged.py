@@ -32,6 +32,7 @@ class RangedGet:
         size: bytes of the file; None until a response tells.
         headers: conditions under which the server may resume, such as `If-Match`.
         can_restart: whether a response that starts from the first byte is of use after others.
+        refuse: is given each response first, and raises the error that it is instead of a file.
         on_response: is given each response before its body is read; `offset` is 0 where it
             starts from the first byte.
     """
@@ -43,6 +44,7 @@ class RangedGet:
     size: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     can_restart: bool = False
+    refuse: Callable[[Response], None] = lambda response: None
     on_response: Callable[[Response], None] = lambda response: None
 
     def read_rest(self) -> Iterator[bytes]:
@@ -58,6 +60,7 @@ class RangedGet:
             headers["Range"] = f"bytes={self.offset}-"
         try:
             with self.client.stream("GET", self.url, headers=headers) as response:
+                self.refuse(response)
                 self._check(response)
                 self.on_response(response)
                 for chunk in response.chunks():

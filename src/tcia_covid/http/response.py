@@ -117,7 +117,7 @@ class Response:
 
         settings, read_error = self._request.settings, self._request.read_error
         if self._request.abort_reason is AbortReason.SLOW:
-            return f"slower than {settings.min_rate:g} bytes/s for {settings.rate_window:g} s"
+            return f"slower than {settings.min_rate:g} bytes/s for {settings.stall_timeout:g} s"
         if isinstance(read_error, TimeoutError):
             return f"no byte for {settings.stall_timeout:g} s"
         if read_error is not None:

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from tcia_covid.core.settings import HttpSettings
 
 _thread = threading.local()
+_SILENCE = 1.5
+"""Times the stall timeout: the socket ends silence itself, except within a TLS record."""
 
 
 class AbortReason(enum.Enum):
@@ -40,6 +42,8 @@ class ActiveRequest:
         """What the socket raised in the middle of the body."""
         self.received = 0
         """Bytes received on the current connection."""
+        self.is_accepted = False
+        """Whether a host or a proxy accepted a connection."""
         self.is_sent = False
         """Whether the request was sent on the current connection."""
         self.is_reused = False
@@ -52,6 +56,7 @@ class ActiveRequest:
         # the watchdog never sees half of an update.
         self._reading: tuple[float, float | None] = (0.0, None)
         self._last_check = (0.0, 0)
+        self._last_received = 0
 
     @contextmanager
     def activate(self) -> Iterator[None]:
@@ -63,8 +68,15 @@ class ActiveRequest:
         finally:
             _thread.request = previous
 
-    def attach(self, descriptor: int, *, is_reused: bool = False) -> None:
-        """Take the connection that carries this request, and start the first-byte timeout.
+    def attach(
+        self, descriptor: int, *, is_reused: bool = False, needs_handshake: bool = False
+    ) -> None:
+        """Take the connection that carries this request, and start the timeout of the next step.
+
+        Args:
+            descriptor: the socket's.
+            is_reused: whether it carried an earlier request.
+            needs_handshake: whether TLS has to shake hands before the request is sent.
 
         The handle is a duplicate: it stays valid while the TLS layer swaps socket objects, and
         never names a descriptor that the system has reused for something else.
@@ -77,8 +89,10 @@ class ActiveRequest:
             self._close_handle()
             self._handle = handle
             self.is_sent, self.received, self.read_error = False, 0, None
-            self.is_reused = is_reused
-            self._head_deadline = time.monotonic() + self.settings.first_byte_timeout
+            self.is_reused, self.is_accepted = is_reused, True
+            settings = self.settings
+            timeout = settings.connect_timeout if needs_handshake else settings.first_byte_timeout
+            self._head_deadline = time.monotonic() + timeout
             if self.abort_reason is not None:
                 self._shut_down()
 
@@ -113,17 +127,17 @@ class ActiveRequest:
             self._close_handle()
 
     def check_progress(self) -> None:
-        """Abort if the head is overdue, or the body was too slow over a whole window."""
+        """Abort if the head is overdue, or the body was too slow over the stall timeout."""
         now = time.monotonic()
         deadline = self._head_deadline
         if deadline is not None and now >= deadline:
             self.abort(AbortReason.LATE)
         seconds, since = self._reading
         seconds += now - since if since is not None else 0.0
-        elapsed = seconds - self._last_check[0]
-        if elapsed < self.settings.rate_window:
+        received, elapsed = self.received, seconds - self._last_check[0]
+        is_silent, self._last_received = received == self._last_received, received
+        if elapsed < self.settings.stall_timeout * (_SILENCE if is_silent else 1):
             return
-        received = self.received
         if received - self._last_check[1] < self.settings.min_rate * elapsed:
             self.abort(AbortReason.SLOW)
         self._last_check = (seconds, received)
@@ -146,10 +160,13 @@ def current_request() -> ActiveRequest | None:
 
 
 class Watchdog:
-    """Checks all active requests, several times per rate window and at least every second."""
+    """Checks all active requests, several times per stall timeout and at least every second."""
 
     def __init__(self, settings: HttpSettings) -> None:
-        self._interval = min(1.0, settings.rate_window / 4, settings.first_byte_timeout / 4)
+        shortest = min(
+            settings.connect_timeout, settings.first_byte_timeout, settings.stall_timeout
+        )
+        self._interval = min(1.0, shortest / 4)
         self._lock = threading.Lock()
         self._requests: set[ActiveRequest] = set()
         self._thread: threading.Thread | None = None

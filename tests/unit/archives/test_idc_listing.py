@@ -151,7 +151,7 @@ def _entry(key: str = "pair/a", size: str = "<Size>1</Size>") -> bytes:
         pytest.param(b"<html><body>log in</body></html>", id="page"),
         pytest.param(b"<!DOCTYPE html><html><br></html>", id="html"),
         pytest.param(b'{"error": "no"}', id="json"),
-        pytest.param(b"<Error><Code>InternalError</Code></Error>", id="error with 200"),
+        pytest.param(b"<Error><Message>why</Message></Error>", id="error without code"),
         pytest.param(_entry()[:-9], id="cut"),
         pytest.param(LAUGHS, id="entities that grow"),
         pytest.param(LAUGHS.decode().encode("utf-16"), id="entities in UTF-16"),
@@ -193,3 +193,16 @@ def test_versions_lose_their_quotes_and_weak_ones_count_for_nothing() -> None:
 
 def _xmlns(space: bytes) -> bytes:
     return b' xmlns="' + space + b'"' if space else b""
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "retryable"),
+    [("SlowDown", 503, True), ("AccessDenied", 403, False), ("Unheard", 500, True)],
+)
+def test_an_error_with_status_200_is_named(
+    s3_server: S3Server, code: str, status: int, retryable: bool
+) -> None:
+    body = f"<Error><Code>{code}</Code><Message>why</Message></Error>".encode()
+    with pytest.raises(StatusError, match=f"{code}: why") as caught:
+        listed_behind(s3_server, Say(body=body))
+    assert (caught.value.status, caught.value.retryable) == (status, retryable)

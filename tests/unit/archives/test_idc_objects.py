@@ -287,3 +287,41 @@ def test_statuses_are_told_in_words(status: int, kind: type[Exception], retryabl
         raise StatusError("HTTP said no", status=status)
     assert type(caught.value) is kind
     assert caught.value.retryable is retryable  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_an_s3_error_is_named_by_code_message_and_request_id(
+    s3_server: S3Server, status: int
+) -> None:
+    body = (
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown</Code><Message>Please '
+        b"reduce your request rate.</Message><RequestId>4442587FB7D0A2F9</RequestId></Error>"
+    )
+    once = Client(replace(QUICK, retries=0))
+    slow_down = Say(status=status, body=body)
+    text = r"SlowDown: Please reduce your request rate\. \(request 4442587FB7D0A2F9\)$"
+    with (
+        Front(s3_server.port, slow_down) as front,
+        pytest.raises(StatusError, match=text) as caught,
+    ):
+        read(once, front.url)
+    once.close()
+    assert (caught.value.status, caught.value.retryable) == (503, True)
+    assert caught.value.push_back
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/xml"}])
+def test_an_s3_error_with_status_200_is_requested_again(
+    s3_server: S3Server, client: Client, headers: dict[str, str]
+) -> None:
+    error = b"<Error><Code>InternalError</Code></Error>"
+    front = read_behind(s3_server, client, Say(body=error, headers=headers))
+    assert len(front.seen) == 2
+
+
+def test_an_s3_error_in_place_of_the_rest_of_an_object_is_requested_again(
+    s3_server: S3Server, client: Client
+) -> None:
+    error = Say(skip=1, body=b"<Error><Code>SlowDown</Code></Error>")
+    front = read_behind(s3_server, client, Cut(after_bytes=1000), error)
+    assert [seen.headers.get("Range") for seen in front.seen[1:]] == ["bytes=1000-"] * 2

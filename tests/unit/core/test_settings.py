@@ -14,7 +14,7 @@ from tcia_covid.core.settings import HttpSettings
         ("connect_timeout", 0),
         ("first_byte_timeout", -1),
         ("stall_timeout", float("nan")),
-        ("rate_window", float("inf")),
+        ("stall_timeout", float("inf")),
         ("max_rate", 0),
         ("min_rate", -1),
         ("retries", -1),

@@ -57,7 +57,7 @@ def test_both_bounds_hold_on_a_connection_that_is_used_again() -> None:
 
 def test_pauses_shorter_than_the_stall_timeout_are_borne() -> None:
     script = [Send(head(length=16)), Drip(b"x" * 16, every=0.1)]
-    with ScriptedServer(script) as server, client_with(stall_timeout=1.2) as client:
+    with ScriptedServer(script) as server, client_with(stall_timeout=1.2, min_rate=0) as client:
         assert get(client, server.url) == b"x" * 16
 
 
@@ -79,7 +79,7 @@ def test_a_drip_below_the_minimum_rate_is_broken_off(framing: dict) -> None:
     received = bytearray()
     with (
         ScriptedServer(script) as server,
-        client_with(min_rate=1024, rate_window=0.25) as client,
+        client_with(min_rate=1024, stall_timeout=0.25) as client,
     ):
         slow = pytest.raises(ConnectionLostError, match="slower than 1024 bytes/s")
         with soon(at_least=0.25), slow as lost:
@@ -97,7 +97,7 @@ def test_a_steady_five_kilobytes_a_second_is_left_alone(framing: dict) -> None:
     script = [Send(head(**framing) + first), drip, Send(last)]
     with (
         ScriptedServer(script) as server,
-        client_with(min_rate=200, rate_window=0.6) as client,
+        client_with(min_rate=200, stall_timeout=0.6) as client,
     ):
         assert get(client, server.url) == b"x" * 9000
 
@@ -105,7 +105,7 @@ def test_a_steady_five_kilobytes_a_second_is_left_alone(framing: dict) -> None:
 def test_time_between_reads_is_not_held_against_the_archive() -> None:
     with (
         ScriptedServer(ok(b"x" * 300)) as server,
-        client_with(min_rate=1024, rate_window=0.3) as client,
+        client_with(min_rate=1024, stall_timeout=0.3) as client,
         client.stream("GET", server.url) as answer,
     ):
         pieces = []
@@ -119,7 +119,7 @@ def test_a_fast_beginning_does_not_excuse_a_trickle_later() -> None:
     script = [Send(head(length=10**6) + b"x" * 900_000), Drip(b"x" * 9000, every=0.02)]
     with (
         ScriptedServer(script) as server,
-        client_with(min_rate=1024, rate_window=0.2) as client,
+        client_with(min_rate=1024, stall_timeout=0.2) as client,
         soon(),
         pytest.raises(ConnectionLostError, match="slower than"),
     ):
@@ -130,7 +130,7 @@ def test_the_request_after_a_broken_one_is_not_affected() -> None:
     drip = [Send(head(length=1000)), Drip(b"x" * 1000, every=0.02)]
     with (
         ScriptedServer(drip, [Sleep(0.1), *ok()]) as server,
-        client_with(min_rate=1024, rate_window=0.3) as client,
+        client_with(min_rate=1024, stall_timeout=0.3) as client,
     ):
         assert fetch(client, server.url) == b"fine"
         assert get(client, server.url) == b"fine"

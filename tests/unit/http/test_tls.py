@@ -17,6 +17,7 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tests.fakes.scripted import (
+    Drip,
     Fin,
     Reset,
     ScriptedServer,
@@ -28,7 +29,7 @@ from tests.fakes.scripted import (
     status,
 )
 from tests.unit.http.requesting import SECRET, client_with, fetch, get
-from tests.waiting import LONG
+from tests.waiting import LONG, soon
 
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=400)
 
@@ -150,11 +151,16 @@ def test_a_server_that_speaks_plain_http_is_no_tls_server(untrusted: None) -> No
     assert not caught.value.retryable
 
 
-def test_a_handshake_that_never_comes_ends_at_the_connect_timeout(untrusted: None) -> None:
+@pytest.mark.parametrize("answer", [Sleep(LONG), Drip(b"\x16\x03\x03\x3f\xff" * 99, every=0.05)])
+def test_a_handshake_that_never_ends_is_named_at_the_connect_timeout(
+    untrusted: None, answer: Sleep | Drip
+) -> None:
+    handshake = r"did not finish the TLS handshake within 0\.2 s"
     with (
-        ScriptedServer([Sleep(LONG)]) as server,
+        ScriptedServer([answer]) as server,
         client_with(connect_timeout=0.2) as client,
-        pytest.raises(UnreachableError, match=r"within 0\.2 s") as caught,
+        soon(),
+        pytest.raises(UnreachableError, match=handshake) as caught,
     ):
         get(client, server.url.replace("http:", "https:"))
     assert caught.value.retryable
@@ -195,6 +201,19 @@ def test_a_connection_that_the_server_closed_is_replaced_unseen(
         get(client, server.url)
         server.close_idle()
         assert fetch(client, server.url) == b"fine"
+
+
+def test_a_new_connection_that_closes_unanswered_is_lost(
+    tls: ssl.SSLContext, trusted: Path
+) -> None:
+    with (
+        ScriptedServer([Fin()], tls=tls) as server,
+        client_with() as client,
+        soon(),
+        pytest.raises(ConnectionLostError, match="closed the connection before it responded"),
+    ):
+        get(client, server.url)
+    assert server.connections == 1
 
 
 def test_a_redirect_from_https_to_http_is_refused(tls: ssl.SSLContext, trusted: Path) -> None:

@@ -18,6 +18,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.models import RemoteImage
 from tcia_covid.core.redaction import excerpt
+from tcia_covid.formats.s3_errors import parse_s3_error
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet
 from tcia_covid.http.response import Response
@@ -27,6 +28,15 @@ _DENIED: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "access is denied",
     HTTPStatus.NOT_FOUND: "it does not exist",
 }
+_STATUSES: dict[str, int] = {
+    "AccessDenied": HTTPStatus.FORBIDDEN,
+    "NoSuchBucket": HTTPStatus.NOT_FOUND,
+    "NoSuchKey": HTTPStatus.NOT_FOUND,
+    "ServiceUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "SlowDown": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_ERROR_SIZE = 4096
+"""Bytes of a response that are searched for an error."""
 _PAGE_LIMIT = 4 * 1024 * 1024
 """Bytes; a full page of 1,000 keys has about 0.4 MB."""
 _MAX_PAGES = 1000
@@ -69,6 +79,7 @@ class ObjectReader:
             f"object {self.image.key}",
             size=self.image.size,
             headers={} if version is None else {"If-Match": f'"{version}"'},
+            refuse=self._refuse_error,
             on_response=lambda response: self._check_version(get, response),
         )
         policy = RetryPolicy(self.client.settings, self.client.stop)
@@ -84,10 +95,41 @@ class ObjectReader:
                 start_retries = None if get.offset else self.start_retries
                 policy.failed(error, limit=smallest(self.limit(error), start_retries))
 
+    def _refuse_error(self, response: Response) -> None:
+        """Raise the error that a server sent with a status of 200.
+
+        Only a response that cannot be the object is read: its type or its length is another one.
+        """
+        length = response.headers.get("Content-Length", "")
+        is_object = length in ("", str(self.image.size)) or self.image.size is None
+        is_xml = "xml" in response.headers.get("Content-Type", "").lower()
+        if response.status == HTTPStatus.OK and (is_xml or not is_object):
+            _raise_s3_error(response, response.read(_ERROR_SIZE))
+
     def _check_version(self, get: RangedGet, response: Response) -> None:
         version = parse_etag(response.headers.get("ETag", ""))
         if version and self.image.version and version != self.image.version:
             raise get.unexpected("another ETag than the listed one")
+
+
+def _raise_s3_error(response: Response, body: bytes) -> None:
+    """Raise the error that `body` describes although the status is 200; if it is one.
+
+    Raises:
+        StatusError: with the status that S3 documents for the error; a retryable one for others.
+    """
+    error = parse_s3_error(body)
+    if error is None:
+        return
+    status = _STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    is_overload = status == HTTPStatus.SERVICE_UNAVAILABLE
+    raise StatusError(
+        f"{response.url} returned an error with HTTP {response.status}: {error}",
+        status=status,
+        hint="try again later",
+        retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        push_back=is_overload,
+    )
 
 
 def smallest(*limits: int | None) -> int | None:
@@ -154,6 +196,7 @@ def _read_page(response: Response, folder: str) -> tuple[list[RemoteImage], str 
         BadResponseError: it is not an S3 listing of `folder` (retryable).
     """
     body = response.read_all(_PAGE_LIMIT)
+    _raise_s3_error(response, body)
     try:
         root = _parse(body)
         # Some tools make an entry for the folder itself.
