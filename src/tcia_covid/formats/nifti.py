@@ -65,16 +65,6 @@ class Volume:
         """Of the file, in 32 hexadecimal digits."""
         return self.digests["md5"]
 
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether the file has the size and modification time that it had when it was read.
-
-        Raises:
-            OSError: it does not exist any more.
-        """
-        status = self.path.stat()
-        return (status.st_size, status.st_mtime_ns) == (self.size, self.modified)
-
 
 def read_volume(
     path: Path, *, algorithms: Collection[str] = (), on_bytes: OnBytes = lambda count: None

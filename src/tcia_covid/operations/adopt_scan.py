@@ -22,7 +22,7 @@ from tcia_covid.core.errors import ArchiveError, ForeignImageError, NotAvailable
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
-from tcia_covid.formats.dicom.header import header_of_file
+from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.selection.listing import SeriesLister
 
 

@@ -13,8 +13,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, LockedError, NotAvailableError, SeriesError
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.models import Check, Receipt, RemoteImage, Series
-from tcia_covid.formats.dicom.elements import UndecidedError, is_truncated
-from tcia_covid.formats.dicom.header import DEFLATED, open_dataset
+from tcia_covid.formats.dicom import is_truncated
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.adopt_scan import DamagedFile, FoundFile, Reason
 from tcia_covid.store.placement import FilePlacer
@@ -436,11 +435,7 @@ def _why_incomplete(
 
 
 def _is_truncated(path: Path) -> bool:
-    """Whether a file ends in the middle of a data element, as far as can be determined."""
     try:
-        dataset = open_dataset(path.read_bytes())
-        if dataset.syntax == DEFLATED:
-            return False
-        return is_truncated(dataset.data, dataset.start, dataset.read)
-    except (OSError, UndecidedError):
+        return is_truncated(path.read_bytes())
+    except OSError:
         return False

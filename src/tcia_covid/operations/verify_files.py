@@ -14,8 +14,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ChecksumError, ForeignImageError
 from tcia_covid.core.models import Receipt, StoredImage
 from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file
-from tcia_covid.formats.dicom.header import header_of_file
-from tcia_covid.formats.dicom.validate import validate_file
+from tcia_covid.formats.dicom import header_of_file, validate_file
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.store.tree import Tree
 

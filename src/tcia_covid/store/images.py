@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.models import StoredImage
-from tcia_covid.formats.dicom.header import header_of_file
+from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.formats.hashes import hash_file
 
 

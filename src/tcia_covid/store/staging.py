@@ -20,7 +20,7 @@ from tcia_covid.core.errors import (
     TakenOverError,
 )
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
-from tcia_covid.formats.dicom.header import Header, header_of_file
+from tcia_covid.formats.dicom import Header, header_of_file
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.store.disk import BAD, Disk, destination_errors, missing_means_taken_over
 

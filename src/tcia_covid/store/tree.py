@@ -17,7 +17,7 @@ from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.models import Receipt, Series
 from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file, safe_name
 from tcia_covid.core.version import __version__
-from tcia_covid.formats.dicom.header import header_of_file
+from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.store.commit import Committer, path_of
 from tcia_covid.store.disk import (
     Disk,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tcia_covid.formats.inflate import DEFAULT, Engine
-from tcia_covid.formats.zipstream.reader import ZipStream
+from tcia_covid.formats.zipstream import ZipStream
 
 ROOMY = 1 << 30
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.formats.dicom.header import Header, header_of_file, read_header
+from tcia_covid.formats.dicom import Header, header_of_file, read_header
 from tests.unit.formats.elements import (
     DEFLATED,
     EXPLICIT,

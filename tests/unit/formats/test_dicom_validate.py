@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ForeignImageError
-from tcia_covid.formats.dicom import validate
-from tcia_covid.formats.dicom.validate import validate_file
+from tcia_covid.formats import dicom
+from tcia_covid.formats.dicom import validate_file
 from tests.unit.formats.elements import (
     DEFLATED,
     JPEG,
@@ -165,7 +165,7 @@ def test_a_deflated_file_may_end_just_behind_a_piece(check, patient):
 
 
 def test_a_deflated_bomb_is_not_inflated_whole(check, monkeypatch):
-    monkeypatch.setattr(validate, "_MAX_INFLATED", 10_000)
+    monkeypatch.setattr(dicom, "_MAX_INFLATED", 10_000)
     engine = zlib.compressobj(wbits=-15)
     rest = element(0x00211001, b"OB", bytes(20_000_000))
     deflated = engine.compress(identity(rest=rest)) + engine.flush()

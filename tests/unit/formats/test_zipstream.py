@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.formats.hashes import parse_md5_list, same_md5
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tcia_covid.formats.zipstream.reader import CHUNK, ZipStream
+from tcia_covid.formats.zipstream import CHUNK, ZipStream
 from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"

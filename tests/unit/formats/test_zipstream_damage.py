@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tcia_covid.formats.zipstream.reader import ZipStream
+from tcia_covid.formats.zipstream import ZipStream
 from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"

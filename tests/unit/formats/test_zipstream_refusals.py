@@ -10,7 +10,7 @@ import pytest
 
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.formats.inflate import ZLIB
-from tcia_covid.formats.zipstream.reader import ZipStream
+from tcia_covid.formats.zipstream import ZipStream
 from tests.unit.formats.framed import ROOMY, Member, deflate, feeder, frame, unzip
 
 IMAGE = Member()

@@ -12,7 +12,7 @@ from tcia_covid.core.errors import BadResponseError, ZipError
 from tcia_covid.core.models import Series
 from tcia_covid.core.redaction import excerpt, scrub
 from tcia_covid.formats.hashes import MD5_LIST_NAME, parse_md5_list
-from tcia_covid.formats.zipstream.reader import ZipStream
+from tcia_covid.formats.zipstream import ZipStream
 from tcia_covid.http.response import Response
 
 NAME = "nbia"

@@ -1,0 +1,417 @@
+"""DICOM files: the identity in their header, and whether they are complete."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.core.errors import ForeignImageError
+from tcia_covid.core.safe_names import is_uid
+from tcia_covid.formats.inflate import ZLIB
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_IMPLICIT = "1.2.840.10008.1.2"
+# explicit big endian; deflated JPIP; GE's private implicit VR with big endian pixels
+_OTHER = {"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.95", "1.2.840.113619.5.2"}
+_TRANSFER_SYNTAX = 0x00020010
+_SOP, _MODALITY, _PATIENT = 0x00080018, 0x00080060, 0x00100020
+_STUDY, _SERIES = 0x0020000D, 0x0020000E
+_WANTED = frozenset((_SOP, _MODALITY, _PATIENT, _STUDY, _SERIES))
+_KEYWORDS = ["SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
+_META = 132
+"""Where the elements begin, after 128 arbitrary bytes and `DICM`."""
+_MAX_HEADER = 16 * 1024 * 1024
+_MAX_FOR_PYDICOM = 1024 * 1024
+_META_GROUP = b"\x02\0"
+_PADDING = " \0"
+_NATIVE = {None, _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, "1.2.840.10008.1.2.2"}
+_PIXEL_KEYWORDS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
+_MAX_INFLATED = 1024 * 1024 * 1024
+_BLOCK_SIZE = 1024 * 1024
+_UNDEFINED = 0xFFFFFFFF
+"""The length of a value that ends with a delimiter."""
+_ElementReader = Callable[[bytes, int], tuple[int, int, int]]
+"""Reads an element at an offset: its tag, the length and the offset of its value."""
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+
+
+def _vrs(names: str) -> frozenset[int]:
+    """VRs as numbers, which are quicker to look up than their two letters."""
+    return frozenset(int.from_bytes(name.encode(), "little") for name in names.split())
+
+
+# PS3.5 section 7.1.2: VRs with a length of 2 bytes, and with 2 reserved and 4 length bytes
+_SHORT = _vrs("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US")
+_LONG = _vrs("OB OD OF OL OV OW SQ SV UC UN UR UT UV")
+_UN = int.from_bytes(b"UN", "little")
+_explicit = struct.Struct("<HHHH").unpack_from
+_implicit = struct.Struct("<HHI").unpack_from
+_length = struct.Struct("<I").unpack_from
+_quiet = threading.Lock()
+
+
+class _UndecidedError(Exception):
+    """The walker cannot read this; pydicom may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The identity of one image; the three UIDs are valid."""
+
+    sop: str
+    """SOPInstanceUID."""
+    study: str
+    """StudyInstanceUID."""
+    series: str
+    """SeriesInstanceUID."""
+    patient: str
+    """PatientID; may be empty."""
+    modality: str
+    """May be empty."""
+    transfer_syntax: str
+    """TransferSyntaxUID."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dataset:
+    """The elements of a DICOM file after its file meta information."""
+
+    syntax: str
+    """TransferSyntaxUID."""
+    read: _ElementReader
+    """Reads one element."""
+    data: bytes
+    """The bytes of the file, or the first 16 MiB of an inflated dataset."""
+    start: int
+    """Where in `data` they begin."""
+    offset: int
+    """Where in the file they begin."""
+
+
+def read_header(head: bytes) -> Header | None:
+    """Read the identity of an image from the first bytes of its file, in some 30 microseconds.
+
+    None if `head` is too short, or the file is unusual or not DICOM: then `header_of_file` decides.
+    """
+    try:
+        dataset = _open_dataset(head)
+        raw = _collect(dataset.data, dataset.start, dataset.read, _WANTED, _SERIES)
+        values = {tag: _text(value) for tag, value in raw.items()}
+    except _UndecidedError:
+        return None
+    sop, study, series = (values.get(tag, "") for tag in (_SOP, _STUDY, _SERIES))
+    if not (is_uid(sop) and is_uid(study) and is_uid(series)):
+        return None
+    return Header(
+        sop, study, series, values.get(_PATIENT, ""), values.get(_MODALITY, ""), dataset.syntax
+    )
+
+
+def _open_dataset(data: bytes) -> _Dataset:
+    """Find the dataset of a DICOM file, or of its beginning."""
+    if data[128:_META] != b"DICM":
+        raise _UndecidedError
+    syntax, at = _transfer_syntax(data)
+    if not is_uid(syntax) or syntax in _OTHER:
+        raise _UndecidedError
+    if syntax == _DEFLATED:
+        return _Dataset(syntax, _explicit_element, _inflated(data[at:]), 0, at)
+    read = _implicit_element if syntax == _IMPLICIT else _explicit_element
+    return _Dataset(syntax, read, data, at, at)
+
+
+def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
+    """Read the identity of an image file, from its first bytes `head` if they suffice.
+
+    Raises:
+        ForeignImageError: it is not a DICOM file, or one of the three UIDs is missing.
+        OSError: the file cannot be read.
+    """
+    header = read_header(head) if head else None
+    if header is None:
+        with open(path, "rb") as file:  # noqa: PTH123 - the path may be a string
+            start = file.read(_MAX_HEADER)
+        header = read_header(start) or _header_by_pydicom(start)
+    return header
+
+
+@contextmanager
+def _quiet_pydicom() -> Iterator[None]:
+    """Suppress pydicom's warnings: the files are as the archive has them.
+
+    The filters belong to the process, so a lock keeps two threads from changing them at once; it is
+    rare, and pydicom holds the GIL anyway.
+    """
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _transfer_syntax(data: bytes) -> tuple[str, int]:
+    """Read the transfer syntax, and the offset of the dataset."""
+    at, syntax = _META, b""
+    try:
+        while data.startswith(_META_GROUP, at):
+            tag, length, value = _explicit_element(data, at)
+            at = value + length
+            if tag == _TRANSFER_SYNTAX:
+                syntax = data[value:at]
+    except struct.error as error:
+        raise _UndecidedError from error
+    return _text(syntax), at
+
+
+def _text(value: bytes) -> str:
+    """Decode a single ASCII value without its padding."""
+    if not value.isascii() or b"\\" in value or b"\x1b" in value:
+        raise _UndecidedError  # another character set, or several values
+    return value.decode("ascii").strip(_PADDING)
+
+
+def _inflated(data: bytes) -> bytes:
+    """Inflate the beginning of a deflated dataset."""
+    try:
+        return ZLIB.new_inflater().decompress(data, _MAX_HEADER)
+    except ZLIB.error as error:
+        raise _UndecidedError from error
+
+
+def _header_by_pydicom(start: bytes) -> Header:
+    """Read what the walker cannot: big endian, mislabeled syntaxes, other character sets."""
+    if start[128:_META] != b"DICM":
+        raise ForeignImageError("the file is not a DICOM file" if start else "the file is empty")
+    if _DEFLATED.encode() in start:  # pydicom would inflate the whole of it, however large
+        raise ForeignImageError("the file's deflated header cannot be read")
+    import pydicom  # noqa: PLC0415 - takes 0.6 s, and is hardly ever needed
+
+    with _quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(
+                io.BytesIO(start[:_MAX_FOR_PYDICOM]),
+                stop_before_pixels=True,
+                specific_tags=list(_KEYWORDS),
+            )
+            values = [_plain(dataset.get(keyword)) for keyword in _KEYWORDS]
+            syntax = _plain(dataset.file_meta.get("TransferSyntaxUID"))
+        except Exception as error:  # a hostile header may raise anything there
+            raise ForeignImageError("the file's header cannot be read as DICOM") from error
+    sop, modality, patient, study, series = values
+    for keyword, uid in zip(("SOP", "Study", "Series"), (sop, study, series), strict=True):
+        if not is_uid(uid):
+            raise ForeignImageError(f"the file's header has no valid {keyword}InstanceUID")
+    return Header(sop, study, series, patient, modality, syntax)
+
+
+def _plain(value: Any) -> str:
+    """Convert a value of pydicom to text; several values are joined."""
+    if value is None:
+        return ""
+    return (value if isinstance(value, str) else "\\".join(map(str, value))).strip(_PADDING)
+
+
+def validate_file(path: Path) -> None:
+    """Check the identity, sequences and pixel data of a DICOM file.
+
+    Native pixel data must be as long as rows, columns, samples, bits and frames require, or longer
+    (some scanners pad); encapsulated pixel data must consist of whole fragments. Pixels are not
+    decoded. Needs memory for about twice the file.
+
+    Raises:
+        ForeignImageError: it is not a DICOM file, has no UID, is truncated or inconsistent.
+        OSError: the file cannot be read.
+    """
+    data = path.read_bytes()
+    header_of_file(path, data)
+    truncated = "is truncated: its last element is not complete" if is_truncated(data) else ""
+    problem = truncated or _deflate_problem(data) or _pydicom_problem(data)
+    if problem:
+        raise ForeignImageError(f"the file {problem}", hint="download the series again")
+
+
+def is_truncated(data: bytes) -> bool:
+    """Whether a file ends in the middle of a data element; False if the walker cannot tell."""
+    try:
+        dataset = _open_dataset(data)
+        return dataset.syntax != _DEFLATED and _ends_early(dataset)
+    except _UndecidedError:
+        return False
+
+
+def _deflate_problem(data: bytes) -> str:
+    """Check a deflated dataset, and its size, because pydicom inflates it all at once."""
+    try:
+        dataset = _open_dataset(data)
+    except _UndecidedError:
+        return ""
+    if dataset.syntax != _DEFLATED:
+        return ""
+    inflater, size, rest = ZLIB.new_inflater(), 0, data[dataset.offset :]
+    block = b""
+    while not inflater.eof and (rest or block or not inflater.needs_input):
+        try:
+            block = inflater.decompress(rest, _BLOCK_SIZE)
+        except ZLIB.error:
+            return "has a damaged deflated dataset"
+        size += len(block)
+        if size > _MAX_INFLATED:
+            return f"inflates to more than {_MAX_INFLATED} bytes"
+        rest = b""
+    return "" if inflater.eof else "is truncated: its deflated dataset has no end"
+
+
+def _pydicom_problem(data: bytes) -> str:
+    """Read the file with pydicom; any exception means that it cannot be read."""
+    import pydicom  # noqa: PLC0415 - takes 0.6 s
+
+    with _quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(io.BytesIO(data))
+            _read_sequences(dataset)
+            return _pixel_problem(dataset)
+        except Exception as error:  # noqa: BLE001 - a damaged file may raise anything there
+            return f"cannot be read as DICOM ({type(error).__name__})"
+
+
+def _read_sequences(dataset: Any) -> None:
+    """Make pydicom parse every sequence, which it does only on access.
+
+    Other values are ignored: in the archives, many are not quite what their VR requires.
+    """
+    for tag in list(dataset.keys()):
+        vr = dataset.get_item(tag).VR or _vr_in_dictionary(tag)
+        if vr == "SQ":
+            for item in dataset[tag].value:
+                _read_sequences(item)
+
+
+def _vr_in_dictionary(tag: Any) -> str:
+    """Look up the VR of an element of implicit VR."""
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR  # noqa: PLC0415
+
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+
+
+def _pixel_problem(dataset: Any) -> str:
+    """Compare the pixel data with the header."""
+    keyword = next((k for k in _PIXEL_KEYWORDS if k in dataset), None)
+    if keyword is None:
+        image = "Rows" in dataset and "PixelDataProviderURL" not in dataset
+        return "has rows and columns, but no pixel data" if image else ""
+    element = dataset[keyword]
+    if element.is_undefined_length:
+        return _fragment_problem(element.value)
+    if dataset.file_meta.get("TransferSyntaxUID") not in _NATIVE:
+        return ""
+    expected = _native_length(dataset)
+    if len(element.value) < expected:
+        return f"has {len(element.value)} bytes of pixel data where its header says {expected}"
+    return ""
+
+
+def _native_length(dataset: Any) -> int:
+    """Bytes of native pixel data, without padding (PS3.5 section 8.1.1)."""
+    samples = int(dataset.get("SamplesPerPixel", 1))
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        samples = 2  # two pixels share their color
+    return (pixels * samples * int(dataset.BitsAllocated) + 7) // 8
+
+
+def _fragment_problem(value: bytes) -> str:
+    """Check the fragments of encapsulated pixel data (PS3.5 section A.4)."""
+    at, count = 0, 0
+    while at + 8 <= len(value):
+        tag, length, at = _implicit_element(value, at)
+        if tag == _SEQUENCE_END:
+            break
+        if tag != _ITEM:
+            return "has encapsulated pixel data that does not consist of fragments"
+        at, count = at + length, count + 1
+    if at > len(value):
+        return "has a truncated fragment of pixel data"
+    return "" if count > 1 else "has no fragment of pixel data"  # the first is the offset table
+
+
+def _explicit_element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Read an element of explicit VR little endian."""
+    group, element, vr, length = _explicit(data, at)
+    if vr in _SHORT:
+        return group << 16 | element, length, at + 8
+    if vr in _LONG:
+        (length,) = _length(data, at + 8)
+        if length == _UNDEFINED and vr == _UN:
+            raise _UndecidedError  # its items are implicit VR in any case
+        return group << 16 | element, length, at + 12
+    if group == 0xFFFE:  # noqa: PLR2004 - items and delimiters have no VR
+        return _implicit_element(data, at)
+    raise _UndecidedError
+
+
+def _implicit_element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Read an element of implicit VR little endian."""
+    group, element, length = _implicit(data, at)
+    return group << 16 | element, length, at + 8
+
+
+def _collect(
+    data: bytes, at: int, read: _ElementReader, wanted: Collection[int], last: int
+) -> dict[int, bytes]:
+    """Collect the values of `wanted` tags, up to the tag `last`."""
+    values: dict[int, bytes] = {}
+    previous = -1
+    try:
+        while previous < last:
+            tag, length, value = read(data, at)
+            if tag <= previous:
+                raise _UndecidedError
+            if tag > last:
+                break
+            previous = tag
+            at = _end_of_items(data, value, read) if length == _UNDEFINED else value + length
+            if tag in wanted:
+                values[tag] = data[value:at]
+    except struct.error as error:
+        raise _UndecidedError from error
+    if at > len(data):
+        raise _UndecidedError
+    return values
+
+
+def _ends_early(dataset: _Dataset) -> bool:
+    """Whether the last element of a dataset is not complete."""
+    data, at, read = dataset.data, dataset.start, dataset.read
+    try:
+        while at + 8 <= len(data):
+            _, length, at = read(data, at)
+            at = _end_of_items(data, at, read) if length == _UNDEFINED else at + length
+    except struct.error:
+        return True
+    return at > len(data) or bool(data[at:].strip(b"\0"))
+
+
+def _end_of_items(data: bytes, at: int, read: _ElementReader) -> int:
+    """Find the end of a sequence, or of fragments, of undefined length.
+
+    Sequences and items alternate, so a counter replaces a stack: it is odd among the items of a
+    sequence and even among the elements of an item.
+    """
+    depth = 1
+    while depth:
+        tag, length, at = read(data, at)
+        among_items = depth % 2
+        if tag == (_SEQUENCE_END if among_items else _ITEM_END):
+            depth -= 1
+        elif (tag == _ITEM) != bool(among_items) or tag in (_ITEM_END, _SEQUENCE_END):
+            raise _UndecidedError
+        elif length == _UNDEFINED:
+            depth += 1
+        else:
+            at += length
+    return at

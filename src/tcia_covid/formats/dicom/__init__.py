@@ -1,1 +1,0 @@
-"""DICOM files: the identity in their header, and whether they are complete."""

@@ -1,1 +1,0 @@
-"""A forward-only ZIP reader: bytes in, checked entries out."""
