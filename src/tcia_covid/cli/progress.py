@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import ParamSpec, TextIO
 
 from tcia_covid.cli.console import Console
 from tcia_covid.core.events import Emit, Event, Notice
-from tcia_covid.output.progress.display import CheckProgress, open_display
-from tcia_covid.output.progress.wording import notice_line
+from tcia_covid.output.progress import CheckProgress, Display, Lines, notice_line
 
 Arguments = ParamSpec("Arguments")
 
@@ -19,13 +19,13 @@ Arguments = ParamSpec("Arguments")
 @contextmanager
 def progress_display(console: Console) -> Iterator[Emit]:
     """Show events until the end; gives the function that takes them."""
+    display: Display | None = None
     if console.quiet:
-        listeners = [*console.recorders, _never_raising(lambda event: _important(console, event))]
-        display = None
+        show: Emit = partial(_show_important, console)
     else:
-        bars = not console.no_progress and draws_bars()
-        display = open_display(sys.stderr, console.message, bars=bars, verbose=console.verbose)
-        listeners = [*console.recorders, _never_raising(display.take)]
+        display = _open_display(console)
+        show = display.take
+    listeners = [*console.recorders, _never_raising(show)]
 
     def emit(event: Event) -> None:
         for listener in listeners:
@@ -38,15 +38,28 @@ def progress_display(console: Console) -> Iterator[Emit]:
             _never_raising(display.close)()
 
 
+def _open_display(console: Console) -> Display:
+    if console.no_progress or not draws_bars():
+        return Lines(console.message, verbose=console.verbose)
+    from tcia_covid.output.progress_bars import Bars  # noqa: PLC0415 - tqdm is slow to import
+
+    return Bars(sys.stderr, verbose=console.verbose)
+
+
 @contextmanager
 def check_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
     """Show how much is checked; gives the function that counts bytes and images."""
-    bars = draws_bars() and not (console.quiet or console.no_progress)
-    with closing(CheckProgress(console.message, sys.stderr if bars else None)) as progress:
+    if console.quiet or console.no_progress or not draws_bars():
+        progress = CheckProgress(console.message)
+    else:
+        from tcia_covid.output.progress_bars import CheckBar  # noqa: PLC0415 - tqdm is slow
+
+        progress = CheckBar(sys.stderr)
+    with closing(progress):
         yield progress.add
 
 
-def _important(console: Console, event: Event) -> None:
+def _show_important(console: Console, event: Event) -> None:
     if isinstance(event, Notice) and event.always:
         console.warning(notice_line(event))
 

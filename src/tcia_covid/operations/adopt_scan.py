@@ -86,11 +86,8 @@ class OtherFiles:
 
 _HEAD_SIZE = 64 * 1024
 """Nearly every header fits into it."""
-
 _CHUNK_SIZE = 256 * 1024
-
 _PREAMBLE = 132
-
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are read, in the caller's thread."""
 

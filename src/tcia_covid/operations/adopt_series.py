@@ -24,7 +24,6 @@ from tcia_covid.transfer.verification import hash_matches, verify_hashes
 
 Mode = Literal["link", "move", "copy"]
 """How files are placed in the layout; see `FilePlacer`."""
-
 _MAX_BLANK_HASHES = 3
 """Images without a hash after which the archive is taken to have none of the series."""
 

@@ -132,7 +132,6 @@ def document(result: VerifyResult) -> dict[str, Any]:
 
 
 _ARCHIVE_CHANGED = "the archive has another hash of the series now"
-
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are checked, in the caller's thread."""
 

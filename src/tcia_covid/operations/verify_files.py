@@ -61,11 +61,8 @@ class UnexpectedFile:
 
 _BATCH_SIZE = 8 * 1024 * 1024
 """A batch of at least so many bytes gets no further image."""
-
 _BATCH_IMAGES = 64
-
 _BUFFER_SIZE = 512 * 1024
-
 Problem = Damage | UnexpectedFile
 """Its file name is relative to the collection's folder."""
 

@@ -23,7 +23,14 @@ from tcia_covid.core.events import (
 )
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.version import __version__
-from tcia_covid.output.progress import wording
+from tcia_covid.output.progress import (
+    clean_line,
+    detail_line,
+    failure_line,
+    notice_line,
+    retry_line,
+    start_line,
+)
 
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(threadName)s %(name)s: %(message)s"
 _LOGGERS = ("tcia_covid", "urllib3", "requests")
@@ -92,23 +99,23 @@ class LogFile:
 
 def _record(event: Event) -> tuple[int, str]:
     if isinstance(event, Notice):
-        return logging.WARNING, wording.notice_line(event)
+        return logging.WARNING, notice_line(event)
     if isinstance(event, SeriesRetried | RequestRetried):
-        return logging.WARNING, wording.retry_line(event)
+        return logging.WARNING, retry_line(event)
     if error := _error_text(event):
         return logging.ERROR, error
     if step := _step(event):
         return logging.INFO, step
-    return logging.DEBUG, wording.detail_line(event)
+    return logging.DEBUG, detail_line(event)
 
 
 def _error_text(event: Event) -> str:
     """What went wrong; empty if nothing."""
     if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
         failure = event.outcome.failure
-        return f"failed ({failure.reason}): {wording.failure_line(failure)}"
+        return f"failed ({failure.reason}): {failure_line(failure)}"
     if isinstance(event, DamageFound):
-        return wording.clean_line(f"{event.reason}: {event.file} {event.detail}")
+        return clean_line(f"{event.reason}: {event.file} {event.detail}")
     if isinstance(event, CommandFinished) and event.error is not None:
         return f"{_end(event)}: {event.error}"
     return ""
@@ -119,7 +126,7 @@ def _step(event: Event) -> str:
     if isinstance(event, CommandStarted):
         return f"tcia-covid {__version__}: {event.command} started"
     if isinstance(event, RunStarted):
-        return wording.start_line(event) or "nothing to download"
+        return start_line(event) or "nothing to download"
     if isinstance(event, RunFinished):
         summary = event.summary
         return (

@@ -12,7 +12,9 @@ import pytest
 from tcia_covid.cli import config_file
 from tcia_covid.cli.console import Console, printable, write
 from tcia_covid.cli.main import run
+from tcia_covid.cli.progress import progress_display
 from tcia_covid.core.errors import DestinationError
+from tcia_covid.core.events import RunStarted
 
 Captured = pytest.CaptureFixture[str]
 
@@ -100,3 +102,9 @@ def test_verbose_overrides_quiet() -> None:
     console.configure("list", {**given, "log_file": None, "events": None})
     assert console.verbose
     assert not console.quiet
+
+
+def test_a_pipe_gets_plain_lines(capsys: Captured) -> None:
+    with progress_display(Console()) as emit:
+        emit(RunStarted(series=3, images=6, size=3000, already_complete=0, output="data"))
+    assert capsys.readouterr().err == "downloading 3 series (6 images, 3.0 kB) into data\n"

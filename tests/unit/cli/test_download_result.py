@@ -8,10 +8,10 @@ import pytest
 
 from tcia_covid.cli.commands.download import show_summary
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import MAX_LINES, failure_lines
 from tcia_covid.core.errors import InterruptedRunError, NoSpaceError, UnreachableError
 from tcia_covid.core.models import Failure
 from tcia_covid.output.json_documents import summary_document
+from tcia_covid.output.tables import MAX_LINES, failure_lines
 from tests.unit.making import summary
 
 Captured = pytest.CaptureFixture[str]

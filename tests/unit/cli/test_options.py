@@ -18,8 +18,14 @@ from tcia_covid.cli import config_file
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.main import program, run
-from tcia_covid.cli.options import DISPLAY, DOWNLOAD, FILTERS, SUPPORTING, Option
-from tcia_covid.cli.param_types import parse_bucket_hosts
+from tcia_covid.cli.options import (
+    DISPLAY,
+    DOWNLOAD,
+    FILTERS,
+    SUPPORTING,
+    Option,
+    parse_bucket_hosts,
+)
 from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
 from tcia_covid.core.units import parse_size
 from tcia_covid.selection.request import DEFAULT_JOBS, Options

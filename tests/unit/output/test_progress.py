@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 import threading
 from dataclasses import replace
 
@@ -22,11 +21,17 @@ from tcia_covid.core.events import (
     SeriesStarted,
 )
 from tcia_covid.core.models import Outcome, State
-from tcia_covid.output.progress import wording
-from tcia_covid.output.progress.bars import Bars, Places, Row
-from tcia_covid.output.progress.display import CheckProgress, open_display
-from tcia_covid.output.progress.lines import Lines, Ticker
-from tcia_covid.output.progress.state import ActiveSeries, ProgressState
+from tcia_covid.output.progress import (
+    ActiveSeries,
+    CheckProgress,
+    Lines,
+    ProgressState,
+    Ticker,
+    retry_line,
+    series_line,
+    summary_line,
+)
+from tcia_covid.output.progress_bars import Bars, CheckBar, Places, Row
 from tests.unit.making import complete, failed, series
 from tests.waiting import SOON
 
@@ -90,14 +95,14 @@ def test_silence_is_shown_instead_of_a_rate() -> None:
     state = state_after(STARTED, SeriesStarted(series("1.1"), 0, 0), clock=clock)
     state.take(BytesStored("1.1", 300))
     clock.now = 2.0
-    assert "150 B/s" in wording.summary_line(state.snapshot())
+    assert "150 B/s" in summary_line(state.snapshot())
     clock.now = 6.0
     line = "300 B of 3.0 kB, waiting for the archive, 6 s, 0 of 3 series"
-    assert wording.summary_line(state.snapshot()) == line
+    assert summary_line(state.snapshot()) == line
     state.take(BytesStored("1.1", -300))
     assert state.snapshot().silence == 6
     state.take(BytesStored("1.1", 600))
-    assert "B/s" in wording.summary_line(state.snapshot())
+    assert "B/s" in summary_line(state.snapshot())
 
 
 def test_no_silence_is_shown_without_active_series() -> None:
@@ -111,11 +116,9 @@ def test_a_pausing_series_shows_when_it_is_retried() -> None:
     clock = Clock()
     state = state_after(STARTED, SeriesStarted(series("1.1"), 0, 0), clock=clock)
     state.take(SeriesRetried("1.1", "503", 4.0))
-    assert (
-        wording.series_line(state.snapshot().active[0]) == "    0 %  retry in 4 s  P1  series 1.1"
-    )
+    assert series_line(state.snapshot().active[0]) == "    0 %  retry in 4 s  P1  series 1.1"
     clock.now = 4.0
-    assert wording.series_line(state.snapshot().active[0]) == "    0 %  P1  series 1.1"
+    assert series_line(state.snapshot().active[0]) == "    0 %  P1  series 1.1"
 
 
 def test_series_keep_their_lines() -> None:
@@ -132,8 +135,8 @@ def test_a_line_that_is_too_long_omits_the_rate() -> None:
     state.take(BytesStored("1.1", 300))
     clock.now = 1.0
     progress = state.snapshot()
-    assert wording.summary_line(progress, 60).count(",") == 3
-    assert wording.summary_line(progress, 40) == "300 B of 3.0 kB, 9 s left, 0 of 3 series"
+    assert summary_line(progress, 60).count(",") == 3
+    assert summary_line(progress, 40) == "300 B of 3.0 kB, 9 s left, 0 of 3 series"
 
 
 def test_a_repeated_failure_is_only_in_the_summary() -> None:
@@ -148,7 +151,7 @@ def test_a_repeated_failure_is_only_in_the_summary() -> None:
     ("wait", "when"), [(0.0, "retrying"), (0.06, "retry in 0.1 s"), (4.7, "retry in 4.7 s")]
 )
 def test_a_retry_says_what_why_and_when(wait: float, when: str) -> None:
-    line = wording.retry_line(RequestRetried("getSOPInstanceUIDs", "refused", wait))
+    line = retry_line(RequestRetried("getSOPInstanceUIDs", "refused", wait))
     assert line == f"list of images: refused; {when}"
 
 
@@ -214,7 +217,7 @@ def test_the_summary_is_one_line() -> None:
     clock.now = 39.0
     state.take(BytesStored("1.1", 1))
     clock.now = 40.0
-    line = wording.summary_line(state.snapshot())
+    line = summary_line(state.snapshot())
     assert line == "1.2 of 19.9 GB, 30.0 MB/s, 10 min 24 s left, 0 of 461 series, 1 failed"
 
 
@@ -323,11 +326,6 @@ def test_the_first_line_comes_early() -> None:
     ticker.close()
 
 
-def test_a_pipe_gets_plain_lines() -> None:
-    display = open_display(io.StringIO(), lambda line: None, bars=False)
-    assert isinstance(display, Lines)
-
-
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -376,7 +374,7 @@ def test_series_beyond_the_rows_of_the_terminal_are_omitted(
 
 def test_check_progress_in_lines() -> None:
     lines: list[str] = []
-    progress = CheckProgress(lines.append, None)
+    progress = CheckProgress(lines.append)
     progress.add(1000, 2)
     progress.add(2000, 1)
     progress.draw()
@@ -386,7 +384,7 @@ def test_check_progress_in_lines() -> None:
 
 def test_check_progress_on_a_terminal() -> None:
     stream = Terminal()
-    progress = CheckProgress(sys.exit, stream)
+    progress = CheckBar(stream)
     progress.add(1000, 2)
     progress.draw()
     progress.close()

@@ -6,8 +6,7 @@ import click
 
 from tcia_covid.cli import options
 from tcia_covid.cli.click_commands import Command
-from tcia_covid.cli.options import DISPLAY, DOWNLOAD, FILTERS, SELECT
-from tcia_covid.cli.param_types import FOLDER
+from tcia_covid.cli.options import DISPLAY, DOWNLOAD, FILTERS, FOLDER, SELECT
 
 _TARGETS = click.Argument(["targets"], nargs=-1, required=True, metavar="TARGET...")
 _ANY_TARGETS = click.Argument(["targets"], nargs=-1, metavar="TARGET...")

@@ -11,7 +11,6 @@ from tcia_covid.api.options import options_from, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import first_lines
 from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
@@ -21,7 +20,8 @@ from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.operations.adopt import AdoptResult, adopt_folder, document
 from tcia_covid.operations.adopt_scan import ForeignSeries
 from tcia_covid.operations.adopt_series import Mode
-from tcia_covid.output.progress.wording import clean_line
+from tcia_covid.output.progress import clean_line
+from tcia_covid.output.tables import first_lines
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 from tcia_covid.selection.targets import unknown_collection
 

@@ -8,7 +8,6 @@ from typing import Any
 from tcia_covid.api.options import request_from
 from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import failure_lines
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
@@ -17,7 +16,8 @@ from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.download import download_request
 from tcia_covid.output.json_documents import summary_document
-from tcia_covid.output.progress.wording import clean_line
+from tcia_covid.output.progress import clean_line
+from tcia_covid.output.tables import failure_lines
 
 _OTHER_CONTENT = ("conflict", "unexpected")
 """Reasons of failures where something else is in the folder than expected."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from tcia_covid.api.options import request_from
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import failure_lines, first_lines
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
@@ -15,8 +14,8 @@ from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.plan import Amount, GroupPlan, Plan, compare_with_catalog, plan_request
 from tcia_covid.output.json_documents import comparison_document, plan_document
-from tcia_covid.output.progress.wording import clean_line
-from tcia_covid.output.tables import format_number, table, width
+from tcia_covid.output.progress import clean_line
+from tcia_covid.output.tables import failure_lines, first_lines, format_number, table, width
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import space_needed
 

@@ -10,7 +10,6 @@ from typing import Any, TextIO
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import failure_lines
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
@@ -18,7 +17,7 @@ from tcia_covid.core.models import Series
 from tcia_covid.core.units import count, format_size
 from tcia_covid.operations.select import select_offline
 from tcia_covid.output.json_documents import series_document
-from tcia_covid.output.tables import format_number, table, width
+from tcia_covid.output.tables import failure_lines, format_number, table, width
 from tcia_covid.selection.manifests import write_csv, write_tcia, write_txt
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.resolve import Selection

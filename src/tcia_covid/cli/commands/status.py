@@ -8,12 +8,12 @@ from typing import Any
 
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import failure_lines, first_lines, outdated_line, unchecked_line
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.models import Check
 from tcia_covid.core.units import count, format_size
 from tcia_covid.operations.status import CollectionStatus, StatusResult, document, read_status
-from tcia_covid.output.progress.wording import clean_line
+from tcia_covid.output.progress import clean_line
+from tcia_covid.output.tables import failure_lines, first_lines, outdated_line, unchecked_line
 
 
 def run(console: Console, *, directory: str, registry: tuple[str, ...], **_: Any) -> int:

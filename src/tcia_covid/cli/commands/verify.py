@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.failures import first_lines, outdated_line, unchecked_line
 from tcia_covid.cli.options import ONLINE_ONLY
 from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.verify import VerifyResult, document, verify_directory
+from tcia_covid.output.tables import first_lines, outdated_line, unchecked_line
 
 
 def run(

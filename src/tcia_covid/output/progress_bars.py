@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from tcia_covid.core.events import Event, RunStarted
-from tcia_covid.output.progress import wording
-from tcia_covid.output.progress.lines import Messages, Ticker
-from tcia_covid.output.progress.state import ActiveSeries, ProgressState
+from tcia_covid.output.progress import (
+    ActiveSeries,
+    CheckProgress,
+    Display,
+    series_line,
+    summary_line,
+)
 
 INTERVAL = 0.15
 _NARROW = 80
@@ -23,6 +26,7 @@ _SPARE_LINES = 4
 _BAR = "{percentage:3.0f} % {bar} {text}"
 _NO_BAR = "{percentage:3.0f} % {text}"
 _TEXT = "{text}"
+
 if TYPE_CHECKING:
     _Tqdm = tqdm[Any]
 else:
@@ -42,6 +46,7 @@ class Row(_Tqdm):
 
 
 _LOCK = threading.RLock()
+
 Row.set_lock(_LOCK)  # tqdm's own also locks processes
 
 
@@ -66,7 +71,7 @@ class Places:
         return [present.get(uid) for uid in self._uids]
 
 
-class Bars:
+class Bars(Display):
     """A display of bars.
 
     Args:
@@ -78,21 +83,10 @@ class Bars:
     def __init__(
         self, stream: TextIO, *, verbose: bool = False, interval: float = INTERVAL
     ) -> None:
+        super().__init__(self._say, verbose=verbose, interval=interval)
         self._stream = stream
-        self._state = ProgressState()
-        self._messages = Messages(self._say, verbose=verbose)
         self._rows: list[Row] = []
         self._places = Places()
-        self._ticker = Ticker(self.draw, interval)
-        self._is_started = False
-
-    def take(self, event: Event) -> None:
-        """Show an event."""
-        self._state.take(event)
-        self._messages.take(event)
-        if isinstance(event, RunStarted) and event.series and not self._is_started:
-            self._is_started = True
-            self._ticker.start()
 
     def draw(self) -> None:
         """Draw all rows."""
@@ -103,9 +97,9 @@ class Bars:
             whole = self._row(0)
             whole.bar_format = _NO_BAR if columns < _NARROW else _BAR
             whole.total, whole.n = max(progress.total, 1), min(progress.size, progress.total)
-            whole.text = wording.summary_line(progress, columns - _PERCENT_WIDTH)
+            whole.text = summary_line(progress, columns - _PERCENT_WIDTH)
             for place, series in enumerate(active, start=1):
-                self._row(place).text = wording.series_line(series) if series else ""
+                self._row(place).text = series_line(series) if series else ""
             for row in self._rows[len(active) + 1 :]:
                 row.text = ""
             for row in self._rows:
@@ -113,7 +107,7 @@ class Bars:
 
     def close(self) -> None:
         """Stop, and remove all rows from the screen."""
-        self._ticker.close()
+        super().close()
         with _LOCK:
             rows, self._rows = self._rows, []
             for row in reversed(rows):
@@ -142,3 +136,20 @@ def new_row(stream: TextIO, position: int = 0, bar_format: str = _TEXT) -> Row:
         bar_format=bar_format,
         ascii=None if encoding.startswith("utf") else True,
     )
+
+
+class CheckBar(CheckProgress):
+    """Redraws one line on a terminal with how much is checked."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._row = new_row(stream)
+        super().__init__(self._redraw, INTERVAL)
+
+    def _redraw(self, text: str) -> None:
+        self._row.text = text
+        self._row.refresh()
+
+    def close(self) -> None:
+        """Stop, and remove the line."""
+        super().close()
+        self._row.close()

@@ -1,0 +1,496 @@
+"""The progress of a run: its state, and its events as lines of text."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tcia_covid.core.events import (
+    BytesStored,
+    ConcurrencyChanged,
+    Event,
+    Notice,
+    RequestRetried,
+    RunStarted,
+    SeriesFinished,
+    SeriesRetried,
+    SeriesStarted,
+)
+from tcia_covid.core.models import Failure, Outcome, Series, State
+from tcia_covid.core.redaction import scrub
+from tcia_covid.core.units import count, format_duration, format_size
+
+if TYPE_CHECKING:
+    pass
+
+
+_WINDOW = 20.0
+"""Seconds over which the rate is averaged."""
+_SILENCE = 3.0
+"""Seconds without a byte that are not worth showing."""
+
+
+@dataclass(slots=True)
+class ActiveSeries:
+    """A series that a worker downloads."""
+
+    series: Series
+    size: int
+    """Bytes on disk."""
+    pause: float = 0.0
+    """Seconds until the next attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The progress at a moment."""
+
+    series: int
+    """To download when the run started."""
+    complete: int
+    failed: int
+    total: int
+    """Bytes to download when the run started."""
+    size: int
+    """Bytes of these on disk."""
+    rate: float
+    """Bytes per second, recently."""
+    active: tuple[ActiveSeries, ...]
+    given_up: int = 0
+    """Bytes of failed series."""
+    silence: float = 0.0
+    """Seconds without a byte from the archive, if worth showing; else 0."""
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the end at this rate; None if nothing arrives."""
+        rest = max(0, self.total - self.given_up - self.size)
+        return rest / self.rate if self.rate > 0 else None
+
+
+class ProgressState:
+    """Counts series and bytes.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._series = 0
+        self._total = 0
+        self._complete = 0
+        self._failed = 0
+        self._size = 0
+        self._received = 0
+        self._given_up = 0
+        self._last_byte = clock()
+        self._active: dict[str, ActiveSeries] = {}
+        self._next_attempts: dict[str, float] = {}
+        """Times, by SeriesInstanceUID."""
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def take(self, event: Event) -> None:
+        """Count an event; cheap for bytes, which arrive all the time."""
+        with self._lock:
+            if isinstance(event, BytesStored):
+                self._stored(event)
+            elif isinstance(event, SeriesStarted):
+                self._remove(event.series.uid)
+                self._active[event.series.uid] = ActiveSeries(event.series, event.partial_bytes)
+                self._size += event.partial_bytes
+            elif isinstance(event, SeriesRetried):
+                self._next_attempts[event.series] = self._clock() + event.wait
+            elif isinstance(event, SeriesFinished):
+                self._finished(event.outcome)
+            elif isinstance(event, RunStarted):
+                self._series, self._total = event.series, event.size
+                self._last_byte = self._clock()
+                self._samples.append((self._last_byte, 0))
+
+    def snapshot(self) -> Snapshot:
+        """The progress now."""
+        with self._lock:
+            now = self._clock()
+            silence = now - self._last_byte
+            return Snapshot(
+                series=self._series,
+                complete=self._complete,
+                failed=self._failed,
+                total=self._total,
+                size=self._size,
+                rate=self._rate(now),
+                active=tuple(
+                    replace(one, pause=max(0.0, self._next_attempts.get(uid, 0.0) - now))
+                    for uid, one in self._active.items()
+                ),
+                given_up=self._given_up,
+                silence=silence if self._active and silence >= _SILENCE else 0.0,
+            )
+
+    def _stored(self, event: BytesStored) -> None:
+        self._received += event.count
+        self._size += event.count
+        if event.count > 0:
+            self._last_byte = self._clock()
+        active = self._active.get(event.series)
+        if active is not None:
+            active.size += event.count
+
+    def _finished(self, outcome: Outcome) -> None:
+        on_disk = self._remove(outcome.series.uid)
+        listed = outcome.series.size or 0
+        if outcome.receipt is not None:
+            self._complete += 1
+            self._size += listed
+        else:
+            self._size += on_disk
+            if outcome.state in {State.FAILED, State.LOCKED}:
+                self._failed += 1
+                self._given_up += max(0, listed - on_disk)
+
+    def _remove(self, uid: str) -> int:
+        """Remove an active series, and its bytes from the sum; give its bytes."""
+        self._next_attempts.pop(uid, None)
+        active = self._active.pop(uid, None)
+        if active is None:
+            return 0
+        self._size -= active.size
+        return active.size
+
+    def _rate(self, now: float) -> float:
+        self._samples.append((now, self._received))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW:  # noqa: PLR2004
+            self._samples.popleft()
+        since, before = self._samples[0]
+        seconds = now - since
+        return max(0.0, (self._received - before) / seconds) if seconds > 0 else 0.0
+
+
+_ENDPOINTS = {
+    "getCollectionValues": "list of collections",
+    "getSeries": "list of series",
+    "getSeriesMetadata": "list of series",
+    "getSOPInstanceUIDs": "list of images",
+    "getMD5HashForImage": "hash of an image",
+    "getMD5Hierarchy": "hash of a series",
+    "getSingleImage": "single image",
+}
+"""What NBIA's endpoints give."""
+_NO_PAUSE = 0.05
+"""Seconds of a pause that is not worth naming."""
+
+
+def clean_line(text: str) -> str:
+    """One line without credentials and without control characters."""
+    return scrub("".join(char if char.isprintable() else " " for char in text))
+
+
+def summary_line(progress: Snapshot, columns: int | None = None) -> str:
+    """The progress of a run in one line; without the rate if the line is too long."""
+    rate = f"{format_size(round(progress.rate))}/s"
+    parts = []
+    if progress.total:
+        parts.append(f"{_short(progress.size, progress.total)} of {format_size(progress.total)}")
+    if progress.silence:
+        parts.append(f"waiting for the archive, {format_duration(progress.silence)}")
+    else:
+        parts.append(rate)
+        parts += [f"{format_duration(progress.left)} left"] if progress.left else []
+    parts.append(f"{progress.complete:,} of {progress.series:,} series")
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    line = ", ".join(parts)
+    if columns is not None and len(line) > columns and progress.left and rate in parts:
+        parts.remove(rate)
+    return ", ".join(parts)
+
+
+def percentage(progress: Snapshot) -> str:
+    """The part that is complete: of the bytes, or of the series where no size is known."""
+    counts = (progress.size, progress.total) if progress.total else None
+    done, total = counts or (progress.complete, progress.series)
+    return f"{min(100, 100 * done // max(total, 1))} %"
+
+
+def _short(size: int, total: int) -> str:
+    """The size, without its unit if it is that of the total."""
+    number, unit = format_size(size).split(" ")
+    return number if format_size(total).endswith(f" {unit}") else f"{number} {unit}"
+
+
+def series_line(active: ActiveSeries) -> str:
+    """One active series."""
+    series = active.series
+    words = (series.patient, series.modality, series.description or short_uid(series.uid))
+    done = f"{min(99, 100 * active.size // series.size):3d} %" if series.size else "  … "
+    pause = f"retry in {active.pause:.0f} s  " if active.pause >= 1 else ""
+    return f"  {done}  {pause}" + clean_line("  ".join(filter(None, words)))
+
+
+def start_line(event: RunStarted) -> str:
+    """What a run downloads; empty if nothing."""
+    if not event.series:
+        return ""
+    already = f"; {event.already_complete:,} already complete" if event.already_complete else ""
+    known = [count(event.images, "image")] if event.images else []
+    known += [format_size(event.size)] if event.size else []
+    amount = f" ({', '.join(known)})" if known else ""
+    return f"downloading {event.series:,} series{amount} into {event.output}{already}"
+
+
+def retry_line(event: SeriesRetried | RequestRetried) -> str:
+    """What is retried, why, and when."""
+    if isinstance(event, SeriesRetried):
+        what = short_uid(event.series)
+    else:
+        what = _ENDPOINTS.get(event.request, event.request) or "a request"
+    when = f"retry in {max(event.wait, 0.1):.1f} s" if event.wait > _NO_PAUSE else "retrying"
+    return clean_line(f"{what}: {event.reason}; {when}")
+
+
+def failure_line(failure: Failure) -> str:
+    """Why a series is missing; names the series once."""
+    is_named = not failure.series or failure.series in failure.detail
+    return clean_line(f"{'' if is_named else f'series {failure.series}: '}{failure.detail}")
+
+
+def detail_line(event: Event) -> str:
+    """A line for --verbose; empty for events that have none."""
+    if isinstance(event, SeriesStarted):
+        kept = f", {count(event.partial_images, 'image')} kept" if event.partial_images else ""
+        return clean_line(f"started: {_name(event.series)}{kept}")
+    if isinstance(event, SeriesFinished):
+        return _outcome_line(event.outcome)
+    if isinstance(event, ConcurrencyChanged):
+        return clean_line(f"at most {event.limit} connections: {event.reason}")
+    return ""
+
+
+def notice_line(event: Notice) -> str:
+    """A notice."""
+    return clean_line(event.text)
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    receipt, state = outcome.receipt, outcome.state.value.replace("-", " ")
+    if receipt is None:
+        failed = outcome.state is State.FAILED  # has a line of its own
+        return "" if failed else f"{state}: {short_uid(outcome.series.uid)}"
+    return clean_line(
+        f"{state}: {_name(outcome.series)}, {count(len(receipt.images), 'image')}, "
+        f"{format_size(receipt.size)}, checked by {receipt.check.value}"
+    )
+
+
+def _name(series: Series) -> str:
+    return f"{series.patient} {series.modality or ''} {series.uid}"
+
+
+def short_uid(uid: str) -> str:
+    """The end of a UID: the series of a collection differ only there."""
+    return f"series …{uid[-16:]}" if len(uid) > 24 else f"series {uid}"  # noqa: PLR2004
+
+
+Say = Callable[[str], None]
+"""Writes one line."""
+INTERVAL = 30.0
+FIRST_INTERVAL = 5.0
+"""Seconds until the first line about the whole run."""
+_RETRY_INTERVAL = 15.0
+"""Seconds between two lines about retries."""
+
+
+class Ticker:
+    """Calls a function at intervals from its own thread, until it is closed.
+
+    Args:
+        act: the function.
+        interval: seconds between two calls.
+        first: seconds until the first one, if shorter.
+    """
+
+    def __init__(
+        self, act: Callable[[], None], interval: float, first: float | None = None
+    ) -> None:
+        self._act = act
+        self._interval = interval
+        self._first = interval if first is None else min(first, interval)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def start(self) -> None:
+        """Start, with an interval."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; the function is not called again."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)  # a stopped terminal may block it
+
+    def _run(self) -> None:
+        interval = self._first
+        while not self._closed.wait(interval):
+            self._act()
+            interval = self._interval
+
+
+class Messages:
+    """Writes a line about events that deserve one: starts, retries, notices, failures.
+
+    Args:
+        say: writes a line.
+        verbose: whether every event deserves one.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, say: Say, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._verbose = verbose
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_retry = clock()
+        self._suppressed = 0
+        self._failures: set[str] = set()
+
+    def take(self, event: Event) -> None:
+        """Write a line about `event`, or nothing."""
+        line = self._line(event)
+        if line:
+            self._say(line)
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, RunStarted):
+            return start_line(event)
+        if isinstance(event, Notice):
+            return notice_line(event)
+        if isinstance(event, SeriesRetried | RequestRetried):
+            return self._retry(event)
+        if isinstance(event, SeriesFinished) and event.outcome.failure is not None:
+            return self._failure(event.outcome.failure)
+        return detail_line(event) if self._verbose else ""
+
+    def _failure(self, failure: Failure) -> str:
+        """A line about a failure; the summary lists those that only repeat another."""
+        with self._lock:
+            repeated = failure.detail in self._failures
+            self._failures.add(failure.detail)
+        return "" if repeated and not self._verbose else f"failed: {failure_line(failure)}"
+
+    def _retry(self, event: SeriesRetried | RequestRetried) -> str:
+        """A line about a retry, not too often: with an archive down there are hundreds."""
+        with self._lock:
+            now = self._clock()
+            if now < self._next_retry and not self._verbose:
+                self._suppressed += 1
+                return ""
+            self._next_retry = now + _RETRY_INTERVAL
+            number, self._suppressed = self._suppressed, 0
+        similar = f" ({number:,} similar {'line' if number == 1 else 'lines'} omitted)"
+        return retry_line(event) + (similar if number else "")
+
+
+class Display(ABC):
+    """Shows the events of a run; `take` may be called from any thread.
+
+    Args:
+        say: writes a line.
+        verbose: whether every event deserves one.
+        interval: seconds between two drawings.
+        first: seconds until the first one, if shorter.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        say: Say,
+        *,
+        verbose: bool,
+        interval: float,
+        first: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = ProgressState(clock)
+        self._messages = Messages(say, verbose=verbose, clock=clock)
+        self._ticker = Ticker(self.draw, interval, first)
+        self._is_started = False
+
+    def take(self, event: Event) -> None:
+        """Show an event."""
+        self._state.take(event)
+        self._messages.take(event)
+        if isinstance(event, RunStarted) and event.series and not self._is_started:
+            self._is_started = True
+            self._ticker.start()
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Show the progress of the whole run."""
+
+    def close(self) -> None:
+        """Stop, and clear the screen for the result."""
+        self._ticker.close()
+
+
+class Lines(Display):
+    """A display of plain lines; the arguments are those of `Display`."""
+
+    def __init__(
+        self,
+        say: Say,
+        *,
+        verbose: bool = False,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(say, verbose=verbose, interval=interval, first=FIRST_INTERVAL, clock=clock)
+        self._say = say
+
+    def draw(self) -> None:
+        """Write a line about the whole run."""
+        progress = self._state.snapshot()
+        self._say(f"{percentage(progress)}: {summary_line(progress)}")
+
+
+class CheckProgress:
+    """Shows how many bytes and images are checked.
+
+    Args:
+        show: is given a line.
+        interval: seconds between two lines.
+    """
+
+    def __init__(self, show: Say, interval: float = INTERVAL) -> None:
+        self._show = show
+        self._lock = threading.Lock()
+        self._size = 0
+        self._images = 0
+        self._started = time.monotonic()
+        self._ticker = Ticker(self.draw, interval, FIRST_INTERVAL)
+        self._ticker.start()
+
+    def add(self, size: int, images: int) -> None:
+        """Count bytes and images."""
+        with self._lock:
+            self._size += size
+            self._images += images
+
+    def close(self) -> None:
+        """Stop."""
+        self._ticker.close()
+
+    def draw(self) -> None:
+        """Show the counts."""
+        with self._lock:
+            size, images = self._size, self._images
+        rate = format_size(round(size / max(0.001, time.monotonic() - self._started)))
+        self._show(f"checked {count(images, 'image')}, {format_size(size)}, {rate}/s")

@@ -1,1 +1,0 @@
-"""Progress display: bars on a terminal, otherwise plain lines."""
