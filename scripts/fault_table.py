@@ -134,7 +134,8 @@ ROWS = {
         "the run continues where that is safe; else one sentence names the limit",
     ),
     38: (
-        "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks for a pause",
+        "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks for a "
+        "pause",
         "the other hosts, then NBIA, take over its work; only that host waits",
     ),
     40: (
