@@ -134,8 +134,7 @@ ROWS = {
         "the run continues where that is safe; else one sentence names the limit",
     ),
     38: (
-        "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks for a "
-        "pause",
+        "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks to wait",
         "the other hosts, then NBIA, take over its work; only that host waits",
     ),
     40: (
