@@ -129,6 +129,10 @@ ROWS = {
         "a run ends early: a signal, a kill, an outage, `adopt --move` after the last original",
         "report files cover what is complete, at once or after the next run; `status` says which",
     ),
+    35: (
+        "a link, FIFO, socket or device in place of a lock, receipt or image; a hostile receipt",
+        "nothing outside the tree is changed, and nothing waits; a bad receipt counts as damaged",
+    ),
     36: (
         "no home folder, no working directory, no statvfs or fsync, low limits, full logs",
         "the run continues where that is safe; else one sentence names the limit",

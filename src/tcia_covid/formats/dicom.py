@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from tcia_covid.core.errors import ForeignImageError
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.inflate import ZLIB
 
@@ -136,7 +138,7 @@ def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
     """
     header = read_header(head) if head else None
     if header is None:
-        with open(path, "rb") as file:  # noqa: PTH123 - the path may be a string
+        with open(path, "rb", opener=open_regular) as file:
             start = file.read(_MAX_HEADER)
         header = read_header(start) or _header_by_pydicom(start)
     return header
@@ -227,7 +229,8 @@ def validate_file(path: Path) -> None:
         ForeignImageError: it is not a DICOM file, has no UID, is truncated or inconsistent.
         OSError: the file cannot be read.
     """
-    data = path.read_bytes()
+    with FileIO(path, opener=open_regular) as file:
+        data = file.readall()
     header_of_file(path, data)
     truncated = "is truncated: its last element is not complete" if is_truncated(data) else ""
     problem = truncated or _deflate_problem(data) or _pydicom_problem(data)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
 from tcia_covid.core.errors import BadResponseError
+from tcia_covid.core.files import open_regular
 
 MD5_LIST_NAME = "md5hashes.csv"
 _HEADER = "Filename,MD5Hash"
@@ -24,7 +26,7 @@ def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str
     """
     digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
-    with path.open("rb", buffering=0) as file:
+    with FileIO(path, opener=open_regular) as file:
         while block := file.read(_BLOCK_SIZE):
             digest.update(block)
             size += len(block)

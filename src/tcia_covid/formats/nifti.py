@@ -14,6 +14,7 @@ from io import BufferedIOBase, FileIO
 from pathlib import Path
 
 from tcia_covid.core.errors import ChecksumError, ForeignImageError
+from tcia_covid.core.files import open_regular
 
 _BLOCK_SIZE = 256 * 1024
 _MAX_PADDING = 64 * 1024
@@ -84,7 +85,7 @@ def read_volume(
         ChecksumError: it is truncated or damaged.
         OSError: it cannot be read.
     """
-    with FileIO(path) as file:
+    with FileIO(path, opener=open_regular) as file:
         hashed = _Hashed(file, {"md5", *algorithms}, on_bytes)
         try:
             with gzip.GzipFile(fileobj=hashed, mode="rb") as stream:

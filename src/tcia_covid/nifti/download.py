@@ -333,6 +333,5 @@ def _private(tree: VolumeTree, path: Path, text: str) -> Path:
     """Write a file that only its owner can read."""
     tree.write_file(path)
     path.chmod(0o600)
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
+    tree.disk.append(path, text.encode())
     return path.resolve()

@@ -19,7 +19,7 @@ from tcia_covid.nifti.result import VolumeAdoption
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.selection.request import Request
-from tcia_covid.store.disk import set_aside
+from tcia_covid.store.disk import read_state, set_aside
 from tcia_covid.store.free_space import folder_size
 
 _ATTEMPTS = 2
@@ -246,7 +246,7 @@ class PackageFolder:
 
     def _listed(self) -> list[str] | None:
         try:
-            document = json.loads(self._listing.read_bytes())
+            document = json.loads(read_state(self._listing))
             listed = [one for one in document["files"] if isinstance(one, str)]
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AbstractCollection
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, ForeignImageError, NotAvailableError
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
@@ -240,7 +242,7 @@ def _read(root: Path, entry: Entry, stop: CancelToken) -> Entry:
     """Find out what a file is, and hash it if it is DICOM; called in several threads."""
     path = root / entry.folder / entry.name
     try:
-        with path.open("rb", buffering=0) as stream:
+        with FileIO(path, opener=open_regular) as stream:
             head = stream.read(_HEAD_SIZE)
             if head[128:_PREAMBLE] != b"DICM":
                 return _not_dicom(entry, head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ChecksumError, ForeignImageError
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Receipt, StoredImage
 from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file
 from tcia_covid.formats.dicom import header_of_file, validate_file
@@ -91,7 +93,7 @@ def make_batches(tree: Tree, receipt: Receipt) -> Iterator[Batch]:
     """Compare the names in the series' folder with its receipt, and divide the images."""
     folder = tree.path(receipt)
     try:
-        entries = _entries(folder)
+        entries = _entries(folder, tree.foreign_link(receipt))
     except OSError as error:
         problems: tuple[Problem, ...] = tuple(
             Damage(
@@ -135,12 +137,14 @@ def check_batch(batch: Batch, *, deep: bool, stop: CancelToken) -> list[Problem]
     return problems
 
 
-def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
+def _entries(folder: Path, foreign_link: str) -> dict[str, os.DirEntry[str]]:
     """What is in a series' folder, without files that the operating system makes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is behind a link that is not followed.
     """
+    if foreign_link:
+        raise OSError(errno.ELOOP, "behind another user's symbolic link", foreign_link)
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry for entry in entries if not is_system_file(entry.name)}
@@ -221,7 +225,7 @@ def _size_and_md5(
     """Size and MD5 of a file; no MD5 if the size differs."""
     md5 = hashlib.md5(usedforsecurity=False)
     size = 0
-    with FileIO(path) as file:
+    with FileIO(path, opener=open_regular) as file:
         actual = os.fstat(file.fileno()).st_size
         if actual != expected:
             return actual, ""

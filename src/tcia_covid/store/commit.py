@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from tcia_covid.core.errors import IncompleteSeriesError, TakenOverError
+from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.core.version import __version__
@@ -70,7 +71,9 @@ class Committer:
     def is_complete(self, receipt: Receipt) -> bool:
         """Whether the folder has all files that the receipt names; none is opened."""
         files = {image.file for image in receipt.images}
-        return bool(files) and files <= files_in(path_of(self._root, receipt))
+        if not files or foreign_link(self._root, receipt.folder):
+            return False
+        return files <= files_in(path_of(self._root, receipt))
 
     def commit(self, staging: Staging) -> Receipt:
         """Publish a complete and verified series: sync, receipt, rename, in this order.
@@ -102,7 +105,9 @@ class Committer:
         """Finish a commit that was interrupted; its receipt, or None if there is none to finish."""
         receipt = stored.receipt
         staged = self._staging / receipt.series.uid / stored.staged
-        if not stored.staged or not staged.is_dir():
+        if not stored.staged or staged.is_symlink() or not staged.is_dir():
+            return None
+        if foreign_link(self._root, receipt.folder):
             return None
         waiting, folder = _sizes(staged), path_of(self._root, receipt)
         placed = [image for image in receipt.images if waiting.get(image.file) != image.size]
@@ -230,13 +235,16 @@ class Committer:
         return True
 
     def _clear_path(self, target: Path) -> None:
-        """Move aside a file that is where the series' folder, or one above it, has to be."""
+        """Move aside what is where the series' folder, or one above it, has to be."""
         for folder in (*reversed(target.parents), target):
+            if self._root not in folder.parents:
+                continue
             # In this order: another run may make the folder at this moment.
-            is_in_the_way = os.path.lexists(folder) and not folder.is_dir()
+            exists = os.path.lexists(folder)
+            is_in_the_way = exists and not folder.is_dir()
             # A link above it may lead to a disk that is not mounted now.
             may_move = folder == target or not folder.is_symlink()
-            if self._root in folder.parents and is_in_the_way and may_move:
+            if (is_in_the_way and may_move) or (exists and is_foreign_link(folder)):
                 self._move_aside(folder)
 
     def _move_aside(self, path: Path) -> None:
@@ -246,6 +254,16 @@ class Committer:
 def path_of(root: Path, receipt: Receipt) -> Path:
     """The folder of a receipt below a collection's folder."""
     return root.joinpath(*PurePosixPath(receipt.folder).parts)
+
+
+def foreign_link(root: Path, folder: str) -> str:
+    """The first link on the way from a collection's folder to `folder` that is not followed."""
+    path = str(root)
+    for part in folder.split("/"):
+        path = f"{path}{os.sep}{part}"
+        if is_foreign_link(path):
+            return path
+    return ""
 
 
 def _receipt(staging: Staging, folder: str) -> Receipt:

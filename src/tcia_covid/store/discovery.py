@@ -18,6 +18,7 @@ def find_trees(directory: Path) -> list[Tree]:
 
     Raises:
         RequestError: there is none, or the folder cannot be read.
+        PermissionDeniedError: a link that is not followed.
     """
     try:
         if not directory.is_dir():
@@ -26,8 +27,9 @@ def find_trees(directory: Path) -> list[Tree]:
                 hint="give the folder of 'download --output'",
             )
         if (directory / STATE_FOLDER).is_dir():
-            return [Tree(directory)]
-        roots = sorted(child for child in directory.iterdir() if (child / STATE_FOLDER).is_dir())
+            roots = [directory]
+        else:
+            roots = sorted(one for one in directory.iterdir() if (one / STATE_FOLDER).is_dir())
     except OSError as error:
         raise RequestError(
             f"folder {directory} cannot be read: {error.strerror or error}",
@@ -38,7 +40,10 @@ def find_trees(directory: Path) -> list[Tree]:
             f"folder {directory} has no collection that this program downloaded",
             hint="give the folder of 'download --output', or a collection's folder in it",
         )
-    return [Tree(root) for root in roots]
+    trees = [Tree(root) for root in roots]
+    for tree in trees:
+        tree.check_links()
+    return trees
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from io import FileIO
 from pathlib import Path
+from typing import Literal
 
 from tcia_covid.core.errors import (
     DestinationError,
@@ -21,6 +22,7 @@ from tcia_covid.core.errors import (
     PermissionDeniedError,
     TakenOverError,
 )
+from tcia_covid.core.files import open_own, open_regular
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
@@ -54,6 +56,8 @@ else:
 
 _MACHINE = machine_name()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
+_MAX_STATE_SIZE = 32 * 1024 * 1024
+"""Bytes; a receipt of 200,000 images is smaller."""
 
 
 class Disk:
@@ -86,8 +90,12 @@ class Disk:
             self.sync_folder(folder.parent)
 
     def create(self, path: StrPath) -> FileIO:
-        """Open a new file for unbuffered writing; fails if it exists."""
+        """Open a new file for unbuffered writing; fails if it exists, or is a link."""
         return FileIO(path, "xb")
+
+    def open_existing(self, path: StrPath, mode: Literal["ab", "r+b"]) -> FileIO:
+        """Open a file of this program for unbuffered writing, never through a link (`open_own`)."""
+        return FileIO(path, mode, opener=open_own)
 
     def write(self, file: FileIO, data: bytes) -> None:
         """Write all of `data`: an unbuffered write may be short without an error."""
@@ -97,7 +105,7 @@ class Disk:
 
     def append(self, path: Path, data: bytes) -> None:
         """Add to the end of a file, which need not exist."""
-        with FileIO(path, "ab") as file:
+        with self.open_existing(path, "ab") as file:
             self.write(file, data)
 
     def sync_file(self, path: StrPath) -> None:
@@ -105,7 +113,8 @@ class Disk:
         if not self.durable:
             return
         # Windows syncs only what is open for writing; elsewhere the file may be read-only.
-        handle = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+        flags = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
+        handle = open_regular(os.fspath(path), flags)
         try:
             os.fsync(handle)
         finally:
@@ -115,7 +124,7 @@ class Disk:
         """Force a folder's entries to the disk, where the system can."""
         if not self.durable or sys.platform == "win32":
             return
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)
         except OSError as error:
@@ -169,7 +178,7 @@ class Disk:
         """
         part = target.with_name(f".{target.name}.part")
         try:
-            with FileIO(source) as origin, self.create(part) as file:
+            with FileIO(source, opener=open_regular) as origin, self.create(part) as file:
                 self.clone(origin.fileno(), file.fileno())
             self.replace(part, target)
         except OSError:
@@ -211,6 +220,18 @@ class Disk:
             with contextlib.suppress(OSError):
                 self.remove(part)
             raise
+
+
+def read_state(path: StrPath) -> bytes:
+    """Read a small file of the state folder; anyone may have written it.
+
+    Raises:
+        OSError: it cannot be read, is a link or no regular file, or is too large.
+    """
+    with FileIO(path, opener=open_own) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_STATE_SIZE:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        return file.readall()
 
 
 def succeeded(act: Callable[[], None]) -> bool:
@@ -323,6 +344,16 @@ def missing_means_taken_over(uid: str) -> Iterator[None]:
         raise TakenOverError(uid) from error
 
 
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link in place of a folder of the program's own.
+
+    Raises:
+        OSError: it is one.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
+
+
 def set_aside(disk: Disk, source: Path, quarantine: Path, name: str = "") -> Path:
     """Move a file or a folder of this program into quarantine; return its new path.
 
@@ -335,6 +366,7 @@ def set_aside(disk: Disk, source: Path, quarantine: Path, name: str = "") -> Pat
     Raises:
         FileNotFoundError: it is gone.
     """
+    refuse_link(quarantine)
     disk.make_folder(quarantine)
     name = f"{name or source.name}{BAD}"
     target = quarantine / name

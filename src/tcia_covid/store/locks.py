@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tcia_covid.core.errors import LockedError
+from tcia_covid.core.files import open_own
 from tcia_covid.store.disk import machine_name
 
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
@@ -82,10 +83,10 @@ class Lock:
     def _open(self) -> int:
         """Open the lock file; that of another user may be read-only."""
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            return open_own(self._path, os.O_RDWR | os.O_CREAT)
         except PermissionError as refused:
             try:
-                return os.open(self._path, os.O_RDONLY)
+                return open_own(self._path, os.O_RDONLY)
             except FileNotFoundError:
                 raise refused from None
             except PermissionError as error:
@@ -105,7 +106,7 @@ class Lock:
     def _is_current(self, handle: int) -> bool:
         """Whether the locked file is still the one under that name: its last holder removes it."""
         try:
-            return os.path.samestat(os.fstat(handle), self._path.stat())
+            return os.path.samestat(os.fstat(handle), self._path.lstat())
         except FileNotFoundError:
             return False
 

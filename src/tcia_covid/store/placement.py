@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import ADOPTED, Check, StoredImage
 from tcia_covid.core.safe_names import is_in_hidden_folder
 from tcia_covid.formats.hashes import hash_file
@@ -175,7 +176,7 @@ class FilePlacer:
 
 def _pieces(path: Path) -> Iterator[bytes]:
     # A file that cannot be read ends early; its hash shows that.
-    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0, opener=open_regular) as file:
         while piece := file.read(_PIECE):
             yield piece
 

@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from tcia_covid.core.models import SERIES_NAMES, Check, Receipt, Series, StoredImage
-from tcia_covid.store.disk import Disk
+from tcia_covid.core.safe_names import is_reserved
+from tcia_covid.store.disk import Disk, read_state
 
 FORMAT = 2
 """Format 1 described the series under the names of its attributes."""
@@ -25,7 +25,11 @@ _SUFFIXES = (_DICOM, ".nii.gz")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
 """UIDs, and the names of NIfTI volumes."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_NOT_IN_NAMES = frozenset("\\:\0")
+_NOT_IN_NAMES = frozenset("\\:")
+_MAX_FOLDER = 2000
+"""Characters; no layout makes a folder this long."""
+_MAX_SIZE = 1 << 50
+"""Bytes of an image."""
 _FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseURI"}
 
 
@@ -60,13 +64,12 @@ class Receipts:
             names = os.listdir(self.folder)  # noqa: PTH208 - makes a Path of each
         except FileNotFoundError:
             return []
-        return sorted(n[:-5] for n in names if n.endswith(".json") and not n.startswith("."))
+        return sorted(n[:-5] for n in names if n.endswith(".json") and _NAME.fullmatch(n[:-5]))
 
     def read(self, uid: str) -> StoredReceipt | None:
         """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
         try:
-            with FileIO(f"{self._prefix}{uid}.json") as file:
-                stored = _from_document(json.loads(file.readall()))
+            stored = _from_document(json.loads(read_state(f"{self._prefix}{uid}.json")))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         return stored if stored.receipt.series.uid == uid else None
@@ -110,7 +113,7 @@ class Notes:
     def read(self, uid: str) -> list[dict[str, Any]]:
         """The note of a series; empty if there is none or it cannot be read."""
         try:
-            lines = json.loads((self._folder / f"{uid}.json").read_bytes())
+            lines = json.loads(read_state(self._folder / f"{uid}.json"))
         except (OSError, ValueError):
             return []
         return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
@@ -161,8 +164,10 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
         program=str(document["program"]),
     )
     staged = str(document["staged"])
-    if not _NAME.fullmatch(receipt.series.uid) or "/" in staged or "\\" in staged:
+    if not _NAME.fullmatch(receipt.series.uid) or "/" in (staged and _inside(staged)):
         raise ValueError(receipt.series.uid)
+    if len({image.uid for image in receipt.images}) < len(receipt.images):
+        raise ValueError("an image is named twice")
     return StoredReceipt(receipt, staged, dict(_replaced(document.get("replaces", {}))))
 
 
@@ -179,18 +184,21 @@ def _replaced(md5s: dict[str, str]) -> Iterator[tuple[str, str]]:
 def _inside(folder: str) -> str:
     """Return a folder if it is a plain path below the collection's folder."""
     parts = folder.split("/")
-    if any(
-        part in ("", ".", "..") or part[0] == "." or set(part) & _NOT_IN_NAMES for part in parts
-    ):
+    if len(folder) > _MAX_FOLDER or is_reserved(parts[0]) or not all(map(_is_plain, parts)):
         raise ValueError(folder)
     return folder
+
+
+def _is_plain(part: str) -> bool:
+    is_hidden = part.startswith(".")
+    return part.isprintable() and part != "" and not is_hidden and not set(part) & _NOT_IN_NAMES
 
 
 def _image(document: dict[str, Any]) -> StoredImage:
     uid, size, md5 = document["uid"], document["size"], document["md5"]
     suffix = document.get("suffix", _DICOM)
     named = _NAME.fullmatch(uid) and suffix in _SUFFIXES
-    if not (named and type(size) is int and size >= 0 and _MD5.fullmatch(md5)):
+    if not (named and type(size) is int and 0 <= size <= _MAX_SIZE and _MD5.fullmatch(md5)):
         raise ValueError(uid)
     check, source = Check(document["check"]), str(document["source"])
     return StoredImage(uid, size, md5, check, source, suffix)

@@ -22,7 +22,13 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
 from tcia_covid.formats.dicom import Header, header_of_file
 from tcia_covid.formats.hashes import same_md5
-from tcia_covid.store.disk import BAD, Disk, destination_errors, missing_means_taken_over
+from tcia_covid.store.disk import (
+    BAD,
+    Disk,
+    destination_errors,
+    missing_means_taken_over,
+    read_state,
+)
 
 STAGED = ".staged"
 """Suffix of images in staging, so that no program takes a partial series for a complete one."""
@@ -66,7 +72,7 @@ class ImageOrigins:
     def read(self) -> dict[str, str]:
         """The sources by SOPInstanceUID; without lines that a crash cut or somebody changed."""
         try:
-            text = self._file.read_bytes().decode("ascii", "replace")
+            text = read_state(self._file).decode("ascii", "replace")
         except OSError:
             return {}
         lines = (_ORIGIN.fullmatch(line) for line in text.splitlines())

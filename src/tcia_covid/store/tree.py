@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tcia_covid.core.errors import ForeignImageError
+from tcia_covid.core.errors import ForeignImageError, PermissionDeniedError
+from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import Receipt, Series
 from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file, safe_name
 from tcia_covid.core.version import __version__
 from tcia_covid.formats.dicom import header_of_file
-from tcia_covid.store.commit import Committer, path_of
+from tcia_covid.store.commit import Committer, foreign_link, path_of
 from tcia_covid.store.disk import (
     Disk,
     destination_error,
@@ -26,6 +27,8 @@ from tcia_covid.store.disk import (
     files_in,
     machine_name,
     missing_means_taken_over,
+    read_state,
+    refuse_link,
     remove_abandoned,
     set_aside,
 )
@@ -110,6 +113,7 @@ class Tree:
         Raises:
             DestinationError: they cannot.
         """
+        self.check_links()
         try:
             with destination_errors(str(self.root)):
                 for folder in (self.receipts.folder, self.staging, self._locks):
@@ -118,6 +122,30 @@ class Tree:
                 remove_abandoned(self.temporary, self.disk.remove)
         except FileNotFoundError as error:
             raise destination_error(error, str(self.root)) from error
+
+    def check_links(self) -> None:
+        """Refuse links that could lead writes out of the tree.
+
+        The collection's folder may be a link that `is_foreign_link` does not refuse; the state
+        folder and the folders in it are never links.
+
+        Raises:
+            PermissionDeniedError: such a link.
+        """
+        if is_foreign_link(self.root) and os.path.lexists(self.root):
+            raise _link_error(self.root, "another user's symbolic link")
+        with contextlib.suppress(FileNotFoundError), destination_errors(str(self.state)):
+            if self.state.is_symlink():
+                raise _link_error(self.state, "a symbolic link")
+            with os.scandir(self.state) as entries:
+                links = [Path(one.path) for one in entries if one.is_symlink()]
+            for link in links:  # one to a file is replaced by the next write
+                if link.is_dir() or not link.exists():
+                    raise _link_error(link, "a symbolic link")
+
+    def foreign_link(self, receipt: Receipt) -> str:
+        """The first link on the way to a series' folder that is not followed; empty if none."""
+        return foreign_link(self.root, receipt.folder)
 
     def write_file(self, path: Path, *content: bytes) -> None:
         """Put a file in place, whole."""
@@ -157,7 +185,7 @@ class Tree:
     def requested_series(self) -> int | None:
         """How many series the last run was asked for; None where that is not known."""
         try:
-            return int(json.loads((self.state / "asked.json").read_bytes())["series"])
+            return int(json.loads(read_state(self.state / "asked.json"))["series"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -206,7 +234,7 @@ class Tree:
     def is_half_committed(self, stored: StoredReceipt) -> bool:
         """Whether a commit began and did not end: some images may be of the version before."""
         staged = self.staging / stored.receipt.series.uid / stored.staged
-        return bool(stored.staged) and staged.is_dir()
+        return bool(stored.staged) and staged.is_dir() and not staged.is_symlink()
 
     def path(self, receipt: Receipt) -> Path:
         """The folder of a receipt."""
@@ -326,6 +354,7 @@ class Tree:
     def clear_staging(self, series: Series) -> None:
         """Remove what earlier runs left in staging of a series that is complete."""
         parent = self.staging / series.uid
+        refuse_link(parent)
         with contextlib.suppress(FileNotFoundError):
             for folder in sorted(parent.iterdir()):
                 # Renamed first: a run without a lock must not publish half a folder.
@@ -353,6 +382,7 @@ class Tree:
         self, uid: str, folder: Path, *, update: bool
     ) -> tuple[list[Path], Receipt | None]:
         """Take over what exists of a series; give these folders, and what its receipt says."""
+        refuse_link(folder.parent)
         self.disk.make_folder(folder.parent)
         stored = self.receipts.read(uid)
         receipt = stored.receipt if stored else None
@@ -385,7 +415,7 @@ class Tree:
         """
         self.invalidate_reports()
         folder = self.path(receipt)
-        if not folder.is_dir():
+        if not folder.is_dir() or self.foreign_link(receipt):
             return []
         taken = self._new_name(receipt.series.uid)
         for image in receipt.images:
@@ -407,7 +437,9 @@ class Tree:
         """Take images that are in the series' folder and stay there."""
         for folder in self._committer.folders(staging.series, receipt):
             path = self.root / folder
-            if path.is_dir() and not self.is_taken(folder, staging.series.uid):
+            if foreign_link(self.root, folder) or not path.is_dir():
+                continue
+            if not self.is_taken(folder, staging.series.uid):
                 recovery.find_in_place(path)
             if staging.in_place:
                 return
@@ -415,7 +447,7 @@ class Tree:
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
         """Start an update from second names of the old images, where the file system has such."""
         old = self.path(receipt)
-        for name in files_in(old):
+        for name in set() if self.foreign_link(receipt) else files_in(old):
             if name.endswith(".dcm") and not (old / name).is_symlink():
                 with contextlib.suppress(OSError):
                     self.disk.link(old / name, folder / staged_name(name))
@@ -439,6 +471,13 @@ class Tree:
             if not (is_ours or is_system_file(file.name)):
                 self.move_unexpected(file, series)
         self.disk.remove_folder(path)
+
+
+def _link_error(path: Path, what: str) -> PermissionDeniedError:
+    return PermissionDeniedError(
+        f"{path} is {what}: it is not followed",
+        hint="remove the link, or use another --output; SECURITY.md says which links are followed",
+    )
 
 
 def _path_hash(folder: Path) -> str:

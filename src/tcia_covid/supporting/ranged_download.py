@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import closing
 from http import HTTPStatus
-from io import FileIO
 from itertools import chain
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError
 from tcia_covid.http.response import Response
 from tcia_covid.http.retry import RetryPolicy
-from tcia_covid.store.disk import destination_errors
+from tcia_covid.store.disk import destination_errors, read_state
 from tcia_covid.store.tree import Tree
 
 _MAX_SIZE = 8 * 1024**3
@@ -116,7 +115,7 @@ class ResumableDownload:
         with closing(self._checked(get)) as chunks:
             # Not opened before: the response may make the file start again.
             head = next(chunks)
-            with FileIO(self.part, "ab") as file:
+            with self._tree.disk.open_existing(self.part, "ab") as file:
                 for data in chain([head], chunks):
                     self._tree.disk.write(file, data)
 
@@ -166,7 +165,7 @@ class ResumableDownload:
         if not self._size():
             return ""
         try:
-            state = json.loads(self._state.read_bytes())
+            state = json.loads(read_state(self._state))
             return str(state["validator"]) if state["url"] == self._url_hash else ""
         except (OSError, ValueError, TypeError, LookupError):
             return ""

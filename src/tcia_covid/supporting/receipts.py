@@ -13,6 +13,7 @@ from tcia_covid.core.models import Failure
 from tcia_covid.core.summary import Summary, SupportingFile, SupportingFiles
 from tcia_covid.core.units import format_size
 from tcia_covid.formats.hashes import hash_file
+from tcia_covid.store.disk import read_state
 from tcia_covid.store.tree import Tree
 
 _FORMAT = 1
@@ -98,7 +99,7 @@ class FileReceipts:
         """Every readable receipt, by file name."""
         for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
             try:
-                yield _read(json.loads(path.read_bytes()))
+                yield _read(json.loads(read_state(path)))
             except (OSError, ValueError, TypeError, KeyError):
                 continue
 

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypedDict
 
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
+from tcia_covid.store.disk import read_state
 from tcia_covid.store.tree import Tree
 
 METADATA = "metadata.csv"
@@ -58,7 +60,7 @@ def manifest_was_changed(tree: Tree) -> bool:
     path = tree.root / MANIFEST
     if not path.is_file() or _read_stamp(tree) is None:
         return False
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_regular) as file:
         lines = manifest(tree.receipts.all())
         same = all(file.read(len(line)) == line for line in lines) and not file.read(1)
     return not same and _read_stamp(tree) is not None
@@ -87,7 +89,7 @@ def _differs(path: Path, written: WrittenFile, *, by_hash: bool) -> bool:
 def _read_stamp(tree: Tree) -> dict[str, WrittenFile] | None:
     """The written files by name; None while the reports are out of date."""
     try:
-        stamp = json.loads(tree.reports_stamp.read_bytes())
+        stamp = json.loads(read_state(tree.reports_stamp))
         return {
             name: {"size": stamp[name]["size"], "md5": stamp[name]["md5"]} for name in REPORT_FILES
         }

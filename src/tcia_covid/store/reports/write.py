@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import FileIO
 
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
@@ -215,7 +214,7 @@ class _ReportWriter:
         """
         tree = self._tree
         try:
-            with FileIO(tree.reports_begun, "r+") as file:
+            with tree.disk.open_existing(tree.reports_begun, "r+b") as file:
                 tree.disk.write(file, json.dumps(written).encode())
             tree.disk.replace(tree.reports_begun, tree.reports_stamp)
         except FileNotFoundError:

@@ -1,0 +1,269 @@
+"""Row 35: links, FIFOs and devices in the state and series folders, and damaged receipts."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tcia_covid.core.errors import DestinationError, PermissionDeniedError
+from tcia_covid.core.files import is_foreign_link
+from tcia_covid.operations.status import read_status
+from tcia_covid.operations.verify import verify_directory
+from tcia_covid.store.locks import Lock
+from tests.faults.trial import NAME, Trial
+from tests.waiting import LONG
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and owners")
+PRECIOUS = b"somebody's work"
+OTHER_USER = 12345
+
+
+def _fifo(path: Path, _: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path, _: Path) -> None:
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(f"/proc/self/fd/{handle}/{path.name}")
+    finally:
+        os.close(handle)
+
+
+def _device(path: Path, _: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+
+
+def _hard_link(path: Path, victim: Path) -> None:
+    path.hardlink_to(victim)
+
+
+STATE_FILES = (
+    "locks/{uid}.lock",
+    "locks/reports.lock",
+    "series/{uid}.json",
+    "damaged/{uid}.json",
+    "failed/{uid}.json",
+    "staging/{uid}/dead/.origins",
+    "staging/{uid}/dead/{uid}.1.dcm.staged",
+    "asked.json",
+    "reports.json",
+    "reports.begun",
+    "program",
+)
+
+
+@pytest.fixture(name="victim")
+def _victim(tmp_path: Path) -> Iterator[Path]:
+    """A file outside the tree, which must not change."""
+    path = tmp_path / "precious"
+    path.write_bytes(PRECIOUS)
+    yield path
+    assert path.read_bytes() == PRECIOUS
+
+
+@contextmanager
+def _without_waiting(fifo: Path) -> Iterator[None]:
+    """Fail if somebody waits for the other end of a FIFO, which is opened after a while."""
+    is_late = threading.Event()
+
+    def release() -> None:
+        is_late.set()
+        if fifo.is_fifo():
+            os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
+
+    timer = threading.Timer(LONG, release)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+    assert not is_late.is_set(), f"waited for {fifo}"
+
+
+@pytest.mark.parametrize("plant", [_fifo, _socket, _device, _link, _hard_link])
+@pytest.mark.parametrize("file", STATE_FILES)
+def test_fault_35_a_special_file_or_link_in_the_state_folder(
+    trial: Trial, victim: Path, file: str, plant: Callable[[Path, Path], None]
+) -> None:
+    trial.download()
+    sound = trial.receipt()
+    path = trial.tree.state / file.format(uid=trial.series.uid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    plant(path, victim)
+    (trial.tree.path(sound) / sound.images[0].file).unlink()  # so that everything is written
+    with _without_waiting(path):
+        read_status(trial.output)
+        verify_directory(trial.output)
+        summary = trial.download()
+    if path.name.endswith(".lock"):
+        assert summary.exit_code == 4, "nobody knows who works on the series"
+        assert isinstance(summary.error, DestinationError)
+        assert str(path) in summary.error.message
+        path.unlink()
+        summary = trial.download()
+    trial.assert_complete(summary)
+
+
+def test_fault_35_a_lock_is_never_opened_through_a_link(tmp_path: Path, victim: Path) -> None:
+    path = tmp_path / "series.lock"
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="it is a symbolic link"), Lock(path, "a series"):
+        pass
+    path.unlink()
+    path.hardlink_to(victim)
+    with pytest.raises(OSError, match="it is a hard link"), Lock(path, "a series"):
+        pass
+
+
+@pytest.mark.parametrize("plant", [_fifo, _socket, _device])
+def test_fault_35_a_special_file_in_place_of_an_image(
+    trial: Trial, victim: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    trial.download()
+    image = trial.tree.path(trial.receipt()) / f"{trial.series.images[0].uid}.dcm"
+    image.unlink()
+    plant(image, victim)
+    with _without_waiting(image):
+        assert [one.file for one in verify_directory(trial.output).damage] == [
+            image.relative_to(trial.output).as_posix()
+        ]
+        summary = trial.download()
+    trial.assert_complete(summary)
+
+
+@pytest.mark.parametrize("name", ["", "locks", "series", "staging", "tmp", "damaged"])
+def test_fault_35_a_linked_state_folder_is_refused(trial: Trial, tmp_path: Path, name: str) -> None:
+    trial.download()
+    folder, elsewhere = trial.tree.state / name, tmp_path / "elsewhere"
+    if folder.exists():
+        folder.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    before = sorted(elsewhere.rglob("*"))
+    folder.symlink_to(elsewhere)
+    for command in (trial.download, lambda: verify_directory(trial.output)):
+        with pytest.raises(PermissionDeniedError, match=f"{folder} is a symbolic link"):
+            command()
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_fault_35_a_linked_staging_folder_of_a_series_is_refused(
+    trial: Trial, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.txt").write_bytes(PRECIOUS)
+    trial.tree.prepare()
+    (trial.tree.staging / trial.series.uid).symlink_to(elsewhere)
+    summary = trial.download()
+    assert summary.exit_code == 4
+    assert [one.name for one in elsewhere.iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture(name="foreign")
+def _foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Gives a link to another user, which root alone can do for real."""
+
+    def give_away(link: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a link away")
+        os.lchown(link, OTHER_USER, -1)
+
+    return give_away
+
+
+def test_fault_35_another_user_s_link_to_a_folder_is_not_followed(
+    trial: Trial, tmp_path: Path, foreign: Callable[[Path], None]
+) -> None:
+    trial.download()
+    folder, elsewhere = trial.tree.path(trial.receipt()), tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    assert verify_directory(trial.output).exit_code == 0, "the user's own link is followed"
+    assert trial.download().exit_code == 0
+    assert folder.is_symlink()
+
+    foreign(folder)
+    before = {one.name: one.read_bytes() for one in elsewhere.iterdir()}
+    damage = verify_directory(trial.output).damage
+    assert {one.detail for one in damage} == {"behind another user's symbolic link"}
+    summary = trial.download()
+    trial.assert_complete(summary)
+    assert not folder.is_symlink()
+    assert any(str(folder) in notice for notice in summary.notices), summary.notices
+    assert {one.name: one.read_bytes() for one in elsewhere.iterdir()} == before
+
+
+def test_fault_35_another_user_s_link_as_a_collection_is_refused(
+    trial: Trial, tmp_path: Path, foreign: Callable[[Path], None]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    trial.output.mkdir()
+    (trial.output / NAME).symlink_to(elsewhere)
+    foreign(trial.output / NAME)
+    with pytest.raises(PermissionDeniedError, match="another user's symbolic link"):
+        trial.download()
+    assert list(elsewhere.iterdir()) == []
+    os.lchown(elsewhere, OTHER_USER, -1)
+    assert not is_foreign_link(trial.output / NAME), "its owner made it"
+
+
+def _twice(document: dict[str, Any]) -> None:
+    document["images"].append(document["images"][0])
+
+
+DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "control characters": lambda one: one.update(folder=f"{one['folder']}\x1b[2J"),
+    "a line break": lambda one: one.update(folder="a\nb"),
+    "a reserved folder": lambda one: one.update(folder="supporting"),
+    "inside a reserved folder": lambda one: one.update(folder="Supporting/1.2.3"),
+    "a long folder": lambda one: one.update(folder="x" * 5000),
+    "many folders": lambda one: one.update(folder="/".join(["x"] * 2500)),
+    "an image twice": _twice,
+    "a huge image": lambda one: one["images"][0].update(size=10**400),
+    "100 MB": lambda one: one.update(program="x" * 100_000_000),
+    "staged outside": lambda one: one.update(staged=".."),
+    "staged on a drive": lambda one: one.update(staged="C:"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_fault_35_a_hostile_receipt_is_damaged_and_healed(trial: Trial, damage: str) -> None:
+    trial.download()
+    uid = trial.series.uid
+    path, sound = trial.tree.receipts.path(uid), trial.receipt()
+    document = json.loads(path.read_bytes())
+    DAMAGES[damage](document)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    kept = trial.tree.staging / "1.2.3" / "another run"
+    kept.mkdir(parents=True)
+    assert trial.tree.receipts.read(uid) is None
+    assert verify_directory(trial.output).exit_code == 1
+    trial.assert_complete(trial.download())
+    assert [one.md5 for one in trial.receipt().images] == [one.md5 for one in sound.images]
+    assert verify_directory(trial.output).exit_code == 0
+    assert kept.is_dir()
+
+
+def test_fault_35_names_that_are_no_receipt_s_are_not_listed(trial: Trial) -> None:
+    trial.download()
+    (trial.tree.receipts.folder / "\x1b[2J.json").write_bytes(b"{}")
+    assert trial.tree.receipts.uids() == sorted(one.uid for one in trial.all_series)
