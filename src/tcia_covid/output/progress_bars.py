@@ -8,6 +8,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
+from tqdm.utils import disp_trim
 
 from tcia_covid.output.progress import (
     ActiveSeries,
@@ -43,6 +44,11 @@ class Row(_Tqdm):
     def format_dict(self) -> MutableMapping[str, Any]:
         """The names that the format may use."""
         return {**super().format_dict, "text": self.text}
+
+    def __str__(self) -> str:
+        # Older versions of tqdm cut only rows with a bar to the width of the terminal.
+        row = super().__str__()
+        return disp_trim(row, self.ncols) if self.ncols else row
 
 
 _LOCK = threading.RLock()

