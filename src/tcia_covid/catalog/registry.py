@@ -1,16 +1,35 @@
-"""Finds and reads registry files, and merges several into one registry."""
+"""Reads registry files by their schema, and merges several into one registry."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from tcia_covid.catalog.collections import Registry, fold_name
-from tcia_covid.catalog.schema import Contents, Entry, read_contents
+from tcia_covid.catalog.collections import (
+    DICOM,
+    DOI,
+    FORMATS,
+    SUPPORTING_KINDS,
+    AsperaLocation,
+    Collection,
+    IdcLocation,
+    License,
+    Publication,
+    Registry,
+    SupportingFile,
+    bare_doi,
+    fold_name,
+)
 from tcia_covid.core.errors import RegistryError
-from tcia_covid.core.yaml_reader import Source, parse
+from tcia_covid.core.yaml_reader import Item, Source, parse
 
 _FILE = "collections.yaml"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def shipped_file() -> Path:
@@ -85,3 +104,202 @@ def _taken(entry: Entry, name: str, owner: Entry) -> RegistryError:
         f"{entry.file}, line {entry.line_of(name)}: '{name}' of {entry.collection.name} "
         f"already means {owner.collection.name} ({owner.file}, line {owner.line_of(name)})"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A collection and its place in a file, for messages about conflicting entries."""
+
+    collection: Collection
+    file: str
+    line: int
+    lines: dict[str, int]
+    """The line of each of the collection's `names`."""
+
+    def line_of(self, name: str) -> int:
+        """The line that contains `name`."""
+        return self.lines.get(name, self.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The content of one registry file."""
+
+    entries: list[Entry]
+    tcia: Publication | None
+
+
+def read_contents(document: Item) -> Contents:
+    """Convert a registry file.
+
+    Raises:
+        RegistryError: a key is unknown or missing, or a value has the wrong type.
+    """
+    if document.is_null:
+        raise document.error("is empty")
+    table = document.table(("tcia", "collections"), required=("collections",))
+    tcia = table.get("tcia")
+    return Contents(
+        entries=[_entry(name, facts) for name, facts in table["collections"].pairs()],
+        tcia=_publication(tcia) if tcia and not tcia.is_null else None,
+    )
+
+
+def _entry(key: Item, facts: Item) -> Entry:
+    name = key.text()
+    facts = Item(facts.node, facts.source, name)
+    table = facts.table(_COLLECTION, required=("format",))
+    values = _converted(table, _COLLECTION)
+    if values["format"] == DICOM and "nbia" not in table:
+        values["nbia"] = name
+    collection = Collection(**{"name": name, "title": name} | values)
+    return Entry(collection, key.source.name, key.line, dict(_name_lines(table)))
+
+
+def _name_lines(table: Mapping[str, Item]) -> Iterable[tuple[str, int]]:
+    for key in ("page", "doi", "slug", "aliases", "wiki_pages"):
+        item = table.get(key)
+        if item is None or item.is_null:
+            continue
+        for name in item.items() if item.is_list else [item]:
+            prefix = "pageid=" if key == "wiki_pages" else ""
+            yield prefix + name.scalar(), name.line
+
+
+def _converted(table: Mapping[str, Item], schema: Mapping[str, Callable[[Item], Any]]) -> Any:
+    """Convert the values that are not null, by the names of the fields."""
+    return {
+        "size" if key == "bytes" else key: schema[key](value)
+        for key, value in table.items()
+        if not value.is_null
+    }
+
+
+def _license(item: Item) -> License:
+    schema = {"name": Item.text, "url": _url, "commercial_use": Item.flag}
+    return License(**_converted(item.table(schema, ("name", "commercial_use")), schema))
+
+
+def _publication(item: Item) -> Publication:
+    if not item.is_table:
+        return Publication(text=item.text())
+    return Publication(**_converted(item.table(_PUBLICATION, ("text",)), _PUBLICATION))
+
+
+def _publications(item: Item) -> tuple[Publication, ...]:
+    return tuple(_publication(one) for one in item.items())
+
+
+def _supporting_files(item: Item) -> tuple[SupportingFile, ...]:
+    tables = (one.table(_SUPPORTING, ("title", "kind")) for one in item.items())
+    return tuple(SupportingFile(**_converted(table, _SUPPORTING)) for table in tables)
+
+
+def _idc(item: Item) -> IdcLocation:
+    schema = {"collection_id": Item.text, "bucket": Item.text, "gcs_bucket": Item.text}
+    return IdcLocation(**_converted(item.table(schema, ("collection_id", "bucket")), schema))
+
+
+def _aspera(item: Item) -> AsperaLocation:
+    schema = {"packages": Item.count, "file_pattern": Item.text}
+    return AsperaLocation(**_converted(item.table(schema), schema))
+
+
+def _one_of(*allowed: str) -> Callable[[Item], str]:
+    def convert(item: Item) -> str:
+        for word in allowed:
+            if item.text().casefold() == word.casefold():
+                return word
+        raise item.error(f"must be one of {', '.join(allowed)}, not '{item.text()}'")
+
+    return convert
+
+
+def _doi(item: Item) -> str:
+    text = item.scalar()
+    if not DOI.fullmatch(text):
+        bare = bare_doi(text)
+        example = "a DOI looks like 10.7937/abcd-1234"
+        hint = f"write it as {bare}" if DOI.fullmatch(bare) else example
+        raise item.error(f"is not a bare DOI: '{text}'", hint=hint)
+    return text
+
+
+def _url(item: Item) -> str:
+    try:
+        address = urlsplit(item.text())
+    except ValueError as error:
+        raise item.error(f"is not an address: '{item.text()}'") from error
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        raise item.error(f"is not an http or https address: '{item.text()}'")
+    return item.text()
+
+
+def _date(item: Item) -> str:
+    try:
+        return date.fromisoformat(item.scalar()).isoformat()
+    except ValueError as error:
+        raise item.error(f"is not a date as yyyy-mm-dd: '{item.scalar()}'") from error
+
+
+def _sha256(item: Item) -> str:
+    if not _SHA256.fullmatch(item.scalar().lower()):
+        raise item.error("is not a SHA-256, which has 64 hexadecimal digits")
+    return item.scalar().lower()
+
+
+_PUBLICATION: dict[str, Callable[[Item], Any]] = {
+    "text": Item.text,
+    "authors": Item.texts,
+    "more_authors": Item.flag,
+    "year": Item.count,
+    "title": Item.text,
+    "container": Item.text,
+    "volume": Item.scalar,
+    "issue": Item.scalar,
+    "pages": Item.scalar,
+    "publisher": Item.text,
+    "version": Item.scalar,
+    "doi": _doi,
+    "pmc": Item.text,
+}
+_SUPPORTING: dict[str, Callable[[Item], Any]] = {
+    "title": Item.text,
+    "kind": _one_of(*SUPPORTING_KINDS),
+    "file": Item.text,
+    "url": _url,
+    "bytes": Item.count,
+    "sha256": _sha256,
+    "contains": Item.text,
+    "basket": Item.text,
+}
+_COLLECTION: dict[str, Callable[[Item], Any]] = {
+    "aliases": Item.texts,
+    "title": Item.text,
+    "doi": _doi,
+    "slug": Item.text,
+    "page": _url,
+    "wiki_pages": lambda item: tuple(one.count() for one in item.items()),
+    "format": _one_of(*FORMATS),
+    "license": _license,
+    "access": Item.text,
+    "cancer_type": Item.text,
+    "location": Item.text,
+    "species": Item.text,
+    "modalities": Item.texts,
+    "patients": Item.count,
+    "studies": Item.count,
+    "series": Item.count,
+    "images": Item.count,
+    "volumes": Item.count,
+    "bytes": Item.count,
+    "version": Item.scalar,
+    "updated": _date,
+    "citation": _publication,
+    "publications": _publications,
+    "supporting": _supporting_files,
+    "pitfalls": Item.texts,
+    "nbia": Item.text,
+    "idc": _idc,
+    "aspera": _aspera,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,13 @@ from tcia_covid.archives.portal import PortalApi, PortalDownload
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
+    EXIT_ARCHIVE,
+    EXIT_DESTINATION,
+    EXIT_OK,
+    EXIT_PARTIAL,
     ArchiveError,
     DestinationError,
+    InterruptedRunError,
     LockedError,
     NotAvailableError,
     NotDicomError,
@@ -22,14 +28,13 @@ from tcia_covid.core.errors import (
     TciaCovidError,
 )
 from tcia_covid.core.events import Emit, Notice, RunStarted, discard
-from tcia_covid.core.models import Failure
+from tcia_covid.core.models import Check, Failure
 from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import format_size
 from tcia_covid.http.client import Client
 from tcia_covid.nifti.receive import PackageFolder, Receiver
-from tcia_covid.nifti.result import Inventory, summarize
-from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.selection.request import Request, check_package_request
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
@@ -335,3 +340,85 @@ def _private(tree: VolumeTree, path: Path, text: str) -> Path:
     path.chmod(0o600)
     tree.disk.append(path, text.encode())
     return path.resolve()
+
+
+def summarize(
+    request: Request,
+    tree: VolumeTree,
+    before: Inventory,
+    *,
+    failures: Sequence[Failure],
+    received: int,
+    ended: TciaCovidError | None,
+) -> Summary:
+    """Count what is installed, and determine the exit code.
+
+    Args:
+        request: what was asked for.
+        tree: the installed volumes.
+        before: what was installed when the run began.
+        failures: why volumes or packages are not there.
+        received: bytes that arrived.
+        ended: what ended the run early.
+    """
+    now = Inventory.of(tree)
+    summary = Summary(targets=list(request.targets), output=request.output)
+    failed = {one.series for one in failures if one.series}
+    summary.complete = len(tree.complete_receipts().keys() - failed)
+    summary.already_complete = min(before.patients, summary.complete)
+    summary.failed = len(failed)
+    summary.failures = list(failures)
+    _expect(summary, now, accepted=request.options.accept_listed)
+    summary.images_stored, summary.bytes_stored = now.volumes, now.size
+    summary.bytes_received = received
+    summary.fetched_from = {"aspera": summary.complete - summary.already_complete}
+    _checks(summary, tree)
+    summary.error = ended
+    if ended is None and not failures and not now.is_complete:
+        summary.failures += _shortage(now, accepted=request.options.accept_listed)
+    summary.exit_code = _exit_code(summary, ended)
+    return summary
+
+
+def _expect(summary: Summary, now: Inventory, *, accepted: bool) -> None:
+    """Set the expected counts: the registry's, unless the packages' own are accepted."""
+    known = None if accepted else now.patients_expected
+    summary.selected = max(known or 0, summary.complete + summary.failed)
+    summary.images_expected = (None if accepted else now.volumes_expected) or now.volumes
+    summary.remaining = summary.selected - summary.complete - summary.failed
+
+
+def _checks(summary: Summary, tree: VolumeTree) -> None:
+    sources: Counter[str] = Counter()
+    for receipt in tree.complete_receipts().values():
+        sources.update({image.source for image in receipt.images})
+        summary.checked_size += receipt.check is Check.SIZE
+        summary.checked_md5 += receipt.check is not Check.SIZE
+    summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(sources.items()))
+
+
+def _shortage(now: Inventory, *, accepted: bool) -> list[Failure]:
+    """The failure of a collection that is smaller or larger than the registry lists."""
+    if accepted or now.volumes_expected is None:
+        return []
+    if now.exceeds:
+        hint = "--accept-listed if TCIA added volumes; else remove those that do not belong to it"
+        return [Failure("", "unexpected", now.compared(), hint=hint)]
+    detail = f"{now.compared()}: the packages have no more"
+    hint = "look at the collection's page; --accept-listed if volumes were withdrawn"
+    return [Failure("", "incomplete", detail, hint=hint)]
+
+
+def _exit_code(summary: Summary, ended: TciaCovidError | None) -> int:
+    if isinstance(ended, InterruptedRunError | DestinationError | RequestError):
+        return ended.exit_code
+    if ended is not None and not summary.complete:
+        return ended.exit_code
+    reasons = {one.reason for one in summary.failures}
+    if ended is None and not reasons and not summary.remaining:
+        return EXIT_OK
+    if reasons == {"locked"}:
+        return EXIT_DESTINATION
+    if not summary.complete and reasons == {"archive-error"}:
+        return EXIT_ARCHIVE
+    return EXIT_PARTIAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcia_covid.catalog.collections import Collection
@@ -140,6 +140,58 @@ class VolumeTree(Tree):
         else:
             self.disk.rename(file, target)
         self.notify(f"{file.name}, which an earlier run moved, is back: it is now {target}")
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """How much of a collection is complete, and how much there is of it."""
+
+    patients: int
+    volumes: int
+    size: int
+    """Bytes."""
+    patients_expected: int | None
+    volumes_expected: int | None
+
+    @classmethod
+    def of(cls, tree: VolumeTree) -> Inventory:
+        """Count by the receipts; no volume is opened."""
+        receipts = tree.complete_receipts().values()
+        return cls(
+            patients=len(receipts),
+            volumes=sum(len(one.images) for one in receipts),
+            size=sum(one.size for one in receipts),
+            patients_expected=tree.collection.patients,
+            volumes_expected=tree.collection.volumes,
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all patients and volumes of the registry are complete."""
+        return bool(self.volumes_expected) and (self.patients, self.volumes) == (
+            self.patients_expected or self.patients,
+            self.volumes_expected,
+        )
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether there are more volumes than the registry lists."""
+        return self.volumes_expected is not None and self.volumes > self.volumes_expected
+
+    def compared(self) -> str:
+        """A sentence that compares the counts with the registry; empty where that has none."""
+        if self.volumes_expected is None:
+            return ""
+        if self.exceeds:
+            return (
+                f"{self.volumes:,} volumes of {self.patients:,} patients are installed, more "
+                f"than the {self.volumes_expected:,} in the registry"
+            )
+        patients = f" of {self.patients_expected:,}" if self.patients_expected is not None else ""
+        return (
+            f"{self.volumes:,} of {self.volumes_expected:,} volumes of {self.patients:,}{patients} "
+            "patients are installed"
+        )
 
 
 def compare_installed(sums: Checksums, tree: VolumeTree) -> set[str]:

@@ -21,11 +21,10 @@ from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.summary import Comparison
-from tcia_covid.nifti.result import Inventory
-from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.select import select_offline
 from tcia_covid.selection.filters import apply_filters
-from tcia_covid.selection.reconcile import compare_lists
+from tcia_covid.selection.listing import compare_lists
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.disk import destination_error

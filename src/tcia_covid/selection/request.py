@@ -13,8 +13,7 @@ from tcia_covid.core.settings import (
     HttpSettings,
     check_working_folder,
 )
-from tcia_covid.selection.filters import Filters
-from tcia_covid.selection.shards import Shard
+from tcia_covid.selection.filters import Filters, Shard
 
 Source = Literal["auto", "nbia", "idc"]
 SOURCES: tuple[Source, ...] = ("auto", "nbia", "idc")

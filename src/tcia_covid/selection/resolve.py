@@ -12,10 +12,8 @@ from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import format_size
-from tcia_covid.selection.filters import Filters, apply_filters
-from tcia_covid.selection.listing import SeriesSource
-from tcia_covid.selection.reconcile import SeriesListing
-from tcia_covid.selection.shards import Shard, shard_filter
+from tcia_covid.selection.filters import Filters, Shard, apply_filters, shard_filter
+from tcia_covid.selection.listing import SeriesListing, SeriesSource
 from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
 
 

@@ -25,9 +25,8 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.events import Event, RunFinished, SeriesStarted
-from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.filters import Filters, Shard
 from tcia_covid.selection.request import Options
-from tcia_covid.selection.shards import Shard
 from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Faults, SlowStart
 from tests.fakes.nbia import ArchiveServer

@@ -19,10 +19,9 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import BytesStored, Event, SeriesFinished
 from tcia_covid.core.models import Check, State
-from tcia_covid.nifti.adopt import adopt_volumes, install_volumes
-from tcia_covid.nifti.result import Inventory, VolumeAdoption
+from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes, install_volumes
 from tcia_covid.nifti.scan import find_volumes
-from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath

@@ -12,10 +12,9 @@ import pytest
 from tcia_covid.catalog.collections import Registry
 from tcia_covid.cli.main import run as command
 from tcia_covid.core.events import Event, Notice
-from tcia_covid.nifti.adopt import adopt_volumes, install_volumes
-from tcia_covid.nifti.result import Inventory, VolumeAdoption
+from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes, install_volumes
 from tcia_covid.nifti.scan import find_volumes
-from tcia_covid.nifti.tree import VolumeTree
+from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk
 from tests.fakes import nifti as fake

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.core.models import Failure, Series
-from tcia_covid.selection.reconcile import SeriesListing
+from tcia_covid.selection.listing import SeriesListing
 
 
 class OneList:

@@ -15,8 +15,7 @@ from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
-from tcia_covid.nifti.adopt import adopt_volumes
-from tcia_covid.nifti.result import VolumeAdoption
+from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
 from tcia_covid.operations.adopt import AdoptResult, adopt_folder, document
 from tcia_covid.operations.adopt_scan import ForeignSeries
 from tcia_covid.operations.adopt_series import Mode
