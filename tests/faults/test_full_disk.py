@@ -26,16 +26,20 @@ main()
 """
 
 
+def _mounted(folder: Path, option: str) -> Iterator[Path]:
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", option, "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(trial: Trial) -> Iterator[Path]:
     """The destination is a file system of 80 MB: enough, with what a download leaves free."""
-    trial.output.mkdir()
-    mount = shutil.which("mount")
-    command = [str(mount), "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(trial.output)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield trial.output
-    subprocess.run(["umount", str(trial.output)], check=True)
+    yield from _mounted(trial.output, "size=80m")
 
 
 @dataclass(kw_only=True)
@@ -55,10 +59,11 @@ def _arguments(trial: Trial) -> list[str]:
     return ["download", NAME, "-o", str(trial.output), *where]
 
 
-def _assert_told(trial: Trial, code: int, err: str) -> None:
+def _assert_told(trial: Trial, code: int, err: str, reason: str, hint: str) -> None:
     assert code == 4, err
     assert "downloading 2 series" in err
-    assert "(or raise the quota), then run the same command again" in err
+    assert f"error: {reason} {trial.output}" in err
+    assert f"{hint}, then run the same command again" in err
     assert "Traceback" not in err
     assert not list(trial.output.rglob("*.part"))
     assert trial.files().items() <= trial.expected().items()
@@ -77,8 +82,29 @@ def test_fault_20_a_full_file_system_ends_the_run_which_goes_on_with_room(
     filler = small_disk / "filler"
     trial.add(Filling("getImage", file=filler))
     result = run(*_arguments(trial), home=tmp_path)
-    _assert_told(trial, result.returncode, result.stderr)
+    reason = "no space left while writing to"
+    _assert_told(trial, result.returncode, result.stderr, reason, "free some space")
     filler.unlink()
+    _assert_completed(trial, tmp_path)
+
+
+@pytest.fixture
+def few_inodes(trial: Trial) -> Iterator[Path]:
+    """The destination is a file system with room for 100 files and folders."""
+    yield from _mounted(trial.output, "nr_inodes=100")
+
+
+def test_fault_36_a_file_system_without_inodes_is_named(
+    trial: Trial, few_inodes: Path, tmp_path: Path
+) -> None:
+    (few_inodes / "mine").mkdir()
+    for number in range(82):
+        (few_inodes / "mine" / str(number)).touch()
+    result = run(*_arguments(trial), home=tmp_path)
+    reason = "no inodes left for new files in"
+    hint = "remove files that are not needed"
+    _assert_told(trial, result.returncode, result.stderr, reason, hint)
+    shutil.rmtree(few_inodes / "mine")
     _assert_completed(trial, tmp_path)
 
 
@@ -87,5 +113,6 @@ def test_fault_20_a_file_that_may_not_grow_ends_the_run_which_goes_on_with_room(
 ) -> None:
     process = start(*_arguments(trial), home=tmp_path, prefix=[sys.executable, "-c", LIMITED])
     _, err = process.communicate(timeout=60)
-    _assert_told(trial, process.returncode, err)
+    reason = "a file has reached the permitted size in"
+    _assert_told(trial, process.returncode, err, reason, "raise the limit (ulimit -f)")
     _assert_completed(trial, tmp_path)

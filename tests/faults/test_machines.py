@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,11 @@ import pytest
 
 from tcia_covid.cli.config_file import load
 from tcia_covid.cli.main import program
+from tcia_covid.core.events import Notice
 from tests.e2e.command import QUICK, document, environment, run, start
+from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as started
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX users, limits and devices")
 AS_UNKNOWN_USER = """
@@ -22,6 +27,12 @@ try:
     os.setreuid(54321, -1)
 except PermissionError:  # not root: this user at least has no account
     pwd.getpwuid = lambda number: {}[number]
+from tcia_covid.cli.signals import main
+main()
+"""
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_{limit}, ({number}, {number}))
 from tcia_covid.cli.signals import main
 main()
 """
@@ -150,3 +161,68 @@ def test_fault_36_a_log_that_becomes_full_shows_in_the_exit_code(
 def test_fault_36_a_wrong_variable_of_tqdm_is_no_internal_error(tmp_path: Path) -> None:
     done = run("demo", home=tmp_path, TQDM_MININTERVAL="abc", TQDM_NCOLS="wide")
     assert done.returncode == 0, done.stderr
+
+
+@posix
+def test_fault_36_a_file_system_without_fsync_is_used_and_reported_once(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(_: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    summary = trial.download(durable=True)
+    trial.assert_complete(summary)
+    assert [text for text in summary.notices if "(fsync)" in text] == summary.notices
+    assert len(summary.notices) == 1
+
+
+def test_fault_36_unknown_free_space_refuses_nothing(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: str) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(shutil, "disk_usage", unknown)
+    trial.assert_complete(trial.download())
+    notices = [event.text for event in trial.events if isinstance(event, Notice)]
+    assert any("free space of" in text and "is unknown" in text for text in notices)
+
+
+@posix
+@pytest.mark.parametrize("files", [12, 24, 40])
+def test_fault_36_few_open_files_mean_fewer_series_at_once(
+    trial: Trial, tmp_path: Path, files: int
+) -> None:
+    script = LIMITED.format(limit="NOFILE", number=files)
+    process = start(*arguments(trial), home=tmp_path, prefix=[sys.executable, "-c", script])
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "instead of 8: few open files are permitted (ulimit -n)" in err
+    assert trial.files() == trial.expected()
+
+
+@posix
+@pytest.mark.parametrize("threads", [1, 4])
+def test_fault_36_few_threads_mean_fewer_series_at_once(tmp_path: Path, threads: int) -> None:
+    """The limit counts for users alone, so root becomes one that may read everything."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        pytest.skip("needs root and setpriv")
+    capabilities = "+dac_override,+dac_read_search"
+    user = [setpriv, "--reuid=54321", "--clear-groups", f"--inh-caps=-all,{capabilities}"]
+    user.append(f"--ambient-caps={capabilities}")
+    limited = LIMITED.format(limit="NPROC", number=threads)
+    prefix = [*user, sys.executable, "-c", limited]
+    corpus = synthetic_corpus(NAME, patients=4, series_per_patient=2, images_per_series=2)
+    with started(tmp_path, corpus) as trial:
+        process = start(*arguments(trial), home=tmp_path, prefix=prefix)
+        _, err = process.communicate(timeout=60)
+        if threads == 1:
+            assert process.returncode == 4
+            assert "error: the system permits no more threads" in err
+            assert "(ulimit -u)" in err
+        else:
+            assert process.returncode == 0, err
+            assert "the system permits no more threads; continuing with fewer threads" in err
+            assert trial.files() == trial.expected()

@@ -41,14 +41,12 @@ def _file(trial: Trial, number: int) -> Path:
 def test_fault_20_too_little_space_is_said_before_the_start(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Usage:
-        free = 1000
-
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    _leave_free(monkeypatch, 1000)
     with pytest.raises(NoSpaceError, match=r"has 1.* free, the download needs") as caught:
         trial.download()
     assert caught.value.exit_code == 4
     assert trial.asked("getImage") == 0
+    trial.assert_complete(trial.download(space_check=False))
 
 
 def _leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:

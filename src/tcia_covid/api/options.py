@@ -118,6 +118,8 @@ class Choices(ConnectionChoices, total=False):
     """Download these, and no images."""
     no_fsync: bool | None
     """Do not force data to the disk: a power cut may damage series that count as complete."""
+    no_space_check: bool | None
+    """Start even if the disk has too little free space."""
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -280,7 +282,12 @@ def build_options(checked: Mapping[str, Any]) -> Options:
         own["registry"] = tuple(map(str, own["registry"]))
     if isinstance(own.get("shard"), str):
         own["shard"] = parse_shard(own["shard"])
-    return Options(**own, http=_settings(checked), durable=not checked.get("no_fsync"))
+    return Options(
+        **own,
+        http=_settings(checked),
+        durable=not checked.get("no_fsync"),
+        space_check=not checked.get("no_space_check"),
+    )
 
 
 def _settings(checked: Mapping[str, Any]) -> HttpSettings:

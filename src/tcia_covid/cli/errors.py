@@ -16,12 +16,13 @@ from tcia_covid.core.errors import (
     UsageError,
     did_you_mean,
 )
+from tcia_covid.core.limits import limit_error
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.summary import Summary
 from tcia_covid.operations import status, verify
 from tcia_covid.output.json_documents import Document, error_document, summary_document
 
-_NEGATIVE = {"--no-progress", "--no-fsync"}
+_NEGATIVE = {"--no-progress", "--no-fsync", "--no-space-check"}
 """Options whose documented name is negative."""
 
 
@@ -47,6 +48,8 @@ def to_error(error: BaseException) -> TciaCovidError:
         return InterruptedRunError(exit_code=getattr(origin, "exit_code", EXIT_SIGINT))
     if isinstance(error, click.ClickException):
         return _usage_error(error)
+    if (limit := limit_error(error)) is not None:
+        return limit
     return TciaCovidError(
         f"internal error: {type(error).__name__}: {error}",
         hint="run again with --verbose and report the output",

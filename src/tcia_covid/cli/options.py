@@ -284,6 +284,11 @@ NO_FSYNC = _flag(
     text="Do not force data to the disk: faster on slow disks, but a power failure may damage "
     "series that count as complete ('verify' finds them).",
 )
+NO_SPACE_CHECK = _flag(
+    _TRANSFER,
+    "--no-space-check",
+    text="Start even if the disk reports too little free space.",
+)
 RETRY = (
     _number(
         _TRANSFER,
@@ -395,7 +400,7 @@ PORT = _option(
 _CONNECTION = (*RETRY, *ARCHIVES)
 _LIST = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 SELECT = (*_LIST, *_CONNECTION)
-DOWNLOAD = (OUTPUT, *_LIST, UPDATE, LAYOUT, JOBS, MAX_RATE, NO_FSYNC, *_CONNECTION)
+DOWNLOAD = (OUTPUT, *_LIST, UPDATE, LAYOUT, JOBS, MAX_RATE, NO_FSYNC, NO_SPACE_CHECK, *_CONNECTION)
 ADOPT = (
     _option(
         _GENERAL,
@@ -421,6 +426,7 @@ ADOPT = (
         most=256,
     ),
     NO_FSYNC,
+    NO_SPACE_CHECK,
     *_CONNECTION,
 )
 ONLINE_ONLY = tuple(option.moved_to(_ONLINE) for option in (*RETRY, NBIA_URL))

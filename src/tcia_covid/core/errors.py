@@ -254,6 +254,10 @@ class LockedError(DestinationError):
     """Another run has locked what this one needs."""
 
 
+class ResourceLimitError(DestinationError):
+    """A limit of this machine is reached: open files, threads, memory."""
+
+
 class InterruptedRunError(TciaCovidError):
     """SIGINT, SIGTERM or SIGHUP stopped the run; complete series are kept."""
 

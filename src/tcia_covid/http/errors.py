@@ -22,12 +22,14 @@ from tcia_covid.core.errors import (
     ConnectionLostError,
     RedirectError,
     RequestError,
+    ResourceLimitError,
     ResponseTimeoutError,
     StatusError,
     TlsError,
     UnreachableError,
     UsageError,
 )
+from tcia_covid.core.limits import limit_error
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.formats.s3_errors import parse_s3_error
 from tcia_covid.http.response import Response
@@ -65,7 +67,7 @@ _STATUS_HINTS = {
 
 def error_from_exception(
     error: Exception, url: str, active: ActiveRequest
-) -> ArchiveError | RequestError:
+) -> ArchiveError | RequestError | ResourceLimitError:
     """Turn an exception raised while sending a request into a typed error.
 
     Args:
@@ -76,6 +78,8 @@ def error_from_exception(
     url = getattr(getattr(error, "request", None), "url", None) or url
     host = urlsplit(redact(url)).netloc or "the archive"
     causes = list(_causes(error))
+    if limit := next(filter(None, map(limit_error, causes)), None):
+        return limit
     if isinstance(error, _INVALID_URL):
         return _invalid_url_error(url)
     if _is_ca_bundle_error(error, causes):

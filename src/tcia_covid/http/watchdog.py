@@ -206,10 +206,11 @@ class Watchdog:
 
     def _start(self) -> None:
         self._closed = threading.Event()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(self._closed,), name="http-watchdog", daemon=True
         )
-        self._thread.start()
+        thread.start()
+        self._thread = thread
 
     def _run(self, closed: threading.Event) -> None:
         while not closed.wait(self._interval):

@@ -204,6 +204,8 @@ class _Run:
         return Failure("", "not-available", detail, hint=hint)
 
     def _check_space(self, inboxes: Sequence[PackageFolder]) -> None:
+        if not self._request.options.space_check:
+            return
         needed = sum(
             max(0, (inbox.package.size or 0) - inbox.size)
             for inbox in inboxes
@@ -214,6 +216,7 @@ class _Run:
             needed,
             "the packages need",
             "or choose another folder with --output",
+            lambda text: self._emit(Notice(text)),
         )
 
     def _announce(self, inboxes: Sequence[PackageFolder], before: Inventory) -> None:

@@ -354,7 +354,7 @@ class _Run:
 
     def _check_space(self, adopter: Adopter, candidates: Sequence[Candidate]) -> None:
         """Check that there is room for the files that have to be copied."""
-        if not candidates:
+        if not candidates or not self._options.space_check:
             return
         same_file_system = self._root.stat().st_dev == self._output.stat().st_dev
         if self._mode != "copy" and same_file_system:
@@ -370,6 +370,7 @@ class _Run:
             needed,
             "copies of the files need",
             "or choose an output folder on the same file system, where links take no space",
+            self._notify,
         )
 
     def _count(self, candidate: Candidate, adopted: AdoptedSeries) -> None:

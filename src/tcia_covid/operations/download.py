@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tcia_covid.archives.factory import Archives, open_for_options
@@ -21,13 +21,14 @@ from tcia_covid.core.errors import (
     TciaCovidError,
 )
 from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, discard
+from tcia_covid.core.limits import affordable_jobs
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import format_size
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.select import select
-from tcia_covid.selection.request import Request, package_collection
+from tcia_covid.selection.request import Options, Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import PartialSeries, check_space
@@ -90,7 +91,7 @@ def _download_packages(
 def _download_series(
     request: Request, registry: Registry, emit: Emit, stop: CancelToken
 ) -> Summary:
-    options = request.options
+    options = _within_limits(request.options, emit)
     layout = Layout.parse(options.layout)
     archives = open_for_options(options, stop, emit)
     try:
@@ -185,12 +186,15 @@ class _Run:
 
     def check_space(self, jobs: Sequence[Job]) -> None:
         """Raise NoSpaceError unless what is still to download fits on the disk."""
+        if not self._request.options.space_check:
+            return
         check_space(
             self._request.output,
             _missing_bytes(jobs),
             "the download needs",
             "choose another folder with --output, or select less with --max-size or "
             "--first-patients",
+            lambda text: self._context.emit(Notice(text)),
         )
 
     def announce(self, jobs: Sequence[Job]) -> None:
@@ -282,11 +286,25 @@ class _Run:
                 summary.partial_series += len(begun)
                 summary.partial_bytes += tree.staged_bytes(begun)
             for notice in tree.notices:
-                self._note_moved(notice)
+                if notice not in summary.notices:
+                    self._note_moved(notice)
             with contextlib.suppress(OSError):
                 names = outdated_reports(tree)
                 summary.outdated_reports += [f"{tree.root.name}/{name}" for name in names]
         return self._builder.finish(self._selection.failures, self._selection.notices, error)
+
+
+def _within_limits(options: Options, emit: Emit) -> Options:
+    """Reduce the number of jobs to what the limit of open files permits."""
+    jobs = affordable_jobs(options.jobs)
+    if jobs == options.jobs:
+        return options
+    emit(
+        Notice(
+            f"--jobs is {jobs} instead of {options.jobs}: few open files are permitted (ulimit -n)"
+        )
+    )
+    return replace(options, jobs=jobs)
 
 
 def _worker_count(jobs: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from tcia_covid.selection.listing import compare_lists
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.disk import destination_error
-from tcia_covid.store.free_space import PartialSeries, space_needed
+from tcia_covid.store.free_space import PartialSeries, free_bytes, space_needed
 from tcia_covid.store.tree import Tree, collection_folder
 
 ASSUMED_RATE = 10_000_000
@@ -223,7 +222,7 @@ def _free_space(output: Path) -> int | None:
     for folder in (output.absolute(), *output.absolute().parents):
         with contextlib.suppress(OSError):
             if stat.S_ISDIR(folder.stat().st_mode):
-                return shutil.disk_usage(folder).free
+                return free_bytes(folder)
             raise destination_error(
                 NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output)
             )

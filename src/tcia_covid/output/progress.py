@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -326,8 +327,9 @@ class Ticker:
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def start(self) -> None:
-        """Start, with an interval."""
-        self._thread.start()
+        """Start, with an interval; without effect where the system permits no more threads."""
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._thread.start()
 
     def close(self) -> None:
         """Stop; the function is not called again."""

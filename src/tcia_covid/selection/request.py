@@ -50,6 +50,8 @@ class Options:
     supporting_only: bool = False
     """Download these and no images."""
     shard: Shard | None = None
+    space_check: bool = True
+    """Refuse to start where the disk has too little free space."""
     durable: bool = True
     """Force data to the disk before a series counts as complete."""
 

@@ -23,6 +23,7 @@ from tcia_covid.core.errors import (
     TakenOverError,
 )
 from tcia_covid.core.files import open_own, open_regular
+from tcia_covid.core.limits import limit_error
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
@@ -35,7 +36,14 @@ _TOO_LONG = 206
 """The error number on Windows; Python reports a missing file instead."""
 _SHORT_PATH = 248
 """Windows accepts no longer folder path unless long paths are enabled."""
-_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP, errno.EISDIR})
+_FEW_INODES = 16
+_SOME_SPACE = 1024 * 1024
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
+_NO_FOLDER_SYNC = _NO_SYNC | {errno.EACCES, errno.EBADF, errno.EISDIR}
+_NOT_DURABLE = (
+    "the file system cannot force data to the disk (fsync): after a power cut, check the files "
+    "with 'tcia-covid verify'"
+)
 _FICLONE = 0x40049409
 """ioctl_ficlone(2); Python has no name for it."""
 if sys.platform == "linux":
@@ -73,6 +81,8 @@ class Disk:
 
     def __init__(self, *, durable: bool = True) -> None:
         self.durable = durable
+        self.notices: list[str] = []
+        """Sentences for the user, each once."""
 
     def make_folder(self, path: Path) -> None:
         """Make a folder and its parents, for work that a power cut may undo."""
@@ -117,6 +127,11 @@ class Disk:
         handle = open_regular(os.fspath(path), flags)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
+            if _NOT_DURABLE not in self.notices:
+                self.notices.append(_NOT_DURABLE)
         finally:
             os.close(handle)
 
@@ -306,10 +321,9 @@ def _paths_are_short() -> bool:
 def destination_error(error: OSError, what: str) -> DestinationError:
     """The error for the user behind an `OSError` about `what`."""
     if error.errno in _FULL:
-        return NoSpaceError(
-            f"no space left while writing to {what}",
-            hint="free some space (or raise the quota), then run the same command again",
-        )
+        return _no_space_error(error.errno, what)
+    if (limit := limit_error(error)) is not None:
+        return limit
     if _is_too_long(error):
         return DestinationError(
             f"a path in {what} is too long for this system",
@@ -327,6 +341,28 @@ def destination_error(error: OSError, what: str) -> DestinationError:
         f"I/O error on {what}: {error.strerror or error}",
         hint="check the file system, then run the same command again",
     )
+
+
+def _no_space_error(number: int | None, what: str) -> NoSpaceError:
+    """Name what is used up: space, a quota, inodes, or the permitted size of one file."""
+    cause, remedy = "no space left while writing to", "free some space"
+    if number == errno.EDQUOT:
+        cause, remedy = "the disk quota is used up at", "free some space or raise the quota"
+    elif number == errno.EFBIG:
+        cause, remedy = "a file has reached the permitted size in", "raise the limit (ulimit -f)"
+    elif _lacks_inodes(what):
+        cause, remedy = "no inodes left for new files in", "remove files that are not needed"
+    return NoSpaceError(f"{cause} {what}", hint=f"{remedy}, then run the same command again")
+
+
+def _lacks_inodes(folder: str) -> bool:
+    """Whether inodes are used up; temporary files may be gone by now, and have freed some."""
+    try:
+        counts = os.statvfs(folder)
+    except (AttributeError, OSError):  # Windows has no statvfs
+        return False
+    has_blocks = counts.f_bavail * counts.f_frsize > _SOME_SPACE
+    return has_blocks and counts.f_files > 0 and counts.f_favail < _FEW_INODES
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tcia_covid.core.errors import NoSpaceError
@@ -22,27 +22,48 @@ def space_needed(needed: int) -> int:
     return _RESERVE + needed // _A_SHARE
 
 
-def check_space(folder: str, needed: int, what: str, otherwise: str) -> None:
-    """Check that there is enough free space.
+def free_bytes(folder: str | Path) -> int | None:
+    """The free space of a folder's file system.
+
+    None if unknown: on FUSE file systems, such as mounted clouds, statvfs may fail or say 0 blocks.
+    """
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None
+
+
+def check_space(
+    folder: str, needed: int, what: str, otherwise: str, notify: Callable[[str], None]
+) -> None:
+    """Check that there is enough free space, where it is known.
 
     Args:
         folder: exists.
-        needed: bytes to write.
+        needed: bytes to be written to it.
         what: the sentence's subject and verb, such as `the download needs`.
-        otherwise: what to do instead of freeing space.
+        otherwise: the alternative to freeing space.
+        notify: receives a notice where the free space is unknown.
 
     Raises:
-        NoSpaceError: there is not enough.
+        NoSpaceError: there is not.
     """
     if not needed:
         return
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
+    if free is None:
+        notify(
+            f"the free space of {folder} is unknown: its file system does not report it; "
+            f"{what} {format_size(needed)}"
+        )
+        return
     missing = needed + space_needed(needed) - free
     if missing > 0:
         raise NoSpaceError(
             f"{folder} has {format_size(free)} free, {what} {format_size(needed)} "
             f"and {format_size(space_needed(needed))} to spare",
-            hint=f"free {format_size(missing)} more, {otherwise}",
+            hint=f"free {format_size(missing)} more, {otherwise}; --no-space-check ignores this",
         )
 
 

@@ -91,8 +91,8 @@ class Tree:
         """Becomes the stamp once the reports are written, if no series changed meanwhile."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
-        self.notices: list[str] = []
-        """What this run moved aside because it was in the way, with its new path."""
+        self.notices = self.disk.notices
+        """What this run moved aside because it was in the way, and what the disk cannot do."""
         self._committer = Committer(
             root,
             self.state,

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import (
     ArchiveError,
-    DestinationError,
     LockedError,
     NotAvailableError,
+    ResourceLimitError,
     SeriesError,
     TakenOverError,
     TciaCovidError,
 )
 from tcia_covid.core.events import Notice, SeriesFinished
+from tcia_covid.core.limits import limit_error
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
 from tcia_covid.store.disk import destination_error
@@ -69,6 +70,7 @@ class Scheduler:
         self._lock_notice_sent = False
         self._unreported: dict[str, Job] = {}
         self._lock = threading.Lock()
+        self._limit_notice_sent = False
         self._outage = OutageMonitor(
             max(_MIN_OUTAGE_FAILURES, workers),
             context.settings.outage_timeout,
@@ -86,13 +88,29 @@ class Scheduler:
             threading.Thread(target=self._work, name=f"series-{number}", daemon=True)
             for number in range(max(1, min(self._workers, len(self._queue))))
         ]
-        for thread in threads:
-            thread.start()
-        self._join(threads)
+        self._join(self._start(threads))
+        self._work(is_last=True)
         with self._lock:
             remaining = list(self._unreported.values())
         for job in remaining:
             self._report(job, Outcome(job.series, State.REMAINING))
+
+    def _start(self, threads: Sequence[threading.Thread]) -> list[threading.Thread]:
+        """Start as many threads as the machine permits; return those."""
+        for number, thread in enumerate(threads):
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                self._notify_fewer(limit_error(error) or error)
+                return list(threads[:number])
+        return list(threads)
+
+    def _notify_fewer(self, error: Exception) -> None:
+        """Report once that series are downloaded by fewer threads than asked for."""
+        if not self._limit_notice_sent:
+            self._limit_notice_sent = True
+            hint = getattr(error, "hint", "")
+            self._context.emit(Notice(f"{error}; continuing with fewer threads ({hint})"))
 
     def _join(self, threads: list[threading.Thread]) -> None:
         """Wait for the workers; after cancellation no longer than the grace period."""
@@ -108,8 +126,12 @@ class Scheduler:
                 if thread.is_alive():
                     break
 
-    def _work(self) -> None:
-        """Do jobs until none is left; look at locked series when nothing else is to do."""
+    def _work(self, *, is_last: bool = False) -> None:
+        """Do jobs until none is left; look at locked series when nothing else is to do.
+
+        Args:
+            is_last: all threads have ended; at a limit of the machine, they leave jobs behind.
+        """
         stop = self._context.stop
         try:
             while not stop.is_set():
@@ -119,6 +141,11 @@ class Scheduler:
                     self._retry_locked(locked)
                 else:
                     return
+        except ResourceLimitError as error:
+            if is_last:
+                stop.set(error)
+            else:
+                self._notify_fewer(error)
         except Exception as error:  # noqa: BLE001 - a worker must not die in silence
             stop.set(_internal_error(error))
 
@@ -133,26 +160,39 @@ class Scheduler:
             return self._second_attempts.popleft() if self._second_attempts else None
 
     def _fetch(self, job: Job, locked: LockedSeries | None = None) -> None:
-        """Fetch one series; `locked` if another run had it before."""
-        stop = self._context.stop
+        """Fetch one series; `locked` if another run had it before.
+
+        Raises:
+            ResourceLimitError: the machine permits no more; the series is in the queue again.
+        """
         try:
             outcome = fetch_series(
                 job.series, self._archives, job.tree, self._context, update=job.update
             )
             self._report(job, outcome)
-        except (LockedError, TakenOverError) as error:
+        except Exception as error:
+            limit = limit_error(error)
+            if limit is None:
+                self._fail(job, error, locked)
+                return
+            with self._lock:
+                self._queue.appendleft(job)
+            raise limit from error
+
+    def _fail(self, job: Job, error: Exception, locked: LockedSeries | None) -> None:
+        """Try a series again later, report its failure, or end the run."""
+        stop = self._context.stop
+        if isinstance(error, LockedError | TakenOverError):
             self._put_locked(job, error, locked)
-        except DestinationError as error:
-            stop.set(error)
-        except OSError as error:
-            stop.set(destination_error(error, str(job.tree.root)))
-        except (SeriesError, ArchiveError) as error:
+        elif isinstance(error, SeriesError | ArchiveError):
             if not stop.is_set() and not self._try_again(job, error):
                 failure = failure_of(job.series, error)
                 self._report(job, Outcome(job.series, State.FAILED, failure=failure))
-        except TciaCovidError as error:
+        elif isinstance(error, TciaCovidError):
             stop.set(error)  # the reason why the run ends already, or one to end it
-        except Exception as error:  # noqa: BLE001 - the next series would meet the same
+        elif isinstance(error, OSError):
+            stop.set(destination_error(error, str(job.tree.root)))
+        else:  # the next series would meet the same
             stop.set(_internal_error(error, f" at series {job.uid}"))
 
     def _try_again(self, job: Job, error: SeriesError | ArchiveError) -> bool:

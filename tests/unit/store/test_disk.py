@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.core.errors import DestinationError, TakenOverError
+from tcia_covid.core.errors import EXIT_DESTINATION, DestinationError, TakenOverError
 from tcia_covid.store import disk as disk_module
-from tcia_covid.store.disk import Disk, destination_errors, missing_means_taken_over
+from tcia_covid.store.disk import (
+    Disk,
+    destination_error,
+    destination_errors,
+    missing_means_taken_over,
+)
 from tcia_covid.store.tree import Tree
 
 
@@ -88,3 +94,36 @@ def test_what_windows_says_of_a_path_that_is_too_long_is_understood() -> None:
     error.winerror = 206  # type: ignore[attr-defined,unused-ignore]
     with pytest.raises(DestinationError, match="too long"), destination_errors("the folder"):
         raise error
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EMFILE, errno.ENOMEM])
+def test_a_limit_is_named_as_what_it_is(tmp_path: Path, number: int) -> None:
+    names = {
+        errno.EDQUOT: "the disk quota is used up",
+        errno.EMFILE: "too many open files: the limit is ",
+        errno.ENOMEM: "not enough memory",
+    }
+    error = destination_error(OSError(number, os.strerror(number)), str(tmp_path))
+    assert error.message.startswith(names[number])
+    assert error.exit_code == EXIT_DESTINATION
+    assert "raise" in error.hint
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_without_fsync_is_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    (tmp_path / "file").touch()
+    disk = Disk()
+    if number == errno.EIO:
+        with pytest.raises(OSError, match=r"Input/output error"):
+            disk.sync_file(tmp_path / "file")
+        return
+    for _ in range(2):
+        disk.sync_file(tmp_path / "file")
+    assert len(disk.notices) == 1
+    assert "cannot force data to the disk (fsync)" in disk.notices[0]

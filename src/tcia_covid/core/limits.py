@@ -1,0 +1,61 @@
+"""Limits of this process: open files, threads, memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from tcia_covid.core.errors import ResourceLimitError
+
+if sys.platform == "win32":
+
+    def _open_files() -> int | None:
+        return None
+
+else:
+    import resource  # here, as it cannot be imported once no file can be opened
+
+    def _open_files() -> int | None:
+        """The number of files that the process can have open; None if that is not limited."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return None if limit == resource.RLIM_INFINITY else limit
+
+
+_BASE_FILES = 24
+"""Descriptors beside those of the workers: streams, logs, catalogs, modules being imported."""
+_FILES_PER_JOB = 5
+"""Connections (IDC: two), the file being written, the lock, a folder being synced."""
+
+
+def limit_error(error: BaseException) -> ResourceLimitError | None:
+    """The error for the user if `error` reports a limit of this machine; else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, ResourceLimitError):
+        return error
+    is_import = isinstance(error, ImportError) and os.strerror(errno.EMFILE) in str(error)
+    if number in (errno.EMFILE, errno.ENFILE) or is_import:
+        limit = _open_files()
+        return ResourceLimitError(
+            f"too many open files{f': the limit is {limit}' if limit else ''}",
+            hint="raise the limit (ulimit -n), or use fewer --jobs",
+        )
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return ResourceLimitError(
+            "the system permits no more threads",
+            hint="raise the limit of processes (ulimit -u) or memory (ulimit -v), or that of the "
+            "container; or use fewer --jobs",
+        )
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return ResourceLimitError(
+            "not enough memory",
+            hint="raise the limit (ulimit -v, or that of the container or batch job), or use fewer "
+            "--jobs",
+        )
+    return None
+
+
+def affordable_jobs(jobs: int) -> int:
+    """At most `jobs`, and no more than the limit of open files permits."""
+    limit = _open_files()
+    return min(jobs, max(1, (limit - _BASE_FILES) // _FILES_PER_JOB)) if limit else jobs
