@@ -56,7 +56,7 @@ def load(collection: str) -> list[Series]:
     collection_id = re.sub(r"[^a-z0-9]+", "_", collection.lower()).strip("_")
     name = _names(file.parent / _NAMES).get(collection_id, collection)
     rows = _rows(file, "collection_id", [collection_id], results=False)
-    return sorted((_series(row, name) for row in rows), key=lambda one: one.uid)
+    return sorted((_series(row, name) for row in rows), key=lambda series: series.uid)
 
 
 def find(uids: Iterable[str]) -> dict[str, Series]:
@@ -65,11 +65,11 @@ def find(uids: Iterable[str]) -> dict[str, Series]:
     if file is None or not wanted:
         return {}
     names = _names(file.parent / _NAMES)
-    found = {}
+    series = {}
     for row in _rows(file, "SeriesInstanceUID", wanted, results=True):
         name = str(row["collection_id"])
-        found[str(row["SeriesInstanceUID"])] = _series(row, names.get(name, name))
-    return dict(sorted(found.items()))
+        series[str(row["SeriesInstanceUID"])] = _series(row, names.get(name, name))
+    return dict(sorted(series.items()))
 
 
 @cache

@@ -187,11 +187,11 @@ def _publication(item: Item) -> Publication:
 
 
 def _publications(item: Item) -> tuple[Publication, ...]:
-    return tuple(_publication(one) for one in item.items())
+    return tuple(_publication(entry) for entry in item.items())
 
 
 def _supporting_files(item: Item) -> tuple[SupportingFile, ...]:
-    tables = (one.table(_SUPPORTING, ("title", "kind")) for one in item.items())
+    tables = (entry.table(_SUPPORTING, ("title", "kind")) for entry in item.items())
     return tuple(SupportingFile(**_converted(table, _SUPPORTING)) for table in tables)
 
 
@@ -279,7 +279,7 @@ _COLLECTION: dict[str, Callable[[Item], Any]] = {
     "doi": _doi,
     "slug": Item.text,
     "page": _url,
-    "wiki_pages": lambda item: tuple(one.count() for one in item.items()),
+    "wiki_pages": lambda item: tuple(page.count() for page in item.items()),
     "format": _one_of(*FORMATS),
     "license": _license,
     "access": Item.text,

@@ -78,7 +78,7 @@ class CatalogInfo:
     @property
     def series(self) -> int:
         """Series of all collections."""
-        return sum(one.series for one in self.entries)
+        return sum(entry.series for entry in self.entries)
 
 
 @cache
@@ -90,7 +90,7 @@ def info() -> CatalogInfo:
     """
     try:
         document = json.loads(_packaged(INDEX))
-        entries = tuple(CatalogEntry(**one) for one in document.pop("entries"))
+        entries = tuple(CatalogEntry(**values) for values in document.pop("entries"))
         return CatalogInfo(**document, entries=entries)
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(INDEX) from error
@@ -98,7 +98,7 @@ def info() -> CatalogInfo:
 
 def entry(collection: str) -> CatalogEntry | None:
     """Get the totals of `collection` (in TCIA's spelling), or None."""
-    return next((one for one in info().entries if one.collection == collection), None)
+    return next((listed for listed in info().entries if listed.collection == collection), None)
 
 
 def has(collection: str) -> bool:
@@ -119,28 +119,28 @@ def load(collection: str) -> list[Series]:
 def find(uids: Iterable[str]) -> dict[str, Series]:
     """Find series by UID, in the given order, without unknown ones; reads small tables first."""
     wanted = dict.fromkeys(uids)
-    found: dict[str, Series] = {}
-    for one in sorted(info().entries, key=lambda one: one.series):
-        if len(found) == len(wanted):
+    known: dict[str, Series] = {}
+    for listed in sorted(info().entries, key=lambda listed: listed.series):
+        if len(known) == len(wanted):
             break
-        found.update(
-            (series.uid, series) for series in _table(one.collection) if series.uid in wanted
+        known.update(
+            (series.uid, series) for series in _table(listed.collection) if series.uid in wanted
         )
-    return {uid: found[uid] for uid in wanted if uid in found}
+    return {uid: known[uid] for uid in wanted if uid in known}
 
 
 @cache
 def _table(collection: str) -> tuple[Series, ...]:
-    one = entry(collection)
-    if one is None:
+    listed = entry(collection)
+    if listed is None:
         raise UnknownCollectionError(f"the catalog does not list the collection {collection!r}")
     try:
-        header, *lines = gzip.decompress(_packaged(one.file)).decode().splitlines()
-        if header != "\t".join(COLUMNS) or len(lines) != one.series:
-            raise _damaged(one.file)
+        header, *lines = gzip.decompress(_packaged(listed.file)).decode().splitlines()
+        if header != "\t".join(COLUMNS) or len(lines) != listed.series:
+            raise _damaged(listed.file)
         return tuple(_series(collection, line) for line in lines)
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise _damaged(one.file) from error
+        raise _damaged(listed.file) from error
 
 
 def _series(collection: str, line: str) -> Series:

@@ -211,7 +211,7 @@ class Receipt:
     def check(self) -> Check:
         """The weakest check among the images."""
         checks = {image.check for image in self.images}
-        return next((one for one in reversed(Check) if one in checks), Check.MD5)
+        return next((check for check in reversed(Check) if check in checks), Check.MD5)
 
 
 class State(str, Enum):

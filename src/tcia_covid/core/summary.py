@@ -138,9 +138,9 @@ class SummaryBuilder:
 
     def selected(self, series: Iterable[Series]) -> None:
         """Count the requested series."""
-        for one in series:
+        for requested in series:
             self.summary.selected += 1
-            self.summary.images_expected += one.image_count or 0
+            self.summary.images_expected += requested.image_count or 0
 
     def outcome(self, outcome: Outcome) -> None:
         """Count the outcome of one series."""
@@ -188,10 +188,10 @@ class SummaryBuilder:
         """
         summary = self.summary
         listings = list(failures)
-        unlisted = sum(bool(one.series) for one in listings)
+        unlisted = sum(bool(failure.series) for failure in listings)
         summary.selected += unlisted
         summary.failed += unlisted
-        self._archive_failures += sum(one.reason == "archive-error" for one in listings)
+        self._archive_failures += sum(failure.reason == "archive-error" for failure in listings)
         summary.failures = listings + summary.failures
         summary.notices = [*notices, *summary.notices]
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
@@ -207,7 +207,7 @@ class SummaryBuilder:
             return ended.exit_code
         if not summary.failures and not summary.remaining:
             return EXIT_OK
-        if summary.failures and all(one.reason == "locked" for one in summary.failures):
+        if summary.failures and all(failure.reason == "locked" for failure in summary.failures):
             return EXIT_DESTINATION
         if not summary.complete and 0 < self._archive_failures == len(summary.failures):
             return EXIT_ARCHIVE

@@ -166,8 +166,9 @@ class _Run:
         self, program: str, packages: Sequence[AsperaPackage], before: Inventory
     ) -> TciaCovidError | None:
         """Receive every package; return what ended the run early."""
-        old = [self._unreadable(one) for one in packages if not one.is_public_link]
-        inboxes = [PackageFolder(self._tree, one) for one in packages if one.is_public_link]
+        old = [self._unreadable(package) for package in packages if not package.is_public_link]
+        public = [package for package in packages if package.is_public_link]
+        inboxes = [PackageFolder(self._tree, package) for package in public]
         if old and not inboxes:
             return RequestError(old[0].detail, hint=old[0].hint)
         self._inboxes, self._failures = inboxes, old
@@ -224,7 +225,7 @@ class _Run:
             RunStarted(
                 series=max(0, (before.patients_expected or 0) - before.patients),
                 images=max(0, (before.volumes_expected or 0) - before.volumes),
-                size=sum(one.package.size or 0 for one in inboxes if one.missing() is None),
+                size=sum(inbox.package.size or 0 for inbox in inboxes if inbox.missing() is None),
                 already_complete=before.patients,
                 output=self._request.output,
             )
@@ -257,7 +258,7 @@ def find_packages(collection: Collection, site: PortalApi) -> list[AsperaPackage
         ArchiveError: no usable response.
     """
     listed = site.downloads(collection.slug) if collection.slug else []
-    packages = {one.url: _package(one) for one in listed if one.url and one.is_package}
+    packages = {item.url: _package(item) for item in listed if item.url and item.is_package}
     if not packages:
         raise NotAvailableError(
             f"the page of {collection.name} links to no Aspera package",
@@ -293,13 +294,13 @@ def manual_instructions(tree: VolumeTree, packages: Sequence[AsperaPackage]) -> 
     """
     collection = tree.collection
     install = install_commands()
-    links = _keep_links(tree, [one for one in packages if one.is_public_link])
+    links = _keep_links(tree, [package for package in packages if package.is_public_link])
     adopt = ["tcia-covid", "adopt", _FOLDER, "--collection", collection.name]
     adopt += ["--output", str(tree.root.parent)]
     receive = [receive_command(link, _FOLDER) for _, link in links]
     commands = [*install, *receive, shlex.join(adopt)]
     page = collection.page or "www.cancerimagingarchive.net"
-    old = [one.title for one in packages if not one.is_public_link]
+    old = [package.title for package in packages if not package.is_public_link]
     lines = [
         f"{collection.name} is received with ascli (aspera-cli), which is not installed here:",
         *(f"  {command}" for command in install),
@@ -366,7 +367,7 @@ def summarize(
     """
     now = Inventory.of(tree)
     summary = Summary(targets=list(request.targets), output=request.output)
-    failed = {one.series for one in failures if one.series}
+    failed = {failure.series for failure in failures if failure.series}
     summary.complete = len(tree.complete_receipts().keys() - failed)
     summary.already_complete = min(before.patients, summary.complete)
     summary.failed = len(failed)
@@ -417,7 +418,7 @@ def _exit_code(summary: Summary, ended: TciaCovidError | None) -> int:
         return ended.exit_code
     if ended is not None and not summary.complete:
         return ended.exit_code
-    reasons = {one.reason for one in summary.failures}
+    reasons = {failure.reason for failure in summary.failures}
     if ended is None and not reasons and not summary.remaining:
         return EXIT_OK
     if reasons == {"locked"}:

@@ -125,7 +125,7 @@ class Receiver:
         damaged = [file.file for file in result.rejected if file.reason in _NOT_INSTALLED]
         self._inbox.set_aside([file for file in damaged if file in volumes])
         self._conflicts |= {
-            one.file.rpartition("/")[2]: one.detail for one in result.of("conflict")
+            file.file.rpartition("/")[2]: file.detail for file in result.of("conflict")
         }
         return result
 
@@ -246,7 +246,7 @@ class PackageFolder:
     def _listed(self) -> list[str] | None:
         try:
             document = json.loads(read_state(self._listing))
-            listed = [one for one in document["files"] if isinstance(one, str)]
+            listed = [path for path in document["files"] if isinstance(path, str)]
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return listed if document.get("format") == _FORMAT else None

@@ -171,12 +171,12 @@ class VolumePattern:
             return None
         if self._pattern is None:
             return VolumeName(stem, stem, stem)
-        found = self._pattern.fullmatch(file)
-        if found is None:
+        match = self._pattern.fullmatch(file)
+        if match is None:
             return None
-        if "patient" not in found.groupdict():
+        if "patient" not in match.groupdict():
             return VolumeName(stem, stem, stem)
-        return VolumeName(file[: found.end("patient")], stem, found["patient"])
+        return VolumeName(file[: match.end("patient")], stem, match["patient"])
 
 
 def _translated(pattern: str) -> str:
@@ -184,7 +184,7 @@ def _translated(pattern: str) -> str:
     pieces: list[str] = []
     for token in _TOKEN.findall(pattern):
         if token[0] == "[" and len(token) > 1:
-            options = "|".join(_translated(one) for one in token[1:-1].split("|"))
+            options = "|".join(_translated(option) for option in token[1:-1].split("|"))
             pieces.append(f"(?:{options})?")
         elif len(token) > 1:
             named = token[0] == "N" and not any("patient" in piece for piece in pieces)
@@ -221,12 +221,12 @@ class Checksums:
         """
         count = 0
         for line in _lines(path):
-            found = next((match for form in _LINES if (match := form.fullmatch(line))), None)
-            if found is None or len(found["hash"]) not in ALGORITHMS:
+            match = next((hit for form in _LINES if (hit := form.fullmatch(line))), None)
+            if match is None or len(match["hash"]) not in ALGORITHMS:
                 continue
-            name = re.split(r"[/\\]", found["path"])[-1]
+            name = re.split(r"[/\\]", match["path"])[-1]
             if self._pattern.read(name) is not None:
-                self._hashes[name].add(found["hash"].lower())
+                self._hashes[name].add(match["hash"].lower())
                 count += 1
         return count
 

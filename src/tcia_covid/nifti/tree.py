@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from tcia_covid.core.events import discard as discard_event
 from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.nifti.scan import SUFFIX, Checksums, VolumeName, VolumePattern
-from tcia_covid.store.disk import Disk, move_aside
+from tcia_covid.store.disk import Disk
 from tcia_covid.store.images import DicomImages, FoundImage
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.receipts import StoredReceipt
@@ -129,18 +128,6 @@ class VolumeTree(Tree):
         super().notify(text)
         self._emit(Notice(text, always=True))
 
-    def move_unexpected(self, file: Path, series: Series) -> None:
-        """Move a file back to the patient's folder: earlier versions took whole folders along."""
-        stored = self.receipts.read(series.uid)
-        folder = self._committer.folders(series, stored.receipt if stored else None)[0]
-        target = self.root / folder / file.name
-        self.disk.make_folder(target.parent)
-        if os.path.lexists(target):
-            target = move_aside(self.disk, file, target.parent)
-        else:
-            self.disk.rename(file, target)
-        self.notify(f"{file.name}, which an earlier run moved, is back: it is now {target}")
-
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
@@ -159,8 +146,8 @@ class Inventory:
         receipts = tree.complete_receipts().values()
         return cls(
             patients=len(receipts),
-            volumes=sum(len(one.images) for one in receipts),
-            size=sum(one.size for one in receipts),
+            volumes=sum(len(receipt.images) for receipt in receipts),
+            size=sum(receipt.size for receipt in receipts),
             patients_expected=tree.collection.patients,
             volumes_expected=tree.collection.volumes,
         )

@@ -93,11 +93,13 @@ def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
     selected, without_value = _by_value(criteria, ordered)
     selected = _first_patients(selected, filters.first_patients)
     if filters.max_size is not None:
-        sized = [one for one in selected if one.size is not None]
+        sized = [item for item in selected if item.size is not None]
         without_value += Counter(max_size=len(selected) - len(sized))
-        total = accumulate(one.size or 0 for one in sized)
-        selected = [one for one, size in zip(sized, total, strict=True) if size <= filters.max_size]
-    unmatched = [(one.name, value) for one in criteria for value in one.unmatched]
+        total = accumulate(item.size or 0 for item in sized)
+        selected = [
+            item for item, size in zip(sized, total, strict=True) if size <= filters.max_size
+        ]
+    unmatched = [(criterion.name, value) for criterion in criteria for value in criterion.unmatched]
     return FilterResult(selected[: filters.max_series], dict(without_value), unmatched)
 
 
@@ -118,7 +120,7 @@ def _criteria(filters: Filters, series: list[Series]) -> Iterator[_Criterion]:
         values: tuple[str, ...] = getattr(filters, name)
         if not values:
             continue
-        lookup = matcher({actual for one in series if (actual := read(one))})
+        lookup = matcher({actual for item in series if (actual := read(item))})
         matched = {value: lookup(value) for value in values}
         accepted = frozenset().union(*matched.values())
         unmatched = tuple(value for value, actual in matched.items() if not actual)
@@ -131,11 +133,13 @@ def _by_value(
     selected: list[Series] = []
     without_value: Counter[str] = Counter()
     for series in ordered:
-        failed = [one for one in criteria if one.read(series) not in one.accepted]
+        failed = [
+            criterion for criterion in criteria if criterion.read(series) not in criterion.accepted
+        ]
         if not failed:
             selected.append(series)
-        elif not any(one.read(series) for one in failed):
-            without_value.update(one.name for one in failed)
+        elif not any(field.read(series) for field in failed):
+            without_value.update(field.name for field in failed)
     return selected, without_value
 
 
@@ -182,12 +186,12 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 _FIELDS: tuple[tuple[str, Callable[[Series], str | None], Callable[[set[str]], Lookup]], ...] = (
-    ("patients", lambda one: one.patient, _patients),
-    ("studies", lambda one: one.study, _exact),
-    ("series", lambda one: one.uid, _exact),
-    ("modalities", lambda one: one.modality, _any_case),
-    ("body_parts", lambda one: one.body_part, _any_case),
-    ("descriptions", lambda one: one.description, _regex),
+    ("patients", lambda series: series.patient, _patients),
+    ("studies", lambda series: series.study, _exact),
+    ("series", lambda series: series.uid, _exact),
+    ("modalities", lambda series: series.modality, _any_case),
+    ("body_parts", lambda series: series.body_part, _any_case),
+    ("descriptions", lambda series: series.description, _regex),
 )
 """Filter field, the value of a series, how given values are matched."""
 

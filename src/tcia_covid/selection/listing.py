@@ -108,13 +108,13 @@ class ArchiveSource:
                 raise
             notice = f"NBIA did not list {collection.name} ({error.message}): using the catalog"
             return SeriesListing(list(known.values()), notices=[notice])
-        found = _joined(series, known)
-        if _is_short(found, known) if known else len(found) < (collection.series or 0):
+        joined = _joined(series, known)
+        if _is_short(joined, known) if known else len(joined) < (collection.series or 0):
             with contextlib.suppress(ArchiveError):  # the first list counts
-                found = _joined([*series, *lister.list_collection(name)], known)
+                joined = _joined([*series, *lister.list_collection(name)], known)
         if not known:
-            return SeriesListing(list(found.values()), self._short(collection, len(found)))
-        return self._reconciler.reconcile(found, known, collection.name)
+            return SeriesListing(list(joined.values()), self._short(collection, len(joined)))
+        return self._reconciler.reconcile(joined, known, collection.name)
 
     def other(self, name: str) -> SeriesListing:
         """List a collection outside the registry.
@@ -140,22 +140,24 @@ class ArchiveSource:
         """Add the location of the series in IDC, if its index is installed."""
         if not self._has_idc:
             return series
-        known = idc_index.find(one.uid for one in series)
-        return [_located(one, known) for one in series]
+        known = idc_index.find(item.uid for item in series)
+        return [_located(item, known) for item in series]
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series; unknown ones become failures."""
         known = _mirrored_series(uids) if self._has_idc else series_catalog.find(uids)
         lister = self._quick if len(known) == len(set(uids)) else self._nbia
         try:
-            found = _joined(lister.list_series(uids), known)
+            joined = _joined(lister.list_series(uids), known)
         except ArchiveError as error:
             if not (self._has_idc and known):
                 raise
             return _without_nbia(uids, known, error)
-        listed = self._reconciler.reconcile({u: s for u, s in found.items() if u in known}, known)
-        listed.series += [one for uid, one in found.items() if uid not in known]
-        listed.failures += _unknown([uid for uid in uids if uid not in found.keys() | known.keys()])
+        listed = self._reconciler.reconcile({u: s for u, s in joined.items() if u in known}, known)
+        listed.series += [item for uid, item in joined.items() if uid not in known]
+        listed.failures += _unknown(
+            [uid for uid in uids if uid not in joined.keys() | known.keys()]
+        )
         return listed
 
     def _short(self, collection: Collection, count: int) -> list[Failure]:
@@ -197,12 +199,12 @@ class CatalogSource:
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series, online only those that the catalog does not have."""
-        found = _mirrored_series(uids)
-        rest = [uid for uid in uids if uid not in found]
+        known = _mirrored_series(uids)
+        rest = [uid for uid in uids if uid not in known]
         if not rest or self._online is None:
-            return SeriesListing(list(found.values()), _unknown(rest))
+            return SeriesListing(list(known.values()), _unknown(rest))
         listed = self._online.series(rest)
-        listed.series += found.values()
+        listed.series += known.values()
         return listed
 
     def _elsewhere(self, name: str) -> SeriesSource:
@@ -223,23 +225,23 @@ def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
 def _in_catalog(name: str) -> dict[str, Series]:
     if not series_catalog.has(name):
         return {}
-    return {one.uid: one for one in series_catalog.load(name)}
+    return {series.uid: series for series in series_catalog.load(name)}
 
 
 def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, Series]:
     """Index series by UID, with facts of the catalog; of duplicates the one with more images."""
-    found: dict[str, Series] = {}
-    for one in series:
-        before = found.get(one.uid)
-        if before is None or (one.image_count or 0) >= (before.image_count or 0):
-            found[one.uid] = _located(one, known)
-    return found
+    joined: dict[str, Series] = {}
+    for item in series:
+        before = joined.get(item.uid)
+        if before is None or (item.image_count or 0) >= (before.image_count or 0):
+            joined[item.uid] = _located(item, known)
+    return joined
 
 
-def _is_short(found: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
+def _is_short(listed: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
     """Whether series of the catalog, or images of them, are missing in a list."""
-    compared = compare_lists("", found, known)
-    return bool(compared.only_catalog) or any(one.fewer for one in compared.different)
+    compared = compare_lists("", listed, known)
+    return bool(compared.only_catalog) or any(difference.fewer for difference in compared.different)
 
 
 def _located(series: Series, known: Mapping[str, Series]) -> Series:
@@ -309,7 +311,7 @@ class Reconciler:
             name: of the collection; empty for single series.
         """
         comparison = compare_lists(name, listed, known)
-        fewer = {one.series: one for one in comparison.different if one.fewer}
+        fewer = {item.series: item for item in comparison.different if item.fewer}
         result = SeriesListing(list(listed.values()), notices=list(_newer(comparison)))
         result.differences += [comparison] if comparison.differs else []
         if self.accept_listed:
@@ -317,7 +319,7 @@ class Reconciler:
             if not name:
                 result.failures = [_unlisted(known[uid], "") for uid in comparison.only_catalog]
             return result
-        result.series = [one for one in result.series if one.uid not in fewer]
+        result.series = [series for series in result.series if series.uid not in fewer]
         if self.has_idc:
             result.series += [known[uid] for uid in comparison.only_catalog]
             result.series += [_as_known(listed[uid], known[uid]) for uid in fewer]
@@ -327,7 +329,7 @@ class Reconciler:
             return result
         hint = f"{_ELSEWHERE}; if it was withdrawn, {_WITHDRAWN}" if name else _ELSEWHERE
         result.failures = [_unlisted(known[uid], hint) for uid in comparison.only_catalog]
-        result.failures += [_short(one) for one in fewer.values()]
+        result.failures += [_short(difference) for difference in fewer.values()]
         return result
 
 
@@ -340,9 +342,9 @@ def _newer(comparison: Comparison) -> Iterator[str]:
     if new := comparison.only_nbia:
         text = f"NBIA lists {count(len(new), 'series')} {_scope(comparison)} that the catalog does"
         yield f"{text} not have: {_some(comparison, new)}"
-    if other := [one for one in comparison.different if not one.fewer]:
+    if other := [item for item in comparison.different if not item.fewer]:
         text = f"NBIA lists other images or bytes than the catalog for {len(other)} series"
-        named = [f"{one.series} ({_both(one)})" for one in other]
+        named = [f"{item.series} ({_both(item)})" for item in other]
         yield f"{text} {_scope(comparison)}; NBIA's are downloaded: {_some(comparison, named)}"
 
 
@@ -351,9 +353,9 @@ def _missing(comparison: Comparison, series_then: str, images_then: str) -> Iter
     if missing := comparison.only_catalog:
         text = f"NBIA lists {comparison.known - len(missing)} of the {comparison.known} series"
         yield f"{text} {_scope(comparison)}; {series_then}: {_some(comparison, missing)}"
-    if fewer := [one for one in comparison.different if one.fewer]:
+    if fewer := [item for item in comparison.different if item.fewer]:
         text = f"NBIA lists fewer images than the catalog for {len(fewer)} series"
-        named = [f"{one.series} ({one.images[0]} of {one.images[1]})" for one in fewer]
+        named = [f"{item.series} ({item.images[0]} of {item.images[1]})" for item in fewer]
         yield f"{text} {_scope(comparison)}; {images_then}: {_some(comparison, named)}"
 
 
@@ -361,10 +363,10 @@ def _scope(comparison: Comparison) -> str:
     return f"of {comparison.collection}" if comparison.collection else "requested"
 
 
-def _both(one: Difference) -> str:
+def _both(difference: Difference) -> str:
     listed, known = (
         f"{images} images of {size} bytes"
-        for images, size in zip(one.images, one.sizes, strict=True)
+        for images, size in zip(difference.images, difference.sizes, strict=True)
     )
     return f"{listed}, not {known}"
 
@@ -388,11 +390,12 @@ def _unlisted(known: Series, hint: str) -> Failure:
     )
 
 
-def _short(one: Difference) -> Failure:
+def _short(difference: Difference) -> Failure:
+    listed, known = difference.images
     return Failure(
-        series=one.series,
+        series=difference.series,
         reason="incomplete-list",
-        detail=f"NBIA lists {one.images[0]} of the {one.images[1]} images of series {one.series}",
+        detail=f"NBIA lists {listed} of the {known} images of series {difference.series}",
         hint=f"{_ELSEWHERE}; if images were withdrawn, {_WITHDRAWN}",
     )
 

@@ -63,12 +63,12 @@ def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manif
     name = "standard input" if str(source) == "-" else str(source)
     text = _decode(name, _read(name, source, stdin)).replace("\r\n", "\n").replace("\r", "\n")
     kind = _kind(text, Path(source).suffix.lower())
-    found = list(_checked(name, _READERS[kind](name, text)))
-    if not found:
+    entries = list(_checked(name, _READERS[kind](name, text)))
+    if not entries:
         raise ManifestError(f"{name} names no series", hint="is it the right file, and whole?")
-    uids = tuple(dict.fromkeys(found))
+    uids = tuple(dict.fromkeys(entries))
     server = _SERVER.search(text) if kind == "tcia" else None
-    return Manifest(name, kind, uids, len(found) - len(uids), server and server[1])
+    return Manifest(name, kind, uids, len(entries) - len(uids), server and server[1])
 
 
 def write_tcia(
@@ -95,14 +95,14 @@ def write_tcia(
 
 def write_txt(series: Iterable[Series], out: TextIO) -> None:
     """Write one SeriesInstanceUID per line."""
-    out.writelines(f"{one.uid}\n" for one in series)
+    out.writelines(f"{item.uid}\n" for item in series)
 
 
 def write_csv(series: Iterable[Series], out: TextIO, *, delimiter: str = ",") -> None:
     """Write one row per series; TCIA's Data Retriever reads it, too."""
     writer = csv.DictWriter(out, SERIES_NAMES.values(), delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(one.to_dict() for one in series)
+    writer.writerows(item.to_dict() for item in series)
 
 
 def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
@@ -206,7 +206,7 @@ def _key(line: str) -> str:
 
 def _entries(number: int, line: str) -> Numbered:
     if _plain(line.strip(",; \t")) not in _COLUMNS:
-        yield from ((number, one.strip("\"'")) for one in re.split(r"[,;\s]+", line) if one)
+        yield from ((number, word.strip("\"'")) for word in re.split(r"[,;\s]+", line) if word)
 
 
 def _delimiter(header: str) -> str | None:

@@ -29,22 +29,22 @@ class CollectionSelection:
     @property
     def patients(self) -> int:
         """Distinct PatientIDs."""
-        return len({one.patient for one in self.series})
+        return len({series.patient for series in self.series})
 
     @property
     def studies(self) -> int:
         """Distinct StudyInstanceUIDs."""
-        return len({one.study for one in self.series})
+        return len({series.study for series in self.series})
 
     @property
     def images(self) -> int:
         """Images on record."""
-        return sum(one.image_count or 0 for one in self.series)
+        return sum(series.image_count or 0 for series in self.series)
 
     @property
     def size(self) -> int:
         """Bytes on record."""
-        return sum(one.size or 0 for one in self.series)
+        return sum(series.size or 0 for series in self.series)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Selection:
     @property
     def series(self) -> list[Series]:
         """All series."""
-        return [one for group in self.groups for one in group.series]
+        return [series for group in self.groups for series in group.series]
 
 
 def resolve(
@@ -82,7 +82,7 @@ def resolve(
     for collection in targets.collections:
         collection.check_license(commercial_use=commercial_use)
     listed = _list(targets, source)
-    unique = {one.uid: one for one in listed.series}
+    unique = {series.uid: series for series in listed.series}
     filtered = apply_filters(filters, unique.values())
     notices = listed.notices + _filter_notices(filtered.without_value, filtered.unmatched)
     if unique and not filtered.series:
@@ -90,8 +90,8 @@ def resolve(
     selected, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
     if shard is not None:
         in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
-        selected = [one for one in selected if in_shard(one.uid)]
-        failures = [one for one in failures if not one.series or in_shard(one.series)]
+        selected = [series for series in selected if in_shard(series.uid)]
+        failures = [item for item in failures if not item.series or in_shard(item.series)]
     groups = _grouped(selected, registry)
     for group in groups if commercial_use else ():
         _check_license(group)
@@ -114,14 +114,14 @@ def _in_catalog(targets: Targets) -> Iterable[Series]:
     known = series_catalog.find(targets.uids)
     for collection in targets.collections:
         if series_catalog.has(collection.name):
-            known |= {one.uid: one for one in series_catalog.load(collection.name)}
+            known |= {series.uid: series for series in series_catalog.load(collection.name)}
     return known.values()
 
 
 def _grouped(series: list[Series], registry: Registry) -> list[CollectionSelection]:
     by_name: dict[str, list[Series]] = defaultdict(list)
-    for one in series:
-        by_name[one.collection].append(one)
+    for item in series:
+        by_name[item.collection].append(item)
     groups: dict[str, CollectionSelection] = {}
     for name, members in by_name.items():
         known = registry.listed_as(name)
@@ -133,13 +133,14 @@ def _grouped(series: list[Series], registry: Registry) -> list[CollectionSelecti
 
 def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:
     """Drop failures of series that the filters would exclude, as far as is known."""
-    named = {one.series for one in failures if one.series}
+    named = {failure.series for failure in failures if failure.series}
     if not named:
         return failures
     known = series_catalog.find(named)
-    selected = {one.uid for one in apply_filters(filters, [*listed, *known.values()]).series}
+    passing = apply_filters(filters, [*listed, *known.values()]).series
+    selected = {series.uid for series in passing}
     selected |= (named & set(filters.series) if filters.series else named) - known.keys()
-    return [one for one in failures if not one.series or one.series in selected]
+    return [item for item in failures if not item.series or item.series in selected]
 
 
 def _filter_notices(without_value: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:
@@ -157,7 +158,7 @@ def _no_series(
     if unmatched:
         given = ", ".join(f"{_option(name)} {value!r}" for name, value in unmatched)
         return UsageError(f"no series matches {given}", hint="'tcia-covid series' lists all series")
-    smallest = min((one.size for one in series if one.size is not None), default=0)
+    smallest = min((item.size for item in series if item.size is not None), default=0)
     if filters.max_size is not None and filters.max_size < smallest:
         return UsageError(
             f"no series fits into --max-size {format_size(filters.max_size)}: the smallest has "

@@ -207,24 +207,6 @@ def test_a_volume_that_turns_out_damaged_stays_on_record(tmp_path: Path) -> None
     assert files_in(home(tmp_path)).items() > BOTH.items()
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_what_an_earlier_version_took_along_comes_back(tmp_path: Path, *, whole: bool) -> None:
-    """Earlier versions moved a patient's folder into staging, whatever was in it."""
-    tree = tree_of(tmp_path)
-    tree.prepare()
-    if whole:
-        take(tmp_path, fake.whole())
-    theirs = {**MINE, ".1.part": b"cut", ".origins": b"", LATE: BOTH[LATE]}
-    fake.write(tree.staging / SUBJECT / "host-1-dead", theirs)
-    fake.write(home(tmp_path), {".hidden": b"newer"})
-    further = {fake.name(700, "_day099"): fake.volume(9)}
-    result = take(tmp_path, {**fake.whole(), **further})
-    assert len(result.notices) == len({name.partition("/")[0] for name in MINE})
-    back = {**MINE, ".hidden": b"newer", ".hidden.moved-aside": b"h"}
-    assert files_in(home(tmp_path)) == {**back, **BOTH, **further}
-    assert not tree.series_in_staging()
-
-
 @pytest.mark.parametrize("harm", ["deleted", "changed", "no receipt"])
 def test_a_crash_at_any_side_effect_leaves_foreign_files_in_place(
     tmp_path: Path, harm: str
