@@ -71,7 +71,7 @@ def test_a_collection_without_citation_is_cited_by_title_and_doi():
 @pytest.mark.parametrize(
     ("style", "nothing"), [("text", "\n"), ("bibtex", "\n"), ("csl-json", "[]\n")]
 )
-def test_nothing_known_is_nothing_cited(style, nothing):
+def test_an_unknown_citation_is_omitted(style, nothing):
     assert format_citation(collection(), Registry(), style) == nothing
 
 
@@ -127,7 +127,7 @@ def test_bibtex_keys_of_one_author_and_year_differ():
     assert [key for _, key, _ in bibtex(text)] == ["doe2020", "doe2020-2", "doe2020-3"]
 
 
-def test_bibtex_says_that_a_list_of_authors_goes_on():
+def test_bibtex_marks_an_incomplete_list_of_authors():
     fields = bibtex(format_citation(found("ricord-1b"), REGISTRY, "bibtex"))[0][2]
     assert fields["author"].endswith("Kitamura, F. C. and others")
 
@@ -143,7 +143,7 @@ def test_bibtex_says_that_a_list_of_authors_goes_on():
         ("Größe", "{Größe}"),
     ],
 )
-def test_bibtex_escapes_what_tex_would_take_for_a_command(title, escaped):
+def test_bibtex_escapes_tex_commands(title, escaped):
     text = cited(Publication(text="t", title=title), "bibtex")
     assert bibtex(text)[0][2]["title"] == escaped
 
@@ -153,14 +153,14 @@ def test_bibtex_keeps_a_group_of_authors_together():
     assert bibtex(text)[0][2]["author"] == "Doe, J. and {RSNA and STR}"
 
 
-def test_bibtex_leaves_links_as_they_are():
+def test_bibtex_does_not_escape_links():
     text = cited(Publication(text="t", title="T", doi="10.1234/a_b%c"), "bibtex")
     fields = bibtex(text)[0][2]
     assert fields["doi"] == "10.1234/a_b%c"
     assert fields["url"] == "https://doi.org/10.1234/a_b%c"
 
 
-def test_bibtex_of_a_citation_that_is_only_text():
+def test_bibtex_of_a_plain_text_citation():
     text = cited(Publication(text="Doe J & Roe R (2024) Lungs"), "bibtex")
     assert bibtex(text) == [("misc", "x", {"note": r"Doe J \& Roe R (2024) Lungs"})]
 
@@ -183,18 +183,18 @@ def test_csl_json_of_a_data_set():
     assert (item["publisher"], item["version"]) == ("The Cancer Imaging Archive", "1")
 
 
-def test_csl_json_says_that_a_list_of_authors_goes_on():
+def test_csl_json_marks_an_incomplete_list_of_authors():
     item = json.loads(format_citation(found("ricord-1c"), REGISTRY, "csl-json"))[0]
     assert item["author"][-1] == {"literal": "others"}
 
 
-def test_csl_json_of_a_citation_that_is_only_text():
+def test_csl_json_of_a_plain_text_citation():
     assert json.loads(cited(Publication(text="Doe J (2024)"), "csl-json")) == [
         {"id": "x", "type": "dataset", "title": "Doe J (2024)"}
     ]
 
 
-def test_an_unknown_style_is_refused_with_the_known_ones():
+def test_an_unknown_style_is_refused_with_the_known_styles():
     with pytest.raises(UsageError, match="no citation style 'ris'") as caught:
         format_citation(found("ar"), REGISTRY, "ris")
     assert all(style in caught.value.hint for style in STYLES)
@@ -204,7 +204,7 @@ def test_an_unknown_style_is_refused_with_the_known_ones():
 
 
 @pytest.mark.parametrize("known", COLLECTIONS)
-def test_the_license_text_has_all_that_must_travel_with_the_data(known):
+def test_the_license_text_has_terms_citation_and_policy(known):
     text = license_text(known)
     flat = " ".join(text.split())
     assert text.startswith(f"{known.name}\n")
@@ -226,12 +226,12 @@ def test_the_license_text_says_what_each_license_permits():
 
 
 @pytest.mark.parametrize(("commercial", "word"), [(True, "permits"), (False, "forbids")])
-def test_of_a_license_it_does_not_know_it_claims_no_more_than_the_registry(commercial, word):
+def test_the_text_of_an_unknown_license_states_only_what_the_registry_does(commercial, word):
     text = license_text(collection(license=License("Own Terms", commercial)))
     assert f"The license {word} commercial use; its own text has all conditions." in text
 
 
-def test_a_collection_without_license_on_record_says_so():
+def test_the_license_text_states_that_a_license_is_not_on_record():
     text = license_text(collection())
     assert "License: not on record." in text
     assert "Cite the data as the collection's page asks." in text

@@ -54,7 +54,7 @@ def test_a_collection_is_found_by_tcias_name() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_results_of_analyses_are_found_by_uid_alone() -> None:
+def test_analysis_results_are_found_only_by_uid() -> None:
     assert [one.uid for one in idc_index.load("LIDC-IDRI")] == ["1.2.3.4"]
     found = idc_index.find(["1.2.3.4", "1.2.3.6"])
     assert {uid: one.third_party for uid, one in found.items()} == {
@@ -64,7 +64,7 @@ def test_results_of_analyses_are_found_by_uid_alone() -> None:
 
 
 @pytest.mark.usefixtures("installed")
-def test_series_found_by_uid_are_of_the_collection_that_tcia_names() -> None:
+def test_series_found_by_uid_have_tcias_collection_name() -> None:
     assert idc_index.find(["1.2.3.4"])["1.2.3.4"].collection == "LIDC-IDRI"
 
 

@@ -128,13 +128,13 @@ def test_supporting_files_with_size_and_hash(registry):
     assert [file.size for file in wiki_copies] == [2449004]
 
 
-def test_no_address_is_given_that_nobody_saw(registry):
+def test_the_registry_has_only_checked_addresses(registry):
     manifests = [file for c in registry for file in c.supporting if file.kind == "manifest"]
     assert len(manifests) == 5
     assert all(file.url is None and file.basket for file in manifests)
 
 
-def test_every_collection_warns_of_something(registry):
+def test_every_collection_has_pitfalls(registry):
     assert all(collection.pitfalls for collection in registry)
     assert all(text.endswith(".") for collection in registry for text in collection.pitfalls)
     assert "MIDRC-RICORD-1C" in " ".join(found(registry, "ricord-1a").pitfalls)
@@ -183,7 +183,7 @@ def test_a_collection_is_found_by_any_of_its_names(registry, typed, name):
     "typed",
     ["", " ", "LIDC-IDRI", "covid", "1.2.3", "https://example.org/covid-19-ar", "http://[", "./ar"],
 )
-def test_what_names_no_collection_finds_none(registry, typed):
+def test_other_names_find_no_collection(registry, typed):
     assert registry.find(typed) is None
 
 
@@ -198,5 +198,5 @@ def test_what_names_no_collection_finds_none(registry, typed):
         ("", []),
     ],
 )
-def test_near_names_are_suggested_likeliest_first(registry, typed, names):
+def test_similar_names_are_suggested_most_similar_first(registry, typed, names):
     assert registry.near(typed)[: max(len(names), 1)] == names

@@ -42,20 +42,20 @@ def test_a_collection_needs_a_format_and_nothing_else(tmp_path):
     assert mine.supporting == mine.modalities == ()
 
 
-def test_null_says_that_nbia_does_not_have_a_collection(tmp_path):
+def test_null_means_that_nbia_does_not_have_a_collection(tmp_path):
     text = "collections:\n  A: {format: DICOM, nbia: null}\n  B: {format: NIfTI}\n"
     registry = load_registry([write(tmp_path, text)])
     assert found(registry, "A").nbia is None
     assert found(registry, "B").nbia is None
 
 
-def test_added_collections_stand_behind_the_shipped_ones(tmp_path):
+def test_added_collections_follow_the_shipped_ones(tmp_path):
     path = write(tmp_path, "collections: {Extra: {format: DICOM}}")
     shipped = [collection.name for collection in load_registry()]
     assert [collection.name for collection in load_registry([path])] == [*shipped, "Extra"]
 
 
-def test_an_entry_takes_the_place_of_a_shipped_one_whole(tmp_path):
+def test_an_entry_replaces_a_shipped_one_completely(tmp_path):
     path = write(tmp_path, "collections: {covid-19-ar: {format: DICOM, series: 460}}")
     registry = load_registry([path])
     assert len(registry) == 6
@@ -77,7 +77,7 @@ def test_a_citation_may_be_plain_text(tmp_path):
     assert found(load_registry([path]), "x").citation == Publication(text="Doe J (2024) X")
 
 
-def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path, either_parser):
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path, either_parser):
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"\xef\xbb\xbfcollections:\r\n  X:\r\n    format: DICOM\r\n    series: 3\r\n")
     assert found(load_registry([path]), "x").series == 3
@@ -185,7 +185,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "line", "reason"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_told_where_and_why(tmp_path, either_parser, text, line, reason):
+def test_errors_in_a_file_name_the_line_and_the_reason(tmp_path, either_parser, text, line, reason):
     path = write(tmp_path, text)
     with pytest.raises(RegistryError) as caught:
         load_registry([path])
@@ -194,7 +194,7 @@ def test_a_broken_file_is_told_where_and_why(tmp_path, either_parser, text, line
     assert caught.value.exit_code == EXIT_REQUEST
 
 
-def test_bytes_that_are_not_utf8_are_told_by_line(tmp_path):
+def test_the_line_of_bytes_that_are_not_utf8_is_named(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"collections:\n  X:\n    title: Gr\xf6\xdfe\n")
     with pytest.raises(RegistryError, match="line 3: not UTF-8 text"):
@@ -210,24 +210,24 @@ def test_bytes_that_are_not_utf8_are_told_by_line(tmp_path):
         ("title: 12", "put it in quotes"),
     ],
 )
-def test_a_broken_file_comes_with_a_way_to_mend_it(tmp_path, line, hint):
+def test_errors_in_a_file_have_a_hint(tmp_path, line, hint):
     with pytest.raises(RegistryError) as caught:
         load_registry([write(tmp_path, f"{ONE}    {line}\n")])
     assert caught.value.hint == hint
 
 
-def test_a_clash_of_names_tells_both_places(tmp_path):
+def test_a_name_conflict_names_both_lines(tmp_path):
     path = write(tmp_path, ONE + "    aliases: [sbu]\n")
     with pytest.raises(RegistryError) as caught:
         load_registry([path])
     assert str(shipped_file()) in caught.value.message
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_registry_file_is_named(tmp_path):
     with pytest.raises(RegistryError, match=r"none\.yaml cannot be read: No such file"):
         load_registry([tmp_path / "none.yaml"])
 
 
-def test_a_folder_is_no_registry(tmp_path):
+def test_a_folder_is_not_a_registry(tmp_path):
     with pytest.raises(RegistryError, match="cannot be read"):
         load_registry([tmp_path])

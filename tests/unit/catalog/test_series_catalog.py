@@ -27,7 +27,7 @@ MODULE = sys.modules["tcia_covid.catalog.series_catalog"]
 FOLDER = Path(str(MODULE.__file__)).parent
 
 
-def test_the_catalog_says_what_it_was_built_from() -> None:
+def test_the_catalog_records_its_source() -> None:
     info = series_catalog.info()
     assert [one.collection for one in info.entries] == NAMES
     assert info.series == 20001
@@ -61,7 +61,7 @@ def test_the_tables_agree_with_the_registry_to_the_byte(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_series_is_whole(name: str) -> None:
+def test_every_series_has_all_identifiers_and_counts(name: str) -> None:
     for one in series_catalog.load(name):
         assert is_uid(one.uid)
         assert is_uid(one.study)
@@ -94,12 +94,12 @@ def test_series_are_found_across_collections_in_the_order_given() -> None:
     assert series_catalog.find([]) == {}
 
 
-def test_a_list_that_a_caller_changes_is_not_the_catalogs() -> None:
+def test_changing_a_returned_list_does_not_change_the_catalog() -> None:
     series_catalog.load("MIDRC-RICORD-1B").clear()
     assert len(series_catalog.load("MIDRC-RICORD-1B")) == 120
 
 
-def test_what_is_not_listed_is_said_so() -> None:
+def test_an_unknown_collection_is_an_error() -> None:
     assert series_catalog.has("MIDRC-RICORD-1C")
     assert not series_catalog.has("CT Images in COVID-19")
     with pytest.raises(UnknownCollectionError, match="'CT Images in COVID-19'"):
@@ -170,7 +170,7 @@ for line in open("/proc/self/status"):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_all_of_it_takes_little_memory() -> None:
+def test_the_whole_catalog_needs_little_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )
@@ -209,11 +209,11 @@ def built(folder: Path, rows: list[dict[str, Any]]) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_the_same_rows_in_any_order_build_the_same_bytes(tmp_path: Path) -> None:
+def test_the_order_of_rows_does_not_change_the_built_file(tmp_path: Path) -> None:
     assert built(tmp_path / "a", ROWS) == built(tmp_path / "b", ROWS[::-1])
 
 
-def test_what_is_built_is_read_again(tmp_path: Path, packaged: dict[str, bytes]) -> None:
+def test_a_built_table_can_be_read(tmp_path: Path, packaged: dict[str, bytes]) -> None:
     packaged.update(built(tmp_path / "a", ROWS))
     assert series_catalog.info().series == 3
     without_number, with_text = series_catalog.load("COVID-19-AR")
@@ -240,7 +240,7 @@ def test_rows_that_the_table_cannot_hold_are_refused(
         build_catalog.table([row("1.1", **known)])
 
 
-def test_the_shipped_tables_are_what_the_package_gives(tmp_path: Path) -> None:
+def test_the_shipped_tables_equal_those_of_the_index_package(tmp_path: Path) -> None:
     shipped = series_catalog.info()
     pytest.importorskip("idc_index_data")
     if version(build_catalog.PACKAGE) != shipped.version:
@@ -254,7 +254,7 @@ def test_the_shipped_tables_are_what_the_package_gives(tmp_path: Path) -> None:
         )
 
 
-def test_without_the_package_the_builder_says_what_to_install(
+def test_without_the_index_package_the_builder_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(build_catalog, "PACKAGE", "idc-index-data-that-is-nowhere")

@@ -20,7 +20,7 @@ from tests.unit.http.requesting import in_threads, stop_while
 from tests.waiting import LONG
 
 
-def test_a_flag_that_is_not_set_stops_nothing() -> None:
+def test_an_unset_token_cancels_nothing() -> None:
     stop = CancelToken()
     stop.check()
     started = time.monotonic()
@@ -30,7 +30,7 @@ def test_a_flag_that_is_not_set_stops_nothing() -> None:
     assert stop.reason is None
 
 
-def test_without_a_reason_it_is_an_interruption() -> None:
+def test_the_default_reason_is_an_interruption() -> None:
     stop = CancelToken()
     stop.set()
     with pytest.raises(InterruptedRunError, match="interrupted") as ended:
@@ -39,7 +39,7 @@ def test_without_a_reason_it_is_an_interruption() -> None:
     assert "same command" in ended.value.hint
 
 
-def test_the_first_reason_stays() -> None:
+def test_the_first_reason_counts() -> None:
     stop = CancelToken()
     full = NoSpaceError("disk full")
     stop.set(full)
@@ -49,13 +49,13 @@ def test_the_first_reason_stays() -> None:
     assert ended.value is full
 
 
-def test_a_wait_ends_at_once() -> None:
+def test_cancellation_ends_a_wait_at_once() -> None:
     stop = CancelToken()
     ended = stop_while(lambda: stop.wait(LONG), stop)
     assert isinstance(ended.error, InterruptedRunError)
 
 
-def test_all_waits_end() -> None:
+def test_cancellation_ends_all_waits() -> None:
     stop = CancelToken()
     heard: list[TciaCovidError] = []
 
@@ -70,7 +70,7 @@ def test_all_waits_end() -> None:
     assert len(heard) == 10
 
 
-def test_whoever_registered_is_called_once() -> None:
+def test_callbacks_are_called_once() -> None:
     stop = CancelToken()
     called: list[str] = []
     stop.on_stop(lambda: called.append("before"))
@@ -80,7 +80,7 @@ def test_whoever_registered_is_called_once() -> None:
     assert called == ["before", "after"]
 
 
-def test_whoever_is_called_finds_the_flag_set() -> None:
+def test_callbacks_see_the_token_set() -> None:
     stop = CancelToken()
     seen: list[bool] = []
     stop.on_stop(lambda: seen.append(stop.is_set() and stop.reason is not None))
@@ -88,14 +88,14 @@ def test_whoever_is_called_finds_the_flag_set() -> None:
     assert seen == [True]
 
 
-def test_whoever_is_called_may_use_the_flag() -> None:
+def test_callbacks_may_use_the_token() -> None:
     stop = CancelToken()
     stop.on_stop(stop.set)
     stop.on_stop(lambda: stop.on_stop(lambda: None))
     stop.set()
 
 
-def test_nobody_is_missed_who_registers_while_the_flag_is_set() -> None:
+def test_callbacks_registered_during_cancellation_are_called() -> None:
     for _ in range(50):
         stop = CancelToken()
         called: list[int] = []

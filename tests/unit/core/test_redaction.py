@@ -57,7 +57,7 @@ def test_a_url_is_shown_without_user_password_query_and_fragment(url: str, shown
         "x-amz-security-token=hunter2,",
     ],
 )
-def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
+def test_credentials_are_removed_from_text(text: str) -> None:
     assert SECRET not in scrub(text)
 
 
@@ -76,11 +76,11 @@ def test_a_text_is_shown_without_the_credentials_in_it(text: str) -> None:
         "/data/12:30/ann@corp/1-001.dcm",
     ],
 )
-def test_a_text_without_credentials_stays_as_it_is(text: str) -> None:
+def test_text_without_credentials_is_unchanged(text: str) -> None:
     assert scrub(text) == text
 
 
-def test_a_text_without_its_credentials_loses_no_more_when_it_is_quoted() -> None:
+def test_scrubbing_twice_changes_nothing_more() -> None:
     assert scrub(scrub("password=hunter2") + "; again at once") == "password=…; again at once"
 
 
@@ -89,13 +89,13 @@ def test_an_excerpt_is_one_printable_line() -> None:
     assert excerpt(body) == "\N{REPLACEMENT CHARACTER} Server was not able [31mto [0m process"
 
 
-def test_an_excerpt_is_short_and_says_so() -> None:
+def test_a_long_excerpt_is_shortened_with_an_ellipsis() -> None:
     assert excerpt(b"x" * 10_000) == "x" * 120 + "…"
     assert excerpt(b"x" * 50, 20) == "x" * 20 + "…"
     assert excerpt(b"") == ""
 
 
-def test_an_excerpt_has_no_credentials_even_where_it_is_cut() -> None:
+def test_a_shortened_excerpt_has_no_credentials() -> None:
     for length in range(60, 130):
         body = b"x" * length + b" see http://user:hunter2@h/?token=hunter2 for more"
         assert b"hunter2"[:3] not in excerpt(body).encode()

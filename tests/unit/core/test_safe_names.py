@@ -30,7 +30,7 @@ ORIGINALS = ANYTHING | NEARLY_SAFE | LIKE_TAGGED
         "A" * 64,
     ],
 )
-def test_a_plain_identifier_stays_as_it_is(name):
+def test_a_plain_identifier_is_unchanged(name):
     assert safe_name(name) == name
 
 
@@ -70,7 +70,7 @@ def test_a_plain_identifier_stays_as_it_is(name):
         "X-ABCD1234",
     ],
 )
-def test_anything_else_gets_a_tag(original):
+def test_other_names_get_a_tag(original):
     name = safe_name(original)
 
     digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
@@ -84,7 +84,7 @@ def test_the_readable_part_stays_readable():
 
 
 @given(ORIGINALS)
-def test_a_name_is_safe_everywhere(original):
+def test_names_are_safe_on_every_file_system(original):
     name = safe_name(original)
 
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)
@@ -95,13 +95,13 @@ def test_a_name_is_safe_everywhere(original):
 
 
 @given(ORIGINALS, ORIGINALS)
-def test_distinct_originals_have_distinct_names_whatever_the_case(one, other):
+def test_distinct_originals_have_names_that_differ_in_more_than_case(one, other):
     if one != other:
         assert safe_name(one).casefold() != safe_name(other).casefold()
 
 
 @given(ORIGINALS)
-def test_a_name_that_was_made_is_never_another_original_that_stays(original):
+def test_generated_names_never_equal_unchanged_originals(original):
     name = safe_name(original)
 
     if name != original:
@@ -110,7 +110,7 @@ def test_a_name_that_was_made_is_never_another_original_that_stays(original):
 
 
 @given(ORIGINALS)
-def test_spellings_that_differ_in_case_alone_are_kept_apart(original):
+def test_originals_that_differ_only_in_case_get_distinct_names(original):
     spellings = {original, original.upper(), original.lower(), original.swapcase()}
 
     assert len({safe_name(s).casefold() for s in spellings}) == len(spellings)
@@ -141,17 +141,17 @@ def test_uids(uid):
         "\u0661.\u0662",
     ],
 )
-def test_no_uids(text):
+def test_invalid_uids(text):
     assert not is_uid(text)
 
 
 @pytest.mark.parametrize(
     "name", ["Thumbs.db", "thumbs.DB", ".DS_Store", "@eaDir", "._1.dcm", ".nfs01"]
 )
-def test_what_systems_put_into_folders_is_theirs(name):
+def test_system_files_are_recognized(name):
     assert is_system_file(name)
 
 
 @pytest.mark.parametrize("name", ["1.2.3.dcm", "notes.txt", "nfs01", ".git", "DS_Store", "_1"])
-def test_other_files_are_somebodys(name):
+def test_other_files_are_not_system_files(name):
     assert not is_system_file(name)

@@ -21,7 +21,7 @@ from tcia_covid.core.settings import HttpSettings
         ("retry_wait", 1e12),
     ],
 )
-def test_settings_without_sense_are_refused(name: str, value: float) -> None:
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name.replace("_", "-")):
         HttpSettings(**{name: value})
 

@@ -25,7 +25,7 @@ def test_a_size_is_parsed_exactly(text: str, size: int) -> None:
     "text",
     ["", "GB", "-1GB", "1,5GB", "1e9", "20 XB", "20GBs", "1 iB", "nan", "٣GB", "1 G B", "9" * 5000],
 )
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_invalid_sizes_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size") as raised:
         parse_size(text)
     assert "20GB" in raised.value.hint
@@ -59,5 +59,5 @@ def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, text: str)
     ("value", "noun", "told"),
     [(1, "image", "1 image"), (2464, "image", "2,464 images"), (2, "series", "2 series")],
 )
-def test_things_are_counted_in_words(value: int, noun: str, told: str) -> None:
+def test_counts_have_a_noun(value: int, noun: str, told: str) -> None:
     assert count(value, noun) == told

@@ -22,24 +22,24 @@ def gather(act: object, things: int = 20, threads: int = 4) -> None:
     PooledTasks(range(things), act).run(WorkerPool(threads, idle=0.05), threads)  # type: ignore[arg-type]
 
 
-def test_everything_is_done_once() -> None:
+def test_each_item_is_processed_once() -> None:
     done: list[int] = []
     gather(done.append, things=200)
     assert sorted(done) == list(range(200))
 
 
-def test_several_things_are_done_at_once() -> None:
+def test_items_are_processed_in_parallel() -> None:
     together = threading.Barrier(4, timeout=LONG)
     gather(lambda thing: together.wait(), things=8)
 
 
-def test_the_caller_works_alone_where_one_thread_is_enough() -> None:
+def test_one_thread_needs_no_pool_thread() -> None:
     threads: set[int] = set()
     gather(lambda thing: threads.add(threading.get_ident()), threads=1)
     assert threads == {threading.get_ident()}
 
 
-def test_the_caller_goes_on_alone_while_the_helpers_are_busy_elsewhere() -> None:
+def test_the_caller_continues_alone_while_the_pool_is_busy() -> None:
     pool = WorkerPool(2, idle=0.05)
     release = threading.Event()
     busy = pool.submit(lambda: release.wait(LONG) and None, 2)
@@ -51,7 +51,7 @@ def test_the_caller_goes_on_alone_while_the_helpers_are_busy_elsewhere() -> None
         future.result(LONG)
 
 
-def test_nothing_is_begun_after_an_error_and_what_is_under_way_ends() -> None:
+def test_no_item_is_started_after_an_error_and_started_items_finish() -> None:
     begun: list[int] = []
     ended: list[int] = []
 
@@ -69,7 +69,7 @@ def test_nothing_is_begun_after_an_error_and_what_is_under_way_ends() -> None:
     assert sorted([*ended, 2]) == sorted(begun)
 
 
-def test_no_helper_is_at_it_any_more_when_the_error_is_raised() -> None:
+def test_pool_threads_are_finished_when_the_error_is_raised() -> None:
     active: list[int] = []
 
     def act(thing: int) -> None:
@@ -97,7 +97,7 @@ def test_no_helper_is_at_it_any_more_when_the_error_is_raised() -> None:
         (NoSpaceError("full"), ZeroDivisionError("a fault of the program")),
     ],
 )
-def test_the_most_telling_of_several_errors_is_raised(
+def test_the_most_informative_of_several_errors_is_raised(
     lesser: Exception, telling: Exception
 ) -> None:
     both = threading.Barrier(2, timeout=LONG)
@@ -126,7 +126,7 @@ def test_the_first_of_equal_errors_is_raised() -> None:
         gathering.run(WorkerPool(2, idle=0.05), 2)
 
 
-def test_helpers_serve_one_gathering_after_another_and_then_end() -> None:
+def test_pool_threads_are_reused_and_end_when_idle() -> None:
     pool = WorkerPool(3, idle=0.05)
     names: set[int] = set()
 

@@ -140,7 +140,7 @@ def test_reads_encapsulated_images():
     assert header.transfer_syntax == JPEG
 
 
-def test_a_head_that_is_too_short_is_read_on_from_the_file(tmp_path):
+def test_a_head_that_is_too_short_is_completed_from_the_file(tmp_path):
     data = meta() + identity(element(0x00091001, b"OB", bytes(3_000_000)))
     path = tmp_path / "image"
     path.write_bytes(data)
@@ -149,7 +149,7 @@ def test_a_head_that_is_too_short_is_read_on_from_the_file(tmp_path):
     assert header_of_file(path, data[:8192]) == SMALL
 
 
-def test_no_cut_head_is_taken_for_a_whole_one():
+def test_a_truncated_head_is_never_accepted():
     data = meta() + identity(element(0x00081140, b"SQ", sequence(item(b"")), UNDEFINED))
 
     assert read_header(data)
@@ -166,14 +166,14 @@ def test_a_patient_in_another_character_set_is_left_to_pydicom(tmp_path):
     assert header_of_file(path).patient == "Jürgen"
 
 
-def test_several_values_stay_as_they_are_written(tmp_path):
+def test_several_values_are_joined_as_written(tmp_path):
     path = tmp_path / "image"
     path.write_bytes(meta() + identity(patient=b"A\\B"))
 
     assert header_of_file(path).patient == "A\\B"
 
 
-def test_a_patient_and_a_modality_may_lack():
+def test_patient_and_modality_may_be_missing():
     data = identity().replace(element(0x00100020, b"LO", b"P1"), b"")
     header = read_header(meta() + data.replace(element(0x00080060, b"CS", b"CT"), b""))
 
@@ -196,7 +196,7 @@ def test_a_patient_and_a_modality_may_lack():
         (meta(DEFLATED) + b"\xff" * 100, "deflated header cannot be read"),
     ],
 )
-def test_what_is_no_image_is_refused(data, words, tmp_path):
+def test_files_that_are_not_images_are_refused(data, words, tmp_path):
     path = tmp_path / "secret-folder"
     path.write_bytes(data)
 
@@ -205,7 +205,7 @@ def test_what_is_no_image_is_refused(data, words, tmp_path):
     assert "secret" not in caught.value.message
 
 
-def test_a_missing_file_is_no_foreign_image(tmp_path):
+def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         header_of_file(tmp_path / "gone")
 
@@ -226,7 +226,7 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path):
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, "1.2.840.10008.1.2.2"])
-def test_bottomless_nesting_is_refused(syntax, tmp_path):
+def test_endless_nesting_is_refused(syntax, tmp_path):
     deeper = element(0x00081140, b"SQ", b"", UNDEFINED) + implicit(0xFFFEE000, b"", UNDEFINED)
     path = tmp_path / "image"
     path.write_bytes(meta(syntax) + deeper * 30_000)
@@ -266,7 +266,7 @@ def test_a_damaged_header_gives_an_identity_or_a_typed_error(scratch, data, edit
     assert time.monotonic() - started < 5
 
 
-def test_pydicoms_warnings_are_kept_quiet_and_the_filters_as_they_were(tmp_path):
+def test_pydicoms_warnings_are_suppressed_and_filters_restored(tmp_path):
     path = tmp_path / "image"
     charset = element(0x00080005, b"CS", b"NO SUCH SET")
     path.write_bytes(meta() + charset + identity(patient=b"\xfcber", series=b"1.2.4"))

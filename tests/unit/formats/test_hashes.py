@@ -24,11 +24,11 @@ def test_reads_names_and_hashes_in_their_stored_spelling(end, last):
 
 
 @pytest.mark.parametrize("blank", ["", " ", "null", "NULL", "n/a", "-1", "0" * 33])
-def test_what_is_no_hash_means_none(blank):
+def test_values_that_are_not_hashes_mean_none(blank):
     assert parse_md5_list(f"Filename,MD5Hash\na.dcm,{blank}\n".encode()) == {"a.dcm": ""}
 
 
-def test_a_name_may_have_commas_for_nothing_is_quoted():
+def test_names_may_contain_commas_because_nothing_is_quoted():
     assert parse_md5_list(f"Filename,MD5Hash\na,b.dcm,{MD5}\n".encode()) == {"a,b.dcm": MD5}
 
 
@@ -39,7 +39,7 @@ def test_a_list_without_rows_is_empty(data):
     assert parse_md5_list(data) == {}
 
 
-def test_the_same_row_twice_is_one():
+def test_repeated_rows_are_merged():
     assert len(parse_md5_list(f"Filename,MD5Hash\na,{MD5}\na,{MD5}\n".encode())) == 1
 
 
@@ -53,14 +53,14 @@ def test_the_same_row_twice_is_one():
         (b"Filename,MD5Hash\na,1\na,2\n", "two hashes for one name, in line 3"),
     ],
 )
-def test_what_is_not_such_a_list_is_refused(data, words):
+def test_other_content_is_refused(data, words):
     with pytest.raises(BadResponseError, match=words) as caught:
         parse_md5_list(data)
     assert caught.value.retryable
 
 
 @given(st.binary(max_size=80))
-def test_noise_gives_a_list_or_a_typed_error(noise):
+def test_random_bytes_give_a_list_or_a_typed_error(noise):
     with contextlib.suppress(BadResponseError):
         parse_md5_list(b"Filename,MD5Hash\n" + noise)
 
@@ -72,7 +72,7 @@ def test_leading_zeros_and_case_do_not_matter():
     assert same_md5("1", "0" * 31 + "1")
 
 
-def test_other_hashes_and_no_hash_differ():
+def test_other_hashes_and_missing_hashes_differ():
     assert not same_md5(MD5[:-1] + "0", MD5)
     assert not same_md5(MD5[:-1], MD5)
     assert not same_md5("", MD5)

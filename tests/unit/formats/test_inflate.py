@@ -44,11 +44,11 @@ def test_damaged_data_raises_the_engines_own_error(engine: Engine):
 
 @with_each_engine
 @given(data=st.binary(max_size=300))
-def test_crc32_is_the_one_of_zip(engine: Engine, data: bytes):
+def test_crc32_equals_that_of_zip(engine: Engine, data: bytes):
     assert engine.crc32(data[7:], engine.crc32(data[:7], 0)) == zlib.crc32(data)
 
 
-def test_zlib_serves_where_isal_is_not_installed(monkeypatch):
+def test_zlib_is_used_if_isal_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "isal", None)
 
     assert find_isal() is None

@@ -19,7 +19,7 @@ def read(tmp_path: Path, content: bytes) -> Volume:
     return read_volume(path)
 
 
-def test_a_sound_volume_is_read_to_its_end(tmp_path: Path) -> None:
+def test_an_intact_volume_is_read_completely(tmp_path: Path) -> None:
     content = fake.volume(shape=(64, 64, 40))
     seen: list[int] = []
     path = tmp_path / "v.nii.gz"
@@ -44,11 +44,11 @@ def test_a_sound_volume_is_read_to_its_end(tmp_path: Path) -> None:
         {"voxels": bytes(512 + 100)},
     ],
 )
-def test_volumes_of_every_usual_kind_are_sound(tmp_path: Path, how: dict[str, object]) -> None:
+def test_all_common_data_types_are_accepted(tmp_path: Path, how: dict[str, object]) -> None:
     assert read(tmp_path, fake.volume(**how)).size
 
 
-def test_a_stream_of_several_members_with_padding_is_sound(tmp_path: Path) -> None:
+def test_several_gzip_members_and_padding_are_accepted(tmp_path: Path) -> None:
     plain = fake.nifti()
     content = gzip.compress(plain[:500]) + gzip.compress(plain[500:]) + bytes(64)
     volume = read(tmp_path, content)
@@ -56,30 +56,30 @@ def test_a_stream_of_several_members_with_padding_is_sound(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kept", [20, 200, -1, -4, -8])
-def test_a_cut_file_is_noticed(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_file_is_detected(tmp_path: Path, kept: int) -> None:
     with pytest.raises(ChecksumError, match="is truncated"):
         read(tmp_path, fake.volume()[:kept])
 
 
 @pytest.mark.parametrize("place", [-1, -5, 200])
-def test_a_changed_byte_is_noticed(tmp_path: Path, place: int) -> None:
+def test_a_changed_byte_is_detected(tmp_path: Path, place: int) -> None:
     content = bytearray(fake.volume())
     content[place] ^= 0x40
     with pytest.raises(ChecksumError):
         read(tmp_path, bytes(content))
 
 
-def test_something_behind_the_gzip_stream_is_noticed(tmp_path: Path) -> None:
+def test_data_after_the_gzip_stream_is_detected(tmp_path: Path) -> None:
     with pytest.raises(ChecksumError, match="is damaged"):
         read(tmp_path, fake.volume() + b"<html>")
 
 
-def test_fewer_voxels_than_the_header_promises_are_noticed(tmp_path: Path) -> None:
+def test_fewer_voxels_than_the_header_declares_are_detected(tmp_path: Path) -> None:
     with pytest.raises(ChecksumError, match="863 bytes, its header declares 864"):
         read(tmp_path, fake.volume(voxels=bytes(511)))
 
 
-def test_a_bomb_is_left_early(tmp_path: Path) -> None:
+def test_reading_a_bomb_ends_early(tmp_path: Path) -> None:
     content = fake.volume(voxels=bytes(200_000_000))
     seen: list[int] = []
     path = tmp_path / fake.name(1)
@@ -110,20 +110,20 @@ def test_a_bomb_is_left_early(tmp_path: Path) -> None:
         (fake.volume(offset=-1.0), "begin at byte -1"),
     ],
 )
-def test_what_is_no_volume_is_told_so(tmp_path: Path, content: bytes, said: str) -> None:
+def test_files_that_are_not_volumes_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(ForeignImageError, match=said) as caught:
         read(tmp_path, content)
     assert fake.name(1) in caught.value.message
 
 
-def test_a_broken_deflate_stream_is_damage(tmp_path: Path) -> None:
+def test_a_broken_deflate_stream_is_a_checksum_error(tmp_path: Path) -> None:
     content = fake.volume()[:10] + b"\xff" * 100
     with pytest.raises(ChecksumError) as caught:
         read(tmp_path, content)
     assert isinstance(caught.value.__cause__, zlib.error)
 
 
-def test_reading_ends_when_it_is_told_to(tmp_path: Path) -> None:
+def test_the_callback_can_end_the_reading(tmp_path: Path) -> None:
     path = tmp_path / "v.nii.gz"
     path.write_bytes(fake.volume(shape=(64, 64, 64)))
 
@@ -151,7 +151,7 @@ def test_reading_ends_when_it_is_told_to(tmp_path: Path) -> None:
         (".nii.gz", None),
     ],
 )
-def test_names_tell_the_patient(file: str, patient: str | None) -> None:
+def test_names_contain_the_patient(file: str, patient: str | None) -> None:
     found = VolumePattern(fake.PATTERN).read(file)
     assert (found.patient if found else None) == patient
     if found:
@@ -159,7 +159,7 @@ def test_names_tell_the_patient(file: str, patient: str | None) -> None:
         assert found.subject == f"volume-covid19-A-{patient}"
 
 
-def test_a_collection_without_a_pattern_takes_any_harmless_name() -> None:
+def test_a_collection_without_a_pattern_accepts_any_safe_name() -> None:
     pattern = VolumePattern(None)
     found = pattern.read("sub-01_ct.nii.gz")
     assert found is not None
@@ -169,13 +169,13 @@ def test_a_collection_without_a_pattern_takes_any_harmless_name() -> None:
     assert pattern.text == "*.nii.gz"
 
 
-def test_a_pattern_may_hold_capitals_and_no_number() -> None:
+def test_a_pattern_may_have_capitals_and_no_number() -> None:
     found = VolumePattern("DATA_N.nii.gz").read("DATA_N.nii.gz")
     assert found is not None
     assert found.patient == "DATA_N"
 
 
-def test_sums_are_read_in_every_usual_form(tmp_path: Path) -> None:
+def test_sums_are_read_in_every_common_format(tmp_path: Path) -> None:
     one, two, three, four = (fake.name(n) for n in range(4))
     digest = {size: "0123456789abcdef" * (size // 16) for size in (32, 40, 64, 128)}
     digest[40] = "a" * 40
@@ -201,7 +201,7 @@ def test_sums_are_read_in_every_usual_form(tmp_path: Path) -> None:
     assert sums.algorithms("other") == set()
 
 
-def test_a_volume_agrees_with_any_hash_that_is_published_of_it(tmp_path: Path) -> None:
+def test_a_volume_may_have_any_of_its_published_hashes(tmp_path: Path) -> None:
     volume = read(tmp_path, fake.volume())
     path = tmp_path / "p.sums"
     sums = Checksums(VolumePattern(fake.PATTERN))

@@ -64,7 +64,7 @@ def test_reads_a_complete_series_as_the_archive_frames_it(engine, sizes):
 @pytest.mark.parametrize(
     ("file", "last_size"), [("missing-image", 3936), ("truncated-entry", 1968)]
 )
-def test_a_series_that_the_server_cut_short_is_a_valid_zip(file, last_size, engine):
+def test_a_series_that_the_server_ended_early_is_a_valid_zip(file, last_size, engine):
     members = unzip((DATA / f"getImage-{file}.zip").read_bytes(), engine=engine)
 
     assert [name for name, _ in members] == ["LICENSE", *(f"0000000{n}.dcm" for n in range(1, 4))]
@@ -178,13 +178,13 @@ def test_the_directory_may_list_entries_in_another_order():
     assert [n for n, _ in unzip(frame(members, backwards=True))] == ["a", "b", "c"]
 
 
-def test_comment_and_padding_with_nul_are_no_harm():
+def test_a_comment_and_nul_padding_are_accepted():
     data = frame([Member()], comment=b"made by hand", tail=bytes(1000))
 
     assert len(unzip(data, sizes=(1,))) == 1
 
 
-def test_names_are_given_as_they_are_spelled_however_hostile():
+def test_names_are_returned_unchanged_even_if_hostile():
     names = [b"../../x", b"C:\\x", b"a\0b", b"X", b"x", b"\xff\xfe", b"n" * 60_000, b""]
     members = [Member(name) for name in names]
 
@@ -198,7 +198,7 @@ def test_names_without_the_utf8_flag_are_cp437():
     assert unzip(frame([Member(b"\x81ber", flags=0x0008)]))[0][0] == "über"
 
 
-def test_what_is_left_of_an_entry_is_skipped_when_the_next_is_asked_for():
+def test_the_rest_of_an_entry_is_skipped_by_the_next():
     members = [Member(b"a", bytes(1 << 20)), Member(b"b", b"bb"), Member(b"c", b"ccc")]
     stream = ZipStream(feeder(frame(members)), max_entry_size=ROOMY, max_total_size=ROOMY)
 
@@ -217,7 +217,7 @@ def test_a_small_file_can_be_read_at_once():
     assert next(stream).read(limit=len(Member().data)) == Member().data
 
 
-def test_pieces_are_never_empty_and_at_most_as_long_as_they_may_be(engine):
+def test_chunks_are_never_empty_and_at_most_chunk_size(engine):
     data = frame([Member(b"zeros", bytes(3_000_000)), Member(b"s", bytes(600_000), 0, 0x800, None)])
     stream = ZipStream(feeder(data), max_entry_size=ROOMY, max_total_size=ROOMY, engine=engine)
 
@@ -229,7 +229,7 @@ def test_pieces_are_never_empty_and_at_most_as_long_as_they_may_be(engine):
 
 
 @pytest.mark.parametrize("behind", range(-9, 25))
-def test_an_end_that_is_seen_only_when_more_has_come(engine, behind):
+def test_a_deflate_stream_may_end_in_a_later_feed(engine, behind):
     """A piece is full before the end: what follows may be in the inflater when that is seen."""
     members = [
         Member(b"a", b"x" * (CHUNK + 1000)),

@@ -31,7 +31,7 @@ ZIPS = {
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.name.split()[0])
 @pytest.mark.parametrize("kind", ZIPS)
-def test_a_cut_at_any_byte_is_noticed_as_a_cut(kind: str, engine: Engine):
+def test_truncation_at_any_byte_is_detected(kind: str, engine: Engine):
     whole = ZIPS[kind]
     assert unzip(whole, engine=engine) is not None
 
@@ -40,7 +40,7 @@ def test_a_cut_at_any_byte_is_noticed_as_a_cut(kind: str, engine: Engine):
             unzip(whole[:length], engine=engine)
 
 
-def test_a_cut_of_a_real_series_is_noticed_at_any_byte_near_its_end():
+def test_truncation_of_a_real_series_near_its_end_is_detected():
     whole = (DATA / "getImage-complete.zip").read_bytes()
 
     for length in [*range(len(whole) - 700, len(whole)), *range(0, len(whole), 97)]:
@@ -48,7 +48,7 @@ def test_a_cut_of_a_real_series_is_noticed_at_any_byte_near_its_end():
             unzip(whole[:length])
 
 
-def test_whole_entries_before_a_cut_are_given_whole():
+def test_complete_entries_before_a_truncation_are_returned():
     cut = ZIPS["java"][:-1]
     got = {}
     with contextlib.suppress(TruncatedZipError):
@@ -89,13 +89,13 @@ def test_any_damage_gives_files_or_a_typed_error(kind, edits, sizes, engine):
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06"]))
-def test_noise_is_refused(noise, start):
+def test_random_bytes_are_refused(noise, start):
     assume(start + noise != ZIPS["empty"])
     with pytest.raises(ZipError):
         unzip(start + noise)
 
 
-def test_what_the_source_raises_passes_through_and_ends_the_stream():
+def test_errors_of_the_source_propagate_and_end_the_stream():
     class LineDroppedError(Exception):
         pass
 

@@ -36,7 +36,7 @@ def refusal(data: bytes, **limits: int) -> ZipError:
     ],
 )
 @pytest.mark.parametrize("sizes", [(), (1,)])
-def test_something_else_than_a_zip_is_quoted(page, sizes):
+def test_a_response_that_is_not_a_zip_is_quoted(page, sizes):
     with pytest.raises(ZipError, match="is not a ZIP") as caught:
         unzip(page, sizes=sizes)
 
@@ -46,11 +46,11 @@ def test_something_else_than_a_zip_is_quoted(page, sizes):
     assert len(caught.value.message) < 200
 
 
-def test_the_quotation_shows_what_the_page_says():
+def test_the_quotation_shows_the_text_of_the_page():
     assert "'<html> <title>503</title>'" in refusal(b"<html>\n <title>503</title>").message
 
 
-def test_nothing_at_all_is_a_cut():
+def test_an_empty_response_is_a_truncation():
     with pytest.raises(TruncatedZipError, match="the response is empty") as caught:
         unzip(b"")
     assert caught.value.retryable
@@ -69,7 +69,7 @@ def test_nothing_at_all_is_a_cut():
         (Member(b"dir/", b"data"), "folder with data"),
     ],
 )
-def test_kinds_of_entries_that_are_not_accepted(member, words):
+def test_unsupported_entries_are_refused(member, words):
     error = refusal(frame([OTHER, member]))
 
     assert words in error.message
@@ -96,14 +96,14 @@ def test_kinds_of_entries_that_are_not_accepted(member, words):
         (replace(IMAGE, name=OTHER.name), "two entries of the same name"),
     ],
 )
-def test_contradictions_within_the_zip(member, words):
+def test_contradictions_within_the_zip_are_refused(member, words):
     error = refusal(frame([OTHER, member]))
 
     assert words in error.message
     assert error.retryable
 
 
-def test_an_entry_that_the_directory_lists_but_never_came():
+def test_an_entry_that_is_listed_but_did_not_arrive_is_refused():
     alone = frame([IMAGE])
     both = frame([IMAGE, OTHER])
     directory = both.index(b"PK\x01\x02")
@@ -114,7 +114,7 @@ def test_an_entry_that_the_directory_lists_but_never_came():
     )
 
 
-def test_an_entry_that_is_listed_twice():
+def test_an_entry_that_is_listed_twice_is_refused():
     twice = frame([IMAGE])
     start, end = twice.index(b"PK\x01\x02"), twice.index(b"PK\x05\x06")
 
@@ -123,20 +123,20 @@ def test_an_entry_that_is_listed_twice():
 
 @pytest.mark.parametrize("zip64_end", [True, False])
 @pytest.mark.parametrize("lie", [{"count": 2}, {"count": 0}, {"shift": 1}])
-def test_an_end_record_that_contradicts_the_directory(zip64_end, lie):
+def test_an_end_record_that_contradicts_the_directory_is_refused(zip64_end, lie):
     assert (
         "contradicts its directory" in refusal(frame([IMAGE], zip64_end=zip64_end, **lie)).message
     )
 
 
-def test_a_locator_that_points_elsewhere():
+def test_a_locator_that_points_elsewhere_is_refused():
     data = bytearray(frame([IMAGE], zip64_end=True))
     data[data.index(b"PK\x06\x07") + 8] ^= 1
 
     assert "locator" in refusal(bytes(data)).message
 
 
-def test_a_zip64_end_record_of_impossible_size():
+def test_a_zip64_end_record_of_impossible_size_is_refused():
     data = bytearray(frame([IMAGE], zip64_end=True))
     struct.pack_into("<Q", data, data.index(b"PK\x06\x06") + 4, 1 << 50)
 
@@ -144,11 +144,11 @@ def test_a_zip64_end_record_of_impossible_size():
 
 
 @pytest.mark.parametrize("tail", [b"\0\0x", b"PK\x05\x06" + bytes(18), frame([OTHER])])
-def test_something_behind_the_end(tail):
+def test_data_after_the_end_is_refused(tail):
     assert "does not belong" in refusal(frame([IMAGE], tail=tail)).message
 
 
-def test_padding_without_end():
+def test_endless_padding_is_refused():
     endless = itertools.chain([frame([IMAGE])], itertools.repeat(bytes(1000)))
     stream = ZipStream(lambda _: next(endless), max_entry_size=ROOMY, max_total_size=ROOMY)
 
@@ -156,34 +156,34 @@ def test_padding_without_end():
         list(stream)
 
 
-def test_something_between_the_entries():
+def test_data_between_entries_is_refused():
     data = frame([IMAGE])
     directory = data.index(b"PK\x01\x02")
 
     assert "neither" in refusal(data[:directory] + bytes(100) + data[directory:]).message
 
 
-def test_an_entry_larger_than_it_may_be():
+def test_an_entry_above_the_limit_is_refused():
     error = refusal(frame([Member(data=bytes(10_000_000))]), max_entry_size=100_000)
 
     assert "larger than 100000 bytes" in error.message
     assert not error.retryable
 
 
-def test_entries_that_are_too_large_together():
+def test_entries_above_the_total_limit_are_refused():
     members = [Member(b"%d" % i, bytes(1000)) for i in range(4)]
 
     assert "'3' is larger than 500 bytes" in refusal(frame(members), max_total_size=3500).message
     assert len(unzip(frame(members), max_entry_size=1000, max_total_size=4000)) == 4
 
 
-def test_a_stored_entry_that_says_it_is_larger_than_it_may_be():
+def test_a_stored_entry_that_declares_a_size_above_the_limit_is_refused():
     member = Member(data=b"x" * 1000, method=0, descriptor=None)
 
     assert "larger than 999" in refusal(frame([member]), max_entry_size=999).message
 
 
-def test_a_stream_that_inflates_to_nothing_for_ever():
+def test_a_stream_that_inflates_to_nothing_is_limited():
     head = frame([Member(stream=b"")]).partition(b"PK\x07\x08")[0]
     empty_blocks = b"\0\0\0\xff\xff" * 10_000
     endless = itertools.chain([head], itertools.repeat(empty_blocks))
@@ -195,26 +195,26 @@ def test_a_stream_that_inflates_to_nothing_for_ever():
         list(stream)
 
 
-def test_too_many_entries():
+def test_too_many_entries_are_refused():
     members = [Member(b"%d" % i, b"") for i in range(4)]
 
     assert "more entries than the limit of 3" in refusal(frame(members), max_entries=3).message
 
 
-def test_names_that_are_too_long_together():
+def test_names_above_the_total_limit_are_refused():
     members = [Member(b"%d" % i + b"n" * 65_000, b"") for i in range(270)]
 
     assert "names" in refusal(frame(members)).message
 
 
-def test_a_small_file_beyond_its_limit():
+def test_a_small_file_above_its_limit_is_refused():
     stream = ZipStream(feeder(frame([IMAGE])), max_entry_size=ROOMY, max_total_size=ROOMY)
 
     with pytest.raises(ZipError, match="larger than 10 bytes"):
         next(stream).read(limit=10)
 
 
-def test_a_broken_entry_stays_broken_whoever_asks_again():
+def test_a_broken_entry_cannot_be_read_again():
     broken = replace(IMAGE, stream=deflate(b"first")[:-2] + b"\xff" * 90)
     stream = ZipStream(feeder(frame([broken])), max_entry_size=ROOMY, max_total_size=ROOMY)
     entry = next(stream)

@@ -76,7 +76,7 @@ WHOLE = {
 }
 
 
-def test_volumes_are_taken_into_a_folder_a_patient(source: Path, tmp_path: Path) -> None:
+def test_volumes_are_adopted_into_one_folder_per_patient(source: Path, tmp_path: Path) -> None:
     events: list[Event] = []
     result = take(source, tmp_path, emit=events.append)
     assert stands(tmp_path) == WHOLE
@@ -91,7 +91,7 @@ def test_volumes_are_taken_into_a_folder_a_patient(source: Path, tmp_path: Path)
     assert read == result.size == sum(one.series.size or 0 for one in ended)
 
 
-def test_receipts_say_what_stands_and_how_it_was_checked(source: Path, tmp_path: Path) -> None:
+def test_receipts_record_volumes_and_their_checks(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     tree = VolumeTree(tmp_path / "data", fake.collection())
     receipt = tree.complete_receipts()[SUBJECT]
@@ -104,7 +104,7 @@ def test_receipts_say_what_stands_and_how_it_was_checked(source: Path, tmp_path:
     assert receipt.images[0].md5 == hashlib.md5(fake.whole()[EARLY]).hexdigest()
 
 
-def test_the_collections_files_are_written_as_for_dicom(source: Path, tmp_path: Path) -> None:
+def test_report_files_are_written_as_for_dicom(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     checked = subprocess.run(
         ["md5sum", "-c", "manifest-md5.txt"], cwd=root(tmp_path), capture_output=True, check=True
@@ -128,9 +128,7 @@ def test_verify_and_status_treat_volumes_as_images(source: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", ["link", "copy", "move"])
-def test_originals_are_left_alone_unless_they_are_to_be_moved(
-    source: Path, tmp_path: Path, mode: str
-) -> None:
+def test_originals_are_unchanged_unless_moved(source: Path, tmp_path: Path, mode: str) -> None:
     result = take(source, tmp_path, mode=mode)
     assert stands(tmp_path) == WHOLE
     left = list(source.rglob("*.nii.gz"))
@@ -167,7 +165,7 @@ class _Elsewhere(_NoLinks):
         (_Elsewhere, "link", {"copy", "reflink"}),
     ],
 )
-def test_where_there_are_no_links_files_are_renamed_or_copied(
+def test_without_links_files_are_renamed_or_copied(
     source: Path, tmp_path: Path, disk: type[Disk], mode: str, ways: set[str]
 ) -> None:
     tree = VolumeTree(tmp_path / "data", fake.collection(), disk(durable=False))
@@ -178,7 +176,7 @@ def test_where_there_are_no_links_files_are_renamed_or_copied(
     assert len(list(source.rglob("*.nii.gz"))) == (4 if mode == "link" else 0)
 
 
-def test_taking_the_same_files_again_changes_nothing(source: Path, tmp_path: Path) -> None:
+def test_adopting_the_same_files_again_changes_nothing(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     before = {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")}
     result = take(source, tmp_path)
@@ -197,7 +195,7 @@ def test_taking_the_same_files_again_changes_nothing(source: Path, tmp_path: Pat
     }
 
 
-def test_a_patients_further_volumes_join_those_that_stand(tmp_path: Path) -> None:
+def test_further_volumes_of_a_patient_are_added(tmp_path: Path) -> None:
     files = fake.whole()
     take(fake.write(tmp_path / "a", {EARLY: files[EARLY]}), tmp_path)
     take(fake.write(tmp_path / "b", {LATE: files[LATE]}), tmp_path)
@@ -206,7 +204,7 @@ def test_a_patients_further_volumes_join_those_that_stand(tmp_path: Path) -> Non
     assert not list((root(tmp_path) / ".tcia-covid" / "staging").iterdir())
 
 
-def test_hashes_of_a_sums_file_prove_volumes(source: Path, tmp_path: Path) -> None:
+def test_hashes_of_a_sums_file_verify_volumes(source: Path, tmp_path: Path) -> None:
     listed = {**fake.whole(), fake.name(3): b"not here"}
     (source / "CT.sums").write_bytes(fake.sums(listed))
     result = take(source, tmp_path)
@@ -267,7 +265,9 @@ def test_a_second_file_of_the_same_bytes_is_a_duplicate(source: Path, tmp_path: 
     assert (source / double.file).exists()
 
 
-def test_of_two_versions_none_is_taken_unless_a_hash_decides(source: Path, tmp_path: Path) -> None:
+def test_of_two_versions_none_is_adopted_unless_a_hash_decides(
+    source: Path, tmp_path: Path
+) -> None:
     fake.write(source / "other", {ONE: fake.volume(99)})
     result = take(source, tmp_path)
     assert len(result.of("conflict")) == 2
@@ -279,7 +279,7 @@ def test_of_two_versions_none_is_taken_unless_a_hash_decides(source: Path, tmp_p
     assert not result.lost
 
 
-def test_another_version_does_not_replace_one_that_stands(source: Path, tmp_path: Path) -> None:
+def test_another_version_does_not_replace_an_installed_volume(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     result = take(fake.write(tmp_path / "new", {ONE: fake.volume(99)}), tmp_path)
     assert stands(tmp_path) == WHOLE
@@ -288,7 +288,7 @@ def test_another_version_does_not_replace_one_that_stands(source: Path, tmp_path
     assert (result.exit_code, result.lost) == (1, [])
 
 
-def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: Path) -> None:
+def test_installed_volumes_are_compared_with_published_hashes(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path, mode="copy")
     published = fake.sums({EARLY: fake.whole()[EARLY], LATE: fake.volume(99)})
     sums = fake.write(tmp_path / "sums", {"CT.sums": published, ONE: fake.whole()[ONE]})
@@ -306,7 +306,9 @@ def test_a_published_hash_proves_or_refutes_what_stands(source: Path, tmp_path: 
     assert aside.read_bytes() == fake.whole()[LATE]
 
 
-def test_a_damaged_copy_of_a_volume_that_stands_harms_nobody(source: Path, tmp_path: Path) -> None:
+def test_a_damaged_copy_of_an_installed_volume_changes_nothing(
+    source: Path, tmp_path: Path
+) -> None:
     take(source, tmp_path)
     result = take(fake.write(tmp_path / "bad", {ONE: fake.whole()[ONE][:200]}), tmp_path)
     assert (result.lost, [one.reason for one in result.rejected]) == ([], ["damaged"])
@@ -314,7 +316,7 @@ def test_a_damaged_copy_of_a_volume_that_stands_harms_nobody(source: Path, tmp_p
     assert read_status(tmp_path / "data").collections[0].failed == []
 
 
-def test_more_volumes_than_the_registry_knows_are_told(source: Path, tmp_path: Path) -> None:
+def test_more_volumes_than_in_the_registry_are_reported(source: Path, tmp_path: Path) -> None:
     fake.write(source, {fake.name(700, "_day099"): fake.volume(5)})
     result = take(source, tmp_path)
     assert result.inventory is not None
@@ -334,7 +336,7 @@ def test_volumes_are_not_moved_out_of_a_tree_of_this_program(
     assert take(old / below, tmp_path, mode="link").exit_code == 0
 
 
-def test_moving_again_removes_the_originals_of_what_stands(source: Path, tmp_path: Path) -> None:
+def test_moving_again_removes_originals_of_installed_volumes(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path, mode="copy")
     (root(tmp_path) / "0001" / ONE).write_bytes(b"x" * len(fake.whole()[ONE]))
     result = take(source, tmp_path, mode="move")
@@ -342,7 +344,7 @@ def test_moving_again_removes_the_originals_of_what_stands(source: Path, tmp_pat
     assert (result.volumes_already_complete, result.not_removed) == (4, 1)
 
 
-def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> None:
+def test_volumes_that_a_dead_run_left_are_shown_as_in_progress(tmp_path: Path) -> None:
     tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
     tree.prepare()
     fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
@@ -352,7 +354,7 @@ def test_volumes_that_a_dead_run_left_are_shown_as_under_way(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "cut"])
-def test_a_damaged_volume_is_mended_from_a_sound_one(
+def test_a_damaged_volume_is_repaired_from_an_intact_one(
     source: Path, tmp_path: Path, how: str
 ) -> None:
     take(source, tmp_path, mode="copy")
@@ -369,7 +371,9 @@ def test_a_damaged_volume_is_mended_from_a_sound_one(
     assert intact(tmp_path)
 
 
-def test_a_damaged_patient_waits_until_all_volumes_can_stand(source: Path, tmp_path: Path) -> None:
+def test_a_damaged_patient_is_unchanged_until_all_volumes_are_available(
+    source: Path, tmp_path: Path
+) -> None:
     take(source, tmp_path, mode="copy")
     (root(tmp_path) / "0700" / LATE).unlink()
     result = take(fake.write(tmp_path / "one", {EARLY: fake.whole()[EARLY]}), tmp_path)
@@ -386,7 +390,9 @@ def test_a_patient_without_a_receipt_is_read_again(source: Path, tmp_path: Path)
     assert stands(tmp_path) == WHOLE
 
 
-def test_what_a_dead_run_left_in_staging_is_proved_anew(source: Path, tmp_path: Path) -> None:
+def test_volumes_that_a_dead_run_left_in_staging_are_verified_again(
+    source: Path, tmp_path: Path
+) -> None:
     tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
     tree.prepare()
     dead = tree.staging / SUBJECT / "host-1-dead"
@@ -397,7 +403,7 @@ def test_what_a_dead_run_left_in_staging_is_proved_anew(source: Path, tmp_path: 
     assert not tree.quarantine.exists()
 
 
-def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: Path) -> None:
+def test_a_patient_that_another_run_locked_is_skipped(source: Path, tmp_path: Path) -> None:
     tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
     tree.prepare()
     with Lock(tree.state / "locks" / f"{SUBJECT}.lock", "it"):
@@ -407,7 +413,7 @@ def test_a_patient_that_another_run_holds_is_left_to_it(source: Path, tmp_path: 
     assert result.patients_adopted == 2
 
 
-def test_a_stopped_run_keeps_what_is_complete(source: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_complete_patients(source: Path, tmp_path: Path) -> None:
     stop = CancelToken()
 
     def emit(event: Event) -> None:
@@ -443,7 +449,7 @@ def test_a_full_disk_ends_the_run(source: Path, tmp_path: Path) -> None:
     assert len(stands(tmp_path)) == 1
 
 
-def test_fault_34_moving_from_a_folder_that_all_was_moved_from_ends_well(
+def test_fault_34_moving_again_from_an_emptied_folder_succeeds(
     source: Path, tmp_path: Path
 ) -> None:
     """As after a kill that came when the last original was gone."""
@@ -482,14 +488,14 @@ def test_folders_that_cannot_be_adopted_are_refused(source: Path, tmp_path: Path
         take(root(tmp_path) / "0001", tmp_path)
 
 
-def test_the_layout_itself_is_left_out_of_a_folder_above_it(source: Path, tmp_path: Path) -> None:
+def test_the_output_inside_the_scanned_folder_is_skipped(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path, mode="move")
     with pytest.raises(RequestError, match="no volume"):
         take(tmp_path / "data", tmp_path)
     assert stands(tmp_path) == WHOLE
 
 
-def test_counts_are_compared_with_the_registrys(tmp_path: Path) -> None:
+def test_counts_are_compared_with_the_registry(tmp_path: Path) -> None:
     source = fake.write(tmp_path / "half", {ONE: fake.whole()[ONE]})
     inventory = take(source, tmp_path).inventory
     assert inventory is not None
@@ -503,7 +509,7 @@ def test_an_unreadable_file_is_named(source: Path, tmp_path: Path) -> None:
     assert [one.file for one in take(source, tmp_path).of("unreadable")] == [f"some/{ONE}"]
 
 
-def test_a_read_only_file_is_copied_for_it_cannot_be_synced(tmp_path: Path) -> None:
+def test_a_read_only_file_is_copied_because_it_cannot_be_synced(tmp_path: Path) -> None:
     source = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE]})
     (source / ONE).chmod(0o444)
     take(source, tmp_path)
@@ -529,7 +535,7 @@ class _Changing(_NoLinks):
 
 
 @pytest.mark.parametrize("same_time", [False, True])
-def test_a_file_that_changes_after_it_was_read_is_not_taken(
+def test_a_file_that_changes_after_it_was_read_is_not_adopted(
     source: Path, tmp_path: Path, *, same_time: bool
 ) -> None:
     disk = _Changing(source / "some" / ONE, same_time=same_time)
@@ -543,7 +549,7 @@ def test_a_file_that_changes_after_it_was_read_is_not_taken(
     assert not tree.series_in_staging()
 
 
-def test_a_receipt_with_a_hostile_name_proves_nothing(source: Path, tmp_path: Path) -> None:
+def test_a_receipt_with_a_hostile_name_is_ignored(source: Path, tmp_path: Path) -> None:
     take(source, tmp_path)
     path = root(tmp_path) / ".tcia-covid" / "series" / f"{SUBJECT}.json"
     document = json.loads(path.read_bytes())

@@ -86,7 +86,7 @@ def test_packages_are_downloaded_verified_and_shown(
     assert "3 of 3 series complete" in capsys.readouterr().out
 
 
-def test_no_archive_is_asked_about_volumes(
+def test_volumes_are_verified_without_requests(
     common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
@@ -116,7 +116,7 @@ def test_without_ascli_the_exit_code_is_2_and_the_commands_are_shown(
     assert len(commands) == 4
 
 
-def test_supporting_files_come_without_ascli(
+def test_supporting_files_are_downloaded_without_ascli(
     common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = tmp_path / "data"
@@ -186,7 +186,7 @@ def test_a_folder_of_volumes_is_adopted(
     assert run(["verify", data, "--deep"]) == 0
 
 
-def test_what_adopting_volumes_left_is_told_and_what_to_do(
+def test_adopt_reports_rejected_volumes_and_what_to_do(
     common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
@@ -209,7 +209,7 @@ def test_what_adopting_volumes_left_is_told_and_what_to_do(
     assert f"'tcia-covid download \"{fake.NAME}\"' downloads what is missing" in err
 
 
-def test_supporting_files_are_fetched_alone(
+def test_supporting_files_are_downloaded_alone(
     site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = tmp_path / "data"
@@ -238,7 +238,7 @@ def test_supporting_files_are_fetched_alone(
     assert "'download --supporting' with the same target" in capsys.readouterr().err
 
 
-def test_supporting_files_that_do_not_come_are_told_as_such(
+def test_missing_supporting_files_are_reported(
     site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     site.files.clear()
@@ -249,7 +249,7 @@ def test_supporting_files_that_do_not_come_are_told_as_such(
     assert "--accept-listed" not in err
 
 
-def test_supporting_files_come_with_the_images(
+def test_supporting_files_are_downloaded_with_the_images(
     ascli: FakeAscli,
     common: list[str],
     tmp_path: Path,
@@ -265,7 +265,7 @@ def test_supporting_files_come_with_the_images(
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_an_interrupt_ends_ascli_too_and_in_time(
+def test_an_interrupt_ends_ascli_in_time(
     ascli: FakeAscli, common: list[str], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     ascli.behave({"deaf": True, "before": LONG})

@@ -65,7 +65,7 @@ def finish(source: Path, output: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["copy", "move"])
 @pytest.mark.parametrize("halfway", [False, True])
-def test_a_crash_at_every_side_effect_is_recovered_from(
+def test_recovery_from_a_crash_at_every_side_effect(
     tmp_path: Path, halfway: bool, mode: Mode
 ) -> None:
     source, output = prepared(tmp_path, "clean")
@@ -84,7 +84,7 @@ class _NoLinks(CountingDisk):
         raise OSError(95, "not supported")
 
 
-def test_a_crash_while_moving_hides_no_only_copy(tmp_path: Path) -> None:
+def test_a_crash_while_moving_keeps_the_only_copy_visible(tmp_path: Path) -> None:
     source, output = prepared(tmp_path, "clean")
     disk = _NoLinks()
     take(source, output, disk, "move")
@@ -98,7 +98,7 @@ def test_a_crash_while_moving_hides_no_only_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [28, 5, 13], ids=["ENOSPC", "EIO", "EACCES"])
-def test_a_disk_error_at_every_side_effect_is_told_and_recovered_from(
+def test_a_disk_error_at_every_side_effect_is_reported_and_recovered_from(
     tmp_path: Path, error: int
 ) -> None:
     source, output = prepared(tmp_path, "clean")

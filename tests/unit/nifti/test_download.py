@@ -113,7 +113,7 @@ def said(events: list[Event]) -> str:
     return "\n".join(event.text for event in events if isinstance(event, Notice))
 
 
-def test_a_collection_of_packages_is_downloaded_whole(
+def test_a_collection_of_packages_is_downloaded_completely(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -136,7 +136,7 @@ def test_a_collection_of_packages_is_downloaded_whole(
     assert arrived == summary.bytes_received
 
 
-def test_no_link_is_written_or_said_anywhere(
+def test_links_are_in_no_file_and_no_message(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -148,7 +148,7 @@ def test_no_link_is_written_or_said_anywhere(
         assert secret not in shown
 
 
-def test_another_run_asks_nobody_when_all_is_there(
+def test_a_complete_collection_needs_no_request(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
@@ -158,9 +158,7 @@ def test_another_run_asks_nobody_when_all_is_there(
     assert (len(site.heads), len(ascli.runs)) == (asked, runs)
 
 
-def test_a_broken_transfer_is_gone_on_with(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
-) -> None:
+def test_a_broken_transfer_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_path: Path) -> None:
     ascli.behave({"stop_at": 1}, {"stop_at": 2}, {})
     events: list[Event] = []
     summary = fetch(site, tmp_path, events=events)
@@ -170,7 +168,7 @@ def test_a_broken_transfer_is_gone_on_with(
     assert "ascli: ERROR: Transfer: Data transfer timeout" in said(events)
 
 
-def test_a_package_that_never_arrives_fails_and_the_other_is_kept(
+def test_a_package_that_never_arrives_fails_and_the_other_is_installed(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave(*[{"stop_at": 0}] * 4, {})
@@ -185,7 +183,7 @@ def test_a_package_that_never_arrives_fails_and_the_other_is_kept(
     assert stands(tmp_path) == WHOLE
 
 
-def test_no_package_at_all_is_an_archive_that_cannot_be_reached(
+def test_if_no_package_arrives_the_archive_is_unreachable(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave({"code": 1, "error": "ERROR: Network: getaddrinfo"})
@@ -194,7 +192,7 @@ def test_no_package_at_all_is_an_archive_that_cannot_be_reached(
     assert fetch(site, tmp_path).exit_code == 3
 
 
-def test_a_missing_ascp_ends_the_run_with_what_to_install(
+def test_a_missing_ascp_ends_the_run_and_names_what_to_install(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave({"code": 1, "error": "ERROR: Other(RuntimeError): no FASP installation found"})
@@ -205,7 +203,7 @@ def test_a_missing_ascp_ends_the_run_with_what_to_install(
     assert len(ascli.runs) == 1
 
 
-def test_what_ascli_does_not_take_is_asked_for_once(
+def test_errors_of_ascli_that_are_final_are_not_retried(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave({"code": 1, "error": "ERROR: Argument: unknown option: --ts"})
@@ -222,7 +220,7 @@ def _old_links(site: FakeSite, *others: int) -> None:
     site.collection("ct-images-in-covid-19", old, *others)
 
 
-def test_links_that_ascli_does_not_take_are_told_with_the_page(
+def test_links_that_ascli_does_not_accept_are_reported_with_the_page(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     _old_links(site)
@@ -233,7 +231,7 @@ def test_links_that_ascli_does_not_take_are_told_with_the_page(
     assert (summary.exit_code, ascli.runs) == (2, [])
 
 
-def test_beside_a_link_that_ascli_does_not_take_others_are_received(
+def test_other_packages_are_received_beside_an_unaccepted_link(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     _old_links(site, site.download("Images", url=FIRST))
@@ -243,7 +241,7 @@ def test_beside_a_link_that_ascli_does_not_take_others_are_received(
     assert summary.exit_code == 1
 
 
-def test_status_shows_what_was_begun_and_why_it_failed(
+def test_status_shows_incomplete_packages_and_why_they_failed(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave(*[{"stop_at": 1}] * 4, {})
@@ -261,7 +259,7 @@ def test_status_shows_what_was_begun_and_why_it_failed(
     assert (found.packages, found.failed) == ([], [])
 
 
-def test_an_interrupted_run_goes_on_later(site: FakeSite, ascli: FakeAscli, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_path: Path) -> None:
     ascli.behave({"each": 5})
     stop = CancelToken()
 
@@ -301,7 +299,7 @@ def test_a_damaged_volume_is_received_again_by_itself(
     assert len(ascli.runs) == 3
 
 
-def test_a_volume_that_arrives_damaged_is_received_once_more(
+def test_a_volume_that_arrives_damaged_is_received_again(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     package = ascli.package(SECOND, {f"serial/{LATE}": fake.whole()[LATE][:-1]})
@@ -319,7 +317,7 @@ def test_a_volume_that_arrives_damaged_is_received_once_more(
     assert stands(tmp_path) == WHOLE
 
 
-def test_what_came_and_was_there_is_not_kept_twice(
+def test_received_volumes_that_are_installed_are_not_kept_twice(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     have = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE], TWO: fake.whole()[TWO]})
@@ -330,7 +328,7 @@ def test_what_came_and_was_there_is_not_kept_twice(
     assert not list((root(tmp_path) / ".tcia-covid" / "faspex").rglob("*.nii.gz"))
 
 
-def test_a_package_with_another_version_of_what_stands_is_a_failure(
+def test_a_package_with_another_version_of_an_installed_volume_fails(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     have = fake.write(tmp_path / "have", {LATE: fake.volume(99), EARLY: fake.whole()[EARLY]})
@@ -346,7 +344,7 @@ def test_a_package_with_another_version_of_what_stands_is_a_failure(
     assert (root(tmp_path) / "0700" / LATE).read_bytes() == fake.whole()[LATE]
 
 
-def test_a_published_hash_decides_between_a_package_and_what_stands(
+def test_a_published_hash_decides_between_a_package_and_an_installed_volume(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     have = fake.write(tmp_path / "have", {ONE: fake.volume(99)})
@@ -355,7 +353,7 @@ def test_a_published_hash_decides_between_a_package_and_what_stands(
     assert (root(tmp_path) / "0001" / ONE).read_bytes() == fake.whole()[ONE]
 
 
-def test_more_volumes_than_the_registry_knows_are_no_shortage(
+def test_more_volumes_than_in_the_registry_are_not_missing(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     smaller = fake.collection(volumes=3)
@@ -367,7 +365,7 @@ def test_more_volumes_than_the_registry_knows_are_no_shortage(
     assert (accepted.exit_code, accepted.failures) == (0, [])
 
 
-def test_what_was_received_before_a_crash_is_taken_in_without_asking_again(
+def test_volumes_received_before_a_crash_are_installed_without_a_request(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
@@ -382,7 +380,7 @@ def test_what_was_received_before_a_crash_is_taken_in_without_asking_again(
     assert stands(tmp_path) == WHOLE
 
 
-def test_a_package_that_another_run_receives_is_left_to_it(
+def test_a_package_that_another_run_receives_is_skipped(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
@@ -395,7 +393,7 @@ def test_a_package_that_another_run_receives_is_left_to_it(
     assert (summary.exit_code, {one.reason for one in summary.failures}) == (4, {"locked"})
 
 
-def test_packages_that_do_not_fit_are_not_begun(
+def test_packages_that_do_not_fit_are_not_started(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
@@ -405,7 +403,7 @@ def test_packages_that_do_not_fit_are_not_begun(
     assert not ascli.runs
 
 
-def test_fewer_volumes_than_the_registry_knows_are_a_failure(
+def test_fewer_volumes_than_in_the_registry_are_a_failure(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     bigger = fake.collection(patients=4, volumes=5)
@@ -417,7 +415,7 @@ def test_fewer_volumes_than_the_registry_knows_are_a_failure(
     assert (accepted.exit_code, accepted.failures, accepted.remaining) == (0, [], 0)
 
 
-def test_a_collection_without_counts_is_as_big_as_its_packages(
+def test_a_collection_without_counts_is_complete_with_its_packages(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     unknown = fake.collection(patients=None, volumes=None)
@@ -438,7 +436,7 @@ def test_a_page_without_packages_is_an_error(
     assert not root(tmp_path).exists()
 
 
-def test_without_ascli_the_run_says_what_to_install_and_to_type(
+def test_without_ascli_the_run_shows_what_to_install_and_to_type(
     site: FakeSite, no_ascli: None, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -472,7 +470,7 @@ def test_the_commands_for_people_read_the_links_from_private_files(
             assert stat.S_IMODE(link.stat().st_mode) == 0o600
 
 
-def test_without_ascli_and_site_the_page_is_told(
+def test_without_ascli_and_site_the_page_is_named(
     site: FakeSite, no_ascli: None, tmp_path: Path
 ) -> None:
     events: list[Event] = []
@@ -484,7 +482,7 @@ def test_without_ascli_and_site_the_page_is_told(
     assert not root(tmp_path).exists()
 
 
-def test_without_ascli_a_complete_collection_is_simply_there(
+def test_a_complete_collection_does_not_need_ascli(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch(site, tmp_path)
@@ -521,7 +519,7 @@ def test_filters_and_forbidden_uses_are_refused(
         ((), (), False),
     ],
 )
-def test_a_request_for_packages_names_nothing_else(
+def test_a_request_for_packages_has_no_other_target(
     targets: tuple[str, ...], carts: tuple[str, ...], found: bool
 ) -> None:
     collection = package_collection(Request(targets, carts=carts), load_registry())

@@ -103,7 +103,7 @@ def test_foreign_files_beside_volumes_make_no_patient_incomplete(tmp_path: Path)
 
 
 @pytest.mark.parametrize("bad", [b"mine", b""])
-def test_a_file_under_a_volume_s_name_is_moved_aside_in_sight(
+def test_a_file_with_a_volumes_name_is_moved_aside_visibly(
     tmp_path: Path, bad: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """There is no receipt, so nobody knows whose file that is."""
@@ -128,7 +128,7 @@ def test_a_file_under_a_volume_s_name_is_moved_aside_in_sight(
     assert (home(tmp_path) / LATE).read_bytes() == BOTH[LATE]
 
 
-def test_what_somebody_changed_is_moved_aside_beside_what_was_moved_before(tmp_path: Path) -> None:
+def test_changed_files_are_moved_aside_under_free_names(tmp_path: Path) -> None:
     events: list[Event] = []
     for text in (b"first", b"second"):
         take(tmp_path, fake.whole())
@@ -142,7 +142,7 @@ def test_what_somebody_changed_is_moved_aside_beside_what_was_moved_before(tmp_p
 
 
 @pytest.mark.parametrize("what", ["file", "dangling link"])
-def test_what_stands_in_the_place_of_a_patient_is_moved_aside(tmp_path: Path, what: str) -> None:
+def test_a_file_in_the_place_of_a_patients_folder_is_moved_aside(tmp_path: Path, what: str) -> None:
     place = home(tmp_path)
     place.parent.mkdir(parents=True)
     if what == "file":
@@ -180,7 +180,7 @@ def test_a_link_to_the_right_bytes_is_the_volume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["other bytes", "dangling"])
-def test_mending_replaces_a_link_and_not_its_target(tmp_path: Path, how: str) -> None:
+def test_a_repair_replaces_a_link_and_not_its_target(tmp_path: Path, how: str) -> None:
     take(tmp_path, fake.whole())
     store = annexed(home(tmp_path) / LATE, b"other bytes")
     if how == "dangling":
@@ -192,7 +192,7 @@ def test_mending_replaces_a_link_and_not_its_target(tmp_path: Path, how: str) ->
     assert how == "dangling" or store.read_bytes() == b"other bytes"
 
 
-def test_a_volume_that_turns_out_damaged_stays_on_record(tmp_path: Path) -> None:
+def test_a_volume_found_damaged_stays_on_record(tmp_path: Path) -> None:
     """A further volume of the patient is no reason to forget one that nobody looked at."""
     take(tmp_path, {EARLY: BOTH[EARLY]})
     (home(tmp_path) / EARLY).write_bytes(b"x" * len(BOTH[EARLY]))
@@ -246,7 +246,7 @@ def test_a_crash_at_any_side_effect_leaves_foreign_files_in_place(
         shutil.rmtree(folder)
 
 
-def test_moving_takes_nothing_out_of_a_hidden_folder(tmp_path: Path) -> None:
+def test_moving_takes_nothing_from_a_hidden_folder(tmp_path: Path) -> None:
     source = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE]})
     fake.write(source, {f".dvc/cache/{ONE}": fake.whole()[ONE], f".dvc/{LATE}": BOTH[LATE]})
     result = adopt_volumes(

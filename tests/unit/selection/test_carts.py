@@ -15,7 +15,7 @@ from tests.unit.archive_helpers import nbia_of
 
 
 @pytest.mark.parametrize("v1", [False, True])
-def test_a_cart_is_the_series_in_it(server: ArchiveServer, *, v1: bool) -> None:
+def test_a_cart_gives_its_series(server: ArchiveServer, *, v1: bool) -> None:
     uids = sorted(series.uid for series in server.corpus)[:3]
     server.carts["nbia-12345"] = list(reversed(uids))
     with nbia_of(server, v1=v1) as nbia:
@@ -29,14 +29,14 @@ def test_a_cart_is_the_series_in_it(server: ArchiveServer, *, v1: bool) -> None:
         " https://nbia.cancerimagingarchive.net/nbia-search/?x=1&saved-cart=nbia-1 2#top",
     ],
 )
-def test_the_address_of_a_cart_stands_for_its_name(server: ArchiveServer, pasted: str) -> None:
+def test_the_address_of_a_cart_contains_its_name(server: ArchiveServer, pasted: str) -> None:
     uid = min(series.uid for series in server.corpus)
     server.carts["nbia-1 2"] = [uid]
     with nbia_of(server) as nbia:
         assert cart_uids(nbia, pasted) == (uid,)
 
 
-def test_an_empty_answer_is_asked_for_again(corpus: Corpus) -> None:
+def test_an_empty_response_is_requested_again(corpus: Corpus) -> None:
     uid = next(iter(corpus)).uid
     faults = Faults(EmptyAnswer("getContentsByName"))
     with ArchiveServer(corpus, interceptor=faults) as server, nbia_of(server) as nbia:
@@ -62,7 +62,7 @@ def test_a_blank_name_is_refused(server: ArchiveServer) -> None:
     assert not server.requests
 
 
-def test_what_is_no_uid_is_left_out() -> None:
+def test_values_that_are_not_uids_are_ignored() -> None:
     class Keeper:
         def shared_cart(self, name: str) -> Sequence[str]:
             return ["1.2.3", "null", "1.2.3"]

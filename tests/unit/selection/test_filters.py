@@ -44,26 +44,26 @@ def test_values_of_one_filter_are_alternatives_and_filters_combine() -> None:
     assert kept(series=("1.1", "1.4"), modalities=("CR",)) == {"1.4"}
 
 
-def test_modality_and_body_part_do_not_mind_case() -> None:
+def test_modality_and_body_part_match_in_any_case() -> None:
     assert kept(modalities=("ct",)) == {"1.1", "1.2"}
     assert kept(body_parts=("chest",)) == {"1.1", "1.3", "1.6"}
 
 
-def test_a_patient_is_taken_as_spelled_before_any_other_case() -> None:
+def test_an_exact_patient_is_preferred_to_other_cases() -> None:
     assert kept(patients=("P10",)) == {"1.4"}
     assert kept(patients=("p10",)) == {"1.5"}
     assert kept(patients=("p2",)) == {"1.3"}
     assert kept(patients=("P10", "p2")) == {"1.4", "1.3"}
 
 
-def test_a_description_is_searched_for_a_regular_expression() -> None:
+def test_descriptions_match_regular_expressions() -> None:
     assert kept(descriptions=("lung",)) == {"1.1", "1.2"}
     assert kept(descriptions=(r"^lung 5\.", "^pa$")) == {"1.2", "1.5"}
     assert kept(descriptions=("",)) == {"1.1", "1.2", "1.4", "1.5"}
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{2,1}", "*", "(?P<1>a)", "a{99999999999999999999}"])
-def test_a_broken_regular_expression_is_refused_at_once(pattern: str) -> None:
+def test_an_invalid_regular_expression_is_refused_at_once(pattern: str) -> None:
     with pytest.raises(UsageError, match="is not a regular expression") as raised:
         Filters(descriptions=(pattern,))
     assert "backslash" in raised.value.hint
@@ -83,7 +83,7 @@ def test_a_missing_field_matches_nothing_and_is_counted() -> None:
     assert apply_filters(Filters(modalities=("",)), empty).series == []
 
 
-def test_what_another_filter_leaves_out_is_not_counted_as_lacking() -> None:
+def test_series_that_another_filter_excludes_are_not_counted_as_without_value() -> None:
     result = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), SOME)
     assert result.without_value == {
         "body_parts": 1,
@@ -94,7 +94,7 @@ def test_what_another_filter_leaves_out_is_not_counted_as_lacking() -> None:
     assert both.without_value == {"body_parts": 1, "modalities": 1}
 
 
-def test_a_value_that_nothing_has_is_reported() -> None:
+def test_a_value_that_no_series_has_is_reported() -> None:
     filters = Filters(
         patients=("P1", "P3"), modalities=("CTT",), series=("9.9",), descriptions=("zzz",)
     )
@@ -103,37 +103,37 @@ def test_a_value_that_nothing_has_is_reported() -> None:
     ]  # fmt: skip
 
 
-def test_a_value_that_only_another_filter_leaves_out_is_not_reported() -> None:
+def test_a_value_that_only_another_filter_excludes_is_not_reported() -> None:
     assert apply_filters(Filters(patients=("P2",), modalities=("CT",)), SOME).unmatched == []
 
 
-def test_the_first_patients_are_counted_as_people_count() -> None:
+def test_first_patients_are_in_natural_order() -> None:
     assert kept(first_patients=2) == {"1.1", "1.2", "1.3"}
     assert kept(first_patients=3) == {"1.1", "1.2", "1.3", "1.6"}
     assert kept(first_patients=0) == set()
     assert kept(first_patients=1, modalities=("CR",)) == {"1.4"}
 
 
-def test_the_first_patients_are_those_of_each_collection() -> None:
+def test_first_patients_are_per_collection() -> None:
     two = [*SOME, series("2.1", collection="D", patient="P1"), series("2.2", collection="D")]
     two.append(series("2.3", collection="D", patient="P2"))
     uids = [one.uid for one in apply_filters(Filters(first_patients=1), two).series]
     assert uids == ["1.2", "1.1", "2.1", "2.2"]
 
 
-def test_max_series_comes_last() -> None:
+def test_max_series_is_applied_last() -> None:
     assert kept(max_series=2) == {"1.1", "1.2"}
     assert kept(max_series=1, modalities=("CR",)) == {"1.4"}
     assert kept(max_series=0) == set()
 
 
-def test_max_size_takes_series_in_order_while_they_fit() -> None:
+def test_max_size_selects_series_in_order_while_they_fit() -> None:
     assert kept(max_size=180) == {"1.2", "1.1", "1.3"}
     assert kept(max_size=179) == {"1.2", "1.1"}
     assert kept(max_size=49) == set()
 
 
-def test_a_series_of_unknown_size_is_not_let_in_under_a_bound() -> None:
+def test_max_size_excludes_series_of_unknown_size() -> None:
     result = apply_filters(Filters(max_size=10**12, max_series=5), SOME)
     assert {one.uid for one in result.series} == {"1.1", "1.2", "1.3", "1.4", "1.5"}
     assert result.without_value == {"max_size": 1}

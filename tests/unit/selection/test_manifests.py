@@ -92,16 +92,14 @@ def test_a_tcia_manifest_gives_its_uids_in_order_and_its_server(tmp_path: Path) 
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["cart.tcia", "cart.txt", "cart", "-"])
-def test_a_tcia_manifest_is_read_however_it_was_mangled(
-    tmp_path: Path, text: str, name: str
-) -> None:
+def test_a_tcia_manifest_is_read_in_any_form(tmp_path: Path, text: str, name: str) -> None:
     manifest = read(text) if name == "-" else read_file(tmp_path, name, text)
     assert manifest.uids == (A, B)
     assert manifest.kind == "tcia"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
-def test_what_windows_calls_unicode_is_read(tmp_path: Path, encoding: str) -> None:
+def test_utf16_is_read(tmp_path: Path, encoding: str) -> None:
     assert read_file(tmp_path, "cart.tcia", TCIA.encode(encoding)).uids == (A, B)
 
 
@@ -175,7 +173,7 @@ def test_a_plain_list_may_have_comments(tmp_path: Path) -> None:
         ("a.tcia", b"PK\x03\x04\x00\x00", "line 1: .* before the list of series"),
     ],
 )
-def test_what_is_wrong_is_said_with_file_and_line(
+def test_errors_name_file_and_line(
     tmp_path: Path, name: str, text: str | bytes, complaint: str
 ) -> None:
     with pytest.raises(ManifestError, match=complaint) as raised:
@@ -183,7 +181,7 @@ def test_what_is_wrong_is_said_with_file_and_line(
     assert len(raised.value.message) < len(str(tmp_path)) + 200
 
 
-def test_a_folder_or_a_missing_file_is_no_manifest(tmp_path: Path) -> None:
+def test_a_folder_or_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot be read: "):
         read_manifest(tmp_path)
     with pytest.raises(ManifestError, match="cannot be read: No such file or directory"):
@@ -192,7 +190,7 @@ def test_a_folder_or_a_missing_file_is_no_manifest(tmp_path: Path) -> None:
         read_manifest("a\0.tcia")
 
 
-def test_a_file_far_too_large_is_not_read_to_its_end(
+def test_a_file_above_the_limit_is_not_read_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manifests, "MAX_MANIFEST_SIZE", 2 << 20)
@@ -200,7 +198,7 @@ def test_a_file_far_too_large_is_not_read_to_its_end(
         read_file(tmp_path, "a.txt", b" " * (3 << 20))
 
 
-def test_a_standard_input_that_is_closed_is_refused(monkeypatch):
+def test_a_closed_standard_input_is_refused(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(ManifestError, match="standard input names no series"):
         read_manifest("-")
@@ -219,7 +217,7 @@ FULL = [
 
 
 @pytest.mark.parametrize("name", ["a.tcia", "a.txt", "a.csv", "a.tsv"])
-def test_what_is_written_is_read_again(tmp_path: Path, name: str) -> None:
+def test_written_manifests_can_be_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with path.open("w", encoding="utf-8", newline="") as out:
         if name == "a.tcia":
@@ -269,7 +267,7 @@ SEEDS = [
     ),
     name=st.sampled_from(["a.tcia", "a.csv", "a.tsv", "a.txt", "a"]),
 )
-def test_a_damaged_manifest_is_read_or_refused_and_nothing_else(
+def test_a_damaged_manifest_is_read_or_gives_a_typed_error(
     tmp_path_factory: pytest.TempPathFactory,
     seed: str,
     where: int,

@@ -33,7 +33,7 @@ FIRST, LAST = SERIES[0], SERIES[-1]
         (Filters(max_series=5), False),
     ],
 )
-def test_a_series_that_is_not_listed_is_said_where_it_was_asked_for(
+def test_an_unlisted_series_fails_only_if_the_filters_select_it(
     filters: Filters, *, said: bool
 ) -> None:
     lists = OneList(SERIES[:-1], [Failure(LAST.uid, "not-listed", "gone")])
@@ -44,13 +44,13 @@ def test_a_series_that_is_not_listed_is_said_where_it_was_asked_for(
 @pytest.mark.parametrize(
     "failure", [Failure("", "incomplete-list", "x"), Failure("1.2.3", "x", "x")]
 )
-def test_what_nobody_knows_more_of_is_always_said(failure: Failure) -> None:
+def test_unlisted_series_that_the_catalog_does_not_know_always_fail(failure: Failure) -> None:
     filters = Filters(patients=(FIRST.patient,))
     found = resolve([NAME], load_registry(), OneList(SERIES, [failure]), filters=filters)
     assert found.failures == [failure]
 
 
-def test_series_of_a_collection_under_any_of_its_names_are_one_group(tmp_path: Path) -> None:
+def test_series_are_grouped_under_any_name_of_their_collection(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("collections: {Mine: {format: DICOM, nbia: THEIRS, aliases: [my own]}}")
     names = ("Mine", "THEIRS", "my-own")
@@ -60,6 +60,6 @@ def test_series_of_a_collection_under_any_of_its_names_are_one_group(tmp_path: P
 
 
 @pytest.mark.parametrize("word", ["x" * 300, "a\0b", "/" + "y/" * 3000, "\udcff"])
-def test_a_word_that_no_file_can_be_called_is_a_name(word: str) -> None:
+def test_a_word_that_is_not_a_valid_file_name_is_a_collection(word: str) -> None:
     assert parse_targets([word], load_registry()).others == (word,)
     assert isinstance(unknown_collection(word, [], load_registry()), UnknownCollectionError)

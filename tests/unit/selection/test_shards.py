@@ -34,7 +34,7 @@ SIZES = st.lists(st.one_of(st.none(), st.integers(0, 10**9)), max_size=40)
 
 
 @given(sizes=SIZES, unknown=st.integers(0, 40), count=st.integers(1, 12), shuffled=st.randoms())
-def test_shares_are_disjoint_covering_and_independent_of_order(
+def test_shards_are_disjoint_complete_and_independent_of_order(
     sizes: list[int | None], unknown: int, count: int, shuffled: random.Random
 ) -> None:
     known = [series(f"1.{n}", size) for n, size in enumerate(sizes)]
@@ -46,14 +46,14 @@ def test_shares_are_disjoint_covering_and_independent_of_order(
 
 
 @given(sizes=st.lists(st.integers(0, 10**6), min_size=1, max_size=60), count=st.integers(1, 8))
-def test_shares_differ_by_no_more_than_the_largest_series(sizes: list[int], count: int) -> None:
+def test_shards_differ_by_at_most_the_largest_series(sizes: list[int], count: int) -> None:
     known = {f"1.{n}": size for n, size in enumerate(sizes)}
     parts = shares(list(known), [series(*pair) for pair in known.items()], count)
     loads = [sum(known[uid] for uid in part) for part in parts]
     assert max(loads) - min(loads) <= max(sizes)
 
 
-def test_series_that_not_all_tasks_know_alike_are_shared_out_by_number() -> None:
+def test_series_outside_the_catalog_are_distributed_by_hash() -> None:
     uids = [f"1.3.6.1.4.1.14519.5.2.1.{n}" for n in range(4000)]
     counts = [len(part) for part in shares(uids, [], 4)]
     assert min(counts) > 900
@@ -68,7 +68,7 @@ def selected(lists: OneList, index: int, count: int, filters: Filters | None = N
 @pytest.mark.parametrize(
     "filters", [Filters(), Filters(modalities=("CT",)), Filters(max_size=2**31)]
 )
-def test_tasks_whose_lists_differ_have_shares_of_one_whole(filters: Filters) -> None:
+def test_tasks_with_different_lists_have_shards_of_the_same_whole(filters: Filters) -> None:
     known = series_catalog.load(NAME)
     largest = max(known, key=lambda one: one.size or 0)
     more = [*known, replace(largest, uid="1.2.3.4", size=5_000_000)]
@@ -83,7 +83,7 @@ def test_tasks_whose_lists_differ_have_shares_of_one_whole(filters: Filters) -> 
     assert filters != Filters() or {one.uid for one in more} == set(found)
 
 
-def test_shares_are_balanced_after_the_filters() -> None:
+def test_shards_are_balanced_after_the_filters() -> None:
     filters = Filters(modalities=("CT",), first_patients=40)
     parts = [
         selected(OneList(series_catalog.load(NAME)), n, 4, filters).groups[0] for n in range(1, 5)
@@ -93,14 +93,14 @@ def test_shares_are_balanced_after_the_filters() -> None:
     assert max(sizes) - min(sizes) <= largest
 
 
-def test_a_series_that_is_not_listed_is_said_by_the_task_whose_it_is() -> None:
+def test_an_unlisted_series_fails_only_in_its_shard() -> None:
     known = series_catalog.load(NAME)
     lists = OneList(known[1:], [Failure(known[0].uid, "not-listed", "gone")])
     said = [len(selected(lists, n, 4).failures) for n in range(1, 5)]
     assert sorted(said) == [0, 0, 0, 1]
 
 
-def test_a_real_collection_is_shared_out_evenly() -> None:
+def test_the_shards_of_a_real_collection_are_balanced() -> None:
     some = series_catalog.load("COVID-19-NY-SBU")
     loads = [
         sum(one.size or 0 for one in some if is_mine(one.uid))
@@ -110,14 +110,14 @@ def test_a_real_collection_is_shared_out_evenly() -> None:
 
 
 @pytest.mark.parametrize(("text", "share"), [("1/1", Shard(1, 1)), (" 3 / 8 ", Shard(3, 8))])
-def test_a_share_is_written_as_a_fraction(text: str, share: Shard) -> None:
+def test_a_shard_is_written_as_a_fraction(text: str, share: Shard) -> None:
     assert parse_shard(text) == share
 
 
 @pytest.mark.parametrize(
     "text", ["", "1", "1/", "/2", "a/b", "1/2/3", "-1/2", "1.5/2", "1/" + "9" * 5000]
 )
-def test_what_is_no_share_is_refused(text: str) -> None:
+def test_text_that_is_not_a_shard_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a shard"):
         parse_shard(text)
 
@@ -131,7 +131,7 @@ def test_what_is_no_share_is_refused(text: str) -> None:
         ("1/999999999", "1 to 100,000 shards"),
     ],
 )
-def test_a_share_out_of_range_is_refused(text: str, complaint: str) -> None:
+def test_a_shard_out_of_range_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         parse_shard(text)
     index, count = map(int, text.split("/"))
