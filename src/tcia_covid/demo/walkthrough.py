@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.core.cancellation import CancelToken
@@ -50,7 +51,12 @@ def run_walkthrough(
         )
     with _CuttingServer(corpus) as server:
         say(f"a demo archive of {_contents(corpus)} listens on {server.base_url}")
-        walkthrough = _Walkthrough(output, server, say, emit, stop or CancelToken())
+        request = Request(
+            targets=tuple(collection.name for collection in corpus.collections),
+            output=str(output),
+            options=Options(source="nbia", nbia_url=server.base_url, registry=(str(REGISTRY),)),
+        )
+        walkthrough = _Walkthrough(request, server, say, emit, stop or CancelToken())
         passed = (
             walkthrough.interrupt()
             and walkthrough.resume()
@@ -101,53 +107,46 @@ def _cut(body: bytes | Iterable[bytes]) -> Iterator[bytes]:
     raise DisconnectError
 
 
+@dataclass(frozen=True, slots=True)
 class _Walkthrough:
     """The steps; each returns whether it worked as expected."""
 
-    def __init__(
-        self, output: Path, server: _CuttingServer, say: Say, emit: Emit, stop: CancelToken
-    ) -> None:
-        self._output = output
-        self._server = server
-        self._say = say
-        self._emit = emit
-        self._stop = stop
-        self._request = Request(
-            targets=tuple(collection.name for collection in server.corpus.collections),
-            output=str(output),
-            options=Options(source="nbia", nbia_url=server.base_url, registry=(str(REGISTRY),)),
-        )
+    request: Request
+    server: _CuttingServer
+    say: Say
+    emit: Emit
+    stop: CancelToken
 
     def interrupt(self) -> bool:
         """Start a download; the connection is cut, then the run is interrupted as by Ctrl-C."""
-        self._say("\n1. download; the connection is cut in the middle of a series, then Ctrl-C")
+        self.say("\n1. download; the connection is cut in the middle of a series, then Ctrl-C")
         ctrl_c = CancelToken()
-        self._stop.on_stop(ctrl_c.set)
+        self.stop.on_stop(ctrl_c.set)
 
         def interrupt(event: Event) -> None:
-            self._emit(event)
+            self.emit(event)
             if isinstance(event, SeriesRetried):
                 ctrl_c.set(InterruptedRunError())
 
-        summary = download_request(self._request, emit=interrupt, stop=ctrl_c)
-        self._stop.check()
+        summary = download_request(self.request, emit=interrupt, stop=ctrl_c)
+        self.stop.check()
         self._report(summary)
         return summary.exit_code == EXIT_SIGINT and summary.remaining > 0
 
     def resume(self) -> bool:
         """Run the same command again: it downloads only what is missing."""
-        self._say("\n2. the same command again: it resumes")
-        victim = self._server.victim
+        self.say("\n2. the same command again: it resumes")
+        victim = self.server.victim
         kept: list[int] = []
 
         def watch(event: Event) -> None:
             if isinstance(event, SeriesStarted) and event.series.uid == victim.uid:
                 kept.append(event.partial_images)
-            self._emit(event)
+            self.emit(event)
 
-        summary = download_request(self._request, emit=watch, stop=self._stop)
+        summary = download_request(self.request, emit=watch, stop=self.stop)
         self._report(summary)
-        self._say(
+        self.say(
             f"   {sum(kept)} of {len(victim.images)} images of the series that was cut were kept "
             "and not downloaded again"
         )
@@ -155,45 +154,45 @@ class _Walkthrough:
 
     def damage(self) -> bool:
         """Change one byte of one file; verify finds it."""
-        self._say("\n3. one byte of one file changes on disk: verify finds it")
-        longest = max(self._server.corpus, key=lambda series: (len(series.images), series.uid))
-        file = min(self._output.rglob(f"{longest.uid}/*.dcm"))
+        self.say("\n3. one byte of one file changes on disk: verify finds it")
+        longest = max(self.server.corpus, key=lambda series: (len(series.images), series.uid))
+        file = min(Path(self.request.output).rglob(f"{longest.uid}/*.dcm"))
         content = bytearray(file.read_bytes())
         content[-1] ^= 0xFF
         file.write_bytes(content)
-        result = verify_directory(self._output, emit=self._emit, stop=self._stop)
+        result = verify_directory(Path(self.request.output), emit=self.emit, stop=self.stop)
         for damage in result.damage:
-            self._say(f"   {damage.reason.value}: {damage.file}")
+            self.say(f"   {damage.reason.value}: {damage.file}")
         return result.exit_code == EXIT_PARTIAL and len(result.damage) == 1
 
     def repair(self) -> bool:
         """Run the download again: it downloads only the damaged image."""
-        self._say("\n4. the same command again: it repairs only that image")
-        before = len(self._server.requests)
-        summary = download_request(self._request, emit=self._emit, stop=self._stop)
+        self.say("\n4. the same command again: it repairs only that image")
+        before = len(self.server.requests)
+        summary = download_request(self.request, emit=self.emit, stop=self.stop)
         self._report(summary)
-        endpoints = [call.endpoint for call in self._server.requests[before:]]
-        self._say(f"   requests: {', '.join(sorted(set(endpoints)))}")
+        endpoints = [call.endpoint for call in self.server.requests[before:]]
+        self.say(f"   requests: {', '.join(sorted(set(endpoints)))}")
         return summary.exit_code == EXIT_OK and endpoints.count("getSingleImage") == 1
 
     def verify(self) -> bool:
         """Verify every file."""
-        self._say("\n5. verify re-checks every file against its recorded MD5")
-        result = verify_directory(self._output, emit=self._emit, stop=self._stop)
-        self._say(
+        self.say("\n5. verify re-checks every file against its recorded MD5")
+        result = verify_directory(Path(self.request.output), emit=self.emit, stop=self.stop)
+        self.say(
             f"   {result.series.intact} of {result.series.checked} series and "
             f"{result.images.intact} of {result.images.checked} images are intact"
         )
         return result.exit_code == EXIT_OK
 
     def _report(self, summary: Summary) -> None:
-        self._say(
+        self.say(
             f"   {summary.complete} of {summary.selected} series complete "
             f"({summary.already_complete} before this run), {summary.checked_md5} verified by MD5, "
             f"{format_size(summary.bytes_received)} received, exit code {summary.exit_code}"
         )
         for failure in summary.failures:
-            self._say(f"   {failure.detail}")
+            self.say(f"   {failure.detail}")
 
 
 def _contents(corpus: Corpus) -> str:

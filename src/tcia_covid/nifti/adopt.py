@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -201,11 +201,12 @@ def install_volumes(
         TciaCovidError: `stop` was set.
     """
     stop = stop or CancelToken()
-    installer = Installer(scanned, tree, mode, source, emit, stop)
+    installer = _Installer(scanned, tree, mode, source, emit, stop)
     result = VolumeAdoption(rejected=list(scanned.rejected))
     differing = compare_installed(scanned.sums, tree)
     threads = jobs or min(4, os.cpu_count() or 1)
-    for _, patient in parallel_map(installer.install, installer.patients(), threads, stop):
+    patients = scanned.subjects().values()
+    for _, patient in parallel_map(installer.install, patients, threads, stop):
         _count(result, patient)
     absent = scanned.sums.files - tree.intact_files()
     result.mismatched = sorted(absent & differing)
@@ -213,7 +214,7 @@ def install_volumes(
     return result
 
 
-def _count(result: VolumeAdoption, patient: InstalledPatient) -> None:
+def _count(result: VolumeAdoption, patient: _InstalledPatient) -> None:
     result.patients_found += 1
     result.volumes_found += patient.found
     result.volumes_already_complete += len(patient.already_complete)
@@ -242,7 +243,7 @@ class _HashedVolume(NamedTuple):
 
 
 @dataclass(slots=True)
-class InstalledPatient:
+class _InstalledPatient:
     """What happened to one patient's volumes."""
 
     series: Series
@@ -273,52 +274,31 @@ class InstalledPatient:
         return Outcome(self.series, state, self.receipt, self.failure)
 
 
-class Installer:
-    """Installs patients, one by one; safe for threads.
+@dataclass(frozen=True, slots=True)
+class _Installer:
+    """Installs patients, one by one; safe for threads. `install_volumes` explains the fields."""
 
-    Args:
-        scanned: the files of a folder.
-        tree: where they belong.
-        mode: how files are placed.
-        source: recorded as the source of the volumes.
-        emit: receives the progress of patients and bytes.
-        stop: ends it early.
-    """
+    scanned: ScanResult
+    tree: VolumeTree
+    mode: Mode
+    source: str
+    emit: Emit
+    stop: CancelToken
 
-    def __init__(
-        self,
-        scanned: ScanResult,
-        tree: VolumeTree,
-        mode: Mode,
-        source: str,
-        emit: Emit,
-        stop: CancelToken,
-    ) -> None:
-        self._scanned = scanned
-        self._tree = tree
-        self._mode = mode
-        self._source = source
-        self._emit = emit
-        self._stop = stop
-
-    def patients(self) -> Iterator[list[VolumeName]]:
-        """The volumes of each patient."""
-        yield from self._scanned.subjects().values()
-
-    def install(self, names: Sequence[VolumeName]) -> InstalledPatient:
+    def install(self, names: Sequence[VolumeName]) -> _InstalledPatient:
         """Install one patient's volumes.
 
         Raises:
             DestinationError: the tree cannot be written.
             TciaCovidError: the run is to end.
         """
-        size = sum(_size(path) for name in names for path in self._scanned.volumes[name])
-        series = replace(self._tree.series(names[0]), image_count=len(names), size=size)
-        patient = InstalledPatient(series, found=len(names))
-        self._emit(SeriesStarted(series, 0, 0))
+        size = sum(_size(path) for name in names for path in self.scanned.volumes[name])
+        series = replace(self.tree.series(names[0]), image_count=len(names), size=size)
+        patient = _InstalledPatient(series, found=len(names))
+        self.emit(SeriesStarted(series, 0, 0))
         chosen = [self._choose(name, patient) for name in names]
         try:
-            with self._tree.hold(series) as receipt:
+            with self.tree.hold(series) as receipt:
                 volumes = [volume for volume in chosen if volume is not None]
                 patient.receipt = self._update(receipt, volumes, patient)
             self._remove_originals(patient)
@@ -330,39 +310,39 @@ class Installer:
                 series.uid, error.reason, error.message, error.missing, error.hint
             )
             self._record(patient.failure)
-        self._emit(SeriesFinished(patient.outcome))
+        self.emit(SeriesFinished(patient.outcome))
         return patient
 
-    def _choose(self, name: VolumeName, patient: InstalledPatient) -> Volume | None:
+    def _choose(self, name: VolumeName, patient: _InstalledPatient) -> Volume | None:
         """Read all files of one name, and choose one of them."""
-        read = [self._read(path, name.file, patient) for path in self._scanned.volumes[name]]
+        read = [self._read(path, name.file, patient) for path in self.scanned.volumes[name]]
         right = []
         for volume in filter(None, read):
-            if self._scanned.sums.agree(name.file, volume.digests) is False:
+            if self.scanned.sums.agree(name.file, volume.digests) is False:
                 detail = "its hash is not that of the .sums file"
-                patient.reject(self._scanned.shown(volume.path), "damaged", detail)
+                patient.reject(self.scanned.shown(volume.path), "damaged", detail)
             else:
                 right.append(volume)
         if len({volume.md5 for volume in right}) > 1:
             for volume in right:
                 detail = "another file of that name differs"
-                patient.reject(self._scanned.shown(volume.path), "conflict", detail)
+                patient.reject(self.scanned.shown(volume.path), "conflict", detail)
             right = []
         for volume in right[1:]:
-            detail = f"the same volume as {self._scanned.shown(right[0].path)}"
-            patient.reject(self._scanned.shown(volume.path), "duplicate", detail)
+            detail = f"the same volume as {self.scanned.shown(right[0].path)}"
+            patient.reject(self.scanned.shown(volume.path), "duplicate", detail)
             patient.duplicates.append(volume)
         if not right:
             patient.lost.append(name.file)
         return right[0] if right else None
 
-    def _read(self, path: Path, file: str, patient: InstalledPatient) -> Volume | None:
+    def _read(self, path: Path, file: str, patient: _InstalledPatient) -> Volume | None:
         def on_bytes(count: int) -> None:
-            self._stop.check()
-            self._emit(BytesStored(patient.series.uid, count))
+            self.stop.check()
+            self.emit(BytesStored(patient.series.uid, count))
 
         try:
-            algorithms = self._scanned.sums.algorithms(file)
+            algorithms = self.scanned.sums.algorithms(file)
             return read_volume(path, algorithms=algorithms, on_bytes=on_bytes)
         except ForeignImageError as error:
             reason, detail = "foreign", error.message
@@ -370,11 +350,11 @@ class Installer:
             reason, detail = "damaged", error.message
         except OSError as error:
             reason, detail = "unreadable", error.strerror or str(error)
-        patient.reject(self._scanned.shown(path), reason, detail)
+        patient.reject(self.scanned.shown(path), reason, detail)
         return None
 
     def _update(
-        self, receipt: Receipt | None, volumes: Sequence[Volume], patient: InstalledPatient
+        self, receipt: Receipt | None, volumes: Sequence[Volume], patient: _InstalledPatient
     ) -> Receipt | None:
         """Install the volumes that are not in place yet; return the receipt of all that are."""
         installed = {image.file: image for image in receipt.images} if receipt else {}
@@ -387,19 +367,19 @@ class Installer:
                 patient.already_complete.append(volume)
             else:
                 detail = "another version of it is installed"
-                patient.reject(self._scanned.shown(volume.path), "conflict", detail)
+                patient.reject(self.scanned.shown(volume.path), "conflict", detail)
         if new:
             return self._commit(new, patient)
         if receipt is not None:
-            self._tree.clear_staging(patient.series)
+            self.tree.clear_staging(patient.series)
         return receipt
 
-    def _commit(self, new: Sequence[Volume], patient: InstalledPatient) -> Receipt:
+    def _commit(self, new: Sequence[Volume], patient: _InstalledPatient) -> Receipt:
         placer = self._placer()
-        with self._tree.open_staging(patient.series, lambda count: None) as staging:
+        with self.tree.open_staging(patient.series, lambda count: None) as staging:
             self._check_complete(staging, {volume.path.name for volume in new})
             for volume in new:
-                verified = bool(self._scanned.sums.agree(volume.path.name, volume.digests))
+                verified = bool(self.scanned.sums.agree(volume.path.name, volume.digests))
                 check = Check.MD5 if verified else Check.SIZE
                 method = placer.bring(self._hashed(volume), check, staging)
                 if not method:
@@ -409,7 +389,7 @@ class Installer:
             staging.series = replace(
                 patient.series, image_count=len(staging.images), size=staging.size
             )
-            return self._tree.commit(staging)
+            return self.tree.commit(staging)
 
     def _check_complete(self, staging: Staging, new: set[str]) -> None:
         """Leave a damaged patient unchanged until all of its volumes are available.
@@ -419,9 +399,9 @@ class Installer:
         """
         absent = [image for uid, image in staging.known.items() if uid not in staging.images]
         missing = tuple(sorted({image.file for image in absent} - new))
-        stored = self._tree.receipts.read(staging.series.uid)
+        stored = self.tree.receipts.read(staging.series.uid)
         if missing and stored is not None:
-            self._tree.note_damage(stored.receipt, missing, "missing, or not as its receipt says")
+            self.tree.note_damage(stored.receipt, missing, "missing, or not as its receipt says")
             raise IncompleteSeriesError(
                 f"patient {staging.series.patient}: {', '.join(missing)} was installed before and "
                 "is missing or damaged now",
@@ -429,36 +409,36 @@ class Installer:
                 missing=missing,
             )
 
-    def _remove_originals(self, patient: InstalledPatient) -> None:
+    def _remove_originals(self, patient: _InstalledPatient) -> None:
         """Remove the originals of a move, now that their bytes are in the tree."""
-        if self._mode not in ("move", "take") or patient.receipt is None:
+        if self.mode not in ("move", "take") or patient.receipt is None:
             return
-        if self._mode == "move":
-            self._tree.note_moved_from(self._scanned.top)
-        folder, placer = self._tree.path(patient.receipt), self._placer()
+        if self.mode == "move":
+            self.tree.note_moved_from(self.scanned.top)
+        folder, placer = self.tree.path(patient.receipt), self._placer()
         originals = [volume for volume, method in patient.placed if method != "rename"]
         originals += patient.already_complete
-        if self._mode == "take":
+        if self.mode == "take":
             originals += patient.duplicates
         for volume in originals:
             patient.not_removed += not placer.remove(self._hashed(volume), folder)
 
     def _placer(self) -> FilePlacer:
         return FilePlacer(
-            self._scanned.top,
-            self._mode,
-            self._tree.disk,
-            source=self._source,
+            self.scanned.top,
+            self.mode,
+            self.tree.disk,
+            source=self.source,
             suffix=SUFFIX,
-            on_bytes=lambda count: self._stop.check(),
+            on_bytes=lambda count: self.stop.check(),
         )
 
     def _hashed(self, volume: Volume) -> _HashedVolume:
         uid = volume.path.name.removesuffix(SUFFIX)
-        file = self._scanned.shown(volume.path)
+        file = self.scanned.shown(volume.path)
         return _HashedVolume(file, uid, volume.size, volume.modified, volume.md5)
 
-    def _record_lost(self, patient: InstalledPatient) -> None:
+    def _record_lost(self, patient: _InstalledPatient) -> None:
         """Record volumes that are not installed, although the patient's others are."""
         receipt = patient.receipt
         installed = {image.file for image in receipt.images} if receipt else set()
@@ -471,7 +451,7 @@ class Installer:
     def _record(self, failure: Failure) -> None:
         """Record a failure for `status`."""
         try:
-            self._tree.failures.write(failure.series, [asdict(failure)])
+            self.tree.failures.write(failure.series, [asdict(failure)])
         except OSError:
             return  # the result has it
 

@@ -189,7 +189,8 @@ class _Run:
         return None
 
     def _receive_one(self, program: str, inbox: PackageFolder) -> None:
-        receiver = Receiver(program, inbox, self._tree, self._request, self._emit, self._stop)
+        http = self._request.options.http
+        receiver = Receiver(program, inbox, self._tree, http, self._emit, self._stop)
         try:
             self._failures += receiver.run()
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 
 from tcia_covid.archives.aspera import AscliTransfer, AsperaPackage, TransferLock
@@ -13,11 +13,11 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError
 from tcia_covid.core.events import BytesStored, Emit, Event, Notice, RequestRetried, SeriesFinished
 from tcia_covid.core.models import Failure
+from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.nifti.adopt import VolumeAdoption, install_volumes
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.selection.request import Request
 from tcia_covid.store.disk import read_state, set_aside
 from tcia_covid.store.free_space import folder_size
 
@@ -30,37 +30,23 @@ _MAX_PATHS = 200
 """Up to so many volumes are requested one by one, instead of the whole package."""
 
 
+@dataclass(slots=True)
 class Receiver:
-    """Receives one package, and installs its volumes.
+    """Receives one package, and installs its volumes."""
 
-    Args:
-        program: `ascli`, with its folder.
-        inbox: where it is received.
-        tree: where the volumes belong.
-        request: the options.
-        emit: receives progress.
-        stop: ends it early.
-    """
-
-    def __init__(
-        self,
-        program: str,
-        inbox: PackageFolder,
-        tree: VolumeTree,
-        request: Request,
-        emit: Emit,
-        stop: CancelToken,
-    ) -> None:
-        self._program = program
-        self._inbox = inbox
-        self._tree = tree
-        self._options = request.options
-        self._emit = emit
-        self._stop = stop
-        self._conflicts: dict[str, str] = {}
-        """Details, by the names of volumes that differ from the installed ones."""
-        self.received = 0
-        """Bytes that arrived in this run."""
+    program: str
+    """`ascli`, with its folder."""
+    inbox: PackageFolder
+    """Where it is received."""
+    tree: VolumeTree
+    """Where the volumes belong."""
+    http: HttpSettings
+    emit: Emit
+    stop: CancelToken
+    received: int = 0
+    """Bytes that arrived in this run."""
+    _conflicts: dict[str, str] = field(default_factory=dict)
+    """Details, by the names of volumes that differ from the installed ones."""
 
     def run(self) -> list[Failure]:
         """Receive what is missing; return why volumes are not installed.
@@ -72,7 +58,7 @@ class Receiver:
             DestinationError: the disk.
             TciaCovidError: the run is to end.
         """
-        inbox, lock = self._inbox, self._inbox.lock()
+        inbox, lock = self.inbox, self.inbox.lock()
         result = VolumeAdoption()
         with lock:
             if not inbox.is_interrupted:
@@ -88,21 +74,21 @@ class Receiver:
 
     def _receive(self, paths: Sequence[str], *, whole: bool, lock: TransferLock) -> None:
         """Run `ascli` until it succeeds; any progress resets the retry counter."""
-        inbox, settings = self._inbox, self._options.http
-        patience = RetryPolicy(settings, self._stop, self._on_retry)
+        inbox, settings = self.inbox, self.http
+        patience = RetryPolicy(settings, self.stop, self._on_retry)
         inbox.begin()
         while True:
             transfer = AscliTransfer(
-                self._program,
+                self.program,
                 inbox.package.url,
                 inbox.files,
                 lock,
-                self._stop,
+                self.stop,
                 paths,
                 max_rate=settings.max_rate,
                 timeout=settings.first_byte_timeout,
                 on_bytes=self._on_bytes,
-                on_line=lambda line: self._emit(Notice(f"ascli: {line}")),
+                on_line=lambda line: self.emit(Notice(f"ascli: {line}")),
             )
             try:
                 transfer.run()
@@ -117,13 +103,13 @@ class Receiver:
 
     def _install(self) -> VolumeAdoption:
         """Move intact volumes into the tree, and the others into quarantine."""
-        scanned = self._inbox.scanned()
+        scanned = self.inbox.scanned()
         result = install_volumes(
-            scanned, self._tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self._stop
+            scanned, self.tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self.stop
         )
         volumes = {scanned.shown(path) for paths in scanned.volumes.values() for path in paths}
         damaged = [file.file for file in result.rejected if file.reason in _NOT_INSTALLED]
-        self._inbox.set_aside([file for file in damaged if file in volumes])
+        self.inbox.set_aside([file for file in damaged if file in volumes])
         self._conflicts |= {
             file.file.rpartition("/")[2]: file.detail for file in result.of("conflict")
         }
@@ -133,13 +119,13 @@ class Receiver:
         """Pass on how patients end, without their bytes: these were counted as they arrived."""
         if isinstance(event, SeriesFinished):
             outcome = event.outcome
-            self._emit(SeriesFinished(replace(outcome, series=replace(outcome.series, size=None))))
+            self.emit(SeriesFinished(replace(outcome, series=replace(outcome.series, size=None))))
 
     def _on_bytes(self, count: int) -> None:
-        self._emit(BytesStored(self._inbox.package.key, count))
+        self.emit(BytesStored(self.inbox.package.key, count))
 
     def _on_retry(self, reason: str, wait: float) -> None:
-        self._emit(RequestRetried(self._inbox.package.title, reason, wait))
+        self.emit(RequestRetried(self.inbox.package.title, reason, wait))
 
     def _failures(self, result: VolumeAdoption) -> list[Failure]:
         """Why patients or volumes of the package are not installed."""
@@ -147,11 +133,11 @@ class Receiver:
         details = {file.file.rpartition("/")[2]: file.detail for file in result.rejected}
         for file in result.lost:
             hint = "it is kept in quarantine; the same command receives it again"
-            name = self._tree.pattern.read(file)
+            name = self.tree.pattern.read(file)
             subject = name.subject if name else ""
             detail = details.get(file, file)
             failures.append(self._failure(subject, "damaged", detail, hint))
-        for file in sorted(self._conflicts.keys() & self._tree.intact_files()):
+        for file in sorted(self._conflicts.keys() & self.tree.intact_files()):
             detail = f"{file}: {self._conflicts[file]}"
             hint = (
                 "the package's is kept in quarantine: compare the two; to have the package's, "
@@ -161,9 +147,7 @@ class Receiver:
         return failures
 
     def _failure(self, subject: str, reason: str, detail: str, hint: str) -> Failure:
-        return Failure(
-            subject, reason, f"package '{self._inbox.package.title}': {detail}", (), hint
-        )
+        return Failure(subject, reason, f"package '{self.inbox.package.title}': {detail}", (), hint)
 
 
 class PackageFolder:

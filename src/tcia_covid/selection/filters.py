@@ -95,10 +95,8 @@ def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
     if filters.max_size is not None:
         sized = [item for item in selected if item.size is not None]
         without_value += Counter(max_size=len(selected) - len(sized))
-        total = accumulate(item.size or 0 for item in sized)
-        selected = [
-            item for item, size in zip(sized, total, strict=True) if size <= filters.max_size
-        ]
+        totals = zip(sized, accumulate(item.size or 0 for item in sized), strict=True)
+        selected = [item for item, total in totals if total <= filters.max_size]
     unmatched = [(criterion.name, value) for criterion in criteria for value in criterion.unmatched]
     return FilterResult(selected[: filters.max_series], dict(without_value), unmatched)
 
@@ -133,9 +131,7 @@ def _by_value(
     selected: list[Series] = []
     without_value: Counter[str] = Counter()
     for series in ordered:
-        failed = [
-            criterion for criterion in criteria if criterion.read(series) not in criterion.accepted
-        ]
+        failed = [field for field in criteria if field.read(series) not in field.accepted]
         if not failed:
             selected.append(series)
         elif not any(field.read(series) for field in failed):
