@@ -86,10 +86,13 @@ def references(collection: Collection, registry: Registry) -> Iterator[Reference
 def license_text(collection: Collection) -> str:
     """Write the LICENSE.txt of `collection`."""
     title = "" if collection.title == collection.name else f"\n{collection.title}"
+    citing = "Cite the data as the collection's page asks."
+    if data := _data_citation(collection):
+        citing = f"Cite the data as:\n{_sentence(Reference(data, Role.DATA, ''))}"
     paragraphs = [
         f"{collection.name}{title}",
         _terms(collection.license),
-        _citing(collection),
+        citing,
         _POLICY,
     ]
     if collection.page:
@@ -175,12 +178,10 @@ def _bibtex_fields(item: Reference) -> dict[str, str]:
 
 
 def _bibtex_authors(publication: Publication) -> str:
-    names = [_bibtex_author(author) for author in publication.authors]
+    names = [
+        _tex(author) if "," in author else f"{{{_tex(author)}}}" for author in publication.authors
+    ]
     return " and ".join(names + ["others"] * (publication.more_authors and bool(names)))
-
-
-def _bibtex_author(author: str) -> str:
-    return _tex(author) if "," in author else f"{{{_tex(author)}}}"
 
 
 def _note(item: Reference) -> str:
@@ -202,9 +203,10 @@ def _csl(item: Reference) -> dict[str, object]:
     """One item of CSL-JSON."""
     publication = item.publication
     doi = publication.doi
+    article_or_document = "article-journal" if publication.container else "document"
     fields: dict[str, object | None] = {
         "id": item.key,
-        "type": _csl_type(item),
+        "type": "dataset" if item.role is Role.DATA else article_or_document,
         "title": publication.title or publication.text,
         "author": _csl_authors(publication),
         "issued": {"date-parts": [[publication.year]]} if publication.year else None,
@@ -221,23 +223,13 @@ def _csl(item: Reference) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _csl_type(item: Reference) -> str:
-    if item.role is Role.DATA:
-        return "dataset"
-    return "article-journal" if item.publication.container else "document"
-
-
 def _csl_authors(publication: Publication) -> list[dict[str, str]]:
     """CSL cannot mark a list as incomplete: converters write and read `others`."""
-    names = [_csl_author(author) for author in publication.authors]
+    names = []
+    for author in publication.authors:
+        family, comma, given = (part.strip() for part in author.partition(","))
+        names.append({"family": family, "given": given} if comma else {"literal": author})
     return [*names, {"literal": "others"}] if publication.more_authors and names else names
-
-
-def _csl_author(author: str) -> dict[str, str]:
-    family, comma, given = author.partition(",")
-    if not comma:
-        return {"literal": author}
-    return {"family": family.strip(), "given": given.strip()}
 
 
 def _terms(license: License | None) -> str:
@@ -262,13 +254,6 @@ def _permission(license: License) -> str:
         )
     use = "permits" if license.commercial_use else "forbids"
     return f"The license {use} commercial use; its own text has all conditions."
-
-
-def _citing(collection: Collection) -> str:
-    data = _data_citation(collection)
-    if data is None:
-        return "Cite the data as the collection's page asks."
-    return f"Cite the data as:\n{_sentence(Reference(data, Role.DATA, ''))}"
 
 
 def _wrapped(paragraph: str) -> str:

@@ -149,9 +149,16 @@ class SummaryBuilder:
             already = outcome.state is State.ALREADY
             summary.already_complete += already
             summary.complete += 1
-            self._receipt(outcome.receipt)
+            summary.images_stored += len(outcome.receipt.images)
+            summary.bytes_stored += outcome.receipt.size
+            if outcome.receipt.check is Check.SIZE:
+                summary.checked_size += 1
+            else:
+                summary.checked_md5 += 1
+            sources = _sources(outcome.receipt)
+            self._sources.update(sources)
             if not already:
-                self._fetched.update(_sources(outcome.receipt))
+                self._fetched.update(sources)
         elif outcome.failure is not None:
             summary.failed += 1
             summary.failures.append(outcome.failure)
@@ -165,16 +172,6 @@ class SummaryBuilder:
         summary.checked_md5 = summary.checked_size = 0
         self._sources.clear()
         self._fetched.clear()
-
-    def _receipt(self, receipt: Receipt) -> None:
-        summary = self.summary
-        summary.images_stored += len(receipt.images)
-        summary.bytes_stored += receipt.size
-        if receipt.check is Check.SIZE:
-            summary.checked_size += 1
-        else:
-            summary.checked_md5 += 1
-        self._sources.update(_sources(receipt))
 
     def finish(
         self, failures: Iterable[Failure], notices: Iterable[str], ended: TciaCovidError | None

@@ -216,22 +216,21 @@ def demo_corpus() -> Corpus:
     import pydicom.data  # noqa: PLC0415 -- costs half a second
 
     root = Path(pydicom.data.__file__).parent / "test_files"
-    corpus = Corpus(_shipped_collection(name) for name in SHIPPED)
+    corpus = Corpus(
+        DemoCollection(
+            name=name,
+            license="MIT License",
+            license_url="https://github.com/pydicom/pydicom/blob/main/LICENSE",
+            data_url="https://github.com/pydicom/pydicom",
+            site="pydicom",
+        )
+        for name in SHIPPED
+    )
     for name, patterns in SHIPPED.items():
         files = (file for pattern in patterns for file in sorted(root.glob(pattern)))
         for series in series_of_files(files, name):
             corpus.put(series)
     return corpus
-
-
-def _shipped_collection(name: str) -> DemoCollection:
-    return DemoCollection(
-        name=name,
-        license="MIT License",
-        license_url="https://github.com/pydicom/pydicom/blob/main/LICENSE",
-        data_url="https://github.com/pydicom/pydicom",
-        site="pydicom",
-    )
 
 
 def series_of_files(files: Iterable[Path], collection: str) -> list[DemoSeries]:

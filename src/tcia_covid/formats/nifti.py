@@ -91,7 +91,9 @@ def read_volume(
             with gzip.GzipFile(fileobj=hashed, mode="rb") as stream:
                 header = _read_through(stream, path.name)
         except gzip.BadGzipFile as error:
-            raise _bad_gzip(path.name, str(error), hashed) from error
+            if hashed.first != _GZIP:
+                raise ForeignImageError(f"{path.name} is not a gzip file") from error
+            raise ChecksumError(f"{path.name} is damaged: {error}") from error
         except EOFError as error:
             raise ChecksumError(f"{path.name} is truncated: its gzip stream has no end") from error
         except zlib.error as error:
@@ -152,12 +154,6 @@ def _read_through(stream: gzip.GzipFile, name: str) -> NiftiHeader:
             f"{name} is truncated: it has {size} bytes, its header declares {header.size}"
         )
     return header
-
-
-def _bad_gzip(name: str, reason: str, hashed: _Hashed) -> ForeignImageError | ChecksumError:
-    if hashed.first != _GZIP:
-        return ForeignImageError(f"{name} is not a gzip file")
-    return ChecksumError(f"{name} is damaged: {reason}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tcia_covid.archives.aspera import AsperaPackage, find_ascli, install_commands, receive_command
-from tcia_covid.archives.portal import PortalApi, PortalDownload
+from tcia_covid.archives.portal import PortalApi
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
@@ -75,67 +75,63 @@ def download_collection(
     summary's time and emits the event that ends a run.
     """
     check_package_request(collection, request)
-    return _Run(collection, request, registry, emit, stop or CancelToken()).carry_out()
+    disk = Disk(durable=request.options.durable)
+    tree = VolumeTree(Path(request.output), collection, disk, emit)
+    return _Run(tree, request, registry, emit, stop or CancelToken()).carry_out()
 
 
+@dataclass(slots=True)
 class _Run:
-    def __init__(
-        self,
-        collection: Collection,
-        request: Request,
-        registry: Registry,
-        emit: Emit,
-        stop: CancelToken,
-    ) -> None:
-        self._collection = collection
-        self._request = request
-        self._registry = registry
-        self._emit = emit
-        self._stop = stop
-        disk = Disk(durable=request.options.durable)
-        self._tree = VolumeTree(Path(request.output), collection, disk, emit)
-        self._inboxes: list[PackageFolder] = []
-        self._failures: list[Failure] = []
-        self._received = 0
+    tree: VolumeTree
+    request: Request
+    registry: Registry
+    emit: Emit
+    stop: CancelToken
+    inboxes: list[PackageFolder] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    received: int = 0
+    """Bytes that arrived."""
+
+    @property
+    def collection(self) -> Collection:
+        return self.tree.collection
 
     def carry_out(self) -> Summary:
-        before = Inventory.of(self._tree)
+        before = Inventory.of(self.tree)
         ended: TciaCovidError | None = None
         if not before.is_complete:
             program = find_ascli()
             if program is None:
                 raise self._without_ascli()
-            packages = self._packages(self._request.options.http)
-            self._tree.prepare()
+            packages = self._packages(self.request.options.http)
+            self.tree.prepare()
             ended = self._receive(program, packages, before)
         ended = self._report(ended)
-        summary = summarize(
-            self._request,
-            self._tree,
+        summary = _summarize(
+            self.request,
+            self.tree,
             before,
-            failures=self._failures,
-            received=self._received,
+            failures=self.failures,
+            received=self.received,
             ended=ended,
         )
-        summary.notices += self._tree.notices
-        interrupted = [inbox.size for inbox in self._inboxes if inbox.is_interrupted]
-        names = outdated_reports(self._tree)
-        summary.outdated_reports = [f"{self._tree.root.name}/{name}" for name in names]
+        summary.notices += self.tree.notices
+        interrupted = [inbox.size for inbox in self.inboxes if inbox.is_interrupted]
+        names = outdated_reports(self.tree)
+        summary.outdated_reports = [f"{self.tree.root.name}/{name}" for name in names]
         summary.partial_series, summary.partial_bytes = len(interrupted), sum(interrupted)
         return summary
 
     def _packages(self, settings: HttpSettings) -> list[AsperaPackage]:
-        client = Client(settings, stop=self._stop, emit=self._emit)
+        client = Client(settings, stop=self.stop, emit=self.emit)
         try:
-            return find_packages(
-                self._collection, PortalApi(client, self._request.options.site_url)
-            )
+            return find_packages(self.collection, PortalApi(client, self.request.options.site_url))
         finally:
             client.close()
 
     def _without_ascli(self) -> NotDicomError:
         """Say what to install and what to type; return the error that ends the run."""
-        settings = self._request.options.http
+        settings = self.request.options.http
         quick = replace(
             settings,
             retries=min(1, settings.retries),
@@ -146,21 +142,21 @@ class _Run:
         try:
             packages = self._packages(quick)
         except ArchiveError as error:
-            self._emit(Notice(f"the links to the packages are not available: {error.message}"))
-        instructions = manual_instructions(self._tree, packages)
-        for line in instructions.lines:
-            self._emit(Notice(line))
+            self.emit(Notice(f"the links to the packages are not available: {error.message}"))
+        lines, commands = _manual_instructions(self.tree, packages)
+        for line in lines:
+            self.emit(Notice(line))
         return NotDicomError(
-            f"{self._collection.name} is published as {self._collection.format} files in Aspera "
+            f"{self.collection.name} is published as {self.collection.format} files in Aspera "
             "packages, and ascli, which receives them, is not installed",
             hint="install it with 'gem install aspera-cli' and 'ascli config ascp install', or "
             f"download with a browser: {self._page}",
-            commands=instructions.commands,
+            commands=commands,
         )
 
     @property
     def _page(self) -> str:
-        return self._collection.page or "www.cancerimagingarchive.net"
+        return self.collection.page or "www.cancerimagingarchive.net"
 
     def _receive(
         self, program: str, packages: Sequence[AsperaPackage], before: Inventory
@@ -168,10 +164,10 @@ class _Run:
         """Receive every package; return what ended the run early."""
         old = [self._unreadable(package) for package in packages if not package.is_public_link]
         public = [package for package in packages if package.is_public_link]
-        inboxes = [PackageFolder(self._tree, package) for package in public]
+        inboxes = [PackageFolder(self.tree, package) for package in public]
         if old and not inboxes:
             return RequestError(old[0].detail, hint=old[0].hint)
-        self._inboxes, self._failures = inboxes, old
+        self.inboxes, self.failures = inboxes, old
         self._check_space(inboxes)
         self._announce(inboxes, before)
         for inbox in inboxes:
@@ -181,20 +177,20 @@ class _Run:
                 inbox.note(_failure(inbox, error))
                 if isinstance(error, RequestError) or len(packages) == 1:
                     return error
-                self._failures.append(_failure(inbox, error))
+                self.failures.append(_failure(inbox, error))
             except LockedError as error:
-                self._failures.append(_failure(inbox, error))
+                self.failures.append(_failure(inbox, error))
             except TciaCovidError as error:
                 return error
         return None
 
     def _receive_one(self, program: str, inbox: PackageFolder) -> None:
-        http = self._request.options.http
-        receiver = Receiver(program, inbox, self._tree, http, self._emit, self._stop)
+        http = self.request.options.http
+        receiver = Receiver(program, inbox, self.tree, http, self.emit, self.stop)
         try:
-            self._failures += receiver.run()
+            self.failures += receiver.run()
         finally:
-            self._received += receiver.received
+            self.received += receiver.received
         inbox.note(None)
 
     def _unreadable(self, package: AsperaPackage) -> Failure:
@@ -206,7 +202,7 @@ class _Run:
         return Failure("", "not-available", detail, hint=hint)
 
     def _check_space(self, inboxes: Sequence[PackageFolder]) -> None:
-        if not self._request.options.space_check:
+        if not self.request.options.space_check:
             return
         needed = sum(
             max(0, (inbox.package.size or 0) - inbox.size)
@@ -214,21 +210,21 @@ class _Run:
             if inbox.missing() is None
         )
         check_space(
-            self._request.output,
+            self.request.output,
             needed,
             "the packages need",
             "or choose another folder with --output",
-            lambda text: self._emit(Notice(text)),
+            lambda text: self.emit(Notice(text)),
         )
 
     def _announce(self, inboxes: Sequence[PackageFolder], before: Inventory) -> None:
-        self._emit(
+        self.emit(
             RunStarted(
                 series=max(0, (before.patients_expected or 0) - before.patients),
                 images=max(0, (before.volumes_expected or 0) - before.volumes),
                 size=sum(inbox.package.size or 0 for inbox in inboxes if inbox.missing() is None),
                 already_complete=before.patients,
-                output=self._request.output,
+                output=self.request.output,
             )
         )
 
@@ -237,9 +233,7 @@ class _Run:
         if isinstance(ended, DestinationError):
             return ended
         try:
-            update_reports(
-                self._tree, self._collection, self._registry, self._stop, self._tree.notify
-            )
+            update_reports(self.tree, self.collection, self.registry, self.stop, self.tree.notify)
         except TciaCovidError as error:
             return ended or error
         return ended
@@ -259,7 +253,13 @@ def find_packages(collection: Collection, site: PortalApi) -> list[AsperaPackage
         ArchiveError: no usable response.
     """
     listed = site.downloads(collection.slug) if collection.slug else []
-    packages = {item.url: _package(item) for item in listed if item.url and item.is_package}
+    packages = {
+        item.url: AsperaPackage(
+            str(item.id), item.title or f"package {item.id}", item.url, item.size
+        )
+        for item in listed
+        if item.url and item.is_package
+    }
     if not packages:
         raise NotAvailableError(
             f"the page of {collection.name} links to no Aspera package",
@@ -268,30 +268,14 @@ def find_packages(collection: Collection, site: PortalApi) -> list[AsperaPackage
     return list(packages.values())
 
 
-def _package(download: PortalDownload) -> AsperaPackage:
-    title = download.title or f"package {download.id}"
-    return AsperaPackage(str(download.id), title, download.url or "", download.size)
-
-
-@dataclass(frozen=True, slots=True)
-class Instructions:
-    """What to do without `ascli`."""
-
-    lines: list[str]
-    """For people."""
-    commands: list[str]
-    """What to type, in order."""
-
-
-def manual_instructions(tree: VolumeTree, packages: Sequence[AsperaPackage]) -> Instructions:
-    """What to do without `ascli`.
+def _manual_instructions(
+    tree: VolumeTree, packages: Sequence[AsperaPackage]
+) -> tuple[list[str], list[str]]:
+    """What to do without `ascli`, in lines for people; and the commands, in order.
 
     The links are written to files that only their owner can read, and the commands name those: a
     link has a passcode in it, which must not be on a screen, in a log or in a process list.
-
-    Args:
-        tree: the collection's folder.
-        packages: with their links; empty if the site did not respond.
+    `packages` is empty if the site did not respond.
     """
     collection = tree.collection
     install = install_commands()
@@ -311,7 +295,7 @@ def manual_instructions(tree: VolumeTree, packages: Sequence[AsperaPackage]) -> 
         f"  {commands[-1]}",
         f"Or download them with a browser from {page}, and adopt them in the same way.",
     ]
-    return Instructions(lines, commands)
+    return lines, commands
 
 
 def _receiving(links: Sequence[tuple[AsperaPackage, str]], page: str) -> Iterator[str]:
@@ -334,20 +318,15 @@ def _keep_links(
             tree.prepare()
             folder = tree.state / "faspex" / package.key
             tree.disk.make_folder(folder)
-            path = _private(tree, folder / "link", package.url)
-            links.append((package, f"@file:{path}"))
+            path = folder / "link"
+            tree.write_file(path)
+            path.chmod(0o600)
+            path.write_text(package.url, encoding="utf-8")
+            links.append((package, f"@file:{path.resolve()}"))
     return links
 
 
-def _private(tree: VolumeTree, path: Path, text: str) -> Path:
-    """Write a file that only its owner can read."""
-    tree.write_file(path)
-    path.chmod(0o600)
-    tree.disk.append(path, text.encode())
-    return path.resolve()
-
-
-def summarize(
+def _summarize(
     request: Request,
     tree: VolumeTree,
     before: Inventory,
@@ -356,16 +335,7 @@ def summarize(
     received: int,
     ended: TciaCovidError | None,
 ) -> Summary:
-    """Count what is installed, and determine the exit code.
-
-    Args:
-        request: what was asked for.
-        tree: the installed volumes.
-        before: what was installed when the run began.
-        failures: why volumes or packages are not there.
-        received: bytes that arrived.
-        ended: what ended the run early.
-    """
+    """Count what is installed; determine the exit code. `before` is what the run began with."""
     now = Inventory.of(tree)
     summary = Summary(targets=list(request.targets), output=request.output)
     failed = {failure.series for failure in failures if failure.series}

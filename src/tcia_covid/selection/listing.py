@@ -94,7 +94,7 @@ class ArchiveSource:
         self._registry = registry
         self._accept_listed = accept_listed
         self._has_idc = quick is not None
-        self._reconciler = Reconciler(self._has_idc, accept_listed)
+        self._reconciler = _Reconciler(self._has_idc, accept_listed)
 
     def collection(self, collection: Collection) -> SeriesListing:
         """List a collection; the catalog replaces NBIA where IDC has the series."""
@@ -134,14 +134,11 @@ class ArchiveSource:
             raise
         if name not in names:
             raise unknown_collection(name, names, self._registry)
-        return SeriesListing(self._with_idc(self._nbia.list_collection(name)))
-
-    def _with_idc(self, series: list[Series]) -> list[Series]:
-        """Add the location of the series in IDC, if its index is installed."""
-        if not self._has_idc:
-            return series
-        known = idc_index.find(item.uid for item in series)
-        return [_located(item, known) for item in series]
+        series = self._nbia.list_collection(name)
+        if self._has_idc:
+            known_to_idc = idc_index.find(item.uid for item in series)
+            series = [_located(item, known_to_idc) for item in series]
+        return SeriesListing(series)
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series; unknown ones become failures."""
@@ -286,7 +283,7 @@ def _unknown(uids: Iterable[str]) -> list[Failure]:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciler:
+class _Reconciler:
     """Decides what to download where a list of NBIA differs from the catalog.
 
     NBIA's list may be short after a database error: a missing series or image is not taken for
@@ -322,7 +319,10 @@ class Reconciler:
         result.series = [series for series in result.series if series.uid not in fewer]
         if self.has_idc:
             result.series += [known[uid] for uid in comparison.only_catalog]
-            result.series += [_as_known(listed[uid], known[uid]) for uid in fewer]
+            result.series += [
+                replace(listed[uid], image_count=known[uid].image_count, size=known[uid].size)
+                for uid in fewer
+            ]
             result.notices += _missing(
                 comparison, "the others come from IDC", "the catalog's count is expected"
             )
@@ -331,10 +331,6 @@ class Reconciler:
         result.failures = [_unlisted(known[uid], hint) for uid in comparison.only_catalog]
         result.failures += [_short(difference) for difference in fewer.values()]
         return result
-
-
-def _as_known(series: Series, known: Series) -> Series:
-    return replace(series, image_count=known.image_count, size=known.size)
 
 
 def _newer(comparison: Comparison) -> Iterator[str]:
