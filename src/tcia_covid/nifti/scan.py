@@ -87,7 +87,11 @@ def find_volumes(top: Path, pattern: VolumePattern, *, skipped: Path | None = No
         elif name is not None:
             result.volumes[name].append(path)
         elif path.name.lower().endswith(_SUMS):
-            _read_sums(path, result)
+            try:
+                result.sums.read(path)
+            except OSError as error:
+                detail = error.strerror or str(error)
+                result.rejected.append(RejectedFile(result.shown(path), "unreadable", detail))
         elif path.name[0] != ".":
             result.rejected.append(_rejected(path, result, pattern))
     return result
@@ -112,15 +116,6 @@ def _files(top: Path, result: ScanResult, skipped: Path | None) -> Iterator[Path
             key=lambda name: (name.startswith("."), name),
         )
         yield from (Path(folder) / file for file in sorted(files))
-
-
-def _read_sums(path: Path, result: ScanResult) -> None:
-    try:
-        result.sums.read(path)
-    except OSError as error:
-        result.rejected.append(
-            RejectedFile(result.shown(path), "unreadable", error.strerror or str(error))
-        )
 
 
 def _rejected(path: Path, result: ScanResult, pattern: VolumePattern) -> RejectedFile:
@@ -187,15 +182,12 @@ def _translated(pattern: str) -> str:
             options = "|".join(_translated(option) for option in token[1:-1].split("|"))
             pieces.append(f"(?:{options})?")
         elif len(token) > 1:
-            named = token[0] == "N" and not any("patient" in piece for piece in pieces)
-            pieces.append(f"(?P<patient>[0-9]{{{len(token)}}})" if named else _digits(token))
+            digits = f"[0-9]{{{len(token)}}}"
+            is_patient = token[0] == "N" and not any("patient" in piece for piece in pieces)
+            pieces.append(f"(?P<patient>{digits})" if is_patient else digits)
         else:
             pieces.append(re.escape(token))
     return "".join(pieces)
-
-
-def _digits(token: str) -> str:
-    return f"[0-9]{{{len(token)}}}"
 
 
 class Checksums:

@@ -16,7 +16,6 @@ from tcia_covid.core.settings import (
 from tcia_covid.selection.filters import Filters, Shard
 
 Source = Literal["auto", "nbia", "idc"]
-SOURCES: tuple[Source, ...] = ("auto", "nbia", "idc")
 DEFAULT_SITE = "https://cancerimagingarchive.net"
 DEFAULT_JOBS = 8
 

@@ -1,4 +1,4 @@
-"""Shares of a selection: disjoint, covering, stable, balanced."""
+"""Shards of a selection: disjoint, complete, stable, balanced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def series(uid: str, size: int | None) -> Series:
     return Series(uid=uid, collection="C", patient="P", study="1.2", size=size)
 
 
-def shares(uids: Sequence[str], balanced: Sequence[Series], count: int) -> list[set[str]]:
+def shards(uids: Sequence[str], balanced: Sequence[Series], count: int) -> list[set[str]]:
     mine = [shard_filter(Shard(index, count), balanced) for index in range(1, count + 1)]
     return [{uid for uid in uids if is_mine(uid)} for is_mine in mine]
 
@@ -39,25 +39,25 @@ def test_shards_are_disjoint_complete_and_independent_of_order(
 ) -> None:
     known = [series(f"1.{n}", size) for n, size in enumerate(sizes)]
     uids = [one.uid for one in known] + [f"2.{n}" for n in range(unknown)]
-    parts = shares(uids, known, count)
+    parts = shards(uids, known, count)
     assert sorted(uid for part in parts for uid in part) == sorted(uids)
     shuffled.shuffle(known)
-    assert shares(uids, known * 2, count) == parts
+    assert shards(uids, known * 2, count) == parts
 
 
 @given(sizes=st.lists(st.integers(0, 10**6), min_size=1, max_size=60), count=st.integers(1, 8))
 def test_shards_differ_by_at_most_the_largest_series(sizes: list[int], count: int) -> None:
     known = {f"1.{n}": size for n, size in enumerate(sizes)}
-    parts = shares(list(known), [series(*pair) for pair in known.items()], count)
+    parts = shards(list(known), [series(*pair) for pair in known.items()], count)
     loads = [sum(known[uid] for uid in part) for part in parts]
     assert max(loads) - min(loads) <= max(sizes)
 
 
 def test_series_outside_the_catalog_are_distributed_by_hash() -> None:
     uids = [f"1.3.6.1.4.1.14519.5.2.1.{n}" for n in range(4000)]
-    counts = [len(part) for part in shares(uids, [], 4)]
+    counts = [len(part) for part in shards(uids, [], 4)]
     assert min(counts) > 900
-    assert shares(uids[:100], [], 4)[2] == shares(uids, [], 4)[2] & set(uids[:100])
+    assert shards(uids[:100], [], 4)[2] == shards(uids, [], 4)[2] & set(uids[:100])
 
 
 def selected(lists: OneList, index: int, count: int, filters: Filters | None = None) -> Selection:
