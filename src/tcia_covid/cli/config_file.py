@@ -120,7 +120,7 @@ def _option(key: Item, options: Mapping[str, Option]) -> Option:
 def _value(item: Item, option: Option) -> Any:
     """The value of an option, read as it is written (0012 is no number); None if it is empty."""
     items = item.items() if item.is_list and option.multiple else [item]
-    texts = [one.scalar() for one in items if not one.is_null]
+    texts = [item.scalar() for item in items if not item.is_null]
     if not texts:
         return None
     context = click.Context(click.Command("config"))

@@ -146,7 +146,7 @@ class _Run:
         self._builder = SummaryBuilder(request.targets, request.output)
         self._builder.selected(selection.series)
         self._groups = [(group, self._open_tree(group, layout)) for group in selection.groups]
-        self._trees = {one.uid: tree for group, tree in self._groups for one in group.series}
+        self._trees = {series.uid: tree for group, tree in self._groups for series in group.series}
         self._finished: set[str] = set()
         self._complete: list[tuple[Series, State]] = []
 

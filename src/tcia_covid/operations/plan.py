@@ -290,8 +290,8 @@ def compare_with_catalog(
     ]
 
 
-def _filtered(request: Request, series: Sequence[Series]) -> dict[str, Series]:
-    return {one.uid: one for one in apply_filters(request.filters, series).series}
+def _filtered(request: Request, listed: Sequence[Series]) -> dict[str, Series]:
+    return {series.uid: series for series in apply_filters(request.filters, listed).series}
 
 
 def _cataloged(target: str, collection: Collection | None) -> Collection:

@@ -217,8 +217,10 @@ class _TreeCheck:
     def check_series(self, jobs: int, on_progress: OnProgress) -> None:
         """Hash every image that is in a receipt, and count each series."""
         problems: list[Problem] = []
-        for batch, found in parallel_map(self._check_batch, self._batches(), jobs, self._stop):
-            problems += found
+        for batch, batch_problems in parallel_map(
+            self._check_batch, self._batches(), jobs, self._stop
+        ):
+            problems += batch_problems
             self._subfolders += batch.subfolders
             on_progress(batch.size, len(batch.images))
             if batch.is_last:

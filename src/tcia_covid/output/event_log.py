@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -13,14 +14,9 @@ from tcia_covid.core.errors import UsageError
 from tcia_covid.core.events import (
     BytesStored,
     CommandFinished,
-    CommandStarted,
-    ConcurrencyChanged,
     DamageFound,
     Event,
-    Notice,
-    RequestRetried,
     RunFinished,
-    RunStarted,
     SeriesFinished,
     SeriesRetried,
     SeriesStarted,
@@ -29,19 +25,6 @@ from tcia_covid.core.models import Outcome, Series, name_series
 from tcia_covid.core.redaction import scrub
 from tcia_covid.output.json_documents import summary_document
 
-_TYPES: dict[type, str] = {
-    CommandStarted: "command-started",
-    RunStarted: "run-started",
-    SeriesStarted: "series-started",
-    SeriesRetried: "series-retried",
-    RequestRetried: "request-retried",
-    SeriesFinished: "series-finished",
-    ConcurrencyChanged: "concurrency-changed",
-    Notice: "notice",
-    DamageFound: "damage-found",
-    RunFinished: "run-finished",
-    CommandFinished: "command-finished",
-}
 _IDENTITY = (
     "SeriesInstanceUID",
     "Collection",
@@ -55,17 +38,13 @@ _IDENTITY = (
 
 
 class EventLog:
-    """Appends events to a file, except `BytesStored`.
-
-    Args:
-        path: created if it does not exist.
+    """Appends events to a file, except `BytesStored`; creates it if it does not exist.
 
     Raises:
         UsageError: the file cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = path
         self._lock = threading.Lock()
         self.failed: OSError | None = None
         """The error that ended the log early."""
@@ -103,7 +82,8 @@ class EventLog:
 def event_object(event: Event) -> dict[str, Any]:
     """Return an event as a JSON object: type, time (UTC, ISO 8601) and fields."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"type": _TYPES[type(event)], "time": now, **_fields(event)}
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(event).__name__).lower()
+    return {"type": name, "time": now, **_fields(event)}
 
 
 def _fields(event: Event) -> dict[str, Any]:

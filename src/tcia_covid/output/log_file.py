@@ -45,10 +45,7 @@ class _Formatter(logging.Formatter):
 
 
 class LogFile:
-    """Appends events, and what the HTTP libraries log, to a file.
-
-    Args:
-        path: created if missing.
+    """Appends events, and what the HTTP libraries log, to a file; creates it if it is missing.
 
     Raises:
         UsageError: the file cannot be written.

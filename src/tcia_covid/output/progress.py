@@ -47,23 +47,23 @@ class ActiveSeries:
     """Seconds until the next attempt."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Snapshot:
     """The progress at a moment."""
 
-    series: int
+    series: int = 0
     """To download when the run started."""
-    complete: int
-    failed: int
-    total: int
+    complete: int = 0
+    failed: int = 0
+    total: int = 0
     """Bytes to download when the run started."""
-    size: int
+    size: int = 0
     """Bytes of these on disk."""
-    rate: float
-    """Bytes per second, recently."""
-    active: tuple[ActiveSeries, ...]
     given_up: int = 0
     """Bytes of failed series."""
+    rate: float = 0.0
+    """Bytes per second, recently."""
+    active: tuple[ActiveSeries, ...] = ()
     silence: float = 0.0
     """Seconds without a byte from the archive, if worth showing; else 0."""
 
@@ -75,22 +75,13 @@ class Snapshot:
 
 
 class ProgressState:
-    """Counts series and bytes.
-
-    Args:
-        clock: monotonic seconds.
-    """
+    """Counts series and bytes; `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._series = 0
-        self._total = 0
-        self._complete = 0
-        self._failed = 0
-        self._size = 0
+        self._counts = Snapshot()
         self._received = 0
-        self._given_up = 0
         self._last_byte = clock()
         self._active: dict[str, ActiveSeries] = {}
         self._next_attempts: dict[str, float] = {}
@@ -105,13 +96,13 @@ class ProgressState:
             elif isinstance(event, SeriesStarted):
                 self._remove(event.series.uid)
                 self._active[event.series.uid] = ActiveSeries(event.series, event.partial_bytes)
-                self._size += event.partial_bytes
+                self._counts.size += event.partial_bytes
             elif isinstance(event, SeriesRetried):
                 self._next_attempts[event.series] = self._clock() + event.wait
             elif isinstance(event, SeriesFinished):
                 self._finished(event.outcome)
             elif isinstance(event, RunStarted):
-                self._series, self._total = event.series, event.size
+                self._counts.series, self._counts.total = event.series, event.size
                 self._last_byte = self._clock()
                 self._samples.append((self._last_byte, 0))
 
@@ -120,24 +111,19 @@ class ProgressState:
         with self._lock:
             now = self._clock()
             silence = now - self._last_byte
-            return Snapshot(
-                series=self._series,
-                complete=self._complete,
-                failed=self._failed,
-                total=self._total,
-                size=self._size,
+            return replace(
+                self._counts,
                 rate=self._rate(now),
                 active=tuple(
-                    replace(one, pause=max(0.0, self._next_attempts.get(uid, 0.0) - now))
-                    for uid, one in self._active.items()
+                    replace(active, pause=max(0.0, self._next_attempts.get(uid, 0.0) - now))
+                    for uid, active in self._active.items()
                 ),
-                given_up=self._given_up,
                 silence=silence if self._active and silence >= _SILENCE else 0.0,
             )
 
     def _stored(self, event: BytesStored) -> None:
         self._received += event.count
-        self._size += event.count
+        self._counts.size += event.count
         if event.count > 0:
             self._last_byte = self._clock()
         active = self._active.get(event.series)
@@ -148,13 +134,13 @@ class ProgressState:
         on_disk = self._remove(outcome.series.uid)
         listed = outcome.series.size or 0
         if outcome.receipt is not None:
-            self._complete += 1
-            self._size += listed
+            self._counts.complete += 1
+            self._counts.size += listed
         else:
-            self._size += on_disk
+            self._counts.size += on_disk
             if outcome.state in {State.FAILED, State.LOCKED}:
-                self._failed += 1
-                self._given_up += max(0, listed - on_disk)
+                self._counts.failed += 1
+                self._counts.given_up += max(0, listed - on_disk)
 
     def _remove(self, uid: str) -> int:
         """Remove an active series, and its bytes from the sum; give its bytes."""
@@ -162,7 +148,7 @@ class ProgressState:
         active = self._active.pop(uid, None)
         if active is None:
             return 0
-        self._size -= active.size
+        self._counts.size -= active.size
         return active.size
 
     def _rate(self, now: float) -> float:
@@ -345,13 +331,7 @@ class Ticker:
 
 
 class Messages:
-    """Writes a line about events that deserve one: starts, retries, notices, failures.
-
-    Args:
-        say: writes a line.
-        verbose: whether every event deserves one.
-        clock: monotonic seconds.
-    """
+    """Writes lines about starts, retries, notices and failures; if `verbose`, about every event."""
 
     def __init__(
         self, say: Say, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
@@ -464,12 +444,7 @@ class Lines(Display):
 
 
 class CheckProgress:
-    """Shows how many bytes and images are checked.
-
-    Args:
-        show: is given a line.
-        interval: seconds between two lines.
-    """
+    """Shows how many bytes and images are checked, in a line each `interval` seconds."""
 
     def __init__(self, show: Say, interval: float = INTERVAL) -> None:
         self._show = show

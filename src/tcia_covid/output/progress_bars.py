@@ -65,7 +65,7 @@ class Places:
 
     def order(self, active: Sequence[ActiveSeries]) -> list[ActiveSeries | None]:
         """The series by line; new ones get free lines."""
-        present = {one.series.uid: one for one in active}
+        present = {series.series.uid: series for series in active}
         self._uids = [uid if uid in present else "" for uid in self._uids]
         for uid in [uid for uid in present if uid not in self._uids]:
             if "" in self._uids:
@@ -78,13 +78,7 @@ class Places:
 
 
 class Bars(Display):
-    """A display of bars.
-
-    Args:
-        stream: a terminal.
-        verbose: whether every event deserves a line above the bars.
-        interval: seconds between two drawings.
-    """
+    """A display of bars on a terminal, with lines about events above them."""
 
     def __init__(
         self, stream: TextIO, *, verbose: bool = False, interval: float = INTERVAL

@@ -175,10 +175,10 @@ def first_lines(lines: Iterable[str], indent: str = "  ", what: str = "") -> Ite
         indent: before each line.
         what: before each line and the number of the rest.
     """
-    found = [clean_line(line) for line in lines]
-    yield from (f"{indent}{what}{line}" for line in found[:MAX_LINES])
-    if len(found) > MAX_LINES:
-        yield f"{indent}{what or 'and '}{len(found) - MAX_LINES:,} more: --json lists all"
+    cleaned = [clean_line(line) for line in lines]
+    yield from (f"{indent}{what}{line}" for line in cleaned[:MAX_LINES])
+    if len(cleaned) > MAX_LINES:
+        yield f"{indent}{what or 'and '}{len(cleaned) - MAX_LINES:,} more: --json lists all"
 
 
 def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:

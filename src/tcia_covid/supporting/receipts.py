@@ -134,9 +134,9 @@ def _read(document: dict[str, Any]) -> FileReceipt:
     if document.pop("format") != _FORMAT:
         raise ValueError
     document["check"] = FileCheck(document["check"])
-    document["members"] = tuple(Member(**one) for one in document["members"])
+    document["members"] = tuple(Member(**member) for member in document["members"])
     receipt = FileReceipt(**document)
-    for name in (receipt.file, *(one.file for one in receipt.members)):
+    for name in (receipt.file, *(member.file for member in receipt.members)):
         if not all(_is_plain(part) for part in name.split("/")):
             raise ValueError(name)
     if "/" in receipt.file or not isinstance(receipt.size, int):

@@ -54,7 +54,7 @@ class MissingAddress:
 
 def registered_files(collection: Collection) -> list[SourceFile]:
     """The files in the registry, with an address or without."""
-    return [_registered(one) for one in collection.supporting]
+    return [_registered(file) for file in collection.supporting]
 
 
 def _registered(file: SupportingFile) -> SourceFile:
@@ -83,26 +83,28 @@ def locate_files(
         site: resolves the addresses of media records.
     """
     resolved = list(_resolved(listed, site))
-    offered = [one for one in resolved if isinstance(one, PortalDownload) and not one.is_package]
-    found = _by_name(files, offered)
+    offered = [
+        entry for entry in resolved if isinstance(entry, PortalDownload) and not entry.is_package
+    ]
+    matches = _by_name(files, offered)
     for file in files:
         if file.url is None:
-            found.setdefault(file.key, _by_kind(file, offered, found))
-            yield _with_address(file, found[file.key])
-    claimed = {one.id for one in found.values() if one is not None}
-    yield from (_of_site(one) for one in offered if one.id not in claimed)
-    yield from (one for one in resolved if isinstance(one, MissingAddress))
+            matches.setdefault(file.key, _by_kind(file, offered, matches))
+            yield _with_address(file, matches[file.key])
+    claimed = {entry.id for entry in matches.values() if entry is not None}
+    yield from (_of_site(entry) for entry in offered if entry.id not in claimed)
+    yield from (entry for entry in resolved if isinstance(entry, MissingAddress))
 
 
 def _resolved(
     listed: Iterable[PortalDownload], site: PortalApi
 ) -> Iterator[PortalDownload | MissingAddress]:
-    for one in listed:
+    for entry in listed:
         try:
-            yield site.resolve(one)
+            yield site.resolve(entry)
         except NotAvailableError as error:
-            if one.media is not None:
-                yield MissingAddress(_of_site(one), error)
+            if entry.media is not None:
+                yield MissingAddress(_of_site(entry), error)
 
 
 def _by_name(
@@ -110,22 +112,26 @@ def _by_name(
 ) -> dict[str, PortalDownload | None]:
     """The entries with the name of a file of the registry, by that file's key."""
     return {
-        file.key: one
+        file.key: entry
         for file in files
-        for one in offered
-        if file.original and same_file(file.original, one.file)
+        for entry in offered
+        if file.original and same_file(file.original, entry.file)
     }
 
 
 def _by_kind(
-    file: SourceFile, offered: Sequence[PortalDownload], found: Mapping[str, PortalDownload | None]
+    file: SourceFile,
+    offered: Sequence[PortalDownload],
+    matches: Mapping[str, PortalDownload | None],
 ) -> PortalDownload | None:
     """The entry of a file's kind that matches no other file.
 
     If there are several: the first for a file without a name, none for a file with one.
     """
-    claimed = {one.id for one in found.values() if one is not None}
-    alike = [one for one in offered if one.id not in claimed and _is_of_kind(one, file.kind)]
+    claimed = {entry.id for entry in matches.values() if entry is not None}
+    alike = [
+        entry for entry in offered if entry.id not in claimed and _is_of_kind(entry, file.kind)
+    ]
     return alike[0] if len(alike) == 1 or (alike and not file.original) else None
 
 
@@ -137,14 +143,14 @@ def _is_of_kind(download: PortalDownload, kind: str) -> bool:
     return any(word in words for word in _WORDS.get(kind, ()))
 
 
-def _with_address(file: SourceFile, found: PortalDownload | None) -> SourceFile | MissingAddress:
-    if found is None:
+def _with_address(file: SourceFile, entry: PortalDownload | None) -> SourceFile | MissingAddress:
+    if entry is None:
         error = NotAvailableError(
             f"TCIA's site lists no file for '{file.title}'",
             hint="look for it on the collection's page",
         )
         return MissingAddress(file, error)
-    return replace(file, url=found.url, source="site", original=file.original or found.file)
+    return replace(file, url=entry.url, source="site", original=file.original or entry.file)
 
 
 def _of_site(download: PortalDownload) -> SourceFile:
@@ -177,8 +183,8 @@ def safe_file_name(original: str) -> PathComponent:
         name = original
     else:
         plain = _UNREADABLE.sub("_", original.strip()).lstrip("._-")
-        found = _ENDING.search(plain)
-        ending = found[0] if found else ""
+        match = _ENDING.search(plain)
+        ending = match[0] if match else ""
         stem = plain[: len(plain) - len(ending)].strip("._-") or "unnamed"
         name = f"{stem[: _LONGEST - len(ending)]}{ending}"
     return PathComponent(f"_{name}" if _DEVICES.fullmatch(name) else name)
@@ -193,9 +199,9 @@ def unique_name(name: str, original: str, taken: set[str]) -> PathComponent:
     return PathComponent(f"{tagged}{ending if _ENDING.fullmatch(ending) else ''}")
 
 
-def same_file(one: str, other: str) -> bool:
+def same_file(name: str, other: str) -> bool:
     """Whether two names mean one file: WordPress replaces special characters by hyphens."""
-    return _letters(one) == _letters(other) != ""
+    return _letters(name) == _letters(other) != ""
 
 
 def _letters(name: str) -> str:

@@ -152,16 +152,16 @@ def _ignored(result: AdoptResult) -> Iterator[str]:
 
 def _problems(result: AdoptResult) -> Iterator[str]:
     yield from first_lines(
-        f"{one.reason.value}: series {one.series} of {one.collection}: {one.detail}"
-        for one in result.incomplete
+        f"{series.reason.value}: series {series.series} of {series.collection}: {series.detail}"
+        for series in result.incomplete
     )
     yield from first_lines(
-        f"{one.reason.value}: {one.file} ({one.detail})" for one in result.damaged
+        f"{file.reason.value}: {file.file} ({file.detail})" for file in result.damaged
     )
     yield from first_lines(
-        f"conflict: {one.file} is another version of {one.duplicate_of}, which was imported"
-        for one in result.duplicates
-        if not one.same_bytes
+        f"conflict: {file.file} is another version of {file.duplicate_of}, which was imported"
+        for file in result.duplicates
+        if not file.same_bytes
     )
     yield from first_lines(map(_foreign_line, result.foreign))
 
@@ -241,7 +241,7 @@ def _volume_lines(result: VolumeAdoption) -> Iterator[str]:
 
 
 def _volume_problems(result: VolumeAdoption) -> Iterator[str]:
-    problems = [f"{one.file}: {one.reason}: {one.detail}" for one in result.rejected]
+    problems = [f"{file.file}: {file.reason}: {file.detail}" for file in result.rejected]
     problems += [f"{name}: all files of it are damaged" for name in result.lost]
     problems += [f"{name}: missing, but listed in a .sums file" for name in result.missing]
     problems += [
@@ -296,7 +296,7 @@ def _volume_document(
         "bytes": {"adopted": result.size},
         "placed": dict(result.placed),
         "not_removed": result.not_removed,
-        "rejected": [asdict(one) for one in result.rejected],
+        "rejected": [asdict(file) for file in result.rejected],
         "lost": result.lost,
         "mismatched": result.mismatched,
         "missing": result.missing,

@@ -23,7 +23,7 @@ def run(console: Console, *, targets: tuple[str, ...], cite_format: str, **choic
     registry = load_registry(request.options.registry)
     collections = _collections(console, request, registry)
     console.document(_document(collections, registry))
-    citations = [format_citation(one, registry, cite_format) for one in collections]
+    citations = [format_citation(entry, registry, cite_format) for entry in collections]
     console.result(_join(citations, cite_format))
     return EXIT_OK
 
@@ -40,8 +40,8 @@ def _collections(console: Console, request: Request, registry: Registry) -> list
                 f"no citation known for {target!r}: it is not in the registry",
                 hint=f"{suggestion} {page}".lstrip(),
             )
-        for one in [collection] if collection else _of_series(console, request, target):
-            collections[one.name] = one
+        for match in [collection] if collection else _of_series(console, request, target):
+            collections[match.name] = match
     return list(collections.values())
 
 
@@ -73,7 +73,7 @@ def _document(collections: Iterable[Collection], registry: Registry) -> dict[str
         "exit_code": EXIT_OK,
         "collections": [
             {
-                "collection": one.name,
+                "collection": entry.name,
                 "references": [
                     {
                         "role": item.role.name.lower(),
@@ -81,11 +81,11 @@ def _document(collections: Iterable[Collection], registry: Registry) -> dict[str
                         "text": item.publication.text,
                         "doi": item.publication.doi,
                     }
-                    for item in references(one, registry)
+                    for item in references(entry, registry)
                 ],
-                "bibtex": format_citation(one, registry, "bibtex"),
-                "csl_json": json.loads(format_citation(one, registry, "csl-json")),
+                "bibtex": format_citation(entry, registry, "bibtex"),
+                "csl_json": json.loads(format_citation(entry, registry, "csl-json")),
             }
-            for one in collections
+            for entry in collections
         ],
     }

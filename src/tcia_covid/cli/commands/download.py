@@ -50,7 +50,7 @@ def show_summary(console: Console, summary: Summary) -> int:
 def _lines(summary: Summary) -> Iterator[str]:
     if summary.selected or not summary.supporting:
         yield from _image_lines(summary)
-    yield from (clean_line(one.text) for one in summary.supporting)
+    yield from (clean_line(files.text) for files in summary.supporting)
 
 
 def _image_lines(summary: Summary) -> Iterator[str]:
@@ -125,20 +125,20 @@ def _error(summary: Summary) -> tuple[str, str]:
         return _other_error(summary)
     missing = summary.selected - summary.complete
     message = f"{missing:,} of {count(summary.selected, 'series')} are not complete"
-    if {one.reason for one in summary.failures} == {"not-available"}:
+    if {failure.reason for failure in summary.failures} == {"not-available"}:
         return message, "no archive has these: check where their UIDs come from"
     return message, "run the same command again: it downloads only what is missing"
 
 
 def _other_error(summary: Summary) -> tuple[str, str]:
     """What is wrong although all series are complete."""
-    if failed := sum(one.failed for one in summary.supporting):
+    if failed := sum(files.failed for files in summary.supporting):
         predicate = "is" if failed == 1 else "are"
         return (
             f"{count(failed, 'supporting file')} {predicate} missing",
             "run the same command again: it downloads only what is missing",
         )
-    if any(one.reason in _OTHER_CONTENT for one in summary.failures):
+    if any(failure.reason in _OTHER_CONTENT for failure in summary.failures):
         return "the folder has other content than expected", "the lines above say what to do"
     return (
         "the archive's list is not as expected",

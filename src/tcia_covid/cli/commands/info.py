@@ -17,12 +17,12 @@ from tcia_covid.selection.targets import unknown_collection
 
 def run(console: Console, *, collection: str, registry: tuple[str, ...], **_: Any) -> int:
     """Show what the registry has about a collection."""
-    known = load_registry(registry)
-    found = known.find(collection)
-    if found is None:
-        raise unknown_collection(collection, (), known)
-    console.document(info_document(found))
-    console.result(describe(found, width()))
+    collections = load_registry(registry)
+    entry = collections.find(collection)
+    if entry is None:
+        raise unknown_collection(collection, (), collections)
+    console.document(info_document(entry))
+    console.result(describe(entry, width()))
     return EXIT_OK
 
 

@@ -58,8 +58,10 @@ def show_comparison(console: Console, request: Request) -> int:
             lambda stop: compare_with_catalog(request, emit=emit, stop=stop)
         )
     console.document(comparison_document(request.targets, comparisons))
-    console.result("\n".join(line for one in comparisons for line in _differences(one)))
-    return EXIT_PARTIAL if any(one.differs for one in comparisons) else EXIT_OK
+    console.result(
+        "\n".join(line for comparison in comparisons for line in _differences(comparison))
+    )
+    return EXIT_PARTIAL if any(comparison.differs for comparison in comparisons) else EXIT_OK
 
 
 def _lines(plan: Plan) -> Iterator[str]:
@@ -71,7 +73,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield ""
     for group in plan.groups:
         if group.modalities:
-            amounts = (f"{name} {_amount(one)}" for name, one in group.modalities.items())
+            amounts = (f"{name} {_amount(amount)}" for name, amount in group.modalities.items())
             yield clean_line(f"{group.name}: {'; '.join(amounts)}")
     yield from _effort(plan)
     yield from (clean_line(f"note: {notice}") for notice in plan.notices)
@@ -85,8 +87,8 @@ def _row(group: GroupPlan) -> tuple[object, ...]:
 
 def _amounts(selected: Amount, complete: Amount, to_download: Amount) -> tuple[str, ...]:
     sizes = (
-        (format_size(one.size) if one.size else "?") if one.series else "-"
-        for one in (selected, complete, to_download)
+        (format_size(amount.size) if amount.size else "?") if amount.series else "-"
+        for amount in (selected, complete, to_download)
     )
     images = format_number(selected.images) if selected.images else "?"
     return (format_number(selected.series), images, *sizes)
@@ -149,9 +151,9 @@ def _differences(comparison: Comparison) -> Iterator[str]:
     yield from first_lines(comparison.only_nbia, what="only NBIA has ")
     yield from first_lines(comparison.only_catalog, what="only the catalog has ")
     different = (
-        f"{one.series}: NBIA {_described(one.images[0], one.sizes[0])}, catalog "
-        f"{_described(one.images[1], one.sizes[1])}"
-        for one in comparison.different
+        f"{series.series}: NBIA {_described(series.images[0], series.sizes[0])}, catalog "
+        f"{_described(series.images[1], series.sizes[1])}"
+        for series in comparison.different
     )
     yield from first_lines(different, what="different: ")
 

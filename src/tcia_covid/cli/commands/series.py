@@ -85,6 +85,6 @@ def _row(series: Series) -> tuple[object, ...]:
 
 
 def _totals(series: Sequence[Series]) -> str:
-    size = sum(one.size or 0 for one in series)
-    images = sum(one.image_count or 0 for one in series)
+    size = sum(item.size or 0 for item in series)
+    images = sum(item.image_count or 0 for item in series)
     return f"{count(len(series), 'series')}, {count(images, 'image')}, {format_size(size)}"

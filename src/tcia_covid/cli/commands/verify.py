@@ -95,25 +95,25 @@ def _problems(result: VerifyResult) -> Iterator[str]:
     if result.outdated_reports:
         yield outdated_line(result.outdated_reports)
     yield from first_lines(
-        f"{one.reason.value}: {one.file}" + (f" ({one.detail})" if one.detail else "")
-        for one in result.damage
+        f"{damage.reason.value}: {damage.file}" + (f" ({damage.detail})" if damage.detail else "")
+        for damage in result.damage
     )
     if result.unexpected:
         yield f"{count(len(result.unexpected), 'unexpected file')}: not downloaded, not touched"
-    yield from first_lines(f"unexpected: {one.file} ({one.detail})" for one in result.unexpected)
+    yield from first_lines(f"unexpected: {file.file} ({file.detail})" for file in result.unexpected)
 
 
 def _error(result: VerifyResult) -> tuple[str, str]:
     """What is wrong, and what to do next."""
     if result.damage:
         message = f"{count(len(result.damage), 'file')} in {result.output} failed verification"
-        repairable = [one for one in result.damage if one.repairable]
+        repairable = [damage for damage in result.damage if damage.repairable]
         if not repairable:
             return (
                 message,
                 "no download changes these files: look at them, then move or delete them",
             )
-        words = ["download", *sorted({one.option for one in repairable} - {""})]
+        words = ["download", *sorted({damage.option for damage in repairable} - {""})]
         return message, (
             f"'{' '.join(words)}' with the same target and folder downloads only the damaged files"
         )
