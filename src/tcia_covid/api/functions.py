@@ -65,9 +65,8 @@ def download(
         DestinationError: the folder cannot be used.
         InterruptedRunError: `stop` was set; complete series are kept.
     """
-    stop = stop or CancelToken()
-    with cancel_on_interrupt(stop):
-        summary = download_request(request_from(targets, output, **choices), emit=emit, stop=stop)
+    with cancellable(stop) as token:
+        summary = download_request(request_from(targets, output, **choices), emit=emit, stop=token)
     if summary.error is not None:
         raise summary.error
     return summary
@@ -90,9 +89,8 @@ def plan(
         RequestError: the request cannot be carried out as asked.
         ArchiveError: an archive's list is needed, and no archive could be reached.
     """
-    stop = stop or CancelToken()
-    with cancel_on_interrupt(stop):
-        return plan_request(request_from(targets, output, **choices), emit=emit, stop=stop)
+    with cancellable(stop) as token:
+        return plan_request(request_from(targets, output, **choices), emit=emit, stop=token)
 
 
 @accepts(Choices)
@@ -113,10 +111,9 @@ def iter_series(
         NotAvailableError: no archive lists some of the requested series.
     """
     request = request_from(targets, DEFAULT_OUTPUT, **choices)
-    stop = stop or CancelToken()
-    with cancel_on_interrupt(stop):
+    with cancellable(stop) as token:
         registry = load_registry(request.options.registry)
-        selected = select_offline(request, registry, stop, emit)
+        selected = select_offline(request, registry, token, emit)
     if selected.failures:
         first, others = selected.failures[0], len(selected.failures) - 1
         more = f" (and {others} more like it)" if others else ""
@@ -169,11 +166,10 @@ def verify(
         RequestError: the folder is not one of this program's.
         InterruptedRunError: `stop` was set.
     """
-    stop = stop or CancelToken()
     folder = _path(directory)
     options = build_options(check_choices(choices, ConnectionChoices))
     check_addresses(options.nbia_url, options.idc_url)
-    with _nbia(options, stop, emit, online=online) as archive, cancel_on_interrupt(stop):
+    with cancellable(stop) as token, _nbia(options, token, emit, online=online) as archive:
         return verify_directory(
             folder,
             deep=deep,
@@ -181,7 +177,7 @@ def verify(
             archive=archive,
             jobs=choices.get("jobs"),
             emit=emit,
-            stop=stop,
+            stop=token,
             on_progress=on_progress,
         )
 
@@ -205,10 +201,11 @@ def _nbia(
 
 
 @contextmanager
-def cancel_on_interrupt(stop: CancelToken) -> Iterator[None]:
-    """Stop the workers, too, when Ctrl-C ends the caller."""
+def cancellable(stop: CancelToken | None) -> Iterator[CancelToken]:
+    """Give the caller's token or a new one; set it, for the workers, at Ctrl-C."""
+    stop = stop or CancelToken()
     try:
-        yield
+        yield stop
     except KeyboardInterrupt:
         stop.set()
         raise

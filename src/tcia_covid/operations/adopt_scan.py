@@ -173,14 +173,9 @@ def scan(
     stop: CancelToken,
     on_progress: OnProgress,
 ) -> Inventory:
-    """Read and hash every DICOM file below a folder.
+    """Read and hash every DICOM file below `root`, in `jobs` threads.
 
-    Args:
-        root: the folder; symbolic links in it are not followed.
-        skipped: folders to leave out.
-        jobs: threads.
-        stop: cancels the scan.
-        on_progress: receives the progress.
+    Symbolic links are not followed, and the folders in `skipped` are left out.
 
     Raises:
         TciaCovidError: the scan was cancelled.

@@ -48,24 +48,20 @@ class Verification:
     """Whether every image that the archive has is verified."""
 
 
+@dataclass(slots=True)
 class HashSources:
-    """The archives that are asked for hashes; one that is not responding is skipped.
+    """The archives that are asked for hashes; one that is not responding is skipped."""
 
-    Args:
-        archives: in order of preference.
-        emit: receives a notice when an archive is skipped from now on.
-        stop: cancels the run.
-    """
-
-    def __init__(self, archives: Sequence[Archive], emit: Emit, stop: CancelToken) -> None:
-        self.availability = ArchiveAvailability()
-        self._archives = archives
-        self._emit = emit
-        self._stop = stop
+    archives: Sequence[Archive]
+    """In order of preference."""
+    emit: Emit
+    """Receives a notice when an archive is skipped from now on."""
+    stop: CancelToken
+    availability: ArchiveAvailability = field(default_factory=ArchiveAvailability)
 
     def of(self, series: Series) -> list[Archive]:
         """The archives that may have a series."""
-        return [archive for archive in self._archives if archive.holds(series)]
+        return [archive for archive in self.archives if archive.holds(series)]
 
     def ask(self, archive: Archive, request: Callable[[Archive], object]) -> bool:
         """Call `request`; False if the archive did not respond or is skipped.
@@ -79,9 +75,9 @@ class HashSources:
         except NotAvailableError:
             pass
         except ArchiveError as error:
-            self._stop.check()
+            self.stop.check()
             if self.availability.failed(archive, error) is not None:
-                self._emit(Notice(f"{archive.name} is not asked any more: {error.message}"))
+                self.emit(Notice(f"{archive.name} is not asked any more: {error.message}"))
             return False
         self.availability.worked(archive)
         return True
@@ -90,13 +86,7 @@ class HashSources:
 def verify_files(
     series: Series, files: Sequence[FoundFile], hash_sources: HashSources
 ) -> Verification:
-    """Verify the files of one series, by one hash of the whole series if possible.
-
-    Args:
-        series: as listed.
-        files: those whose headers name the series.
-        hash_sources: the archives to ask.
-    """
+    """Verify the files of one series, by one hash of the whole series if possible."""
     verifier = _Verifier(series, files)
     archives = hash_sources.of(series)
     responded = True
@@ -252,35 +242,23 @@ class AdoptedSeries:
     """By method."""
 
 
+@dataclass(frozen=True, slots=True)
 class Adopter:
-    """Adopts the series of one folder; safe for threads.
+    """Adopts the series of one folder; safe for threads."""
 
-    Args:
-        root: the folder.
-        mode: how files are placed; `move` removes originals after the commit.
-        hash_sources: the archives that are asked for hashes.
-        unsettled: by tree, the series that are not complete even if they have a receipt.
-        stop: cancels the work between two images.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        mode: Mode,
-        hash_sources: HashSources,
-        unsettled: Mapping[Path, set[str]],
-        stop: CancelToken,
-    ) -> None:
-        self._root = root
-        self._mode = mode
-        self._hash_sources = hash_sources
-        self._unsettled = unsettled
-        self._stop = stop
+    root: Path
+    """The folder."""
+    mode: Mode
+    """`move` removes originals after the commit."""
+    hash_sources: HashSources
+    unsettled: Mapping[Path, set[str]]
+    """By tree, the series that are not complete even if they have a receipt."""
+    stop: CancelToken
 
     def committed(self, candidate: Candidate) -> Receipt | None:
         """The receipt of a series that is complete in the layout."""
         uid, tree = candidate.series.uid, candidate.tree
-        return None if uid in self._unsettled[tree.root] else tree.complete_receipt(uid)
+        return None if uid in self.unsettled[tree.root] else tree.complete_receipt(uid)
 
     def adopt(self, candidate: Candidate) -> AdoptedSeries:
         """Adopt a series as far as its files are correct.
@@ -292,7 +270,7 @@ class Adopter:
         if receipt is not None:
             return self._compare(candidate, receipt)
         series = candidate.series
-        verification = verify_files(series, candidate.files, self._hash_sources)
+        verification = verify_files(series, candidate.files, self.hash_sources)
         result = AdoptedSeries(duplicates=verification.duplicates)
         for file in verification.changed:
             result.damaged.append(self._changed(series, file, "the archive's"))
@@ -322,7 +300,7 @@ class Adopter:
             if known.get(file.uid) == file.md5:
                 correct.setdefault(file.uid, file)
         for file in candidate.files:
-            self._stop.check()
+            self.stop.check()
             used = correct.get(file.uid)
             if used is None and file.uid in known:
                 result.damaged.append(self._changed(series, file, "that of the image in place"))
@@ -331,7 +309,7 @@ class Adopter:
             elif used is not file:
                 result.duplicates.append((file, used))
         result.images_already_complete = len(correct)
-        if self._mode == "move":
+        if self.mode == "move":
             result.not_removed = self._remove(correct.values(), candidate.tree, receipt)
         return result
 
@@ -344,14 +322,14 @@ class Adopter:
     ) -> None:
         """Place images in staging, and commit the series if it is complete."""
         series, tree = candidate.series, candidate.tree
-        placer = FilePlacer(self._root, self._mode, tree.disk)
+        placer = FilePlacer(self.root, self.mode, tree.disk)
         placed = []
         with tree.stage(series, lambda count: None) as staging:
             if isinstance(staging, Receipt):
                 result.receipt, result.already_complete = staging, True
                 return
             for file, check in images.values():
-                self._stop.check()
+                self.stop.check()
                 if method := placer.bring(file, check, staging):
                     result.placed[method] += 1
                     placed.append(file)
@@ -367,7 +345,7 @@ class Adopter:
                 result.reason, result.detail = _why_incomplete(series, staging, verification)
         if result.receipt is not None:
             result.adopted, result.size = len(placed), sum(file.size for file in placed)
-            if self._mode == "move":
+            if self.mode == "move":
                 result.not_removed = self._remove(placed, tree, result.receipt)
 
     def _is_complete(self, series: Series, staging: Staging, verification: Verification) -> bool:
@@ -380,18 +358,18 @@ class Adopter:
         # Images that a download left in staging are verified as a download does it. That discards
         # the ones without a hash, so not while an archive does not respond.
         return verification.responded and verify_hashes(
-            series, self._hash_sources.of(series), staging, self._hash_sources.availability
+            series, self.hash_sources.of(series), staging, self.hash_sources.availability
         )
 
     def _remove(self, files: Iterable[FoundFile], tree: Tree, receipt: Receipt) -> int:
         """Remove originals whose bytes are in the layout; return how many were not removed."""
-        tree.note_moved_from(self._root)
-        placer, folder = FilePlacer(self._root, self._mode, tree.disk), tree.path(receipt)
+        tree.note_moved_from(self.root)
+        placer, folder = FilePlacer(self.root, self.mode, tree.disk), tree.path(receipt)
         return sum(not placer.remove(file, folder) for file in files)
 
     def _changed(self, series: Series, file: FoundFile, expected: str) -> DamagedFile:
         reason, detail = Reason.CHANGED, f"its MD5 {file.md5} is not {expected}"
-        if _is_truncated(self._root / file.file):
+        if _is_truncated(self.root / file.file):
             reason, detail = Reason.TRUNCATED, f"the file is truncated: it has {file.size} bytes"
         return DamagedFile(file.file, reason, detail, series.uid)
 

@@ -20,15 +20,7 @@ def select(
     *,
     offline: bool = False,
 ) -> Selection:
-    """List the series of a request.
-
-    Args:
-        request: the targets and filters.
-        registry: the known collections.
-        archives: asked for lists.
-        stop: ends the waiting.
-        offline: prefer the catalog to the archives.
-    """
+    """List the series of a request; `offline` prefers the catalog to the archives."""
     options = request.options
     online = ArchiveSource(
         archives.nbia,

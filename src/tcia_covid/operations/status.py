@@ -106,8 +106,9 @@ class CollectionStatus:
     def not_started(self) -> int:
         """Series that the last download selected and that nothing is stored of."""
         stored = self.complete.series + len({*self.damaged, *self.missing_files})
-        partial = {one.series for one in self.partial} | {one.series for one in self.failed}
-        return max(0, (self.requested or 0) - stored - len(partial))
+        begun = {series.series for series in self.partial}
+        begun |= {failure.series for failure in self.failed}
+        return max(0, (self.requested or 0) - stored - len(begun))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
     name = tree.root.name
     damaged = tree.damage.uids()
     partial = _partial_series(tree)
-    staged = {one.series for one in partial}
+    staged = {series.series for series in partial}
     for uid in tree.receipts.uids():
         stored = tree.receipts.read(uid)
         if stored is None:
@@ -215,8 +216,8 @@ def _expected(collection: Collection | None) -> Expected | None:
 def _supporting(tree: Tree) -> SupportingStatus:
     receipts = FileReceipts(tree)
     files = list(receipts.all())
-    missing = [one.file for one in files if not (receipts.files / one.file).is_file()]
-    return SupportingStatus(len(files), sum(one.size for one in files), missing)
+    missing = [file.file for file in files if not (receipts.files / file.file).is_file()]
+    return SupportingStatus(len(files), sum(file.size for file in files), missing)
 
 
 def document(result: StatusResult) -> dict[str, Any]:
@@ -253,12 +254,12 @@ def _document(collection: CollectionStatus) -> dict[str, Any]:
         "sources": dict(complete.sources),
         "last_completed": complete.last_completed,
         "partial": [
-            {"SeriesInstanceUID": one.series, "images": one.images, "bytes": one.size}
-            for one in collection.partial
+            {"SeriesInstanceUID": series.series, "images": series.images, "bytes": series.size}
+            for series in collection.partial
         ],
         "packages": [
-            {"package": one.package, "files": one.files, "bytes": one.size}
-            for one in collection.packages
+            {"package": package.package, "files": package.files, "bytes": package.size}
+            for package in collection.packages
         ],
         "damaged": collection.damaged,
         "missing_files": collection.missing_files,

@@ -179,7 +179,8 @@ def verify_directory(
             check.check_reports()
             if online is not None:
                 check.compare_online(online)
-                result.online = online.counts
+                counts = {key.value: number for key, number in online.compared.items()}
+                result.online = OnlineCounts(**counts)
     with listing_errors(directory):
         result.unchecked = find_unchecked_folders(directory)
     if not result.recorded:
@@ -405,48 +406,39 @@ class Comparison(str, Enum):
     NO_RESPONSE = "no_response"
 
 
+@dataclass(slots=True)
 class OnlineCheck:
-    """Compares series with one archive's hashes.
+    """Compares series with one archive's hashes."""
 
-    Args:
-        archive: the archive.
-        jobs: simultaneous requests.
-        emit: receives a notice when the archive is not responding.
-        stop: cancels the check.
-    """
-
-    def __init__(self, archive: Archive, jobs: int, emit: Emit, stop: CancelToken) -> None:
-        self._counts: Counter[Comparison] = Counter()
-        self._availability = ArchiveAvailability()
-        self._archive = archive
-        self._jobs = jobs
-        self._emit = emit
-        self._stop = stop
-
-    @property
-    def counts(self) -> OnlineCounts:
-        """The numbers of series compared so far."""
-        return OnlineCounts(**{key.value: number for key, number in self._counts.items()})
+    archive: Archive
+    jobs: int
+    """Simultaneous requests."""
+    emit: Emit
+    """Receives a notice when the archive is not responding."""
+    stop: CancelToken
+    compared: Counter[Comparison] = field(default_factory=Counter)
+    """Series compared so far."""
+    availability: ArchiveAvailability = field(default_factory=ArchiveAvailability)
 
     def compare(self, receipts: Iterable[Receipt]) -> Iterator[tuple[Receipt, Comparison]]:
         """Compare and count series."""
-        for receipt, comparison in parallel_map(self._compare, receipts, self._jobs, self._stop):
-            self._counts[comparison] += 1
+        for receipt, comparison in parallel_map(self._compare, receipts, self.jobs, self.stop):
+            self.compared[comparison] += 1
             yield receipt, comparison
 
     def _compare(self, receipt: Receipt) -> Comparison:
         if not receipt.is_dicom:
             return Comparison.NO_HASH  # and no request: the archive has only DICOM series
-        if self._availability.is_down(self._archive):
+        if self.availability.is_down(self.archive):
             return Comparison.NO_RESPONSE
         try:
-            comparison = _compare(receipt, self._archive)
+            comparison = _compare(receipt, self.archive)
         except ArchiveError as error:
-            if self._availability.failed(self._archive, error) is not None:
-                name = self._archive.name
-                self._emit(Notice(f"{name} is not responding: the other series are not compared"))
+            if self.availability.failed(self.archive, error) is not None:
+                name = self.archive.name
+                self.emit(Notice(f"{name} is not responding: the other series are not compared"))
             return Comparison.NO_RESPONSE
-        self._availability.worked(self._archive)
+        self.availability.worked(self.archive)
         return comparison
 
 

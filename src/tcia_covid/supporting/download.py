@@ -85,13 +85,6 @@ def add_supporting(
 ) -> list[SupportingResult]:
     """Download the supporting files of some collections; add the result to a summary.
 
-    Args:
-        request: the output and the options.
-        collections: whose files.
-        summary: gets notices, failures, and their exit code.
-        emit: receives notices.
-        stop: ends it early: the summary says so.
-
     Raises:
         DestinationError: the folder cannot be used.
     """
@@ -173,10 +166,10 @@ def fetch_supporting(
         collection: whose files.
         tree: its folder; has been prepared.
         client: for the files.
-        site: TCIA's site.
+        site: TCIA's site, for the list.
         update: download everything again.
         accept_listed: also install a file that differs from the recorded one.
-        emit: receives notices.
+        emit: receives notices and failures.
 
     Raises:
         LockedError: another run does the same.

@@ -49,8 +49,25 @@ def run(
     options = options_from(**choices)
     known = _collection(collection, options) if collection else None
     if known is not None and not known.is_dicom:
-        return show_volume_adoption(console, folder, output_folder, known, mode, options)
-    return show_adoption(console, folder, output_folder, known, mode, options)
+        return _adopt_volumes(console, folder, output_folder, known, mode, options)
+    with progress_display(console) as emit, check_progress(console) as on_progress:
+        result = run_cancellable(
+            lambda stop: adopt_folder(
+                folder,
+                output_folder,
+                collection=known,
+                mode=mode,
+                options=options,
+                emit=emit,
+                stop=stop,
+                on_progress=on_progress,
+            )
+        )
+    console.document(document(result))
+    _show(console, list(_lines(result)), list(_problems(result)))
+    if result.exit_code != EXIT_OK:
+        console.error(*_error(result))
+    return result.exit_code
 
 
 def mode_from(*, link: bool, move: bool, copy: bool) -> Mode:
@@ -76,35 +93,6 @@ def _collection(name: str, options: Options) -> Collection:
         error.hint = f"{error.hint}; leave out --collection to import series of any public one"
         raise error
     return collection
-
-
-def show_adoption(
-    console: Console,
-    directory: Path,
-    output: Path,
-    collection: Collection | None,
-    mode: Mode,
-    options: Options,
-) -> int:
-    """Adopt DICOM files and show the result; give the exit code."""
-    with progress_display(console) as emit, check_progress(console) as on_progress:
-        result = run_cancellable(
-            lambda stop: adopt_folder(
-                directory,
-                output,
-                collection=collection,
-                mode=mode,
-                options=options,
-                emit=emit,
-                stop=stop,
-                on_progress=on_progress,
-            )
-        )
-    console.document(document(result))
-    _show(console, list(_lines(result)), list(_problems(result)))
-    if result.exit_code != EXIT_OK:
-        console.error(*_error(result))
-    return result.exit_code
 
 
 def _show(console: Console, lines: list[str], problems: list[str]) -> None:
@@ -194,7 +182,7 @@ def _error(result: AdoptResult) -> tuple[str, str]:
     return f"some files in {result.directory} were not imported", "they were not changed"
 
 
-def show_volume_adoption(
+def _adopt_volumes(
     console: Console,
     directory: Path,
     output: Path,
