@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType  # generic since click 8.2 only
 
+DURATION = click.FloatRange(min=0)
+POSITIVE_DURATION = click.FloatRange(min=0, min_open=True)
+ENVIRONMENT = "TCIA_COVID"
+"""The prefix of environment variables: `--max-rate` is TCIA_COVID_MAX_RATE."""
+_FILTERS = "Filters (values of one filter are alternatives, different filters combine)"
+_GENERAL = "Options"
+_TRANSFER = "Transfer"
+_OUTPUT = "Output"
+_SOURCES = "Sources"
+_ONLINE = "With --online"
+
 
 class Parsed(_ParamType):
     """Text that a function of the library parses.
@@ -107,19 +118,9 @@ def parse_bucket_hosts(text: str) -> str:
 SIZE = Parsed("size", parse_size)
 URL = Parsed("url", parse_url)
 BUCKET_HOST = Parsed("aws|gcs|url", parse_bucket_hosts)
-DURATION = click.FloatRange(min=0)
-POSITIVE_DURATION = click.FloatRange(min=0, min_open=True)
 ONE_PER_LINE = OnePerLine()
 FOLDER = UserPath()
 FILE = UserFile()
-ENVIRONMENT = "TCIA_COVID"
-"""The prefix of environment variables: `--max-rate` is TCIA_COVID_MAX_RATE."""
-_FILTERS = "Filters (values of one filter are alternatives, different filters combine)"
-_GENERAL = "Options"
-_TRANSFER = "Transfer"
-_OUTPUT = "Output"
-_SOURCES = "Sources"
-_ONLINE = "With --online"
 
 
 class Option(click.Option):
@@ -285,9 +286,7 @@ NO_FSYNC = _flag(
     "series that count as complete ('verify' finds them).",
 )
 NO_SPACE_CHECK = _flag(
-    _TRANSFER,
-    "--no-space-check",
-    text="Start even if the disk reports too little free space.",
+    _TRANSFER, "--no-space-check", text="Start even if the disk reports too little free space."
 )
 RETRY = (
     _number(

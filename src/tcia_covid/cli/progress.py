@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import ParamSpec, TextIO
+from typing import ParamSpec
 
 from tcia_covid.cli.console import Console
 from tcia_covid.core.events import Emit, Event, Notice
-from tcia_covid.output.progress import CheckProgress, Display, Lines, notice_line
+from tcia_covid.output.progress import CheckProgress, Display, Lines, clean_line
 
 Arguments = ParamSpec("Arguments")
 
@@ -61,7 +61,7 @@ def check_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 def _show_important(console: Console, event: Event) -> None:
     if isinstance(event, Notice) and event.always:
-        console.warning(notice_line(event))
+        console.warning(clean_line(event.text))
 
 
 def _never_raising(show: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -79,13 +79,7 @@ def draws_bars() -> bool:
     stream = sys.stderr
     if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
         return False
-    if not _columns(stream):
-        return False  # terminals of some containers have no size
-    return os.environ.get("CI", "").lower() in {"", "0", "false"}
-
-
-def _columns(stream: TextIO) -> int:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        return 0
+    with suppress(OSError, ValueError):
+        if os.get_terminal_size(stream.fileno()).columns:  # 0 in some containers
+            return os.environ.get("CI", "").lower() in {"", "0", "false"}
+    return False

@@ -50,6 +50,7 @@ from tcia_covid.store.tree import Tree, collection_folder, is_in_tree
 
 MAX_DUPLICATES = 1000
 """Duplicates that are listed by name; all are counted."""
+_MAX_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +161,7 @@ def document(result: AdoptResult) -> dict[str, Any]:
     size = fields.pop("size")
     for name in ("incomplete", "damaged", "foreign"):
         fields[name] = [name_series(entry) for entry in fields[name]]
-    return {
-        "command": "adopt",
-        "exit_code": result.exit_code,
-        "bytes": {"adopted": size},
-        **fields,
-    }
-
-
-_MAX_THREADS = 8
+    return {"command": "adopt", "exit_code": result.exit_code, "bytes": {"adopted": size}, **fields}
 
 
 def adopt_folder(

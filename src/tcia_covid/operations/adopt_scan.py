@@ -27,6 +27,13 @@ from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.selection.listing import SeriesLister
 
+_HEAD_SIZE = 64 * 1024
+"""Nearly every header fits into it."""
+_CHUNK_SIZE = 256 * 1024
+_PREAMBLE = 132
+OnProgress = Callable[[int, int], None]
+"""Receives bytes and images as they are read, in the caller's thread."""
+
 
 class Reason(str, Enum):
     """Why a file or a series is not adopted."""
@@ -84,14 +91,6 @@ class OtherFiles:
     """Never followed."""
     zip_files: list[str] = field(default_factory=list)
     """Never opened."""
-
-
-_HEAD_SIZE = 64 * 1024
-"""Nearly every header fits into it."""
-_CHUNK_SIZE = 256 * 1024
-_PREAMBLE = 132
-OnProgress = Callable[[int, int], None]
-"""Receives bytes and images as they are read, in the caller's thread."""
 
 
 class FoundFile(NamedTuple):

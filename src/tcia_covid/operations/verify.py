@@ -49,6 +49,10 @@ from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
+_ARCHIVE_CHANGED = "the archive has another hash of the series now"
+OnProgress = Callable[[int, int], None]
+"""Receives bytes and images as they are checked, in the caller's thread."""
+
 
 @dataclass(slots=True)
 class ImageCounts:
@@ -129,11 +133,6 @@ def document(result: VerifyResult) -> dict[str, Any]:
         "damage": [name_series(entry) for entry in fields["damage"]],
         "unexpected": [name_series(entry) for entry in fields["unexpected"]],
     }
-
-
-_ARCHIVE_CHANGED = "the archive has another hash of the series now"
-OnProgress = Callable[[int, int], None]
-"""Receives bytes and images as they are checked, in the caller's thread."""
 
 
 def verify_directory(

@@ -20,6 +20,11 @@ from tcia_covid.formats.dicom import header_of_file, validate_file
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.store.tree import Tree
 
+_BATCH_SIZE = 8 * 1024 * 1024
+"""A batch of at least so many bytes gets no further image."""
+_BATCH_IMAGES = 64
+_BUFFER_SIZE = 512 * 1024
+
 
 class Reason(str, Enum):
     """What is wrong with a file."""
@@ -61,10 +66,6 @@ class UnexpectedFile:
     detail: str
 
 
-_BATCH_SIZE = 8 * 1024 * 1024
-"""A batch of at least so many bytes gets no further image."""
-_BATCH_IMAGES = 64
-_BUFFER_SIZE = 512 * 1024
 Problem = Damage | UnexpectedFile
 """Its file name is relative to the collection's folder."""
 

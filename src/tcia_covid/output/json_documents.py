@@ -19,11 +19,7 @@ Document = dict[str, Any]
 
 def error_document(command: str, error: TciaCovidError) -> Document:
     """Return the document of a command that an error ended."""
-    return {
-        "command": command or None,
-        "exit_code": error.exit_code,
-        "error": error_object(error),
-    }
+    return {"command": command or None, "exit_code": error.exit_code, "error": error_object(error)}
 
 
 def error_object(error: TciaCovidError) -> Document:
@@ -140,11 +136,7 @@ def comparison_document(targets: Sequence[str], comparisons: Sequence[Comparison
 def _comparison(comparison: Comparison) -> Document:
     return {
         "collection": comparison.collection,
-        "series": {
-            "nbia": comparison.listed,
-            "catalog": comparison.known,
-            "same": comparison.same,
-        },
+        "series": {"nbia": comparison.listed, "catalog": comparison.known, "same": comparison.same},
         "only_nbia": comparison.only_nbia,
         "only_catalog": comparison.only_catalog,
         "different": [

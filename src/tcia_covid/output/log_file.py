@@ -27,7 +27,6 @@ from tcia_covid.output.progress import (
     clean_line,
     detail_line,
     failure_line,
-    notice_line,
     retry_line,
     start_line,
 )
@@ -96,7 +95,7 @@ class LogFile:
 
 def _record(event: Event) -> tuple[int, str]:
     if isinstance(event, Notice):
-        return logging.WARNING, notice_line(event)
+        return logging.WARNING, clean_line(event.text)
     if isinstance(event, SeriesRetried | RequestRetried):
         return logging.WARNING, retry_line(event)
     if error := _error_text(event):

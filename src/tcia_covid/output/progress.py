@@ -1,4 +1,4 @@
-"""The progress of a run: its state, and its events as lines of text."""
+"""The progress of a run: its state, its events as lines of text, and a display of lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from tcia_covid.core.events import (
     BytesStored,
@@ -26,14 +25,29 @@ from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.units import count, format_duration, format_size
 
-if TYPE_CHECKING:
-    pass
-
-
 _WINDOW = 20.0
 """Seconds over which the rate is averaged."""
 _SILENCE = 3.0
 """Seconds without a byte that are not worth showing."""
+_ENDPOINTS = {
+    "getCollectionValues": "list of collections",
+    "getSeries": "list of series",
+    "getSeriesMetadata": "list of series",
+    "getSOPInstanceUIDs": "list of images",
+    "getMD5HashForImage": "hash of an image",
+    "getMD5Hierarchy": "hash of a series",
+    "getSingleImage": "single image",
+}
+"""What NBIA's endpoints give."""
+_NO_PAUSE = 0.05
+"""Seconds of a pause that is not worth naming."""
+Say = Callable[[str], None]
+"""Writes one line."""
+INTERVAL = 30.0
+FIRST_INTERVAL = 5.0
+"""Seconds until the first line about the whole run."""
+_RETRY_INTERVAL = 15.0
+"""Seconds between two lines about retries."""
 
 
 @dataclass(slots=True)
@@ -160,20 +174,6 @@ class ProgressState:
         return max(0.0, (self._received - before) / seconds) if seconds > 0 else 0.0
 
 
-_ENDPOINTS = {
-    "getCollectionValues": "list of collections",
-    "getSeries": "list of series",
-    "getSeriesMetadata": "list of series",
-    "getSOPInstanceUIDs": "list of images",
-    "getMD5HashForImage": "hash of an image",
-    "getMD5Hierarchy": "hash of a series",
-    "getSingleImage": "single image",
-}
-"""What NBIA's endpoints give."""
-_NO_PAUSE = 0.05
-"""Seconds of a pause that is not worth naming."""
-
-
 def clean_line(text: str) -> str:
     """One line without credentials and without control characters."""
     return scrub("".join(char if char.isprintable() else " " for char in text))
@@ -260,11 +260,6 @@ def detail_line(event: Event) -> str:
     return ""
 
 
-def notice_line(event: Notice) -> str:
-    """A notice."""
-    return clean_line(event.text)
-
-
 def _outcome_line(outcome: Outcome) -> str:
     receipt, state = outcome.receipt, outcome.state.value.replace("-", " ")
     if receipt is None:
@@ -283,15 +278,6 @@ def _name(series: Series) -> str:
 def short_uid(uid: str) -> str:
     """The end of a UID: the series of a collection differ only there."""
     return f"series …{uid[-16:]}" if len(uid) > 24 else f"series {uid}"  # noqa: PLR2004
-
-
-Say = Callable[[str], None]
-"""Writes one line."""
-INTERVAL = 30.0
-FIRST_INTERVAL = 5.0
-"""Seconds until the first line about the whole run."""
-_RETRY_INTERVAL = 15.0
-"""Seconds between two lines about retries."""
 
 
 class Ticker:
@@ -354,7 +340,7 @@ class Messages:
         if isinstance(event, RunStarted):
             return start_line(event)
         if isinstance(event, Notice):
-            return notice_line(event)
+            return clean_line(event.text)
         if isinstance(event, SeriesRetried | RequestRetried):
             return self._retry(event)
         if isinstance(event, SeriesFinished) and event.outcome.failure is not None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _MIN_WIDTH = 12
 """Columns that a cut column keeps, however narrow the terminal is."""
 _SEPARATOR = "  "
+MAX_LINES = 20
+"""Lines of each kind; --json lists all."""
 
 
 def width() -> int | None:
@@ -161,10 +163,6 @@ def _cut(text: str, columns: int) -> str:
     while text and _display_width(text) >= columns:
         text = text[:-1]
     return f"{text}…"
-
-
-MAX_LINES = 20
-"""Lines of each kind; --json lists all."""
 
 
 def first_lines(lines: Iterable[str], indent: str = "  ", what: str = "") -> Iterator[str]:

@@ -37,10 +37,11 @@ def status_lines(result: StatusResult) -> Iterator[str]:
 
 def _collection(status: CollectionStatus) -> Iterator[str]:
     complete = status.complete
+    latest = f", last one at {complete.last_completed}" if complete.last_completed else ""
     yield f"{status.name} in {status.folder}"
     yield (
         f"  complete: {count(complete.series, 'series')}{_expected(status)}, "
-        f"{count(complete.images, 'image')}, {format_size(complete.size)}{_latest(status)}"
+        f"{count(complete.images, 'image')}, {format_size(complete.size)}{latest}"
     )
     if unproved := complete.checks[Check.SIZE]:
         yield f"  of these {count(unproved, 'series')} checked by count, size and header only"
@@ -78,9 +79,3 @@ def _expected(status: CollectionStatus) -> str:
     if status.expected is None or status.expected.series is None:
         return ""
     return f" of {status.expected.series:,} in the whole collection"
-
-
-def _latest(status: CollectionStatus) -> str:
-    return (
-        f", last one at {status.complete.last_completed}" if status.complete.last_completed else ""
-    )
