@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tcia_covid.archives.factory import Archives, open_for_options
-from tcia_covid.catalog.collections import Collection
+from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
@@ -199,8 +199,17 @@ def adopt_folder(
         InterruptedRunError: `stop` was set.
     """
     options, stop = options or Options(), stop or CancelToken()
-    run = _Run(Path(directory), Path(output), collection, mode, options, emit, stop)
     started = time.monotonic()
+    run = _Run(
+        Path(directory).resolve(),
+        Path(output).resolve(),
+        dicom_only(collection) if collection else None,
+        load_registry(options.registry),
+        options,
+        emit,
+        stop,
+        AdoptResult(str(directory), str(output), mode, collection.name if collection else None),
+    )
     archives = open_for_options(options, stop, emit)
     try:
         result = run.adopt(archives, on_progress)
@@ -210,52 +219,40 @@ def adopt_folder(
     return result
 
 
+@dataclass(slots=True)
 class _Run:
-    def __init__(
-        self,
-        directory: Path,
-        output: Path,
-        collection: Collection | None,
-        mode: Mode,
-        options: Options,
-        emit: Emit,
-        stop: CancelToken,
-    ) -> None:
-        self._layout = Layout.parse(options.layout)
-        self._registry = load_registry(options.registry)
-        self._collection = dicom_only(collection) if collection else None
-        self._root = directory.resolve()
-        self._output = output.resolve()
-        self._mode = mode
-        self._options = options
-        self._emit = emit
-        self._stop = stop
-        self._trees: dict[str, Tree] = {}
-        name = collection.name if collection else None
-        self._result = AdoptResult(str(directory), str(output), mode, name)
+    root: Path
+    output: Path
+    collection: Collection | None
+    registry: Registry
+    options: Options
+    emit: Emit
+    stop: CancelToken
+    result: AdoptResult
+    trees: dict[str, Tree] = field(default_factory=dict)
 
     def adopt(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
         inventory = self._scan(on_progress)
         if not inventory.images and not inventory.damaged:
             return self._nothing_left(inventory)
-        lister = None if self._options.source == "idc" else archives.nbia
-        matches = match(inventory.series, self._collection, lister)
+        lister = None if self.options.source == "idc" else archives.nbia
+        matches = match(inventory.series, self.collection, lister)
         self._count_scanned(inventory, matches)
         candidates = [
             Candidate(series, inventory.series[series.uid], self._tree_of(series))
             for series in matches.known
         ]
         self._refuse_overlap(candidates)
-        for tree in self._trees.values():
+        for tree in self.trees.values():
             tree.prepare()
-        hash_sources = HashSources(archives.order, self._emit, self._stop)
-        unsettled = {tree.root: tree.needs_check() for tree in self._trees.values()}
-        adopter = Adopter(self._root, self._mode, hash_sources, unsettled, self._stop)
+        hash_sources = HashSources(archives.order, self.emit, self.stop)
+        unsettled = {tree.root: tree.needs_check() for tree in self.trees.values()}
+        adopter = Adopter(self.root, self.result.mode, hash_sources, unsettled, self.stop)
         self._check_space(adopter, candidates)
         self._notify(f"comparing {len(candidates)} series with the archive's hashes")
         try:
             for candidate, adopted in parallel_map(
-                adopter.adopt, candidates, self._options.jobs, self._stop
+                adopter.adopt, candidates, self.options.jobs, self.stop
             ):
                 self._count(candidate, adopted)
         except DestinationError:
@@ -265,20 +262,20 @@ class _Run:
                 self._write_reports()
             raise
         self._write_reports()
-        return self._result
+        return self.result
 
     def _scan(self, on_progress: OnProgress) -> Inventory:
-        _refuse_own_folder(self._root, self._output)
+        _refuse_own_folder(self.root, self.output)
         inventory = scan(
-            self._root,
-            skipped=_tree_roots(self._output),
+            self.root,
+            skipped=_tree_roots(self.output),
             jobs=min(_MAX_THREADS, 2 * (os.cpu_count() or 1)),
-            stop=self._stop,
+            stop=self.stop,
             on_progress=on_progress,
         )
-        if self._mode == "move" and (inventory.has_tree or is_in_tree(self._root)):
+        if self.result.mode == "move" and (inventory.has_tree or is_in_tree(self.root)):
             raise UsageError(
-                f"{self._result.directory} contains files that this program has receipts of: "
+                f"{self.result.directory} contains files that this program has receipts of: "
                 "--move would leave receipts without files",
                 hint="use --link or --copy",
             )
@@ -290,29 +287,29 @@ class _Run:
         Raises:
             RequestError: there was no such run.
         """
-        for root in _tree_roots(self._output):
-            tree = Tree(root, self._layout, Disk(durable=self._options.durable))
-            if tree.has_moved_from(self._root):
-                self._trees[root.name] = tree
-        if not self._trees:
+        for root in _tree_roots(self.output):
+            tree = self._tree(root)
+            if tree.has_moved_from(self.root):
+                self.trees[root.name] = tree
+        if not self.trees:
             zip_files = len(inventory.files.zip_files)
             raise RequestError(
-                f"there is no DICOM file in {self._result.directory}",
+                f"there is no DICOM file in {self.result.directory}",
                 hint=f"it contains {zip_files} ZIP files: unpack them first"
                 if zip_files
                 else "give the folder that the other program downloaded to",
             )
-        self._result.files = inventory.files
+        self.result.files = inventory.files
         notice = (
-            f"nothing is left to adopt: the images of {self._result.directory} were moved before"
+            f"nothing is left to adopt: the images of {self.result.directory} were moved before"
         )
-        self._result.notices.append(notice)
+        self.result.notices.append(notice)
         self._notify(notice)
         self._write_reports()
-        return self._result
+        return self.result
 
     def _count_scanned(self, inventory: Inventory, matches: Matches) -> None:
-        result = self._result
+        result = self.result
         result.series.found = len(inventory.series)
         result.images.found = inventory.images
         result.files = inventory.files
@@ -326,19 +323,22 @@ class _Run:
             self._notify(text)
 
     def _tree_of(self, series: Series) -> Tree:
-        known = self._registry.find(series.collection)
+        known = self.registry.find(series.collection)
         name = known.name if known else series.collection
-        if name not in self._trees:
-            root = self._output / collection_folder(name)
-            self._trees[name] = Tree(root, self._layout, Disk(durable=self._options.durable))
-        return self._trees[name]
+        if name not in self.trees:
+            self.trees[name] = self._tree(self.output / collection_folder(name))
+        return self.trees[name]
+
+    def _tree(self, root: Path) -> Tree:
+        layout = Layout.parse(self.options.layout)
+        return Tree(root, layout, Disk(durable=self.options.durable))
 
     def _refuse_overlap(self, candidates: Sequence[Candidate]) -> None:
         """A folder cannot be read from and committed to at the same time."""
         for candidate in candidates:
             root = candidate.tree.root
             folders = {file.folder for file in candidate.files}
-            if any((self._root / folder).is_relative_to(root) for folder in folders):
+            if any((self.root / folder).is_relative_to(root) for folder in folders):
                 raise RequestError(
                     f"{root} is the destination of the series of {candidate.series.collection}, "
                     "and files to adopt are in it",
@@ -347,10 +347,10 @@ class _Run:
 
     def _check_space(self, adopter: Adopter, candidates: Sequence[Candidate]) -> None:
         """Check that there is room for the files that have to be copied."""
-        if not candidates or not self._options.space_check:
+        if not candidates or not self.options.space_check:
             return
-        same_file_system = self._root.stat().st_dev == self._output.stat().st_dev
-        if self._mode != "copy" and same_file_system:
+        same_file_system = self.root.stat().st_dev == self.output.stat().st_dev
+        if self.result.mode != "copy" and same_file_system:
             return
         needed = sum(
             file.size
@@ -359,7 +359,7 @@ class _Run:
             for file in {file.uid: file for file in candidate.files}.values()
         )
         check_space(
-            self._result.output,
+            self.result.output,
             needed,
             "copies of the files need",
             "or choose an output folder on the same file system, where links take no space",
@@ -368,7 +368,7 @@ class _Run:
 
     def _count(self, candidate: Candidate, adopted: AdoptedSeries) -> None:
         self._count_images(adopted)
-        result, series = self._result, candidate.series
+        result, series = self.result, candidate.series
         if adopted.receipt is None:
             result.series.staged += bool(adopted.staged)
             result.series.skipped += not adopted.staged
@@ -387,10 +387,10 @@ class _Run:
             result.series.adopted += 1
             name = candidate.tree.root.name
             result.collections[name] = result.collections.get(name, 0) + 1
-            self._emit(SeriesFinished(Outcome(series, State.COMPLETE, adopted.receipt)))
+            self.emit(SeriesFinished(Outcome(series, State.COMPLETE, adopted.receipt)))
 
     def _count_images(self, adopted: AdoptedSeries) -> None:
-        result, images = self._result, self._result.images
+        result, images = self.result, self.result.images
         images.already_complete += adopted.images_already_complete
         images.adopted += adopted.adopted
         images.staged += adopted.staged
@@ -406,22 +406,22 @@ class _Run:
 
     def _write_reports(self) -> None:
         """Write the report files of each collection that gained a series."""
-        for name, tree in self._trees.items():
+        for name, tree in self.trees.items():
             for text in tree.notices:
                 self._notify_moved_aside(text)
-            collection = self._registry.find(name)
+            collection = self.registry.find(name)
             written = update_reports(
-                tree, collection, self._registry, self._stop, self._notify_moved_aside
+                tree, collection, self.registry, self.stop, self._notify_moved_aside
             )
             if not written:
                 self._notify(outdated_notice(tree))
 
     def _notify_moved_aside(self, text: str) -> None:
-        self._result.notices.append(text)
-        self._emit(Notice(text, always=True))
+        self.result.notices.append(text)
+        self.emit(Notice(text, always=True))
 
     def _notify(self, text: str) -> None:
-        self._emit(Notice(text))
+        self.emit(Notice(text))
 
 
 def _refuse_own_folder(root: Path, output: Path) -> None:

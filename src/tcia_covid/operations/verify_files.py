@@ -110,7 +110,7 @@ def make_batches(tree: Tree, receipt: Receipt) -> Iterator[Batch]:
     files = {name for name, entry in entries.items() if entry.is_file()}
     subfolders = tuple(
         f"{receipt.folder}/{name}"
-        for name, entry in sorted(entries.items())
+        for name, entry in entries.items()
         if entry.is_dir(follow_symlinks=False)
     )
     problems = tuple(_compare_names(receipt, folder, entries, files))
@@ -138,8 +138,8 @@ def check_batch(batch: Batch, *, deep: bool, stop: CancelToken) -> list[Problem]
     return problems
 
 
-def _entries(folder: Path, foreign_link: str) -> dict[str, os.DirEntry[str]]:
-    """What is in a series' folder, without files that the operating system makes.
+def _entries(folder: Path, foreign_link: str = "") -> dict[str, os.DirEntry[str]]:
+    """What is in a folder, sorted by name, without files that the operating system makes.
 
     Raises:
         OSError: it cannot be read, or is behind a link that is not followed.
@@ -148,9 +148,10 @@ def _entries(folder: Path, foreign_link: str) -> dict[str, os.DirEntry[str]]:
         raise OSError(errno.ELOOP, "behind another user's symbolic link", foreign_link)
     try:
         with os.scandir(folder) as entries:
-            return {entry.name: entry for entry in entries if not is_system_file(entry.name)}
+            by_name = {entry.name: entry for entry in entries}
     except FileNotFoundError:
         return {}
+    return {name: entry for name, entry in sorted(by_name.items()) if not is_system_file(name)}
 
 
 def _compare_names(
@@ -297,24 +298,16 @@ def _look_into(
             yield UnexpectedFile("", f"{folder}/", "a hidden folder")
         return
     try:
-        entries = _sorted_entries(root / folder)
+        entries = _entries(root / folder)
     except OSError as error:
         yield Damage("", folder, *_io_error(error))
         return
-    for entry in entries:
-        file = f"{folder}/{entry.name}".lstrip("/")
-        if file in known or file == STATE_FOLDER or is_system_file(entry.name):
+    for name, entry in entries.items():
+        file = f"{folder}/{name}".lstrip("/")
+        if file in known or file == STATE_FOLDER:
             continue
         series = _series_of(Path(entry.path)) if entry.is_file(follow_symlinks=False) else ""
         if entry.is_dir(follow_symlinks=False):
             yield file
         elif file not in parents and (series or folder):  # a parent: the user's link to a folder
             yield UnexpectedFile(series, file, "in no receipt")
-
-
-def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return []

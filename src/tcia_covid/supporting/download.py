@@ -82,14 +82,13 @@ def add_supporting(
     *,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-) -> list[SupportingResult]:
+) -> None:
     """Download the supporting files of some collections; add the result to a summary.
 
     Raises:
         DestinationError: the folder cannot be used.
     """
     client = Client(request.options.http, stop=stop or CancelToken(), connections=2, emit=emit)
-    results: list[SupportingResult] = []
     try:
         site = PortalApi(client, request.options.site_url)
         for collection in collections:
@@ -97,13 +96,11 @@ def add_supporting(
             result.add_to(summary)
             for line in result.notices:
                 emit(Notice(line))
-            results.append(result)
     except InterruptedRunError as error:
         summary.error, summary.exit_code = error, error.exit_code
     finally:
         client.close()
         summary.bytes_received += client.meter.received
-    return results
 
 
 def collections_of(request: Request, registry: Registry) -> list[Collection]:
