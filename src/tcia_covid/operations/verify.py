@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -287,11 +288,17 @@ class _TreeCheck:
             for problem in problems
             if isinstance(problem, Damage) and problem.repairable
         ]
-        try:
+        with self._noting_failure():
             if lines:
                 self._tree.damage.write(uid, lines)
             else:
                 self._tree.damage.clear(uid)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        """Note in the result that the folder is not writable."""
+        try:
+            yield
         except OSError:
             self._result.recorded = False
 
@@ -361,33 +368,25 @@ class _TreeCheck:
         ]
         # A download does not compare the content, so it has to be recorded.
         if (damaged or outdated) and not reports_are_stale(self._tree):
-            try:
+            with self._noting_failure():
                 self._tree.invalidate_reports()
-            except OSError:
-                self._result.recorded = False
 
     def compare_online(self, online: OnlineCheck) -> None:
-        """Compare every intact series with the archive's hash."""
+        """Compare every intact series with the archive's hash; record which ones changed there."""
         intact = self._receipts(sorted(self._folders.keys() - self._not_intact))
         for receipt, comparison in online.compare(intact):
             uid = receipt.series.uid
-            self._record_comparison(uid, comparison)
+            with self._noting_failure():
+                if comparison is Comparison.CHANGED:
+                    self._tree.changed.write(uid, [{"detail": _ARCHIVE_CHANGED}])
+                elif comparison is Comparison.VERIFIED:
+                    self._tree.changed.clear(uid)
             if comparison is Comparison.CHANGED:
                 self._add(
                     Damage(uid, receipt.folder, Reason.CHANGED, _ARCHIVE_CHANGED, option="--update")
                 )
                 self._result.series.intact -= 1
                 self._result.series.damaged += 1
-
-    def _record_comparison(self, uid: str, comparison: Comparison) -> None:
-        """Record for the next download which series changed in the archive."""
-        try:
-            if comparison is Comparison.CHANGED:
-                self._tree.changed.write(uid, [{"detail": _ARCHIVE_CHANGED}])
-            elif comparison is Comparison.VERIFIED:
-                self._tree.changed.clear(uid)
-        except OSError:
-            self._result.recorded = False
 
     def _receipts(self, uids: Iterable[str]) -> Iterator[Receipt]:
         for uid in uids:

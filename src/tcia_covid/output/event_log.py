@@ -95,7 +95,11 @@ def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, RunFinished):
         return {"summary": summary_document(event.summary)}
     if isinstance(event, CommandFinished):
-        error = event.error and _error(event.error)
+        error = event.error and {
+            "type": type(event.error).__name__,
+            "message": scrub(str(event.error)),
+            "hint": scrub(getattr(event.error, "hint", "")),
+        }
         return {"command": event.command, "exit_code": event.exit_code, "error": error}
     fields = {
         "bytes" if name == "size" else name: scrub(value) if isinstance(value, str) else value
@@ -104,14 +108,6 @@ def _fields(event: Event) -> dict[str, Any]:
     if isinstance(event, SeriesRetried | DamageFound):
         return name_series(fields)
     return fields
-
-
-def _error(error: BaseException) -> dict[str, Any]:
-    return {
-        "type": type(error).__name__,
-        "message": scrub(str(error)),
-        "hint": scrub(getattr(error, "hint", "")),
-    }
 
 
 def _identify(series: Series) -> dict[str, Any]:
