@@ -1,4 +1,4 @@
-"""Bringing single files: the ways, in their order, and files that change in the meantime."""
+"""Placing single files: the methods in their order, and files that change in the meantime."""
 
 from __future__ import annotations
 
