@@ -23,13 +23,7 @@ from tcia_covid.core.events import (
 )
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.version import __version__
-from tcia_covid.output.progress import (
-    clean_line,
-    detail_line,
-    failure_line,
-    retry_line,
-    start_line,
-)
+from tcia_covid.output.progress import clean_line, detail_line, failure_line, retry_line, start_line
 
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(threadName)s %(name)s: %(message)s"
 _LOGGERS = ("tcia_covid", "urllib3", "requests")
