@@ -19,8 +19,15 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.limits import limit_error
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.summary import Summary
-from tcia_covid.operations import status, verify
-from tcia_covid.output.json_documents import Document, error_document, summary_document
+from tcia_covid.operations.status import StatusResult
+from tcia_covid.operations.verify import VerifyResult
+from tcia_covid.output.json_documents import (
+    Document,
+    error_document,
+    status_document,
+    summary_document,
+    verify_document,
+)
 
 _NEGATIVE = {"--no-progress", "--no-fsync", "--no-space-check"}
 """Options whose documented name is negative."""
@@ -95,9 +102,9 @@ def _failed_document(console: Console, error: TciaCovidError) -> Document:
     if console.command == "download":
         document = summary_document(Summary(list(console.targets), console.folder))
     elif console.command == "verify":
-        document = verify.document(verify.VerifyResult(console.folder))
+        document = verify_document(VerifyResult(console.folder))
     elif console.command == "status":
-        document = status.document(status.StatusResult(console.folder, []))
+        document = status_document(StatusResult(console.folder, []))
     return {**document, **error_document(console.command, error)}
 
 

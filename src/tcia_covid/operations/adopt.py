@@ -7,9 +7,8 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tcia_covid.archives.factory import Archives, open_for_options
 from tcia_covid.catalog.collections import Collection, Registry
@@ -25,7 +24,7 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.events import Emit, Notice, SeriesFinished, discard
-from tcia_covid.core.models import Outcome, Series, State, name_series
+from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.operations.adopt_scan import (
@@ -153,15 +152,6 @@ class AdoptResult:
         return any(series.reason is Reason.NO_RESPONSE for series in self.incomplete) or not all(
             series.looked_up for series in self.foreign
         )
-
-
-def document(result: AdoptResult) -> dict[str, Any]:
-    """The JSON document of `adopt --json`."""
-    fields = asdict(result)
-    size = fields.pop("size")
-    for name in ("incomplete", "damaged", "foreign"):
-        fields[name] = [name_series(entry) for entry in fields[name]]
-    return {"command": "adopt", "exit_code": result.exit_code, "bytes": {"adopted": size}, **fields}
 
 
 def adopt_folder(

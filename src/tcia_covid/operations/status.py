@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.models import Check, Failure
@@ -218,58 +217,3 @@ def _supporting(tree: Tree) -> SupportingStatus:
     files = list(receipts.all())
     missing = [file.file for file in files if not (receipts.files / file.file).is_file()]
     return SupportingStatus(len(files), sum(file.size for file in files), missing)
-
-
-def document(result: StatusResult) -> dict[str, Any]:
-    """The JSON document of `status --json`."""
-    return {
-        "command": "status",
-        "output": result.directory,
-        "exit_code": 0,
-        "collections": [_document(collection) for collection in result.collections],
-        "unchecked": [asdict(folder) for folder in result.unchecked],
-    }
-
-
-def _document(collection: CollectionStatus) -> dict[str, Any]:
-    complete, expected = collection.complete, collection.expected
-    return {
-        "collection": collection.name,
-        "folder": collection.folder,
-        "series": {
-            "complete": complete.series,
-            "partial": len(collection.partial),
-            "damaged": len(collection.damaged),
-            "missing_files": len(collection.missing_files),
-            "failed": len(collection.failed),
-            "expected": expected.series if expected else None,
-        },
-        "images": {"stored": complete.images, "expected": expected.images if expected else None},
-        "bytes": {"stored": complete.size, "expected": expected.size if expected else None},
-        "checked": {
-            "md5": complete.checks[Check.MD5] + complete.checks[Check.SERIES_MD5],
-            "series_md5": complete.checks[Check.SERIES_MD5],
-            "size": complete.checks[Check.SIZE],
-        },
-        "sources": dict(complete.sources),
-        "last_completed": complete.last_completed,
-        "partial": [
-            {"SeriesInstanceUID": series.series, "images": series.images, "bytes": series.size}
-            for series in collection.partial
-        ],
-        "packages": [
-            {"package": package.package, "files": package.files, "bytes": package.size}
-            for package in collection.packages
-        ],
-        "damaged": collection.damaged,
-        "missing_files": collection.missing_files,
-        "failures": [failure.to_dict() for failure in collection.failed],
-        "supporting": {
-            "files": collection.supporting.files,
-            "bytes": collection.supporting.size,
-            "missing": collection.supporting.missing,
-        },
-        "outdated_reports": collection.outdated_reports,
-        "requested": collection.requested,
-        "not_started": collection.not_started,
-    }

@@ -7,17 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL, ArchiveError, LockedError
 from tcia_covid.core.events import DamageFound, Emit, Notice, discard
-from tcia_covid.core.models import Check, Receipt, name_series
+from tcia_covid.core.models import Check, Receipt
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.hashes import same_md5
@@ -120,20 +119,6 @@ class VerifyResult:
         if self.online is None or not self.online.no_response:
             return EXIT_OK
         return EXIT_PARTIAL if self.online.verified + self.online.no_hash else EXIT_ARCHIVE
-
-
-def document(result: VerifyResult) -> dict[str, Any]:
-    """The JSON document of `verify --json`."""
-    fields = asdict(result)
-    size = fields.pop("size")
-    return {
-        "command": "verify",
-        "exit_code": result.exit_code,
-        "bytes": {"checked": size},
-        **fields,
-        "damage": [name_series(entry) for entry in fields["damage"]],
-        "unexpected": [name_series(entry) for entry in fields["unexpected"]],
-    }
 
 
 def verify_directory(

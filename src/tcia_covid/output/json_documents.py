@@ -7,11 +7,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tcia_covid.core.errors import NotDicomError, TciaCovidError
+from tcia_covid.core.models import Check, name_series
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tcia_covid.catalog.collections import Collection, Registry
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
+    from tcia_covid.nifti.adopt import VolumeAdoption
+    from tcia_covid.operations.adopt import AdoptResult
+    from tcia_covid.operations.adopt_series import Mode
     from tcia_covid.operations.plan import GroupPlan, Plan
+    from tcia_covid.operations.status import CollectionStatus, StatusResult
+    from tcia_covid.operations.verify import VerifyResult
     from tcia_covid.selection.resolve import Selection
 
 Document = dict[str, Any]
@@ -147,6 +155,127 @@ def _comparison(comparison: Comparison) -> Document:
             }
             for series in comparison.different
         ],
+    }
+
+
+def adopt_document(result: AdoptResult) -> Document:
+    """Return the document of `adopt`."""
+    return _result("adopt", result, "adopted", ("incomplete", "damaged", "foreign"))
+
+
+def verify_document(result: VerifyResult) -> Document:
+    """Return the document of `verify`."""
+    return _result("verify", result, "checked", ("damage", "unexpected"))
+
+
+def _result(
+    command: str, result: AdoptResult | VerifyResult, size_key: str, of_series: Sequence[str]
+) -> Document:
+    """Return the document of a result whose fields are the keys.
+
+    Args:
+        command: its name.
+        result: has the field `size`.
+        size_key: what is done with these bytes.
+        of_series: the lists of entries that belong to a series.
+    """
+    fields = asdict(result)
+    sizes = {size_key: fields.pop("size")}
+    for name in of_series:
+        fields[name] = [name_series(entry) for entry in fields[name]]
+    return {"command": command, "exit_code": result.exit_code, "bytes": sizes, **fields}
+
+
+def volume_adoption_document(
+    result: VolumeAdoption, directory: Path, output: Path, mode: Mode
+) -> Document:
+    """Return the document of `adopt` for a collection of NIfTI volumes."""
+    inventory = result.inventory
+    return {
+        "command": "adopt",
+        "directory": str(directory),
+        "output": str(output),
+        "mode": mode,
+        "exit_code": result.exit_code,
+        "patients": {
+            "found": result.patients_found,
+            "adopted": result.patients_adopted,
+            "already_complete": result.patients_already_complete,
+            "in_layout": inventory.patients if inventory else None,
+            "expected": inventory.patients_expected if inventory else None,
+        },
+        "volumes": {
+            "found": result.volumes_found,
+            "adopted": result.volumes_adopted,
+            "already_complete": result.volumes_already_complete,
+            "verified": result.verified,
+            "in_layout": inventory.volumes if inventory else None,
+            "expected": inventory.volumes_expected if inventory else None,
+        },
+        "bytes": {"adopted": result.size},
+        "placed": dict(result.placed),
+        "not_removed": result.not_removed,
+        "rejected": [asdict(file) for file in result.rejected],
+        "lost": result.lost,
+        "mismatched": result.mismatched,
+        "missing": result.missing,
+        "failures": [failure.to_dict() for failure in result.failures],
+        "notices": result.notices,
+    }
+
+
+def status_document(result: StatusResult) -> Document:
+    """Return the document of `status`."""
+    return {
+        "command": "status",
+        "output": result.directory,
+        "exit_code": 0,
+        "collections": [_status(collection) for collection in result.collections],
+        "unchecked": [asdict(folder) for folder in result.unchecked],
+    }
+
+
+def _status(collection: CollectionStatus) -> Document:
+    complete, expected = collection.complete, collection.expected
+    return {
+        "collection": collection.name,
+        "folder": collection.folder,
+        "series": {
+            "complete": complete.series,
+            "partial": len(collection.partial),
+            "damaged": len(collection.damaged),
+            "missing_files": len(collection.missing_files),
+            "failed": len(collection.failed),
+            "expected": expected.series if expected else None,
+        },
+        "images": {"stored": complete.images, "expected": expected.images if expected else None},
+        "bytes": {"stored": complete.size, "expected": expected.size if expected else None},
+        "checked": {
+            "md5": complete.checks[Check.MD5] + complete.checks[Check.SERIES_MD5],
+            "series_md5": complete.checks[Check.SERIES_MD5],
+            "size": complete.checks[Check.SIZE],
+        },
+        "sources": dict(complete.sources),
+        "last_completed": complete.last_completed,
+        "partial": [
+            {"SeriesInstanceUID": series.series, "images": series.images, "bytes": series.size}
+            for series in collection.partial
+        ],
+        "packages": [
+            {"package": package.package, "files": package.files, "bytes": package.size}
+            for package in collection.packages
+        ],
+        "damaged": collection.damaged,
+        "missing_files": collection.missing_files,
+        "failures": [failure.to_dict() for failure in collection.failed],
+        "supporting": {
+            "files": collection.supporting.files,
+            "bytes": collection.supporting.size,
+            "missing": collection.supporting.missing,
+        },
+        "outdated_reports": collection.outdated_reports,
+        "requested": collection.requested,
+        "not_started": collection.not_started,
     }
 
 

@@ -13,8 +13,9 @@ from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.cli.commands.status import status_lines
 from tcia_covid.core.errors import DestinationError, RequestError
 from tcia_covid.core.models import Check, Failure
-from tcia_covid.operations.status import CollectionStatus, Expected, document, read_status
+from tcia_covid.operations.status import CollectionStatus, Expected, read_status
 from tcia_covid.operations.verify import verify_directory
+from tcia_covid.output.json_documents import status_document
 from tcia_covid.store.discovery import UncheckedFolder
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.tree import Tree
@@ -173,7 +174,7 @@ def test_the_document_has_everything_in_plain_json(tree: Tree, tmp_path: Path) -
     receipt = grow(tree, series_of(1))
     stage(tree, series_of(2), images=1)
     tree.failures.write("1.2.3", [asdict(Failure("1.2.3", "checksum", "wrong", ("1.2.3.1",)))])
-    parsed = json.loads(json.dumps(document(read_status(tmp_path, REGISTRY))))
+    parsed = json.loads(json.dumps(status_document(read_status(tmp_path, REGISTRY))))
     assert (parsed["command"], parsed["output"], parsed["exit_code"]) == (
         "status",
         str(tmp_path),
@@ -203,7 +204,7 @@ def test_images_that_no_receipt_covers_are_named(tree: Tree, tmp_path: Path) -> 
     (tmp_path / "notes").mkdir()
     found = read_status(tmp_path)
     assert found.unchecked == [UncheckedFolder("OTHER", 1)]
-    assert document(found)["unchecked"] == [{"folder": "OTHER", "images": 1}]
+    assert status_document(found)["unchecked"] == [{"folder": "OTHER", "images": 1}]
     assert read_status(tree.root).unchecked == []
     assert (
         "not checked: OTHER (1 image, no receipts); 'download OTHER' adopts what is right"

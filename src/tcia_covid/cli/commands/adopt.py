@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
-from tcia_covid.operations.adopt import AdoptResult, adopt_folder, document
+from tcia_covid.operations.adopt import AdoptResult, adopt_folder
 from tcia_covid.operations.adopt_scan import ForeignSeries
 from tcia_covid.operations.adopt_series import Mode
+from tcia_covid.output.json_documents import adopt_document, volume_adoption_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import first_lines
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
@@ -63,7 +63,7 @@ def run(
                 on_progress=on_progress,
             )
         )
-    console.document(document(result))
+    console.document(adopt_document(result))
     _show(console, list(_lines(result)), list(_problems(result)))
     if result.exit_code != EXIT_OK:
         console.error(*_error(result))
@@ -207,7 +207,7 @@ def _adopt_volumes(
                 stop=stop,
             )
         )
-    console.document(_volume_document(result, directory, output, mode))
+    console.document(volume_adoption_document(result, directory, output, mode))
     _show(console, [*map(clean_line, _volume_lines(result))], [*_volume_problems(result)])
     if result.exit_code != EXIT_OK:
         console.error(*_volume_error(result, directory, collection))
@@ -254,40 +254,3 @@ def _volume_error(
         f"files in {directory} are damaged, or differ from imported volumes",
         "they were not changed; a .sums file beside them would show which are right",
     )
-
-
-def _volume_document(
-    result: VolumeAdoption, directory: Path, output: Path, mode: Mode
-) -> dict[str, Any]:
-    inventory = result.inventory
-    return {
-        "command": "adopt",
-        "directory": str(directory),
-        "output": str(output),
-        "mode": mode,
-        "exit_code": result.exit_code,
-        "patients": {
-            "found": result.patients_found,
-            "adopted": result.patients_adopted,
-            "already_complete": result.patients_already_complete,
-            "in_layout": inventory.patients if inventory else None,
-            "expected": inventory.patients_expected if inventory else None,
-        },
-        "volumes": {
-            "found": result.volumes_found,
-            "adopted": result.volumes_adopted,
-            "already_complete": result.volumes_already_complete,
-            "verified": result.verified,
-            "in_layout": inventory.volumes if inventory else None,
-            "expected": inventory.volumes_expected if inventory else None,
-        },
-        "bytes": {"adopted": result.size},
-        "placed": dict(result.placed),
-        "not_removed": result.not_removed,
-        "rejected": [asdict(file) for file in result.rejected],
-        "lost": result.lost,
-        "mismatched": result.mismatched,
-        "missing": result.missing,
-        "failures": [failure.to_dict() for failure in result.failures],
-        "notices": result.notices,
-    }

@@ -11,7 +11,8 @@ from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.models import Check
 from tcia_covid.core.units import count, format_size
-from tcia_covid.operations.status import CollectionStatus, StatusResult, document, read_status
+from tcia_covid.operations.status import CollectionStatus, StatusResult, read_status
+from tcia_covid.output.json_documents import status_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines, first_lines, outdated_line, unchecked_line
 
@@ -19,7 +20,7 @@ from tcia_covid.output.tables import failure_lines, first_lines, outdated_line, 
 def run(console: Console, *, directory: str, registry: tuple[str, ...], **_: Any) -> int:
     """Show the status of each collection in a folder."""
     result = read_status(Path(directory), load_registry(registry))
-    console.document(document(result))
+    console.document(status_document(result))
     console.result("\n".join(status_lines(result)))
     return EXIT_OK
 

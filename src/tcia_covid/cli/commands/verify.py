@@ -15,7 +15,8 @@ from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
-from tcia_covid.operations.verify import VerifyResult, document, verify_directory
+from tcia_covid.operations.verify import VerifyResult, verify_directory
+from tcia_covid.output.json_documents import verify_document
 from tcia_covid.output.tables import first_lines, outdated_line, unchecked_line
 
 
@@ -43,7 +44,7 @@ def run(
                 on_progress=on_progress,
             )
         )
-    console.document(document(result))
+    console.document(verify_document(result))
     console.result("\n".join([*_lines(result), *_problems(result)]))
     if result.exit_code != EXIT_OK:
         console.error(*_error(result))

@@ -14,8 +14,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Event, SeriesFinished
 from tcia_covid.demo.corpus import Corpus
-from tcia_covid.operations.adopt import document
 from tcia_covid.operations.adopt_scan import Reason
+from tcia_covid.output.json_documents import adopt_document
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.fakes.layouts import tcia_utils
@@ -91,7 +91,7 @@ def test_a_cancelled_run_is_continued_by_the_next(
 def test_the_json_document(server: ArchiveServer, corpus: Corpus, have: Path, data: Path) -> None:
     tcia_utils(have, corpus)
     flip_last_bit(any_file(have))
-    output = json.loads(json.dumps(document(adopt(server, have, data))))
+    output = json.loads(json.dumps(adopt_document(adopt(server, have, data))))
     assert output["command"] == "adopt"
     assert output["exit_code"] == 1
     assert output["series"]["adopted"] == 3

@@ -12,7 +12,8 @@ from tcia_covid.core.errors import (
     RequestError,
 )
 from tcia_covid.core.models import Check, Receipt
-from tcia_covid.operations.verify import document, verify_directory
+from tcia_covid.operations.verify import verify_directory
+from tcia_covid.output.json_documents import verify_document
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.unit.operations.verify.helpers import image_files
@@ -72,7 +73,7 @@ def test_a_folder_without_collections_is_refused(tmp_path: Path, name: str) -> N
 
 def test_the_json_document(tree: Tree, receipt: Receipt, tmp_path: Path) -> None:
     files(tree, receipt)[0].unlink()
-    output = json.loads(json.dumps(document(verify_directory(tmp_path))))
+    output = json.loads(json.dumps(verify_document(verify_directory(tmp_path))))
     assert (output["command"], output["output"], output["exit_code"]) == (
         "verify",
         str(tmp_path),
@@ -108,5 +109,5 @@ def test_images_without_receipts_give_exit_code_1(
         ("OTHER", len(image_files(receipt)))
     ]
     assert result.exit_code == 1
-    assert document(result)["unchecked"][0]["folder"] == "OTHER"
+    assert verify_document(result)["unchecked"][0]["folder"] == "OTHER"
     assert verify_directory(tree.root).exit_code == 0
