@@ -98,14 +98,16 @@ class S3Server:
             for done in [threads.submit(self.put, bucket, *item) for item in objects.items()]:
                 done.result()
 
-    def put_in_parts(self, bucket: str, key: str, content: bytes, parts: int = 2) -> None:
-        """Upload an object in parts: its ETag is no MD5 of its content."""
+    def put_in_parts(
+        self, bucket: str, key: str, content: bytes, parts: int = 2, *, step: int | None = None
+    ) -> None:
+        """Upload an object in parts of `step` bytes, or equal ones: its ETag is not its MD5."""
         path = f"/{bucket}/{key}"
         begun, _ = self._send("POST", f"{path}?uploads", headers=_PUBLIC)
         upload = re.search(rb"<UploadId>(.*?)</UploadId>", begun)
         assert upload is not None
         token = f"uploadId={upload[1].decode()}"
-        step = -(-len(content) // parts)
+        step = step or -(-len(content) // parts)
         listed = ""
         for number in range(1, parts + 1):
             piece = content[(number - 1) * step : number * step]

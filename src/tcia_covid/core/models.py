@@ -135,7 +135,7 @@ class Check(str, Enum):
     """How an image was verified, strongest first."""
 
     MD5 = "md5"
-    """By its own MD5, as the archive publishes it."""
+    """By its own MD5, as the archive publishes it, or the MD5 over the MD5s of its parts."""
     SERIES_MD5 = "series-md5"
     """By the archive's hash over the MD5s of all images of the series."""
     SIZE = "size"

@@ -1,4 +1,4 @@
-"""Hashes of files, and `md5hashes.csv`: the list of hashes that NBIA puts last into a ZIP."""
+"""Hashes of files, ETags of S3, and `md5hashes.csv`, which NBIA puts last into a ZIP."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ _HEADER = "Filename,MD5Hash"
 _MD5_DIGITS = 32
 _HASH = re.compile(rf"[0-9A-Fa-f]{{1,{_MD5_DIGITS}}}")
 _BLOCK_SIZE = 256 * 1024
+_MULTIPART_ETAG = re.compile(rf"[0-9a-f]{{{_MD5_DIGITS}}}-([1-9][0-9]{{0,4}})")
+_PART_SIZES = (5, 6, 7, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 100, 128)
+"""Sizes that upload programs use, in 2**20 or 10**6 bytes."""
 
 
 def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str]:
@@ -31,6 +34,45 @@ def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str
             digest.update(block)
             size += len(block)
     return size, digest.hexdigest()
+
+
+def parts_of_etag(etag: str | None) -> int | None:
+    """The number of parts that an object was uploaded in; None if the ETag does not say."""
+    match = _MULTIPART_ETAG.fullmatch(etag or "")
+    return int(match[1]) if match else None
+
+
+def multipart_etags(path: Path, parts: int) -> frozenset[str]:
+    """The ETags that S3 may give a file that is uploaded in `parts` parts, one per part size.
+
+    Such an ETag is the MD5 over the MD5s of the parts; how long the parts were is not recorded.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    sizes = _part_sizes(path.stat().st_size, parts)
+    return frozenset(_multipart_etag(path, size, parts) for size in sizes)
+
+
+def _part_sizes(size: int, parts: int) -> set[int]:
+    """The usual sizes of parts, and equal parts, of which `parts` make up `size` bytes."""
+    equal = -(-size // parts)
+    units = (2**20, 10**6)
+    usual = {number * unit for number in _PART_SIZES for unit in units}
+    usual |= {equal, *(-(-equal // unit) * unit for unit in units)}
+    return {part for part in usual if part and -(-size // part) == parts}
+
+
+def _multipart_etag(path: Path, part_size: int, parts: int) -> str:
+    whole = hashlib.md5(usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        for _ in range(parts):
+            part, left = hashlib.md5(usedforsecurity=False), part_size
+            while left and (block := file.read(min(left, _BLOCK_SIZE))):
+                part.update(block)
+                left -= len(block)
+            whole.update(part.digest())
+    return f"{whole.hexdigest()}-{parts}"
 
 
 def parse_md5_list(data: bytes) -> dict[str, str]:

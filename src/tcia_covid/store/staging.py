@@ -15,13 +15,14 @@ from pathlib import Path
 
 from tcia_covid.core.errors import (
     BadResponseError,
+    ChecksumError,
     ConflictingImageError,
     ForeignImageError,
     TakenOverError,
 )
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
 from tcia_covid.formats.dicom import Header, header_of_file
-from tcia_covid.formats.hashes import same_md5
+from tcia_covid.formats.hashes import multipart_etags, parts_of_etag, same_md5
 from tcia_covid.store.disk import (
     BAD,
     Disk,
@@ -38,6 +39,8 @@ _TEMPORARY = re.compile(r"\..+\.part|\.origins")
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
 _PREAMBLE = 132
+_MAX_UNMATCHED = 2
+"""Different contents of an image that all contradict its ETag, before a third fails the series."""
 _REPORT_INTERVAL = 0.1
 """Seconds between two calls of `on_bytes` for one image."""
 
@@ -101,7 +104,8 @@ class Staging:
         self.known: dict[str, StoredImage] = {}
         """Images that the receipt names, by SOPInstanceUID."""
         self.left_over: set[str] = set()
-        """SOPInstanceUIDs of images that were on disk before this run."""
+        """SOPInstanceUIDs of images that count only if a hash proves them: they were on disk before
+        this run, or no usual size of parts gives their ETag."""
         self.set_aside_files = 0
         """Files that were moved to quarantine."""
         self.in_place: set[str] = set()
@@ -115,6 +119,10 @@ class Staging:
         self._origins = ImageOrigins(folder, disk)
         self._keys: dict[str, str] = {}
         self._fresh: set[str] = set()
+        self._etags: dict[tuple[str, int], frozenset[str]] = {}
+        """By MD5 and number of parts."""
+        self._unmatched: dict[str, set[str]] = {}
+        """MD5s of images, by SOPInstanceUID, that came with an ETag that does not fit."""
         self._numbers = itertools.count()
         self._lock = threading.Lock()
 
@@ -155,16 +163,16 @@ class Staging:
         self.stored_md5.clear()
 
     def has(self, image: RemoteImage) -> bool:
-        """Whether `image` is here: by UID, by the archive's own name of it, or by MD5.
+        """Whether `image` is here: by UID, by the archive's own name of it, by MD5 or by ETag.
 
-        An image of an earlier run that is found by its MD5 is verified by that.
+        An image of an earlier run that is found by its hash is verified by that.
         """
         if self.uid_of(image) is not None:
             return True
-        if image.uid is not None or image.md5 is None:
+        if image.uid is not None:
             return False
         for uid, here in list(self.images.items()):
-            if here.md5 == image.md5:
+            if here.md5 == image.md5 or self._has_etag(uid, image):
                 self._note(image, uid)
                 return True
         return False
@@ -360,6 +368,42 @@ class Staging:
             self._keys[image.key] = uid
         if image.md5 is not None:
             self.note_md5(uid, image.md5)
+        elif self._has_etag(uid, image):
+            self.prove([uid], Check.MD5)
+        elif parts_of_etag(image.version):
+            self._note_unmatched(uid)
+
+    def _has_etag(self, uid: str, image: RemoteImage) -> bool:
+        """Whether image `uid` has the ETag of an object that was uploaded in parts."""
+        here, parts = self.images[uid], parts_of_etag(image.version)
+        if parts is None or here.size != image.size:
+            return False
+        if (here.md5, parts) not in self._etags:
+            place = self.place if uid in self.in_place else None
+            path = place / here.file if place else Path(self.path(here))
+            self._etags[here.md5, parts] = multipart_etags(path, parts)
+        return image.version in self._etags[here.md5, parts]
+
+    def _note_unmatched(self, uid: str) -> None:
+        """Have an image fetched again that is damaged, or was uploaded in parts of unusual size.
+
+        It counts once the same bytes have arrived twice.
+
+        Raises:
+            ChecksumError: other bytes arrived each time.
+        """
+        md5s = self._unmatched.setdefault(uid, set())
+        if (md5 := self.images[uid].md5) in md5s:
+            return
+        md5s.add(md5)
+        self.left_over.add(uid)
+        if len(md5s) > _MAX_UNMATCHED:
+            self.discard(uid)
+            raise ChecksumError(
+                f"image {uid} of series {self.series.uid} arrived {len(md5s)} times, each time "
+                "with other bytes, and none has the archive's ETag",
+                missing=(uid,),
+            )
 
 
 def _other_patient(header: str | None, listed: str) -> bool:

@@ -17,7 +17,7 @@ from tcia_covid.core.errors import (
     NoSpaceError,
     NotAvailableError,
 )
-from tcia_covid.core.models import RemoteImage, StoredImage
+from tcia_covid.core.models import Check, RemoteImage, StoredImage
 from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.http.client import Client
 from tcia_covid.store.disk import Disk
@@ -58,7 +58,7 @@ def test_a_series_lies_in_the_bucket_that_the_catalog_names(
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
 
 
-def test_images_uploaded_in_parts_arrive_without_a_hash(
+def test_images_uploaded_in_parts_are_proved_by_the_hash_of_their_parts(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     parted = demo.images[1].uid
@@ -66,7 +66,8 @@ def test_images_uploaded_in_parts_arrive_without_a_hash(
     with idc_of(s3_server.url, series) as archive:
         sink = received(archive, series, tmp_path)
     assert md5s_of(sink) == md5s(demo)
-    assert sink.unproven() == [parted]
+    assert sink.unproven() == []
+    assert sink.images[parted].check is Check.MD5
 
 
 def test_images_are_listed_with_key_size_and_hash(s3_server: S3Server, demo: DemoSeries) -> None:

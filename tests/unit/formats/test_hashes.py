@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tcia_covid.core.errors import BadResponseError
-from tcia_covid.formats.hashes import parse_md5_list, same_md5
+from tcia_covid.formats.hashes import multipart_etags, parse_md5_list, parts_of_etag, same_md5
 
 MD5 = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
@@ -76,3 +78,29 @@ def test_other_hashes_and_missing_hashes_differ():
     assert not same_md5(MD5[:-1] + "0", MD5)
     assert not same_md5(MD5[:-1], MD5)
     assert not same_md5("", MD5)
+
+
+@pytest.mark.parametrize(
+    ("part_size", "parts"),
+    [(8 * 2**20, 2), (5 * 2**20, 2), (3_000_000, 3), (2**20, 9), (9_000_000, 1)],
+)
+def test_an_etag_of_an_upload_in_parts_is_recomputed(tmp_path, part_size, parts):
+    content = bytes(range(250)) * 36_000
+    path = tmp_path / "object"
+    path.write_bytes(content)
+    pieces = [content[start : start + part_size] for start in range(0, len(content), part_size)]
+    assert len(pieces) == parts
+    digests = b"".join(hashlib.md5(piece).digest() for piece in pieces)
+    etag = f"{hashlib.md5(digests).hexdigest()}-{parts}"
+    assert parts_of_etag(etag) == parts
+    assert etag in multipart_etags(path, parts)
+
+
+def test_an_object_that_cannot_have_so_many_parts_has_no_such_etag(tmp_path: Path):
+    (tmp_path / "object").write_bytes(b"12345")
+    assert multipart_etags(tmp_path / "object", 9) == frozenset()
+
+
+@pytest.mark.parametrize("etag", [None, "", MD5, f"{MD5}-", f"{MD5}-0", f"{MD5}-123456", "x-2"])
+def test_another_etag_says_nothing_of_parts(etag):
+    assert parts_of_etag(etag) is None

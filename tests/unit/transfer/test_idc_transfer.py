@@ -77,15 +77,55 @@ def test_a_complete_series_is_not_requested_again(
         assert front.seen == []
 
 
-def test_an_image_uploaded_in_parts_is_checked_by_size_and_header(
+def hold_in_unusual_parts(s3_server: S3Server, demo: DemoSeries) -> Series:
+    """The second image is uploaded in two parts of a length that no program would choose."""
+    series = s3_server.hold(demo)
+    image = demo.images[1]
+    s3_server.put_in_parts(BUCKET, key_of(demo, 1), image.read(), step=image.size - 3)
+    return series
+
+
+def test_an_image_in_parts_of_unusual_size_counts_if_it_arrives_twice_the_same(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
-    parted = demo.images[1].uid
-    outcome = fetched(s3_server.url, s3_server.hold(demo, in_parts=[parted]), tree)
+    series = hold_in_unusual_parts(s3_server, demo)
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        assert len(front.objects()) == 6 + 1
     assert outcome.receipt is not None
     weak = [image.uid for image in outcome.receipt.images if image.check is Check.SIZE]
-    assert weak == [parted]
+    assert weak == [demo.images[1].uid]
     assert files_of(tree.root) == expected_files(demo)
+
+
+@pytest.mark.parametrize("unusual", [False, True])
+def test_an_image_in_parts_that_is_damaged_in_transit_is_fetched_again(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree, *, unusual: bool
+) -> None:
+    if unusual:
+        series = hold_in_unusual_parts(s3_server, demo)
+    else:
+        series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    with Front(s3_server.port, Rewrite(key_of(demo, 1), change=damaged)) as front:
+        outcome = fetched(front.url, series, tree)
+        assert len(front.objects()) == 6 + (2 if unusual else 1)
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is (Check.SIZE if unusual else Check.MD5)
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_an_image_in_parts_that_is_damaged_differently_each_time_fails_the_series(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    damages = itertools.count(1)
+    always = Rewrite(
+        key_of(demo, 1), times=None, change=lambda body: body[:-1] + bytes([next(damages)])
+    )
+    with Front(s3_server.port, always) as front, pytest.raises(ChecksumError) as caught:
+        fetched(front.url, series, tree)
+    assert caught.value.missing == (demo.images[1].uid,)
+    assert files_of(tree.root) == {}
 
 
 def test_a_cut_costs_at_most_what_was_left_of_one_image(s3_server: S3Server, tree: Tree) -> None:
@@ -192,15 +232,26 @@ def test_a_run_killed_before_its_commit_costs_one_list(
     assert outcome.receipt.check is Check.MD5
 
 
-def test_of_an_earlier_run_only_images_without_a_hash_are_fetched_again(
+def test_of_an_earlier_run_images_uploaded_in_parts_are_recognized(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
-    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    series = s3_server.hold(demo, in_parts=[image.uid for image in demo.images])
     leave(tree, demo)
     with Front(s3_server.port) as front:
         outcome = fetched(front.url, series, tree)
-        (seen,) = front.objects()
-    assert key_of(demo, 1) in seen.path
+        assert front.objects() == []
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+
+
+def test_of_an_earlier_run_only_images_without_a_hash_are_fetched_again(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = hold_in_unusual_parts(s3_server, demo)
+    leave(tree, demo)
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        assert {seen.path for seen in front.objects()} == {f"/{BUCKET}/{key_of(demo, 1)}"}
     assert outcome.receipt is not None
     assert [image.source for image in outcome.receipt.images].count("idc") == 1
 
@@ -208,11 +259,11 @@ def test_of_an_earlier_run_only_images_without_a_hash_are_fetched_again(
 def test_an_image_without_a_hash_that_arrives_again_unchanged_is_accepted(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
-    series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
+    series = hold_in_unusual_parts(s3_server, demo)
     leave(tree, replace(demo, images=demo.images[:3]))
     with Front(s3_server.port) as front:
         fetched(front.url, series, tree)
-        assert len(front.objects()) == 3 + 1
+        assert len(front.objects()) == 3 + 2
     assert files_of(tree.root) == expected_files(demo)
 
 
