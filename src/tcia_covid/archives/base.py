@@ -30,6 +30,10 @@ class Sink(Protocol):
         """
         ...
 
+    def partial_size(self, image: RemoteImage) -> int:
+        """The bytes of `image` that are stored already; `receive` expects those that follow."""
+        ...
+
     def note_md5(self, uid: str, stored: str) -> None:
         """Record the archive's MD5 of image `uid` as spelled there (without leading zeros)."""
         ...

@@ -11,7 +11,7 @@ from tcia_covid.core.models import ADOPTED, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.store.disk import Disk, files_in, set_aside
 from tcia_covid.store.images import DicomImages, FoundImage
-from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_temporary
+from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
 
 
 class StagingRecovery:
@@ -74,6 +74,10 @@ class StagingRecovery:
 
     def _take(self, file: Path, origins: dict[str, str]) -> None:
         staging = self._staging
+        if is_resumable(file.name) and not file.is_symlink() and file.is_file():
+            if file.parent != staging.folder:
+                self._disk.replace(file, staging.folder / file.name)
+            return
         if is_temporary(file.name) and not file.is_dir():
             self._disk.remove(file)
             return

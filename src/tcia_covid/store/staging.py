@@ -17,8 +17,12 @@ from tcia_covid.core.errors import (
     BadResponseError,
     ChecksumError,
     ConflictingImageError,
+    ConnectionLostError,
     ForeignImageError,
+    InterruptedRunError,
+    StatusError,
     TakenOverError,
+    UnreachableError,
 )
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
 from tcia_covid.formats.dicom import Header, header_of_file
@@ -35,7 +39,13 @@ STAGED = ".staged"
 """Suffix of images in staging, so that no program takes a partial series for a complete one."""
 _ORIGINS = ".origins"
 _ORIGIN = re.compile(r"([0-9.]+) ([a-z]{1,16})")
-_TEMPORARY = re.compile(r"\..+\.part|\.origins")
+_PARTIAL = ".partial"
+"""Suffix of an image that is not received completely, and can be resumed."""
+_MIN_RESUMABLE = 1024 * 1024
+"""Bytes of the smallest image that is resumed by a later run."""
+_INTERRUPTIONS = (ConnectionLostError, UnreachableError, StatusError, InterruptedRunError)
+"""After these, a download goes on where it ended."""
+_TEMPORARY = re.compile(r"\..+\.part|\.[0-9a-f]{32}\.partial|\.origins")
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""
 _PREAMBLE = 132
@@ -53,6 +63,11 @@ def staged_name(file: str) -> str:
 def is_temporary(name: str) -> bool:
     """Whether a file in staging is a record or an image that was not completely received."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_resumable(name: str) -> bool:
+    """Whether a temporary file is the start of an image, which a later run can complete."""
+    return is_temporary(name) and name.endswith(_PARTIAL)
 
 
 class ImageOrigins:
@@ -134,25 +149,53 @@ class Staging:
         self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
     ) -> StoredImage:
         """Write one image, and keep it under its SOPInstanceUID (see `archives.base.Sink`)."""
-        part = f"{self._prefix}.{next(self._numbers)}.part"
-        counted = 0
+        partial = self._partial(image)
+        part = partial or f"{self._prefix}.{next(self._numbers)}.part"
+        counted, is_resumed = 0, bool(partial and os.path.lexists(part))
         try:
             with destination_errors(str(self.folder)), missing_means_taken_over(self.series.uid):
-                size, md5, head = self._write(part, chunks)
+                size, md5, head = self._write(part, chunks, is_resumed=is_resumed)
                 counted = size
-                header = self._header(part, head)
+                header = self._header(part, head, is_resumed=is_resumed)
                 stored = StoredImage(header.sop, size, md5, source=source)
                 self._keep(part, stored)
         except TakenOverError:
             raise
-        except BaseException:
+        except BaseException as error:
             self._on_bytes(-counted)
+            is_interruption = isinstance(error, _INTERRUPTIONS) or not isinstance(error, Exception)
             with contextlib.suppress(OSError):
-                self._disk.remove(part)
+                if not (partial and is_interruption and Path(part).stat().st_size):
+                    self._disk.remove(part)
             raise
         if image is not None:
             self._note(image, stored.uid)
         return stored
+
+    def partial_size(self, image: RemoteImage) -> int:
+        """The bytes of `image` that an interrupted download left here (see `Sink`)."""
+        partial = self._partial(image)
+        try:
+            size = Path(partial).lstat().st_size if partial else 0
+        except FileNotFoundError:
+            return 0
+        if partial and size > (image.size or 0):
+            self._disk.remove(partial)
+            return 0
+        return size
+
+    def _partial(self, image: RemoteImage | None) -> str | None:
+        """The path of the start of an image; None where it is too small to be resumed.
+
+        Its name says which version of which object it is the start of.
+        """
+        if image is None or not (image.key and image.version and image.size):
+            return None
+        if image.size < _MIN_RESUMABLE:
+            return None
+        identity = f"{image.key}\n{image.version}\n{image.size}".encode()
+        digest = hashlib.md5(identity, usedforsecurity=False).hexdigest()
+        return f"{self._prefix}.{digest}{_PARTIAL}"
 
     def note_md5(self, uid: str, stored: str) -> None:
         """Note the archive's hash of image `uid`, as the archive spells it."""
@@ -286,12 +329,18 @@ class Staging:
             return None
         return image
 
-    def _write(self, part: str, chunks: Iterable[bytes]) -> tuple[int, str, bytes]:
+    def _write(
+        self, part: str, chunks: Iterable[bytes], *, is_resumed: bool
+    ) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
         head = bytearray()
         size, reported, reported_at = 0, 0, time.monotonic()
-        file = self._disk.create(part)
+        file = self._disk.open_existing(part, "r+b") if is_resumed else self._disk.create(part)
         try:
+            while is_resumed and (block := file.read(_HEAD)):
+                md5.update(block)
+                size += len(block)
+                head += block[: _HEAD - len(head)]
             for chunk in chunks:
                 self._disk.write(file, chunk)
                 md5.update(chunk)
@@ -310,7 +359,7 @@ class Staging:
         self._on_bytes(size - reported)
         return size, md5.hexdigest(), bytes(head)
 
-    def _header(self, part: str, head: bytes) -> Header:
+    def _header(self, part: str, head: bytes, *, is_resumed: bool) -> Header:
         if len(head) < _PREAMBLE:
             raise BadResponseError(
                 f"an image of series {self.series.uid} was cut to {len(head)} bytes",
@@ -319,12 +368,13 @@ class Staging:
         try:
             header = header_of_file(part, head)
         except ForeignImageError as error:
-            if head[128:132] != b"DICM":
+            if head[128:132] != b"DICM" and not is_resumed:
                 raise ForeignImageError(
                     f"series {self.series.uid}: the archive sent something that is not a DICOM file"
                 ) from error
+            problem = "was damaged on disk" if is_resumed else "was cut before its UIDs"
             raise BadResponseError(
-                f"an image of series {self.series.uid} was cut before its UIDs", retryable=True
+                f"an image of series {self.series.uid} {problem}", retryable=True
             ) from error
         if header.series != self.series.uid:
             raise ForeignImageError(

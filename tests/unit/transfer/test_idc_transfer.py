@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ChecksumError, IncompleteSeriesError, NotAvailableError
+from tcia_covid.core.errors import (
+    ChecksumError,
+    ConnectionLostError,
+    IncompleteSeriesError,
+    NotAvailableError,
+)
 from tcia_covid.core.events import discard
 from tcia_covid.core.models import Check, Outcome, Series, State
 from tcia_covid.demo.corpus import DemoSeries
@@ -19,11 +26,21 @@ from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, S3Server, idc_of, object_key, series_of
-from tests.fakes.s3_faults import Cut, Fault, Meanwhile, Rewrite, Say
+from tests.fakes.s3_faults import Cut, Fault, Meanwhile, Rewrite, Say, Stall, Unconditional
 from tests.fakes.s3_front import Front
 from tests.unit.archive_helpers import expected_files, files_of
+from tests.waiting import LONG, wait_for
 
 running_s3 = s3.running_s3
+_RUN = """
+import sys
+from pathlib import Path
+from tcia_covid.store.tree import Tree
+from tests.fakes.s3 import cataloged, series_of
+from tests.unit.transfer.test_idc_transfer import fetched
+url, root, number = sys.argv[1:]
+fetched(url, cataloged(series_of(int(number), images=1, rows=1100)), Tree(Path(root)))
+"""
 numbers = itertools.count(2001)
 
 
@@ -285,6 +302,121 @@ def test_missing_images_are_never_named_by_object_keys(
     with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
         fetched(front.url, series, tree)
     assert caught.value.missing == ()
+
+
+def large() -> DemoSeries:
+    """A series of one image that is large enough to be resumed."""
+    return series_of(next(numbers), images=1, rows=1100)
+
+
+def partial_file(tree: Tree) -> Path | None:
+    return next((path for path in tree.staging.rglob("*.partial") if path.stat().st_size), None)
+
+
+def test_a_large_object_goes_on_in_the_next_run_where_it_stopped(
+    s3_server: S3Server, tree: Tree
+) -> None:
+    demo = large()
+    series = s3_server.hold(demo)
+    cuts = [Cut(".dcm", after_bytes=1_200_000), Cut(".dcm", skip=1, times=None)]
+    with Front(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
+        fetched(front.url, series, tree)
+    left = partial_file(tree)
+    assert left is not None
+    start = left.stat().st_size
+    assert 0 < start <= 1_200_000
+    with Front(s3_server.port) as front:
+        outcome = fetched(front.url, series, tree)
+        (seen,) = front.objects()
+    assert seen.headers["Range"] == f"bytes={start}-"
+    assert seen.headers["If-Match"] == f'"{demo.images[0].md5}"'
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+    assert files_of(tree.root) == expected_files(demo)
+    assert partial_file(tree) is None
+
+
+def test_fault_21_a_large_object_goes_on_after_a_kill(s3_server: S3Server, tree: Tree) -> None:
+    demo = large()
+    series = s3_server.hold(demo)
+    number = int(demo.uid.rpartition(".")[2])
+    with Front(s3_server.port, Stall(".dcm", after_bytes=2_000_000, seconds=LONG)) as front:
+        run = subprocess.Popen([sys.executable, "-c", _RUN, front.url, str(tree.root), str(number)])
+        wait_for(lambda: partial_file(tree), run)
+        run.kill()
+        run.wait()
+    with Front(s3_server.port) as front:
+        fetched(front.url, series, tree)
+        (seen,) = front.objects()
+        assert front.sent < demo.size
+    assert seen.headers["Range"].startswith("bytes=")
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_an_object_that_was_received_to_its_end_is_not_requested_again(
+    s3_server: S3Server, tree: Tree
+) -> None:
+    demo = large()
+    series = s3_server.hold(demo)
+    interrupt(s3_server, series, tree)
+    left = partial_file(tree)
+    assert left is not None
+    left.write_bytes(demo.images[0].read())
+    with Front(s3_server.port) as front:
+        fetched(front.url, series, tree)
+        assert front.objects() == []
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_the_start_of_an_object_that_changed_since_is_not_used(
+    s3_server: S3Server, tree: Tree
+) -> None:
+    demo = large()
+    series = s3_server.hold(demo)
+    interrupt(s3_server, series, tree)
+    newer = damaged(demo.images[0].read())
+    s3_server.put(BUCKET, key_of(demo, 0), newer)
+    with Front(s3_server.port) as front:
+        fetched(front.url, series, tree)
+        (seen,) = front.objects()
+    assert "Range" not in seen.headers
+    (file,) = tree.root.rglob(f"{demo.images[0].uid}.dcm")
+    assert file.read_bytes() == newer
+
+
+@pytest.mark.parametrize("harm", [b"", b"\0" * 5000, b"x" * 3_000_000])
+def test_a_damaged_start_of_an_object_costs_one_more_download(
+    s3_server: S3Server, tree: Tree, harm: bytes
+) -> None:
+    demo = large()
+    series = s3_server.hold(demo)
+    interrupt(s3_server, series, tree)
+    left = partial_file(tree)
+    assert left is not None
+    left.write_bytes(harm)
+    outcome = fetched(s3_server.url, series, tree)
+    assert outcome.receipt is not None
+    assert outcome.receipt.check is Check.MD5
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def test_a_server_that_cannot_resume_sends_an_object_from_its_start(
+    s3_server: S3Server, tree: Tree
+) -> None:
+    demo = large()
+    series = s3_server.hold(demo)
+    interrupt(s3_server, series, tree)
+    with Front(s3_server.port, Unconditional(".dcm", times=None)) as front:
+        fetched(front.url, series, tree)
+        assert len(front.objects()) == 2
+    assert files_of(tree.root) == expected_files(demo)
+
+
+def interrupt(s3_server: S3Server, series: Series, tree: Tree) -> None:
+    """Leave the start of an object in staging."""
+    cuts = [Cut(".dcm", after_bytes=1_200_000), Cut(".dcm", skip=1, times=None)]
+    with Front(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
+        fetched(front.url, series, tree)
 
 
 def leave(tree: Tree, demo: DemoSeries) -> None:

@@ -226,6 +226,7 @@ def threads_for(images: list[RemoteImage]) -> int:
 
 
 def _store(reader: ObjectReader, sink: Sink) -> StoredImage:
+    reader.offset = sink.partial_size(reader.image)
     # Closed at once, whatever happens: an abandoned reader would keep its slot.
     with closing(reader.chunks()) as chunks:
         return sink.receive(chunks, source=IdcArchive.name, image=reader.image)

@@ -54,6 +54,7 @@ class ObjectReader:
         image: the object as listed: what it must still be.
         limit: gives a smaller number of retries for some errors.
         is_needed: whether an interruption is still worth a retry.
+        offset: bytes of the object that were received before.
         start_retries: retries before the first byte.
     """
 
@@ -62,10 +63,11 @@ class ObjectReader:
     image: RemoteImage
     limit: Limit = no_limit
     is_needed: Callable[[], bool] = lambda: True
+    offset: int = 0
     start_retries: int = 3
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """Read the object from its start to its end.
+        """Read the object from `offset` to its end.
 
         Raises:
             ResumeError: the object is not the one that was listed, or the server cannot resume
@@ -77,13 +79,14 @@ class ObjectReader:
             self.client,
             self.url,
             f"object {self.image.key}",
+            offset=self.offset,
             size=self.image.size,
             headers={} if version is None else {"If-Match": f'"{version}"'},
             refuse=self._refuse_error,
             on_response=lambda response: self._check_version(get, response),
         )
         policy = RetryPolicy(self.client.settings, self.client.stop)
-        while True:
+        while not self.offset or self.offset != self.image.size:
             try:
                 for chunk in get.read_rest():
                     policy.progressed()
@@ -92,7 +95,7 @@ class ObjectReader:
             except (ConnectionLostError, UnreachableError, StatusError) as error:
                 if not self.is_needed():
                     raise
-                start_retries = None if get.offset else self.start_retries
+                start_retries = None if get.offset > self.offset else self.start_retries
                 policy.failed(error, limit=smallest(self.limit(error), start_retries))
 
     def _refuse_error(self, response: Response) -> None:
