@@ -184,7 +184,7 @@ class SeriesError(TciaCovidError):
 
     Attributes:
         reason: a code for programs, stable over time.
-        missing: SOPInstanceUIDs of missing images.
+        missing: SOPInstanceUIDs of missing images, or IDC's keys where the UID is not known.
     """
 
     reason = "failed"

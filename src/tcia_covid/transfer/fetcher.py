@@ -14,6 +14,7 @@ from tcia_covid.core.errors import (
     ArchiveError,
     BadResponseError,
     ChecksumError,
+    ForeignImageError,
     IncompleteSeriesError,
     NotAvailableError,
     SeriesChangedError,
@@ -28,6 +29,7 @@ from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.store.staging import Staging
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import (
+    counts_match,
     note_hashes,
     series_hash_matches,
     verify_hashes,
@@ -197,7 +199,7 @@ class SeriesFetcher:
                 f"series {self.series.uid} is incomplete: the archive does not give "
                 f"{len(missing)} of its images",
                 hint="received images are kept; run the same command again later",
-                missing=tuple(image.uid for image in missing if image.uid is not None),
+                missing=self._names(missing),
             )
 
     def _fetch_image(self, image: RemoteImage) -> bool:
@@ -217,6 +219,53 @@ class SeriesFetcher:
             for uid in sorted(staging.images.keys() - uids):
                 staging.discard(uid)
         return missing
+
+    def _names(self, missing: list[RemoteImage]) -> tuple[str, ...]:
+        """The SOPInstanceUIDs of missing images where a list has them, else the archive's keys."""
+        names = tuple(name for image in missing if (name := image.uid or image.key))
+        if all(image.uid for image in missing):
+            return names
+        uids = self._listed_uids() - self.staging.images.keys()
+        return tuple(sorted(uids)) if len(uids) == len(missing) else names
+
+    def _listed_uids(self) -> set[str]:
+        """The SOPInstanceUIDs of the series, from its receipt or another archive; empty if none."""
+        if self.staging.known:
+            return set(self.staging.known)
+        for archive in self.hash_archives:
+            try:
+                uids = {image.uid for image in archive.images(self.series)}
+            except ArchiveError as error:
+                self.context.health.failed(archive, error)
+                continue
+            if None not in uids:
+                return {uid for uid in uids if uid is not None}
+        return set()
+
+    def _discard_extra_images(self) -> bool:
+        """Discard images that are in no list, if all those that are listed are here."""
+        staging, listed = self.staging, self._listed_uids()
+        extra = staging.images.keys() - listed
+        size = sum(image.size for uid, image in staging.images.items() if uid in listed)
+        if len(staging.images) - len(extra) != self.series.image_count:
+            return False
+        if size != self.series.size:
+            return False
+        for uid in sorted(extra):
+            staging.discard(uid)
+            text = f"{self.archive.name} has an image that is not listed for series"
+            self.context.emit(Notice(f"{text} {self.series.uid}: {uid} is ignored"))
+        return True
+
+    def ignores(self, error: ArchiveError | SeriesError) -> bool:
+        """Whether `error` is about an object that is no image of the series, which is complete."""
+        is_extra = isinstance(error, ForeignImageError)
+        if not (is_extra and counts_match(self.series, self.staging)):
+            return False
+        self._streaming = Streaming.USELESS
+        text = f"{self.archive.name} has an object that is no image of its series, which is ignored"
+        self.context.emit(Notice(f"{text} ({error.message})"))
+        return True
 
     def _images(self) -> list[RemoteImage]:
         if not self._listing:
@@ -260,6 +309,8 @@ class SeriesFetcher:
                 hint="run the same command again later; if this persists, report it to TCIA",
             )
         if listed is not None and stored > listed:
+            if self._discard_extra_images():
+                return False
             raise SeriesChangedError(
                 f"series {series.uid} changed during the download: {listed} images were listed, "
                 f"there are {stored} now",

@@ -184,6 +184,8 @@ class _Failover:
         """
         if isinstance(error, TakenOverError):
             raise error
+        if self.fetcher.ignores(error):
+            return
         try:
             self.fetcher.wait_to_retry(error, progress=progress)
         except (ArchiveError, SeriesError) as final:

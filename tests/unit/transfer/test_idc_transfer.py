@@ -17,7 +17,7 @@ from tcia_covid.core.errors import (
     IncompleteSeriesError,
     NotAvailableError,
 )
-from tcia_covid.core.events import discard
+from tcia_covid.core.events import Emit, Event, Notice, discard
 from tcia_covid.core.models import Check, Outcome, Series, State
 from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.store.disk import Disk
@@ -25,7 +25,7 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes import s3
-from tests.fakes.s3 import BUCKET, QUICK, S3Server, idc_of, object_key, series_of
+from tests.fakes.s3 import BUCKET, QUICK, S3Server, folder_of, idc_of, object_key, series_of
 from tests.fakes.s3_faults import Cut, Fault, Meanwhile, Rewrite, Say, Stall, Unconditional
 from tests.fakes.s3_front import Front
 from tests.unit.archive_helpers import expected_files, files_of
@@ -57,13 +57,11 @@ def demo() -> DemoSeries:
     return series_of(next(numbers), images=6)
 
 
-def fetched(url: str, series: Series, tree: Tree) -> Outcome:
+def fetched(url: str, series: Series, tree: Tree, emit: Emit = discard) -> Outcome:
     """Fetch a series as a new run would."""
     again = Tree(tree.root, disk=tree.disk)
     with idc_of(url, series) as archive:
-        return fetch_series(
-            series, [archive], again, TransferContext(CancelToken(), QUICK, discard)
-        )
+        return fetch_series(series, [archive], again, TransferContext(CancelToken(), QUICK, emit))
 
 
 def key_of(demo: DemoSeries, place: int) -> str:
@@ -294,14 +292,60 @@ def test_a_staged_image_of_another_version_is_discarded(
     assert files_of(tree.root) == expected_files(demo)
 
 
-def test_missing_images_are_never_named_by_object_keys(
+def test_a_missing_image_is_named_by_its_key_where_nothing_names_its_uid(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo)
     gone = Say(key_of(demo, 2), times=None, status=404)
     with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
         fetched(front.url, series, tree)
-    assert caught.value.missing == ()
+    assert caught.value.missing == (key_of(demo, 2),)
+
+
+def lose(tree: Tree, demo: DemoSeries, place: int) -> None:
+    """Delete an image of a complete series."""
+    (file,) = tree.root.rglob(f"{demo.images[place].uid}.dcm")
+    file.unlink()
+
+
+def test_a_missing_image_is_named_by_the_uid_in_the_receipt(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    fetched(s3_server.url, series, tree)
+    lose(tree, demo, 2)
+    gone = Say(key_of(demo, 2), times=None, status=404)
+    with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
+        fetched(front.url, series, tree)
+    assert caught.value.missing == (demo.images[2].uid,)
+
+
+def test_an_image_that_is_not_listed_is_ignored_and_noted(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    fetched(s3_server.url, series, tree)
+    lose(tree, demo, 2)
+    extra = series_of(int(demo.uid.rpartition(".")[2]), images=7).images[6]
+    s3_server.put(BUCKET, object_key(demo.uid, extra.uid), extra.read())
+    events: list[Event] = []
+    assert fetched(s3_server.url, series, tree, events.append).state is State.COMPLETE
+    assert files_of(tree.root) == expected_files(demo)
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert f"{extra.uid} is ignored" in notice
+
+
+def test_an_object_that_is_no_image_of_the_series_is_ignored_and_noted(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree
+) -> None:
+    series = s3_server.hold(demo)
+    # The last key, so that all others arrive first.
+    s3_server.put(BUCKET, f"{folder_of(demo.uid)}/~.txt", b"notes " * 50)
+    events: list[Event] = []
+    assert fetched(s3_server.url, series, tree, events.append).state is State.COMPLETE
+    assert files_of(tree.root) == expected_files(demo)
+    (notice,) = [event.text for event in events if isinstance(event, Notice)]
+    assert "no image of its series, which is ignored" in notice
 
 
 def large() -> DemoSeries:
