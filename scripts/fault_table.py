@@ -137,6 +137,7 @@ ROWS = {
         "no home folder, no working directory, no statvfs or fsync, low limits, full logs",
         "the run continues where that is safe; else one sentence names the limit",
     ),
+    37: ("a complete tree that may not be written", "`download` reports it complete, exit code 0"),
     38: (
         "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks to wait",
         "the other hosts, then NBIA, take over its work; only that host waits",

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -226,3 +228,67 @@ def test_fault_36_few_threads_mean_fewer_series_at_once(tmp_path: Path, threads:
             assert process.returncode == 0, err
             assert "the system permits no more threads; continuing with fewer threads" in err
             assert trial.files() == trial.expected()
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Let nobody write to a folder, root included."""
+    if os.geteuid() != 0:
+        modes = {path: path.stat().st_mode for path in [folder, *folder.rglob("*")]}
+        for path, mode in modes.items():
+            path.chmod(mode & ~0o222)
+        try:
+            yield
+        finally:
+            for path, mode in modes.items():
+                path.chmod(mode)
+        return
+    for options in (["--bind", str(folder)], ["-o", "remount,ro,bind"]):
+        command = ["mount", *options, str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("file systems cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@posix
+def test_fault_37_a_complete_tree_that_may_not_be_written_is_complete(
+    trial: Trial, tmp_path: Path
+) -> None:
+    trial.assert_complete(trial.download())
+    with read_only(trial.output):
+        done = run(*arguments(trial, "--json"), home=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert document(done)["series"]["already_complete"] == 2
+        for command in ("status", "verify"):
+            done = run(command, trial.output, home=tmp_path)
+            assert done.returncode == 0, done.stderr
+
+
+@posix
+def test_fault_37_a_read_only_tree_with_missing_images_is_an_error(
+    trial: Trial, tmp_path: Path
+) -> None:
+    trial.download()
+    image = next(trial.output.rglob("*.dcm"))
+    image.unlink()
+    with read_only(trial.output):
+        done = run(*arguments(trial), home=tmp_path)
+        assert done.returncode == 4
+        assert f"error: cannot write to {trial.output}" in done.stderr
+        assert run("verify", trial.output, home=tmp_path).returncode == 1
+    trial.assert_complete(trial.download())
+
+
+@posix
+def test_fault_37_outdated_reports_of_a_read_only_tree_are_named(
+    trial: Trial, tmp_path: Path
+) -> None:
+    trial.download()
+    (trial.output / NAME / "metadata.csv").unlink()
+    with read_only(trial.output):
+        done = run(*arguments(trial, "--json"), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert document(done)["outdated_reports"] == [f"{NAME}/metadata.csv"]

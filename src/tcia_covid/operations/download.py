@@ -145,6 +145,8 @@ class _Run:
         self._context = context
         self._builder = SummaryBuilder(request.targets, request.output)
         self._builder.selected(selection.series)
+        self._unwritable: dict[Tree, DestinationError] = {}
+        """Existing trees that cannot be written, which matters only if something is missing."""
         self._groups = [(group, self._open_tree(group, layout)) for group in selection.groups]
         self._trees = {series.uid: tree for group, tree in self._groups for series in group.series}
         self._finished: set[str] = set()
@@ -153,17 +155,31 @@ class _Run:
     def _open_tree(self, group: CollectionSelection, layout: Layout) -> Tree:
         disk = Disk(durable=self._request.options.durable)
         tree = Tree(Path(self._request.output) / collection_folder(group.name), layout, disk)
-        tree.prepare()
+        try:
+            tree.prepare()
+        except DestinationError as error:
+            if not tree.state.is_dir():
+                raise
+            self._unwritable[tree] = error
         return tree
 
     def jobs(self) -> list[Job]:
-        """Count what is complete already; return what is to do."""
+        """Count what is complete already; return what is to do.
+
+        Raises:
+            DestinationError: something is to do in a tree that cannot be written.
+        """
         if self._request.options.shard is None:
             # Lets `status` count series not begun; a run with a share does not know the whole.
             for group, tree in self._groups:
-                tree.record_request(len(group.series))
+                if tree not in self._unwritable:
+                    tree.record_request(len(group.series))
         with destination_errors(self._request.output):
-            return [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
+            jobs = [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
+        for job in jobs:
+            if job.tree in self._unwritable:
+                raise self._unwritable[job.tree]
+        return jobs
 
     def _jobs_of(self, group: CollectionSelection, tree: Tree) -> list[Job]:
         update = self._request.options.update
@@ -263,6 +279,8 @@ class _Run:
         stop = self._context.stop
         report_errors: list[TciaCovidError] = []
         for group, tree in self._groups:
+            if tree in self._unwritable:
+                continue  # the summary names reports that are out of date
             try:
                 update_reports(tree, group.collection, registry, stop, self._note_moved)
             except TciaCovidError as failed:
