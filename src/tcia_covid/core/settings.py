@@ -24,7 +24,7 @@ class HttpSettings:
     """
 
     connect_timeout: float = 20.0
-    """For the TCP handshake with one address, and for the TLS handshake."""
+    """For the TCP handshake with any address of the host, and for the TLS handshake."""
     first_byte_timeout: float = 620.0
     """From the request to the end of the response headers; NBIA's proxy gives up after 600 s."""
     stall_timeout: float = 60.0

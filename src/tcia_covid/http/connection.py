@@ -27,6 +27,7 @@ from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.version import __version__
 from tcia_covid.http import errors
 from tcia_covid.http.body import ChunkedBody, SizedBody, return_buffer, take_buffer
+from tcia_covid.http.connect import connect
 from tcia_covid.http.response import Response
 from tcia_covid.http.watchdog import ActiveRequest, current_request
 
@@ -302,6 +303,28 @@ def _receiver(buffered: io.BufferedReader, reader: _CountingReader) -> Callable[
     return receive
 
 
+class _FastConnection:
+    """Mixin for urllib3's connection classes: connects by `connect`, with urllib3's errors."""
+
+    host: str
+    port: int
+    timeout: float
+    socket_options: Any
+
+    def _new_conn(self) -> socket.socket:
+        unreachable: Any = urllib3.exceptions
+        try:
+            return connect(self.host, self.port, self.timeout, self.socket_options)
+        except UnicodeError as error:
+            raise urllib3.exceptions.LocationParseError(self.host) from error
+        except socket.gaierror as error:
+            raise unreachable.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise unreachable.ConnectTimeoutError(self, str(error)) from error
+        except OSError as error:
+            raise unreachable.NewConnectionError(self, str(error)) from error
+
+
 class _WatchedConnection:
     """Mixin for urllib3's connection classes: attaches connections to the current request."""
 
@@ -345,7 +368,9 @@ def _watched_pool(pool: Any) -> Any:
     if issubclass(pool.ConnectionCls, _WatchedConnection):
         return pool
     name = pool.ConnectionCls.__name__
-    connection = type(name, (_WatchedConnection, pool.ConnectionCls), {})
+    is_direct = pool.ConnectionCls._new_conn is urllib3.connection.HTTPConnection._new_conn  # noqa: SLF001
+    mixins = (_WatchedConnection, _FastConnection) if is_direct else (_WatchedConnection,)
+    connection = type(name, (*mixins, pool.ConnectionCls), {})  # a SOCKS proxy connects itself
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
