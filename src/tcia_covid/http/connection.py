@@ -11,6 +11,7 @@ import functools
 import http.client
 import io
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -31,6 +32,10 @@ from tcia_covid.http.connect import connect
 from tcia_covid.http.response import Response
 from tcia_covid.http.watchdog import ActiveRequest, current_request
 
+try:
+    import truststore
+except ImportError:
+    truststore = None
 _MAX_REDIRECTS = 5
 _METHOD_PRESERVING = frozenset({307, 308})
 _BUFFER_SIZE = 64 * 1024
@@ -130,8 +135,10 @@ class ArchiveSession(requests.Session):
         """Read proxies and the CA bundle from the environment once per host."""
         origin = urlsplit(url)[:2]
         if origin not in self._environment:
-            merged = super().merge_environment_settings(url, proxies, stream, verify, cert)
-            self._environment[origin] = dict(merged)
+            merged = dict(super().merge_environment_settings(url, proxies, stream, verify, cert))
+            if merged["verify"] is True:  # requests knows two variables
+                merged["verify"] = next(errors.ca_bundles(), (None, True))[1]
+            self._environment[origin] = merged
         return self._environment[origin].copy()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -381,14 +388,24 @@ def _watch_pools(manager: Any) -> Any:
 
 
 class WatchedAdapter(HTTPAdapter):
-    """Opens watched connections, to proxies as well; retries nothing."""
+    """Opens watched connections, to proxies as well; retries nothing.
+
+    With the extra `truststore`, certificates are checked against the system's store, too, unless
+    the environment names a CA bundle.
+    """
 
     def __init__(self) -> None:
         super().__init__(pool_connections=4, pool_maxsize=4, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **_with_system_store(kwargs))
         _watch_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
-        return _watch_pools(super().proxy_manager_for(*args, **kwargs))
+        return _watch_pools(super().proxy_manager_for(*args, **_with_system_store(kwargs)))
+
+
+def _with_system_store(arguments: dict[str, Any]) -> dict[str, Any]:
+    if truststore is None or any(errors.ca_bundles()):
+        return arguments
+    return {**arguments, "ssl_context": truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -54,6 +55,7 @@ _NOT_HTTP = (
     requests.exceptions.InvalidHeader,
 )
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"})
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 _PUSH_BACK = frozenset({429, 502, 503, 504})
@@ -63,6 +65,16 @@ _STATUS_HINTS = {
     403: "the archive or a proxy refuses access; check the URL and the network's rules",
     407: "the proxy asks for a login: put user and password into HTTPS_PROXY",
 }
+
+
+def ca_bundles() -> Iterator[tuple[str, str]]:
+    """The variables of the environment that name CA bundles, with their values; the first counts.
+
+    requests reads the first two, OpenSSL and other programs the others.
+    """
+    for name in _CA_VARIABLES:
+        if value := os.environ.get(name):
+            yield name, value
 
 
 def error_from_exception(
@@ -84,7 +96,7 @@ def error_from_exception(
         return _invalid_url_error(url)
     if _is_ca_bundle_error(error, causes):
         return ConfigError(
-            "the CA bundle named by REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE cannot be read",
+            f"the CA bundle named by {next(ca_bundles(), _CA_VARIABLES)[0]} cannot be read",
             hint="set the variable to a PEM file with certificates, or unset it",
         )
     if isinstance(error, requests.exceptions.TooManyRedirects):
@@ -192,7 +204,8 @@ def _tls_error(host: str, causes: list[BaseException]) -> TlsError | None:
             reason = cause.verify_message or "the certificate was not accepted"
             return TlsError(
                 f"the certificate of {host} cannot be trusted: {reason}",
-                hint="behind an inspecting proxy set REQUESTS_CA_BUNDLE to its CA file; "
+                hint="behind an inspecting proxy set REQUESTS_CA_BUNDLE or SSL_CERT_FILE to its CA "
+                "file, or use the system's store: pip install 'tcia-covid[truststore]'; "
                 "check the computer's clock; TLS checks cannot be switched off",
             )
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from tests.fakes.scripted import (
 from tests.unit.http.requesting import SECRET, client_with, fetch, get
 from tests.waiting import LONG, soon
 
+VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=400)
 
 
@@ -62,11 +64,11 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def untrusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("variable", VARIABLES[:3])
 def test_a_ca_bundle_of_the_environment_is_trusted(
     variable: str,
     tls: ssl.SSLContext,
@@ -114,18 +116,45 @@ def test_a_certificate_of_another_host_is_refused(authority: trustme.CA, trusted
         assert "localhost" in error.message
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's store is no file")
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_fault_36_the_store_of_the_system_is_trusted_with_truststore(
+    tls: ssl.SSLContext,
+    trusted: Path,
+    untrusted: None,
+    monkeypatch: pytest.MonkeyPatch,
+    is_trusted: bool,
+) -> None:
+    store = pytest.importorskip("truststore._openssl")
+    none = ssl.get_default_verify_paths()._replace(cafile=None, capath=None)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    monkeypatch.setattr(store, "_CA_FILE_CANDIDATES", [str(trusted)] * is_trusted)
+    with ScriptedServer(ok(), tls=tls) as server:
+        if is_trusted:
+            with client_with() as client:
+                assert get(client, server.url) == b"fine"
+        else:
+            assert "cannot be trusted" in refused(server).message
+
+
+@pytest.mark.parametrize("variable", VARIABLES[:3])
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_a_ca_bundle_that_cannot_be_read_is_named(
-    content: str | None, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variable: str,
+    content: str | None,
+    tls: ssl.SSLContext,
+    untrusted: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bundle = tmp_path / "bundle.pem"
     if content is not None:
         bundle.write_text(content)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    monkeypatch.setenv(variable, str(bundle))
     with (
         ScriptedServer(ok(), tls=tls) as server,
         client_with() as client,
-        pytest.raises(ConfigError, match="CA bundle") as caught,
+        pytest.raises(ConfigError, match=f"CA bundle named by {variable}") as caught,
     ):
         fetch(client, server.url)
     assert caught.value.exit_code == 2
