@@ -16,6 +16,7 @@ import pytest
 from tcia_covid.cli.config_file import load
 from tcia_covid.cli.main import program
 from tcia_covid.core.events import Notice
+from tcia_covid.operations.verify import verify_directory
 from tests.e2e.command import QUICK, document, environment, run, start
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
@@ -292,3 +293,52 @@ def test_fault_37_outdated_reports_of_a_read_only_tree_are_named(
         done = run(*arguments(trial, "--json"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert document(done)["outdated_reports"] == [f"{NAME}/metadata.csv"]
+
+
+class LowerCaseEntry:
+    """An entry of a folder as a file system lists it that keeps no capitals."""
+
+    def __init__(self, entry: os.DirEntry[str]) -> None:
+        self._entry = entry
+        self.name = entry.name.lower()
+        self.path = str(Path(entry.path).with_name(self.name))
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._entry, name)
+
+
+@contextmanager
+def lower_case_names(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """List a tree in lower case; links, which are not listed, make both spellings work."""
+    scandir = os.scandir
+    for path in sorted(root.rglob("*")):
+        alias = path.with_name(path.name.lower())
+        if not alias.exists():
+            alias.symlink_to(path.name)
+
+    @contextmanager
+    def listed(folder: str | Path = ".") -> Iterator[Iterator[object]]:
+        with scandir(folder) as entries:
+            yield (LowerCaseEntry(entry) for entry in entries if not entry.is_symlink())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", listed)
+        yield
+
+
+@posix
+def test_fault_36_names_listed_in_lower_case_are_recognized(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.download(layout="P-{patient}/S-{series}")
+    foreign = trial.output / NAME / "Mine"
+    foreign.mkdir()
+    shutil.copy(next(trial.output.rglob("*.dcm")), foreign / "copy.dcm")
+    with lower_case_names(trial.output / NAME, monkeypatch):
+        result = verify_directory(trial.output)
+        assert [found.file for found in result.unexpected] == [f"{NAME}/mine/copy.dcm"]
+        assert not result.damage
+        assert trial.download().already_complete == 2

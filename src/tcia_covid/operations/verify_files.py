@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -94,7 +95,7 @@ def make_batches(tree: Tree, receipt: Receipt) -> Iterator[Batch]:
     """Compare the names in the series' folder with its receipt, and divide the images."""
     folder = tree.path(receipt)
     try:
-        entries = _entries(folder, tree.foreign_link(receipt))
+        entries = _spell_as(receipt, folder, _entries(folder, tree.foreign_link(receipt)))
     except OSError as error:
         problems: tuple[Problem, ...] = tuple(
             Damage(
@@ -152,6 +153,34 @@ def _entries(folder: Path, foreign_link: str = "") -> dict[str, os.DirEntry[str]
     except FileNotFoundError:
         return {}
     return {name: entry for name, entry in sorted(by_name.items()) if not is_system_file(name)}
+
+
+def _spell_as(
+    receipt: Receipt, folder: Path, entries: dict[str, os.DirEntry[str]]
+) -> dict[str, os.DirEntry[str]]:
+    """Entries by the names that the receipt has, where the file system ignores case."""
+    expected = {image.file for image in receipt.images}
+    if expected <= entries.keys():
+        return entries
+    spellings = _by_lower_case(expected - entries.keys())
+    return {
+        name if name in expected else _spelling(folder, name, spellings): entry
+        for name, entry in entries.items()
+    }
+
+
+def _by_lower_case(names: Iterable[str]) -> dict[str, str]:
+    return {name.casefold(): name for name in names}
+
+
+def _spelling(root: Path, name: str, spellings: Mapping[str, str]) -> str:
+    """The spelling that receipts have of a name, where the file system ignores case."""
+    other = spellings.get(name.casefold(), name)
+    if other != name:
+        with contextlib.suppress(OSError):
+            if (root / other).samefile(root / name):
+                return other
+    return name
 
 
 def _compare_names(
@@ -280,9 +309,10 @@ def find_unexpected(root: Path, known: Set[str], subfolders: Iterable[str]) -> I
         subfolders: folders in series folders, relative to `root`.
     """
     parents = {str(parent) for folder in known for parent in PurePosixPath(folder).parents}
+    spellings = _by_lower_case({*known, *parents, STATE_FOLDER})
     waiting = [*(folder for folder in subfolders if folder not in known), ""]
     while waiting:
-        for item in _look_into(root, waiting.pop(), known, parents):
+        for item in _look_into(root, waiting.pop(), known, parents, spellings):
             if isinstance(item, str):
                 waiting.append(item)
             else:
@@ -290,7 +320,7 @@ def find_unexpected(root: Path, known: Set[str], subfolders: Iterable[str]) -> I
 
 
 def _look_into(
-    root: Path, folder: str, known: Set[str], parents: Set[str]
+    root: Path, folder: str, known: Set[str], parents: Set[str], spellings: Mapping[str, str]
 ) -> Iterator[Problem | str]:
     """The unexpected files in a folder, and its subfolders."""
     if folder.rpartition("/")[2].startswith("."):
@@ -303,7 +333,7 @@ def _look_into(
         yield Damage("", folder, *_io_error(error))
         return
     for name, entry in entries.items():
-        file = f"{folder}/{name}".lstrip("/")
+        file = _spelling(root, f"{folder}/{name}".lstrip("/"), spellings)
         if file in known or file == STATE_FOLDER:
             continue
         series = _series_of(Path(entry.path)) if entry.is_file(follow_symlinks=False) else ""

@@ -73,7 +73,11 @@ class Committer:
         files = {image.file for image in receipt.images}
         if not files or foreign_link(self._root, receipt.folder):
             return False
-        return files <= files_in(path_of(self._root, receipt))
+        folder = path_of(self._root, receipt)
+        names = files_in(folder)
+        missing = files - names
+        # A file system that ignores case may list other spellings.
+        return len(names) >= len(files) and all((folder / name).is_file() for name in missing)
 
     def commit(self, staging: Staging) -> Receipt:
         """Publish a complete and verified series: sync, receipt, rename, in this order.
