@@ -342,3 +342,18 @@ def test_fault_36_names_listed_in_lower_case_are_recognized(
         assert [found.file for found in result.unexpected] == [f"{NAME}/mine/copy.dcm"]
         assert not result.damage
         assert trial.download().already_complete == 2
+
+
+@posix
+def test_fault_36_few_open_files_are_enough_to_adopt(tmp_path: Path) -> None:
+    corpus = synthetic_corpus(NAME, patients=3, series_per_patient=4, images_per_series=4)
+    with started(tmp_path, corpus) as trial:
+        trial.download()
+        shutil.rmtree(trial.output / NAME / ".tcia-covid")
+        script = LIMITED.format(limit="NOFILE", number=16)
+        where = ["--copy", "--nbia-url", trial.url, "--source", "nbia", "-o", "new"]
+        prefix = [sys.executable, "-c", script]
+        process = start("adopt", trial.output, *where, home=tmp_path, prefix=prefix)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert sum(1 for _ in (tmp_path / "new").rglob("*.dcm")) == 48

@@ -235,7 +235,7 @@ class _Run:
         try:
             update_reports(self.tree, self.collection, self.registry, self.stop, self.tree.notify)
         except TciaCovidError as error:
-            if self._inboxes or not isinstance(error, DestinationError):
+            if self.inboxes or not isinstance(error, DestinationError):
                 return ended or error
             # A complete tree that cannot be written; the summary names its outdated reports.
         return ended

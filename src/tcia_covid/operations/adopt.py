@@ -24,6 +24,7 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.events import Emit, Notice, SeriesFinished, discard
+from tcia_covid.core.limits import affordable_jobs
 from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
@@ -242,7 +243,7 @@ class _Run:
         self._notify(f"comparing {len(candidates)} series with the archive's hashes")
         try:
             for candidate, adopted in parallel_map(
-                adopter.adopt, candidates, self.options.jobs, self.stop
+                adopter.adopt, candidates, affordable_jobs(self.options.jobs), self.stop
             ):
                 self._count(candidate, adopted)
         except DestinationError:
@@ -259,7 +260,7 @@ class _Run:
         inventory = scan(
             self.root,
             skipped=_tree_roots(self.output),
-            jobs=min(_MAX_THREADS, 2 * (os.cpu_count() or 1)),
+            jobs=affordable_jobs(min(_MAX_THREADS, 2 * (os.cpu_count() or 1))),
             stop=self.stop,
             on_progress=on_progress,
         )
