@@ -8,7 +8,17 @@ import sys
 from scripts import structure
 
 MODULES = structure.read()
-DEPENDENCIES = {"requests", "urllib3", "click", "pydicom", "tqdm", "yaml", "isal", "pyarrow"}
+DEPENDENCIES = {
+    "requests",
+    "urllib3",
+    "click",
+    "pydicom",
+    "tqdm",
+    "yaml",
+    "isal",
+    "truststore",
+    "pyarrow",
+}
 LAZY_IMPORTS = 32
 """Imports inside functions: each has its reason beside it."""
 
