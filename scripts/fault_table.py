@@ -146,6 +146,10 @@ ROWS = {
         "a server closes kept-alive connections, or never answers for an object",
         "sent again at once, uncounted; silence costs one budget of retries in all",
     ),
+    41: (
+        "Windows: paths over 259 characters, files open in another program, read-only files",
+        "too long paths are refused before the start; an open file fails one series or report",
+    ),
 }
 
 

@@ -236,6 +236,33 @@ class TakenOverError(SeriesError):
         )
 
 
+class FileInUseError(SeriesError):
+    """Another program has a file open, and Windows changes no such file."""
+
+    exit_code = EXIT_DESTINATION
+    reason = "in-use"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is open in another program",
+            hint="close it there, then run the same command again; if no program has it open, "
+            "check its permissions",
+        )
+
+
+class PathTooLongError(SeriesError):
+    """A path in the tree would be longer than programs can open."""
+
+    reason = "path-too-long"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"the path {path} is longer than programs on this system can open",
+            hint="use an --output folder with a shorter path, a shorter --layout such as "
+            "'{patient}/{series_tail}', or enable Windows' long paths",
+        )
+
+
 class DestinationError(TciaCovidError):
     """The destination folder cannot be used."""
 

@@ -11,7 +11,9 @@ PathComponent = NewType("PathComponent", str)
 """The name of one folder or file, made safe here."""
 STATE_FOLDER = ".tcia-covid"
 """The folder of the program's own files, in that of a collection."""
-_UID = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*\Z")
+MAX_UID = 64
+"""Characters of the longest UID."""
+_UID = re.compile(rf"(?=.{{1,{MAX_UID}}}\Z)[0-9]+(\.[0-9]+)*\Z")
 _SAFE = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
 _TAG = re.compile(r"[a-f][0-9a-f]{7}")
 _TAGGED = re.compile(r"-[A-F][0-9A-F]{7}\Z")

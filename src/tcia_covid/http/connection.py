@@ -232,6 +232,7 @@ class _WatchedResponse(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._request = current_request() or ActiveRequest(HttpSettings())
         self._socket = sock
+        self._request.reads_from(sock)
         self._reader = _CountingReader(self.fp.detach(), self._request)
         self.fp = io.BufferedReader(self._reader, _BUFFER_SIZE)
         self._body: ChunkedBody | SizedBody | None = None
@@ -347,13 +348,13 @@ class _WatchedConnection:
         request = current_request()
         if request is not None:
             is_tls = isinstance(self, urllib3.connection.HTTPSConnection)
-            request.attach(sock.fileno(), needs_handshake=is_tls)
+            request.attach(sock, needs_handshake=is_tls)
         return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         request = current_request()
         if request is not None and self.sock is not None:
-            request.attach(self.sock.fileno(), is_reused=self._has_carried)
+            request.attach(self.sock, is_reused=self._has_carried)
         super().request(*args, **kwargs)  # type: ignore[misc]
         self._has_carried = True
         if request is not None:

@@ -1,7 +1,7 @@
 """Aborting requests that stall: a read timeout never fires while single bytes drip in.
 
-Only shutting down the socket wakes a thread that waits for it, so each active request keeps a
-handle on its connection that other threads can use.
+Only shutting down the socket wakes a thread that waits for it, and on Windows only closing it, so
+each active request keeps a handle on its connection that other threads can use.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ class ActiveRequest:
     The thread that reads owns it; `check_progress` and `abort` are called from other threads.
     """
 
+    closes_to_abort = sys.platform == "win32"
+    """Whether only closing a socket wakes a thread that reads from it."""
+
     def __init__(self, settings: HttpSettings) -> None:
         self.settings = settings
         self.abort_reason: AbortReason | None = None
@@ -50,6 +54,7 @@ class ActiveRequest:
         """Whether the current connection carried an earlier request."""
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
+        self._socket: socket.socket | None = None
         self._finished = False
         self._head_deadline: float | None = None
         # Seconds spent in reads that ended, and when the current one began: one tuple, so that
@@ -69,25 +74,25 @@ class ActiveRequest:
             _thread.request = previous
 
     def attach(
-        self, descriptor: int, *, is_reused: bool = False, needs_handshake: bool = False
+        self, sock: socket.socket, *, is_reused: bool = False, needs_handshake: bool = False
     ) -> None:
         """Take the connection that carries this request, and start the timeout of the next step.
 
         Args:
-            descriptor: the socket's.
+            sock: the connection.
             is_reused: whether it carried an earlier request.
             needs_handshake: whether TLS has to shake hands before the request is sent.
 
         The handle is a duplicate: it stays valid while the TLS layer swaps socket objects, and
         never names a descriptor that the system has reused for something else.
         """
-        handle = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
+        handle = socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
         with self._lock:
             if self._finished:
                 handle.close()
                 return
             self._close_handle()
-            self._handle = handle
+            self._handle, self._socket = handle, sock
             self.is_sent, self.received, self.read_error = False, 0, None
             self.is_reused, self.is_accepted = is_reused, True
             settings = self.settings
@@ -95,6 +100,10 @@ class ActiveRequest:
             self._head_deadline = time.monotonic() + timeout
             if self.abort_reason is not None:
                 self._shut_down()
+
+    def reads_from(self, sock: socket.socket) -> None:
+        """Take the socket that the response is read from: with TLS not the attached one."""
+        self._socket = sock
 
     def head_received(self) -> None:
         """End the first-byte timeout."""
@@ -146,11 +155,16 @@ class ActiveRequest:
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
+        if self.closes_to_abort and self._socket is not None:
+            # `close` would wait for the response that reads from it.
+            descriptor = self._socket.detach()
+            if descriptor != -1:
+                socket.close(descriptor)
 
     def _close_handle(self) -> None:
         if self._handle is not None:
             self._handle.close()
-            self._handle = None
+            self._handle = self._socket = None
 
 
 def current_request() -> ActiveRequest | None:

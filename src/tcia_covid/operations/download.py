@@ -36,6 +36,7 @@ from tcia_covid.store.layout import Layout
 from tcia_covid.store.reports.state import outdated_reports
 from tcia_covid.store.reports.write import update_reports
 from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.windows import MAX_PATH, excess_length
 from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.contention import Job
 from tcia_covid.transfer.fetcher import TransferContext
@@ -101,6 +102,7 @@ def _download_series(
         context = TransferContext(stop, options.http, emit, archives.hash_archives)
         run = _Run(request, selection, layout, context)
         jobs = run.jobs()
+        check_path_lengths(jobs)
         run.check_space(jobs)
         run.announce(jobs)
         workers = _worker_count(options.jobs)
@@ -323,6 +325,24 @@ def _within_limits(options: Options, emit: Emit) -> Options:
         )
     )
     return replace(options, jobs=jobs)
+
+
+def check_path_lengths(jobs: Sequence[Job]) -> None:
+    """Check that other programs can open all images, before the first is downloaded.
+
+    Raises:
+        DestinationError: a path would be too long for Windows without long paths.
+    """
+    if not any(job.tree.disk.has_short_paths for job in jobs):
+        return
+    longest = max((path for job in jobs for path in job.tree.longest_paths(job.series)), key=len)
+    if (excess := excess_length(longest)) > 0:
+        raise DestinationError(
+            f"files would have paths of up to {len(longest)} characters, such as {longest}, and "
+            f"programs on this system open no longer ones than {MAX_PATH}",
+            hint=f"use an --output folder whose path is at least {excess} characters shorter, or "
+            "enable Windows' long paths",
+        )
 
 
 def _worker_count(jobs: int) -> int:

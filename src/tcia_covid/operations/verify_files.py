@@ -19,6 +19,7 @@ from tcia_covid.core.models import Receipt, StoredImage
 from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file
 from tcia_covid.formats.dicom import header_of_file, validate_file
 from tcia_covid.formats.nifti import read_volume
+from tcia_covid.store.disk import is_missing
 from tcia_covid.store.tree import Tree
 
 _BATCH_SIZE = 8 * 1024 * 1024
@@ -236,10 +237,8 @@ def _check_image(
     """Compare one file with its receipt; None if it is intact."""
     try:
         size, md5 = _size_and_md5(path, image.size, stop, buffer)
-    except FileNotFoundError:
-        return Reason.MISSING, ""
     except OSError as error:
-        return _io_error(error)
+        return (Reason.MISSING, "") if is_missing(error) else _io_error(error)
     if (size, md5) == (image.size, image.md5):
         return None
     actual = _series_of(Path(path))
@@ -285,6 +284,8 @@ def _parse(path: Path) -> tuple[tuple[Reason, str] | None, bool]:
 
 
 def _io_error(error: OSError) -> tuple[Reason, str]:
+    if isinstance(error, FileNotFoundError):
+        return Reason.UNREADABLE, "its path is longer than programs on this system can open"
     return Reason.UNREADABLE, error.strerror or str(error)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from tcia_covid.core.errors import IncompleteSeriesError, TakenOverError
+from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, TakenOverError
 from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_system_file
@@ -69,15 +69,23 @@ class Committer:
         return list(dict.fromkeys([*([receipt.folder] if receipt else []), *layout]))
 
     def is_complete(self, receipt: Receipt) -> bool:
-        """Whether the folder has all files that the receipt names; none is opened."""
+        """Whether the folder has all files that the receipt names; none is opened.
+
+        A file whose path is too long for other programs does not count.
+        """
         files = {image.file for image in receipt.images}
-        if not files or foreign_link(self._root, receipt.folder):
-            return False
         folder = path_of(self._root, receipt)
+        if not files or foreign_link(self._root, receipt.folder) or self._too_long(folder, files):
+            return False
         names = files_in(folder)
         missing = files - names
         # A file system that ignores case may list other spellings.
         return len(names) >= len(files) and all((folder / name).is_file() for name in missing)
+
+    def _too_long(self, folder: Path, files: set[str]) -> str:
+        """The path that is too long for other programs; empty if there is none."""
+        longest = os.path.join(folder, max(files, key=len))  # noqa: PTH118 - called per series
+        return "" if self._disk.can_open(longest) else longest
 
     def commit(self, staging: Staging) -> Receipt:
         """Publish a complete and verified series: sync, receipt, rename, in this order.
@@ -86,6 +94,7 @@ class Committer:
             FileNotFoundError: another run took the staging folder.
             TakenOverError: another run, whose lock locked nothing, publishes the series.
             IncompleteSeriesError: there is no image, or one changed since it was written.
+            PathTooLongError: programs could not open the images.
         """
         if not staging.images:
             raise IncompleteSeriesError(f"series {staging.series.uid} has no image")
@@ -99,6 +108,7 @@ class Committer:
         if staging.in_place and staging.place is not None:
             folders = [staging.place.relative_to(self._root).as_posix()]
         receipt = _receipt(staging, folders[0])
+        self._check_path_lengths(receipt)
         replaces: dict[str, str] = {}
         if old is not None and old.receipt.folder == folders[0]:
             replaces = {image.file: image.md5 for image in old.receipt.images}
@@ -167,6 +177,7 @@ class Committer:
     ) -> Receipt:
         """Move a series into its folder, or into the first free one of `others`."""
         uid = receipt.series.uid
+        self._check_path_lengths(receipt)
         while not self._move(staged, receipt, replaces):
             if not others:
                 raise IncompleteSeriesError(
@@ -174,12 +185,18 @@ class Committer:
                     hint="use another --output or --layout",
                 )
             receipt, replaces = replace(receipt, folder=others.pop(0)), {}
+            self._check_path_lengths(receipt)
             self._receipts.write(StoredReceipt(receipt, staged.name))
         stored = self._receipts.read(uid)
         is_elsewhere = stored is not None and stored.receipt.folder != receipt.folder
         if is_elsewhere or not self.is_complete(receipt):
             raise TakenOverError(uid)
         return receipt
+
+    def _check_path_lengths(self, receipt: Receipt) -> None:
+        files = {image.file for image in receipt.images}
+        if path := self._too_long(path_of(self._root, receipt), files):
+            raise PathTooLongError(path)
 
     def _move(self, staged: Path, receipt: Receipt, replaces: Mapping[str, str]) -> bool:
         """Move a series into its folder; False if another series owns that."""

@@ -7,31 +7,37 @@ import errno
 import itertools
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from io import FileIO
 from pathlib import Path
 from typing import Literal
 
 from tcia_covid.core.errors import (
     DestinationError,
+    FileInUseError,
     NoSpaceError,
     PermissionDeniedError,
     TakenOverError,
 )
 from tcia_covid.core.files import open_own, open_regular
 from tcia_covid.core.limits import limit_error
+from tcia_covid.store.windows import (
+    clear_read_only,
+    excess_length,
+    file_in_use,
+    paths_are_short,
+)
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
 _IN_THE_WAY = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
-_REFUSED_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ()
-"""Seconds; while a virus scanner has a new file open, Windows renames neither it nor its folder."""
 _TOO_LONG = 206
 """The error number on Windows; Python reports a missing file instead."""
 _SHORT_PATH = 248
@@ -79,10 +85,25 @@ class Disk:
             in the tree survives a power cut, and nothing else.
     """
 
+    in_use_waits = (0.05, 0.1, 0.2, 0.4, 0.8)
+    """Seconds; a virus scanner has new files open, and Windows then renames neither these nor
+    their folder."""
+    sync_flags = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
+    """Windows syncs only what is open for writing; elsewhere the file may be read-only."""
+
     def __init__(self, *, durable: bool = True) -> None:
         self.durable = durable
         self.notices: list[str] = []
         """Sentences for the user, each once."""
+
+    @cached_property
+    def has_short_paths(self) -> bool:
+        """Whether programs can open no paths longer than 259 characters."""
+        return paths_are_short()
+
+    def can_open(self, path: StrPath) -> bool:
+        """Whether a file's path is short enough for every program."""
+        return not self.has_short_paths or excess_length(path) <= 0
 
     def make_folder(self, path: Path) -> None:
         """Make a folder and its parents, for work that a power cut may undo."""
@@ -122,9 +143,7 @@ class Disk:
         """Force a file's content to the disk."""
         if not self.durable:
             return
-        # Windows syncs only what is open for writing; elsewhere the file may be read-only.
-        flags = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
-        handle = open_regular(os.fspath(path), flags)
+        handle = self._open_to_sync(path)
         try:
             os.fsync(handle)
         except OSError as error:
@@ -155,7 +174,7 @@ class Disk:
             FileExistsError: `target` is a folder with content.
         """
         try:
-            _patiently(os.rename, source, target)
+            self._patiently(lambda: os.rename(source, target))  # noqa: PTH104
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
@@ -163,17 +182,17 @@ class Disk:
 
     def replace(self, source: StrPath, target: StrPath) -> None:
         """Rename a file over another."""
-        _patiently(os.replace, source, target)
+        self._patiently(lambda: os.replace(source, target), target)  # noqa: PTH105
 
     def remove(self, path: StrPath) -> None:
         """Remove a file; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - of a name that need be no Path
+            self._patiently(lambda: os.unlink(path), path)  # noqa: PTH108 - a name, not a Path
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
+            self._patiently(lambda: shutil.rmtree(path), path)
 
     def remove_empty(self, path: Path) -> None:
         """Remove a folder if nothing is in it."""
@@ -236,6 +255,38 @@ class Disk:
                 self.remove(part)
             raise
 
+    def _open_to_sync(self, path: StrPath) -> int:
+        try:
+            return open_regular(os.fspath(path), self.sync_flags)
+        except PermissionError:
+            if not clear_read_only(path):
+                raise
+            try:
+                return open_regular(os.fspath(path), self.sync_flags)
+            finally:
+                os.chmod(path, stat.S_IREAD)  # noqa: PTH101
+
+    def _patiently(self, act: Callable[[], None], removed: StrPath | None = None) -> None:
+        """Call a function; where Windows refuses because of an open file, again for a short time.
+
+        Args:
+            act: the function.
+            removed: what it removes or replaces, whose read-only attributes are cleared.
+        """
+        waits = iter(self.in_use_waits)
+        while True:
+            try:
+                return act()
+            except PermissionError as error:
+                place = file_in_use(error)
+                is_removed = place and removed is not None and Path(place).is_relative_to(removed)
+                if is_removed and clear_read_only(place):
+                    continue
+                wait = next(waits, None)
+                if not place or wait is None:
+                    raise
+            time.sleep(wait)
+
 
 def read_state(path: StrPath) -> bytes:
     """Read a small file of the state folder; anyone may have written it.
@@ -258,20 +309,6 @@ def succeeded(act: Callable[[], None]) -> bool:
     return True
 
 
-def _patiently(
-    rename: Callable[[StrPath, StrPath], None], source: StrPath, target: StrPath
-) -> None:
-    """Rename; try again for a short time if that is refused."""
-    for wait in _REFUSED_WAITS:
-        try:
-            rename(source, target)
-        except PermissionError:
-            time.sleep(wait)
-        else:
-            return
-    rename(source, target)
-
-
 @contextmanager
 def destination_errors(what: str) -> Iterator[None]:
     """Convert OSErrors into errors for the user, except that a file is missing.
@@ -282,6 +319,7 @@ def destination_errors(what: str) -> Iterator[None]:
     Raises:
         NoSpaceError: the file system, the quota or the allowed file size is used up.
         PermissionDeniedError: writing is not allowed, or something else is in the way.
+        FileInUseError: another program has a file open.
         DestinationError: any other I/O error.
     """
     try:
@@ -289,6 +327,8 @@ def destination_errors(what: str) -> Iterator[None]:
     except OSError as error:
         if is_missing(error):
             raise
+        if place := file_in_use(error):
+            raise FileInUseError(place) from error
         raise destination_error(error, what) from error
 
 
@@ -301,21 +341,11 @@ def _is_too_long(error: OSError) -> bool:
     if error.errno == errno.ENAMETOOLONG or getattr(error, "winerror", None) == _TOO_LONG:
         return True
     names = (error.filename, error.filename2)
-    return _paths_are_short() and any(
+    return paths_are_short() and any(
         len(str(Path(name).absolute())) >= _SHORT_PATH
         for name in names
         if isinstance(name, (str, Path))
     )
-
-
-def _paths_are_short() -> bool:
-    """Whether this is Windows without long paths."""
-    if sys.platform != "win32":
-        return False
-    import ctypes  # noqa: PLC0415 - slow, and hardly ever needed
-
-    enabled = getattr(ctypes.WinDLL("ntdll"), "RtlAreLongPathsEnabled", None)
-    return enabled is None or not enabled()
 
 
 def destination_error(error: OSError, what: str) -> DestinationError:
@@ -366,18 +396,25 @@ def _lacks_inodes(folder: str) -> bool:
 
 
 @contextmanager
-def missing_means_taken_over(uid: str) -> Iterator[None]:
-    """Report a missing file or folder of series `uid` as taken by a run without a lock.
+def contention_errors(uid: str, staging: Path) -> Iterator[None]:
+    """Report a series as taken by another run where locks do not work.
+
+    Args:
+        uid: of the series.
+        staging: its folder, which only runs use: what is open in there, another run has open.
 
     Raises:
-        TakenOverError: for a `FileNotFoundError`.
+        TakenOverError: a file or folder is missing, or open in staging.
     """
     try:
         yield
-    except FileNotFoundError as error:
-        if not is_missing(error):
-            raise
-        raise TakenOverError(uid) from error
+    except OSError as error:
+        place = file_in_use(error)
+        is_taken = is_missing(error) or (place and Path(place).is_relative_to(staging))
+        # `mkdir` says that a folder exists which another run renames at this moment.
+        if is_taken or (isinstance(error, FileExistsError) and not os.path.lexists(error.filename)):
+            raise TakenOverError(uid) from error
+        raise
 
 
 def refuse_link(path: Path) -> None:

@@ -74,10 +74,12 @@ class Lock:
     ) -> None:
         if self._handle is None:
             return
+        if sys.platform == "win32":  # an open file has to be closed first, also by other runs
+            os.close(self._handle)
+        with contextlib.suppress(OSError):
+            self._path.unlink()
         if sys.platform != "win32":
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-        os.close(self._handle)
+            os.close(self._handle)
         self._handle = None
 
     def _open(self) -> int:

@@ -30,8 +30,8 @@ from tcia_covid.formats.hashes import multipart_etags, parts_of_etag, same_md5
 from tcia_covid.store.disk import (
     BAD,
     Disk,
+    contention_errors,
     destination_errors,
-    missing_means_taken_over,
     read_state,
 )
 
@@ -153,7 +153,10 @@ class Staging:
         part = partial or f"{self._prefix}.{next(self._numbers)}.part"
         counted, is_resumed = 0, bool(partial and os.path.lexists(part))
         try:
-            with destination_errors(str(self.folder)), missing_means_taken_over(self.series.uid):
+            with (
+                destination_errors(str(self.folder)),
+                contention_errors(self.series.uid, self.folder),
+            ):
                 size, md5, head = self._write(part, chunks, is_resumed=is_resumed)
                 counted = size
                 header = self._header(part, head, is_resumed=is_resumed)

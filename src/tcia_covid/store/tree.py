@@ -16,17 +16,23 @@ from pathlib import Path
 from tcia_covid.core.errors import ForeignImageError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import Receipt, Series
-from tcia_covid.core.safe_names import STATE_FOLDER, is_system_file, safe_name
+from tcia_covid.core.safe_names import (
+    MAX_UID,
+    STATE_FOLDER,
+    is_reserved,
+    is_system_file,
+    safe_name,
+)
 from tcia_covid.core.version import __version__
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.store.commit import Committer, foreign_link, path_of
 from tcia_covid.store.disk import (
     Disk,
+    contention_errors,
     destination_error,
     destination_errors,
     files_in,
     machine_name,
-    missing_means_taken_over,
     read_state,
     refuse_link,
     remove_abandoned,
@@ -38,13 +44,15 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
 from tcia_covid.store.recovery import StagingRecovery
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name
+from tcia_covid.store.windows import file_in_use
 
 _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
 
 
 def collection_folder(name: str) -> str:
     """Give the folder name of a collection: its own name where that is safe everywhere."""
-    return name if _PLAIN_COLLECTION.fullmatch(name) else str(safe_name(name))
+    is_safe = _PLAIN_COLLECTION.fullmatch(name) and not is_reserved(name)
+    return name if is_safe else str(safe_name(name))
 
 
 def is_in_tree(folder: Path) -> bool:
@@ -177,6 +185,14 @@ class Tree:
         """Whether images were moved here from `folder`."""
         return _path_hash(folder) in self.moved.uids()
 
+    def longest_paths(self, series: Series) -> Iterator[str]:
+        """The longest paths that images of a series may have, in staging and in the tree."""
+        stored = self.receipts.read(series.uid)
+        folder = self._committer.folders(series, stored.receipt if stored else None)[0]
+        image = f"{'0' * MAX_UID}.dcm"
+        for place in (self.root / folder / image, self._new_name(series.uid) / staged_name(image)):
+            yield os.path.abspath(place)  # noqa: PTH100 - links are not resolved
+
     def record_request(self, series: int) -> None:
         """Record how many series a run was asked for, for `status`."""
         with destination_errors(str(self.root)):
@@ -278,7 +294,7 @@ class Tree:
         with (
             destination_errors(str(self.root)),
             Lock(self._locks / f"{series.uid}.lock", f"series {series.uid}"),
-            missing_means_taken_over(series.uid),
+            contention_errors(series.uid, self.staging / series.uid),
         ):
             yield self._recover(series.uid)
 
@@ -342,7 +358,7 @@ class Tree:
             DestinationError: the disk.
         """
         uid = staging.series.uid
-        with destination_errors(str(self.root)), missing_means_taken_over(uid):
+        with destination_errors(str(self.root)), contention_errors(uid, self.staging / uid):
             self.invalidate_reports()
             try:
                 receipt = self._committer.commit(staging)
@@ -410,8 +426,8 @@ class Tree:
     def _take_back(self, receipt: Receipt) -> list[Path]:
         """Take the images of a damaged series out of the tree; return their new folder.
 
-        Only files that the receipt names are moved; links to images, and images on another file
-        system, stay as well.
+        Only files that the receipt names are moved; links to images, images on another file
+        system, and those that another program has open stay as well.
         """
         self.invalidate_reports()
         folder = self.path(receipt)
@@ -426,7 +442,8 @@ class Tree:
             try:
                 self.disk.rename(path, taken / image.file)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.ENOENT):
+                stays = error.errno in (errno.EXDEV, errno.ENOENT) or file_in_use(error)
+                if not stays:
                     raise
         self.disk.remove_empty(folder)
         return [taken] if taken.is_dir() else []

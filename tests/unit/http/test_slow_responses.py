@@ -160,7 +160,7 @@ def test_a_finished_call_takes_no_connection_any_more() -> None:
     with ours, theirs:
         call = ActiveRequest(HttpSettings())
         call.finish()
-        call.attach(ours.fileno())
+        call.attach(ours)
         call.abort(AbortReason.SLOW)
         theirs.sendall(b"alive")
         assert ours.recv(5) == b"alive"

@@ -12,11 +12,12 @@ from tcia_covid.core.errors import EXIT_DESTINATION, DestinationError, TakenOver
 from tcia_covid.store import disk as disk_module
 from tcia_covid.store.disk import (
     Disk,
+    contention_errors,
     destination_error,
     destination_errors,
-    missing_means_taken_over,
 )
 from tcia_covid.store.tree import Tree
+from tests.fakes.windows import WindowsError
 
 
 class Scanner:
@@ -29,11 +30,11 @@ class Scanner:
         def rename(source: Path, target: Path) -> None:
             self.times -= 1
             if self.times >= 0:
-                raise PermissionError(13, "used by another process")
+                raise WindowsError(32, str(source), str(target))
             plain(source, target)
 
         patch.setattr(os, method, rename)
-        patch.setattr(disk_module, "_REFUSED_WAITS", (0.0, 0.0, 0.0))
+        patch.setattr(Disk, "in_use_waits", (0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize("method", ["rename", "replace"])
@@ -79,12 +80,12 @@ def test_an_output_folder_whose_path_is_too_long_is_named(tmp_path: Path) -> Non
 def test_a_path_too_long_for_windows_is_no_file_that_another_run_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
 ) -> None:
-    monkeypatch.setattr(disk_module, "_paths_are_short", lambda: short)
+    monkeypatch.setattr(disk_module, "paths_are_short", lambda: short)
     expected, text = (DestinationError, "too long") if short else (TakenOverError, "taken over")
     with (
         pytest.raises(expected, match=text),
         destination_errors("the folder"),
-        missing_means_taken_over("1.2.3"),
+        contention_errors("1.2.3", tmp_path),
     ):
         Disk().create(tmp_path / ("a" * 200) / ("b" * 200))
 

@@ -36,6 +36,7 @@ from tcia_covid.store.reports.state import (
     reports_are_stale,
 )
 from tcia_covid.store.tree import Tree
+from tcia_covid.store.windows import file_in_use
 
 Notify = Callable[[str], None]
 """Takes a sentence for the user."""
@@ -45,6 +46,8 @@ _POLL = 0.1
 _AFTER_SIGNAL = 1.6
 """Seconds after a signal in which reports are still written; the program ends within 2."""
 _A_DAY = 24 * 3600.0
+_NOT_WRITTEN = -1
+"""As a file's size in the stamp: the report is out of date."""
 
 
 def update_reports(
@@ -159,6 +162,8 @@ class _ReportWriter:
         self._notify = notify
         self._until = until
         self._written: dict[str, WrittenFile] = {}
+        self._in_use: set[str] = set()
+        """Names of reports that another program has open."""
         self._records = tree.state / "reports"
         """Has an empty file `<name>.<MD5>` for each report file that this program wrote."""
 
@@ -228,7 +233,26 @@ class _ReportWriter:
 
     @contextmanager
     def _replace(self, name: str) -> Iterator[Callable[[bytes], None]]:
-        """Give a function that writes to a report file, which is put in place at the end."""
+        """Give a function that writes to a report file, which is put in place at the end.
+
+        One that another program has open, such as Excel, stays as it is; the next run replaces it.
+        """
+        try:
+            with self._replace_closed(name) as write:
+                yield write
+        except OSError as error:
+            path = file_in_use(error)
+            if not path:
+                raise
+            self._written[name] = {"size": _NOT_WRITTEN, "md5": ""}
+            if name not in self._in_use:
+                self._in_use.add(name)
+                self._notify(
+                    f"{path} is open in another program: the next run brings it up to date"
+                )
+
+    @contextmanager
+    def _replace_closed(self, name: str) -> Iterator[Callable[[bytes], None]]:
         digest, size = hashlib.md5(usedforsecurity=False), 0
         with self._tree.disk.replacing(self._tree.root / name, self._tree.temporary) as write:
 
