@@ -14,6 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tcia_covid.http.watchdog import shut_down
 from tests.fakes.s3_faults import Fault, Reply, Seen
 
 
@@ -116,10 +117,7 @@ class _Server(ThreadingHTTPServer):
     def close_all(self) -> None:
         """Wake the handlers that wait for a next request."""
         for connection in list(self._open):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+            shut_down(connection)
 
 
 def _handler_of(front: Front) -> type[BaseHTTPRequestHandler]:

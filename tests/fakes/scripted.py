@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from tcia_covid.http.watchdog import shut_down
+
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends RST instead of FIN."""
 TLS_RECORD = b"\x16\x03"
@@ -154,13 +156,11 @@ class ScriptedServer:
 
     def __exit__(self, *exception: object) -> None:
         self._closing.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        shut_down(self._listener)
         self._listener.close()
         with self._lock:
             for sock in self._open:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                shut_down(sock)
         # The listening thread first: after it, no more are added.
         while self._threads:
             self._threads.pop(0).join()
@@ -169,8 +169,7 @@ class ScriptedServer:
         """Close all connections now, as a server does whose keep-alive time is over."""
         with self._lock:
             for sock in self._open:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                shut_down(sock)
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)

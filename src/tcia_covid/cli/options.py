@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Callable
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
 from tcia_covid.core.errors import UsageError
+from tcia_covid.core.safe_names import is_windows_name
 from tcia_covid.core.settings import DEFAULT_OUTPUT, check_working_folder
 from tcia_covid.core.units import parse_size
 
@@ -74,6 +77,26 @@ class UserPath(click.Path):
         return super().convert(path, param, ctx)
 
 
+class UserFolder(UserPath):
+    """A folder for output; what Windows permits in no name is refused there."""
+
+    def __init__(self, *, windows: bool = sys.platform == "win32") -> None:
+        super().__init__(file_okay=False)
+        self._windows = windows
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a file, and on Windows a path with a name that is not possible."""
+        text = os.fspath(value)
+        if self._windows and text.endswith('"'):
+            self.fail(f"{text} ends with a quotation mark: write no \\ before it", param, ctx)
+        path = PureWindowsPath(text)
+        names = set(path.parts) - {path.anchor, ".."} if self._windows else set()
+        for name in sorted(names):
+            if not is_windows_name(name):
+                self.fail(f"Windows permits no folder called {name!r}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class UserFile(UserPath):
     """A file to read or to append to; `-` is refused: standard output is for results only."""
 
@@ -119,7 +142,7 @@ SIZE = Parsed("size", parse_size)
 URL = Parsed("url", parse_url)
 BUCKET_HOST = Parsed("aws|gcs|url", parse_bucket_hosts)
 ONE_PER_LINE = OnePerLine()
-FOLDER = UserPath()
+FOLDER = UserFolder()
 FILE = UserFile()
 
 

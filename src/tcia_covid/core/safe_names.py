@@ -17,6 +17,7 @@ _UID = re.compile(rf"(?=.{{1,{MAX_UID}}}\Z)[0-9]+(\.[0-9]+)*\Z")
 _SAFE = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
 _TAG = re.compile(r"[a-f][0-9a-f]{7}")
 _TAGGED = re.compile(r"-[A-F][0-9A-F]{7}\Z")
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]\Z')
 _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
 _MAX_STEM = 60
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file, with any extension
@@ -44,6 +45,12 @@ def is_system_file(name: str) -> bool:
 def is_in_hidden_folder(file: PurePath) -> bool:
     """Whether a relative path leads into a tool's hidden folder, such as `.git` or `.dvc`."""
     return any(folder.startswith(".") for folder in file.parent.parts)
+
+
+def is_windows_name(name: str) -> bool:
+    """Whether Windows permits a file or folder of this name."""
+    is_device = name.casefold().partition(".")[0].rstrip() in _DEVICES
+    return not is_device and not _NOT_ON_WINDOWS.search(name)
 
 
 def is_reserved(name: str) -> bool:

@@ -168,11 +168,13 @@ def parse(content: bytes, source: Source) -> Item:
         node = yaml.compose(text, Loader=loader)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise source.error(line, "not UTF-8 text") from error
+        raise source.error(line, "not UTF-8 text", hint="save the file as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = f"not valid YAML: {error.problem or error.context}"
-        raise source.error(mark.line + 1 if mark else 1, reason) from error
+        # A path of Windows in double quotes: YAML takes a backslash for an escape.
+        hint = "leave out the quotes around it, or use single ones" if "escape" in reason else ""
+        raise source.error(mark.line + 1 if mark else 1, reason, hint=hint) from error
     except yaml.reader.ReaderError as error:
         line = content.count(b"\n", 0, error.position) + 1
         raise source.error(line, f"not valid YAML: {error.reason}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tcia_covid.demo.corpus import Corpus
 from tcia_covid.demo.endpoints import Archive, Call, DisconnectError, Reply
+from tcia_covid.http.watchdog import shut_down
 
 CLOSING_TIME = 5.0
 """Seconds that open connections have to close when the server stops."""
@@ -196,8 +196,7 @@ class _HttpServer(ThreadingHTTPServer):
         """Shut down every connection and wait until its thread has finished."""
         with self._changed:
             for connection in self._open:
-                with contextlib.suppress(OSError):  # it is closed already
-                    connection.shutdown(socket.SHUT_RDWR)
+                shut_down(connection)
             self._changed.wait_for(lambda: not self._open, CLOSING_TIME)
 
 

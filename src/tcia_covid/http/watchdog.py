@@ -156,15 +156,26 @@ class ActiveRequest:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
         if self.closes_to_abort and self._socket is not None:
-            # `close` would wait for the response that reads from it.
-            descriptor = self._socket.detach()
-            if descriptor != -1:
-                socket.close(descriptor)
+            shut_down(self._socket, close=True)
 
     def _close_handle(self) -> None:
         if self._handle is not None:
             self._handle.close()
             self._handle = self._socket = None
+
+
+def shut_down(sock: socket.socket, *, close: bool = sys.platform == "win32") -> None:
+    """End a connection that another thread reads from, and wake that thread.
+
+    Args:
+        sock: the connection.
+        close: whether only closing it wakes the thread. Its `close` would wait for the files that
+            were made of it.
+    """
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    if close and (descriptor := sock.detach()) != -1:
+        socket.close(descriptor)
 
 
 def current_request() -> ActiveRequest | None:

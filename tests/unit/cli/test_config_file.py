@@ -167,3 +167,12 @@ def test_a_variable_that_names_no_option_is_refused() -> None:
 )
 def test_variables_that_kubernetes_sets_are_ignored(name: str) -> None:
     config_file.check_environment([f"TCIA_COVID_{name}"], program.options)
+
+
+def test_a_path_of_windows_in_double_quotes_is_explained(tmp_path: Path) -> None:
+    assert "leave out the quotes" in broken(tmp_path, 'output: "C:\\data"\n').hint
+    assert load(tmp_path, "output: C:\\data\n") == {"output": "C:\\data"}
+
+
+def test_a_file_that_is_not_utf_8_is_explained(tmp_path: Path) -> None:
+    assert "UTF-8" in broken(tmp_path, "output: Jörg\n".encode("cp1252")).hint

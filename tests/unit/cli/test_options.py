@@ -24,6 +24,7 @@ from tcia_covid.cli.options import (
     FILTERS,
     SUPPORTING,
     Option,
+    UserFolder,
     parse_bucket_hosts,
 )
 from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
@@ -287,3 +288,28 @@ def test_an_invalid_variable_is_reported_by_its_name(
     monkeypatch.setenv("TCIA_COVID_JOBS", "many")
     assert run(["plan", "COVID-19-AR"]) == 2
     assert "error: TCIA_COVID_JOBS: 'many' is not a valid integer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ('C:\\data"', "ends with a quotation mark"),
+        ("C:\\what?\\x", "no folder called 'what\\?'"),
+        ("C:\\x\\aux.1", "no folder called 'aux.1'"),
+        ("x. \\y", "no folder called 'x. '"),
+    ],
+)
+def test_a_folder_that_windows_does_not_permit_is_named(path: str, reason: str) -> None:
+    with pytest.raises(click.BadParameter, match=reason):
+        UserFolder(windows=True).convert(path, None, None)
+
+
+@pytest.mark.parametrize("path", ["C:\\a b\\..\\c.d", "\\\\server\\share\\x", "C:x", ".", "a/b"])
+def test_folders_that_windows_permits_are_accepted(path: str) -> None:
+    assert UserFolder(windows=True).convert(path, None, None) == path
+
+
+def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(click.BadParameter, match="is a file"):
+        UserFolder().convert(str(tmp_path / "file"), None, None)

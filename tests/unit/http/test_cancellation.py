@@ -16,6 +16,7 @@ import trustme
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGTERM, ConnectionLostError, InterruptedRunError
 from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.watchdog import ActiveRequest
 from tests.fakes.scripted import Drip, ScriptedServer, Send, Sleep, head, ok, status
 from tests.unit.http.requesting import QUICK, Waiting, client_with, fetch, get, stop_while
 from tests.waiting import LONG, SOON, soon
@@ -58,6 +59,24 @@ def test_waiting_for_the_first_byte(transport: Transport) -> None:
     stop = CancelToken()
     with transport.serve([Sleep(LONG)]) as server, client_with(stop=stop) as client:
         assert_interrupted(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
+
+
+def test_waiting_for_the_first_byte_where_only_closing_wakes_a_reader(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ActiveRequest, "closes_to_abort", True)
+    stop, sockets = CancelToken(), []
+    reads_from = ActiveRequest.reads_from
+
+    def note(request: ActiveRequest, sock: socket.socket) -> None:
+        sockets.append(sock)
+        reads_from(request, sock)
+
+    monkeypatch.setattr(ActiveRequest, "reads_from", note)
+    with transport.serve([Sleep(LONG)]) as server, client_with(stop=stop) as client:
+        assert_interrupted(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
+    assert [sock.fileno() for sock in sockets] == [-1]
+    assert isinstance(sockets[0], ssl.SSLSocket) == (transport.tls is not None)
 
 
 def test_waiting_for_the_first_byte_on_a_connection_used_before(transport: Transport) -> None:

@@ -13,11 +13,12 @@ import pytest
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import IncompleteSeriesError, UnreachableError
 from tcia_covid.core.models import Series, State
+from tcia_covid.core.safe_names import is_reserved
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.staging import Staging
-from tcia_covid.store.tree import Tree
+from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes.crash import PausingDisk
@@ -291,3 +292,8 @@ def test_an_update_moves_a_file_aside_that_the_user_put_in_place_of_an_image(
     assert aside.read_bytes() == b"mine"
     assert [str(aside) in notice for notice in tree.notices] == [True]
     assert image.read_bytes() == image_of(series, 1)
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Com1", "LPT1.x"])
+def test_a_collection_with_the_name_of_a_device_gets_another_folder(name: str) -> None:
+    assert not is_reserved(collection_folder(name))
