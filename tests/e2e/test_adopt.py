@@ -62,7 +62,7 @@ def test_the_document_says_what_became_of_each(command: Command, have: Path) -> 
     assert told["series"]["found"] == 5
     assert told["series"]["adopted"] == 3
     assert told["series"]["foreign"] == 1
-    assert [one["file"] for one in told["damaged"]] == [str(victim.relative_to(have))]
+    assert [one["file"] for one in told["damaged"]] == [victim.relative_to(have).as_posix()]
     assert told["foreign"][0]["Collection"] is None
     assert told["incomplete"][0]["reason"] == "incomplete"
 

@@ -72,7 +72,7 @@ def pair(server: ArchiveServer) -> DemoSeries:
 def files_of(root: Path) -> dict[str, str]:
     """Every file of the tree that is not the program's own, with its MD5."""
     return {
-        str(path.relative_to(root)): hashlib.md5(path.read_bytes()).hexdigest()
+        path.relative_to(root).as_posix(): hashlib.md5(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
         if path.is_file() and ".tcia-covid" not in path.parts
     }

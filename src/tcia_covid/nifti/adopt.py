@@ -134,7 +134,7 @@ def adopt_volumes(
     stop = stop or CancelToken()
 
     def report() -> None:
-        if not update_reports(tree, collection, registry, stop):
+        if not update_reports(tree, collection, registry, stop, tree.notify):
             emit(Notice(outdated_notice(tree)))
 
     tree.prepare()

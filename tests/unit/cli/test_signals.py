@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -23,10 +22,14 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.transfer import scheduler
 
+CANCELING = [(signal.SIGINT, EXIT_SIGINT), (signal.SIGTERM, EXIT_SIGTERM)]
+if sys.platform == "win32":
+    CANCELING.append((signal.SIGBREAK, EXIT_SIGTERM))
+
 
 def send(number: signal.Signals) -> None:
     """Send this process a signal; from inside a job, so that the handlers are installed."""
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
 
 
 def test_the_result_of_a_job_is_returned() -> None:
@@ -41,9 +44,7 @@ def test_an_error_of_a_job_is_raised_again() -> None:
         run_cancellable(fail)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, EXIT_SIGINT), (signal.SIGTERM, EXIT_SIGTERM)]
-)
+@pytest.mark.parametrize(("number", "code"), CANCELING)
 def test_fault_22_a_job_that_checks_for_cancellation_ends_and_its_result_counts(
     number: signal.Signals, code: int
 ) -> None:

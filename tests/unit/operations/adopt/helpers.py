@@ -40,7 +40,7 @@ def images_in(data: Path) -> dict[str, str]:
 def files_below(folder: Path) -> dict[str, bytes]:
     """Every file with its content."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -47,8 +47,8 @@ def test_files_of_a_complete_series_are_compared_with_it(
     shutil.copyfile(double, have / "copy")
     result = adopt(server, have, data)
     assert {(one.file, one.reason) for one in result.damaged} == {
-        (str(flipped.relative_to(have)), Reason.CHANGED),
-        (str(extra.relative_to(have)), Reason.NOT_IN_SERIES),
+        (flipped.relative_to(have).as_posix(), Reason.CHANGED),
+        (extra.relative_to(have).as_posix(), Reason.NOT_IN_SERIES),
     }
     assert (result.images.already_complete, result.images.duplicate, result.exit_code) == (2, 1, 1)
     assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
