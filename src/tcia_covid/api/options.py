@@ -116,6 +116,8 @@ class Choices(ConnectionChoices, total=False):
     """Also download clinical tables, annotations and manifests."""
     supporting_only: bool | None
     """Download these, and no images."""
+    keep_formulas: bool | None
+    """Write values to metadata.csv that a spreadsheet would evaluate (`=…`) as they are."""
     no_fsync: bool | None
     """Do not force data to the disk: a power cut may damage series that count as complete."""
     no_space_check: bool | None

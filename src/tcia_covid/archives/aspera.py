@@ -32,6 +32,7 @@ from tcia_covid.core.errors import (
     TlsError,
     UnreachableError,
 )
+from tcia_covid.core.plain_text import printable
 from tcia_covid.core.redaction import scrub
 from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.locks import Lock
@@ -356,7 +357,7 @@ def error_from_ascli(code: int, lines: list[str], folder: str) -> TciaCovidError
 def _plain_line(line: str) -> str:
     """A line of output without colors, credentials and control characters."""
     text = _COLORS.sub("", line[: 4 * _MAX_MESSAGE])
-    text = "".join(character if character.isprintable() else " " for character in text)
+    text = printable(text)
     return scrub(" ".join(text.split()))[:_MAX_MESSAGE]
 
 

@@ -288,6 +288,11 @@ LAYOUT = _option(
     "'{patient}/{modality}-{series}'.  [default: uid]",
     metavar="LAYOUT",
 )
+KEEP_FORMULAS = _flag(
+    _OUTPUT,
+    "--keep-formulas",
+    text="In CSV, put no quote (') before values that a spreadsheet would evaluate, such as =1+1.",
+)
 JOBS = _number(
     _TRANSFER,
     "--jobs",
@@ -422,7 +427,18 @@ PORT = _option(
 _CONNECTION = (*RETRY, *ARCHIVES)
 _LIST = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 SELECT = (*_LIST, *_CONNECTION)
-DOWNLOAD = (OUTPUT, *_LIST, UPDATE, LAYOUT, JOBS, MAX_RATE, NO_FSYNC, NO_SPACE_CHECK, *_CONNECTION)
+DOWNLOAD = (
+    OUTPUT,
+    *_LIST,
+    UPDATE,
+    LAYOUT,
+    JOBS,
+    MAX_RATE,
+    NO_FSYNC,
+    NO_SPACE_CHECK,
+    KEEP_FORMULAS,
+    *_CONNECTION,
+)
 ADOPT = (
     _option(
         _GENERAL,
@@ -449,6 +465,7 @@ ADOPT = (
     ),
     NO_FSYNC,
     NO_SPACE_CHECK,
+    KEEP_FORMULAS,
     *_CONNECTION,
 )
 ONLINE_ONLY = tuple(option.moved_to(_ONLINE) for option in (*RETRY, NBIA_URL))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
+from tcia_covid.core.plain_text import printable
+
 _UNREADABLE = "(unreadable URL)"
 # Greedy up to the last "@": a password may contain an "@" or "/" that somebody did not encode.
 # Without "://" it begins a word and is not a drive: paths may contain ":" and "@", too.
@@ -47,5 +49,5 @@ def scrub(text: str) -> str:
 def excerpt(body: bytes, limit: int = 120) -> str:
     """Give the first printable characters of a response, on one line, for an error message."""
     text = body[: 8 * limit].decode("utf-8", "replace")
-    line = scrub(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
+    line = scrub(" ".join(printable(text).split()))
     return line if len(line) <= limit else line[:limit] + "…"

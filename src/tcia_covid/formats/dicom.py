@@ -36,6 +36,8 @@ _PADDING = " \0"
 _NATIVE = {None, _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, "1.2.840.10008.1.2.2"}
 _PIXEL_KEYWORDS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
 _MAX_INFLATED = 1024 * 1024 * 1024
+_MAX_PARSED = 128 * 1024 * 1024
+"""Bytes of a deflated dataset; pydicom would hold a larger one in memory several times."""
 _BLOCK_SIZE = 1024 * 1024
 _UNDEFINED = 0xFFFFFFFF
 """The length of a value that ends with a delimiter."""
@@ -223,7 +225,8 @@ def validate_file(path: Path) -> None:
 
     Native pixel data must be as long as rows, columns, samples, bits and frames require, or longer
     (some scanners pad); encapsulated pixel data must consist of whole fragments. Pixels are not
-    decoded. Needs memory for about twice the file.
+    decoded. Needs memory for about twice the file. A deflated file that is large when inflated is
+    only inflated to its end, piece by piece.
 
     Raises:
         ForeignImageError: it is not a DICOM file, has no UID, is truncated or inconsistent.
@@ -233,7 +236,10 @@ def validate_file(path: Path) -> None:
         data = file.readall()
     header_of_file(path, data)
     truncated = "is truncated: its last element is not complete" if is_truncated(data) else ""
-    problem = truncated or _deflate_problem(data) or _pydicom_problem(data)
+    deflate_problem, inflated = _inflate_through(data)
+    problem = truncated or deflate_problem
+    if not problem and inflated <= _MAX_PARSED:
+        problem = _pydicom_problem(data)
     if problem:
         raise ForeignImageError(f"the file {problem}", hint="download the series again")
 
@@ -247,26 +253,26 @@ def is_truncated(data: bytes) -> bool:
         return False
 
 
-def _deflate_problem(data: bytes) -> str:
-    """Check a deflated dataset, and its size, because pydicom inflates it all at once."""
+def _inflate_through(data: bytes) -> tuple[str, int]:
+    """Inflate a deflated dataset piece by piece; what is wrong with it, and its size."""
     try:
         dataset = _open_dataset(data)
     except _UndecidedError:
-        return ""
+        return "", 0
     if dataset.syntax != _DEFLATED:
-        return ""
+        return "", 0
     inflater, size, rest = ZLIB.new_inflater(), 0, data[dataset.offset :]
     block = b""
     while not inflater.eof and (rest or block or not inflater.needs_input):
         try:
             block = inflater.decompress(rest, _BLOCK_SIZE)
         except ZLIB.error:
-            return "has a damaged deflated dataset"
+            return "has a damaged deflated dataset", size
         size += len(block)
         if size > _MAX_INFLATED:
-            return f"inflates to more than {_MAX_INFLATED} bytes"
+            return f"inflates to more than {_MAX_INFLATED} bytes", size
         rest = b""
-    return "" if inflater.eof else "is truncated: its deflated dataset has no end"
+    return "" if inflater.eof else "is truncated: its deflated dataset has no end", size
 
 
 def _pydicom_problem(data: bytes) -> str:

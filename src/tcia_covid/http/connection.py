@@ -10,6 +10,7 @@ import contextlib
 import functools
 import http.client
 import io
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
-from requests.utils import get_auth_from_url
+from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 
 from tcia_covid.core.errors import ConnectionLostError, RedirectError
 from tcia_covid.core.redaction import redact
@@ -146,7 +147,7 @@ class ArchiveSession(requests.Session):
 
         Raises:
             RedirectError: it is not https although the redirect came from https, or is no URL, or
-                would turn a POST into a GET.
+                leads from a public host into a private network, or would turn a POST into a GET.
         """
         target: str | None = super().get_redirect_target(resp)
         if target is None:
@@ -160,6 +161,11 @@ class ArchiveSession(requests.Session):
         if parts.scheme != "https" and urlsplit(resp.url).scheme.lower() != "http":
             raise RedirectError(
                 f"{source} redirects to {shown}, which is not protected by TLS",
+                hint="not followed; check the archive's URL and the proxy settings",
+            )
+        if _is_private(parts) and not _is_private(urlsplit(resp.url)):
+            raise RedirectError(
+                f"{source} redirects to {shown}, which is in a private network",
                 hint="not followed; check the archive's URL and the proxy settings",
             )
         if resp.request.method == "POST" and resp.status_code not in _METHOD_PRESERVING:
@@ -186,6 +192,29 @@ def _split_target(base: str, target: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts if is_usable else None
+
+
+def _is_private(url: SplitResult) -> bool:
+    """Whether a URL's host is this machine, link-local or in a private network.
+
+    A name is looked up unless a proxy does that; one without an address counts as public.
+    """
+    host = url.hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    has_proxy = select_proxy(url.geturl(), get_environ_proxies(url.geturl())) is not None
+    try:
+        flags = socket.AI_NUMERICHOST if has_proxy else 0
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return False
+    return any(_is_private_address(str(address[0])) for *_, address in found)
+
+
+def _is_private_address(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_private or address.is_link_local or address.is_loopback
 
 
 class _CountingReader(io.RawIOBase):

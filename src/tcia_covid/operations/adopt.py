@@ -322,7 +322,9 @@ class _Run:
 
     def _tree(self, root: Path) -> Tree:
         layout = Layout.parse(self.options.layout)
-        return Tree(root, layout, Disk(durable=self.options.durable))
+        tree = Tree(root, layout, Disk(durable=self.options.durable))
+        tree.keep_formulas = self.options.keep_formulas
+        return tree
 
     def _refuse_overlap(self, candidates: Sequence[Candidate]) -> None:
         """A folder cannot be read from and committed to at the same time."""

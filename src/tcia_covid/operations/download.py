@@ -131,6 +131,7 @@ def _select(
             root = Path(request.output) / collection_folder(collection.name)
             if (root / STATE_FOLDER).is_dir():
                 tree = Tree(root, disk=Disk(durable=request.options.durable))
+                tree.keep_formulas = request.options.keep_formulas
                 with contextlib.suppress(DestinationError):
                     update_reports(tree, collection, registry, stop)
         raise
@@ -157,6 +158,8 @@ class _Run:
     def _open_tree(self, group: CollectionSelection, layout: Layout) -> Tree:
         disk = Disk(durable=self._request.options.durable)
         tree = Tree(Path(self._request.output) / collection_folder(group.name), layout, disk)
+        tree.keep_formulas = self._request.options.keep_formulas
+        tree.check_links()
         try:
             tree.prepare()
         except DestinationError as error:

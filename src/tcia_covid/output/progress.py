@@ -22,6 +22,7 @@ from tcia_covid.core.events import (
     SeriesStarted,
 )
 from tcia_covid.core.models import Failure, Outcome, Series, State
+from tcia_covid.core.plain_text import printable
 from tcia_covid.core.redaction import scrub
 from tcia_covid.core.units import count, format_duration, format_size
 
@@ -176,7 +177,7 @@ class ProgressState:
 
 def clean_line(text: str) -> str:
     """One line without credentials and without control characters."""
-    return scrub("".join(char if char.isprintable() else " " for char in text))
+    return scrub(printable(text))
 
 
 def summary_line(progress: Snapshot, columns: int | None = None) -> str:

@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from tcia_covid.core.models import Failure
+from tcia_covid.core.plain_text import printable
 from tcia_covid.core.units import count
 from tcia_covid.output.progress import clean_line, failure_line
 
@@ -108,8 +109,7 @@ def format_number(value: int | None) -> str:
 
 def _cell(value: object) -> str:
     """One line of text without control characters."""
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else " " for char in text).strip()
+    return "" if value is None else printable(str(value)).strip()
 
 
 def _display_width(text: str) -> int:

@@ -8,7 +8,10 @@ that depends only on its UID, the number of shards, and the selected series of t
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +23,16 @@ from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Series
 
 MAX_SHARDS = 100_000
+MATCH_TIMEOUT = 5.0
+"""Seconds for a regular expression and all descriptions."""
+_REPEATS = frozenset("*+?{")
+_MATCH = """
+import faulthandler, json, re, sys
+pattern, texts, timeout = json.load(sys.stdin)
+faulthandler.dump_traceback_later(timeout, exit=True)  # its thread needs no lock of Python
+search = re.compile(pattern, re.IGNORECASE).search
+print(json.dumps([index for index, text in enumerate(texts) if search(text)]))
+"""
 Natural = tuple[tuple[str | int, ...], str]
 
 
@@ -167,7 +180,36 @@ def _patients(present: set[str]) -> Lookup:
 
 
 def _regex(present: set[str]) -> Lookup:
-    return lambda pattern: {actual for actual in present if _compile(pattern).search(actual)}
+    return lambda pattern: _matching(pattern, sorted(present))
+
+
+def _matching(pattern: str, texts: list[str]) -> set[str]:
+    """The texts in which a regular expression matches.
+
+    One that repeats something may take years (`(a+)+$`), and no signal or thread interrupts it. It
+    runs in a process of its own, which ends itself.
+
+    Raises:
+        UsageError: it takes too long.
+    """
+    compiled = _compile(pattern)
+    is_embedded = not sys.executable or getattr(sys, "frozen", False)
+    if is_embedded or not _REPEATS & set(pattern):
+        return {text for text in texts if compiled.search(text)}
+    child = subprocess.run(  # noqa: S603 - this interpreter, with a fixed program
+        [sys.executable, "-I", "-S", "-c", _MATCH],
+        input=json.dumps([pattern, texts, MATCH_TIMEOUT]).encode(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C ends the run, not the child before it
+        check=False,
+    )
+    if child.returncode:
+        raise UsageError(
+            f"the description filter {pattern!r} takes more than {MATCH_TIMEOUT:g} s",
+            hint="do not repeat a group that itself repeats something, as (a+)+ does",
+        )
+    return {texts[index] for index in json.loads(child.stdout)}
 
 
 @cache

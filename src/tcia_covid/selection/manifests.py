@@ -19,6 +19,7 @@ from typing import BinaryIO, Literal, TextIO
 
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.core.models import SERIES_NAMES, Series
+from tcia_covid.core.plain_text import csv_row
 from tcia_covid.core.safe_names import is_uid
 
 Kind = Literal["tcia", "csv", "txt"]
@@ -32,7 +33,11 @@ _LIST_KEY = "listofseriestodownload"
 _TCIA_KEYS = (_LIST_KEY, "downloadserverurl", "manifestversion")
 _COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_.]*)\s*=")
-_SERVER = re.compile(r"^\s*downloadServerUrl\s*=\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_SERVER = re.compile(r"^[ \t]*downloadServerUrl[ \t]*=[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+_TCIA_LINE = re.compile(rf"^[ \t]*(?:{'|'.join(_TCIA_KEYS)})\s*=", re.IGNORECASE | re.MULTILINE)
+_ANY_UID = re.compile(r"[0-9]\.[0-9]")
+_LARGE = 1024 * 1024
+"""Characters; a longer list is searched for a UID before its lines are read one by one."""
 _SHOWN = 64
 
 
@@ -62,10 +67,12 @@ def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manif
     """
     name = "standard input" if str(source) == "-" else str(source)
     text = _decode(name, _read(name, source, stdin)).replace("\r\n", "\n").replace("\r", "\n")
+    if len(text) > _LARGE and not _ANY_UID.search(text):
+        raise _no_series(name)
     kind = _kind(text, Path(source).suffix.lower())
     entries = list(_checked(name, _READERS[kind](name, text)))
     if not entries:
-        raise ManifestError(f"{name} names no series", hint="is it the right file, and whole?")
+        raise _no_series(name)
     uids = tuple(dict.fromkeys(entries))
     server = _SERVER.search(text) if kind == "tcia" else None
     return Manifest(name, kind, uids, len(entries) - len(uids), server and server[1])
@@ -98,11 +105,18 @@ def write_txt(series: Iterable[Series], out: TextIO) -> None:
     out.writelines(f"{item.uid}\n" for item in series)
 
 
-def write_csv(series: Iterable[Series], out: TextIO, *, delimiter: str = ",") -> None:
+def write_csv(
+    series: Iterable[Series], out: TextIO, *, delimiter: str = ",", keep_formulas: bool = False
+) -> None:
     """Write one row per series; TCIA's Data Retriever reads it, too."""
-    writer = csv.DictWriter(out, SERIES_NAMES.values(), delimiter=delimiter, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(item.to_dict() for item in series)
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(SERIES_NAMES.values())
+    for item in series:
+        writer.writerow(csv_row(item.to_dict().values(), keep_formulas=keep_formulas))
+
+
+def _no_series(name: str) -> ManifestError:
+    return ManifestError(f"{name} names no series", hint="is it the right file, and whole?")
 
 
 def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
@@ -136,10 +150,9 @@ def _decode(name: str, data: bytes) -> str:
 
 
 def _kind(text: str, suffix: str) -> Kind:
-    lines = [line for _, line in _lines(text)]
-    if suffix == ".tcia" or any(_key(line) in _TCIA_KEYS for line in lines):
+    if suffix == ".tcia" or _TCIA_LINE.search(text):
         return "tcia"
-    if suffix in {".csv", ".tsv"} or (lines and _delimiter(lines[0])):
+    if suffix in {".csv", ".tsv"} or _delimiter(next(_lines(text), (0, ""))[1]):
         return "csv"
     return "txt"
 

@@ -51,6 +51,8 @@ class Options:
     shard: Shard | None = None
     space_check: bool = True
     """Refuse to start where the disk has too little free space."""
+    keep_formulas: bool = False
+    """Write values to CSV files that a spreadsheet would evaluate as they are."""
     durable: bool = True
     """Force data to the disk before a series counts as complete."""
 

@@ -99,6 +99,8 @@ class Tree:
         """Becomes the stamp once the reports are written, if no series changed meanwhile."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
+        self.keep_formulas = False
+        """Whether `metadata.csv` keeps values that a spreadsheet would evaluate."""
         self.notices = self.disk.notices
         """What this run moved aside because it was in the way, and what the disk cannot do."""
         self._committer = Committer(

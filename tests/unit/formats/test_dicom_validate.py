@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -223,3 +225,22 @@ def test_damaged_files_pass_or_give_a_typed_error(tmp_path_factory, path, edits)
 
     with contextlib.suppress(ForeignImageError):
         validate_file(copy)
+
+
+def test_a_deflated_bomb_takes_little_memory(tmp_path: Path) -> None:
+    engine = zlib.compressobj(wbits=-15)
+    start = identity(rest=element(0x00211001, b"OB", bytes(1 << 20)))
+    parts = [engine.compress(start), *(engine.compress(bytes(1 << 20)) for _ in range(600))]
+    path = tmp_path / "bomb.dcm"
+    path.write_bytes(meta(DEFLATED) + b"".join(parts) + engine.flush())
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from tcia_covid.formats.dicom import validate_file\n"
+        "validate_file(Path(sys.argv[1]))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, check=True, text=True
+    )
+    assert int(run.stdout) < 300_000, "KiB"

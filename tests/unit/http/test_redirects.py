@@ -144,3 +144,40 @@ def test_a_redirect_whose_body_is_cut_is_followed() -> None:
     cut = [Send(head(302, length=100, Location="/new") + b"x"), Fin()]
     with ScriptedServer(cut, ok(b"there")) as server, client_with() as client:
         assert get(client, server.url) == b"there"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:9/",
+        "http://2130706433/",
+        "http://10.0.0.1/",
+        "http://192.168.1.1/",
+        "http://[::1]/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://[fe80::1]/",
+        "http://[fd00:ec2::254]/",
+        "http://localhost/",
+        "http://archive.localhost/",
+    ],
+)
+def test_fault_16_a_redirect_from_a_public_host_into_a_private_network_is_refused(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer(status(302, Location=target)) as proxy, client_with() as client:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with pytest.raises(RedirectError, match="is in a private network"):
+            get(client, "http://archive.example/series")
+        assert len(proxy.heads) == 1
+
+
+def test_a_redirect_between_public_hosts_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: Head):
+        if request.path.startswith("http://archive.example"):
+            return status(302, Location="http://mirror.example/series")
+        return ok(b"there")
+
+    with ScriptedServer(answer=answer) as proxy, client_with() as client:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert get(client, "http://archive.example/series") == b"there"

@@ -165,3 +165,21 @@ def test_thousands_of_values_are_no_slower_than_one() -> None:
     result = apply_filters(Filters(series=wanted), many)
     assert len(result.series) == 2500
     assert len(result.unmatched) == 2500
+
+
+def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
+    one = series("1.1", description="a" * 60 + "b")
+    with pytest.raises(UsageError, match=r"'\(a\+\)\+\$' takes more than 5 s"):
+        apply_filters(Filters(descriptions=("(a+)+$",)), [one])
+
+
+@pytest.mark.parametrize("pattern", ["lung.*0$", "lung [0-9.]+", "LUNG|nothing"])
+def test_a_regular_expression_finds_the_same_in_a_process_of_its_own(pattern: str) -> None:
+    assert kept(descriptions=(pattern,)) == {"1.1", "1.2"}
+
+
+def test_descriptions_of_any_characters_are_matched() -> None:
+    texts = ["Größe 1\n", "\udcff x1", "日本1", "none"]
+    some = [series(f"1.{number}", description=text) for number, text in enumerate(texts)]
+    result = apply_filters(Filters(descriptions=(".*1",)), some)
+    assert [one.description for one in result.series] == texts[:3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -245,7 +246,7 @@ def test_a_csv_has_the_column_names_of_the_archives() -> None:
     write_csv(FULL, out)
     first, second = csv.DictReader(io.StringIO(out.getvalue()))
     assert list(first) == list(SERIES_NAMES.values())
-    assert first["SeriesDescription"] == 'a "b", c\tµ'
+    assert first["SeriesDescription"] == 'a "b", c µ'
     assert (first["ImageCount"], first["FileSize"]) == ("5", "1000")
     assert (second["BodyPartExamined"], second["crdc_series_uuid"]) == ("", "3582")
 
@@ -280,3 +281,35 @@ def test_a_damaged_manifest_is_read_or_gives_a_typed_error(
     with suppress(ManifestError):
         manifest = read_file(tmp_path_factory.getbasetemp(), name, data)
         assert len(set(manifest.uids)) == len(manifest.uids) > 0
+
+
+@pytest.mark.parametrize("name", ["a.tcia", "a.csv", "a.txt"])
+@pytest.mark.parametrize("line", ["\n", "# a comment\n", "key=value\n", "   \n"])
+def test_a_long_list_without_uids_is_refused_at_once(tmp_path: Path, name: str, line: str) -> None:
+    path = tmp_path / name
+    path.write_text(line * (50_000_000 // len(line)), encoding="utf-8")
+    started = time.process_time()
+    with pytest.raises(ManifestError, match="names no series"):
+        read_manifest(path)
+    assert time.process_time() - started < 5
+
+
+def test_a_long_list_whose_lines_are_blank_is_read_without_looking_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\n" * 2_000_000 + f"{A}\n", encoding="utf-8")
+    assert read_manifest(path).uids == (A,)
+
+
+def test_formulas_in_a_csv_list_are_text_unless_they_are_kept() -> None:
+    values = {"description": "=cmd|'/C calc'!A0", "body_part": "-1.5", "modality": "C\x1bT"}
+    one = Series(A, "C", "@P1", "1.2", **values)
+    texts = []
+    for keep in (False, True):
+        out = io.StringIO()
+        write_csv([one], out, keep_formulas=keep)
+        texts.append(next(csv.DictReader(io.StringIO(out.getvalue()))))
+    safe, kept = texts
+    assert (safe["SeriesDescription"], safe["PatientID"]) == ("'=cmd|'/C calc'!A0", "'@P1")
+    assert (kept["SeriesDescription"], kept["PatientID"]) == ("=cmd|'/C calc'!A0", "@P1")
+    assert safe["BodyPartExamined"] == kept["BodyPartExamined"] == "-1.5"
+    assert safe["Modality"] == kept["Modality"] == "C T"

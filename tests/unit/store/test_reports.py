@@ -142,8 +142,6 @@ def test_metadata_has_a_row_a_series(tree: Tree) -> None:
         "山田",
         'say "x"',
         "a,b",
-        "=1+1",
-        "line\r\nbreak",
         " ends ",
         "-",
         "\\",
@@ -528,3 +526,27 @@ def test_four_processes_end_with_every_series_in_the_reports(tree: Tree) -> None
         worker.close()
     assert (len(rows(tree)), len(manifest(tree))) == (20, 20)
     assert not reports_are_stale(tree)
+
+
+def test_no_report_has_formulas_or_control_characters_of_an_archive(tree: Tree) -> None:
+    grow(
+        tree,
+        series_of(
+            1,
+            description="=HYPERLINK(1)",
+            manufacturer="Si\x1b[2Jemens\r\n",
+            license="CC\x1b]0;x\x07 BY\n4.0",
+            collection="Other\x1b[1m",
+        ),
+    )
+    report(tree, None)
+    (row,) = rows(tree)
+    assert row["Series Description"] == "'=HYPERLINK(1)"
+    assert row["Manufacturer"] == "Si [2Jemens  "
+    for name in REPORT_FILES:
+        text = (tree.root / name).read_text(encoding="utf-8").replace("\n", "").replace("\r", "")
+        assert text.isprintable(), name
+
+    tree.keep_formulas = True
+    report(tree, None)
+    assert rows(tree)[0]["Series Description"] == "=HYPERLINK(1)"

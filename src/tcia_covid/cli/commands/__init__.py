@@ -42,6 +42,7 @@ COMMANDS = (
         _ANY_TARGETS,
         *FILTERS,
         options.FORMAT,
+        options.KEEP_FORMULAS,
         *SELECT,
         *DISPLAY,
         description="""List the series that TARGET and the filters select.

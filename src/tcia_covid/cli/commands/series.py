@@ -19,11 +19,10 @@ from tcia_covid.operations.select import select_offline
 from tcia_covid.output.json_documents import series_document
 from tcia_covid.output.tables import failure_lines, format_number, table, width
 from tcia_covid.selection.manifests import write_csv, write_tcia, write_txt
-from tcia_covid.selection.request import Request
+from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection
 
 _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
-    "csv": write_csv,
     "tcia": write_tcia,
     "txt": write_txt,
 }
@@ -42,7 +41,7 @@ def run(console: Console, *, targets: tuple[str, ...], format: str, **choices: A
     if format == "json":
         console.result(json.dumps(document, indent=2, ensure_ascii=True))
     else:
-        console.result(_formatted(selection.series, format))
+        console.result(_formatted(selection.series, format, request.options))
     for notice in selection.notices:
         console.message(f"note: {notice}")
     console.message(_totals(selection.series))
@@ -62,12 +61,15 @@ def select_series(console: Console, request: Request) -> Selection:
         return run_cancellable(lambda stop: select_offline(request, registry, stop, emit))
 
 
-def _formatted(series: Sequence[Series], format: str) -> str:  # noqa: A002
+def _formatted(series: Sequence[Series], format: str, options: Options) -> str:  # noqa: A002
     if format == "table":
         rows, whole = map(_row, series), (_HEADS.index("patient"), _HEADS.index("series"))
         return table(_HEADS, rows, right=(4, 5), keep=whole, drop=_DROPPED, columns=width())
     out = io.StringIO(newline="")
-    _WRITERS[format](series, out)
+    if format == "csv":
+        write_csv(series, out, keep_formulas=options.keep_formulas)
+    else:
+        _WRITERS[format](series, out)
     return out.getvalue().removesuffix("\n")
 
 

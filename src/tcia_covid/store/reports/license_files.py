@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tcia_covid.catalog.citation import format_citation, license_text
 from tcia_covid.catalog.collections import DICOM, DOI, Collection, License, Registry, bare_doi
 from tcia_covid.core.models import Series
+from tcia_covid.core.plain_text import printable
 
 _ATTRIBUTION = re.compile(
     r"(?:CC BY|Creative Commons Attribution)(?P<nc>[ -]?NC|[ -]Non-?Commercial)?"
@@ -34,9 +35,9 @@ class LicenseTerms:
     def of(cls, series: Series) -> LicenseTerms:
         """The terms of one series."""
         return cls(
-            series.license or "",
-            series.license_url or "",
-            series.data_url or "",
+            printable(series.license or ""),
+            printable(series.license_url or ""),
+            printable(series.data_url or ""),
             series.third_party,
         )
 
@@ -61,6 +62,7 @@ def license_file_unregistered(name: str, terms: Set[LicenseTerms]) -> Collection
 
     Nothing is said of it that its series do not agree on.
     """
+    name = printable(name)
     original = [one for one in terms if not one.third_party] or list(terms)
     licenses = {(one.license, one.license_url) for one in original}
     dois = {bare_doi(one.data_url) for one in original}

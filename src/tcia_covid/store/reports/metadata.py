@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tcia_covid.catalog.collections import fold_name
 from tcia_covid.core.models import Receipt, Series
+from tcia_covid.core.plain_text import csv_row
 
 COLUMNS = (
     "Series UID",
@@ -40,18 +41,22 @@ COLUMNS = (
 which the archives' lists do not have."""
 
 
-def metadata(receipts: Iterable[Receipt], collection: str = "") -> Iterator[bytes]:
+def metadata(
+    receipts: Iterable[Receipt], collection: str = "", *, keep_formulas: bool = False
+) -> Iterator[bytes]:
     """The file's content: RFC 4180 with CRLF as NBIA's retriever writes it, UTF-8.
 
-    Values are as archived, dates ISO; `File Location` is relative to the file. The last columns
-    spell patients and studies as the clinical file of `collection` does, where that is known.
+    Values are as archived but for `csv_row`, dates ISO; `File Location` is relative to the file.
+    The last columns spell patients and studies as the clinical file of `collection` does, where
+    that is known.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow((*COLUMNS, *join_columns(collection)))
     for receipt in receipts:
         keys = join_keys(collection, receipt.series)
-        writer.writerow((*_row(receipt), *keys.values()))
+        row = (*_row(receipt), *keys.values())
+        writer.writerow(csv_row(row, keep_formulas=keep_formulas))
         yield _taken(text)
     yield _taken(text)
 

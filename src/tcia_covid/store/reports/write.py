@@ -188,7 +188,9 @@ class _ReportWriter:
         contents, tree = _Contents(), self._tree
         name = self._collection.name if self._collection else ""
         with self._replace(MANIFEST) as write:  # each receipt is read once
-            self._put(METADATA, metadata(self._receipts(contents, write), name))
+            receipts = self._receipts(contents, write)
+            rows = metadata(receipts, name, keep_formulas=tree.keep_formulas)
+            self._put(METADATA, rows)
         terms = contents.terms
         known = self._collection or license_file_unregistered(
             min(contents.names, default=tree.root.name), terms
