@@ -148,6 +148,25 @@ def test_fault_35_a_special_file_in_place_of_an_image(
     trial.assert_complete(summary)
 
 
+@pytest.mark.parametrize("plant", [_fifo, _socket, _device, _link])
+@pytest.mark.parametrize("name", ["metadata.csv", "manifest-md5.txt", "LICENSE.txt"])
+def test_fault_35_a_special_file_or_link_in_place_of_a_report(
+    trial: Trial, victim: Path, name: str, plant: Callable[[Path, Path], None]
+) -> None:
+    trial.download()
+    path = trial.output / NAME / name
+    path.unlink()
+    plant(path, victim)
+    with _without_waiting(path):
+        assert name in read_status(trial.output).collections[0].outdated_reports
+        verify_directory(trial.output)
+        summary = trial.download()
+    trial.assert_complete(summary)
+    assert path.is_file()
+    assert not path.is_symlink()
+    assert any(f"{name}.moved-aside" in notice for notice in summary.notices)
+
+
 @pytest.mark.parametrize("name", ["", "locks", "series", "staging", "tmp", "damaged"])
 def test_fault_35_a_linked_state_folder_is_refused(trial: Trial, tmp_path: Path, name: str) -> None:
     trial.download()

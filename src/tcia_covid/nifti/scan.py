@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcia_covid.core.errors import RequestError
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.safe_names import STATE_FOLDER
 
 _UNFINISHED = (".aspx", ".partial", ".aspera-ckpt")
@@ -244,7 +245,7 @@ class Checksums:
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a file, up to a maximum length and number of bytes."""
     left = _MAX_BYTES
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_regular) as file:
         while left > 0 and (line := file.readline(_MAX_LINE)):
             left -= len(line)
             yield line.decode("utf-8", "replace").lstrip("\ufeff").strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, LockedError, NotAvailableError, SeriesError
 from tcia_covid.core.events import Emit, Notice
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Check, Receipt, RemoteImage, Series
 from tcia_covid.formats.dicom import is_truncated
 from tcia_covid.formats.hashes import same_md5
@@ -413,6 +415,7 @@ def _why_incomplete(
 
 def _is_truncated(path: Path) -> bool:
     try:
-        return is_truncated(path.read_bytes())
+        with FileIO(path, opener=open_regular) as file:
+            return is_truncated(file.readall())
     except OSError:
         return False

@@ -16,6 +16,7 @@ from tcia_covid.store.discovery import (
     find_unchecked_folders,
     listing_errors,
 )
+from tcia_covid.store.disk import read_state
 from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.reports.state import outdated_reports
 from tcia_covid.store.tree import Tree
@@ -184,7 +185,7 @@ def _partial_series(tree: Tree) -> list[PartialSeries]:
 def _partial_packages(tree: Tree) -> Iterator[PartialPackage]:
     for receiving in sorted((tree.state / "faspex").glob("*/receiving")):
         with contextlib.suppress(OSError):
-            title = receiving.read_text("utf-8", "replace") or receiving.parent.name
+            title = read_state(receiving).decode("utf-8", "replace") or receiving.parent.name
             folder = receiving.parent / "files"
             files = sum(file.is_file() for file in folder.rglob("*"))
             yield PartialPackage(title, files, folder_size(folder))
