@@ -102,7 +102,7 @@ def test_fault_34_after_a_signal_the_reports_cover_what_is_complete(
     assert "report files cover what is complete" in err
     last = json.loads((tmp_path / "events").read_text().splitlines()[-1])
     assert (last["type"], last["exit_code"]) == ("command-finished", code)
-    assert f"download ends with exit code {code}" in (tmp_path / "log").read_text()
+    assert f"download ended with exit code {code}" in (tmp_path / "log").read_text()
     assert _outdated(crowd, tmp_path)[:2] == ([], [])
 
 

@@ -46,6 +46,7 @@ def main() -> NoReturn:
     flushed = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
     if threading.active_count() > 1 or not all(flushed):
         os._exit(code)  # the interpreter would wait for threads that hang in the network
+    _handle(signal.SIG_IGN)  # the interpreter restores the default for all other handlers
     sys.exit(code)
 
 
@@ -66,7 +67,7 @@ def _handled_signals() -> list[signal.Signals]:
     return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def _handle(handler: Handler) -> dict[signal.Signals, Any]:
+def _handle(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:
     """Set the handler of all signals; give those of before."""
     return {number: signal.signal(number, handler) for number in _handled_signals()}
 
