@@ -142,6 +142,10 @@ ROWS = {
         "one of IDC's hosts refuses or lies (403, 404, redirect, HTML, damage), or asks to wait",
         "the other hosts, then NBIA, take over its work; only that host waits",
     ),
+    39: (
+        "an object of a series is bad: refused, missing, damaged, of another series",
+        "all others are stored first; then it alone is fetched elsewhere, or named as missing",
+    ),
     40: (
         "a server closes kept-alive connections, or never answers for an object",
         "sent again at once, uncounted; silence costs one budget of retries in all",
@@ -149,6 +153,10 @@ ROWS = {
     41: (
         "Windows: paths over 259 characters, files open in another program, read-only files",
         "too long paths are refused before the start; an open file fails one series or report",
+    ),
+    42: (
+        "the ZIP of a series fails for ever, or its MD5 list contradicts the archive's hashes",
+        "completed from single images; the hashes that prove win; images nobody gives are named",
     ),
 }
 

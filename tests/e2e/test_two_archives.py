@@ -30,7 +30,7 @@ from tests.fakes.s3_faults import Delay, Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.fakes.zip_faults import LostImage
 from tests.unit.archive_helpers import expected_files, files_of
-from tests.waiting import LONG
+from tests.waiting import LONG, soon
 
 __all__ = ["running_s3"]
 QUICK = HttpSettings(
@@ -484,3 +484,64 @@ def test_a_series_of_2464_images_is_listed_page_by_page_and_comes_many_at_a_time
     assert (summary.exit_code, summary.images_stored, summary.checked_md5) == (0, 2464, 1)
     files = files_of(both.output / largest.collection)
     assert {k: v for k, v in files.items() if k.endswith(".dcm")} == expected_files(largest)
+
+
+def test_fault_38_a_long_pause_for_one_object_is_not_waited_out_while_nbia_works(
+    both: Both,
+) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    key = object_key(uid, one.images[0].uid)
+    with Front(both.s3.port, SlowDown(key, times=None, headers={"Retry-After": "10000"})) as front:
+        both.idc_url = front.url
+        with soon():
+            summary = both.run(jobs=2)
+        both.assert_complete(summary)
+        assert sum(key in seen.path for seen in front.seen) == 1, "the pause is obeyed"
+
+
+@pytest.mark.parametrize("status", [301, 403, 404, 500])
+@pytest.mark.parametrize("on", ["", ".dcm"], ids=["all", "objects"])
+def test_fault_38_endpoints_that_all_refuse_bring_in_nbia(both: Both, on: str, status: int) -> None:
+    with Front(both.s3.port, Say(on, times=None, status=status)) as front:
+        both.idc_url = f"{front.url}/1,{front.url}/2"
+        both.assert_complete(both.run())
+
+
+def test_fault_38_an_endpoint_that_refuses_everything_is_left_for_the_next(both: Both) -> None:
+    with Front(both.s3.port, Say(times=None, status=403)) as front:
+        both.idc_url = f"{front.url},{both.s3.url}"
+        summary = both.run(*FIVE, jobs=1)
+        both.assert_complete(summary, *FIVE)
+        assert summary.sources == {"nbia": 0, "idc": 15}
+        assert len(front.seen) == 3, "three series in a row"
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_fault_39_only_the_bad_object_of_a_series_comes_from_nbia(both: Both, status: int) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    bad = Say(object_key(uid, one.images[0].uid), times=None, status=status)
+    with Front(both.s3.port, bad) as front:
+        both.idc_url = front.url
+        both.assert_complete(both.run())
+    filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
+    assert filed is not None
+    assert {image.uid: image.source for image in filed.receipt.images} == {
+        image.uid: "nbia" if image is one.images[0] else "idc" for image in one.images
+    }
+    assert both.nbia.count("getImage") == 0
+    assert both.nbia.count("getSingleImage") == 1
+
+
+def test_fault_40_a_silent_object_is_requested_once_and_then_from_nbia(both: Both) -> None:
+    uid = both.first()
+    one = both.corpus.series(uid)
+    assert one is not None
+    key = object_key(uid, one.images[0].uid)
+    with Front(both.s3.port, Delay(key, seconds=1)) as front:
+        both.idc_url = front.url
+        both.assert_complete(both.run(http=replace(QUICK, first_byte_timeout=0.5)))
+        assert sum(key in seen.path for seen in front.seen) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import re
 import subprocess
@@ -202,10 +203,14 @@ def cataloged(series: DemoSeries, bucket: str = BUCKET) -> Series:
 
 @contextmanager
 def idc_of(
-    url: str, *held: Series, settings: HttpSettings = QUICK, connections: int = 8
+    url: str,
+    *held: Series,
+    settings: HttpSettings = QUICK,
+    connections: int = 8,
+    max_pause: float = math.inf,
 ) -> Iterator[IdcArchive]:
     """An IDC client of the S3 server at `url`, with a catalog of the series `held`."""
-    client = Client(settings, connections=connections)
+    client = Client(settings, connections=connections, max_pause=max_pause)
     known = {series.uid: series for series in held}
 
     def find(uids: Iterable[str]) -> dict[str, Series]:

@@ -196,7 +196,7 @@ def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(trial: Trial) 
     page = Answer("getSingleImage", body=HTML + b" " * 4000, times=None)
     trial.add(LostImage("getImage", uid=lost, times=None), page)
     (failure,) = trial.download().failures
-    assert failure.reason == "archive-error"
+    assert failure.reason == "incomplete"
     assert "getSingleImage sent no image: <html>" in failure.detail
     trial.assert_heals()
 

@@ -38,6 +38,10 @@ class Sink(Protocol):
         """Record the archive's MD5 of image `uid` as spelled there (without leading zeros)."""
         ...
 
+    def discard(self, uid: str) -> None:
+        """Remove image `uid`."""
+        ...
+
     def has(self, image: RemoteImage) -> bool:
         """Whether `image` is stored already, identified by UID or MD5."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from tcia_covid.selection.request import Options
 
 _IDC_CONNECTIONS_PER_JOB = 2
 """S3 serves single images, so more requests are useful than with NBIA's streams."""
+MAX_PAUSE = 5.0
+"""Seconds to wait where one of IDC's endpoints asks for a pause; then others take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +50,28 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
     meter = ByteCounter()
     rate = RateLimiter(settings.max_rate, stop)
 
-    def client(settings: HttpSettings, connections: int = options.jobs) -> Client:
+    def client(
+        settings: HttpSettings, connections: int = options.jobs, max_pause: float = math.inf
+    ) -> Client:
         return Client(
-            settings, stop=stop, connections=connections, meter=meter, rate=rate, emit=emit
+            settings,
+            stop=stop,
+            connections=connections,
+            max_pause=max_pause,
+            meter=meter,
+            rate=rate,
+            emit=emit,
         )
 
     clients = (
         client(settings),
         client(_impatient(settings, first_byte=120.0)),
         client(_impatient(settings, first_byte=20.0)),
-        client(_for_s3(settings, is_auto=is_auto), options.jobs * _IDC_CONNECTIONS_PER_JOB),
+        client(
+            _for_s3(settings, is_auto=is_auto),
+            options.jobs * _IDC_CONNECTIONS_PER_JOB,
+            MAX_PAUSE,
+        ),
     )
     nbia = NbiaArchive(clients[0], options.nbia_url)
     idc = IdcArchive(
@@ -64,7 +79,6 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
         options.idc_url,
         find=series_catalog.find,
         list_all=series_catalog.load,
-        start_retries=0 if is_auto else None,
     )
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
     return Archives(

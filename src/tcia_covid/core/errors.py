@@ -85,10 +85,14 @@ class ArchiveError(TciaCovidError):
         retry_after: seconds to wait, as the archive demanded, or None.
         push_back: whether the archive says that it is overloaded.
         spent: whether all attempts were used already.
+        attempts: how many attempts this error counts for.
+        missing: names of missing images of a series whose other images were received.
     """
 
     exit_code = EXIT_ARCHIVE
     spent = False
+    attempts = 1
+    missing: tuple[str, ...] = ()
 
     def __init__(
         self,

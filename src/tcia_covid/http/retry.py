@@ -73,7 +73,7 @@ class RetryPolicy:
                 another policy.
             TciaCovidError: the run was canceled.
         """
-        self.failures += 1
+        self.failures += error.attempts
         self._by_type[type(error)] += 1
         is_over_limit = limit is not None and self._by_type[type(error)] > limit
         if not error.retryable or error.spent or is_over_limit:

@@ -204,9 +204,10 @@ class Staging:
         """Note the archive's hash of image `uid`, as the archive spells it."""
         self.stored_md5[uid] = stored
 
-    def forget_md5s(self) -> None:
-        """Forget the noted hashes: the next ones are another archive's."""
-        self.stored_md5.clear()
+    def forget_md5s(self, uids: Iterable[str]) -> None:
+        """Forget the noted hashes of images: they are wrong, or another archive's."""
+        for uid in uids:
+            self.stored_md5.pop(uid, None)
 
     def has(self, image: RemoteImage) -> bool:
         """Whether `image` is here: by UID, by the archive's own name of it, by MD5 or by ETag.

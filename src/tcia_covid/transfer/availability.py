@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
@@ -14,6 +15,7 @@ from tcia_covid.core.errors import (
     ArchiveError,
     BadResponseError,
     ConnectionLostError,
+    RedirectError,
     StatusError,
     TlsError,
     UnreachableError,
@@ -25,7 +27,7 @@ _FIRST_PAUSE, _MAX_PAUSE = 30.0, 600.0
 """Seconds that an archive is skipped."""
 UNREACHABLE = (UnreachableError, TlsError)
 """One of these shows that an archive is not responding."""
-_AMBIGUOUS = (ConnectionLostError, BadResponseError, StatusError)
+_AMBIGUOUS = (ConnectionLostError, BadResponseError, StatusError, RedirectError)
 """These may be about one series only."""
 _MAX_AMBIGUOUS = 3
 """Consecutive ambiguous errors that show it as well."""
@@ -60,8 +62,9 @@ class ArchiveAvailability:
 
         Returns the seconds for which the archive is skipped, if this error is why.
         """
+        is_absent = isinstance(error, StatusError) and error.status == HTTPStatus.NOT_FOUND
         with self._lock:
-            self._ambiguous[archive.name] += isinstance(error, _AMBIGUOUS) and error.retryable
+            self._ambiguous[archive.name] += isinstance(error, _AMBIGUOUS) and not is_absent
             is_repeated = self._ambiguous[archive.name] >= _MAX_AMBIGUOUS
         is_down = isinstance(error, UNREACHABLE) or is_repeated
         return _FIRST_PAUSE if is_down and self._breaker.open(archive.name) else None

@@ -17,8 +17,11 @@ from tcia_covid.core.errors import (
     ForeignImageError,
     IncompleteSeriesError,
     NotAvailableError,
+    ResponseTimeoutError,
     SeriesChangedError,
     SeriesError,
+    StatusError,
+    TciaCovidError,
     TruncatedZipError,
     ZipError,
 )
@@ -38,8 +41,15 @@ from tcia_covid.transfer.verification import (
 _MAX_WRONG = 3
 """Downloads of one image with other bytes than the archive's own hash."""
 _NOT_AVAILABLE_RETRIES = 1
-_IMAGE_ATTEMPTS = 2
-"""Requests for an image that the archive says it does not have."""
+_ALTERNATIVE_RETRIES = 2
+"""Retries before another archive takes over …"""
+_MAX_PAUSE = 5.0
+"""… unless this one asks for a longer pause (seconds)."""
+_MAX_FAILURES = 3
+"""Consecutive single images that fail before the others are not requested."""
+_FAILED_STREAM = (500, 502, 504)
+"""HTTP statuses of a server that cannot make a ZIP, or not in time."""
+_STREAM_RETRIES = 1
 _REQUEST_BYTES = 64 * 1024
 """Bytes that a slow line could receive in the time that a request waits for its response."""
 _DEFLATE_RATIO = 0.55
@@ -97,8 +107,11 @@ class SeriesFetcher:
     """Whether another archive can take over."""
     context: TransferContext
     _streaming: Streaming = field(default=Streaming.USEFUL, init=False)
+    _failed_streams: int = field(default=0, init=False)
     _listing: list[RemoteImage] = field(default_factory=list, init=False)
     _wrong_downloads: Counter[str] = field(default_factory=Counter, init=False)
+    _looked_up: set[str] = field(default_factory=set, init=False)
+    """Wrong images whose hash was requested by itself."""
     _refetched: set[str] = field(default_factory=set, init=False)
     """Images that were fetched again because no hash proves them."""
 
@@ -126,8 +139,14 @@ class SeriesFetcher:
             self._skip_if_down(error)
         if isinstance(error, BadResponseError):
             self._listing = []
-        limit = _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
-        self.retry.failed(error, limit=limit)
+        self.retry.failed(error, limit=self._limit(error))
+
+    def _limit(self, error: ArchiveError) -> int | None:
+        """The number of retries for errors of this type; None for as many as the settings say."""
+        if self.has_alternative:
+            is_long = (error.retry_after or 0.0) > _MAX_PAUSE
+            return 0 if is_long or isinstance(error, ResponseTimeoutError) else _ALTERNATIVE_RETRIES
+        return _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
 
     def _skip_if_down(self, error: ArchiveError) -> None:
         health, name = self.context.health, self.archive.name
@@ -148,7 +167,7 @@ class SeriesFetcher:
         Raises:
             ChecksumError: an image was wrong several times.
         """
-        for uid in self.staging.wrong():
+        for uid in self._wrong_images():
             self._wrong_downloads[uid] += 1
             if self._wrong_downloads[uid] < _MAX_WRONG:
                 self.staging.discard(uid)
@@ -164,6 +183,33 @@ class SeriesFetcher:
             )
         self.staging.record_verified()
 
+    def _wrong_images(self) -> list[str]:
+        """The images that are wrong by all that the archive says of them.
+
+        The list in a ZIP may contradict the archive's own hashes of the image and the series.
+        """
+        series, staging, health = self.series, self.staging, self.context.health
+        wrong = staging.wrong()
+        new = [uid for uid in wrong if uid not in self._looked_up]
+        if not new or not self.archive.of_record:
+            return wrong
+        if counts_match(series, staging) and series_hash_matches(
+            series, self.archive, staging, health
+        ):
+            staging.forget_md5s(wrong)
+            staging.prove(wrong, Check.SERIES_MD5)
+            return []
+        self._looked_up.update(new)
+        for uid in new:
+            try:
+                published = self.archive.image_md5(series, uid)
+            except ArchiveError as error:
+                health.failed(self.archive, error)
+                break
+            if published is not None:
+                staging.note_md5(uid, published)
+        return staging.wrong()
+
     def stream(self) -> None:
         """Receive the whole series in one stream."""
         staging = self.staging
@@ -174,9 +220,17 @@ class SeriesFetcher:
         except ArchiveError as error:
             progress = self.archive.skips_known or not before or set(staging.images) > before
             self._streaming = self._streaming.after_error(error, progress=progress)
-            raise
-        # The stream is complete: the server leaves the missing images out every time.
+            if not self._cannot_stream(error):
+                raise
+        # The server leaves the missing images out every time, or gives no ZIP.
         self._streaming = Streaming.USELESS
+
+    def _cannot_stream(self, error: ArchiveError) -> bool:
+        """Whether the archive fails to make the ZIP of the series: it may give single images."""
+        if self.archive.skips_known or not isinstance(error, StatusError):
+            return False
+        self._failed_streams += error.status in _FAILED_STREAM
+        return self._failed_streams > min(_STREAM_RETRIES, self.context.settings.retries)
 
     def fill(self, missing: list[RemoteImage]) -> None:
         """Fetch missing images, by stream or one by one, whichever moves fewer bytes.
@@ -190,25 +244,56 @@ class SeriesFetcher:
         ):
             self.stream()
             return
-        for attempt in range(_IMAGE_ATTEMPTS):
-            if attempt and missing:
-                self.context.stop.wait(self.context.settings.retry_wait)
-            missing = [image for image in missing if not self._fetch_image(image)]
-        if missing:
-            raise IncompleteSeriesError(
-                f"series {self.series.uid} is incomplete: the archive does not give "
-                f"{len(missing)} of its images",
-                hint="received images are kept; run the same command again later",
-                missing=self._names(missing),
-            )
+        denied = self._fetch_images(missing)
+        if any(error.retryable for error in denied.values()):
+            self.context.stop.wait(self.context.settings.retry_wait)
+            again = [image for image in missing if image in denied and denied[image].retryable]
+            refused = {image: error for image, error in denied.items() if not error.retryable}
+            denied = refused | self._fetch_images(again)
+        if denied:
+            names = self._names(list(denied))
+            raise incomplete_error(self.series, len(denied), next(iter(denied.values())), names)
 
-    def _fetch_image(self, image: RemoteImage) -> bool:
+    def _fetch_images(self, images: list[RemoteImage]) -> dict[RemoteImage, ArchiveError]:
+        """Fetch single images; return those that the archive denies.
+
+        Raises:
+            ArchiveError: the archive fails for an image, after all others were fetched.
+            SeriesError: an image is wrong, after all others were fetched.
+        """
+        denied: dict[RemoteImage, ArchiveError] = {}
+        errors: list[ArchiveError | SeriesError] = []
+        in_a_row = 0
+        for image in images:
+            try:
+                self.archive.receive_image(self.series, image, self.staging)
+            except NotAvailableError as error:
+                denied[image] = error
+            except (StatusError, BadResponseError, ForeignImageError) as error:
+                if isinstance(error, StatusError) and not error.retryable:
+                    denied[image] = error
+                    continue
+                errors.append(error)
+                in_a_row += 1
+                if in_a_row >= _MAX_FAILURES:
+                    break
+            else:
+                in_a_row = 0
+                self._progressed()
+        if errors:
+            raise errors[0]
+        return denied
+
+    def names_of_missing(self, *, may_request: bool) -> tuple[str, ...]:
+        """The SOPInstanceUIDs, or else the keys, of the archive's images that are not in staging.
+
+        Empty where there is no list of them, and none may be requested or the request fails.
+        """
         try:
-            self.archive.receive_image(self.series, image, self.staging)
-        except NotAvailableError:
-            return False
-        self._progressed()
-        return True
+            listing = self._images() if may_request else self._listing
+        except ArchiveError:
+            return ()
+        return self._names([image for image in listing if not self.staging.has(image)])
 
     def missing_images(self) -> list[RemoteImage]:
         """List the archive's images that are not in staging; discard images it does not have."""
@@ -329,7 +414,7 @@ class SeriesFetcher:
         if series_hash_matches(series, self.archive, staging, health):
             staging.prove(list(staging.images), Check.SERIES_MD5)
             return True
-        staging.forget_md5s()
+        staging.forget_md5s(list(staging.images))
         note_hashes(series, [self.archive], staging, list(staging.images), health)
         if staging.wrong():
             return False
@@ -373,6 +458,25 @@ class SeriesFetcher:
             "the one downloaded before",
             hint="--update downloads the new version; what is here is kept until then",
         )
+
+
+def incomplete_error(
+    series: Series, number: int, reason: TciaCovidError, missing: tuple[str, ...]
+) -> IncompleteSeriesError:
+    """The error for a series of which no archive gives some images.
+
+    Args:
+        series: as listed.
+        number: how many images are missing.
+        reason: why one of them is.
+        missing: their names, as far as known.
+    """
+    return IncompleteSeriesError(
+        f"series {series.uid} is incomplete: the archive does not give {number} of its images "
+        f"({reason.message})",
+        hint="received images are kept; run the same command again later",
+        missing=missing,
+    )
 
 
 def stream_is_cheaper(series: Series, staging: Staging, missing: int, *, skips: bool) -> bool:

@@ -13,6 +13,7 @@ from tcia_covid.core.errors import (
     LockedError,
     NotAvailableError,
     ResourceLimitError,
+    ResponseTimeoutError,
     SeriesError,
     TakenOverError,
     TciaCovidError,
@@ -24,7 +25,7 @@ from tcia_covid.core.redaction import scrub
 from tcia_covid.store.disk import destination_error
 from tcia_covid.transfer.availability import OUTAGE_WAIT, UNREACHABLE, OutageMonitor
 from tcia_covid.transfer.contention import Job, LockedQueue, LockedSeries
-from tcia_covid.transfer.fetcher import TransferContext
+from tcia_covid.transfer.fetcher import TransferContext, incomplete_error
 from tcia_covid.transfer.series import fetch_series
 
 GRACE_PERIOD = 1.5
@@ -209,6 +210,8 @@ class Scheduler:
             self._attempted_twice.discard(job.uid)
         elif attempted_twice or not error.retryable or self._context.health.last_answer is None:
             return False
+        elif isinstance(error, ResponseTimeoutError):
+            return False  # each silent attempt takes the whole first-byte timeout
         else:
             self._attempted_twice.add(job.uid)
         with self._lock:
@@ -261,6 +264,10 @@ def failure_of(series: Series, error: TciaCovidError) -> Failure:
     """Return the record of why `series` is not complete."""
     if isinstance(error, SeriesError):
         return Failure(series.uid, error.reason, error.message, error.missing, error.hint)
+    if isinstance(error, ArchiveError) and error.missing:
+        return failure_of(
+            series, incomplete_error(series, len(error.missing), error, error.missing)
+        )
     reason = "not-available" if isinstance(error, NotAvailableError) else "archive-error"
     if isinstance(error, LockedError):
         reason = "locked"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import (
     ArchiveError,
+    ConnectionLostError,
     NotAvailableError,
+    ResponseTimeoutError,
     SeriesChangedError,
     SeriesError,
     TakenOverError,
@@ -19,15 +20,14 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import BytesStored, Notice, SeriesRetried, SeriesStarted
 from tcia_covid.core.models import Outcome, Receipt, Series, State
+from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.units import count
 from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import UNREACHABLE
-from tcia_covid.transfer.fetcher import SeriesFetcher, TransferContext
+from tcia_covid.transfer.fetcher import SeriesFetcher, TransferContext, incomplete_error
 from tcia_covid.transfer.verification import counts_match
-
-_RETRIES_BEFORE_FAILOVER = 2
 
 
 def fetch_series(
@@ -141,6 +141,9 @@ class _Failover:
         self._quarantine = quarantine
         self._context = context
         self._errors: dict[str, TciaCovidError] = {}
+        self._policies = {one.name: self._retry_policy() for one in self._archives}
+        """Of one budget for all rounds."""
+        self._fetchers: dict[str, SeriesFetcher] = {}
         self._start_round()
 
     def _start_round(self) -> None:
@@ -150,26 +153,28 @@ class _Failover:
 
     def _fetcher(self, archive: Archive) -> SeriesFetcher:
         """Retry less often where another archive that works can take over."""
-        series, context = self._series, self._context
+        context = self._context
         working = [one for one in self._archives if not context.health.is_down(one)]
         is_last = archive is (working or self._archives)[-1]
-        settings = context.settings
-        if not is_last:
-            retries = min(settings.retries, _RETRIES_BEFORE_FAILOVER)
-            settings = replace(settings, retries=retries)
-        return SeriesFetcher(
-            series,
+        fetcher = SeriesFetcher(
+            self._series,
             archive,
             self._staging,
             self._quarantine,
             hash_archives=[one for one in context.hash_archives if one.name != archive.name],
-            retry=RetryPolicy(
-                settings,
-                context.stop,
-                lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait)),
-            ),
+            retry=self._policies[archive.name],
             has_alternative=not is_last,
             context=context,
+        )
+        self._fetchers[archive.name] = fetcher
+        return fetcher
+
+    def _retry_policy(self) -> RetryPolicy:
+        uid, context = self._series.uid, self._context
+        return RetryPolicy(
+            context.settings,
+            context.stop,
+            lambda reason, wait: context.emit(SeriesRetried(uid, reason, wait)),
         )
 
     def retry_or_switch(self, error: ArchiveError | SeriesError, *, progress: bool) -> None:
@@ -209,7 +214,35 @@ class _Failover:
             self._context.health.worked(archive)
 
     def _error(self) -> TciaCovidError:
-        """Name the missing images where they are known, else what each archive answered."""
+        """Return the error of the series; it names missing images if others were received."""
+        error = self._common_error()
+        if not self._staging.images or not isinstance(error, SeriesError | ArchiveError):
+            return error
+        missing = self._names_of_missing()
+        if isinstance(error, ArchiveError) and not error.retryable:
+            return incomplete_error(self._series, len(missing) or 1, error, missing)
+        error.missing = error.missing or missing
+        return error
+
+    def _names_of_missing(self) -> tuple[str, ...]:
+        """What the archive of record lists, else what the receipt or another archive has."""
+        staging = self._staging
+        fetchers = sorted(self._fetchers.values(), key=lambda one: not one.archive.of_record)
+        names = [one.names_of_missing(may_request=self._may_list(one.archive)) for one in fetchers]
+        known = tuple(sorted(staging.known.keys() - staging.images.keys()))
+        uids = [some for some in names if all(map(is_uid, some))]
+        return next(filter(None, [*uids, known, *names]), ())
+
+    def _may_list(self, archive: Archive) -> bool:
+        """Whether the archive responds, so that a list costs no further retries."""
+        error = self._errors.get(archive.name)
+        if isinstance(error, ResponseTimeoutError) and archive.skips_known:
+            return True  # one object is silent, and lists are not retried
+        is_away = isinstance(error, (*UNREACHABLE, ConnectionLostError))
+        return not is_away and not (isinstance(error, ArchiveError) and error.push_back)
+
+    def _common_error(self) -> TciaCovidError:
+        """Choose the error of a series, else tell what each archive answered."""
         errors = self._errors.values()
         series_errors = [error for error in errors if isinstance(error, SeriesError)]
         if series_errors:

@@ -98,7 +98,8 @@ def series_hash_matches(
         health.failed(archive, error)
         return False
     images = list(staging.images.values())
-    stored = [staging.stored_md5.get(image.uid) for image in images]
+    wrong = set(staging.wrong())
+    stored = [None if one.uid in wrong else staging.stored_md5.get(one.uid) for one in images]
     return published is not None and hash_matches(published, stored, [one.md5 for one in images])
 
 

@@ -15,8 +15,12 @@ from tcia_covid.archives.idc.endpoints import (
 )
 from tcia_covid.core.errors import (
     ArchiveError,
+    BadResponseError,
     ConnectionLostError,
+    ForeignImageError,
     NotAvailableError,
+    RedirectError,
+    SeriesError,
     StatusError,
     UnreachableError,
     UsageError,
@@ -36,12 +40,12 @@ class Clock:
 
 
 def tried_endpoints(
-    endpoints: Endpoints, *down: Endpoint, error: ArchiveError | None = None
+    endpoints: Endpoints, *down: Endpoint, error: ArchiveError | SeriesError | None = None
 ) -> list[Endpoint]:
     """The endpoints that are tried, in order, while those in `down` fail."""
     tried: list[Endpoint] = []
 
-    def attempt(endpoint: Endpoint) -> None:
+    def attempt(endpoint: Endpoint, is_last: bool) -> None:
         tried.append(endpoint)
         if endpoint in down:
             raise error or UnreachableError("no route")
@@ -116,12 +120,53 @@ def test_the_next_endpoint_is_used_when_the_first_is_down(error: ArchiveError) -
     assert tried_endpoints(Endpoints([FIRST, SECOND]), FIRST, error=error) == [FIRST, SECOND]
 
 
-@pytest.mark.parametrize("error", [NotAvailableError("gone"), StatusError("no", status=404)])
-def test_an_error_about_the_series_is_final(error: ArchiveError) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotAvailableError("gone"),
+        StatusError("no", status=403),
+        StatusError("moved", status=301),
+        BadResponseError("a page"),
+        RedirectError("elsewhere"),
+        ForeignImageError("of another series"),
+    ],
+)
+def test_fault_38_the_next_endpoint_is_used_after_any_wrong_answer(
+    error: ArchiveError | SeriesError,
+) -> None:
     endpoints = Endpoints([FIRST, SECOND])
-    with pytest.raises(type(error)):
-        endpoints.try_each(_raising(error))
+    assert tried_endpoints(endpoints, FIRST, error=error) == [FIRST, SECOND]
+    assert tried_endpoints(endpoints) == [FIRST], "it may be about one series only"
+
+
+def test_fault_38_an_endpoint_without_a_right_answer_for_three_series_is_skipped() -> None:
+    endpoints = Endpoints([FIRST, SECOND])
+    for _ in range(3):
+        assert tried_endpoints(endpoints, FIRST, error=StatusError("no", status=403))[0] is FIRST
+    assert tried_endpoints(endpoints) == [SECOND]
+
+
+def test_fault_39_an_endpoint_that_gave_part_of_a_series_is_not_skipped() -> None:
+    endpoints = Endpoints([FIRST, SECOND])
+
+    def attempt(endpoint: Endpoint, is_last: bool) -> None:
+        if endpoint is FIRST:
+            endpoints.worked(FIRST)
+            raise StatusError("oops", status=500, retryable=True)
+
+    endpoints.try_each(attempt)
     assert tried_endpoints(endpoints) == [FIRST]
+
+
+def test_the_error_that_a_retry_may_help_against_is_raised_and_counts_all_attempts() -> None:
+    def attempt(endpoint: Endpoint, is_last: bool) -> None:
+        if endpoint is FIRST:
+            raise StatusError("busy", status=503, retryable=True)
+        raise NotAvailableError("gone")
+
+    with pytest.raises(StatusError, match="busy") as caught:
+        Endpoints([FIRST, SECOND]).try_each(attempt)
+    assert caught.value.attempts == 2
 
 
 def test_an_endpoint_that_was_down_is_skipped() -> None:
@@ -164,7 +209,7 @@ def test_one_caller_at_a_time_probes() -> None:
     clock.now += 3
     others: list[Endpoint] = []
 
-    def probe(endpoint: Endpoint) -> None:
+    def probe(endpoint: Endpoint, is_last: bool) -> None:
         if endpoint is FIRST:
             others.extend(tried_endpoints(endpoints))
 
@@ -178,15 +223,8 @@ def test_when_all_are_down_the_last_error_is_raised() -> None:
         endpoints.try_each(_raising(UnreachableError("no route")))
 
 
-def test_an_unreachable_endpoint_is_retried_once_where_there_is_another() -> None:
-    error = UnreachableError("no route")
-    assert Endpoints([FIRST, SECOND]).limit(error) == 1
-    assert Endpoints([FIRST]).limit(error) is None
-    assert Endpoints([FIRST, SECOND]).limit(ConnectionLostError("cut")) is None
-
-
-def _raising(error: ArchiveError) -> Callable[[Endpoint], None]:
-    def attempt(endpoint: Endpoint) -> None:
+def _raising(error: ArchiveError) -> Callable[[Endpoint, bool], None]:
+    def attempt(endpoint: Endpoint, is_last: bool) -> None:
         raise error
 
     return attempt

@@ -14,7 +14,7 @@ from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.client import Client
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, S3Server
-from tests.fakes.s3_faults import Fault, Reply, Rewrite, Say, SlowDown
+from tests.fakes.s3_faults import Fault, Reply, Rewrite, Say
 from tests.fakes.s3_front import Front
 
 running_s3 = s3.running_s3
@@ -36,7 +36,7 @@ def client() -> Iterator[Client]:
 
 
 def listed(client: Client, url: str, folder: str = "pair/", **options: int) -> list[RemoteImage]:
-    return list_folder(client, f"{url}/{BUCKET}", folder, lambda error: None, **options)
+    return list_folder(client, f"{url}/{BUCKET}", folder, **options)
 
 
 def listed_behind(s3_server: S3Server, *faults: Fault, **options: int) -> list[RemoteImage]:
@@ -90,16 +90,9 @@ def test_an_empty_folder_is_an_empty_list(s3_server: S3Server, client: Client) -
     assert listed(client, s3_server.url, "nothing/") == []
 
 
-def test_an_unusable_page_is_asked_for_again(s3_server: S3Server, client: Client) -> None:
-    faults = [SlowDown(), Rewrite(skip=1, change=lambda body: body[:200]), Say(skip=2, body=b"")]
-    with Front(s3_server.port, *faults) as front:
-        assert len(listed(client, front.url)) == 2
-        assert len(front.seen) == 4
-
-
 def test_a_missing_bucket_is_told(s3_server: S3Server, client: Client) -> None:
     with pytest.raises(StatusError, match="NoSuchBucket"):
-        list_folder(client, f"{s3_server.url}/no-such-bucket", "pair/", lambda error: None)
+        list_folder(client, f"{s3_server.url}/no-such-bucket", "pair/")
 
 
 @pytest.mark.parametrize("space", [b"http://doc.s3.amazonaws.com/2006-03-01", b""])

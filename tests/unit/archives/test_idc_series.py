@@ -13,9 +13,11 @@ from tcia_covid.archives.idc.archive import IdcArchive, threads_for
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     BadResponseError,
+    ForeignImageError,
     InterruptedRunError,
     NoSpaceError,
     NotAvailableError,
+    StatusError,
 )
 from tcia_covid.core.models import Check, RemoteImage, StoredImage
 from tcia_covid.demo.corpus import DemoSeries
@@ -24,7 +26,7 @@ from tcia_covid.store.disk import Disk
 from tcia_covid.store.staging import Staging
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, RESTRICTED_BUCKET, S3Server, idc_of, object_key, series_of
-from tests.fakes.s3_faults import Cut, Delay, Meanwhile, Say, SlowDown
+from tests.fakes.s3_faults import Cut, Delay, Fault, Meanwhile, Rewrite, Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.unit.archives.idc_helpers import key_of, md5s, md5s_of, received, sink_for
 from tests.waiting import soon
@@ -159,29 +161,118 @@ def test_a_cut_image_goes_on_where_it_stopped(s3_server: S3Server, tmp_path: Pat
         assert front.sent < (series.size or 0) + demo.images[0].size
 
 
-def test_a_push_back_costs_a_request_and_not_the_series(
+def test_objects_that_fail_are_requested_after_all_others(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    demo = series_of(next(numbers), images=12)
+    series = s3_server.hold(demo)
+    busy = [SlowDown(key_of(demo, place), times=2) for place in (0, 5)]
+    with Front(s3_server.port, *busy) as front, idc_of(front.url, series) as archive:
+        sink = sink_for(series, tmp_path)
+        with pytest.raises(StatusError, match="SlowDown"):
+            archive.receive_series(series, sink)
+        assert len(sink.images) == 10
+        with pytest.raises(StatusError, match="SlowDown"):
+            archive.receive_series(series, sink)
+        archive.receive_series(series, sink)
+        assert md5s_of(sink) == md5s(demo)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_fault_39_every_other_object_is_stored_before_a_refused_one_is_reported(
+    s3_server: S3Server, tmp_path: Path, status: int
+) -> None:
+    demo = series_of(next(numbers), images=20)
+    series = s3_server.hold(demo)
+    refused = [Say(key_of(demo, place), times=None, status=status) for place in range(5)]
+    with Front(s3_server.port, *refused) as front, idc_of(front.url, series) as archive:
+        sink = sink_for(series, tmp_path)
+        with pytest.raises((NotAvailableError, StatusError)):
+            archive.receive_series(series, sink)
+        assert sink.images.keys() == {image.uid for image in demo.images[5:]}
+        assert len(front.objects()) == 20
+
+
+def test_fault_39_an_object_of_another_series_does_not_hold_up_the_others(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
+    other = series_of(next(numbers)).images[0].read()
+    series = s3_server.hold(demo)
+    s3_server.put(BUCKET, key_of(demo, 1), other)
+    with idc_of(s3_server.url, series) as archive:
+        sink = sink_for(series, tmp_path)
+        with pytest.raises(ForeignImageError):
+            archive.receive_series(series, sink)
+        assert sink.images.keys() == md5s(demo).keys() - {demo.images[1].uid}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Say(".dcm", times=None, status=404),
+        Say(".dcm", times=None, status=403),
+        Say(".dcm", times=None, status=301),
+        Say(".dcm", times=None, body=b"<html>log in</html>"),
+        Rewrite(".dcm", times=None, change=lambda body: body[:-2] + b"\1\1"),
+        Say("list-type", times=None, status=403),
+        Say("list-type", times=None, status=404),
+        Say("list-type", times=None, status=302),
+        Say("list-type", times=None, body=b"<html>log in</html>"),
+        Say(times=None, status=403),
+    ],
+)
+def test_fault_38_an_endpoint_that_refuses_or_lies_brings_in_the_next(
+    s3_server: S3Server, tmp_path: Path, lie: Fault
+) -> None:
+    demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
     with (
-        Front(s3_server.port, SlowDown(".dcm", times=3)) as front,
-        idc_of(front.url, series) as archive,
+        Front(s3_server.port, lie) as liar,
+        Front(s3_server.port) as other,
+        idc_of(f"{liar.url},{other.url}", series, connections=2) as archive,
+    ):
+        sink = received(archive, series, tmp_path)
+        assert md5s_of(sink) == md5s(demo)
+        assert sink.wrong() == []
+        assert len(liar.objects()) <= 3 + 2, "three in a row, by three threads"
+
+
+def test_fault_39_only_the_bad_objects_of_an_endpoint_are_fetched_from_the_next(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    demo = series_of(next(numbers), images=12)
+    series = s3_server.hold(demo)
+    lies = [
+        Say(key_of(demo, 0), times=None, status=403),
+        Rewrite(key_of(demo, 4), times=None, change=lambda body: body[:-2] + b"\1\1"),
+        Say(key_of(demo, 8), times=None, status=500),
+    ]
+    with (
+        Front(s3_server.port, *lies) as first,
+        Front(s3_server.port) as other,
+        idc_of(f"{first.url},{other.url}", series) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
-        assert len(front.objects()) == 7
-        assert len(front.lists()) == 1
+        assert len(first.objects()) == 12
+        assert len(other.objects()) == 3
 
 
-def test_an_image_that_is_gone_does_not_hold_up_the_others(
-    s3_server: S3Server, demo: DemoSeries, tmp_path: Path
+def test_fault_38_a_long_pause_asked_for_by_one_endpoint_is_not_waited_for(
+    s3_server: S3Server, tmp_path: Path
 ) -> None:
+    demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
-    gone = Meanwhile(".dcm", act=lambda: s3_server.delete(BUCKET, key_of(demo, 1)))
-    with Front(s3_server.port, gone) as front, idc_of(front.url, series) as archive:
-        sink = received(archive, series, tmp_path)
-        assert sink.images.keys() == md5s(demo).keys() - {demo.images[1].uid}
-        with pytest.raises(NotAvailableError, match="it does not exist"):
-            archive.receive_image(series, RemoteImage(key=key_of(demo, 1)), sink)
+    pause = SlowDown(key_of(demo, 3), times=None, headers={"Retry-After": "10000"})
+    with (
+        Front(s3_server.port, pause) as first,
+        Front(s3_server.port) as other,
+        idc_of(f"{first.url},{other.url}", series, max_pause=5) as archive,
+        soon(),
+    ):
+        assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
+        asked = len(first.seen)
+        assert len(archive.images(series)) == 12
+        assert len(first.seen) == asked, "the pause is obeyed"
 
 
 def test_an_image_that_changes_after_it_was_listed_is_had_by_listing_again(
@@ -212,25 +303,18 @@ def test_an_image_that_is_refused_ends_the_series(
         received(archive, series, tmp_path)
 
 
-def test_an_error_keeps_what_has_arrived_and_begins_nothing_further(
+def test_an_endpoint_that_fails_repeatedly_is_not_asked_for_the_other_objects(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     demo = series_of(next(numbers), images=40)
     series = s3_server.hold(demo)
-    broken = Say(".dcm", skip=10, status=204)
-    with (
-        Front(s3_server.port, broken) as front,
-        idc_of(front.url, series) as archive,
-    ):
+    broken = Say(".dcm", skip=10, times=None, status=500)
+    with Front(s3_server.port, broken) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
-        with pytest.raises(BadResponseError, match="HTTP 204"):
+        with pytest.raises(StatusError, match="HTTP 500"):
             archive.receive_series(series, sink)
-        asked = len(front.objects())
-        assert asked < 40
-        assert len(sink.images) == asked - 1
-        archive.receive_series(series, sink)
-        assert len(front.objects()) == 40 + 1
-    assert md5s_of(sink) == md5s(demo)
+        assert len(sink.images) == 10
+        assert len(front.objects()) <= 10 + 3 + 8, "three in a row, by eight threads"
 
 
 def test_a_stop_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tcia_covid.core.errors import (
     BadResponseError,
     ConnectionLostError,
     NotAvailableError,
+    RedirectError,
     StatusError,
     UnreachableError,
 )
@@ -43,6 +44,8 @@ def test_an_archive_that_cannot_be_reached_comes_last_at_once() -> None:
         StatusError("HTTP 500", status=500, retryable=True),
         ConnectionLostError("cut", retryable=True),
         BadResponseError("a page", retryable=True),
+        StatusError("HTTP 403", status=403),
+        RedirectError("elsewhere"),
     ],
 )
 def test_trouble_counts_after_three_times_in_a_row(error: ArchiveError) -> None:

@@ -15,7 +15,8 @@ from tcia_covid.core.errors import (
     ChecksumError,
     ConnectionLostError,
     IncompleteSeriesError,
-    NotAvailableError,
+    ResponseTimeoutError,
+    StatusError,
 )
 from tcia_covid.core.events import Emit, Event, Notice, discard
 from tcia_covid.core.models import Check, Outcome, Series, State
@@ -23,10 +24,11 @@ from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
+from tcia_covid.transfer.scheduler import failure_of
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, S3Server, folder_of, idc_of, object_key, series_of
-from tests.fakes.s3_faults import Cut, Fault, Meanwhile, Rewrite, Say, Stall, Unconditional
+from tests.fakes.s3_faults import Cut, Delay, Fault, Meanwhile, Rewrite, Say, Stall, Unconditional
 from tests.fakes.s3_front import Front
 from tests.unit.archive_helpers import expected_files, files_of
 from tests.waiting import LONG, wait_for
@@ -175,7 +177,7 @@ def test_an_object_deleted_after_it_was_listed_leaves_the_series_incomplete(
     deleting = Meanwhile(".dcm", act=lambda: s3_server.delete(BUCKET, key_of(demo, 2)))
     with (
         Front(s3_server.port, deleting) as front,
-        pytest.raises(IncompleteSeriesError, match="has only 5"),
+        pytest.raises(IncompleteSeriesError, match="it does not exist"),
     ):
         fetched(front.url, series, tree)
 
@@ -222,7 +224,7 @@ def test_images_of_an_earlier_run_are_checked_by_the_listing_and_not_fetched_aga
     series = s3_server.hold(demo)
     with (
         Front(s3_server.port, Say(".dcm", skip=10, times=None, status=403)) as front,
-        pytest.raises(NotAvailableError),
+        pytest.raises(IncompleteSeriesError, match="does not give 10 of its images"),
     ):
         fetched(front.url, series, tree)
     kept = len(list(tree.staging.rglob("*.dcm.staged")))
@@ -292,14 +294,41 @@ def test_a_staged_image_of_another_version_is_discarded(
     assert files_of(tree.root) == expected_files(demo)
 
 
-def test_a_missing_image_is_named_by_its_key_where_nothing_names_its_uid(
-    s3_server: S3Server, demo: DemoSeries, tree: Tree
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_fault_39_an_object_that_no_endpoint_gives_is_named_whatever_its_status(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree, status: int
 ) -> None:
     series = s3_server.hold(demo)
-    gone = Say(key_of(demo, 2), times=None, status=404)
-    with Front(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
+    gone = Say(key_of(demo, 2), times=None, status=status)
+    with (
+        Front(s3_server.port, gone) as front,
+        pytest.raises((IncompleteSeriesError, StatusError)) as caught,
+    ):
         fetched(front.url, series, tree)
+    failure = failure_of(series, caught.value)
+    assert failure.missing == (key_of(demo, 2),)
+    assert failure.reason == "incomplete"
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_fault_40_a_silent_object_costs_one_budget_of_retries_in_all(
+    s3_server: S3Server, demo: DemoSeries, tree: Tree, retries: int, hosts: int
+) -> None:
+    series = s3_server.hold(demo)
+    settings = replace(QUICK, retries=retries, first_byte_timeout=0.2)
+    silent = Delay(key_of(demo, 2), seconds=0.5)
+    context = TransferContext(CancelToken(), settings, discard)
+    with (
+        Front(s3_server.port, silent) as front,
+        idc_of(",".join([front.url] * hosts), series, settings=settings) as archive,
+        pytest.raises(ResponseTimeoutError) as caught,
+    ):
+        fetch_series(series, [archive], tree, context)
     assert caught.value.missing == (key_of(demo, 2),)
+    requests = sum(key_of(demo, 2) in seen.path for seen in front.seen)
+    assert max(1, hosts) <= requests <= max(hosts, 1 + retries)
+    assert len(list(tree.staging.rglob("*.staged"))) == 5
 
 
 def lose(tree: Tree, demo: DemoSeries, place: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from tcia_covid.archives.base import Sink
@@ -13,19 +13,24 @@ from tcia_covid.archives.idc.endpoints import (
     DEFAULT_ENDPOINTS,
     Endpoint,
     Endpoints,
+    most_promising,
     parse_endpoints,
 )
 from tcia_covid.archives.idc.s3 import (
     ObjectReader,
     denied_as_unavailable,
     list_folder,
-    smallest,
 )
 from tcia_covid.core.errors import (
     ArchiveError,
+    BadResponseError,
     NotAvailableError,
+    SeriesError,
     StatusError,
+    TakenOverError,
+    TlsError,
     UnknownCollectionError,
+    UnreachableError,
 )
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.parallel import PooledTasks, WorkerPool
@@ -33,10 +38,8 @@ from tcia_covid.http.client import Client
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _FOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
-_START_RETRIES = 3
-"""Retries before an object's first byte; the series' own retries follow."""
-_MAX_SERVER_ERRORS = 3
-"""Objects of a series with server errors before the other objects are not requested."""
+_MAX_FAILURES = 3
+"""Consecutive objects that fail before the other objects of a series are not requested."""
 _MAX_THREADS = 8
 _IMAGES_PER_THREAD = 4
 _BYTES_PER_THREAD = 8 * 1024 * 1024
@@ -60,8 +63,6 @@ class IdcArchive:
             separated by commas, are tried in this order. None for Amazon, then Google.
         find: gives the series with these SeriesInstanceUIDs, with bucket and folder.
         list_all: gives all series of a collection, with bucket and folder.
-        start_retries: retries before a first byte, of a list or of an object; None for as many
-            as the client's settings say.
 
     Raises:
         UsageError: `base_url` is none of these.
@@ -78,13 +79,13 @@ class IdcArchive:
         *,
         find: Callable[[Iterable[str]], Mapping[str, Series]],
         list_all: Callable[[str], list[Series]],
-        start_retries: int | None = None,
     ) -> None:
         self._client = client
         self._endpoints = Endpoints(parse_endpoints(base_url or DEFAULT_ENDPOINTS))
         self._find = find
         self._list_all = list_all
-        self._start_retries = start_retries
+        self._failed_keys: set[str] = set()
+        """Objects that failed: requested last the next time."""
         self._pool = WorkerPool(client.connections)
 
     def holds(self, series: Series) -> bool:
@@ -120,16 +121,17 @@ class IdcArchive:
             NotAvailableError: the catalog or the bucket does not have the series.
         """
         location = self._locate(series)
-        return self._endpoints.try_each(lambda endpoint: self._list(endpoint, location))
+        return self._endpoints.try_each(lambda endpoint, _: self._list(endpoint, location))
 
     def receive_series(self, series: Series, sink: Sink) -> None:
         """Store the objects that `sink` does not have, several at a time.
 
-        An object that is listed but does not exist is left out. Where the server fails for a few
-        objects, the others are stored first.
+        Where some objects cannot be had, the others are stored before the error is raised.
         """
         location = self._locate(series)
-        self._endpoints.try_each(lambda endpoint: self._receive(endpoint, location, sink))
+        self._endpoints.try_each(
+            lambda endpoint, is_last: self._receive(endpoint, location, sink, is_last=is_last)
+        )
 
     def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
         """Store one object; resumes where the connection breaks.
@@ -141,7 +143,7 @@ class IdcArchive:
         location = self._locate(series)
         with denied_as_unavailable(f"object {image.key} of series {series.uid}"):
             return self._endpoints.try_each(
-                lambda endpoint: _store(self._reader(endpoint, location, image), sink)
+                lambda endpoint, _: _store(self._reader(endpoint, location, image), sink)
             )
 
     def image_md5(self, series: Series, uid: str) -> str | None:
@@ -171,47 +173,87 @@ class IdcArchive:
 
     def _list(self, endpoint: Endpoint, location: _Location) -> list[RemoteImage]:
         url = endpoint.bucket_url(location.bucket)
-        with denied_as_unavailable(f"series {location.series}"):
-            images = list_folder(self._client, url, f"{location.folder}/", self._list_limit)
+        try:
+            images = list_folder(self._client, url, f"{location.folder}/")
+        except StatusError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise BadResponseError(
+                f"{error.message}: there is no bucket", hint=error.hint
+            ) from error
         if not images:
             raise NotAvailableError(f"IDC has no image of series {location.series}")
         return images
 
-    def _receive(self, endpoint: Endpoint, location: _Location, sink: Sink) -> None:
+    def _receive(
+        self, endpoint: Endpoint, location: _Location, sink: Sink, *, is_last: bool
+    ) -> None:
+        """Store the missing objects of a series; `is_last` if no other endpoint can."""
         missing = [image for image in self._list(endpoint, location) if not sink.has(image)]
+        missing.sort(key=lambda image: image.key in self._failed_keys)
+        errors = _ObjectErrors(is_last=is_last)
 
         def receive(image: RemoteImage) -> None:
-            reader = self._reader(endpoint, location, image)
+            reader = self._reader(endpoint, location, image, retries=None if is_last else 1)
             reader.is_needed = lambda: not tasks.failed()
-            with denied_as_unavailable(f"object {image.key} of series {location.series}"):
-                try:
-                    _store(reader, sink)
-                except StatusError as error:
-                    if error.retryable and len(server_errors) < _MAX_SERVER_ERRORS:
-                        server_errors.append(error)
-                    elif error.status != HTTPStatus.NOT_FOUND:
-                        raise
+            try:
+                with denied_as_unavailable(f"object {image.key} of series {location.series}"):
+                    stored = _store(reader, sink)
+                if not is_last:
+                    _check_md5(image, stored, sink)
+            except TakenOverError:
+                raise
+            except (ArchiveError, SeriesError) as error:
+                self._failed_keys.add(image.key or "")
+                errors.add(error)
+            else:
+                self._failed_keys.discard(image.key or "")
+                self._endpoints.worked(endpoint)
+                errors.in_a_row = 0
 
-        server_errors: list[StatusError] = []
         tasks = PooledTasks(missing, receive)
         tasks.run(self._pool, threads_for(missing))
-        if server_errors:
-            raise server_errors[0]
+        errors.raise_any()
 
-    def _reader(self, endpoint: Endpoint, location: _Location, image: RemoteImage) -> ObjectReader:
+    def _reader(
+        self,
+        endpoint: Endpoint,
+        location: _Location,
+        image: RemoteImage,
+        retries: int | None = None,
+    ) -> ObjectReader:
         if image.key is None:
             raise NotAvailableError(f"IDC names images by key, and image {image.uid} has none")
-        retries = _START_RETRIES if self._start_retries is None else self._start_retries
-        return ObjectReader(
-            self._client,
-            endpoint.object_url(location.bucket, image.key),
-            image,
-            self._endpoints.limit,
-            start_retries=retries,
-        )
+        url = endpoint.object_url(location.bucket, image.key)
+        return ObjectReader(self._client, url, image, retries=retries)
 
-    def _list_limit(self, error: ArchiveError) -> int | None:
-        return smallest(self._endpoints.limit(error), self._start_retries)
+
+@dataclass(slots=True)
+class _ObjectErrors:
+    """Collects the errors of single objects, as long as other objects may be stored."""
+
+    is_last: bool
+    """Whether no other endpoint can give the objects."""
+    in_a_row: int = 0
+    _errors: list[ArchiveError | SeriesError] = field(default_factory=list)
+
+    def add(self, error: ArchiveError | SeriesError) -> None:
+        """Keep `error`, or raise it where it is no use to request further objects."""
+        self._errors.append(error)
+        self.in_a_row += 1
+        is_retryable = isinstance(error, ArchiveError) and error.retryable
+        is_final = self.is_last and not is_retryable
+        is_down = isinstance(error, UnreachableError | TlsError)
+        if is_down or (self.in_a_row >= _MAX_FAILURES and not is_final):
+            raise error
+
+    def raise_any(self) -> None:
+        """Raise the most promising error, if there is any."""
+        if self._errors:
+            error = most_promising(self._errors)
+            if isinstance(error, ArchiveError):
+                error.attempts = 1  # objects are requested side by side
+            raise error
 
 
 def threads_for(images: list[RemoteImage]) -> int:
@@ -223,6 +265,19 @@ def threads_for(images: list[RemoteImage]) -> int:
     size = sum(image.size or 0 for image in images)
     threads = 1 + max(len(images) // _IMAGES_PER_THREAD, size // _BYTES_PER_THREAD)
     return max(1, min(_MAX_THREADS, len(images), threads))
+
+
+def _check_md5(image: RemoteImage, stored: StoredImage, sink: Sink) -> None:
+    """Discard an image that differs from its hash.
+
+    Raises:
+        BadResponseError: it does.
+    """
+    if image.md5 not in (None, stored.md5):
+        sink.discard(stored.uid)
+        raise BadResponseError(
+            f"object {image.key} has MD5 {stored.md5}, the list has {image.md5}", retryable=True
+        )
 
 
 def _store(reader: ObjectReader, sink: Sink) -> StoredImage:

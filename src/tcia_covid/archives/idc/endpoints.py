@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
@@ -13,7 +14,10 @@ from urllib.parse import quote
 from tcia_covid.core.errors import (
     ArchiveError,
     ConnectionLostError,
+    SeriesError,
     StatusError,
+    TakenOverError,
+    TlsError,
     UnreachableError,
     UsageError,
 )
@@ -27,6 +31,8 @@ _GCS_BUCKETS = {"idc-open-data-cr": "idc-open-cr", "idc-open-data-two": "idc-ope
 _ENDPOINT_URL = re.compile(r"https?://[^/?#\s]+(/[^?#\s]*)?")
 _FIRST_PAUSE, _MAX_PAUSE = 60.0, 3600.0
 """Seconds that an endpoint is skipped."""
+_MAX_FAILURES = 3
+"""Consecutive series without a right answer, after which an endpoint is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def _parse_endpoint(name: str) -> Endpoint:
 
 
 class Endpoints:
-    """Uses the first endpoint that responds, and skips others for growing times.
+    """Uses the first endpoint that gives a right answer, and skips others for growing times.
 
     Args:
         endpoints: in order of preference.
@@ -93,40 +99,71 @@ class Endpoints:
     ) -> None:
         self._endpoints = endpoints
         self._breaker = CircuitBreaker(pause, _MAX_PAUSE, clock)
+        self._successes: Counter[Endpoint] = Counter()
+        self._failures: Counter[Endpoint] = Counter()
+        """Consecutive failures that may be about one object only."""
 
-    def try_each(self, attempt: Callable[[Endpoint], T]) -> T:
-        """Return what `attempt` returns for the first endpoint that responds.
+    def try_each(self, attempt: Callable[[Endpoint, bool], T]) -> T:
+        """Return what `attempt` returns for the first endpoint that gives a right answer.
+
+        Args:
+            attempt: is given an endpoint, and whether it is the last one. It may call `worked`
+                for parts of its work.
 
         Raises:
-            ArchiveError: the last endpoint's error, if none responds; any other error at once.
+            ArchiveError: the most promising of the endpoints' errors.
+            SeriesError: no endpoint gives a right answer, and no other error tells why.
         """
-        *others, last = self._breaker.order(self._endpoints, lambda endpoint: endpoint)
-        for endpoint in others:
+        errors: list[ArchiveError | SeriesError] = []
+        endpoints = self._breaker.order(self._endpoints, lambda endpoint: endpoint)
+        for endpoint in endpoints:
+            successes = self._successes[endpoint]
             try:
-                return self._try(endpoint, attempt)
-            except ArchiveError as error:
-                if not _is_down(error):
-                    raise
-        return self._try(last, attempt)
+                result = attempt(endpoint, endpoint is endpoints[-1])
+            except TakenOverError:
+                raise
+            except (ArchiveError, SeriesError) as error:
+                self._failed(endpoint, error, has_worked=self._successes[endpoint] > successes)
+                errors.append(error)
+            else:
+                self.worked(endpoint)
+                return result
+        raise most_promising(errors)
 
-    def _try(self, endpoint: Endpoint, attempt: Callable[[Endpoint], T]) -> T:
-        try:
-            result = attempt(endpoint)
-        except ArchiveError as error:
-            if _is_down(error):
-                self._breaker.open(endpoint)
-            raise
+    def worked(self, endpoint: Endpoint) -> None:
+        """The endpoint gave something right: it is not skipped any more."""
+        self._successes[endpoint] += 1
+        self._failures.pop(endpoint, None)
         self._breaker.close(endpoint)
-        return result
 
-    def limit(self, error: ArchiveError) -> int | None:
-        """One retry of an unreachable endpoint is enough if there is another one."""
-        is_replaceable = len(self._endpoints) > 1
-        return 1 if is_replaceable and isinstance(error, UnreachableError) else None
+    def _failed(
+        self, endpoint: Endpoint, error: ArchiveError | SeriesError, *, has_worked: bool
+    ) -> None:
+        """Skip the endpoint if `error` is not about a series or an object only."""
+        self._failures[endpoint] += not has_worked
+        is_down = isinstance(error, UnreachableError | TlsError) or (
+            not has_worked and _is_server_error(error)
+        )
+        if is_down or self._failures[endpoint] >= _MAX_FAILURES:
+            self._breaker.open(endpoint)
 
 
-def _is_down(error: ArchiveError) -> bool:
-    """Whether `error`, after all retries, is about the endpoint rather than about an object."""
+def most_promising(errors: Sequence[ArchiveError | SeriesError]) -> ArchiveError | SeriesError:
+    """The error that a retry may help against soonest, counted as one attempt per error."""
+    best = min(errors, key=_promise)
+    if isinstance(best, ArchiveError):
+        best.attempts = len(errors)
+    return best
+
+
+def _promise(error: ArchiveError | SeriesError) -> tuple[bool, bool, float]:
+    is_archive_error = isinstance(error, ArchiveError)
+    retry_after = error.retry_after if isinstance(error, ArchiveError) else None
+    is_retryable = isinstance(error, ArchiveError) and error.retryable
+    return not is_retryable, not is_archive_error, retry_after or 0.0
+
+
+def _is_server_error(error: ArchiveError | SeriesError) -> bool:
     if isinstance(error, StatusError):
         return error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return isinstance(error, UnreachableError | ConnectionLostError)
+    return isinstance(error, ConnectionLostError)

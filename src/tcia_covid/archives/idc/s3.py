@@ -22,7 +22,7 @@ from tcia_covid.formats.s3_errors import parse_s3_error
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet
 from tcia_covid.http.response import Response
-from tcia_covid.http.retry import Limit, RetryPolicy, no_limit
+from tcia_covid.http.retry import RetryPolicy
 
 _DENIED: dict[int, str] = {
     HTTPStatus.FORBIDDEN: "access is denied",
@@ -52,22 +52,22 @@ class ObjectReader:
         client: sends the requests.
         url: the object's.
         image: the object as listed: what it must still be.
-        limit: gives a smaller number of retries for some errors.
         is_needed: whether an interruption is still worth a retry.
         offset: bytes of the object that were received before.
-        start_retries: retries before the first byte.
+        retries: of an interruption; None for as many as the client's settings say.
     """
 
     client: Client
     url: str
     image: RemoteImage
-    limit: Limit = no_limit
     is_needed: Callable[[], bool] = lambda: True
     offset: int = 0
-    start_retries: int = 3
+    retries: int | None = None
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Read the object from `offset` to its end.
+
+        Retries interruptions only: without a first byte it is the caller's turn.
 
         Raises:
             ResumeError: the object is not the one that was listed, or the server cannot resume
@@ -93,10 +93,10 @@ class ObjectReader:
                     yield chunk
                 return
             except (ConnectionLostError, UnreachableError, StatusError) as error:
-                if not self.is_needed():
+                is_paused = (error.retry_after or 0.0) > self.client.max_pause
+                if get.offset <= self.offset or is_paused or not self.is_needed():
                     raise
-                start_retries = None if get.offset > self.offset else self.start_retries
-                policy.failed(error, limit=smallest(self.limit(error), start_retries))
+                policy.failed(error, limit=self.retries)
 
     def _refuse_error(self, response: Response) -> None:
         """Raise the error that a server sent with a status of 200.
@@ -135,11 +135,6 @@ def _raise_s3_error(response: Response, body: bytes) -> None:
     )
 
 
-def smallest(*limits: int | None) -> int | None:
-    """The smallest limit; None where none is set."""
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
 @contextmanager
 def denied_as_unavailable(what: str) -> Iterator[None]:
     """Turn the status of `what`, an object or a series' folder, into an error in words.
@@ -159,15 +154,14 @@ def denied_as_unavailable(what: str) -> Iterator[None]:
 
 
 def list_folder(
-    client: Client, url: str, folder: str, limit: Limit, max_pages: int = _MAX_PAGES
+    client: Client, url: str, folder: str, max_pages: int = _MAX_PAGES
 ) -> list[RemoteImage]:
-    """List the objects in a folder; an unusable page is requested again.
+    """List the objects in a folder, without retries.
 
     Args:
         client: sends the requests.
         url: the bucket's.
         folder: the keys' common prefix, with its slash.
-        limit: gives a smaller number of retries for some errors.
         max_pages: pages after which the list counts as endless.
 
     Raises:
@@ -179,9 +173,8 @@ def list_folder(
     tokens: set[str] = set()
     params = {"list-type": "2", "prefix": folder}
     for _ in range(max_pages):
-        page, token = client.fetch(
-            url, lambda response: _read_page(response, folder), params=params, limit=limit
-        )
+        with client.stream("GET", url, params=params) as response:
+            page, token = _read_page(response, folder)
         images += page
         if token is None:
             return images
