@@ -155,7 +155,8 @@ class ActiveRequest:
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
-        if self.closes_to_abort and self._socket is not None:
+        if self.closes_to_abort and self._handle is not None and self._socket is not None:
+            self._handle.close()  # only closing the last handle wakes a reader
             shut_down(self._socket, close=True)
 
     def _close_handle(self) -> None:
