@@ -443,7 +443,7 @@ def test_hashes_of_an_nbia_that_is_gone_are_not_asked_for_every_series(both: Bot
     try:
         summary = both.run(jobs=1)
         both.assert_complete(summary)
-        assert summary.checked_size == 3
+        assert summary.checked_size == 0, "their ETags prove them"
         assert sum("MD5" in one.endpoint for one in both.nbia.requests) <= 8
     finally:
         for one in parted:

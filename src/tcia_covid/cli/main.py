@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
             args=list(arguments), prog_name="tcia-covid", obj=console, standalone_mode=False
         )
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last place to report it
-        from tcia_covid.cli import errors  # noqa: PLC0415 - needs the documents of most commands
+        from tcia_covid.cli import error_report  # noqa: PLC0415 - needs the documents of most commands
 
-        return errors.report(console, error, arguments)
+        return error_report.report(console, error, arguments)
     return code if isinstance(code, int) else EXIT_OK

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.errors import to_error
+from tcia_covid.cli.error_report import to_error
 from tcia_covid.core.errors import DestinationError
 from tcia_covid.core.events import CommandFinished, CommandStarted, Emit, Event
 from tcia_covid.output.event_log import EventLog

@@ -57,7 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
         return run(arguments)
     except KeyboardInterrupt as error:
         from tcia_covid.cli.console import Console  # noqa: PLC0415
-        from tcia_covid.cli.errors import report  # noqa: PLC0415
+        from tcia_covid.cli.error_report import report  # noqa: PLC0415
 
         return report(Console(), error, arguments)
 

@@ -18,8 +18,9 @@ from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.nifti.adopt import VolumeAdoption, install_volumes
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.store.disk import read_state, set_aside
+from tcia_covid.store.disk import read_state
 from tcia_covid.store.free_space import folder_size
+from tcia_covid.store.quarantine import set_aside
 
 _ATTEMPTS = 2
 """How often a package is received if files in it are damaged."""

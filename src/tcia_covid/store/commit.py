@@ -15,9 +15,10 @@ from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.core.version import __version__
-from tcia_covid.store.disk import Disk, files_in, move_aside, moved_aside, set_aside
+from tcia_covid.store.disk import Disk, files_in
 from tcia_covid.store.images import DicomImages, has_content
 from tcia_covid.store.layout import Layout
+from tcia_covid.store.quarantine import move_aside, moved_aside, set_aside
 from tcia_covid.store.receipts import Receipts, StoredReceipt
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import stat
@@ -55,10 +54,6 @@ _FICLONE = 0x40049409
 if sys.platform == "linux":
     import fcntl
 
-BAD = ".bad"
-"""Suffix of quarantined files, so that no program takes them for images."""
-MOVED_ASIDE = ".moved-aside"
-"""Suffix of files that were in the way and are not this program's."""
 if sys.platform == "win32":
     from socket import gethostname as machine_name
 else:
@@ -415,69 +410,6 @@ def contention_errors(uid: str, staging: Path) -> Iterator[None]:
         if is_taken or (isinstance(error, FileExistsError) and not os.path.lexists(error.filename)):
             raise TakenOverError(uid) from error
         raise
-
-
-def refuse_link(path: Path) -> None:
-    """Refuse a symbolic link in place of a folder of the program's own.
-
-    Raises:
-        OSError: it is one.
-    """
-    if path.is_symlink():
-        raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
-
-
-def set_aside(disk: Disk, source: Path, quarantine: Path, name: str = "") -> Path:
-    """Move a file or a folder of this program into quarantine; return its new path.
-
-    Args:
-        disk: all file-system writes.
-        source: the file or folder.
-        quarantine: the folder in quarantine.
-        name: its name, if not the one it has.
-
-    Raises:
-        FileNotFoundError: it is gone.
-    """
-    refuse_link(quarantine)
-    disk.make_folder(quarantine)
-    name = f"{name or source.name}{BAD}"
-    target = quarantine / name
-    if os.path.lexists(target):
-        target = quarantine / f"{os.urandom(4).hex()}-{name}"
-    disk.rename(source, target)
-    return target
-
-
-def move_aside(disk: Disk, path: Path, folder: Path | None = None) -> Path:
-    """Rename a file or folder that is in the way and that this program did not write.
-
-    It stays in its folder, where its owner sees it, under a name that no program takes for an
-    image's. A symbolic link itself is renamed. The caller reports the new path to the user.
-
-    Args:
-        disk: all changes of the file system.
-        path: what is in the way.
-        folder: where it goes, if not to the folder that it is in.
-
-    Returns:
-        The new path.
-
-    Raises:
-        FileNotFoundError: it is gone.
-    """
-    target = (folder or path.parent) / f"{path.name}{MOVED_ASIDE}"
-    for number in itertools.count(2):
-        if not os.path.lexists(target):
-            break
-        target = target.with_name(f"{path.name}{MOVED_ASIDE}-{number}")
-    disk.rename(path, target)
-    return target
-
-
-def moved_aside(path: Path, target: Path) -> str:
-    """The notice of a file that was moved aside."""
-    return f"{path} was in the way and may be yours: it is now {target}"
 
 
 def files_in(folder: StrPath) -> set[str]:

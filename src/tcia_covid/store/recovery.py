@@ -9,8 +9,9 @@ from pathlib import Path
 
 from tcia_covid.core.models import ADOPTED, StoredImage
 from tcia_covid.core.safe_names import is_system_file
-from tcia_covid.store.disk import Disk, files_in, set_aside
+from tcia_covid.store.disk import Disk, files_in
 from tcia_covid.store.images import DicomImages, FoundImage
+from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
 
 

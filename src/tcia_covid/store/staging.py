@@ -27,13 +27,8 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
 from tcia_covid.formats.dicom import Header, header_of_file
 from tcia_covid.formats.hashes import multipart_etags, parts_of_etag, same_md5
-from tcia_covid.store.disk import (
-    BAD,
-    Disk,
-    contention_errors,
-    destination_errors,
-    read_state,
-)
+from tcia_covid.store.disk import Disk, contention_errors, destination_errors, read_state
+from tcia_covid.store.quarantine import set_aside
 
 STAGED = ".staged"
 """Suffix of images in staging, so that no program takes a partial series for a complete one."""
@@ -135,6 +130,8 @@ class Staging:
         self._keys: dict[str, str] = {}
         self._fresh: set[str] = set()
         self._etags: dict[tuple[str, int], frozenset[str]] = {}
+        self.etag_matches: set[str] = set()
+        """Images with the ETag of an object in parts; the archive of record is asked first."""
         """By MD5 and number of parts."""
         self._unmatched: dict[str, set[str]] = {}
         """MD5s of images, by SOPInstanceUID, that came with an ETag that does not fit."""
@@ -318,15 +315,13 @@ class Staging:
         image = self._drop(uid)
         if image is None:
             return (self.place or self.folder) / f"{uid}.dcm"
-        target = quarantine / f"{image.file}{BAD}"
         with destination_errors(str(quarantine)):
-            self._disk.make_folder(quarantine)
-            self._disk.replace(self.path(image), target)
-        return target
+            return set_aside(self._disk, Path(self.path(image)), quarantine, image.file)
 
     def _drop(self, uid: str) -> StoredImage | None:
         """Remove an image from the list; None if it is in place."""
         image = self.images.pop(uid)
+        self.etag_matches.discard(uid)
         self._on_bytes(-image.size)
         if uid in self.in_place:
             self.in_place.discard(uid)
@@ -407,6 +402,7 @@ class Staging:
                 return
             self._disk.replace(part, self.path(stored))
             self.in_place.discard(stored.uid)
+            self.etag_matches.discard(stored.uid)
             self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
             self.left_over.discard(stored.uid)
@@ -423,7 +419,7 @@ class Staging:
         if image.md5 is not None:
             self.note_md5(uid, image.md5)
         elif self._has_etag(uid, image):
-            self.prove([uid], Check.MD5)
+            self.etag_matches.add(uid)
         elif parts_of_etag(image.version):
             self._note_unmatched(uid)
 

@@ -34,13 +34,12 @@ from tcia_covid.store.disk import (
     files_in,
     machine_name,
     read_state,
-    refuse_link,
     remove_abandoned,
-    set_aside,
 )
 from tcia_covid.store.images import DicomImages
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.quarantine import refuse_link, set_aside
 from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
 from tcia_covid.store.recovery import StagingRecovery
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name

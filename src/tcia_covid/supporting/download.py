@@ -31,8 +31,9 @@ from tcia_covid.formats.hashes import hash_file
 from tcia_covid.http.client import Client
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import unknown_collection
-from tcia_covid.store.disk import Disk, destination_errors, move_aside, moved_aside, set_aside
+from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.quarantine import move_aside, moved_aside, set_aside
 from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.supporting.ranged_download import ResumableDownload
 from tcia_covid.supporting.receipts import (

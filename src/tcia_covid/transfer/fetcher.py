@@ -344,7 +344,8 @@ class SeriesFetcher:
 
     def ignores(self, error: ArchiveError | SeriesError) -> bool:
         """Whether `error` is about an object that is no image of the series, which is complete."""
-        is_extra = isinstance(error, ForeignImageError)
+        # A folder of objects may have others in it; a ZIP is what the archive says the series is.
+        is_extra = isinstance(error, ForeignImageError) and not self.archive.of_record
         if not (is_extra and counts_match(self.series, self.staging)):
             return False
         self._streaming = Streaming.USELESS

@@ -33,6 +33,7 @@ def verify_hashes(
     if staging.wrong():
         return False
     staging.record_verified()
+    staging.prove(staging.etag_matches.intersection(staging.unproven()), Check.MD5)
     doubtful = staging.left_over.intersection(staging.unproven())
     for uid in sorted(doubtful):
         staging.discard(uid)

@@ -17,8 +17,9 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import DestinationError, InterruptedRunError, LockedError
 from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import destination_error, destination_errors, move_aside, moved_aside
+from tcia_covid.store.disk import destination_error, destination_errors
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.quarantine import move_aside, moved_aside
 from tcia_covid.store.reports.license_files import (
     LicenseTerms,
     citation_file,
