@@ -44,6 +44,8 @@ def longest(trial: Trial) -> int:
 
 def lengthen(trial: Trial, characters: int) -> None:
     """Choose an output folder with which the longest path has so many characters."""
+    if longest(trial) >= characters:
+        pytest.skip("the folder for temporary files has a long path")
     more = characters - longest(trial)
     parts = ["d" * 60] * (more // 61) + ["d" * (more % 61 - 1)]
     trial.output = trial.output.joinpath(*parts)

@@ -81,11 +81,11 @@ class UserFolder(UserPath):
     """A folder for output; what Windows permits in no name is refused there."""
 
     def __init__(self, *, windows: bool = sys.platform == "win32") -> None:
-        super().__init__(file_okay=False)
+        super().__init__()
         self._windows = windows
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a file, and on Windows a path with a name that is not possible."""
+        """Refuse a path with a name that Windows does not permit."""
         text = os.fspath(value)
         if self._windows and text.endswith('"'):
             self.fail(f"{text} ends with a quotation mark: write no \\ before it", param, ctx)

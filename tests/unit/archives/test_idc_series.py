@@ -19,7 +19,7 @@ from tcia_covid.core.errors import (
     NotAvailableError,
     StatusError,
 )
-from tcia_covid.core.models import Check, RemoteImage, StoredImage
+from tcia_covid.core.models import RemoteImage, StoredImage
 from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.http.client import Client
 from tcia_covid.store.disk import Disk
@@ -60,7 +60,7 @@ def test_a_series_lies_in_the_bucket_that_the_catalog_names(
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
 
 
-def test_images_uploaded_in_parts_are_proved_by_the_hash_of_their_parts(
+def test_images_uploaded_in_parts_are_recognized_by_the_hash_of_their_parts(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     parted = demo.images[1].uid
@@ -68,8 +68,8 @@ def test_images_uploaded_in_parts_are_proved_by_the_hash_of_their_parts(
     with idc_of(s3_server.url, series) as archive:
         sink = received(archive, series, tmp_path)
     assert md5s_of(sink) == md5s(demo)
-    assert sink.unproven() == []
-    assert sink.images[parted].check is Check.MD5
+    assert sink.unproven() == [parted], "the archive of record is asked first"
+    assert sink.etag_matches == {parted}
 
 
 def test_images_are_listed_with_key_size_and_hash(s3_server: S3Server, demo: DemoSeries) -> None:
@@ -245,16 +245,15 @@ def test_fault_39_only_the_bad_objects_of_an_endpoint_are_fetched_from_the_next(
     lies = [
         Say(key_of(demo, 0), times=None, status=403),
         Rewrite(key_of(demo, 4), times=None, change=lambda body: body[:-2] + b"\1\1"),
-        Say(key_of(demo, 8), times=None, status=500),
-    ]
+    ]  # a third one could be the third in a row, and the endpoint would be skipped
     with (
         Front(s3_server.port, *lies) as first,
         Front(s3_server.port) as other,
-        idc_of(f"{first.url},{other.url}", series) as archive,
+        idc_of(f"{first.url},{other.url}", series, connections=1) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
         assert len(first.objects()) == 12
-        assert len(other.objects()) == 3
+        assert len(other.objects()) == 2
 
 
 def test_fault_38_a_long_pause_asked_for_by_one_endpoint_is_not_waited_for(
@@ -314,7 +313,8 @@ def test_an_endpoint_that_fails_repeatedly_is_not_asked_for_the_other_objects(
         with pytest.raises(StatusError, match="HTTP 500"):
             archive.receive_series(series, sink)
         assert len(sink.images) == 10
-        assert len(front.objects()) <= 10 + 3 + 8, "three in a row, by eight threads"
+        most = 10 + 3 + 2 * 8
+        assert len(front.objects()) <= most, "three in a row; late successes of eight threads reset"
 
 
 def test_a_stop_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> None:

@@ -307,9 +307,3 @@ def test_a_folder_that_windows_does_not_permit_is_named(path: str, reason: str) 
 @pytest.mark.parametrize("path", ["C:\\a b\\..\\c.d", "\\\\server\\share\\x", "C:x", ".", "a/b"])
 def test_folders_that_windows_permits_are_accepted(path: str) -> None:
     assert UserFolder(windows=True).convert(path, None, None) == path
-
-
-def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(click.BadParameter, match="is a file"):
-        UserFolder().convert(str(tmp_path / "file"), None, None)
