@@ -87,8 +87,8 @@ ROWS = {
         "the next run continues; partial files never count as complete",
     ),
     22: (
-        "Ctrl-C, SIGTERM",
-        "stops within 2 s; exit code 130, 143; the same command continues later",
+        "Ctrl-C, SIGTERM, SIGHUP",
+        "stops within 2 s; exit code 130, 143, 129; the same command continues later",
     ),
     23: ("several runs on one destination", "they share the work; never two writers on one series"),
     24: (

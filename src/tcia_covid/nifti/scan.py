@@ -151,7 +151,7 @@ class VolumePattern:
     """The names of the files of a collection.
 
     Args:
-        pattern: as in the registry: `NNNN` stands for the digits of the patient's number, another
+        pattern: as in the registry: `NNNN` means the digits of the patient's number, another
             run of `N` or `D` for as many digits, `[a|b]` for one of these or nothing, the rest
             for itself. None: any name is taken, and each volume for a patient of its own.
     """

@@ -78,7 +78,7 @@ def hash_matches(published: str, stored: Iterable[str | None], computed: Iterabl
         computed: each image's MD5, 32 hex digits, in the same order.
     """
     pairs = list(zip(stored, computed, strict=True))
-    # Stored digests may lack their leading zeros, all those of one ingest path alike; what is
+    # Stored digests may miss their leading zeros, all those of one ingest path alike; what is
     # known of an image may be another archive's spelling.
     spellings = (
         [known or md5 for known, md5 in pairs],

@@ -107,7 +107,7 @@ class _ClinicalFile:
     patient: str
     """Its column of patients."""
     prefix: str = ""
-    """What PatientID begins with, and the clinical file's identifier lacks."""
+    """The start of a PatientID that is missing from the clinical file's identifier."""
     study: str = ""
     """Its column of StudyInstanceUIDs; empty where it has a row a patient."""
 
