@@ -20,7 +20,7 @@ from tcia_covid.core.errors import (
     suggest,
 )
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.selection.manifests import read_manifest
+from tcia_covid.selection.manifests.read import read_manifest
 
 _MANIFESTS = (".tcia", ".csv", ".tsv", ".txt")
 _SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
@@ -108,7 +108,7 @@ def _manifest_uids(word: str, notices: list[str]) -> tuple[str, ...]:
     manifest = read_manifest("-" if word == "-" else Path(word))
     if manifest.duplicates:
         notices.append(f"{word}: {manifest.duplicates} repeated series were merged")
-    return manifest.uids
+    return manifest.series
 
 
 class CartArchive(Protocol):

@@ -14,7 +14,7 @@ import pytest
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli import config_file
 from tcia_covid.cli.main import run
-from tcia_covid.selection.manifests import read_manifest
+from tcia_covid.selection.manifests.read import read_manifest
 
 Captured = pytest.CaptureFixture[str]
 SMALL = ("MIDRC-RICORD-1B", "--first-patients", "2")
@@ -82,7 +82,7 @@ def test_series_writes_manifests_that_can_be_read_again(
 ) -> None:
     manifest = tmp_path / f"two.{style}"
     manifest.write_text(shown_by(capsys, "series", *SMALL, "--format", style))
-    uids = read_manifest(manifest).uids
+    uids = read_manifest(manifest).series
     assert len(uids) == 2
     again = read(capsys, "series", str(manifest))
     assert sorted(one["SeriesInstanceUID"] for one in again["series"]) == sorted(uids)

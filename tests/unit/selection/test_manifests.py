@@ -14,14 +14,10 @@ from hypothesis import strategies as st
 
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.core.models import SERIES_NAMES, Series
-from tcia_covid.selection import manifests
-from tcia_covid.selection.manifests import (
-    Manifest,
-    read_manifest,
-    write_csv,
-    write_tcia,
-    write_txt,
-)
+from tcia_covid.selection.manifests import read as reading
+from tcia_covid.selection.manifests.model import Manifest
+from tcia_covid.selection.manifests.read import read_manifest
+from tcia_covid.selection.manifests.write import write_csv, write_tcia, write_txt
 
 A = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
 B = "1.3.6.1.4.1.14519.5.2.1.9999.103.2009432504168213786754397912410"
@@ -64,8 +60,8 @@ def read_file(folder: Path, name: str, text: str | bytes) -> Manifest:
 
 def test_a_tcia_manifest_gives_its_uids_in_order_and_its_server(tmp_path: Path) -> None:
     manifest = read_file(tmp_path, "cart.tcia", TCIA)
-    assert manifest.uids == (A, B)
-    assert manifest.kind == "tcia"
+    assert manifest.series == (A, B)
+    assert manifest.format == "tcia"
     assert manifest.duplicates == 0
     assert manifest.server is not None
     assert manifest.server.endswith("/DownloadServlet")
@@ -95,18 +91,18 @@ def test_a_tcia_manifest_gives_its_uids_in_order_and_its_server(tmp_path: Path) 
 @pytest.mark.parametrize("name", ["cart.tcia", "cart.txt", "cart", "-"])
 def test_a_tcia_manifest_is_read_in_any_form(tmp_path: Path, text: str, name: str) -> None:
     manifest = read(text) if name == "-" else read_file(tmp_path, name, text)
-    assert manifest.uids == (A, B)
-    assert manifest.kind == "tcia"
+    assert manifest.series == (A, B)
+    assert manifest.format == "tcia"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
 def test_utf16_is_read(tmp_path: Path, encoding: str) -> None:
-    assert read_file(tmp_path, "cart.tcia", TCIA.encode(encoding)).uids == (A, B)
+    assert read_file(tmp_path, "cart.tcia", TCIA.encode(encoding)).series == (A, B)
 
 
 def test_repeated_series_are_merged_and_counted(tmp_path: Path) -> None:
     manifest = read_file(tmp_path, "cart.tcia", TCIA + f"{A}\n{C}\n{A}\n")
-    assert manifest.uids == (A, B, C)
+    assert manifest.series == (A, B, C)
     assert manifest.duplicates == 2
 
 
@@ -126,19 +122,19 @@ def test_repeated_series_are_merged_and_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["list.csv", "list.tsv", "-"])
 def test_a_table_is_read_by_its_series_column(tmp_path: Path, text: str, name: str) -> None:
     manifest = read(text) if name == "-" else read_file(tmp_path, name, text)
-    assert manifest.uids == (A, B)
-    assert manifest.kind == "csv"
+    assert manifest.series == (A, B)
+    assert manifest.format == "csv"
     assert manifest.server is None
 
 
 def test_the_metadata_file_of_nbias_retriever_is_a_manifest(tmp_path: Path) -> None:
-    assert read_file(tmp_path, "metadata.csv", NBIA_METADATA).uids == (C,)
+    assert read_file(tmp_path, "metadata.csv", NBIA_METADATA).series == (C,)
 
 
 def test_a_plain_list_may_have_comments(tmp_path: Path) -> None:
     manifest = read_file(tmp_path, "list.txt", f"# mine\n{A}  # first\n\n{B},\n")
-    assert manifest.uids == (A, B)
-    assert manifest.kind == "txt"
+    assert manifest.series == (A, B)
+    assert manifest.format == "txt"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +190,7 @@ def test_a_folder_or_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_above_the_limit_is_not_read_completely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifests, "MAX_MANIFEST_SIZE", 2 << 20)
+    monkeypatch.setattr(reading, "MAX_MANIFEST_SIZE", 2 << 20)
     with pytest.raises(ManifestError, match="larger than 2 MiB"):
         read_file(tmp_path, "a.txt", b" " * (3 << 20))
 
@@ -227,7 +223,7 @@ def test_written_manifests_can_be_read(tmp_path: Path, name: str) -> None:
             write_txt(FULL, out)
         else:
             write_csv(FULL, out, delimiter="\t" if name == "a.tsv" else ",")
-    assert read_manifest(path).uids == (A, B)
+    assert read_manifest(path).series == (A, B)
 
 
 def test_a_tcia_manifest_is_written_as_tcia_writes_it() -> None:
@@ -280,7 +276,7 @@ def test_a_damaged_manifest_is_read_or_gives_a_typed_error(
     data = data[:where] + extra + data[where + drop :]
     with suppress(ManifestError):
         manifest = read_file(tmp_path_factory.getbasetemp(), name, data)
-        assert len(set(manifest.uids)) == len(manifest.uids) > 0
+        assert len(set(manifest.series)) == len(manifest.series) > 0
 
 
 @pytest.mark.parametrize("name", ["a.tcia", "a.csv", "a.txt"])
@@ -297,7 +293,7 @@ def test_a_long_list_without_uids_is_refused_at_once(tmp_path: Path, name: str, 
 def test_a_long_list_whose_lines_are_blank_is_read_without_looking_back(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n" * 2_000_000 + f"{A}\n", encoding="utf-8")
-    assert read_manifest(path).uids == (A,)
+    assert read_manifest(path).series == (A,)
 
 
 def test_formulas_in_a_csv_list_are_text_unless_they_are_kept() -> None:

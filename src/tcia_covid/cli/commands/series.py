@@ -18,7 +18,7 @@ from tcia_covid.core.units import count, format_size
 from tcia_covid.operations.select import select_offline
 from tcia_covid.output.json_documents import series_document
 from tcia_covid.output.tables import failure_lines, format_number, table, width
-from tcia_covid.selection.manifests import write_csv, write_tcia, write_txt
+from tcia_covid.selection.manifests.write import write_csv, write_tcia, write_txt
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection
 

@@ -1,4 +1,4 @@
-"""Manifests: lists of series in files of several formats.
+"""Reads manifests.
 
 Reading is lenient in form and strict in content: line ends, byte order marks, blank lines and
 order do not matter, but a line that names no series is an error.
@@ -11,24 +11,19 @@ import csv
 import io
 import re
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, TextIO
+from typing import BinaryIO, Literal
 
 from tcia_covid.core.errors import ManifestError
-from tcia_covid.core.models import SERIES_NAMES, Series
-from tcia_covid.core.plain_text import csv_row
 from tcia_covid.core.safe_names import is_uid
+from tcia_covid.selection.manifests.model import Manifest
 
-Kind = Literal["tcia", "csv", "txt"]
+Format = Literal["tcia", "csv", "txt"]
 Numbered = Iterator[tuple[int, str]]
 """Line numbers, counted from 1, with content."""
 MAX_MANIFEST_SIZE = 64 * 1024 * 1024
 """A manifest of every series in TCIA is smaller than this."""
-SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
-"""The server in the first line of TCIA's manifests."""
 _LIST_KEY = "listofseriestodownload"
 _TCIA_KEYS = (_LIST_KEY, "downloadserverurl", "manifestversion")
 _COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
@@ -39,21 +34,6 @@ _ANY_UID = re.compile(r"[0-9]\.[0-9]")
 _LARGE = 1024 * 1024
 """Characters; a longer list is searched for a UID before its lines are read one by one."""
 _SHOWN = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """The content of a manifest."""
-
-    name: str
-    """The file as given; `standard input` for `-`."""
-    kind: Kind
-    uids: tuple[str, ...]
-    """SeriesInstanceUIDs without duplicates, in the order of the manifest."""
-    duplicates: int = 0
-    """Entries that repeat an earlier one."""
-    server: str | None = None
-    """`.tcia`: the downloadServerUrl, which is not used."""
 
 
 def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manifest:
@@ -73,46 +53,11 @@ def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manif
     entries = list(_checked(name, _READERS[kind](name, text)))
     if not entries:
         raise _no_series(name)
-    uids = tuple(dict.fromkeys(entries))
+    series = {uid: number for number, uid in reversed(entries)}
+    series = {uid: series[uid] for _, uid in entries}
     server = _SERVER.search(text) if kind == "tcia" else None
-    return Manifest(name, kind, uids, len(entries) - len(uids), server and server[1])
-
-
-def write_tcia(
-    series: Iterable[Series], out: TextIO, *, server: str = SERVER, basket: str | None = None
-) -> None:
-    """Write a manifest for the Data Retrievers of NBIA and TCIA.
-
-    Args:
-        series: in this order.
-        out: opened with `newline=""`, so that line ends are the same on every system.
-        server: the downloadServerUrl to name.
-        basket: the databasketId; by default made from the time, as TCIA does.
-    """
-    out.write(
-        f"downloadServerUrl={server}\n"
-        "includeAnnotation=true\n"
-        "noOfrRetry=4\n"  # spelled so by every reader and writer of the format
-        f"databasketId={basket or f'manifest-{time.time_ns() // 1_000_000}.tcia'}\n"
-        "manifestVersion=3.0\n"
-        "ListOfSeriesToDownload=\n"
-    )
-    write_txt(series, out)
-
-
-def write_txt(series: Iterable[Series], out: TextIO) -> None:
-    """Write one SeriesInstanceUID per line."""
-    out.writelines(f"{item.uid}\n" for item in series)
-
-
-def write_csv(
-    series: Iterable[Series], out: TextIO, *, delimiter: str = ",", keep_formulas: bool = False
-) -> None:
-    """Write one row per series; TCIA's Data Retriever reads it, too."""
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(SERIES_NAMES.values())
-    for item in series:
-        writer.writerow(csv_row(item.to_dict().values(), keep_formulas=keep_formulas))
+    repeated = len(entries) - len(series)
+    return Manifest(name, kind, {"series": series}, repeated, server=server and server[1])
 
 
 def _no_series(name: str) -> ManifestError:
@@ -149,7 +94,7 @@ def _decode(name: str, data: bytes) -> str:
         ) from error
 
 
-def _kind(text: str, suffix: str) -> Kind:
+def _kind(text: str, suffix: str) -> Format:
     if suffix == ".tcia" or _TCIA_LINE.search(text):
         return "tcia"
     if suffix in {".csv", ".tsv"} or _delimiter(next(_lines(text), (0, ""))[1]):
@@ -240,13 +185,13 @@ def _plain(cell: str) -> str:
     return re.sub('[ _"]', "", cell).casefold()
 
 
-def _checked(name: str, entries: Numbered) -> Iterator[str]:
+def _checked(name: str, entries: Numbered) -> Numbered:
     for number, uid in entries:
         if not uid:
             raise ManifestError(f"{name}, line {number}: no SeriesInstanceUID in this row")
         if not (is_uid(uid) and "." in uid):
             raise ManifestError(f"{name}, line {number}: {_short(uid)} is not a SeriesInstanceUID")
-        yield uid
+        yield number, uid
 
 
 def _short(text: str) -> str:

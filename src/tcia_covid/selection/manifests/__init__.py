@@ -1,0 +1,1 @@
+"""Manifests: lists of series in files of many formats, read and written."""

@@ -1,0 +1,51 @@
+"""Writes series as manifests."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable
+from typing import TextIO
+
+from tcia_covid.core.models import SERIES_NAMES, Series
+from tcia_covid.core.plain_text import csv_row
+
+SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
+"""The server in the first line of TCIA's manifests."""
+
+
+def write_tcia(
+    series: Iterable[Series], out: TextIO, *, server: str = SERVER, basket: str | None = None
+) -> None:
+    """Write a manifest for the Data Retrievers of NBIA and TCIA.
+
+    Args:
+        series: in this order.
+        out: opened with `newline=""`, so that line ends are the same on every system.
+        server: the downloadServerUrl to name.
+        basket: the databasketId; by default made from the time, as TCIA does.
+    """
+    out.write(
+        f"downloadServerUrl={server}\n"
+        "includeAnnotation=true\n"
+        "noOfrRetry=4\n"  # spelled so by every reader and writer of the format
+        f"databasketId={basket or f'manifest-{time.time_ns() // 1_000_000}.tcia'}\n"
+        "manifestVersion=3.0\n"
+        "ListOfSeriesToDownload=\n"
+    )
+    write_txt(series, out)
+
+
+def write_txt(series: Iterable[Series], out: TextIO) -> None:
+    """Write one SeriesInstanceUID per line."""
+    out.writelines(f"{item.uid}\n" for item in series)
+
+
+def write_csv(
+    series: Iterable[Series], out: TextIO, *, delimiter: str = ",", keep_formulas: bool = False
+) -> None:
+    """Write one row per series; TCIA's Data Retriever reads it, too."""
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(SERIES_NAMES.values())
+    for item in series:
+        writer.writerow(csv_row(item.to_dict().values(), keep_formulas=keep_formulas))
