@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import operator
 import pkgutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from sys import intern
+from typing import NamedTuple
 
 from tcia_covid.core.errors import RegistryError, UnknownCollectionError
 from tcia_covid.core.models import Series
@@ -41,6 +43,9 @@ COLUMNS = (
     "crdc_series_uuid",
 )
 """The first line of every table, with IDC's names; an empty field means not recorded."""
+IDENTIFIERS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "crdc_series_uuid")
+"""The columns by which series are looked up."""
+_POSITIONS = {name: COLUMNS.index(name) for name in IDENTIFIERS}
 _LICENSE_URLS = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
@@ -81,6 +86,14 @@ class CatalogInfo:
         return sum(entry.series for entry in self.entries)
 
 
+class Match(NamedTuple):
+    """What an identifier is, and its series."""
+
+    column: str
+    """One of `IDENTIFIERS`."""
+    series: list[Series]
+
+
 @cache
 def info() -> CatalogInfo:
     """Read the source and totals of the catalog, without any table.
@@ -117,30 +130,68 @@ def load(collection: str) -> list[Series]:
 
 
 def find(uids: Iterable[str]) -> dict[str, Series]:
-    """Find series by UID, in the given order, without unknown ones; reads small tables first."""
-    wanted = dict.fromkeys(uids)
-    known: dict[str, Series] = {}
-    for listed in sorted(info().entries, key=lambda listed: listed.series):
-        if len(known) == len(wanted):
-            break
-        known.update(
-            (series.uid, series) for series in _table(listed.collection) if series.uid in wanted
-        )
-    return {uid: known[uid] for uid in wanted if uid in known}
+    """Find series by SeriesInstanceUID, in the given order, without unknown ones."""
+    found = ((uid, lookup(uid, ("SeriesInstanceUID",))) for uid in dict.fromkeys(uids))
+    return {uid: match.series[0] for uid, match in found if match}
+
+
+def lookup(identifier: str, columns: Iterable[str] = IDENTIFIERS) -> Match | None:
+    """Find the series of a SeriesInstanceUID, StudyInstanceUID, PatientID or crdc_series_uuid.
+
+    Small tables are read first, and only as far as is needed. Case does not matter.
+
+    Args:
+        identifier: one of these.
+        columns: what it may be.
+    """
+    folded = identifier.casefold()
+    for listed in _smallest_first():
+        rows = _index(listed.collection).get(folded)
+        if not rows:
+            continue
+        lines = _lines(listed.collection)
+        values = lines[rows[0]].split("\t")
+        column = next(name for name, at in _POSITIONS.items() if values[at].casefold() == folded)
+        if column in columns:
+            return Match(column, [_series(listed.collection, lines[row]) for row in rows])
+    return None
+
+
+@cache
+def _smallest_first() -> tuple[CatalogEntry, ...]:
+    return tuple(sorted(info().entries, key=lambda listed: listed.series))
+
+
+@cache
+def _index(collection: str) -> Mapping[str, list[int]]:
+    """Map every identifier, folded, to its rows."""
+    index: dict[str, list[int]] = {}
+    identifiers = operator.itemgetter(*_POSITIONS.values())
+    for row, line in enumerate(_lines(collection)):
+        for identifier in identifiers(line.split("\t")):
+            index.setdefault(identifier.casefold(), []).append(row)
+    return index
 
 
 @cache
 def _table(collection: str) -> tuple[Series, ...]:
+    return tuple(_series(collection, line) for line in _lines(collection))
+
+
+@cache
+def _lines(collection: str) -> list[str]:
     listed = entry(collection)
     if listed is None:
         raise UnknownCollectionError(f"the catalog does not list the collection {collection!r}")
     try:
         header, *lines = gzip.decompress(_packaged(listed.file)).decode().splitlines()
-        if header != "\t".join(COLUMNS) or len(lines) != listed.series:
-            raise _damaged(listed.file)
-        return tuple(_series(collection, line) for line in lines)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise _damaged(listed.file) from error
+    separators = len(COLUMNS) - 1
+    is_whole = all(line.count("\t") == separators for line in lines)
+    if header != "\t".join(COLUMNS) or len(lines) != listed.series or not is_whole:
+        raise _damaged(listed.file)
+    return lines
 
 
 def _series(collection: str, line: str) -> Series:

@@ -94,6 +94,44 @@ def test_series_are_found_across_collections_in_the_order_given() -> None:
     assert series_catalog.find([]) == {}
 
 
+UID = "1.3.6.1.4.1.14519.5.2.1.9999.103.2772748514240373421475911810044"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "column"),
+    [
+        ("uid", "SeriesInstanceUID"),
+        ("study", "StudyInstanceUID"),
+        ("patient", "PatientID"),
+        ("crdc_uuid", "crdc_series_uuid"),
+    ],
+)
+def test_an_identifier_is_looked_up_in_any_case(attribute: str, column: str) -> None:
+    identifier = getattr(series_catalog.find([UID])[UID], attribute)
+    expected = [
+        one for one in series_catalog.load("COVID-19-AR") if getattr(one, attribute) == identifier
+    ]
+    for text in (identifier, identifier.lower(), identifier.upper()):
+        assert series_catalog.lookup(text) == (column, expected)
+        assert series_catalog.lookup(text, ["Modality"]) is None
+
+
+def test_no_identifier_means_two_things() -> None:
+    """So the one column that `lookup` names is the only one."""
+    owners: dict[str, tuple[str, str]] = {}
+    for name in NAMES:
+        for one in series_catalog.load(name):
+            values = (one.uid, one.study, one.patient, str(one.crdc_uuid))
+            for column, value in zip(series_catalog.IDENTIFIERS, values, strict=True):
+                key = value if column in {"PatientID", "StudyInstanceUID"} else one.uid
+                assert owners.setdefault(value.casefold(), (column, key)) == (column, key)
+
+
+def test_words_that_are_no_identifiers_are_not_found() -> None:
+    for word in ("", "1.2.3", "CT", "COVID-19-AR"):
+        assert series_catalog.lookup(word) is None
+
+
 def test_changing_a_returned_list_does_not_change_the_catalog() -> None:
     series_catalog.load("MIDRC-RICORD-1B").clear()
     assert len(series_catalog.load("MIDRC-RICORD-1B")) == 120
@@ -117,11 +155,15 @@ def packaged(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
         return files[name]
 
     monkeypatch.setattr(MODULE.pkgutil, "get_data", read)
-    MODULE.info.cache_clear()
-    MODULE._table.cache_clear()
+    clear_caches()
     yield files
-    MODULE.info.cache_clear()
-    MODULE._table.cache_clear()
+    clear_caches()
+
+
+def clear_caches() -> None:
+    for function in vars(MODULE).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 B_TABLE = "midrc-ricord-1b.tsv.gz"
