@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tcia_covid.archives.nbia.rows import series_of
+from tcia_covid.archives.nbia.archive import series_of
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.models import Receipt, StoredImage
 from tcia_covid.store.disk import Disk

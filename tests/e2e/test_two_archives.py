@@ -14,9 +14,9 @@ import pytest
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Check, Series
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
 from tcia_covid.demo.corpus import Corpus
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import compare_with_catalog
 from tcia_covid.output.json_documents import summary_document

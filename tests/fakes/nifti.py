@@ -10,7 +10,8 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from tcia_covid.catalog.collections import AsperaLocation, Collection, License
+from tcia_covid.catalog.collections import AsperaLocation, Collection
+from tcia_covid.catalog.licenses import License
 
 PATTERN = "volume-covid19-A-NNNN[_0|_1|_dayDDD].nii.gz"
 NAME = "CT Images in COVID-19"

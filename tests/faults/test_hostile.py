@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tcia_covid.archives.nbia.rows import read_rows, read_series
+from tcia_covid.archives.nbia.archive import read_rows, read_series
 from tcia_covid.catalog.registry import load_registry, read_registry_file, shipped_file
 from tcia_covid.core.errors import ArchiveError, RegistryError, RequestError
 from tcia_covid.store.tree import Tree

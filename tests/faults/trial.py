@@ -11,9 +11,9 @@ from typing import Any
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Event
 from tcia_covid.core.models import Receipt
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
 from tcia_covid.demo.corpus import Corpus, DemoSeries
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.tree import Tree

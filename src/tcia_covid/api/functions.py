@@ -24,7 +24,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import NotAvailableError
 from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.models import Series
-from tcia_covid.core.settings import DEFAULT_OUTPUT
+from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.summary import Summary
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Plan, plan_request

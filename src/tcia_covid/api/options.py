@@ -21,9 +21,9 @@ from typing import (
 )
 
 from tcia_covid.core.errors import UsageError, did_you_mean
-from tcia_covid.core.safe_names import STATE_FOLDER
-from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
+from tcia_covid.core.safe_names import DEFAULT_OUTPUT, STATE_FOLDER
 from tcia_covid.core.units import parse_size
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.filters import Filters, Shard, parse_shard
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.store.layout import Layout

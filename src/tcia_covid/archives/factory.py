@@ -13,8 +13,8 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Emit
-from tcia_covid.core.settings import HttpSettings, check_nbia_url
 from tcia_covid.http.client import Client
+from tcia_covid.http.settings import HttpSettings, check_nbia_url
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
 from tcia_covid.selection.request import Options
 

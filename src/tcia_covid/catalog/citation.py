@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from tcia_covid.catalog.collections import Collection, License, Publication, Registry, fold_name
+from tcia_covid.catalog.collections import Collection, Publication, Registry, fold_name
+from tcia_covid.catalog.licenses import License
 from tcia_covid.core.errors import UsageError
 
 Style = Literal["text", "bibtex", "csl-json"]
@@ -33,7 +34,6 @@ _TEX = str.maketrans(
     }
 )
 # Braces are written as commands: BibTeX counts even escaped ones to find the end of a field.
-_CREATIVE_COMMONS = re.compile(r"CC BY(?P<nc>-NC)? \d+(?:\.\d+)*")
 
 
 class Role(Enum):
@@ -236,24 +236,7 @@ def _terms(license: License | None) -> str:
     if license is None:
         return "License: not on record. The collection's page states the terms of use."
     link = f"\n{license.url}" if license.url else ""
-    return f"License: {license.name}{link}\n{_permission(license)}"
-
-
-def _permission(license: License) -> str:
-    """What the license permits, in one sentence."""
-    known = _CREATIVE_COMMONS.fullmatch(license.name)
-    if known and known["nc"]:
-        return (
-            "You may share and adapt these data if you give credit, link to the license and say "
-            "what you changed, but not for commercial purposes."
-        )
-    if known:
-        return (
-            "You may share and adapt these data for any purpose, even commercially, if you give "
-            "credit, link to the license and say what you changed."
-        )
-    use = "permits" if license.commercial_use else "forbids"
-    return f"The license {use} commercial use; its own text has all conditions."
+    return f"License: {license.name}{link}\n{license.permission}"
 
 
 def _wrapped(paragraph: str) -> str:

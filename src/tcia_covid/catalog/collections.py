@@ -1,4 +1,4 @@
-"""Collections with their licenses, citations and files, and finding one by name."""
+"""Collections with their citations and files, and finding one by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
-from tcia_covid.core.errors import LicenseRefusedError
+from tcia_covid.catalog.licenses import License
 
 DICOM = "DICOM"
 NIFTI = "NIfTI"
@@ -22,16 +22,6 @@ DOI = re.compile(r"10\.\d{4,9}/[^\s{}\"<>\\]+")
 _DOI_PREFIX = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
 _TCIA_HOST = re.compile(r"(?:[\w-]+\.)*cancerimagingarchive\.net", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class License:
-    """The terms under which a collection is published."""
-
-    name: str
-    """As the archives spell it, `CC BY 4.0`."""
-    commercial_use: bool
-    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +152,6 @@ class Collection:
         wiki = tuple(f"pageid={page}" for page in self.wiki_pages)
         return tuple(name for name in known if name) + wiki
 
-    def check_license(self, *, commercial_use: bool) -> None:
-        """Refuse a use that the license forbids.
-
-        Raises:
-            LicenseRefusedError: the use is commercial, and the license does not allow that.
-        """
-        if commercial_use and self.license is not None and not self.license.commercial_use:
-            raise commercial_use_forbidden(self.name, self.license.name)
-
 
 @dataclass(frozen=True, slots=True)
 class Registry:
@@ -216,14 +197,6 @@ def _similarity(name: str, collection: Collection) -> float:
     if len(wanted) >= _MIN_PART and any(wanted in word for word in words):
         return 1.0
     return max(difflib.SequenceMatcher(None, wanted, word).ratio() for word in words)
-
-
-def commercial_use_forbidden(collection: str, license_name: str) -> LicenseRefusedError:
-    """Give the error for a collection whose license forbids commercial use."""
-    return LicenseRefusedError(
-        f"the license of {collection} ({license_name}) forbids commercial use",
-        hint="leave the collection out, or omit --commercial-use if the use is not commercial",
-    )
 
 
 def bare_doi(text: str) -> str:

@@ -18,13 +18,13 @@ from tcia_covid.catalog.collections import (
     AsperaLocation,
     Collection,
     IdcLocation,
-    License,
     Publication,
     Registry,
     SupportingFile,
     bare_doi,
     fold_name,
 )
+from tcia_covid.catalog.licenses import License
 from tcia_covid.core.errors import RegistryError
 from tcia_covid.core.yaml_reader import Item, Source, parse
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import click
 
 from tcia_covid.core.errors import UsageError
-from tcia_covid.core.safe_names import is_windows_name
-from tcia_covid.core.settings import DEFAULT_OUTPUT, check_working_folder
+from tcia_covid.core.files import check_working_folder
+from tcia_covid.core.safe_names import DEFAULT_OUTPUT, is_windows_name
 from tcia_covid.core.units import parse_size
 
 if TYPE_CHECKING:

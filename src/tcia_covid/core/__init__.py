@@ -1,1 +1,1 @@
-"""What every other package uses: errors, models, events, settings, cancellation."""
+"""What every other package uses: errors, models, events, cancellation."""

@@ -1,4 +1,4 @@
-"""Every error that a user can see: its type, exit code, message and hint."""
+"""Every error that a user can see: its type, exit code, message and hint ("did you mean …?")."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Opening files whose place anyone may have given to a link, a FIFO, a socket or a device.
 
-The functions are openers: `open(path, "rb", opener=open_regular)`.
+Two functions are openers: `open(path, "rb", opener=open_regular)`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import stat
 import sys
 from pathlib import Path
+
+from tcia_covid.core.errors import UsageError
 
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 """Opening a FIFO does not wait for its other end; no effect on regular files."""
@@ -100,3 +102,20 @@ def _special(path: str | Path) -> OSError:
 
 def _link(path: str | Path) -> OSError:
     return OSError(errno.ELOOP, "it is a symbolic link", str(path))
+
+
+def check_working_folder(path: str) -> None:
+    """Check that a relative path leads somewhere.
+
+    Raises:
+        UsageError: the working folder was removed.
+    """
+    if os.path.isabs(path):  # noqa: PTH117 - of text
+        return
+    try:
+        os.getcwd()  # noqa: PTH109 - whether it exists is all
+    except OSError as error:
+        raise UsageError(
+            "the working directory no longer exists",
+            hint="change to another directory, or give an absolute path",
+        ) from error

@@ -11,6 +11,8 @@ PathComponent = NewType("PathComponent", str)
 """The name of one folder or file, made safe here."""
 STATE_FOLDER = ".tcia-covid"
 """The folder of the program's own files, in that of a collection."""
+DEFAULT_OUTPUT = "tcia-data"
+"""The default output folder, in the current one."""
 MAX_UID = 64
 """Characters of the longest UID."""
 _UID = re.compile(rf"(?=.{{1,{MAX_UID}}}\Z)[0-9]+(\.[0-9]+)*\Z")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import io
 import re
+import socket
 import time
 from collections.abc import Callable
 from http.client import HTTPException, IncompleteRead
+from typing import Any
+
+from tcia_covid.http.settings import HttpSettings
+from tcia_covid.http.watchdog import ActiveRequest, current_request
 
 _MAX_LINE = 64 * 1024
 """Bytes of one line, and of all trailer lines."""
@@ -18,6 +26,7 @@ _NEXT_LINE = re.compile(rb"\r\n" + _FIRST_LINE.pattern)
 _TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
 _BUFFER_SIZE = 512 * 1024
 """Bytes; as many may arrive while the previous ones are inflated, hashed and written."""
+_READ_SIZE = 64 * 1024
 buffer_pool: list[bytearray] = []
 """Buffers that no body uses at the moment."""
 
@@ -198,3 +207,126 @@ def take_buffer() -> bytearray:
 def return_buffer(buffer: bytearray) -> None:
     """Return a buffer to the pool; the caller must not use it any more."""
     buffer_pool.append(buffer)
+
+
+class _CountingReader(io.RawIOBase):
+    """Counts what the socket gives; in the body, turns an error of the socket into an end.
+
+    A buffered read that meets an error discards what it had gathered. With an end instead, every
+    byte before the cut is delivered; the error is kept in the request.
+    """
+
+    def __init__(self, raw: io.RawIOBase, request: ActiveRequest) -> None:
+        super().__init__()
+        self._raw = raw
+        self._request = request
+        self.in_body = False
+        self.head_is_cut = False
+        """Whether the connection ended before the head did."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._request.read_error is not None:
+            return 0
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        except OSError as error:
+            if not self.in_body:
+                raise
+            self._request.read_error = error
+            return 0
+        self._request.received += count or 0
+        self.head_is_cut = self.head_is_cut or (count == 0 and not self.in_body)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class WatchedResponse(http.client.HTTPResponse):
+    """Counts bytes; applies the stall timeout as soon as the head has arrived."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._request = current_request() or ActiveRequest(HttpSettings())
+        self._socket = sock
+        self._request.reads_from(sock)
+        self._reader = _CountingReader(self.fp.detach(), self._request)
+        self.fp = io.BufferedReader(self._reader, _READ_SIZE)
+        self._body: ChunkedBody | SizedBody | None = None
+        self._buffer: bytearray | None = None
+
+    def begin(self) -> None:  # noqa: D102 - of http.client
+        super().begin()
+        if self._reader.head_is_cut:
+            # http.client accepts part of a head as a whole one: no length, no body, no error.
+            raise http.client.RemoteDisconnected("the response head was cut")
+        self._reader.in_body = True
+        self._request.head_received()
+        self._socket.settimeout(self._request.settings.stall_timeout)
+
+    def read(self, amt: int | None = None) -> bytes:
+        """Read at most `amt` bytes of the body, and at least one before its end or a cut."""
+        if self.fp is None or not (self.chunked or self.length):
+            return super().read(amt and min(amt, _READ_SIZE))
+        if amt is None:
+            return self._read_all()
+        self._body = self._body or self._new_body()
+        data = self._body.read(amt)
+        if isinstance(self._body, SizedBody):
+            self.length = self._body.left
+        if self._body.ended or (amt and not data):
+            self._shut_down_if_more_came()
+            self.close()
+        return data
+
+    def close(self) -> None:  # noqa: D102
+        super().close()
+        # In one statement: a signal handler may close again in between.
+        buffer, self._buffer, self._body = self._buffer, None, None
+        if buffer is not None:
+            return_buffer(buffer)
+
+    def _read_all(self) -> bytes:
+        data = b"".join(iter(lambda: self.read(_READ_SIZE), b""))
+        if self.length:
+            raise http.client.IncompleteRead(data, self.length)
+        return data
+
+    def _shut_down_if_more_came(self) -> None:
+        """Let no other request use a connection on which more came than was announced.
+
+        TLS keeps such bytes where the pool, which looks at the socket, does not see them.
+        """
+        pending = getattr(self._socket, "pending", None)
+        if pending is not None and pending():
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _new_body(self) -> ChunkedBody | SizedBody:
+        self._buffer = take_buffer()
+        receive = _receiver(self.fp, self._reader)
+        if self.chunked:
+            return ChunkedBody(receive, self._buffer)
+        return SizedBody(receive, self._buffer, self.length or 0)
+
+
+def _receiver(buffered: io.BufferedReader, reader: _CountingReader) -> Callable[[memoryview], int]:
+    """A function that receives the body: first what arrived together with the head.
+
+    The rest bypasses the buffer, which would make a new object of each TLS record.
+    """
+    in_buffer = len(buffered.peek())
+
+    def receive(room: memoryview) -> int:
+        nonlocal in_buffer
+        if not in_buffer:
+            return reader.readinto(room) or 0
+        count = buffered.readinto(room[:in_buffer])
+        in_buffer -= count
+        return count
+
+    return receive

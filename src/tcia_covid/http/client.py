@@ -13,14 +13,14 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, TciaCovidError
 from tcia_covid.core.events import Emit, RequestRetried, discard
 from tcia_covid.core.redaction import redact
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.response import Response
 from tcia_covid.http.retry import Limit, RetryPolicy, no_limit
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.throttle import ByteCounter, ConcurrencyLimiter, RateLimiter
 from tcia_covid.http.watchdog import ActiveRequest, Watchdog
 
 if TYPE_CHECKING:
-    from tcia_covid.http.connection import ArchiveSession
+    from tcia_covid.http.session import ArchiveSession
 
 T = TypeVar("T")
 Params = Mapping[str, str]
@@ -160,7 +160,7 @@ class Client:
         session: ArchiveSession | None = getattr(self._local, "session", None)
         if session is None:
             # Requests takes 0.2 s to import: not before the first request.
-            from tcia_covid.http.connection import ArchiveSession  # noqa: PLC0415
+            from tcia_covid.http.session import ArchiveSession  # noqa: PLC0415
 
             session = self._local.session = ArchiveSession()
             with self._lock:

@@ -32,8 +32,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.limits import limit_error
 from tcia_covid.core.redaction import excerpt, redact
-from tcia_covid.formats.s3_errors import parse_s3_error
-from tcia_covid.http.response import Response
+from tcia_covid.http.response import Response, parse_s3_error
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 
 _INVALID_URL = (

@@ -1,13 +1,16 @@
-"""A response whose body is still arriving."""
+"""A response whose body is still arriving, and errors of S3 servers in a response."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from html import unescape
 from typing import TYPE_CHECKING
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import BadResponseError, ConnectionLostError
-from tcia_covid.core.redaction import redact
+from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 _MAX_READ = 512 * 1024
 """Bytes; as many may arrive while the previous ones are processed."""
+_FIELD = re.compile(rb"<(Code|Message|RequestId)>([^<]*)(?:</|$)")
+_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error\b")
 
 
 class Response:
@@ -125,3 +130,33 @@ class Response:
         if self._error is not None and isinstance(self._error.__cause__, ChunkedFramingError):
             return "the chunked encoding is invalid"
         return "the connection was closed too early"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Error:
+    """An error as an S3 server describes it; as text, `SlowDown: message (request 1234)`."""
+
+    code: str
+    """S3's name of the error, such as `SlowDown` or `NoSuchKey`."""
+    message: str = ""
+    """A sentence, on one line."""
+    request_id: str = ""
+    """Identifies the request in the server's logs."""
+
+    def __str__(self) -> str:
+        text = f"{self.code}: {self.message}" if self.message else self.code
+        return f"{text} (request {self.request_id})" if self.request_id else text
+
+
+def parse_s3_error(body: bytes) -> S3Error | None:
+    """Parse the start of a response; None if it is not an S3 error."""
+    if not _ROOT.match(body.removeprefix(b"\xef\xbb\xbf")):
+        return None
+    fields = {name.decode(): _text(value) for name, value in _FIELD.findall(body)}
+    if not fields.get("Code"):
+        return None
+    return S3Error(fields["Code"], fields.get("Message", ""), fields.get("RequestId", ""))
+
+
+def _text(value: bytes) -> str:
+    return excerpt(unescape(value.decode("utf-8", "replace")).encode())

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError
-from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.settings import HttpSettings
 
 T = TypeVar("T")
 Limit = Callable[[ArchiveError], int | None]

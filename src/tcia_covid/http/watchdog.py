@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.settings import HttpSettings
 
 _thread = threading.local()
 _SILENCE = 1.5

@@ -29,10 +29,10 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Emit, Notice, RunStarted, discard
 from tcia_covid.core.models import Check, Failure
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import format_size
 from tcia_covid.http.client import Client
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.nifti.receive import PackageFolder, Receiver
 from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.selection.request import Request, check_package_request

@@ -13,8 +13,8 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError
 from tcia_covid.core.events import BytesStored, Emit, Event, Notice, RequestRetried, SeriesFinished
 from tcia_covid.core.models import Failure
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.nifti.adopt import VolumeAdoption, install_volumes
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.catalog.licenses import check_license
 from tcia_covid.core.errors import UsageError
-from tcia_covid.core.settings import (
-    DEFAULT_NBIA_URL,
-    DEFAULT_OUTPUT,
-    HttpSettings,
-    check_working_folder,
-)
+from tcia_covid.core.files import check_working_folder
+from tcia_covid.core.safe_names import DEFAULT_OUTPUT
+from tcia_covid.http.settings import DEFAULT_NBIA_URL, HttpSettings
 from tcia_covid.selection.filters import Filters, Shard
 
 Source = Literal["auto", "nbia", "idc"]
@@ -95,4 +93,6 @@ def check_package_request(collection: Collection, request: Request) -> None:
             f"{collection.name} is published in whole packages: filters and shards select series",
             hint="omit the filters",
         )
-    collection.check_license(commercial_use=request.options.commercial_use)
+    check_license(
+        collection.name, collection.license, commercial_use=request.options.commercial_use
+    )

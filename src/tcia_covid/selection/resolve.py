@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tcia_covid.catalog import series_catalog
-from tcia_covid.catalog.collections import Collection, Registry, commercial_use_forbidden
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.catalog.licenses import check_license
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison
@@ -80,7 +81,7 @@ def resolve(
     """
     targets = parse_targets(words, registry)
     for collection in targets.collections:
-        collection.check_license(commercial_use=commercial_use)
+        check_license(collection.name, collection.license, commercial_use=commercial_use)
     listed = _list(targets, source)
     unique = {series.uid: series for series in listed.series}
     filtered = apply_filters(filters, unique.values())
@@ -179,13 +180,7 @@ def _option(name: str) -> str:
 def _check_license(group: CollectionSelection) -> None:
     """Refuse commercial use of a collection, or of a series outside the registry."""
     if group.collection is not None:
-        group.collection.check_license(commercial_use=True)
+        check_license(group.name, group.collection.license)
         return
     for series in group.series:
-        if _is_non_commercial(series.license or ""):
-            raise commercial_use_forbidden(group.name, str(series.license))
-
-
-def _is_non_commercial(license: str) -> bool:
-    text = license.casefold().replace("-", " ").replace("noncommercial", "non commercial")
-    return "non commercial" in text or " nc" in text
+        check_license(group.name, series.license)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tcia_covid.archives.portal import PortalApi
 from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.catalog.licenses import check_license
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     ArchiveError,
@@ -115,7 +116,9 @@ def collections_of(request: Request, registry: Registry) -> list[Collection]:
         collection = registry.find(word)
         if collection is None:
             raise unknown_collection(word, (), registry)
-        collection.check_license(commercial_use=request.options.commercial_use)
+        check_license(
+            collection.name, collection.license, commercial_use=request.options.commercial_use
+        )
         collections[collection.name] = collection
     if not collections:
         raise UsageError("no collection given", hint="'tcia-covid list' shows them")

@@ -27,8 +27,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.models import Check, RemoteImage, Series
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.staging import Staging
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import (

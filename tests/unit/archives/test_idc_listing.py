@@ -10,8 +10,8 @@ import pytest
 from tcia_covid.archives.idc.s3 import list_folder, parse_etag
 from tcia_covid.core.errors import BadResponseError, StatusError
 from tcia_covid.core.models import RemoteImage
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.client import Client
+from tcia_covid.http.settings import HttpSettings
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, S3Server
 from tests.fakes.s3_faults import Fault, Reply, Rewrite, Say

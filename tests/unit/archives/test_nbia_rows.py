@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tcia_covid.archives.nbia.rows import read_rows, read_series, series_of
+from tcia_covid.archives.nbia.archive import read_rows, read_series, series_of
 from tcia_covid.core.errors import BadResponseError
 
 ROW = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "PatientID": "P"}

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from tcia_covid.catalog.citation import STYLES, format_citation, license_text
-from tcia_covid.catalog.collections import Collection, License, Publication, Registry
+from tcia_covid.catalog.collections import Collection, Publication, Registry
+from tcia_covid.catalog.licenses import License
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import UsageError
 

@@ -27,8 +27,9 @@ from tcia_covid.cli.options import (
     UserFolder,
     parse_bucket_hosts,
 )
-from tcia_covid.core.settings import DEFAULT_OUTPUT, HttpSettings
+from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.units import parse_size
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 
 EVERY = [

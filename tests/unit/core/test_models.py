@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tcia_covid.archives.nbia.rows import series_of
+from tcia_covid.archives.nbia.archive import series_of
 from tcia_covid.core.models import SERIES_NAMES, Failure, Series
 
 FULL = Series(

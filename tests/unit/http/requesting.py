@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import TciaCovidError
 from tcia_covid.core.events import Event
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.client import Client
+from tcia_covid.http.settings import HttpSettings
 from tests.waiting import LONG, SOON, wait_for
 
 QUICK = HttpSettings(

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tcia_covid.http.connect import connect
+from tcia_covid.http.connection import connect
 
 V6, V4 = "::1", "127.0.0.1"
 

@@ -9,9 +9,9 @@ import pytest
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, ConnectionLostError, NotAvailableError, StatusError
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.http.errors import error_from_status, retry_after
 from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.settings import HttpSettings
 from tests.fakes.scripted import Fin, ScriptedServer, Send, head
 from tests.unit.http.requesting import client_with, fetch
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tcia_covid.core.errors import ConnectionLostError
-from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 from tests.fakes.scripted import Drip, Reset, ScriptedServer, Send, Sleep, head, ok
 from tests.unit.http.requesting import client_with, fetch, get

@@ -14,7 +14,8 @@ import pytest
 
 from tcia_covid.archives.aspera import TransferLock
 from tcia_covid.archives.portal import DEFAULT_PORTAL_URL
-from tcia_covid.catalog.collections import Collection, License, Registry
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.catalog.licenses import License
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
@@ -27,8 +28,8 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.events import BytesStored, Event, Notice, RunStarted, SeriesFinished
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.nifti.adopt import adopt_volumes
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.status import read_status

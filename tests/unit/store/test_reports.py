@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tcia_covid.catalog.collections import Collection, License, Publication, Registry
+from tcia_covid.catalog.collections import Collection, Publication, Registry
+from tcia_covid.catalog.licenses import License
 from tcia_covid.core.errors import DestinationError, NoSpaceError
 from tcia_covid.core.models import Check
 from tcia_covid.store.disk import Disk

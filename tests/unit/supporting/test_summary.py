@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.catalog.collections import License, Registry
+from tcia_covid.catalog.collections import Registry
+from tcia_covid.catalog.licenses import License
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
@@ -17,8 +18,8 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.events import Event, Notice
-from tcia_covid.core.settings import HttpSettings
 from tcia_covid.core.summary import Summary
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree

@@ -12,7 +12,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import UnreachableError
 from tcia_covid.core.events import Event, Notice
 from tcia_covid.core.models import Outcome, RemoteImage, Series, State, StoredImage
-from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.contention import Job

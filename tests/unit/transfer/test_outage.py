@@ -14,7 +14,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import StatusError, UnreachableError
 from tcia_covid.core.events import Event, Notice
 from tcia_covid.core.models import Series, State
-from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import ArchiveAvailability, OutageMonitor
 from tests.unit.transfer.running import FakeArchive, Run, listed, unreachable

@@ -18,10 +18,9 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.models import RemoteImage
 from tcia_covid.core.redaction import excerpt
-from tcia_covid.formats.s3_errors import parse_s3_error
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet
-from tcia_covid.http.response import Response
+from tcia_covid.http.response import Response, parse_s3_error
 from tcia_covid.http.retry import RetryPolicy
 
 _DENIED: dict[int, str] = {

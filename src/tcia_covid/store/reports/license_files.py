@@ -7,7 +7,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from tcia_covid.catalog.citation import format_citation, license_text
-from tcia_covid.catalog.collections import DICOM, DOI, Collection, License, Registry, bare_doi
+from tcia_covid.catalog.collections import DICOM, DOI, Collection, Registry, bare_doi
+from tcia_covid.catalog.licenses import License
 from tcia_covid.core.models import Series
 from tcia_covid.core.plain_text import printable
 

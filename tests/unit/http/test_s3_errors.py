@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tcia_covid.formats.s3_errors import S3Error, parse_s3_error
+from tcia_covid.http.response import S3Error, parse_s3_error
 
 
 def test_code_message_and_request_id_are_read() -> None:

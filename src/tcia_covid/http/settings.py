@@ -1,9 +1,8 @@
-"""Timeouts, rates and retry budgets of a run."""
+"""Settings of HTTP: time-outs, rates, retries; and the address of NBIA."""
 
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, fields
 
 from tcia_covid.core.errors import UsageError
@@ -11,8 +10,6 @@ from tcia_covid.core.errors import UsageError
 _MAX_DURATION = 1e7
 """Seconds (116 days) that every system's timers accept."""
 DEFAULT_NBIA_URL = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"
-DEFAULT_OUTPUT = "tcia-data"
-"""The default output folder, in the current one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +71,3 @@ def check_nbia_url(base_url: str) -> None:
             "the URL of NBIA must end with the API version and have no query",
             hint=f"such as {DEFAULT_NBIA_URL}",
         )
-
-
-def check_working_folder(path: str) -> None:
-    """Check that a relative path leads somewhere.
-
-    Raises:
-        UsageError: the working folder was removed.
-    """
-    if os.path.isabs(path):  # noqa: PTH117 - of text
-        return
-    try:
-        os.getcwd()  # noqa: PTH109 - whether it exists is all
-    except OSError as error:
-        raise UsageError(
-            "the working directory no longer exists",
-            hint="change to another directory, or give an absolute path",
-        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcia_covid.core.errors import UsageError
-from tcia_covid.core.settings import HttpSettings
+from tcia_covid.http.settings import HttpSettings
 
 
 @pytest.mark.parametrize(

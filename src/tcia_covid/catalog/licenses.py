@@ -1,0 +1,66 @@
+"""Licenses: what they permit, and the check that refuses a commercial use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tcia_covid.core.errors import LicenseRefusedError
+
+_CREATIVE_COMMONS = re.compile(r"CC BY(?P<nc>-NC)? \d+(?:\.\d+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """The terms under which a collection is published."""
+
+    name: str
+    """As the archives spell it, `CC BY 4.0`."""
+    commercial_use: bool
+    url: str | None = None
+
+    @property
+    def permission(self) -> str:
+        """What the license permits, in one sentence."""
+        known = _CREATIVE_COMMONS.fullmatch(self.name)
+        if known is None:
+            use = "permits" if self.commercial_use else "forbids"
+            return f"The license {use} commercial use; its own text has all conditions."
+        if known["nc"]:
+            return (
+                "You may share and adapt these data if you give credit, link to the license and "
+                "say what you changed, but not for commercial purposes."
+            )
+        return (
+            "You may share and adapt these data for any purpose, even commercially, if you give "
+            "credit, link to the license and say what you changed."
+        )
+
+
+def check_license(
+    collection: str, license: License | str | None, *, commercial_use: bool = True
+) -> None:
+    """Refuse a use that the license forbids; an unknown license forbids nothing.
+
+    Args:
+        collection: its name, for the message.
+        license: as the registry has it, or its name as an archive lists it.
+        commercial_use: whether the use is commercial.
+
+    Raises:
+        LicenseRefusedError: the use is commercial, and the license does not allow that.
+    """
+    if not commercial_use or license is None:
+        return
+    if isinstance(license, str):
+        license = License(license, commercial_use=not _is_non_commercial(license))
+    if not license.commercial_use:
+        raise LicenseRefusedError(
+            f"the license of {collection} ({license.name}) forbids commercial use",
+            hint="leave the collection out, or omit --commercial-use if the use is not commercial",
+        )
+
+
+def _is_non_commercial(name: str) -> bool:
+    words = name.casefold().replace("-", " ").replace("noncommercial", "non commercial")
+    return "non commercial" in words or " nc" in words

@@ -1,0 +1,199 @@
+"""The requests session of one thread: its headers, proxies, redirects and certificates.
+
+`tests/unit/http/test_contracts.py` covers what this package uses of urllib3, http.client and
+requests without its being documented.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import requests
+from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
+
+from tcia_covid.core.errors import ConnectionLostError, RedirectError
+from tcia_covid.core.redaction import redact
+from tcia_covid.core.version import __version__
+from tcia_covid.http import errors
+from tcia_covid.http.connection import WatchedAdapter
+from tcia_covid.http.response import Response
+from tcia_covid.http.settings import HttpSettings
+from tcia_covid.http.watchdog import ActiveRequest
+
+_MAX_REDIRECTS = 5
+_METHOD_PRESERVING = frozenset({307, 308})
+_ERROR_TEXT_SIZE = 1024
+"""Bytes of an error's body that are read for the message."""
+
+
+class _UrlAuth(AuthBase):
+    """Credentials of the URL itself and no others: `~/.netrc` is never read."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        user, password = get_auth_from_url(request.url or "")
+        return HTTPBasicAuth(user, password)(request) if user or password else request
+
+
+class ArchiveSession(requests.Session):
+    """Follows redirects only within https (or from http), without credentials."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers.update(
+            {
+                "User-Agent": f"tcia-covid/{__version__}",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+            }
+        )
+        self.auth = _UrlAuth()
+        self._environment: dict[tuple[str, str], dict[str, Any]] = {}
+        self.max_redirects = _MAX_REDIRECTS
+        self.mount("http://", WatchedAdapter())
+        self.mount("https://", WatchedAdapter())
+
+    def send_watched(
+        self,
+        active: ActiveRequest,
+        method: str,
+        url: str,
+        params: Any = None,
+        form: Any = None,
+        headers: Any = None,
+    ) -> requests.Response:
+        """Send a request; returns once the response's head has arrived.
+
+        Servers close connections that were idle, just when the next request comes. All requests
+        of this program only read, so one that a reused connection did not answer is sent again.
+
+        Raises:
+            ArchiveError: no response.
+            RequestError: the URL, the proxy or the CA bundle cannot be used.
+        """
+        settings = active.settings
+        while True:
+            active.is_reused = False
+            try:
+                with active.activate():
+                    return self.request(
+                        method,
+                        url,
+                        params=params,
+                        data=form,
+                        headers=headers,
+                        timeout=(settings.connect_timeout, settings.first_byte_timeout),
+                        stream=True,
+                    )
+            except (requests.RequestException, OSError, ValueError) as error:
+                # Ends with the pool's last connection: a new one is not a reused one.
+                if not (active.is_reused and errors.is_closed_unanswered(error, active)):
+                    raise errors.error_from_exception(error, url, active) from error
+
+    @staticmethod
+    def check_head(response: Response, settings: HttpSettings) -> None:
+        """Accept a status of 2xx and a body without compression.
+
+        Raises:
+            StatusError: another status.
+            BadResponseError: the body is compressed.
+        """
+        if 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's class of success
+            errors.check_content_encoding(response)
+            return
+        try:
+            text = response.read(_ERROR_TEXT_SIZE)
+        except ConnectionLostError:
+            text = b""
+        raise errors.error_from_status(
+            response.status, response.url, response.headers, text, settings.retry_after_cap
+        )
+
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """Read proxies and the CA bundle from the environment once per host."""
+        origin = urlsplit(url)[:2]
+        if origin not in self._environment:
+            merged = dict(super().merge_environment_settings(url, proxies, stream, verify, cert))
+            if merged["verify"] is True:  # requests knows two variables
+                merged["verify"] = next(errors.ca_bundles(), (None, True))[1]
+            self._environment[origin] = merged
+        return self._environment[origin].copy()
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return the redirect's target, or refuse it.
+
+        Raises:
+            RedirectError: it is not https although the redirect came from https, or is no URL, or
+                leads from a public host into a private network, or would turn a POST into a GET.
+        """
+        target: str | None = super().get_redirect_target(resp)
+        if target is None:
+            return None
+        # The body of a redirect is of no use; it may be endless.
+        resp.raw.close()
+        source, parts = redact(resp.url), _split_target(resp.url, target)
+        if parts is None:
+            raise RedirectError(f"{source} redirects to an address that is not an http(s) URL")
+        shown = redact(parts.geturl())
+        if parts.scheme != "https" and urlsplit(resp.url).scheme.lower() != "http":
+            raise RedirectError(
+                f"{source} redirects to {shown}, which is not protected by TLS",
+                hint="not followed; check the archive's URL and the proxy settings",
+            )
+        if _is_private(parts) and not _is_private(urlsplit(resp.url)):
+            raise RedirectError(
+                f"{source} redirects to {shown}, which is in a private network",
+                hint="not followed; check the archive's URL and the proxy settings",
+            )
+        if resp.request.method == "POST" and resp.status_code not in _METHOD_PRESERVING:
+            raise RedirectError(
+                f"{source} redirects a form to {shown}, which would drop its contents",
+                hint="set the archive's URL to the redirect's target",
+            )
+        return target
+
+    def rebuild_auth(
+        self, prepared_request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
+        """Drop credentials when a redirect leads to another host; never add others."""
+        before, after = response.request.url or "", prepared_request.url or ""
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("Authorization", None)
+
+
+def _split_target(base: str, target: str) -> SplitResult | None:
+    """Resolve a redirect's target; None if it is not a usable http(s) URL."""
+    try:
+        parts = urlsplit(urljoin(base, target))
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_usable else None
+
+
+def _is_private(url: SplitResult) -> bool:
+    """Whether a URL's host is this machine, link-local or in a private network.
+
+    A name is looked up unless a proxy does that; one without an address counts as public.
+    """
+    host = url.hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    has_proxy = select_proxy(url.geturl(), get_environ_proxies(url.geturl())) is not None
+    try:
+        flags = socket.AI_NUMERICHOST if has_proxy else 0
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
+    except (OSError, UnicodeError):
+        return False
+    return any(_is_private_address(str(address[0])) for *_, address in found)
+
+
+def _is_private_address(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_private or address.is_link_local or address.is_loopback
