@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
-from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tests.fakes.client import Client
+from tests.fakes.corpus import Corpus, demo_corpus
 from tests.fakes.faults import Faults
 from tests.fakes.nbia import ArchiveServer
 

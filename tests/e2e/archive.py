@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.models import Series
-from tcia_covid.demo.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, DemoStudy
+from tests.fakes.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, DemoStudy
 from tests.fakes.synthetic import ROOT, ImageSpec, demo_image
 
 SERIES = 10

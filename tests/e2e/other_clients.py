@@ -1,6 +1,6 @@
-"""Lets other public NBIA clients download from the demo archive, and compares MD5s.
+"""Lets other public NBIA clients download from the simulated NBIA, and compares MD5s.
 
-    python tests/e2e/other_clients.py [CLIENT...]
+    python -m tests.e2e.other_clients [CLIENT...]
 
 Each client is installed from the package index into an environment of its own below a temporary
 folder, so this takes minutes and some hundred MB; it is no part of the test suite. Neither client
@@ -19,8 +19,8 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tcia_covid.demo.corpus import DemoSeries, demo_corpus
-from tcia_covid.demo.server import ArchiveServer
+from tests.fakes.corpus import DemoSeries, demo_corpus
+from tests.fakes.nbia import ArchiveServer
 
 COLLECTION = "DEMO-MULTI"
 MODALITY = "CT"

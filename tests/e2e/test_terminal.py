@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.endpoints import Call, Reply
 from tests.e2e.command import COMMAND, QUICK, environment
 from tests.fakes.archive import NAME
 from tests.fakes.faults import Fault, Faults, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_replies import Call, Reply
 from tests.waiting import LONG, wait_for
 
 if sys.platform != "win32":

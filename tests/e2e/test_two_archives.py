@@ -15,7 +15,6 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Check, Series
 from tcia_covid.core.summary import Summary
-from tcia_covid.demo.corpus import Corpus
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import compare_with_catalog
@@ -23,6 +22,7 @@ from tcia_covid.output.json_documents import summary_document
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.tree import Tree
 from tests.e2e.archive import real_names
+from tests.fakes.corpus import Corpus
 from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3, series_of

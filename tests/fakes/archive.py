@@ -19,10 +19,10 @@ from pathlib import Path
 
 import trustme
 
-from tcia_covid.demo.corpus import Corpus, demo_corpus
-from tcia_covid.demo.endpoints import Call, Reply
+from tests.fakes.corpus import Corpus, demo_corpus
 from tests.fakes.faults import Faults
 from tests.fakes.nbia import ArchiveServer, Interceptor
+from tests.fakes.nbia_replies import Call, Reply
 from tests.fakes.synthetic import synthetic_corpus
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from tcia_covid.demo.endpoints import Call, DisconnectError, Entry, Reply
 from tests.fakes.nbia import Interceptor, ResetError
 from tests.fakes.nbia_calls import not_granted
+from tests.fakes.nbia_replies import Call, DisconnectError, Entry, Reply
 
 PIECE = 8192
 HTML = b"<html><head><title>Error</title></head><body><h1>Something went wrong</h1></body></html>"

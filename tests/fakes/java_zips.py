@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
-from tcia_covid.demo.corpus import DemoCollection, DemoImage, DemoSeries
-from tcia_covid.demo.endpoints import Entry, image_entry, license_entry, md5_entry
+from tests.fakes.corpus import DemoCollection, DemoImage, DemoSeries
+from tests.fakes.nbia_replies import Entry, image_entry, license_entry, md5_entry
 
 FLAGS = 0x0808
 """Bit 3: sizes follow the data. Bit 11: names are UTF-8."""

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tcia_covid.demo.corpus import DemoSeries
+from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import object_key
 
 LICENSE = "License Information. The collection is distributed under CC BY 4.0"

@@ -1,9 +1,9 @@
-"""NBIA as a test server: the demo archive, with every call of v1, v2 and v4, and with faults.
+"""NBIA as a test server on loopback: every call of v1, v2 and v4, with faults.
 
     with ArchiveServer(corpus, interceptor=Faults(Cut("getImage", at=20_000))) as server: ...
 
-In addition to the demo archive it checks parameters as NBIA does, changes the order of rows and
-images from call to call, writes ZIPs as Java does, sends NBIA's chunks, and speaks TLS.
+It checks parameters as NBIA does, changes the order of rows and images from call to call, writes
+ZIPs as Java does, sends NBIA's chunks, and speaks TLS.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-from tcia_covid.demo.corpus import Corpus
-from tcia_covid.demo.endpoints import Call, DisconnectError, Reply, Row, csv_table, failure
-from tcia_covid.demo.server import ArchiveHandler
-from tcia_covid.demo.server import ArchiveServer as DemoServer
+from tcia_covid.http.watchdog import shut_down
+from tests.fakes.corpus import Corpus
 from tests.fakes.java_zips import Entry, shuffled
 from tests.fakes.nbia_calls import CALLS, refused
+from tests.fakes.nbia_replies import Archive, Call, DisconnectError, Reply, Row, failure
 
+APPLICATION = "/nbia-api/"
 BUFFER = 8192
+CLOSING_TIME = 5.0
+"""Seconds that open connections have to close when the server stops."""
 NO_BODY = (204, 304)
+NOT_FOUND = Reply(b"<html><body><h1>404 Not Found</h1></body></html>", 404, "text/html")
 
 
 class ResetError(DisconnectError):
@@ -47,10 +53,55 @@ class Interceptor:
         return entries
 
 
-class SimulatorHandler(ArchiveHandler):
-    """Sends bodies as NBIA does: with a length if they fit the buffer, else in chunks."""
+class _Handler(BaseHTTPRequestHandler):
+    """HTTP/1.1 with keep-alive; bodies have a length if they fit the buffer, else chunks."""
 
-    def send(self, reply: Reply, call: Call) -> None:
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    archive: ArchiveServer
+    """Set by the server on a subclass of its own."""
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self._answer({})
+
+    def do_HEAD(self) -> None:
+        """Answer a HEAD as the GET, without the body."""
+        self._answer({})
+
+    def do_POST(self) -> None:
+        """Answer a POST with a form."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        self._answer(parse_qs(body, keep_blank_values=True))
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+    def _answer(self, form: dict[str, list[str]]) -> None:
+        """Answer one request."""
+        url = urlsplit(self.path)
+        values = {**parse_qs(url.query, keep_blank_values=True), **form}
+        version, endpoint = _split_path(url.path)
+        call = Call(
+            archive=self.archive,
+            method=self.command,
+            version=version,
+            endpoint=endpoint,
+            form=form,
+            params={name: texts[0] for name, texts in values.items()},
+            headers=dict(self.headers.items()),
+        )
+        reply = self.archive.reply(call) if url.path.startswith(APPLICATION) else NOT_FOUND
+        call.status = reply.status
+        try:
+            self._send(reply, call)
+        except (DisconnectError, OSError):
+            self.close_connection = True
+        except Exception as error:  # noqa: BLE001 -- recorded; the connection closes
+            self.archive.errors.append(error)
+            self.close_connection = True
+
+    def _send(self, reply: Reply, call: Call) -> None:
         body = reply.body
         if self.command == "HEAD" or reply.status in NO_BODY:
             self.connection.sendall(
@@ -114,7 +165,48 @@ class SimulatorHandler(ArchiveHandler):
             self.connection.sendall(self._head(self._reply, size) + bytes(self._buffer))
 
 
-class ArchiveServer(DemoServer):
+class _HttpServer(ThreadingHTTPServer):
+    """Keeps the open connections, so that stopping closes them."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._open: set[socket.socket] = set()
+        self._changed = threading.Condition()
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service for a name of the address."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection from a thread of its own."""
+        with self._changed:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        super().shutdown_request(request)
+        with self._changed:
+            self._open.discard(request)
+            self._changed.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing about a broken connection."""
+
+    def drop_connections(self) -> None:
+        """Shut down every connection and wait until its thread has finished."""
+        with self._changed:
+            for connection in self._open:
+                shut_down(connection)
+            self._changed.wait_for(lambda: not self._open, CLOSING_TIME)
+
+
+class ArchiveServer(Archive):
     """See the module.
 
     Args:
@@ -127,8 +219,6 @@ class ArchiveServer(DemoServer):
         seed: of the order of rows and images; None keeps the order of the corpus.
     """
 
-    handler = SimulatorHandler
-
     def __init__(
         self,
         corpus: Corpus,
@@ -140,9 +230,13 @@ class ArchiveServer(DemoServer):
         compression: int = 6,
         seed: int | None = 0,
     ) -> None:
-        super().__init__(corpus, host, port, compression=compression)
+        super().__init__(corpus, compression=compression)
+        self.http = _HttpServer((host, port), type("BoundHandler", (_Handler,), {"archive": self}))
+        self._thread = threading.Thread(
+            target=self.http.serve_forever, args=(0.02,), name="archive", daemon=True
+        )
+        self._scheme = "https" if tls else "http"
         if tls is not None:
-            self.scheme = "https"
             self.http.socket = tls.wrap_socket(  # the handshake waits for the connection's thread
                 self.http.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -154,6 +248,26 @@ class ArchiveServer(DemoServer):
         self._seed = seed
         self._counts: Counter[str] = Counter()
         self._current = threading.local()
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return str(self.http.server_address[0])
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.http.server_address[1])
+
+    @property
+    def root(self) -> str:
+        """The URL of all services."""
+        return f"{self._scheme}://{self.host}:{self.port}{APPLICATION}services"
+
+    @property
+    def base_url(self) -> str:
+        """The base URL of v4."""
+        return f"{self.root}/v4"
 
     @property
     def v1_url(self) -> str:
@@ -170,23 +284,37 @@ class ArchiveServer(DemoServer):
         return sum(call.endpoint == endpoint for call in self.requests)
 
     def stop(self) -> None:
+        """Stop listening and close every connection."""
         self.stopping.set()
-        super().stop()
+        self.http.shutdown()
+        self._thread.join()
+        self.http.server_close()
+        self.http.drop_connections()
 
-    def answer(self, call: Call) -> Reply:
+    def __enter__(self) -> ArchiveServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def reply(self, call: Call) -> Reply:
+        """The reply to a call, which is added to `requests`."""
+        self.requests.append(call)
         self._current.order = self._random(call)
-        return self.interceptor.answer(call, lambda: self._answer(call))
+        try:
+            return self.interceptor.answer(call, lambda: self._answer(call))
+        except Exception as error:  # noqa: BLE001 -- as the real server: any exception is a 500
+            self.errors.append(error)
+            return failure(str(error))
 
     def entries(self, call: Call, entries: Iterable[Entry]) -> Iterable[Entry]:
         """The entries of the ZIP that answers `call`, after the interceptor's changes."""
         return self.interceptor.entries(call, entries)
 
     def list_reply(self, call: Call, rows: Sequence[Row]) -> Reply:
-        rows = shuffled(rows, self.order)
-        kind = call.params.get("format", "JSON").upper()
-        if rows and kind in ("CSVQUOTED", "CSV-DOWNLOAD"):
-            return Reply(csv_table(rows), content_type="text/csv")
-        return super().list_reply(call, rows)
+        """A list, in an order that changes from call to call."""
+        return super().list_reply(call, shuffled(rows, self.order))
 
     def _answer(self, call: Call) -> Reply:
         version = "v1" if call.version == "v2" else call.version
@@ -201,3 +329,10 @@ class ArchiveServer(DemoServer):
         key = f"{call.version}/{call.endpoint}?{sorted(call.params.items())}"
         self._counts[key] += 1
         return random.Random(f"{self._seed} {self._counts[key]} {key}")
+
+
+def _split_path(path: str) -> tuple[str, str]:
+    """Version and endpoint of a path, which NBIA serves with and without `/services`."""
+    parts = path.removeprefix(APPLICATION).removeprefix("services/").strip("/").split("/")
+    version = parts.pop(0) if parts[0] in ("v1", "v2", "v4") else ""
+    return version, "token" if parts == ["oauth", "token"] else "/".join(parts)

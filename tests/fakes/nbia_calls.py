@@ -13,9 +13,10 @@ from io import BytesIO
 
 from pydicom import dcmread
 
-from tcia_covid.demo import endpoints as demo
-from tcia_covid.demo.corpus import DemoCollection, DemoSeries
-from tcia_covid.demo.endpoints import (
+from tests.fakes import nbia_replies as replies
+from tests.fakes.corpus import DemoCollection, DemoSeries
+from tests.fakes.java_zips import BundleOptions, shuffled, write_zip, zip_entries
+from tests.fakes.nbia_replies import (
     JSON,
     TEXT,
     Call,
@@ -26,7 +27,6 @@ from tcia_covid.demo.endpoints import (
     failure,
     refusal,
 )
-from tests.fakes.java_zips import BundleOptions, shuffled, write_zip, zip_entries
 
 LIST_TYPES = ("application/xml", "application/json", "text/html", "text/csv", "text/plain")
 IMAGE_TYPES = ("application/octet-stream",)
@@ -113,7 +113,7 @@ def series_row(call: Call, series: DemoSeries) -> Row:
     """A row of getSeries."""
     collection = _collection(call, series)
     if call.version == "v4":
-        return demo.series_row(series, collection)
+        return replies.series_row(series, collection)
     return {
         "SeriesInstanceUID": series.uid,
         "StudyInstanceUID": series.study.uid,
@@ -160,7 +160,7 @@ def patient_row(call: Call, series: DemoSeries) -> Row:
     """A row of getPatient, for the patient of `series`."""
     return {
         "PatientId": series.patient.id,
-        **demo.patient_columns(series),
+        **replies.patient_columns(series),
         **birth_date(call),
         "Collection": series.collection,
         **authorized(call),
@@ -245,7 +245,7 @@ class RowCache:
         key = (call.version == "v4", series.uid)
         cached = self._rows.get(key)
         if cached is None or cached[0] is not series:
-            cached = (series, demo.json_object(series_row(call, series)))
+            cached = (series, replies.json_object(series_row(call, series)))
             with self._lock:
                 self._rows[key] = cached
         return cached[1]
@@ -295,7 +295,7 @@ def list_series(call: Call) -> Reply:
     selected = _selected(call)
     if selected and call.params.get("format", "JSON").upper() == "JSON":
         rows = [_CACHE.json(call, series) for series in shuffled(selected, call.archive.order)]
-        return Reply(demo.json_list(rows), content_type=JSON)
+        return Reply(replies.json_list(rows), content_type=JSON)
     return call.archive.list_reply(call, [series_row(call, series) for series in selected])
 
 
@@ -345,7 +345,7 @@ def cart(call: Call) -> Reply:
 
 def denied_series(call: Call) -> Reply:
     """Answer getDeniedSeries: the unknown ones among the UIDs, 204 if there are none."""
-    uids = demo.requested_uids([call.params.get("seriesList", "")])
+    uids = replies.requested_uids([call.params.get("seriesList", "")])
     unknown = [uid for uid in uids if call.archive.corpus.series(uid) is None]
     rows = [{"SeriesInstanceUID": uid} for uid in unknown]
     return call.archive.list_reply(call, rows) if rows else Reply(status=204)
@@ -430,7 +430,7 @@ def md5_hierarchy(call: Call) -> Reply:
     elif filters.patient is not None:
         hashes = _patient_hashes(selected)
     else:
-        hashes = [demo.md5_over(_patient_hashes(selected))] if selected else []
+        hashes = [replies.md5_over(_patient_hashes(selected))] if selected else []
     return Reply(next(iter(hashes), "").encode(), content_type=TEXT)
 
 
@@ -443,7 +443,7 @@ def _zip(call: Call, options: BundleOptions, *, all_hashed: bool = False) -> Rep
     collection = _collection(call, series)
     entries = iter(()) if empty else zip_entries(series, collection, options, call.archive.order)
     edited = call.archive.entries(call, entries)
-    return demo.zip_reply(uid, write_zip(edited, level=call.archive.compression))
+    return replies.zip_reply(uid, write_zip(edited, level=call.archive.compression))
 
 
 def not_granted(call: Call) -> Reply:
@@ -451,7 +451,7 @@ def not_granted(call: Call) -> Reply:
     uid = call.params.get("SeriesInstanceUID", "")
     if call.version == "v1":
         return refusal(f"Image with given SeriesInstanceUID,{uid}, is not in public domain.")
-    return demo.not_granted(uid)
+    return replies.not_granted(uid)
 
 
 def _yes(call: Call, name: str) -> bool:
@@ -459,21 +459,21 @@ def _yes(call: Call, name: str) -> bool:
 
 
 def _series_hash(series: DemoSeries) -> str:
-    return demo.md5_over(image.md5 or "" for image in series.images)
+    return replies.md5_over(image.md5 or "" for image in series.images)
 
 
 def _study_hashes(selected: Iterable[DemoSeries]) -> Iterator[str]:
     studies: dict[str, list[str]] = {}
     for series in selected:
         studies.setdefault(series.study.uid, []).append(_series_hash(series))
-    return map(demo.md5_over, studies.values())
+    return map(replies.md5_over, studies.values())
 
 
 def _patient_hashes(selected: Iterable[DemoSeries]) -> Iterator[str]:
     patients: dict[str, list[DemoSeries]] = {}
     for series in selected:
         patients.setdefault(series.patient.id, []).append(series)
-    return (demo.md5_over(_study_hashes(group)) for group in patients.values())
+    return (replies.md5_over(_study_hashes(group)) for group in patients.values())
 
 
 # Documents and the rest.
@@ -525,7 +525,7 @@ def manifest(call: Call) -> Reply:
         f"includeAnnotation={call.params['includeAnnotation']}\nnoOfrRetry=4\n"
         f"databasketId={name}\nmanifestVersion=3.0\nListOfSeriesToDownload=\n"
     )
-    lines = "".join(f"{uid}\n" for uid in demo.requested_uids(call.form.get("list", [])))
+    lines = "".join(f"{uid}\n" for uid in replies.requested_uids(call.form.get("list", [])))
     return Reply((head + lines).encode(), content_type=MANIFEST)
 
 
@@ -583,7 +583,7 @@ _SIZE = "A parameter, SeriesInstanceUID is required for this API call."
 _ONE_SERIES = ("SeriesInstanceUID",)
 _NO_PATIENT = ("BodyPartExamined", "Collection", "Modality", "format")
 _LISTS: Mapping[str, Rules] = {
-    "getCollectionValues": Rules(demo.collection_values, ("format",)),
+    "getCollectionValues": Rules(replies.collection_values, ("format",)),
     "getModalityValues": Rules(modality_values, ("Collection", "BodyPartExamined", "format")),
     "getBodyPartValues": Rules(body_part_values, ("Collection", "Modality", "format")),
     "getManufacturerValues": Rules(manufacturer_values, _NO_PATIENT),
@@ -599,7 +599,7 @@ _LISTS: Mapping[str, Rules] = {
     "getUpdatedSeries": Rules(updated_series, ("fromDate", "format")),
     "getSeriesSize": Rules(series_size, ("SeriesInstanceUID", "format"), _ONE_SERIES, _SIZE),
     "getSOPInstanceUIDs": Rules(
-        demo.image_uids, ("SeriesInstanceUID", "format"), _ONE_SERIES, _A_SERIES
+        replies.image_uids, ("SeriesInstanceUID", "format"), _ONE_SERIES, _A_SERIES
     ),
     "getDeniedSeries": Rules(denied_series, ("seriesList", "userName", "format")),
 }
@@ -615,7 +615,7 @@ _IMAGES: Mapping[str, Rules] = {
         IMAGE_TYPES,
     ),
     "getSingleImage": Rules(
-        demo.single_image,
+        replies.single_image,
         ("SeriesInstanceUID", "SOPInstanceUID"),
         ("SeriesInstanceUID", "SOPInstanceUID"),
         _BOTH_UIDS,
@@ -694,9 +694,9 @@ _V4: Mapping[str, Rules] = {
         IMAGE_TYPES,
     ),
     "getMD5HashForImage": Rules(
-        demo.image_md5, ("SOPInstanceUID",), ("SOPInstanceUID",), _AN_IMAGE, TEXT_TYPES
+        replies.image_md5, ("SOPInstanceUID",), ("SOPInstanceUID",), _AN_IMAGE, TEXT_TYPES
     ),
-    "getSeriesMetadata": Rules(demo.metadata, ("list", "format"), method="POST"),
+    "getSeriesMetadata": Rules(replies.metadata, ("list", "format"), method="POST"),
     "NewPatientsInCollection": Rules(
         new_patients,
         ("Collection", "fromDate", "format"),
@@ -712,7 +712,7 @@ _V4: Mapping[str, Rules] = {
 }
 _UNVERSIONED: Mapping[str, Rules] = {
     **_SHARED,
-    "token": Rules(demo.token, produces=JSON_TYPES, method="POST"),
+    "token": Rules(replies.token, produces=JSON_TYPES, method="POST"),
     "up": Rules(up, produces=TEXT_TYPES),
 }
 CALLS: Mapping[tuple[str, str], Rules] = {

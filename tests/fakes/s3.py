@@ -18,9 +18,9 @@ import pytest
 
 from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.core.models import Series
-from tcia_covid.demo.corpus import DemoPatient, DemoSeries, DemoStudy
 from tcia_covid.http.client import Client
 from tcia_covid.http.settings import HttpSettings
+from tests.fakes.corpus import DemoPatient, DemoSeries, DemoStudy
 from tests.fakes.synthetic import ROOT, synthetic_series
 from tests.waiting import LONG
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
-from tcia_covid.demo.corpus import (
+from tests.fakes.corpus import (
     Corpus,
     DemoCollection,
     DemoImage,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.endpoints import Call, Reply
 from tests.e2e.command import QUICK, run, start
 from tests.fakes.faults import Fault
+from tests.fakes.nbia_replies import Call, Reply
 from tests.faults.trial import NAME, Trial
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file systems")

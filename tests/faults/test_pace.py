@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tcia_covid.core.events import ConcurrencyChanged
-from tcia_covid.demo.endpoints import Call, Reply
 from tests.fakes.faults import TEXT_500, Fault, SlowStart, pieces_of
+from tests.fakes.nbia_replies import Call, Reply
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial

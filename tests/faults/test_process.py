@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.corpus import Corpus
 from tests.e2e.command import QUICK, SIGNALS, run, start
+from tests.fakes.corpus import Corpus
 from tests.fakes.faults import SlowStart, Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial

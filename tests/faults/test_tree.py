@@ -16,7 +16,6 @@ import pytest
 from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.core.errors import DestinationError, NoSpaceError, PermissionDeniedError
 from tcia_covid.core.events import Event, SeriesFinished
-from tcia_covid.demo.corpus import Corpus, DemoSeries
 from tcia_covid.http.client import Client
 from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
@@ -25,6 +24,7 @@ from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import space_needed
 from tcia_covid.store.reports.state import reports_are_stale
 from tcia_covid.store.tree import Tree
+from tests.fakes.corpus import Corpus, DemoSeries
 from tests.fakes.faults import Status
 from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus, synthetic_image
 from tests.fakes.zip_faults import LostImage

@@ -12,11 +12,11 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Event
 from tcia_covid.core.models import Receipt
 from tcia_covid.core.summary import Summary
-from tcia_covid.demo.corpus import Corpus, DemoSeries
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.tree import Tree
+from tests.fakes.corpus import Corpus, DemoSeries
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus

@@ -11,12 +11,12 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Event
 from tcia_covid.core.models import Outcome, Series
-from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.http.client import Client
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
+from tests.fakes.corpus import DemoSeries
 from tests.fakes.nbia import ArchiveServer
 from tests.waiting import LONG
 

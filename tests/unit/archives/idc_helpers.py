@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.core.models import Series
-from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.staging import Staging
+from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import object_key
 
 DEAD = "http://127.0.0.1:9"

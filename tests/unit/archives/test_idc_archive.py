@@ -16,9 +16,9 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.models import RemoteImage, Series
-from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.http.client import Client
 from tests.fakes import s3
+from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import BUCKET, QUICK, S3Server, cataloged, idc_of, series_of
 from tests.fakes.s3_faults import Say, SlowDown
 from tests.fakes.s3_front import Front

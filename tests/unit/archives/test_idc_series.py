@@ -20,11 +20,11 @@ from tcia_covid.core.errors import (
     StatusError,
 )
 from tcia_covid.core.models import RemoteImage, StoredImage
-from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.http.client import Client
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.staging import Staging
 from tests.fakes import s3
+from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import BUCKET, QUICK, RESTRICTED_BUCKET, S3Server, idc_of, object_key, series_of
 from tests.fakes.s3_faults import Cut, Delay, Fault, Meanwhile, Rewrite, Say, SlowDown
 from tests.fakes.s3_front import Front

@@ -13,10 +13,10 @@ import requests
 from requests.exceptions import ChunkedEncodingError
 from requests.exceptions import ConnectionError as Refused
 
-from tcia_covid.demo.corpus import Corpus, DemoSeries
 from tests.fakes import faults as f
 from tests.fakes import zip_faults as z
 from tests.fakes.client import Client
+from tests.fakes.corpus import Corpus, DemoSeries
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 from tests.waiting import LONG, soon

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tcia_covid.demo.corpus import Corpus, DemoImage, demo_corpus
-from tcia_covid.demo.endpoints import Entry
 from tests.fakes.client import Client
+from tests.fakes.corpus import Corpus, DemoImage, demo_corpus
 from tests.fakes.java_zips import write_zip
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_replies import Entry
 from tests.fakes.synthetic import synthetic_corpus, with_md5s
 
 FIVE_SLICES = "1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6"

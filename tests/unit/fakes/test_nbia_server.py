@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tests.fakes.client import Client
+from tests.fakes.corpus import Corpus, demo_corpus
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 

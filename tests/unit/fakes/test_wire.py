@@ -11,9 +11,9 @@ import requests
 from requests.exceptions import ChunkedEncodingError, ReadTimeout, SSLError
 from requests.exceptions import ConnectionError as Refused
 
-from tcia_covid.demo.corpus import Corpus
 from tests.fakes.archive import Authority, PrebuiltZips, archive_process
 from tests.fakes.client import Client
+from tests.fakes.corpus import Corpus
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 from tests.fakes.wire import Line, Wire

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from tcia_covid.core.errors import RequestError, UsageError
-from tcia_covid.demo.corpus import Corpus
 from tcia_covid.selection.targets import cart_uids
+from tests.fakes.corpus import Corpus
 from tests.fakes.faults import EmptyAnswer, Faults
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import nbia_of

@@ -20,13 +20,13 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Emit, Event, Notice, discard
 from tcia_covid.core.models import Check, Outcome, Series, State
-from tcia_covid.demo.corpus import DemoSeries
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.scheduler import failure_of
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes import s3
+from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import BUCKET, QUICK, S3Server, folder_of, idc_of, object_key, series_of
 from tests.fakes.s3_faults import Cut, Delay, Fault, Meanwhile, Rewrite, Say, Stall, Unconditional
 from tests.fakes.s3_front import Front

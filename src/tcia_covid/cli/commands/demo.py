@@ -24,7 +24,7 @@ def show_walkthrough(console: Console, directory: Path | None) -> int:
     """Show each step; give the exit code."""
     lines: list[str] = []
 
-    def say(text: str) -> None:
+    def show(text: str) -> None:
         lines.append(text)
         console.result(text)
 
@@ -32,7 +32,7 @@ def show_walkthrough(console: Console, directory: Path | None) -> int:
     muted.recorders = console.recorders
     with progress_display(muted) as emit:
         code = run_cancellable(
-            lambda stop: walkthrough.run_walkthrough(directory, say=say, emit=emit, stop=stop)
+            lambda stop: walkthrough.run_walkthrough(directory, show=show, emit=emit, stop=stop)
         )
     console.document({"command": "demo", "exit_code": code, "lines": lines})
     return code
@@ -41,7 +41,7 @@ def show_walkthrough(console: Console, directory: Path | None) -> int:
 def serve_until_interrupted(console: Console, port: int) -> int:
     """Serve the archive until a signal; the first line on standard output is its base URL."""
 
-    def say(url: str) -> None:
+    def show(url: str) -> None:
         console.document({"command": "demo", "exit_code": EXIT_OK, "nbia_url": url})
         console.result(url)
         console.message(f"try: tcia-covid download DEMO-CT --source nbia --nbia-url {url}")
@@ -49,7 +49,7 @@ def serve_until_interrupted(console: Console, port: int) -> int:
 
     def serve(stop: CancelToken) -> None:
         try:
-            walkthrough.serve(port, say, stop)
+            walkthrough.serve(port, show, stop)
         except OSError as error:
             reason = error.strerror or str(error)
             raise UsageError(f"cannot use port {port}: {reason}", hint="use --port 0") from error

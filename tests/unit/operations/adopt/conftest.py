@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.corpus import Corpus
+from tests.fakes.corpus import Corpus
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.operations.adopt.helpers import NAME

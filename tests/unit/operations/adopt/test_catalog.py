@@ -15,12 +15,12 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import ArchiveError
 from tcia_covid.core.events import Event, Notice
 from tcia_covid.core.models import Check, Series
-from tcia_covid.demo.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, DemoStudy
 from tcia_covid.operations.adopt import AdoptResult, adopt_folder
 from tcia_covid.operations.adopt_scan import Reason
 from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.store.tree import Tree
+from tests.fakes.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, DemoStudy
 from tests.fakes.layouts import flat, idc_index
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.s3 import S3Server, running_s3

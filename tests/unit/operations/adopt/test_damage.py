@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.demo.corpus import Corpus
 from tcia_covid.operations.adopt_scan import Reason
+from tests.fakes.corpus import Corpus
 from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.operations.adopt.helpers import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcia_covid.demo.corpus import Corpus
+from tests.fakes.corpus import Corpus
 from tests.fakes.layouts import flat, tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tcia_covid.core.models import Check
-from tcia_covid.demo.corpus import Corpus
 from tcia_covid.operations.adopt_scan import Reason
 from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.tree import Tree
+from tests.fakes.corpus import Corpus
 from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus, with_md5s, with_unpadded_md5s

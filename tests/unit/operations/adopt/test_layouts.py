@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.demo.corpus import Corpus, demo_corpus
 from tcia_covid.demo.walkthrough import REGISTRY as DEMO_REGISTRY
 from tcia_covid.operations.adopt import adopt_folder
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.selection.request import Options, Request
+from tests.fakes.corpus import Corpus, demo_corpus
 from tests.fakes.layouts import LAYOUTS, tcia_utils, tcia_utils_zipped
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import QUICK

@@ -11,9 +11,9 @@ import pytest
 from tcia_covid.core.errors import (
     NoSpaceError,
 )
-from tcia_covid.demo.corpus import Corpus
 from tcia_covid.operations.adopt_series import Mode
 from tcia_covid.store.placement import FilePlacer
+from tests.fakes.corpus import Corpus
 from tests.fakes.layouts import retriever_classic, tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.operations.adopt.helpers import (

@@ -13,11 +13,11 @@ from tcia_covid.core.errors import (
     InterruptedRunError,
 )
 from tcia_covid.core.events import Event, SeriesFinished
-from tcia_covid.demo.corpus import Corpus
 from tcia_covid.operations.adopt_scan import Reason
 from tcia_covid.output.json_documents import adopt_document
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
+from tests.fakes.corpus import Corpus
 from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.operations.adopt.helpers import (

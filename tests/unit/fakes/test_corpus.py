@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.catalog.registry import load_registry
-from tcia_covid.demo.corpus import Corpus, Filters, demo_corpus, series_of_files
-from tcia_covid.demo.walkthrough import REGISTRY
+from tests.fakes.corpus import Corpus, Filters, demo_corpus, series_of_files
 from tests.fakes.synthetic import ImageSpec, synthetic_corpus, synthetic_image, with_unpadded_md5s
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     return demo_corpus()
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("the network was asked for")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def image_files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -37,10 +25,6 @@ def image_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "again.dcm", synthetic_image(ImageSpec("1.2.0", "1.9", "1.8", "P 1", seed=5))
     yield "nobody.dcm", synthetic_image(ImageSpec("1.2.7", "1.9", "1.8", ""))
     yield "notes.txt", b"not DICOM at all"
-
-
-def test_demo_corpus_needs_no_network(no_network: None) -> None:
-    assert len(demo_corpus()) > 20
 
 
 def test_demo_collections_contain_ct_mr_and_cr(corpus: Corpus) -> None:
@@ -136,20 +120,3 @@ def test_unpadded_md5s_have_no_leading_zeros() -> None:
     (series, *_) = synthetic_corpus()
     stored = [image.md5 or "" for image in with_unpadded_md5s(series).images]
     assert min(len(md5) for md5 in stored) < 32
-
-
-def test_registry_describes_the_corpus_correctly(corpus: Corpus) -> None:
-    registry = {item.name: item for item in load_registry([REGISTRY]).collections}
-    for collection in corpus.collections:
-        known, series = registry[collection.name], corpus.select(Filters(collection.name))
-        assert known.license is not None
-        assert (known.license.name, known.license.url) == (
-            collection.license,
-            collection.license_url,
-        )
-        assert set(known.modalities) == {item.modality for item in series}
-        assert known.patients == len({item.patient.id for item in series})
-        assert known.studies == len({item.study.uid for item in series})
-        assert known.series == len(series)
-        assert known.images == sum(len(item.images) for item in series)
-        assert known.size == sum(item.size for item in series)

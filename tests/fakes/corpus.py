@@ -1,45 +1,20 @@
-"""The contents of the demo archive, as an index in memory; files are read when they are sent."""
+"""The contents of the simulated NBIA, as an index in memory; files are read when they are sent."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pydicom import FileDataset
+import pydicom.data
+from pydicom import FileDataset, dcmread
+from pydicom.errors import InvalidDicomError
 
-SHIPPED: Mapping[str, tuple[str, ...]] = {
-    "DEMO-CT": (
-        "693_J2KI.dcm",
-        "CT_small.dcm",
-        "J2K_pixelrep_mismatch.dcm",
-        "dicomdirtests/TINY_ALPHA/*/*/*/IM*",
-    ),
-    "DEMO-MULTI": (
-        "MR_small.dcm",
-        "examples_overlay.dcm",
-        "dicomdirtests/77654033/*/*",
-        "dicomdirtests/98892001/*/*",
-        "dicomdirtests/98892003/*/*",
-    ),
-    "DEMO-OTHER": (
-        "JPEG-lossy.dcm",
-        "examples_jpeg2k.dcm",
-        "examples_rgb_color.dcm",
-        "liver_1frame.dcm",
-        "waveform_ecg.dcm",
-    ),
-}
-"""The files in pydicom's wheel that each collection consists of.
+from tcia_covid.demo.archive import COLLECTIONS
 
-They are named one by one, or by folders of fixed content, so that the counts in registry.yaml stay
-correct when a later pydicom adds files.
-"""
 _REQUIRED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 
 
@@ -212,9 +187,7 @@ class Corpus:
 
 
 def demo_corpus() -> Corpus:
-    """The demo archive: DICOM files of real scanners that are part of pydicom's wheel."""
-    import pydicom.data  # noqa: PLC0415 -- costs half a second
-
+    """The series of the demo archive: DICOM files of real scanners, from pydicom's wheel."""
     root = Path(pydicom.data.__file__).parent / "test_files"
     corpus = Corpus(
         DemoCollection(
@@ -224,9 +197,9 @@ def demo_corpus() -> Corpus:
             data_url="https://github.com/pydicom/pydicom",
             site="pydicom",
         )
-        for name in SHIPPED
+        for name in COLLECTIONS
     )
-    for name, patterns in SHIPPED.items():
+    for name, patterns in COLLECTIONS.items():
         files = (file for pattern in patterns for file in sorted(root.glob(pattern)))
         for series in series_of_files(files, name):
             corpus.put(series)
@@ -255,9 +228,6 @@ def series_of_files(files: Iterable[Path], collection: str) -> list[DemoSeries]:
 
 def _header(content: bytes) -> FileDataset | None:
     """The header of a complete DICOM file that names its image, series, study and patient."""
-    from pydicom import dcmread  # noqa: PLC0415 -- costs half a second
-    from pydicom.errors import InvalidDicomError  # noqa: PLC0415
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unusual values in old headers are served as they are
         try:

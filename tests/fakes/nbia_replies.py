@@ -1,4 +1,4 @@
-"""The calls of NBIA's API v4 that clients download with: lists, ZIPs, single images, hashes."""
+"""What calls and replies of the simulated NBIA consist of, and the replies that v1 and v4 share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import csv
 import hashlib
 import io
 import json
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from tcia_covid.demo.corpus import Corpus, DemoCollection, DemoImage, DemoSeries, Filters
+from tests.fakes.corpus import Corpus, DemoCollection, DemoImage, DemoSeries, Filters
 
 Value = str | int | float | bool | None
 Row = Mapping[str, Value]
@@ -21,6 +19,7 @@ is one, CSV shows six decimals."""
 TEXT = "text/plain"
 JSON = "application/json"
 CSV = "text/csv"
+CSV_FORMATS = ("CSV", "CSVQUOTED", "CSV-DOWNLOAD")
 BINARY = "application/octet-stream"
 _FAILED = "Server was not able to process your request\n"
 _PARAMETERS = {
@@ -87,11 +86,8 @@ class Entry:
     image: DemoImage | None = None
 
 
-Endpoint = Callable[[Call], Reply]
-
-
 class Archive:
-    """The API over a corpus, without HTTP. Subclasses may answer calls in another way.
+    """The contents and the calls so far; `nbia.ArchiveServer` serves it.
 
     Args:
         corpus: the contents; may be changed while they are served.
@@ -106,24 +102,6 @@ class Archive:
         self.errors: list[Exception] = []
         """Internal errors; each was answered with status 500."""
 
-    def reply(self, call: Call) -> Reply:
-        """The reply to a call, which is added to `requests`."""
-        self.requests.append(call)
-        try:
-            return self.answer(call)
-        except Exception as error:  # noqa: BLE001 -- as the real server: any exception is a 500
-            self.errors.append(error)
-            return failure(str(error))
-
-    def answer(self, call: Call) -> Reply:
-        """The reply of the call's endpoint."""
-        endpoint = self.endpoint(call)
-        return endpoint(call) if endpoint else failure("HTTP 404 Not Found")
-
-    def endpoint(self, call: Call) -> Endpoint | None:
-        """The function that answers `call`; v2, which some clients use, is served as v4."""
-        return (V4 if call.version in ("v2", "v4") else UNVERSIONED).get(call.endpoint)
-
     def list_reply(self, call: Call, rows: Sequence[Row]) -> Reply:
         """A list in the format of the call: JSON or CSV; no rows give 200 without a body."""
         if not rows:
@@ -131,7 +109,7 @@ class Archive:
         kind = call.params.get("format", "JSON").upper()
         if kind == "JSON":
             return Reply(json_list([json_object(row) for row in rows]), content_type=JSON)
-        return Reply(csv_table(rows), content_type=CSV) if kind == "CSV" else failure()
+        return Reply(csv_table(rows), content_type=CSV) if kind in CSV_FORMATS else failure()
 
 
 def failure(message: str = "null") -> Reply:
@@ -260,13 +238,6 @@ def collection_values(call: Call) -> Reply:
     return call.archive.list_reply(call, rows)
 
 
-def list_series(call: Call) -> Reply:
-    """Answer getSeries."""
-    corpus = call.archive.corpus
-    rows = [series_row(item, corpus.collection_of(item)) for item in corpus.select(call.filters)]
-    return call.archive.list_reply(call, rows)
-
-
 def image_uids(call: Call) -> Reply:
     """Answer getSOPInstanceUIDs."""
     selected = call.archive.corpus.select(call.filters)
@@ -296,64 +267,10 @@ def requested_uids(lists: Iterable[str]) -> list[str]:
     return [uid for text in texts for uid in text.split(",") if uid]
 
 
-def series_zip(call: Call) -> Reply:
-    """Answer getImage: a ZIP of LICENSE, the images and, with `IncludeMD5=Yes`, md5hashes.csv."""
-    return _zip(call, with_license=True, with_md5=call.params.get("IncludeMD5", "") == "Yes")
-
-
-def series_zip_with_md5(call: Call) -> Reply:
-    """Answer getImageWithMD5Hash: a ZIP of the images and md5hashes.csv."""
-    return _zip(call, with_license=False, with_md5=True)
-
-
-def _zip(call: Call, *, with_license: bool, with_md5: bool) -> Reply:
-    uid = call.params.get("SeriesInstanceUID", "")
-    series = call.archive.corpus.series(uid)
-    if series is None:
-        return not_granted(uid)
-    names = [(f"{place:08d}.dcm", image) for place, image in enumerate(series.images, start=1)]
-    entries = [image_entry(name, image) for name, image in names]
-    if with_license:
-        entries.insert(0, license_entry(call.archive.corpus.collection_of(series)))
-    if with_md5:
-        entries.append(md5_entry(names))
-    return zip_reply(uid, write_zip(entries, call.archive.compression))
-
-
 def zip_reply(uid: str, body: Iterable[bytes]) -> Reply:
     """The reply that sends a ZIP."""
     headers = {"Content-Disposition": f'attachment; filename="{uid}.zip"'}
     return Reply(body, 200, BINARY, headers)
-
-
-class _Buffer(io.RawIOBase):
-    """Collects what zipfile writes; without `seek`, as a socket, so sizes follow the data."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._data += data
-        return len(data)
-
-    def take(self) -> bytes:
-        data = bytes(self._data)
-        self._data.clear()
-        return data
-
-
-def write_zip(entries: Iterable[Entry], level: int) -> Iterator[bytes]:
-    """The bytes of a ZIP, entry by entry."""
-    buffer = _Buffer()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
-        for entry in entries:
-            archive.writestr(str(entry.name), b"".join(entry.chunks))
-            yield buffer.take()
-    yield buffer.take()
 
 
 def image_entry(name: str, image: DemoImage) -> Entry:
@@ -421,17 +338,3 @@ def token(call: Call) -> Reply:
         "scope": "openid",
     }
     return Reply(json.dumps(body).encode(), content_type=JSON)
-
-
-V4: Mapping[str, Endpoint] = {
-    "getCollectionValues": collection_values,
-    "getSeries": list_series,
-    "getSeriesMetadata": metadata,
-    "getSOPInstanceUIDs": image_uids,
-    "getImage": series_zip,
-    "getImageWithMD5Hash": series_zip_with_md5,
-    "getSingleImage": single_image,
-    "getMD5HashForImage": image_md5,
-    "getMD5Hierarchy": series_md5,
-}
-UNVERSIONED: Mapping[str, Endpoint] = {"token": token}
