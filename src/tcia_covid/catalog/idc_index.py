@@ -14,27 +14,12 @@ from pathlib import Path
 from sys import intern
 from typing import Any
 
+from tcia_covid.catalog.series_catalog import IDC_NAMES
 from tcia_covid.core.models import Series
 
 _FILE = "idc_index_data/idc_index.parquet"
 _NAMES = "collections_index.parquet"
 _BATCH = 65_536
-_COLUMNS = {
-    "SeriesInstanceUID": "uid",
-    "PatientID": "patient",
-    "StudyInstanceUID": "study",
-    "Modality": "modality",
-    "BodyPartExamined": "body_part",
-    "SeriesDescription": "description",
-    "SeriesDate": "date",
-    "StudyDate": "study_date",
-    "StudyDescription": "study_description",
-    "Manufacturer": "manufacturer",
-    "ManufacturerModelName": "manufacturer_model",
-    "license_short_name": "license",
-    "aws_bucket": "bucket",
-    "crdc_series_uuid": "crdc_uuid",
-}
 _OTHERS = (
     "SeriesNumber",
     "instanceCount",
@@ -102,7 +87,7 @@ def _rows(file: Path, column: str, values: list[str], *, results: bool) -> Itera
     from pyarrow import compute, parquet  # noqa: PLC0415
 
     wanted = pa.array(values)
-    columns = [*_COLUMNS, *_OTHERS]
+    columns = [*IDC_NAMES, *_OTHERS]
     with parquet.ParquetFile(file, memory_map=True) as table:
         for batch in table.iter_batches(_BATCH, columns=columns, use_threads=False):
             mask = compute.is_in(batch.column(column), value_set=wanted)
@@ -113,7 +98,7 @@ def _rows(file: Path, column: str, values: list[str], *, results: bool) -> Itera
 
 def _series(row: dict[str, Any], collection: str) -> Series:
     text: dict[str, Any] = {
-        field: intern(str(row[name])) if row[name] else None for name, field in _COLUMNS.items()
+        field: intern(str(row[name])) if row[name] else None for name, field in IDC_NAMES.items()
     }
     number, doi = row["SeriesNumber"], row["source_DOI"]
     return Series(

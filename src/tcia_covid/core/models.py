@@ -21,6 +21,11 @@ SERIES_NAMES: Mapping[str, str] = {
     "study_description": "StudyDescription",
     "manufacturer": "Manufacturer",
     "manufacturer_model": "ManufacturerModelName",
+    "patient_sex": "PatientSex",
+    "patient_age": "PatientAge",
+    "sop_class": "SOPClassUID",
+    "transfer_syntax": "TransferSyntaxUID",
+    "photometric_interpretation": "PhotometricInterpretation",
     "image_count": "ImageCount",
     "size": "FileSize",
     "license": "LicenseName",
@@ -65,6 +70,16 @@ class Series:
     study_description: str | None = None
     manufacturer: str | None = None
     manufacturer_model: str | None = None
+    patient_sex: str | None = None
+    """`F`, `M` or `O`."""
+    patient_age: str | None = None
+    """At the time of the study, as DICOM writes it: `064Y`, `018M`."""
+    sop_class: str | None = None
+    """SOPClassUID, the kind of DICOM object."""
+    transfer_syntax: str | None = None
+    """TransferSyntaxUID of the archived files; several are separated by commas."""
+    photometric_interpretation: str | None = None
+    """Such as `MONOCHROME2`; several are separated by commas."""
     image_count: int | None = None
     """Number of images, as the archive records it."""
     size: int | None = None

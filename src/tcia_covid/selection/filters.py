@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from heapq import heapify, heapreplace
 from itertools import accumulate, islice
 
@@ -120,6 +120,7 @@ def sort_series(series: Series) -> tuple[str, Natural, str, tuple[bool, int], st
     return series.collection, natural(series.patient), series.study, number, series.uid
 
 
+@lru_cache(maxsize=4096)  # a patient has many series
 def natural(text: str) -> Natural:
     """A sort key that puts `P9` before `P10`."""
     parts = re.split(r"([0-9]{1,18})", text.casefold())

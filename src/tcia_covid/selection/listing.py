@@ -242,11 +242,20 @@ def _is_short(listed: Mapping[str, Series], known: Mapping[str, Series]) -> bool
 
 
 def _located(series: Series, known: Mapping[str, Series]) -> Series:
-    """Add the location in IDC, and counts that NBIA omits, from the catalog."""
+    """Add what NBIA omits from the catalog: the location in IDC, counts, kind and encoding."""
     entry = known.get(series.uid)
     if entry is None:
         return series
-    located = replace(series, bucket=entry.bucket, crdc_uuid=entry.crdc_uuid)
+    located = replace(
+        series,
+        bucket=entry.bucket,
+        crdc_uuid=entry.crdc_uuid,
+        patient_sex=series.patient_sex or entry.patient_sex,
+        patient_age=series.patient_age or entry.patient_age,
+        sop_class=entry.sop_class,
+        transfer_syntax=entry.transfer_syntax,
+        photometric_interpretation=entry.photometric_interpretation,
+    )
     if series.image_count in (None, entry.image_count) and series.size in (None, entry.size):
         return replace(located, image_count=entry.image_count, size=entry.size)
     return located

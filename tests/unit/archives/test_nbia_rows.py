@@ -115,3 +115,9 @@ def test_dates_of_both_generations_are_iso(given: object, date: str | None) -> N
     series = series_of({**ROW, "SeriesDate": given})
     assert series is not None
     assert series.date == date
+
+
+def test_sex_and_age_of_a_patient_are_read() -> None:
+    series = series_of({**ROW, "PatientSex": "F", "PatientAge": " 064Y "})
+    assert series is not None
+    assert (series.patient_sex, series.patient_age) == ("F", "064Y")

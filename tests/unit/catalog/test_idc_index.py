@@ -25,6 +25,11 @@ ROW = {
     "SeriesNumber": "3000566",
     "Manufacturer": "GE MEDICAL SYSTEMS",
     "ManufacturerModelName": None,
+    "PatientSex": "F",
+    "PatientAge": "064Y",
+    "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+    "TransferSyntaxUID": "1.2.840.10008.1.2.1",
+    "PhotometricInterpretation": "MONOCHROME2",
     "instanceCount": 133,
     "series_size_MB": 70.031456,
     "license_short_name": "CC BY 3.0",
@@ -51,6 +56,8 @@ def test_a_collection_is_found_by_tcias_name() -> None:
     assert (series.uid, series.collection) == ("1.2.3.4", "LIDC-IDRI")
     assert (series.bucket, series.image_count, series.size) == ("idc-open-data", 133, 70031456)
     assert series.number == 3000566
+    assert (series.patient_sex, series.patient_age) == ("F", "064Y")
+    assert series.photometric_interpretation == "MONOCHROME2"
 
 
 @pytest.mark.usefixtures("installed")

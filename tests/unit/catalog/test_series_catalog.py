@@ -82,6 +82,10 @@ def test_a_known_series_has_its_facts() -> None:
     assert (one.date, one.study_date) == ("2012-01-17", "2012-01-17")
     assert (one.description, one.study_description) == ("Lateral L", "XR CHEST AP ONLY")
     assert (one.manufacturer, one.manufacturer_model) == ("Philips", "MobileDiagnost wDR")
+    assert (one.patient_sex, one.patient_age) == ("M", "067Y")
+    assert one.sop_class == "1.2.840.10008.5.1.4.1.1.1.1"
+    assert one.transfer_syntax == "1.2.840.10008.1.2"
+    assert one.photometric_interpretation == "MONOCHROME2"
     assert (one.image_count, one.size) == (1, 13_266_126)
     assert one.crdc_uuid == "35823972-03f1-41e3-8ab2-418c862ec07c"
 

@@ -353,6 +353,8 @@ def series_of(row: Row) -> Series | None:
         study_description=_text(row, "StudyDesc", "StudyDescription"),
         manufacturer=_text(row, "Manufacturer"),
         manufacturer_model=_text(row, "ManufacturerModelName"),
+        patient_sex=_text(row, "PatientSex"),
+        patient_age=_text(row, "PatientAge"),
         image_count=_integer(row, "ImageCount") or None,  # 0 means unknown: no series is empty
         size=_integer(row, "FileSize") or None,
         license=_text(row, "LicenseName"),
