@@ -21,9 +21,13 @@ class TciaCovidError(Exception):
     Attributes:
         exit_code: of the command, if this error ends the run.
         hint: what the user can do next, in one sentence, or empty.
+        reason: a code for programs, stable over time, where the error is a failure of a result.
+        missing: SOPInstanceUIDs of missing images, or IDC's keys where the UID is not known.
     """
 
     exit_code = EXIT_PARTIAL
+    reason = "failed"
+    missing: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -86,13 +90,12 @@ class ArchiveError(TciaCovidError):
         push_back: whether the archive says that it is overloaded.
         spent: whether all attempts were used already.
         attempts: how many attempts this error counts for.
-        missing: names of missing images of a series whose other images were received.
     """
 
     exit_code = EXIT_ARCHIVE
+    reason = "archive-error"
     spent = False
     attempts = 1
-    missing: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -170,6 +173,8 @@ class StatusError(ArchiveError):
 class NotAvailableError(ArchiveError):
     """The archive does not have, or does not give, what was requested (a series, an image)."""
 
+    reason = "not-available"
+
 
 class BadResponseError(ArchiveError):
     """The status is 200, but not the content (an HTML page, truncated JSON, an empty list)."""
@@ -184,14 +189,7 @@ class TruncatedZipError(ZipError):
 
 
 class SeriesError(TciaCovidError):
-    """One series could not be completed; the others continue.
-
-    Attributes:
-        reason: a code for programs, stable over time.
-        missing: SOPInstanceUIDs of missing images, or IDC's keys where the UID is not known.
-    """
-
-    reason = "failed"
+    """One series could not be completed; the others continue."""
 
     def __init__(self, message: str, *, hint: str = "", missing: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -283,6 +281,8 @@ class PermissionDeniedError(DestinationError):
 
 class LockedError(DestinationError):
     """Another run has locked what this one needs."""
+
+    reason = "locked"
 
 
 class ResourceLimitError(DestinationError):

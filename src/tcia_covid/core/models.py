@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from tcia_covid.core.errors import TciaCovidError
+
 SERIES_NAMES: Mapping[str, str] = {
     "uid": "SeriesInstanceUID",
     "collection": "Collection",
@@ -250,6 +252,12 @@ class Failure:
     missing: tuple[str, ...] = ()
     """SOPInstanceUIDs."""
     hint: str = ""
+
+    @classmethod
+    def of(cls, error: TciaCovidError, series: str = "", subject: str = "") -> Failure:
+        """The record of an error; `subject` is what its message is about."""
+        detail = f"{subject}: {error.message}" if subject else error.message
+        return cls(series, error.reason, detail, error.missing, error.hint)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the failure as JSON documents and events show it."""

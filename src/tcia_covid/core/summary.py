@@ -14,6 +14,7 @@ from tcia_covid.core.errors import (
     TciaCovidError,
 )
 from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Receipt, Series, State
+from tcia_covid.core.units import count, format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,32 @@ class SupportingFile:
     """Whether this run downloaded it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SupportingFiles:
     """The result for the supporting files of one collection."""
 
     collection: str
-    files: tuple[SupportingFile, ...]
-    failed: int
-    text: str
-    """The same in words."""
+    files: list[SupportingFile] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def fetched(self) -> list[SupportingFile]:
+        """The files that this run downloaded."""
+        return [file for file in self.files if file.fetched]
+
+    @property
+    def text(self) -> str:
+        """The result in a sentence."""
+        if not self.files and not self.failures:
+            text = "no supporting files are known; an entry of a registry file can name some"
+            return f"{self.collection}: {text}"
+        size = format_size(sum(file.size for file in self.files))
+        unchecked = sum(file.check == "unchecked" for file in self.files)
+        without_check = f", {unchecked} with no recorded size or hash" if unchecked else ""
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        files = f"{count(len(self.files), 'supporting file')} ({size}{without_check})"
+        return f"{self.collection}: {files}, {len(self.fetched)} downloaded{failed}"
 
 
 @dataclass(slots=True)
@@ -134,7 +152,6 @@ class SummaryBuilder:
         self.summary = Summary(targets=list(targets), output=output)
         self._sources: Counter[str] = Counter()
         self._fetched: Counter[str] = Counter()
-        self._archive_failures = 0
 
     def selected(self, series: Iterable[Series]) -> None:
         """Count the requested series."""
@@ -162,7 +179,6 @@ class SummaryBuilder:
         elif outcome.failure is not None:
             summary.failed += 1
             summary.failures.append(outcome.failure)
-            self._archive_failures += outcome.failure.reason == "archive-error"
 
     def reset_complete(self) -> None:
         """Set the numbers of complete series back to zero, for a new count."""
@@ -188,27 +204,25 @@ class SummaryBuilder:
         unlisted = sum(bool(failure.series) for failure in listings)
         summary.selected += unlisted
         summary.failed += unlisted
-        self._archive_failures += sum(failure.reason == "archive-error" for failure in listings)
         summary.failures = listings + summary.failures
         summary.notices = [*notices, *summary.notices]
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
         summary.fetched_from = dict(sorted(self._fetched.items()))
         summary.remaining = summary.selected - summary.complete - summary.failed
         summary.error = ended
-        summary.exit_code = self._exit_code(ended)
+        summary.exit_code = ended.exit_code if ended else exit_code_of(summary)
         return summary
 
-    def _exit_code(self, ended: TciaCovidError | None) -> int:
-        summary = self.summary
-        if ended is not None:
-            return ended.exit_code
-        if not summary.failures and not summary.remaining:
-            return EXIT_OK
-        if summary.failures and all(failure.reason == "locked" for failure in summary.failures):
-            return EXIT_DESTINATION
-        if not summary.complete and 0 < self._archive_failures == len(summary.failures):
-            return EXIT_ARCHIVE
-        return EXIT_PARTIAL
+
+def exit_code_of(summary: Summary) -> int:
+    """The exit code of a run that no error ended early."""
+    reasons = {failure.reason for failure in summary.failures}
+    if not reasons and not summary.remaining:
+        return EXIT_OK
+    if reasons == {"locked"}:
+        return EXIT_DESTINATION
+    has_files = summary.complete or any(group.files for group in summary.supporting)
+    return EXIT_ARCHIVE if reasons == {"archive-error"} and not has_files else EXIT_PARTIAL
 
 
 def _sources(receipt: Receipt) -> set[str]:

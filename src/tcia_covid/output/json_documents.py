@@ -72,14 +72,13 @@ def summary_document(summary: Summary) -> Document:
 
 
 def _supporting(supporting: SupportingFiles) -> Document:
-    files = [_with_bytes(asdict(file)) for file in supporting.files]
-    fetched = sum(file.fetched for file in supporting.files)
+    fetched = len(supporting.fetched)
     return {
         "collection": supporting.collection,
         "fetched": fetched,
-        "already_complete": len(files) - fetched,
-        "failed": supporting.failed,
-        "files": files,
+        "already_complete": len(supporting.files) - fetched,
+        "failed": len(supporting.failures),
+        "files": [_with_bytes(asdict(file)) for file in supporting.files],
     }
 
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_DESTINATION, EXIT_OK, EXIT_PARTIAL
-from tcia_covid.core.models import Failure
-from tcia_covid.core.summary import Summary, SupportingFile, SupportingFiles
-from tcia_covid.core.units import format_size
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import read_state
 from tcia_covid.store.tree import Tree
@@ -84,11 +80,7 @@ class Difference:
 
 
 class FileReceipts:
-    """The receipts of one collection's supporting files.
-
-    Args:
-        tree: the collection's folder.
-    """
+    """The receipts of one collection's supporting files."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -104,12 +96,12 @@ class FileReceipts:
                 continue
 
     def find(self, key: str) -> FileReceipt | None:
-        """The receipt of a key."""
+        """The receipt of a file, by its key."""
         return next((receipt for receipt in self.all() if receipt.key == key), None)
 
     def write(self, receipt: FileReceipt) -> None:
-        """Write a receipt."""
-        document = {"format": _FORMAT, **asdict(receipt), "check": receipt.check.value}
+        """Put a receipt in place of the file's last one."""
+        document = {"format": _FORMAT, **asdict(receipt)}
         text = json.dumps(document, indent=1, ensure_ascii=False)
         self._tree.disk.make_folder(self.folder)
         self._tree.write_file(self.folder / f"{receipt.file}.json", text.encode())
@@ -146,58 +138,3 @@ def _read(document: dict[str, Any]) -> FileReceipt:
 
 def _is_plain(part: str) -> bool:
     return part not in ("", ".", "..") and not set(part) & set("\\:\0")
-
-
-@dataclass(slots=True)
-class SupportingResult:
-    """The supporting files of one collection."""
-
-    collection: str
-    fetched: list[FileReceipt] = field(default_factory=list)
-    there: list[FileReceipt] = field(default_factory=list)
-    """Were in place, as their receipts say."""
-    failures: list[Failure] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-    moved_aside: list[str] = field(default_factory=list)
-    """Files in the way that are not this program's, each with its new path."""
-
-    @property
-    def text(self) -> str:
-        """The result in a sentence."""
-        files = [*self.fetched, *self.there]
-        if not files and not self.failures:
-            text = "no supporting files are known; an entry of a registry file can name some"
-            return f"{self.collection}: {text}"
-        size = format_size(sum(receipt.size for receipt in files))
-        unchecked = sum(receipt.check is FileCheck.NONE for receipt in files)
-        nothing = f", {unchecked} with no recorded size or hash" if unchecked else ""
-        failed = f", {len(self.failures)} failed" if self.failures else ""
-        noun = "supporting file" if len(files) == 1 else "supporting files"
-        counted = f"{len(files)} {noun} ({size}{nothing}), {len(self.fetched)} downloaded"
-        return f"{self.collection}: {counted}{failed}"
-
-    def add_to(self, summary: Summary) -> None:
-        """Add the result to the summary of a run and to its exit code."""
-        summary.failures += self.failures
-        summary.notices += [self.text, *self.notices, *self.moved_aside]
-        files = tuple(
-            SupportingFile(
-                file=receipt.file,
-                title=receipt.title,
-                kind=receipt.kind,
-                size=receipt.size,
-                sha256=receipt.sha256,
-                check=receipt.check.value,
-                fetched=fetched,
-            )
-            for receipts, fetched in ((self.fetched, True), (self.there, False))
-            for receipt in receipts
-        )
-        failed = len(self.failures)
-        summary.supporting.append(SupportingFiles(self.collection, files, failed, self.text))
-        if self.failures and summary.exit_code == EXIT_OK:
-            reached = summary.complete or self.fetched or self.there
-            reasons = {failure.reason for failure in self.failures}
-            summary.exit_code = EXIT_DESTINATION if reasons == {"locked"} else EXIT_PARTIAL
-            if reasons == {"archive-error"} and not reached:
-                summary.exit_code = EXIT_ARCHIVE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -42,22 +42,16 @@ class SourceFile:
     """`registry` or `site`: where its address is from."""
     size: int | None = None
     sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MissingAddress:
-    """A file whose address is not known."""
-
-    wanted: SourceFile
-    error: ArchiveError
+    error: ArchiveError | None = None
+    """Why it has no address."""
 
 
 def registered_files(collection: Collection) -> list[SourceFile]:
     """The files in the registry, with an address or without."""
-    return [_registered(file) for file in collection.supporting]
+    return [_of_registry(file) for file in collection.supporting]
 
 
-def _registered(file: SupportingFile) -> SourceFile:
+def _of_registry(file: SupportingFile) -> SourceFile:
     address = PurePosixPath(file.url.partition("?")[0]).name if file.url else ""
     identity = "\n".join((file.kind, file.title, file.file or ""))
     return SourceFile(
@@ -74,7 +68,7 @@ def _registered(file: SupportingFile) -> SourceFile:
 
 def locate_files(
     files: Sequence[SourceFile], listed: Sequence[PortalDownload], site: PortalApi
-) -> Iterator[SourceFile | MissingAddress]:
+) -> Iterator[SourceFile]:
     """Find in the site's list the files that the registry has no address of, and further ones.
 
     Args:
@@ -82,29 +76,28 @@ def locate_files(
         listed: the files on the collection's page.
         site: resolves the addresses of media records.
     """
-    resolved = list(_resolved(listed, site))
-    offered = [
-        entry for entry in resolved if isinstance(entry, PortalDownload) and not entry.is_package
-    ]
+    offered: list[PortalDownload] = []
+    unresolved: list[SourceFile] = []
+    for entry in listed:
+        try:
+            resolved = site.resolve(entry)
+        except NotAvailableError as error:
+            if entry.media is not None:
+                unresolved.append(replace(_of_site(entry), error=error))
+        else:
+            offered += [] if resolved.is_package else [resolved]
     matches = _by_name(files, offered)
     for file in files:
         if file.url is None:
             matches.setdefault(file.key, _by_kind(file, offered, matches))
             yield _with_address(file, matches[file.key])
-    claimed = {entry.id for entry in matches.values() if entry is not None}
+    claimed = _ids(matches)
     yield from (_of_site(entry) for entry in offered if entry.id not in claimed)
-    yield from (entry for entry in resolved if isinstance(entry, MissingAddress))
+    yield from unresolved
 
 
-def _resolved(
-    listed: Iterable[PortalDownload], site: PortalApi
-) -> Iterator[PortalDownload | MissingAddress]:
-    for entry in listed:
-        try:
-            yield site.resolve(entry)
-        except NotAvailableError as error:
-            if entry.media is not None:
-                yield MissingAddress(_of_site(entry), error)
+def _ids(matches: Mapping[str, PortalDownload | None]) -> set[int]:
+    return {entry.id for entry in matches.values() if entry is not None}
 
 
 def _by_name(
@@ -115,8 +108,14 @@ def _by_name(
         file.key: entry
         for file in files
         for entry in offered
-        if file.original and same_file(file.original, entry.file)
+        if file.original and _is_same_name(file.original, entry.file)
     }
+
+
+def _is_same_name(name: str, other: str) -> bool:
+    """Whether two names mean one file: WordPress replaces special characters by hyphens."""
+    letters, others = (re.sub(r"[^a-z0-9]", "", text.casefold()) for text in (name, other))
+    return letters == others != ""
 
 
 def _by_kind(
@@ -128,48 +127,43 @@ def _by_kind(
 
     If there are several: the first for a file without a name, none for a file with one.
     """
-    claimed = {entry.id for entry in matches.values() if entry is not None}
-    alike = [
-        entry for entry in offered if entry.id not in claimed and _is_of_kind(entry, file.kind)
-    ]
+    claimed = _ids(matches)
+    alike = [entry for entry in offered if entry.id not in claimed and file.kind in _kinds(entry)]
     return alike[0] if len(alike) == 1 or (alike and not file.original) else None
 
 
-def _is_of_kind(download: PortalDownload, kind: str) -> bool:
-    is_manifest = download.file.lower().endswith(_MANIFEST)
-    if kind == "manifest" or is_manifest:
-        return kind == "manifest" and is_manifest
-    words = " ".join((download.title, *download.types)).casefold()
-    return any(word in words for word in _WORDS.get(kind, ()))
+def _kinds(download: PortalDownload) -> list[str]:
+    """The registry's kinds that an entry may be of, by its name, title and types."""
+    if download.file.lower().endswith(_MANIFEST):
+        return ["manifest"]
+    description = " ".join((download.title, *download.types)).casefold()
+    return [kind for kind, words in _WORDS.items() if any(word in description for word in words)]
 
 
-def _with_address(file: SourceFile, entry: PortalDownload | None) -> SourceFile | MissingAddress:
+def _with_address(file: SourceFile, entry: PortalDownload | None) -> SourceFile:
     if entry is None:
         error = NotAvailableError(
             f"TCIA's site lists no file for '{file.title}'",
             hint="look for it on the collection's page",
         )
-        return MissingAddress(file, error)
+        return replace(file, error=error)
     return replace(file, url=entry.url, source="site", original=file.original or entry.file)
 
 
 def _of_site(download: PortalDownload) -> SourceFile:
-    words = " ".join((download.title, *download.types)).casefold()
-    kinds = (kind for kind in _WORDS if any(word in words for word in _WORDS[kind]))
-    manifest = download.file.lower().endswith(_MANIFEST)
     return SourceFile(
         key=f"site-{download.id}",
         title=download.title or download.file,
-        kind="manifest" if manifest else next(kinds, "other"),
+        kind=next(iter(_kinds(download)), "other"),
         original=download.file,
         url=download.url,
         source="site",
     )
 
 
-def file_name(wanted: SourceFile) -> str:
+def file_name(file: SourceFile) -> str:
     """The name of a file on disk."""
-    name = str(safe_file_name(wanted.original))
+    name = str(safe_file_name(file.original))
     return name if re.search(r"\.\w", name) else f"{name}.bin"
 
 
@@ -197,12 +191,3 @@ def unique_name(name: str, original: str, taken: set[str]) -> PathComponent:
     ending = "".join(PurePosixPath(name).suffixes[-2:])
     tagged = safe_name(f"{original}\0")
     return PathComponent(f"{tagged}{ending if _ENDING.fullmatch(ending) else ''}")
-
-
-def same_file(name: str, other: str) -> bool:
-    """Whether two names mean one file: WordPress replaces special characters by hyphens."""
-    return _letters(name) == _letters(other) != ""
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())

@@ -262,16 +262,9 @@ class Scheduler:
 
 def failure_of(series: Series, error: TciaCovidError) -> Failure:
     """Return the record of why `series` is not complete."""
-    if isinstance(error, SeriesError):
-        return Failure(series.uid, error.reason, error.message, error.missing, error.hint)
     if isinstance(error, ArchiveError) and error.missing:
-        return failure_of(
-            series, incomplete_error(series, len(error.missing), error, error.missing)
-        )
-    reason = "not-available" if isinstance(error, NotAvailableError) else "archive-error"
-    if isinstance(error, LockedError):
-        reason = "locked"
-    return Failure(series.uid, reason, error.message, hint=error.hint)
+        error = incomplete_error(series, len(error.missing), error, error.missing)
+    return Failure.of(error, series.uid)
 
 
 def _internal_error(error: Exception, where: str = "") -> TciaCovidError:

@@ -10,9 +10,10 @@ from tcia_covid.archives.portal import PortalApi
 from tcia_covid.catalog.collections import Collection, SupportingFile
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Event
+from tcia_covid.core.summary import SupportingFiles
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.download import fetch_supporting
-from tcia_covid.supporting.receipts import FileReceipt, FileReceipts, SupportingResult
+from tcia_covid.supporting.receipts import FileReceipt, FileReceipts
 from tests.fakes.site import FakeSite
 from tests.unit.http.requesting import client_with
 
@@ -54,13 +55,18 @@ def fetch(
     stop: CancelToken | None = None,
     settings: dict[str, object] | None = None,
     **flags: bool,
-) -> SupportingResult:
+) -> SupportingFiles:
     received: list[Event] = events if events is not None else []
     with client_with(stop=stop, **(settings or {})) as client:
         api = PortalApi(client, site.url)
         return fetch_supporting(
             collection_of(*files), tree, client, api, emit=received.append, **flags
         )
+
+
+def unchanged(result: SupportingFiles) -> list[str]:
+    """The files that were in place before."""
+    return [file.file for file in result.files if not file.fetched]
 
 
 def receipts(tree: Tree) -> dict[str, FileReceipt]:

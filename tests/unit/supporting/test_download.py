@@ -13,7 +13,6 @@ from tcia_covid.core.errors import (
     PermissionDeniedError,
 )
 from tcia_covid.core.events import Event, Notice
-from tcia_covid.core.summary import Summary
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
 from tests.fakes.crash import CountingDisk, Crash
@@ -34,8 +33,8 @@ from tests.unit.supporting.helpers import (
 def test_foreign_files_stay_where_they_are(site: FakeSite, tree: Tree, how: str) -> None:
     site.file("n.zip", zipped({"a/b.json": JSON, "old.json": JSON}))
     site.collection(SLUG)
-    one = entry(site, "n.zip")
-    fetch(site, tree, one)
+    file = entry(site, "n.zip")
+    fetch(site, tree, file)
     folder = tree.root / "supporting"
     mine = {
         "n/mine.txt": b"notes",
@@ -58,9 +57,9 @@ def test_foreign_files_stay_where_they_are(site: FakeSite, tree: Tree, how: str)
         last = {}
     else:
         shutil.rmtree(tree.state / "supporting")
-    result = fetch(site, tree, one, update=how == "updated")
+    result = fetch(site, tree, file, update=how == "updated")
     assert files_in_place(tree) == {**content, **last, **mine}
-    assert result.moved_aside == []
+    assert result.notices == []
     assert {name: (folder / name).stat().st_ino for name in mine} == inodes
     assert not tree.quarantine.exists()
 
@@ -90,19 +89,16 @@ def test_a_users_file_in_the_way_is_moved_aside_visibly(
     result = fetch(site, tree, entry(site, "n.zip"), events=events)
     assert (tree.root / aside).read_bytes() == b"mine"
     assert (tree.root / "supporting" / "n" / "a" / "b.json").read_bytes() == JSON
-    (notice,) = result.moved_aside
+    (notice,) = result.notices
     assert str(tree.root / aside) in notice
     assert Notice(notice, always=True) in events
-    summary = Summary(targets=[], output="")
-    result.add_to(summary)
-    assert notice in summary.notices
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_symlink_to_other_bytes_is_replaced(site: FakeSite, tree: Tree, *, right: bool) -> None:
     site.file("table.csv", CSV)
-    one = entry(site, "table.csv")
-    fetch(site, tree, one)
+    file = entry(site, "table.csv")
+    fetch(site, tree, file)
     path = tree.root / "supporting" / "table.csv"
     store = tree.root / ".git" / "annex" / "SHA256E-s1.csv"
     store.parent.mkdir(parents=True)
@@ -110,7 +106,7 @@ def test_a_symlink_to_other_bytes_is_replaced(site: FakeSite, tree: Tree, *, rig
     store.chmod(0o444)
     path.unlink()
     path.symlink_to("../.git/annex/SHA256E-s1.csv")
-    assert len(fetch(site, tree, one).fetched) == (not right)
+    assert len(fetch(site, tree, file).fetched) == (not right)
     assert path.is_symlink() == right
     assert path.read_bytes() == CSV
     assert store.read_bytes() == (CSV if right else b"other bytes")
@@ -136,22 +132,22 @@ def test_a_crash_or_disk_error_at_any_side_effect_is_recovered_from(
 ) -> None:
     content = zipped({"a.json": JSON})
     site.file("n.zip", content)
-    one = entry(site, "n.zip")
+    file = entry(site, "n.zip")
     whole = {"n.zip": content, "n/a.json": JSON}
     counting = CountingDisk()
     clean = Tree(tmp_path / "clean", disk=counting)
     clean.prepare()
     before = counting.count
-    fetch(site, clean, one)
+    fetch(site, clean, file)
     for number in range(before, counting.count):
         broken = Tree(tmp_path / str(number))
         broken.prepare()
         broken.disk = CountingDisk(number - before, error)
         with contextlib.suppress(Crash, DestinationError):
-            fetch(site, broken, one)
+            fetch(site, broken, file)
         assert files_in_place(broken).items() <= whole.items()
         healthy = Tree(tmp_path / str(number), disk=Disk(durable=False))
         healthy.prepare()
-        assert fetch(site, healthy, one).failures == []
+        assert fetch(site, healthy, file).failures == []
         assert files_in_place(healthy) == whole
         assert len(receipts(healthy)) == 1

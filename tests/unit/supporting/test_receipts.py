@@ -20,26 +20,27 @@ from tests.unit.supporting.helpers import (
     fetch,
     files_in_place,
     receipts,
+    unchanged,
     zipped,
 )
 
 
 def test_a_file_is_downloaded_once(site: FakeSite, tree: Tree) -> None:
     site.file("table.csv", CSV)
-    one = entry(site, "table.csv")
-    result = fetch(site, tree, one)
-    assert (len(result.fetched), result.there, result.failures) == (1, [], [])
+    file = entry(site, "table.csv")
+    result = fetch(site, tree, file)
+    assert (len(result.fetched), unchanged(result), result.failures) == (1, [], [])
     assert files_in_place(tree) == {"table.csv": CSV}
     asked = len(site.heads)
-    again = fetch(site, tree, one)
-    assert ([r.file for r in again.there], again.fetched) == (["table.csv"], [])
+    again = fetch(site, tree, file)
+    assert (unchanged(again), again.fetched) == (["table.csv"], [])
     assert len(site.heads) == asked
 
 
 def test_the_receipt_has_source_and_check_of_a_file(site: FakeSite, tree: Tree) -> None:
     site.file("a b.csv", CSV)
-    one = replace(entry(site, "a b.csv"), url=f"{site.address('a%20b.csv')}?signature=secret")
-    fetch(site, tree, one)
+    file = replace(entry(site, "a b.csv"), url=f"{site.address('a%20b.csv')}?signature=secret")
+    fetch(site, tree, file)
     (receipt,) = receipts(tree).values()
     assert (receipt.file, receipt.original) == ("a_b.csv", "a b.csv")
     assert receipt.url == site.address("a%20b.csv")
@@ -61,8 +62,8 @@ def test_size_and_hash_of_the_registry_are_checked(
     site: FakeSite, tree: Tree, facts: dict[str, object], check: FileCheck
 ) -> None:
     site.file("table.csv", CSV)
-    (receipt,) = fetch(site, tree, entry(site, "table.csv", **facts)).fetched
-    assert receipt.check is check
+    fetch(site, tree, entry(site, "table.csv", **facts))
+    assert receipts(tree)["table.csv"].check is check
 
 
 @pytest.mark.parametrize("facts", [{"size": 5}, {"sha256": "0" * 64}])
@@ -70,8 +71,8 @@ def test_a_file_that_differs_from_the_registry_is_quarantined(
     site: FakeSite, tree: Tree, facts: dict[str, object]
 ) -> None:
     site.file("table.csv", CSV)
-    one = entry(site, "table.csv", **facts)
-    result = fetch(site, tree, one)
+    file = entry(site, "table.csv", **facts)
+    result = fetch(site, tree, file)
     (failure,) = result.failures
     assert failure.reason == "checksum"
     assert "table.csv" in failure.detail
@@ -79,15 +80,15 @@ def test_a_file_that_differs_from_the_registry_is_quarantined(
     assert not files_in_place(tree)
     assert (tree.quarantine / "supporting" / "table.csv.bad").read_bytes() == CSV
     assert len(site.heads) == 2
-    (receipt,) = fetch(site, tree, one, accept_listed=True).fetched
-    assert receipt.check is FileCheck.NONE
+    fetch(site, tree, file, accept_listed=True)
+    assert receipts(tree)["table.csv"].check is FileCheck.NONE
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "receipt"])
 def test_a_damaged_file_is_downloaded_again(site: FakeSite, tree: Tree, how: str) -> None:
     site.file("table.csv", CSV)
-    one = entry(site, "table.csv")
-    fetch(site, tree, one)
+    file = entry(site, "table.csv")
+    fetch(site, tree, file)
     path = tree.root / "supporting" / "table.csv"
     if how == "deleted":
         path.unlink()
@@ -95,33 +96,31 @@ def test_a_damaged_file_is_downloaded_again(site: FakeSite, tree: Tree, how: str
         path.write_bytes(b"my own notes")
     else:
         (tree.state / "supporting" / "table.csv.json").write_text("{")
-    result = fetch(site, tree, one)
-    assert [r.file for r in result.fetched] == ["table.csv"]
+    result = fetch(site, tree, file)
+    assert [file.file for file in result.fetched] == ["table.csv"]
     aside = {"table.csv.moved-aside": b"my own notes"} if how == "changed" else {}
     assert files_in_place(tree) == {"table.csv": CSV, **aside}
-    assert [str(path.with_name(name)) in result.moved_aside[0] for name in aside] == [True] * len(
-        aside
-    )
+    assert [str(path.with_name(name)) in result.notices[0] for name in aside] == [True] * len(aside)
     assert not tree.quarantine.exists()
 
 
 def test_update_downloads_everything_again(site: FakeSite, tree: Tree) -> None:
     site.file("table.csv", CSV)
     site.collection(SLUG)
-    one = entry(site, "table.csv")
-    fetch(site, tree, one)
+    file = entry(site, "table.csv")
+    fetch(site, tree, file)
     site.file("table.csv", b"new," + CSV)
-    assert len(fetch(site, tree, one, update=True).fetched) == 1
+    assert len(fetch(site, tree, file, update=True).fetched) == 1
     assert files_in_place(tree) == {"table.csv": b"new," + CSV}
 
 
 def test_update_moves_no_unchanged_file_aside(site: FakeSite, tree: Tree) -> None:
     site.file("n.zip", zipped({"a/b.json": JSON, "c.json": JSON}))
     site.collection(SLUG)
-    one = entry(site, "n.zip")
-    fetch(site, tree, one)
+    file = entry(site, "n.zip")
+    fetch(site, tree, file)
     before = files_in_place(tree)
-    fetch(site, tree, one, update=True)
+    fetch(site, tree, file, update=True)
     assert files_in_place(tree) == before
     assert not tree.quarantine.exists()
 
@@ -150,7 +149,7 @@ def test_a_modified_receipt_is_ignored(
 def test_the_hash_of_the_annotations_of_ricord_1c_is_checked(site: FakeSite, tree: Tree) -> None:
     collection = load_registry().find("MIDRC-RICORD-1C")
     assert collection is not None
-    listed = next(one for one in collection.supporting if one.sha256)
+    listed = next(file for file in collection.supporting if file.sha256)
     assert (listed.size, listed.file) == (180675, "midrc-ricord-1c-da-other-json.zip")
     site.file(str(listed.file), zipped({"a.json": JSON}))
     moved = replace(listed, url=site.address(str(listed.file)))

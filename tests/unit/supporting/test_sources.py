@@ -5,7 +5,16 @@ from __future__ import annotations
 from tcia_covid.catalog.collections import SupportingFile
 from tcia_covid.store.tree import Tree
 from tests.fakes.site import FakeSite
-from tests.unit.supporting.helpers import CSV, SLUG, entry, fetch, files_in_place, receipts, xlsx
+from tests.unit.supporting.helpers import (
+    CSV,
+    SLUG,
+    entry,
+    fetch,
+    files_in_place,
+    receipts,
+    unchanged,
+    xlsx,
+)
 
 
 def test_a_file_without_an_address_is_looked_up_on_the_site(site: FakeSite, tree: Tree) -> None:
@@ -17,8 +26,8 @@ def test_a_file_without_an_address_is_looked_up_on_the_site(site: FakeSite, tree
     site.file("other.csv", CSV)
     clinical = site.download("Clinical", file={"ID": 7})
     site.collection(SLUG, other, clinical)
-    one = SupportingFile("Clinical data", "clinical", name)
-    result = fetch(site, tree, one)
+    file = SupportingFile("Clinical data", "clinical", name)
+    result = fetch(site, tree, file)
     assert result.failures == []
     assert set(files_in_place(tree)) == {
         "MIDRC-RICORD-1c_Clinical_Data_Jan_13_2021.xlsx",
@@ -27,7 +36,7 @@ def test_a_file_without_an_address_is_looked_up_on_the_site(site: FakeSite, tree
     receipt = receipts(tree)["MIDRC-RICORD-1c_Clinical_Data_Jan_13_2021.xlsx"]
     assert (receipt.source, receipt.original, receipt.kind) == ("site", name, "clinical")
     asked = len(site.heads)
-    assert len(fetch(site, tree, one).there) == 2
+    assert len(unchanged(fetch(site, tree, file))) == 2
     assert len(site.heads) == asked
 
 
@@ -55,19 +64,19 @@ def test_every_listed_manifest_is_downloaded(site: FakeSite, tree: Tree) -> None
     assert fetch(site, tree, manifest).failures == []
     assert set(files_in_place(tree)) == {"a.tcia", "b.tcia"}
     asked = len(site.heads)
-    assert len(fetch(site, tree, manifest).there) == 2
+    assert len(unchanged(fetch(site, tree, manifest))) == 2
     assert len(site.heads) == asked
 
 
 def test_a_file_that_the_site_does_not_list_fails_until_it_does(site: FakeSite, tree: Tree) -> None:
     site.collection(SLUG)
-    one = SupportingFile("Clinical data", "clinical", "table.csv")
-    (failure,) = fetch(site, tree, one).failures
+    file = SupportingFile("Clinical data", "clinical", "table.csv")
+    (failure,) = fetch(site, tree, file).failures
     assert (failure.reason, "Clinical data" in failure.detail) == ("not-available", True)
     site.file("table.csv", CSV)
     site._collections.clear()
     site.collection(SLUG, site.download("x", url=site.address("table.csv")))
-    assert fetch(site, tree, one).failures == []
+    assert fetch(site, tree, file).failures == []
 
 
 def test_a_file_of_the_site_that_failed_is_requested_again(site: FakeSite, tree: Tree) -> None:
@@ -78,10 +87,10 @@ def test_a_file_of_the_site_that_failed_is_requested_again(site: FakeSite, tree:
         site.download("a", url=site.address("table.csv")),
         site.download("b", url=site.address("extra.csv")),
     )
-    one = SupportingFile("Clinical data", "clinical", "table.csv")
-    assert len(fetch(site, tree, one).failures) == 1
+    file = SupportingFile("Clinical data", "clinical", "table.csv")
+    assert len(fetch(site, tree, file).failures) == 1
     served.status = 200
-    assert fetch(site, tree, one).failures == []
+    assert fetch(site, tree, file).failures == []
     assert set(files_in_place(tree)) == {"table.csv", "extra.csv"}
 
 
@@ -105,7 +114,7 @@ def test_two_files_of_one_name_do_not_replace_each_other(site: FakeSite, tree: T
     fetch(site, tree)
     assert sorted(files_in_place(tree).values()) == [b"new," + CSV, b"old," + CSV]
     asked = len(site.heads)
-    assert len(fetch(site, tree).there) == 2
+    assert len(unchanged(fetch(site, tree))) == 2
     assert len(site.heads) == asked
 
 

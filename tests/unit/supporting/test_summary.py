@@ -63,7 +63,7 @@ def test_a_run_for_supporting_files_only_has_a_summary(site: FakeSite, tmp_path:
     line = "DEMO: 1 supporting file (35.0 kB, 1 with no recorded size or hash), 1 downloaded"
     assert summary.notices == [line]
     (files,) = summary.supporting
-    assert (files.collection, files.failed, files.text) == ("DEMO", 0, line)
+    assert (files.collection, files.failures, files.text) == ("DEMO", [], line)
     (file,) = files.files
     assert (file.file, file.size, file.check, file.fetched) == (
         "table.csv",
@@ -72,6 +72,16 @@ def test_a_run_for_supporting_files_only_has_a_summary(site: FakeSite, tmp_path:
         True,
     )
     assert not [event for event in events if isinstance(event, Notice)]
+
+
+def test_the_summary_says_which_file_was_moved_aside(site: FakeSite, tmp_path: Path) -> None:
+    site.file("table.csv", CSV)
+    request = _request(tmp_path, site, "DEMO")
+    place = tmp_path / "data" / "DEMO" / "supporting" / "table.csv"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"mine")
+    _, notice = download_supporting(request, _registry(site)).notices
+    assert str(place.with_name("table.csv.moved-aside")) in notice
 
 
 def test_failures_are_added_to_the_summary_of_a_download(site: FakeSite, tmp_path: Path) -> None:

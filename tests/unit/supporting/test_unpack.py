@@ -8,23 +8,31 @@ import pytest
 
 from tcia_covid.store.tree import Tree
 from tests.fakes.site import FakeSite
-from tests.unit.supporting.helpers import JSON, entry, fetch, files_in_place, zipped
+from tests.unit.supporting.helpers import (
+    JSON,
+    entry,
+    fetch,
+    files_in_place,
+    receipts,
+    unchanged,
+    zipped,
+)
 
 
 def test_a_zip_is_unpacked_next_to_itself(site: FakeSite, tree: Tree) -> None:
     content = zipped({"sub dir/notes.json": JSON, "__MACOSX/._notes.json": b"x", "sub dir/": b""})
     site.file("annotations.json_.zip", content)
-    one = entry(site, "annotations.json_.zip", sha256=hashlib.sha256(content).hexdigest())
-    (receipt,) = fetch(site, tree, one).fetched
+    file = entry(site, "annotations.json_.zip", sha256=hashlib.sha256(content).hexdigest())
+    fetch(site, tree, file)
     assert files_in_place(tree) == {
         "annotations.json_.zip": content,
         "annotations.json/sub_dir/notes.json": JSON,
     }
-    (member,) = receipt.members
+    (member,) = receipts(tree)["annotations.json_.zip"].members
     assert (member.file, member.size) == ("annotations.json/sub_dir/notes.json", len(JSON))
-    assert fetch(site, tree, one).there == [receipt]
+    assert unchanged(fetch(site, tree, file)) == ["annotations.json_.zip"]
     (tree.root / "supporting" / member.file).write_bytes(b"changed")
-    fetch(site, tree, one)
+    fetch(site, tree, file)
     assert files_in_place(tree)[member.file] == JSON
 
 

@@ -132,7 +132,7 @@ def _error(summary: Summary) -> tuple[str, str]:
 
 def _other_error(summary: Summary) -> tuple[str, str]:
     """What is wrong although all series are complete."""
-    if failed := sum(files.failed for files in summary.supporting):
+    if failed := sum(len(files.failures) for files in summary.supporting):
         predicate = "is" if failed == 1 else "are"
         return (
             f"{count(failed, 'supporting file')} {predicate} missing",

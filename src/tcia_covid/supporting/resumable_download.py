@@ -46,7 +46,7 @@ class ResumableDownload:
         client: sends the requests.
         url: the file's address.
         name: the file's name; its extension tells the expected format.
-        tree: writes to the file system.
+        tree: the collection's folder.
         folder: for partial files.
         on_retry: is given the reason and the pause in seconds before each retry.
     """
@@ -58,7 +58,7 @@ class ResumableDownload:
         name: str,
         tree: Tree,
         folder: Path,
-        on_retry: Callable[[str, float], None] = lambda reason, wait: None,
+        on_retry: Callable[[str, float], None],
     ) -> None:
         self._client = client
         self._url = url
@@ -93,7 +93,12 @@ class ResumableDownload:
                 if self._size() > size:
                     policy.progressed()
                 limit = _BAD_RESPONSE_RETRIES if isinstance(error, BadResponseError) else None
-                policy.failed(self._in_words(error), limit=limit)
+                if isinstance(error, StatusError) and error.status in _NOT_PROVIDED:
+                    raise NotAvailableError(
+                        f"the server does not provide {redact(self._url)} (HTTP {error.status})",
+                        hint="the file may have moved: look at the collection's page",
+                    ) from error
+                policy.failed(error, limit=limit)
 
     def discard(self) -> None:
         """Remove what was received."""
@@ -137,22 +142,13 @@ class ResumableDownload:
         head = b""
         while len(head) < HEAD_SIZE and (data := next(pieces, b"")):
             head += data
-        is_start = get.offset == len(head)
-        if is_start:
+        if get.offset == len(head):
             check_format(head, self._name, redact(self._url))
         yield head
         for data in pieces:
             if get.offset > _MAX_SIZE:
                 raise BadResponseError(f"{redact(self._url)} sends more than {_MAX_SIZE} bytes")
             yield data
-
-    def _in_words(self, error: ArchiveError) -> ArchiveError:
-        if isinstance(error, StatusError) and error.status in _NOT_PROVIDED:
-            return NotAvailableError(
-                f"the server does not provide {redact(self._url)} (HTTP {error.status})",
-                hint="the file may have moved: look at the collection's page",
-            )
-        return error
 
     def _size(self) -> int:
         try:

@@ -22,17 +22,17 @@ def test_an_interrupted_transfer_resumes(site: FakeSite, tree: Tree) -> None:
     assert files_in_place(tree) == {"table.csv": CSV}
     ranges = [head.headers.get("range") for head in site.heads]
     assert ranges[0] is None
-    assert all(one and one != "bytes=0-" for one in ranges[1:])
+    assert all(start and start != "bytes=0-" for start in ranges[1:])
     assert {head.headers.get("if-range") for head in site.heads[1:]} == {served.etag}
     assert sum(isinstance(event, RequestRetried) for event in events) == 3
 
 
 def test_a_later_run_resumes_the_transfer_of_an_earlier_one(site: FakeSite, tree: Tree) -> None:
     served = site.file("table.csv", CSV, cuts=1)
-    one = entry(site, "table.csv")
-    assert fetch(site, tree, one, settings={"retries": 0}).failures
+    file = entry(site, "table.csv")
+    assert fetch(site, tree, file, settings={"retries": 0}).failures
     assert not files_in_place(tree)
-    fetch(site, tree, one)
+    fetch(site, tree, file)
     assert files_in_place(tree) == {"table.csv": CSV}
     assert site.heads[-1].headers["range"] == f"bytes={len(CSV) // 2}-"
     assert served.cuts == 0
@@ -61,10 +61,10 @@ def test_files_are_complete_with_every_kind_of_server(
 
 def test_a_file_that_changed_since_is_downloaded_from_the_start(site: FakeSite, tree: Tree) -> None:
     site.file("table.csv", CSV, cuts=1)
-    one = entry(site, "table.csv")
-    assert fetch(site, tree, one, settings={"retries": 0}).failures
+    file = entry(site, "table.csv")
+    assert fetch(site, tree, file, settings={"retries": 0}).failures
     site.file("table.csv", b"other," + CSV)
-    fetch(site, tree, one)
+    fetch(site, tree, file)
     assert files_in_place(tree) == {"table.csv": b"other," + CSV}
 
 
@@ -72,19 +72,19 @@ def test_a_file_that_became_shorter_is_downloaded_from_the_start(
     site: FakeSite, tree: Tree
 ) -> None:
     served = site.file("table.csv", CSV, cuts=1)
-    one = entry(site, "table.csv")
-    assert fetch(site, tree, one, settings={"retries": 0}).failures
+    file = entry(site, "table.csv")
+    assert fetch(site, tree, file, settings={"retries": 0}).failures
     served.content = b"a,b\n"
-    fetch(site, tree, one)
+    fetch(site, tree, file)
     assert files_in_place(tree) == {"table.csv": b"a,b\n"}
 
 
 def test_a_file_at_another_address_is_downloaded_from_the_start(site: FakeSite, tree: Tree) -> None:
     site.file("table.csv", CSV, cuts=1, etag='"same"')
-    one = entry(site, "table.csv")
-    assert fetch(site, tree, one, settings={"retries": 0}).failures
+    file = entry(site, "table.csv")
+    assert fetch(site, tree, file, settings={"retries": 0}).failures
     site.file("moved/table.csv", b"new" + CSV, etag='"same"')
-    fetch(site, tree, replace(one, url=site.address("moved/table.csv")))
+    fetch(site, tree, replace(file, url=site.address("moved/table.csv")))
     assert files_in_place(tree) == {"table.csv": b"new" + CSV}
 
 
