@@ -25,8 +25,7 @@ from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.selection.request import Options
-from tcia_covid.store.reports.state import REPORT_FILES, outdated_reports
-from tcia_covid.store.reports.write import update_reports
+from tcia_covid.store.reports import REPORT_FILES, outdated_reports, update_reports
 from tests.e2e.command import COMMAND, QUICK, SIGNALS, document, environment, run, start
 from tests.fakes.faults import SlowStart, Status
 from tests.fakes.layouts import flat

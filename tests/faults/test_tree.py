@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,10 @@ from tcia_covid.core.events import Event, SeriesFinished
 from tcia_covid.http.client import Client
 from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
-from tcia_covid.store import disk as disk_module
+from tcia_covid.store import reports
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import space_needed
-from tcia_covid.store.reports.state import reports_are_stale
+from tcia_covid.store.reports import outdated_reports
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import Corpus, DemoSeries
 from tests.fakes.faults import Status
@@ -66,14 +65,12 @@ def _refusing_to_replace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusing(tree: Tree) -> bool:
+    def refusing(tree: Tree) -> list[str]:
         if tree.root.name == NAME:
             raise OSError(5, "Input/output error", str(tree.root))
-        return reports_are_stale(tree)
+        return outdated_reports(tree)
 
-    monkeypatch.setattr(
-        import_module("tcia_covid.store.reports.write"), "reports_are_stale", refusing
-    )
+    monkeypatch.setattr(reports, "outdated_reports", refusing)
 
 
 @pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
@@ -128,16 +125,16 @@ def test_fault_20_a_disk_that_fills_up_ends_the_run_and_leaves_no_rubbish(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = 0
-    plain = disk_module.Disk.write
+    plain = Disk.write
 
-    def write(self: disk_module.Disk, file: object, data: bytes) -> None:
+    def write(self: Disk, file: object, data: bytes) -> None:
         nonlocal written
         written += len(data)
         if written > 30_000:
             raise OSError(28, "No space left on device")
         plain(self, file, data)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(disk_module.Disk, "write", write)
+    monkeypatch.setattr(Disk, "write", write)
     summary = trial.download(jobs=2)
     assert summary.exit_code == 4
     assert isinstance(summary.error, NoSpaceError)

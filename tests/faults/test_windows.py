@@ -11,7 +11,7 @@ from tcia_covid.core.errors import DestinationError
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store import locks
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.reports.state import reports_are_stale
+from tcia_covid.store.reports import outdated_reports
 from tcia_covid.store.windows import MAX_PATH
 from tests.fakes.windows import WindowsRules, without_long_paths
 from tests.faults.trial import NAME, Trial
@@ -141,11 +141,11 @@ def test_fault_41_a_report_that_is_open_is_named_and_written_by_the_next_run(
         assert f"{opened} is open in another program" in " ".join(summary.notices)
         assert summary.outdated_reports == [f"{NAME}/metadata.csv"]
         assert opened.read_bytes() == before
-        assert reports_are_stale(trial.tree)
+        assert outdated_reports(trial.tree)
     windows.open = set()
     trial.assert_complete(trial.download())
     assert opened.read_bytes() != before
-    assert not reports_are_stale(trial.tree)
+    assert not outdated_reports(trial.tree)
 
 
 def test_fault_41_read_only_images_are_repaired(trial: Trial, windows: WindowsRules) -> None:
@@ -167,7 +167,7 @@ def test_fault_41_read_only_reports_and_notes_are_replaced(
             path.chmod(stat.S_IREAD)
     summary = trial.download()
     trial.assert_complete(summary)
-    assert not reports_are_stale(trial.tree)
+    assert not outdated_reports(trial.tree)
     assert ("replace", 5) in windows.refusals
 
 

@@ -15,9 +15,9 @@ ROOT = "1.2.826.0.1.3680043.10.77"
 NAME = "COVID-19-AR"
 
 
-def new_tree(directory: Path, name: str = NAME) -> Tree:
+def new_tree(directory: Path, name: str = NAME, disk: Disk | None = None) -> Tree:
     """An empty collection's folder."""
-    tree = Tree(directory / name, disk=Disk(durable=False))
+    tree = Tree(directory / name, disk=disk or Disk(durable=False))
     tree.prepare()
     return tree
 

@@ -33,7 +33,7 @@ from tcia_covid.nifti.scan import SUFFIX, RejectedFile, ScanResult, VolumeName, 
 from tcia_covid.nifti.tree import Inventory, VolumeTree, compare_installed
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.placement import FilePlacer, Mode, PlacementMethod
-from tcia_covid.store.reports.write import outdated_notice, update_reports
+from tcia_covid.store.reports import outdated_notice, update_reports
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import is_in_tree
 

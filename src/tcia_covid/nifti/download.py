@@ -38,8 +38,7 @@ from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.selection.request import Request, check_package_request
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
-from tcia_covid.store.reports.state import outdated_reports
-from tcia_covid.store.reports.write import update_reports
+from tcia_covid.store.reports import outdated_reports, update_reports
 
 _GUIDE_CONNECT, _GUIDE_ANSWER = 10.0, 30.0
 """Seconds to wait for the site where its links are only shown."""

@@ -14,9 +14,9 @@ from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.nifti.scan import SUFFIX, Checksums, VolumeName, VolumePattern
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.images import DicomImages, FoundImage
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.receipts import StoredReceipt
+from tcia_covid.store.recovery import DicomImages, FoundImage
 from tcia_covid.store.tree import Tree, collection_folder
 
 

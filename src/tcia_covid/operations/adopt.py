@@ -45,7 +45,7 @@ from tcia_covid.selection.targets import dicom_only
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.reports.write import outdated_notice, update_reports
+from tcia_covid.store.reports import outdated_notice, update_reports
 from tcia_covid.store.tree import Tree, collection_folder, is_in_tree
 
 MAX_DUPLICATES = 1000

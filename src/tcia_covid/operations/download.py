@@ -33,14 +33,12 @@ from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import PartialSeries, check_space
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.reports.state import outdated_reports
-from tcia_covid.store.reports.write import update_reports
+from tcia_covid.store.reports import outdated_reports, update_reports
 from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.store.windows import MAX_PATH, excess_length
 from tcia_covid.supporting.download import add_supporting, download_supporting
-from tcia_covid.transfer.contention import Job
 from tcia_covid.transfer.fetcher import TransferContext
-from tcia_covid.transfer.scheduler import Scheduler, failure_of
+from tcia_covid.transfer.scheduler import Job, Scheduler, failure_of
 from tcia_covid.transfer.series import changed_error
 
 

@@ -18,7 +18,7 @@ from tcia_covid.store.discovery import (
 )
 from tcia_covid.store.disk import read_state
 from tcia_covid.store.free_space import folder_size
-from tcia_covid.store.reports.state import outdated_reports
+from tcia_covid.store.reports import outdated_reports
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileReceipts
 

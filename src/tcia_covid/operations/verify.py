@@ -37,11 +37,10 @@ from tcia_covid.store.discovery import (
     listing_errors,
 )
 from tcia_covid.store.locks import Lock
-from tcia_covid.store.reports.state import (
+from tcia_covid.store.reports import (
     MANIFEST,
     manifest_was_changed,
     outdated_reports,
-    reports_are_stale,
 )
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FOLDER as SUPPORTING
@@ -352,7 +351,7 @@ class _TreeCheck:
             self._prefix + name for name in outdated if not (damaged and name == MANIFEST)
         ]
         # A download does not compare the content, so it has to be recorded.
-        if (damaged or outdated) and not reports_are_stale(self._tree):
+        if (damaged or outdated) and not outdated_reports(self._tree):
             with self._noting_failure():
                 self._tree.invalidate_reports()
 

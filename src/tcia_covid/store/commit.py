@@ -16,10 +16,10 @@ from tcia_covid.core.models import Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.core.version import __version__
 from tcia_covid.store.disk import Disk, files_in
-from tcia_covid.store.images import DicomImages, has_content
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.quarantine import move_aside, moved_aside, set_aside
+from tcia_covid.store.quarantine import move_aside, set_aside
 from tcia_covid.store.receipts import Receipts, StoredReceipt
+from tcia_covid.store.recovery import DicomImages, has_content
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 
 
@@ -270,7 +270,7 @@ class Committer:
                 self._move_aside(folder)
 
     def _move_aside(self, path: Path) -> None:
-        self._notify(moved_aside(path, move_aside(self._disk, path)))
+        self._notify(move_aside(self._disk, path))
 
 
 def path_of(root: Path, receipt: Receipt) -> Path:

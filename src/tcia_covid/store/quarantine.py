@@ -47,32 +47,22 @@ def set_aside(disk: Disk, source: Path, quarantine: Path, name: str = "") -> Pat
     return target
 
 
-def move_aside(disk: Disk, path: Path, folder: Path | None = None) -> Path:
+def move_aside(disk: Disk, path: Path) -> str:
     """Rename a file or folder that is in the way and that this program did not write.
 
     It stays in its folder, where its owner sees it, under a name that no program takes for an
-    image's. A symbolic link itself is renamed. The caller reports the new path to the user.
-
-    Args:
-        disk: all changes of the file system.
-        path: what is in the way.
-        folder: where it goes, if not to the folder that it is in.
+    image's. A symbolic link itself is renamed.
 
     Returns:
-        The new path.
+        The notice for the user, with the new path.
 
     Raises:
         FileNotFoundError: it is gone.
     """
-    target = (folder or path.parent) / f"{path.name}{MOVED_ASIDE}"
+    target = path.with_name(f"{path.name}{MOVED_ASIDE}")
     for number in itertools.count(2):
         if not os.path.lexists(target):
             break
-        target = target.with_name(f"{path.name}{MOVED_ASIDE}-{number}")
+        target = path.with_name(f"{path.name}{MOVED_ASIDE}-{number}")
     disk.rename(path, target)
-    return target
-
-
-def moved_aside(path: Path, target: Path) -> str:
-    """The notice of a file that was moved aside."""
     return f"{path} was in the way and may be yours: it is now {target}"

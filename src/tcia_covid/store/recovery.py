@@ -1,59 +1,95 @@
-"""Taking over images that are on disk already: those of dead runs, and those in the tree."""
+"""Recognizing images on disk, and taking over those that dead runs or the tree itself left."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.models import ADOPTED, StoredImage
 from tcia_covid.core.safe_names import is_system_file
+from tcia_covid.formats.dicom import header_of_file
+from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import Disk, files_in
-from tcia_covid.store.images import DicomImages, FoundImage
 from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
 
 
+def has_content(path: Path, size: int, md5: str) -> bool:
+    """Whether a file can be read and has these bytes."""
+    try:
+        if not path.is_file() or path.stat().st_size != size:
+            return False
+        return hash_file(path, "md5") == (size, md5)
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image on disk, hashed."""
+
+    uid: str
+    series: str
+    size: int
+    md5: str
+
+
+class DicomImages:
+    """Recognizes DICOM files; a tree of other images replaces this class."""
+
+    suffix = ".dcm"
+    stays_in_place = False
+    """Whether images of a damaged series stay in its folder, and a replaced one in quarantine."""
+
+    def is_name(self, name: str, series: str) -> bool:  # noqa: ARG002
+        """Whether a file of this name may be an image of a series."""
+        return name.endswith(self.suffix)
+
+    def read(self, path: Path) -> FoundImage | None:
+        """Hash an image and read its UIDs; None if it is not an image or cannot be read."""
+        try:
+            size, md5 = hash_file(path, "md5")
+            header = header_of_file(path)
+        except (OSError, ForeignImageError):
+            return None
+        return FoundImage(header.sop, header.series, size, md5)
+
+    def stored(self, found: FoundImage, source: str) -> StoredImage:
+        """An image as receipts record it; nothing but its size is checked yet."""
+        return StoredImage(found.uid, found.size, found.md5, source=source, suffix=self.suffix)
+
+
+@dataclass(frozen=True, slots=True)
 class StagingRecovery:
     """Fills a staging folder from folders that earlier runs, or the tree itself, left.
 
     Each image is hashed. One whose bytes differ from the receipt counts as missing.
-
-    Args:
-        staging: what is filled; knows the images that the receipt names.
-        disk: all file-system writes.
-        images: the kind of images.
-        quarantine: where images go that differ from their receipt.
-        on_unexpected: takes a file that is not an image out of staging.
     """
 
-    def __init__(
-        self,
-        staging: Staging,
-        disk: Disk,
-        images: DicomImages,
-        quarantine: Path,
-        on_unexpected: Callable[[Path], None],
-    ) -> None:
-        self._staging = staging
-        self._disk = disk
-        self._images = images
-        self._quarantine = quarantine
-        self._on_unexpected = on_unexpected
+    staging: Staging
+    """What is filled; knows the images that the receipt names."""
+    disk: Disk
+    images: DicomImages
+    quarantine: Path
+    """Where images go that differ from their receipt."""
+    on_unexpected: Callable[[Path], None]
+    """Takes a file that is not an image out of staging."""
 
     def fill(self, others: list[Path]) -> None:
         """Move intact images from `others`, which belong to this run alone, into staging."""
-        for folder in [self._staging.folder, *others]:
+        for folder in [self.staging.folder, *others]:
             if folder.is_symlink() or not folder.is_dir():
                 self._set_aside(folder)
                 continue
-            origins = ImageOrigins(folder, self._disk).read()
+            origins = ImageOrigins(folder, self.disk).read()
             for file in sorted(folder.iterdir()):
                 if not is_system_file(file.name):
                     self._take(file, origins)
-            if folder != self._staging.folder:
-                self._disk.remove_folder(folder)
+            if folder != self.staging.folder:
+                self.disk.remove_folder(folder)
 
     def find_in_place(self, folder: Path) -> None:
         """Take images of the series that are in its folder, and leave them where they are.
@@ -62,33 +98,33 @@ class StagingRecovery:
         names: a tree that was copied without its state, or one whose receipt is lost. A file
         counts where it has the name that this program gives it.
         """
-        series = self._staging.series.uid
+        series = self.staging.series.uid
         for name in sorted(files_in(folder)):
-            uid = name.removesuffix(self._images.suffix)
-            if uid in self._staging.images or not self._images.is_name(name, series):
+            uid = name.removesuffix(self.images.suffix)
+            if uid in self.staging.images or not self.images.is_name(name, series):
                 continue
-            found = self._images.read(folder / name)
+            found = self.images.read(folder / name)
             if found is not None and (found.series, found.uid) == (series, uid):
                 image = self._as_recorded(found, ADOPTED)
                 if image is not None:
-                    self._staging.adopt(image, folder)
+                    self.staging.adopt(image, folder)
 
     def _take(self, file: Path, origins: dict[str, str]) -> None:
-        staging = self._staging
+        staging = self.staging
         if is_resumable(file.name) and not file.is_symlink() and file.is_file():
             if file.parent != staging.folder:
-                self._disk.replace(file, staging.folder / file.name)
+                self.disk.replace(file, staging.folder / file.name)
             return
         if is_temporary(file.name) and not file.is_dir():
-            self._disk.remove(file)
+            self.disk.remove(file)
             return
         name = file.name.removesuffix(STAGED)
-        if file.is_dir() or not self._images.is_name(name, staging.series.uid):
+        if file.is_dir() or not self.images.is_name(name, staging.series.uid):
             with contextlib.suppress(FileNotFoundError):
-                self._on_unexpected(file)
+                self.on_unexpected(file)
                 staging.set_aside_files += 1
             return
-        found = None if file.is_symlink() else self._images.read(file)
+        found = None if file.is_symlink() else self.images.read(file)
         image = None
         if found is not None and found.series == staging.series.uid:
             image = self._as_recorded(found, origins.get(found.uid, ADOPTED))
@@ -97,25 +133,25 @@ class StagingRecovery:
             return
         target = Path(staging.path(image))
         if file != target:
-            self._disk.replace(file, target)
+            self.disk.replace(file, target)
         staging.adopt(image)
 
     def _drop(self, file: Path, image: StoredImage | None) -> None:
         """Keep what was in the tree for inspection; remove what a dead run left half-way."""
-        same = image is not None and self._staging.images[image.uid].md5 == image.md5
-        if file.is_symlink() or (self._staging.known and not same):
+        same = image is not None and self.staging.images[image.uid].md5 == image.md5
+        if file.is_symlink() or (self.staging.known and not same):
             self._set_aside(file)
         else:
-            self._disk.remove(file)
+            self.disk.remove(file)
 
     def _set_aside(self, file: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            set_aside(self._disk, file, self._quarantine)
-            self._staging.set_aside_files += 1
+            set_aside(self.disk, file, self.quarantine)
+            self.staging.set_aside_files += 1
 
     def _as_recorded(self, found: FoundImage, source: str) -> StoredImage | None:
         """The image as its receipt has it; None if its bytes are not those of the receipt."""
-        image, known = self._images.stored(found, source), self._staging.known.get(found.uid)
+        image, known = self.images.stored(found, source), self.staging.known.get(found.uid)
         if known is None:
             return image
         if known.md5 != image.md5:

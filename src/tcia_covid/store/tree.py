@@ -36,12 +36,11 @@ from tcia_covid.store.disk import (
     read_state,
     remove_abandoned,
 )
-from tcia_covid.store.images import DicomImages
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import refuse_link, set_aside
 from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
-from tcia_covid.store.recovery import StagingRecovery
+from tcia_covid.store.recovery import DicomImages, StagingRecovery
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name
 from tcia_covid.store.windows import file_in_use
 

@@ -32,7 +32,7 @@ from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.locks import Lock
-from tcia_covid.store.quarantine import move_aside, moved_aside, set_aside
+from tcia_covid.store.quarantine import move_aside, set_aside
 from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member
 from tcia_covid.supporting.resumable_download import ResumableDownload
@@ -421,7 +421,7 @@ class _Installer:
                     self._tree.disk.remove_empty(place.parent)
 
     def _move_aside(self, path: Path) -> None:
-        self._notify(moved_aside(path, move_aside(self._tree.disk, path)), always=True)
+        self._notify(move_aside(self._tree.disk, path), always=True)
 
 
 def _has(place: Path, member: Member) -> bool:

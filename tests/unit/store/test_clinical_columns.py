@@ -7,7 +7,7 @@ import pytest
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.models import Series
-from tcia_covid.store.reports.metadata import join_columns, join_keys
+from tcia_covid.store.report_files import join_columns, join_keys
 
 RICORD = ("MIDRC-RICORD-1A", "MIDRC-RICORD-1B", "MIDRC-RICORD-1C")
 

@@ -7,7 +7,7 @@ import pytest
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.safe_names import is_reserved
 from tcia_covid.store.layout import DESCRIPTIVE, UID, Layout
-from tcia_covid.store.reports.state import REPORT_FILES
+from tcia_covid.store.reports import REPORT_FILES
 from tcia_covid.supporting.receipts import FOLDER
 from tests.unit.trees import ROOT, series_of
 

@@ -21,12 +21,10 @@ from tcia_covid.catalog.collections import Collection, Publication, Registry
 from tcia_covid.catalog.licenses import License
 from tcia_covid.core.errors import DestinationError, NoSpaceError
 from tcia_covid.core.models import Check
-from tcia_covid.store.disk import Disk
+from tcia_covid.store.disk import Disk, StrPath
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.receipts import StoredReceipt
-from tcia_covid.store.reports import write
-from tcia_covid.store.reports.state import REPORT_FILES, reports_are_stale
-from tcia_covid.store.reports.write import write_reports
+from tcia_covid.store.reports import REPORT_FILES, outdated_reports, write_reports
 from tcia_covid.store.tree import Tree
 from tests.unit.trees import NAME, files, grow, new_tree, series_of
 from tests.waiting import soon
@@ -187,11 +185,11 @@ def test_a_series_whose_folder_is_gone_is_in_no_report_until_it_is_back(tree: Tr
     report(tree)
     assert {file.rpartition("/")[0] for file in manifest(tree)} == {there.folder}
     assert [row["Series UID"] for row in rows(tree)] == [there.series.uid]
-    assert reports_are_stale(tree)
+    assert outdated_reports(tree)
     away.rename(tree.path(gone))
     report(tree)
     assert len(manifest(tree)) == 6
-    assert not reports_are_stale(tree)
+    assert not outdated_reports(tree)
 
 
 def test_a_lost_image_of_a_series_stays_in_the_manifest(tree: Tree) -> None:
@@ -283,12 +281,12 @@ def test_a_collection_whose_series_tell_nothing_has_its_reports_too(tree: Tree) 
 
 
 def test_reports_are_stale_until_written_and_after_each_new_receipt(tree: Tree) -> None:
-    assert not reports_are_stale(tree), "there is nothing to report"
+    assert not outdated_reports(tree), "there is nothing to report"
     for number in (1, 2):
         grow(tree, series_of(number))
-        assert reports_are_stale(tree)
+        assert outdated_reports(tree)
         report(tree)
-        assert not reports_are_stale(tree)
+        assert not outdated_reports(tree)
 
 
 @pytest.mark.parametrize("name", REPORT_FILES)
@@ -296,42 +294,47 @@ def test_a_report_that_is_gone_is_stale(tree: Tree, name: str) -> None:
     grow(tree, series_of(1))
     report(tree)
     (tree.root / name).unlink()
-    assert reports_are_stale(tree)
+    assert outdated_reports(tree)
     report(tree)
     assert (tree.root / name).is_file()
-    assert not reports_are_stale(tree)
+    assert not outdated_reports(tree)
 
 
-def test_a_receipt_that_is_written_meanwhile_is_reported(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class GrowingDisk(Disk):
+    """Calls `grow` just before LICENSE.txt, the third report, is put in place."""
+
+    grow: Callable[[], None] = staticmethod(lambda: None)
+
+    def replace(self, source: StrPath, target: StrPath) -> None:
+        if Path(target).name == "LICENSE.txt":
+            self.grow()
+        super().replace(source, target)
+
+
+def test_a_receipt_that_is_written_meanwhile_is_reported(tmp_path: Path) -> None:
+    disk = GrowingDisk(durable=False)
+    tree = new_tree(tmp_path, disk=disk)
     grow(tree, series_of(1))
     late = iter([2])
 
-    def license(*args: object) -> bytes:
+    def commit_one_series() -> None:
         for number in late:
             grow(tree, series_of(number))
-        return b"terms"
 
-    monkeypatch.setattr(write, "license_file", license)
+    disk.grow = commit_one_series
     report(tree)
     assert len(rows(tree)) == 2
     assert len(manifest(tree)) == 6
-    assert not reports_are_stale(tree)
+    assert not outdated_reports(tree)
 
 
-def test_a_tree_that_grows_without_end_does_not_hold_the_writer(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tree_that_grows_without_end_does_not_hold_the_writer(tmp_path: Path) -> None:
+    disk = GrowingDisk(durable=False)
+    tree = new_tree(tmp_path, disk=disk)
     numbers = iter(range(1, 100))
-
-    def license(*args: object) -> bytes:
-        grow(tree, series_of(next(numbers)), 1)
-        return b"terms"
-
-    monkeypatch.setattr(write, "license_file", license)
+    disk.grow = lambda: grow(tree, series_of(next(numbers)), 1)
     report(tree)
-    assert reports_are_stale(tree), "for the run that goes on"
+    assert outdated_reports(tree), "for the run that goes on"
 
 
 def test_no_temporary_file_stays(tree: Tree) -> None:
@@ -364,7 +367,7 @@ def test_a_full_disk_leaves_the_old_reports_whole_and_stale(tree: Tree, after: i
         report(Tree(tree.root, disk=_FailingDisk(after)))
     assert refusal.value.exit_code == 4
     assert (len(rows(tree)), len(manifest(tree))) in {(1, 3), (2, 3), (2, 6)}
-    assert reports_are_stale(tree)
+    assert outdated_reports(tree)
 
 
 def test_a_series_that_cannot_be_looked_for_is_not_left_out_in_silence(
@@ -432,7 +435,7 @@ def test_a_report_replaces_no_file_that_this_program_did_not_write(
     assert aside.is_symlink() == (how == "link")
     assert elsewhere.read_bytes() == b"mine"
     assert path.is_file()
-    assert not reports_are_stale(tree)
+    assert not outdated_reports(tree)
     grow(tree, series_of(3))
     assert _told(tree) == [], "the next reports replace this program's own"
 
@@ -497,14 +500,14 @@ def test_a_run_whose_series_the_other_had_not_seen_writes_them_anew(tree: Tree) 
         thread = _in_a_moment(lambda: lock.__exit__(None, None, None))
         report(tree)
         thread.join()
-    assert (len(rows(tree)), reports_are_stale(tree)) == (2, False)
+    assert (len(rows(tree)), outdated_reports(tree)) == (2, [])
 
 
 def test_a_run_that_hangs_with_the_lock_is_not_waited_for_for_ever(tree: Tree) -> None:
     grow(tree, series_of(1))
     with soon(), _held(tree):
         write_reports(tree, COLLECTION, REGISTRY, lock_timeout=0.2)
-    assert not reports_are_stale(tree)
+    assert not outdated_reports(tree)
 
 
 def _grow_and_report(root: Path, first: int) -> None:
@@ -526,7 +529,7 @@ def test_four_processes_end_with_every_series_in_the_reports(tree: Tree) -> None
         assert worker.exitcode == 0
         worker.close()
     assert (len(rows(tree)), len(manifest(tree))) == (20, 20)
-    assert not reports_are_stale(tree)
+    assert not outdated_reports(tree)
 
 
 def test_no_report_has_formulas_or_control_characters_of_an_archive(tree: Tree) -> None:

@@ -15,9 +15,8 @@ from tcia_covid.core.models import Outcome, RemoteImage, Series, State, StoredIm
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer.contention import Job
 from tcia_covid.transfer.fetcher import TransferContext
-from tcia_covid.transfer.scheduler import GRACE_PERIOD, Scheduler
+from tcia_covid.transfer.scheduler import GRACE_PERIOD, Job, Scheduler
 from tests.unit.trees import image_of, md5_of, series_of
 
 SETTINGS = HttpSettings(retries=0, retry_wait=0, first_byte_timeout=0.4, outage_timeout=0)

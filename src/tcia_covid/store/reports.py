@@ -1,4 +1,9 @@
-"""Writing the report files of a collection's folder from its receipts."""
+"""The report files of a collection's folder: whether they are out of date, and writing them.
+
+The stamp (`reports.json` in the state folder) has the size and MD5 of each report file. It is
+written last, and removed before any change of which series are in place: without a stamp the
+reports are out of date. It has no times in it, so a copy of a tree is as current as the tree was.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +16,34 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
 
+from tcia_covid.catalog.citation import format_citation
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import DestinationError, InterruptedRunError, LockedError
+from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import destination_error, destination_errors
+from tcia_covid.store.disk import destination_error, destination_errors, read_state
 from tcia_covid.store.locks import Lock
-from tcia_covid.store.quarantine import move_aside, moved_aside
-from tcia_covid.store.reports.license_files import (
+from tcia_covid.store.quarantine import move_aside
+from tcia_covid.store.report_files import (
     LicenseTerms,
-    citation_file,
     license_file,
-    license_file_unregistered,
-)
-from tcia_covid.store.reports.metadata import metadata
-from tcia_covid.store.reports.state import (
-    CITATION,
-    LICENSE,
-    MANIFEST,
-    METADATA,
-    WrittenFile,
     manifest,
-    reports_are_stale,
+    metadata,
+    unregistered_collection,
 )
 from tcia_covid.store.tree import Tree
 from tcia_covid.store.windows import file_in_use
 
+METADATA = "metadata.csv"
+MANIFEST = "manifest-md5.txt"
+LICENSE = "LICENSE.txt"
+CITATION = "CITATION.bib"
+REPORT_FILES = (METADATA, MANIFEST, LICENSE, CITATION)
 Notify = Callable[[str], None]
 """Takes a sentence for the user."""
 _ATTEMPTS = 3
@@ -49,6 +54,62 @@ _AFTER_SIGNAL = 1.6
 _A_DAY = 24 * 3600.0
 _NOT_WRITTEN = -1
 """As a file's size in the stamp: the report is out of date."""
+
+
+class WrittenFile(TypedDict):
+    """What a report file was when it was written."""
+
+    size: int
+    md5: str
+
+
+def outdated_reports(tree: Tree, *, by_hash: bool = False) -> list[str]:
+    """The report files that are missing or changed; all of them if a series changed since.
+
+    Takes a few `stat` calls, however many series there are.
+
+    Args:
+        tree: the collection's folder.
+        by_hash: also read the files, to find changes that keep the size.
+    """
+    stamp = _read_stamp(tree)
+    if stamp is None:
+        return [*REPORT_FILES] if tree.receipts.uids() else []
+    return [
+        name for name in REPORT_FILES if _differs(tree.root / name, stamp[name], by_hash=by_hash)
+    ]
+
+
+def manifest_was_changed(tree: Tree) -> bool:
+    """Whether manifest-md5.txt differs from the receipts, although no series changed since."""
+    path = tree.root / MANIFEST
+    if not path.is_file() or _read_stamp(tree) is None:
+        return False
+    with open(path, "rb", opener=open_regular) as file:
+        lines = manifest(tree.receipts.all())
+        same = all(file.read(len(line)) == line for line in lines) and not file.read(1)
+    return not same and _read_stamp(tree) is not None
+
+
+def _differs(path: Path, written: WrittenFile, *, by_hash: bool) -> bool:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != written["size"]:
+            return True
+        return by_hash and hash_file(path, "md5")[1] != written["md5"]
+    except OSError:
+        return True
+
+
+def _read_stamp(tree: Tree) -> dict[str, WrittenFile] | None:
+    """The written files by name; None while the reports are out of date."""
+    try:
+        stamp = json.loads(read_state(tree.reports_stamp))
+        return {
+            name: {"size": stamp[name]["size"], "md5": stamp[name]["md5"]} for name in REPORT_FILES
+        }
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def update_reports(
@@ -69,13 +130,13 @@ def update_reports(
     interrupted = isinstance(stop.reason, InterruptedRunError)
     until = stop.since + _AFTER_SIGNAL if interrupted else None
     with destination_errors(str(tree.root)):
-        if not reports_are_stale(tree):
+        if not outdated_reports(tree):
             return True
         try:
             write_reports(tree, collection, registry, notify, until=until)
         except OutOfTimeError:
             return False
-        return not reports_are_stale(tree)
+        return not outdated_reports(tree)
 
 
 def outdated_notice(tree: Tree) -> str:
@@ -130,7 +191,7 @@ def write_reports(
             except LockedError:
                 writer.check_time()
                 time.sleep(_POLL)
-                if not reports_are_stale(tree):
+                if not outdated_reports(tree):
                     return
         # The process that holds the lock hangs. Two writers do no harm: both write the same.
         writer.write_until_current()
@@ -148,86 +209,73 @@ class _Contents:
     """Of the collection, as archives spell it."""
 
 
+@dataclass(slots=True)
 class _ReportWriter:
-    def __init__(
-        self,
-        tree: Tree,
-        collection: Collection | None,
-        registry: Registry,
-        notify: Notify,
-        until: float | None,
-    ) -> None:
-        self._tree = tree
-        self._collection = collection
-        self._registry = registry
-        self._notify = notify
-        self._until = until
-        self._written: dict[str, WrittenFile] = {}
-        self._in_use: set[str] = set()
-        """Names of reports that another program has open."""
-        self._records = tree.state / "reports"
+    """Writes the reports of one tree; the fields are the arguments of `write_reports`."""
+
+    tree: Tree
+    collection: Collection | None
+    registry: Registry
+    notify: Notify
+    until: float | None
+    written: dict[str, WrittenFile] = field(default_factory=dict)
+    in_use: set[str] = field(default_factory=set)
+    """Names of reports that another program has open."""
+
+    @property
+    def _records(self) -> Path:
         """Has an empty file `<name>.<MD5>` for each report file that this program wrote."""
+        return self.tree.state / "reports"
 
     def check_time(self) -> None:
         """Raise `OutOfTimeError` if there is no time left."""
-        if self._until is not None and time.monotonic() > self._until:
+        if self.until is not None and time.monotonic() > self.until:
             raise OutOfTimeError
 
     def write_until_current(self) -> None:
         """Write the reports, and again if series changed meanwhile, a few times."""
-        tree = self._tree
+        tree = self.tree
         for _ in range(_ATTEMPTS):
             tree.disk.remove(tree.reports_begun)
             with contextlib.suppress(FileExistsError):  # another writer, where locks do not work
                 tree.disk.create(tree.reports_begun).close()
             is_complete = self._write()
-            if self._stamp(self._written if is_complete else None):
+            # A change of a series removes this file, so that no change is overlooked.
+            with contextlib.suppress(FileNotFoundError):
+                with tree.disk.open_existing(tree.reports_begun, "r+b") as file:
+                    written = self.written if is_complete else None
+                    tree.disk.write(file, json.dumps(written).encode())
+                tree.disk.replace(tree.reports_begun, tree.reports_stamp)
                 return
 
     def _write(self) -> bool:
         """Write the reports once; False if a series was left out that is being replaced."""
-        contents, tree = _Contents(), self._tree
-        name = self._collection.name if self._collection else ""
-        with self._replace(MANIFEST) as write:  # each receipt is read once
-            receipts = self._receipts(contents, write)
+        contents, tree = _Contents(), self.tree
+        name = self.collection.name if self.collection else ""
+        with self._replace(MANIFEST) as write_manifest:  # each receipt is read once
+            receipts = self._receipts(contents, write_manifest)
             rows = metadata(receipts, name, keep_formulas=tree.keep_formulas)
             self._put(METADATA, rows)
-        terms = contents.terms
-        known = self._collection or license_file_unregistered(
-            min(contents.names, default=tree.root.name), terms
+        known = self.collection or unregistered_collection(
+            min(contents.names, default=tree.root.name), contents.terms
         )
-        self._put(LICENSE, [license_file(known, terms)])
-        self._put(CITATION, [citation_file(known, self._registry)])
+        self._put(LICENSE, [license_file(known, contents.terms)])
+        self._put(CITATION, [format_citation(known, self.registry, "bibtex").encode()])
         return contents.series == len(tree.receipts.uids())
 
-    def _receipts(self, contents: _Contents, write: Callable[[bytes], None]) -> Iterator[Receipt]:
+    def _receipts(
+        self, contents: _Contents, write_manifest: Callable[[bytes], None]
+    ) -> Iterator[Receipt]:
         """The receipts whose series' folder exists; their lines of the manifest are written."""
-        for receipt in self._tree.receipts.all():
-            if not _has_folder(self._tree, receipt):
+        for receipt in self.tree.receipts.all():
+            if not _has_folder(self.tree, receipt):
                 continue
             contents.series += 1
             contents.terms.add(LicenseTerms.of(receipt.series))
             contents.names.add(receipt.series.collection)
             for lines in manifest([receipt]):
-                write(lines)
+                write_manifest(lines)
             yield receipt
-
-    def _stamp(self, written: dict[str, WrittenFile] | None) -> bool:
-        """Record the written files; False if a series changed since they were begun.
-
-        A change of a series removes the file that becomes the stamp here, so none is overlooked.
-
-        Args:
-            written: by name; None if the reports do not count as current.
-        """
-        tree = self._tree
-        try:
-            with tree.disk.open_existing(tree.reports_begun, "r+b") as file:
-                tree.disk.write(file, json.dumps(written).encode())
-            tree.disk.replace(tree.reports_begun, tree.reports_stamp)
-        except FileNotFoundError:
-            return False
-        return True
 
     def _put(self, name: str, content: Iterable[bytes]) -> None:
         with self._replace(name) as write:
@@ -240,55 +288,48 @@ class _ReportWriter:
 
         One that another program has open, such as Excel, stays as it is; the next run replaces it.
         """
+        digest, size = hashlib.md5(usedforsecurity=False), 0
         try:
-            with self._replace_closed(name) as write:
-                yield write
+            with self.tree.disk.replacing(self.tree.root / name, self.tree.temporary) as write:
+
+                def add(data: bytes) -> None:
+                    nonlocal size
+                    self.check_time()
+                    write(data)
+                    digest.update(data)
+                    size += len(data)
+
+                yield add
+                self._record(name, digest.hexdigest())
+                self._move_foreign(name)
         except OSError as error:
             path = file_in_use(error)
             if not path:
                 raise
-            self._written[name] = {"size": _NOT_WRITTEN, "md5": ""}
-            if name not in self._in_use:
-                self._in_use.add(name)
-                self._notify(
-                    f"{path} is open in another program: the next run brings it up to date"
-                )
-
-    @contextmanager
-    def _replace_closed(self, name: str) -> Iterator[Callable[[bytes], None]]:
-        digest, size = hashlib.md5(usedforsecurity=False), 0
-        with self._tree.disk.replacing(self._tree.root / name, self._tree.temporary) as write:
-
-            def add(data: bytes) -> None:
-                nonlocal size
-                self.check_time()
-                write(data)
-                digest.update(data)
-                size += len(data)
-
-            yield add
-            md5 = digest.hexdigest()
-            self._record(name, md5)
-            self._move_foreign(name)
-        self._written[name] = {"size": size, "md5": md5}
-        self._remove_old_records(name, md5)
+            self.written[name] = {"size": _NOT_WRITTEN, "md5": ""}
+            if name not in self.in_use:
+                self.in_use.add(name)
+                self.notify(f"{path} is open in another program: the next run brings it up to date")
+            return
+        self.written[name] = {"size": size, "md5": digest.hexdigest()}
+        self._remove_old_records(name, digest.hexdigest())
 
     def _record(self, name: str, md5: str) -> None:
         """Record that a file with this MD5 is this program's, before it is put in place."""
-        self._tree.disk.make_folder(self._records)
+        self.tree.disk.make_folder(self._records)
         with contextlib.suppress(FileExistsError):
-            self._tree.disk.create(self._records / f"{name}.{md5}").close()
+            self.tree.disk.create(self._records / f"{name}.{md5}").close()
 
     def _move_foreign(self, name: str) -> None:
         """Move a file aside that this program did not write, or that somebody changed."""
-        path = self._tree.root / name
+        path = self.tree.root / name
         if not os.path.lexists(path):
             return
         if path.is_file():
             _, md5 = hash_file(path, "md5")
             if (self._records / f"{name}.{md5}").exists():
                 return
-        self._notify(moved_aside(path, move_aside(self._tree.disk, path)))
+        self.notify(move_aside(self.tree.disk, path))
 
     def _remove_old_records(self, name: str, md5: str) -> None:
         """Remove records of versions that no other run is still writing."""
@@ -296,7 +337,7 @@ class _ReportWriter:
             with contextlib.suppress(OSError):
                 old = time.time() - record.stat().st_mtime > _A_DAY
                 if old and record.name != f"{name}.{md5}":
-                    self._tree.disk.remove(record)
+                    self.tree.disk.remove(record)
 
 
 def _has_folder(tree: Tree, receipt: Receipt) -> bool:

@@ -1,0 +1,199 @@
+"""What is in `metadata.csv`, `manifest-md5.txt` and `LICENSE.txt`."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass
+
+from tcia_covid.catalog.citation import license_text
+from tcia_covid.catalog.collections import DICOM, DOI, Collection, bare_doi, fold_name
+from tcia_covid.catalog.licenses import License
+from tcia_covid.core.models import Receipt, Series
+from tcia_covid.core.plain_text import csv_row, printable
+
+_COLUMNS: Mapping[str, Callable[[Receipt], object]] = {
+    "Series UID": lambda receipt: receipt.series.uid,
+    "Collection": lambda receipt: receipt.series.collection,
+    "3rd Party Analysis": lambda receipt: "YES" if receipt.series.third_party else "NO",
+    "Data Description URI": lambda receipt: receipt.series.data_url,
+    "Subject ID": lambda receipt: receipt.series.patient,
+    "Study UID": lambda receipt: receipt.series.study,
+    "Study Description": lambda receipt: receipt.series.study_description,
+    "Study Date": lambda receipt: receipt.series.study_date,
+    "Series Description": lambda receipt: receipt.series.description,
+    "Manufacturer": lambda receipt: receipt.series.manufacturer,
+    "Modality": lambda receipt: receipt.series.modality,
+    "Number of Images": lambda receipt: len(receipt.images),
+    "File Size": lambda receipt: f"{receipt.size / 1e6:.2f} MB",
+    "File Location": lambda receipt: f"./{receipt.folder}",
+    "Download Timestamp": lambda receipt: receipt.finished,
+    "Series Number": lambda receipt: receipt.series.number,
+    "Series Date": lambda receipt: receipt.series.date,
+    "Body Part Examined": lambda receipt: receipt.series.body_part,
+    "Manufacturer Model Name": lambda receipt: receipt.series.manufacturer_model,
+    "License Name": lambda receipt: receipt.series.license,
+    "License URL": lambda receipt: receipt.series.license_url,
+    "Bytes": lambda receipt: receipt.size,
+    "Checked": lambda receipt: receipt.check.value,
+    "Source": lambda receipt: " ".join(sorted({image.source for image in receipt.images})),
+}
+"""Columns of `metadata.csv`: up to the download's time as NBIA's retriever names and orders them,
+without the SOP class, which the archives' lists do not have. None becomes an empty field."""
+
+
+class _Encoder:
+    """The file of a `csv.writer`, whose `writerow` returns what `write` returns."""
+
+    def write(self, text: str) -> bytes:
+        return text.encode("utf-8", "replace")
+
+
+def metadata(
+    receipts: Iterable[Receipt], collection: str = "", *, keep_formulas: bool = False
+) -> Iterator[bytes]:
+    """The rows of `metadata.csv`: RFC 4180 with CRLF as NBIA's retriever writes it, UTF-8.
+
+    Values are as archived but for `csv_row`, dates ISO; `File Location` is relative to the file.
+    The last columns spell patients and studies as the clinical file of `collection` does, where
+    that is known.
+    """
+    writer = csv.writer(_Encoder())
+    yield writer.writerow((*_COLUMNS, *join_columns(collection)))
+    for receipt in receipts:
+        values = [value(receipt) for value in _COLUMNS.values()]
+        row = (*values, *join_keys(collection, receipt.series).values())
+        yield writer.writerow(csv_row(row, keep_formulas=keep_formulas))
+
+
+@dataclass(frozen=True, slots=True)
+class _ClinicalFile:
+    """How a clinical file names patients and studies."""
+
+    patient: str
+    """Its column of patients."""
+    prefix: str = ""
+    """The start of a PatientID that is missing from the clinical file's identifier."""
+    study: str = ""
+    """Its column of StudyInstanceUIDs; empty where it has a row a patient."""
+
+
+_CLINICAL_FILES: Mapping[str, _ClinicalFile] = {
+    fold_name("COVID-19-AR"): _ClinicalFile("PATIENT_ID"),
+    fold_name("COVID-19-NY-SBU"): _ClinicalFile("to_patient_id"),
+    fold_name("MIDRC-RICORD-1A"): _ClinicalFile("Anon MRN", "MIDRC-RICORD-1A-", "Anon Study UID"),
+    fold_name("MIDRC-RICORD-1B"): _ClinicalFile("Anon MRN", "MIDRC-RICORD-1B-", "Anon Study UID"),
+    fold_name("MIDRC-RICORD-1C"): _ClinicalFile("Anon MRN", "MIDRC-RICORD-1C-", "Anon Study UID"),
+}
+
+
+def join_columns(collection: str) -> tuple[str, ...]:
+    """The columns that `join_keys` gives for a collection; none where no clinical file is known."""
+    file = _CLINICAL_FILES.get(fold_name(collection))
+    return tuple(filter(None, (file.patient, file.study))) if file else ()
+
+
+def join_keys(collection: str, series: Series) -> dict[str, str]:
+    """The identifiers of one series in its collection's clinical file, by column.
+
+    A PatientID that is not of the form known for the collection gives an empty patient: a blank
+    field joins with nothing, a guess might join with somebody else.
+
+    Args:
+        collection: TCIA's name of the collection, in any case.
+        series: as listed.
+    """
+    file = _CLINICAL_FILES.get(fold_name(collection))
+    if file is None:
+        return {}
+    known = series.patient.startswith(file.prefix)
+    patient = series.patient.removeprefix(file.prefix) if known else ""
+    return dict(zip(join_columns(collection), (patient, series.study), strict=False))
+
+
+def manifest(receipts: Iterable[Receipt]) -> Iterator[bytes]:
+    """The content of `manifest-md5.txt`: a line for each image, in the format of `md5sum`.
+
+    No name in the tree has a character that `md5sum` escapes.
+    """
+    for receipt in receipts:
+        lines = [f"{image.md5}  {receipt.folder}/{image.file}\n" for image in receipt.images]
+        yield "".join(lines).encode()
+
+
+_ATTRIBUTION = re.compile(
+    r"(?:CC BY|Creative Commons Attribution)(?P<nc>[ -]?NC|[ -]Non-?Commercial)?"
+    r" (?P<version>\d\.\d)(?: International| Unported)?(?: Licen[cs]e)?",
+    re.IGNORECASE,
+)
+"""How NBIA and IDC spell the two licenses of TCIA's public collections."""
+_RESULTS = """\
+Series with YES under '3rd Party Analysis' in metadata.csv are somebody's analysis
+results, with a license and a citation of their own:"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LicenseTerms:
+    """Under which terms a series was published, as the archive says it; empty where it does not."""
+
+    license: str
+    license_url: str
+    data_url: str
+    third_party: bool
+
+    @classmethod
+    def of(cls, series: Series) -> LicenseTerms:
+        """The terms of one series."""
+        return cls(
+            printable(series.license or ""),
+            printable(series.license_url or ""),
+            printable(series.data_url or ""),
+            series.third_party,
+        )
+
+
+def license_file(collection: Collection, terms: Set[LicenseTerms]) -> bytes:
+    """The content of `LICENSE.txt`; what the archive says of single series comes last."""
+    text = license_text(collection)
+    if collection.license is None:
+        original = [term for term in terms if not term.third_party]
+        text += _listed("The archive lists the series under:", original)
+    return (text + _listed(_RESULTS, [term for term in terms if term.third_party])).encode()
+
+
+def _listed(heading: str, terms: list[LicenseTerms]) -> str:
+    lines = set()
+    for term in terms:
+        parts = filter(None, (term.license, term.license_url, term.data_url))
+        lines.add("  " + (" ".join(parts) or "no license on record"))
+    return "\n".join(["", heading, *sorted(lines), ""]) if lines else ""
+
+
+def unregistered_collection(name: str, terms: Set[LicenseTerms]) -> Collection:
+    """A collection that no registry has, as far as the terms of its series tell.
+
+    Nothing is said of it that its series do not agree on.
+    """
+    name = printable(name)
+    original = [term for term in terms if not term.third_party] or list(terms)
+    licenses = {(term.license, term.license_url) for term in original}
+    dois = {bare_doi(term.data_url) for term in original}
+    doi = dois.pop() if len(dois) == 1 else ""
+    return Collection(
+        name=name,
+        format=DICOM,
+        title=name,
+        license=_creative_commons(*licenses.pop()) if len(licenses) == 1 else None,
+        doi=doi if DOI.fullmatch(doi) else None,
+    )
+
+
+def _creative_commons(name: str, url: str) -> License | None:
+    """The license by the name that it has in the registry; None for any other."""
+    known = _ATTRIBUTION.fullmatch(name.strip())
+    if known is None:
+        return None
+    noncommercial = bool(known["nc"])
+    short = f"CC BY{'-NC' if noncommercial else ''} {known['version']}"
+    return License(short, commercial_use=not noncommercial, url=url or None)

@@ -1,1 +1,0 @@
-"""Files beside a collection's images: metadata, hashes, license, citation."""
