@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from tcia_covid.catalog.collections import Collection, Publication, Registry, fold_name
+from tcia_covid.catalog.collections import Collection, Publication, Registry
 from tcia_covid.catalog.licenses import License
 from tcia_covid.core.errors import UsageError
 
@@ -77,10 +77,14 @@ def references(collection: Collection, registry: Registry) -> Iterator[Reference
     """Yield what to cite for `collection`, with unique keys."""
     taken: set[str] = set()
     for publication, role in _publications(collection, registry):
-        first = fold_name(collection.name) if role is Role.DATA else _author_year(publication)
+        first = _hyphenated(collection.name) if role is Role.DATA else _author_year(publication)
         key = next(key for key in _candidates(first) if key not in taken)
         taken.add(key)
         yield Reference(publication, role, key)
+
+
+def _hyphenated(name: str) -> str:
+    return re.sub(r"[\s_-]+", "-", name.casefold())
 
 
 def license_text(collection: Collection) -> str:

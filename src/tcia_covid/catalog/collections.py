@@ -20,7 +20,8 @@ _MIN_PART = 3
 DOI = re.compile(r"10\.\d{4,9}/[^\s{}\"<>\\]+")
 """A bare DOI of characters that citation formats support."""
 _DOI_PREFIX = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
-_BETWEEN_WORDS = re.compile(r"[\s_-]+")
+_PUNCTUATION = re.compile(r"[^\w/\\]|_")
+"""Except of paths: `./ar` is a file."""
 _TCIA_HOST = re.compile(r"(?:[\w-]+\.)*cancerimagingarchive\.net", re.IGNORECASE)
 
 
@@ -169,10 +170,9 @@ class Registry:
     def find(self, name: str) -> Collection | None:
         """Find a collection, or None.
 
-        `name` may be a name or alias (case, blanks, hyphens and underscores do not matter), a
-        slug, a DOI (bare, as `doi:…` or as a link) or the address of the collection's page.
+        `name` may be a name or alias (case, blanks and punctuation do not matter), a slug, a DOI (bare, as `doi:…` or as a link) or the address of the collection's page.
         """
-        wanted = {fold_name(name), *names_in_address(name)}
+        wanted = {fold_name(name), *names_in_address(name)} - {""}
         for collection in self.collections:
             if wanted & {fold_name(known) for known in collection.names}:
                 return collection
@@ -205,9 +205,8 @@ def bare_doi(text: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """Normalize a name: case, blanks, hyphens and underscores do not matter."""
-    bare = bare_doi(name).rstrip("/").casefold()
-    return _BETWEEN_WORDS.sub("-", bare)
+    """Normalize a name: case, blanks and punctuation do not matter (`covid19ar`)."""
+    return _PUNCTUATION.sub("", bare_doi(name).rstrip("/").casefold())
 
 
 def names_in_address(text: str) -> set[str]:
@@ -220,4 +219,4 @@ def names_in_address(text: str) -> set[str]:
         return set()
     last = fold_name(unquote_plus(address.path.rstrip("/").rpartition("/")[2]))
     pages = parse_qs(address.query).get("pageId", [])
-    return {last, *(f"pageid={page}" for page in pages)} - {""}
+    return {last, *(fold_name(f"pageid={page}") for page in pages)} - {""}

@@ -153,6 +153,9 @@ def test_tcia_has_a_citation_of_its_own(registry):
     [
         ("covid-19-ar", "COVID-19-AR"),
         ("  COVID_19_AR ", "COVID-19-AR"),
+        ("covid19ar", "COVID-19-AR"),
+        ("Covid.19 (AR)", "COVID-19-AR"),
+        ("midrc ricord 1a", "MIDRC-RICORD-1A"),
         ("ct-images-in-covid-19", "CT Images in COVID-19"),
         ("CT IMAGES IN COVID-19", "CT Images in COVID-19"),
         ("MIDRC-RICORD-1a", "MIDRC-RICORD-1A"),
