@@ -31,7 +31,7 @@ from tcia_covid.operations.select import select
 from tcia_covid.selection.request import Options, Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
-from tcia_covid.store.free_space import PartialSeries, check_space
+from tcia_covid.store.free_space import BytesOnDisk, check_space
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.reports import outdated_reports, update_reports
 from tcia_covid.store.tree import Tree, collection_folder
@@ -305,7 +305,7 @@ class _Run:
             with contextlib.suppress(OSError):  # the next run reports it
                 begun = tree.series_in_staging() & {series.uid for series in group.series}
                 summary.partial_series += len(begun)
-                summary.partial_bytes += tree.staged_bytes(begun)
+                summary.partial_bytes += sum(sum(tree.staged_sizes(uid)) for uid in begun)
             for notice in tree.notices:
                 if notice not in summary.notices:
                     self._note_moved(notice)
@@ -355,5 +355,5 @@ def _worker_count(jobs: int) -> int:
 
 
 def _missing_bytes(jobs: Sequence[Job]) -> int:
-    partial = {tree: PartialSeries(tree) for tree in {job.tree for job in jobs}}
+    partial = {tree: BytesOnDisk(tree) for tree in {job.tree for job in jobs}}
     return sum(partial[job.tree].missing_bytes(job.series) for job in jobs)

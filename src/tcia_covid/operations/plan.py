@@ -27,7 +27,7 @@ from tcia_covid.selection.listing import compare_lists
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.disk import destination_error
-from tcia_covid.store.free_space import PartialSeries, free_bytes, space_needed
+from tcia_covid.store.free_space import BytesOnDisk, free_bytes, space_needed
 from tcia_covid.store.tree import Tree, collection_folder
 
 ASSUMED_RATE = 10_000_000
@@ -182,7 +182,7 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
     tree = Tree(output / collection_folder(group.name))
     if not tree.state.is_dir():
         return planned
-    partial, unsettled = PartialSeries(tree), tree.needs_check()
+    partial, unsettled = BytesOnDisk(tree), tree.needs_check()
     for series in group.series:
         receipt = None if series.uid in unsettled else tree.complete_receipt(series.uid)
         changed = receipt is not None and receipt.differs_from(series)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, TakenOverError
@@ -23,6 +23,7 @@ from tcia_covid.store.recovery import DicomImages, has_content
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 
 
+@dataclass(frozen=True, slots=True)
 class Committer:
     """Moves series from staging into the tree.
 
@@ -30,43 +31,26 @@ class Committer:
     exists, because it has other people's files or images that stay in place, the images are
     renamed into it one by one, and the receipt names the staging folder until the last one is
     there.
-
-    Args:
-        root: the collection's folder.
-        state: the program's own folder in it.
-        layout: where new series go.
-        receipts: written before a series is published.
-        disk: all file-system writes.
-        images: the kind of images.
-        is_taken: whether another series than the given one owns a folder.
-        notify: called with a sentence for each file that was moved aside.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        state: Path,
-        layout: Layout,
-        receipts: Receipts,
-        disk: Disk,
-        images: DicomImages,
-        is_taken: Callable[[str, str], bool],
-        notify: Callable[[str], None],
-    ) -> None:
-        self._root = root
-        self._layout = layout
-        self._staging = state / "staging"
-        self._quarantine = state / "quarantine"
-        self._receipts = receipts
-        self._disk = disk
-        self._images = images
-        self._is_taken = is_taken
-        self._notify = notify
-        self._one_at_a_time = threading.Lock()
+    root: Path
+    """The collection's folder."""
+    state: Path
+    """The program's own folder in it."""
+    layout: Layout
+    """Where new series go."""
+    receipts: Receipts
+    disk: Disk
+    images: DicomImages
+    is_taken: Callable[[str, str], bool]
+    """Whether another series than the given one owns a folder."""
+    notify: Callable[[str], None]
+    """Called with a sentence for each file that was moved aside."""
+    _move_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def folders(self, series: Series, receipt: Receipt | None) -> list[str]:
         """The folders where images of a series may be, its receipt's first."""
-        layout = [str(folder) for folder in self._layout.folders(series)]
+        layout = [str(folder) for folder in self.layout.folders(series)]
         return list(dict.fromkeys([*([receipt.folder] if receipt else []), *layout]))
 
     def is_complete(self, receipt: Receipt) -> bool:
@@ -75,18 +59,19 @@ class Committer:
         A file whose path is too long for other programs does not count.
         """
         files = {image.file for image in receipt.images}
-        folder = path_of(self._root, receipt)
-        if not files or foreign_link(self._root, receipt.folder) or self._too_long(folder, files):
+        folder = path_of(self.root, receipt)
+        if not files or foreign_link(self.root, receipt.folder) or self._too_long(receipt):
             return False
         names = files_in(folder)
         missing = files - names
         # A file system that ignores case may list other spellings.
         return len(names) >= len(files) and all((folder / name).is_file() for name in missing)
 
-    def _too_long(self, folder: Path, files: set[str]) -> str:
+    def _too_long(self, receipt: Receipt) -> str:
         """The path that is too long for other programs; empty if there is none."""
-        longest = os.path.join(folder, max(files, key=len))  # noqa: PTH118 - called per series
-        return "" if self._disk.can_open(longest) else longest
+        name = max((image.file for image in receipt.images), key=len)
+        longest = os.path.join(path_of(self.root, receipt), name)  # noqa: PTH118 - per series
+        return "" if self.disk.can_open(longest) else longest
 
     def commit(self, staging: Staging) -> Receipt:
         """Publish a complete and verified series: sync, receipt, rename, in this order.
@@ -101,30 +86,36 @@ class Committer:
             raise IncompleteSeriesError(f"series {staging.series.uid} has no image")
         self._check_unchanged(staging)
         self._sync(staging)
-        old = self._receipts.read(staging.series.uid)
+        old = self.receipts.read(staging.series.uid)
         if old is not None and self._is_same(old.receipt, staging):
-            self._disk.remove_folder(staging.folder)
+            self.disk.remove_folder(staging.folder)
             return old.receipt
         folders = self.folders(staging.series, old.receipt if old else None)
         if staging.in_place and staging.place is not None:
-            folders = [staging.place.relative_to(self._root).as_posix()]
-        receipt = _receipt(staging, folders[0])
+            folders = [staging.place.relative_to(self.root).as_posix()]
+        receipt = Receipt(
+            series=staging.series,
+            folder=folders[0],
+            images=tuple(image for _, image in sorted(staging.images.items())),
+            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            program=f"tcia-covid {__version__}",
+        )
         self._check_path_lengths(receipt)
         replaces: dict[str, str] = {}
         if old is not None and old.receipt.folder == folders[0]:
             replaces = {image.file: image.md5 for image in old.receipt.images}
-        self._receipts.write(StoredReceipt(receipt, staging.folder.name, replaces))
+        self.receipts.write(StoredReceipt(receipt, staging.folder.name, replaces))
         return self._publish(staging.folder, receipt, replaces, folders[1:])
 
     def finish(self, stored: StoredReceipt) -> Receipt | None:
         """Finish a commit that was interrupted; its receipt, or None if there is none to finish."""
         receipt = stored.receipt
-        staged = self._staging / receipt.series.uid / stored.staged
+        staged = self.state / "staging" / receipt.series.uid / stored.staged
         if not stored.staged or staged.is_symlink() or not staged.is_dir():
             return None
-        if foreign_link(self._root, receipt.folder):
+        if foreign_link(self.root, receipt.folder):
             return None
-        waiting, folder = _sizes(staged), path_of(self._root, receipt)
+        waiting, folder = _sizes(staged), path_of(self.root, receipt)
         placed = [image for image in receipt.images if waiting.get(image.file) != image.size]
         if not all(_has_size(folder / image.file, image.size) for image in placed):
             return None
@@ -137,9 +128,9 @@ class Committer:
         for name in sizes.keys() - {staged_name(image.file) for image in staging.staged()}:
             path = staging.folder / name
             if is_temporary(name) and not path.is_dir():
-                self._disk.remove(path)
+                self.disk.remove(path)
             else:
-                set_aside(self._disk, path, self._quarantine / staging.series.uid)
+                set_aside(self.disk, path, self.state / "quarantine" / staging.series.uid)
         for image in staging.staged():
             size = sizes.get(staged_name(image.file))
             if size is None:
@@ -153,15 +144,16 @@ class Committer:
     def _sync(self, staging: Staging) -> None:
         """Force the images to the disk, and give them their final names."""
         for image in staging.staged():
-            self._disk.sync_file(staging.path(image))
+            self.disk.sync_file(staging.path(image))
         for path, image in staging.images_in_place():
             if image.uid not in staging.known:
                 with contextlib.suppress(PermissionError):  # Windows, of a read-only file
-                    self._disk.sync_file(path)
+                    self.disk.sync_file(path)
+        folder = os.path.join(staging.folder, "")  # noqa: PTH118 - joining Paths is slow
         for image in staging.staged():
             if staged_name(image.file) != image.file:
-                self._disk.replace(staging.path(image), staging.folder / image.file)
-        self._disk.sync_folder(staging.folder)
+                self.disk.replace(staging.path(image), folder + image.file)
+        self.disk.sync_folder(staging.folder)
 
     def _is_same(self, receipt: Receipt, staging: Staging) -> bool:
         """Whether another run, whose lock locked nothing, published the same images first."""
@@ -170,8 +162,10 @@ class Committer:
             return False
         if md5s != {image.uid: image.md5 for image in receipt.images}:
             return False
-        folder = path_of(self._root, receipt)
-        return all(has_content(folder / one.file, one.size, one.md5) for one in staging.staged())
+        folder = path_of(self.root, receipt)
+        return all(
+            has_content(folder / image.file, image.size, image.md5) for image in staging.staged()
+        )
 
     def _publish(
         self, staged: Path, receipt: Receipt, replaces: Mapping[str, str], others: list[str]
@@ -187,62 +181,58 @@ class Committer:
                 )
             receipt, replaces = replace(receipt, folder=others.pop(0)), {}
             self._check_path_lengths(receipt)
-            self._receipts.write(StoredReceipt(receipt, staged.name))
-        stored = self._receipts.read(uid)
+            self.receipts.write(StoredReceipt(receipt, staged.name))
+        stored = self.receipts.read(uid)
         is_elsewhere = stored is not None and stored.receipt.folder != receipt.folder
         if is_elsewhere or not self.is_complete(receipt):
             raise TakenOverError(uid)
         return receipt
 
     def _check_path_lengths(self, receipt: Receipt) -> None:
-        files = {image.file for image in receipt.images}
-        if path := self._too_long(path_of(self._root, receipt), files):
+        if path := self._too_long(receipt):
             raise PathTooLongError(path)
 
     def _move(self, staged: Path, receipt: Receipt, replaces: Mapping[str, str]) -> bool:
         """Move a series into its folder; False if another series owns that."""
-        target, uid = path_of(self._root, receipt), receipt.series.uid
-        with self._one_at_a_time:
+        target, uid = path_of(self.root, receipt), receipt.series.uid
+        with self._move_lock:
             self._clear_path(target)
-            self._disk.make_lasting_folder(target.parent)
-            if self._is_taken(receipt.folder, uid):
+            self.disk.make_lasting_folder(target.parent)
+            if self.is_taken(receipt.folder, uid):
                 return False
             if not target.is_dir():
                 # If the folder appears at this moment, the files are moved into it.
                 with contextlib.suppress(FileExistsError):
-                    self._disk.rename(staged, target)
-                    self._disk.sync_folder(target.parent)
+                    self.disk.rename(staged, target)
+                    self.disk.sync_folder(target.parent)
                     return True
-        if self._is_taken(receipt.folder, uid):
+        if self.is_taken(receipt.folder, uid):
             return False
         self._move_files(staged, receipt, replaces)
         return True
 
     def _move_files(self, staged: Path, receipt: Receipt, replaces: Mapping[str, str]) -> None:
         """Move images one by one into a folder that has other files, too."""
-        folder, waiting = path_of(self._root, receipt), _sizes(staged)
+        folder, waiting = path_of(self.root, receipt), _sizes(staged)
         for image in receipt.images:
             source, target = staged / image.file, folder / image.file
             if image.file in waiting and not _is_placed(source, target, image):
                 self._free(target, replaces.get(image.file))
-                self._disk.replace(source, target)
+                self.disk.replace(source, target)
         for name in replaces.keys() - {image.file for image in receipt.images}:
             self._remove_replaced(folder / name, replaces[name])
-        self._disk.sync_folder(folder)
-        self._disk.remove_folder(staged)
+        self.disk.sync_folder(folder)
+        self.disk.remove_folder(staged)
 
     def _free(self, target: Path, md5: str | None) -> None:
-        """Free an image's place: only what the receipt before accounts for is replaced.
+        """Free an image's place: only an image of the receipt before, with this MD5, is replaced.
 
-        Args:
-            target: the place.
-            md5: of the image that the receipt before names there. A symbolic link in its place is
-                replaced, and never the file that it leads to.
+        A symbolic link in its place is replaced, and never the file that it leads to.
         """
         if not os.path.lexists(target) or (md5 is not None and target.is_symlink()):
             return
         if not self._remove_replaced(target, md5):
-            self._move_aside(target)
+            self.notify(move_aside(self.disk, target))
 
     def _remove_replaced(self, path: Path, md5: str | None) -> bool:
         """Remove an image of the version before; False if the file is not that image."""
@@ -250,16 +240,16 @@ class Committer:
             return False
         if not has_content(path, path.stat().st_size, md5):
             return False
-        if self._images.stays_in_place:
-            set_aside(self._disk, path, self._quarantine / path.parent.name)
+        if self.images.stays_in_place:
+            set_aside(self.disk, path, self.state / "quarantine" / path.parent.name)
         else:
-            self._disk.remove(path)
+            self.disk.remove(path)
         return True
 
     def _clear_path(self, target: Path) -> None:
         """Move aside what is where the series' folder, or one above it, has to be."""
         for folder in (*reversed(target.parents), target):
-            if self._root not in folder.parents:
+            if self.root not in folder.parents:
                 continue
             # In this order: another run may make the folder at this moment.
             exists = os.path.lexists(folder)
@@ -267,10 +257,7 @@ class Committer:
             # A link above it may lead to a disk that is not mounted now.
             may_move = folder == target or not folder.is_symlink()
             if (is_in_the_way and may_move) or (exists and is_foreign_link(folder)):
-                self._move_aside(folder)
-
-    def _move_aside(self, path: Path) -> None:
-        self._notify(move_aside(self._disk, path))
+                self.notify(move_aside(self.disk, folder))
 
 
 def path_of(root: Path, receipt: Receipt) -> Path:
@@ -286,16 +273,6 @@ def foreign_link(root: Path, folder: str) -> str:
         if is_foreign_link(path):
             return path
     return ""
-
-
-def _receipt(staging: Staging, folder: str) -> Receipt:
-    return Receipt(
-        series=staging.series,
-        folder=folder,
-        images=tuple(image for _, image in sorted(staging.images.items())),
-        finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        program=f"tcia-covid {__version__}",
-    )
 
 
 def _changed(image: StoredImage, series: Series) -> IncompleteSeriesError:

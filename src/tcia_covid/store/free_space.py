@@ -67,7 +67,7 @@ def check_space(
         )
 
 
-class PartialSeries:
+class BytesOnDisk:
     """The images of incomplete series that are on disk; no image is opened."""
 
     def __init__(self, tree: Tree) -> None:
@@ -82,24 +82,24 @@ class PartialSeries:
             sizes += self._tree.staged_sizes(series.uid)
         stored = self._tree.receipts.read(series.uid) if series.uid in self._recorded else None
         if stored is not None and not stored.receipt.differs_from(series):
-            sizes += _intact_sizes(self._tree, stored.receipt)
+            sizes += self._intact_sizes(stored.receipt)
         images, size = len(sizes), sum(sizes)
         return min(images, series.image_count or images), min(size, series.size or size)
 
     def missing_bytes(self, series: Series) -> int:
         """Bytes of `series` that are still to download."""
-        return (series.size or 0) - (self.of(series)[1] if series.size else 0)
+        return series.size - self.of(series)[1] if series.size else 0
 
-
-def _intact_sizes(tree: Tree, receipt: Receipt) -> Iterator[int]:
-    """The sizes of the images in a series' folder that are not known to be damaged."""
-    damaged = {str(line.get("file")) for line in tree.damage.read(receipt.series.uid)}
-    folder = tree.path(receipt)
-    for image in receipt.images:
-        with contextlib.suppress(OSError):
-            right = (folder / image.file).stat().st_size == image.size
-            if right and f"{receipt.folder}/{image.file}" not in damaged:
-                yield image.size
+    def _intact_sizes(self, receipt: Receipt) -> Iterator[int]:
+        """The sizes of the images in a series' folder that are not known to be damaged."""
+        notes = self._tree.damage.read(receipt.series.uid)
+        damaged = {str(note.get("file")) for note in notes}
+        folder = self._tree.path(receipt)
+        for image in receipt.images:
+            with contextlib.suppress(OSError):
+                is_whole = (folder / image.file).stat().st_size == image.size
+                if is_whole and f"{receipt.folder}/{image.file}" not in damaged:
+                    yield image.size
 
 
 def folder_size(folder: Path) -> int:

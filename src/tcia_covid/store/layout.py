@@ -12,13 +12,12 @@ from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import is_reserved, safe_name
 
-_UID_TEMPLATE = "{patient}/{study}/{series}"
-_DESCRIPTIVE_TEMPLATE = (
-    "{patient}/{study_date}-{study_description}-{study_tail}/"
-    "{modality}-{number}-{description}-{series_tail}"
-)
 _TAIL = 5
 """Characters of a UID that NBIA's own retriever puts at the end of descriptive names."""
+
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
+_MAX_NAME = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class Layout:
         Raises:
             UsageError: an unknown field, or a template with the same folder for several series.
         """
-        if text in ("uid", "descriptive"):
-            return UID if text == "uid" else DESCRIPTIVE
+        if text in _NAMED:
+            return _NAMED[text]
         layout = cls(text)
         names = layout._fields()
         unknown = sorted(names - _FIELDS.keys())
@@ -82,7 +81,7 @@ class Layout:
 
 @lru_cache(maxsize=256)  # called five times per series
 def _folders(template: str, series: Series) -> tuple[PurePosixPath, ...]:
-    fields = _Fields(series)
+    fields = {name: value(series) for name, value in _FIELDS.items()}
     parts = [part.format_map(fields) for part in template.split("/") if part]
     names = [_component(part) for part in parts]
     first, last = (_component(f"{part[:60]}-{series.uid}") for part in (parts[0], parts[-1]))
@@ -93,23 +92,8 @@ def _folders(template: str, series: Series) -> tuple[PurePosixPath, ...]:
 def _component(part: str) -> str:
     """Keep a safe name; any other is made safe as a whole."""
     plain = part.strip(" .") or "_"
-    safe = all(c in _PLAIN for c in plain) and len(plain) <= _LONGEST
+    safe = all(c in _PLAIN for c in plain) and len(plain) <= _MAX_NAME
     return plain if safe and not is_reserved(plain) else str(safe_name(plain))
-
-
-_PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
-_LONGEST = 150
-
-
-class _Fields(dict[str, str]):
-    """The values of a template's fields for one series, computed when used."""
-
-    def __init__(self, series: Series) -> None:
-        super().__init__()
-        self._series = series
-
-    def __missing__(self, name: str) -> str:
-        return _FIELDS[name](self._series)
 
 
 _FIELDS: dict[str, Callable[[Series], str]] = {
@@ -128,9 +112,13 @@ _FIELDS: dict[str, Callable[[Series], str]] = {
 
 def _readable(text: str | None) -> str:
     """Keep letters, digits and hyphens of a description; not unique."""
-    kept = "".join(c if c in _PLAIN else " " for c in (text or "NA"))
-    return "_".join(kept.split())[:53] or "NA"
+    words = "".join(c if c in _PLAIN else " " for c in (text or "")).split()
+    return "_".join(words)[:53] or "NA"
 
 
-UID = Layout(_UID_TEMPLATE)
-DESCRIPTIVE = Layout(_DESCRIPTIVE_TEMPLATE)
+UID = Layout("{patient}/{study}/{series}")
+DESCRIPTIVE = Layout(
+    "{patient}/{study_date}-{study_description}-{study_tail}/"
+    "{modality}-{number}-{description}-{series_tail}"
+)
+_NAMED = {"uid": UID, "descriptive": DESCRIPTIVE}

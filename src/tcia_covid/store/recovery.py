@@ -12,7 +12,7 @@ from tcia_covid.core.models import ADOPTED, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import Disk, files_in
+from tcia_covid.store.disk import files_in
 from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
 
@@ -71,12 +71,9 @@ class StagingRecovery:
 
     staging: Staging
     """What is filled; knows the images that the receipt names."""
-    disk: Disk
     images: DicomImages
     quarantine: Path
-    """Where images go that differ from their receipt."""
-    on_unexpected: Callable[[Path], None]
-    """Takes a file that is not an image out of staging."""
+    """Where files go that are not images, or differ from their receipt."""
 
     def fill(self, others: list[Path]) -> None:
         """Move intact images from `others`, which belong to this run alone, into staging."""
@@ -84,12 +81,12 @@ class StagingRecovery:
             if folder.is_symlink() or not folder.is_dir():
                 self._set_aside(folder)
                 continue
-            origins = ImageOrigins(folder, self.disk).read()
+            source_of = ImageOrigins(folder, self.staging.disk).read()
             for file in sorted(folder.iterdir()):
                 if not is_system_file(file.name):
-                    self._take(file, origins)
+                    self._take(file, source_of)
             if folder != self.staging.folder:
-                self.disk.remove_folder(folder)
+                self.staging.disk.remove_folder(folder)
 
     def find_in_place(self, folder: Path) -> None:
         """Take images of the series that are in its folder, and leave them where they are.
@@ -109,31 +106,29 @@ class StagingRecovery:
                 if image is not None:
                     self.staging.adopt(image, folder)
 
-    def _take(self, file: Path, origins: dict[str, str]) -> None:
+    def _take(self, file: Path, source_of: Callable[[str], str]) -> None:
         staging = self.staging
         if is_resumable(file.name) and not file.is_symlink() and file.is_file():
             if file.parent != staging.folder:
-                self.disk.replace(file, staging.folder / file.name)
+                self.staging.disk.replace(file, staging.folder / file.name)
             return
         if is_temporary(file.name) and not file.is_dir():
-            self.disk.remove(file)
+            self.staging.disk.remove(file)
             return
         name = file.name.removesuffix(STAGED)
         if file.is_dir() or not self.images.is_name(name, staging.series.uid):
-            with contextlib.suppress(FileNotFoundError):
-                self.on_unexpected(file)
-                staging.set_aside_files += 1
+            self._set_aside(file)
             return
         found = None if file.is_symlink() else self.images.read(file)
         image = None
         if found is not None and found.series == staging.series.uid:
-            image = self._as_recorded(found, origins.get(found.uid, ADOPTED))
+            image = self._as_recorded(found, source_of(found.uid))
         if image is None or image.uid in staging.images:
             self._drop(file, image)
             return
         target = Path(staging.path(image))
         if file != target:
-            self.disk.replace(file, target)
+            self.staging.disk.replace(file, target)
         staging.adopt(image)
 
     def _drop(self, file: Path, image: StoredImage | None) -> None:
@@ -142,11 +137,11 @@ class StagingRecovery:
         if file.is_symlink() or (self.staging.known and not same):
             self._set_aside(file)
         else:
-            self.disk.remove(file)
+            self.staging.disk.remove(file)
 
     def _set_aside(self, file: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
-            set_aside(self.disk, file, self.quarantine)
+            set_aside(self.staging.disk, file, self.quarantine)
             self.staging.set_aside_files += 1
 
     def _as_recorded(self, found: FoundImage, source: str) -> StoredImage | None:

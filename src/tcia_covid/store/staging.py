@@ -33,7 +33,9 @@ from tcia_covid.store.quarantine import set_aside
 STAGED = ".staged"
 """Suffix of images in staging, so that no program takes a partial series for a complete one."""
 _ORIGINS = ".origins"
-_ORIGIN = re.compile(r"([0-9.]+) ([a-z]{1,16})")
+_ORIGIN = re.compile(r"([0-9.]+|\*) ([a-z]{1,16})")
+_DEFAULT = "*"
+"""In place of a UID: the source of images without a line of their own."""
 _PARTIAL = ".partial"
 """Suffix of an image that is not received completely, and can be resumed."""
 _MIN_RESUMABLE = 1024 * 1024
@@ -70,26 +72,40 @@ class ImageOrigins:
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self._file = folder / _ORIGINS
-        self._disk = disk
+        self.disk = disk
+        self._default: str | None = None
+        self._listed: set[str] = set()
 
     def note(self, uid: str, source: str) -> None:
-        """Record the source of image `uid`; the last line counts."""
-        if source == ADOPTED and not self._file.exists():
-            return  # an image without a line was found on disk
-        self._disk.append(self._file, f"{uid} {source}\n".encode())
+        """Record the source of image `uid`; the last line counts.
+
+        The source of the first image is recorded for all: most series come from one archive.
+        """
+        if self._default is None:
+            self._default = source
+            if source != ADOPTED:
+                self.disk.append(self._file, f"{_DEFAULT} {source}\n".encode())
+        elif source != self._default or uid in self._listed:
+            self._listed.add(uid)
+            self.disk.append(self._file, f"{uid} {source}\n".encode())
 
     def clear(self) -> None:
         """Remove the record."""
-        self._disk.remove(self._file)
+        self.disk.remove(self._file)
 
-    def read(self) -> dict[str, str]:
-        """The sources by SOPInstanceUID; without lines that a crash cut or somebody changed."""
+    def read(self) -> Callable[[str], str]:
+        """A function from SOPInstanceUID to source; `ADOPTED` where no line gives it.
+
+        Lines that a crash cut, or somebody changed, do not count.
+        """
         try:
             text = read_state(self._file).decode("ascii", "replace")
         except OSError:
-            return {}
+            text = ""
         lines = (_ORIGIN.fullmatch(line) for line in text.splitlines())
-        return {line[1]: line[2] for line in lines if line}
+        sources = {line[1]: line[2] for line in lines if line}
+        default = sources.get(_DEFAULT, ADOPTED)
+        return lambda uid: sources.get(uid, default)
 
 
 class Staging:
@@ -124,15 +140,15 @@ class Staging:
         """The series' folder in the tree, where images are in place."""
         # Joining Paths takes longer than the rename that they are for.
         self._prefix = os.path.join(folder, "")  # noqa: PTH118
-        self._disk = disk
+        self.disk = disk
         self._on_bytes = on_bytes
         self._origins = ImageOrigins(folder, disk)
         self._keys: dict[str, str] = {}
         self._fresh: set[str] = set()
         self._etags: dict[tuple[str, int], frozenset[str]] = {}
+        """By MD5 and number of parts."""
         self.etag_matches: set[str] = set()
         """Images with the ETag of an object in parts; the archive of record is asked first."""
-        """By MD5 and number of parts."""
         self._unmatched: dict[str, set[str]] = {}
         """MD5s of images, by SOPInstanceUID, that came with an ETag that does not fit."""
         self._numbers = itertools.count()
@@ -166,7 +182,7 @@ class Staging:
             is_interruption = isinstance(error, _INTERRUPTIONS) or not isinstance(error, Exception)
             with contextlib.suppress(OSError):
                 if not (partial and is_interruption and Path(part).stat().st_size):
-                    self._disk.remove(part)
+                    self.disk.remove(part)
             raise
         if image is not None:
             self._note(image, stored.uid)
@@ -180,7 +196,7 @@ class Staging:
         except FileNotFoundError:
             return 0
         if partial and size > (image.size or 0):
-            self._disk.remove(partial)
+            self.disk.remove(partial)
             return 0
         return size
 
@@ -189,9 +205,9 @@ class Staging:
 
         Its name says which version of which object it is the start of.
         """
-        if image is None or not (image.key and image.version and image.size):
+        if image is None or not (image.key and image.version):
             return None
-        if image.size < _MIN_RESUMABLE:
+        if (image.size or 0) < _MIN_RESUMABLE:
             return None
         identity = f"{image.key}\n{image.version}\n{image.size}".encode()
         digest = hashlib.md5(identity, usedforsecurity=False).hexdigest()
@@ -226,13 +242,14 @@ class Staging:
         uid = image.uid if image.key is None else self._keys.get(image.key, image.uid)
         return uid if uid in self.images else None
 
+    def _matches(self, uid: str) -> bool | None:
+        """Whether an image has the archive's hash; None where that is not known."""
+        stored = self.stored_md5.get(uid)
+        return None if stored is None else same_md5(stored, self.images[uid].md5)
+
     def wrong(self) -> list[str]:
         """The UIDs of images whose bytes differ from the archive's hash."""
-        return [
-            uid
-            for uid, image in sorted(self.images.items())
-            if uid in self.stored_md5 and not same_md5(self.stored_md5[uid], image.md5)
-        ]
+        return [uid for uid in sorted(self.images) if self._matches(uid) is False]
 
     def unproven(self) -> list[str]:
         """The UIDs of images that no hash of the archive has verified."""
@@ -251,7 +268,7 @@ class Staging:
         """Record images as verified by their hash, or as unchanged since they were verified."""
         for uid, image in list(self.images.items()):
             recorded = self.known.get(uid)
-            if uid in self.stored_md5 and same_md5(self.stored_md5[uid], image.md5):
+            if self._matches(uid):
                 self.prove([uid], Check.MD5)
             elif recorded is not None and recorded.md5 == image.md5 and image.check is Check.SIZE:
                 self.prove([uid], recorded.check)
@@ -308,7 +325,7 @@ class Staging:
         image = self._drop(uid)
         if image is not None:
             with destination_errors(str(self.folder)):
-                self._disk.remove(self.path(image))
+                self.disk.remove(self.path(image))
 
     def set_aside(self, uid: str, quarantine: Path) -> Path:
         """Move an image to quarantine; return its new path. One in place stays where it is."""
@@ -316,7 +333,7 @@ class Staging:
         if image is None:
             return (self.place or self.folder) / f"{uid}.dcm"
         with destination_errors(str(quarantine)):
-            return set_aside(self._disk, Path(self.path(image)), quarantine, image.file)
+            return set_aside(self.disk, Path(self.path(image)), quarantine, image.file)
 
     def _drop(self, uid: str) -> StoredImage | None:
         """Remove an image from the list; None if it is in place."""
@@ -334,14 +351,14 @@ class Staging:
         md5 = hashlib.md5(usedforsecurity=False)
         head = bytearray()
         size, reported, reported_at = 0, 0, time.monotonic()
-        file = self._disk.open_existing(part, "r+b") if is_resumed else self._disk.create(part)
+        file = self.disk.open_existing(part, "r+b") if is_resumed else self.disk.create(part)
         try:
             while is_resumed and (block := file.read(_HEAD)):
                 md5.update(block)
                 size += len(block)
                 head += block[: _HEAD - len(head)]
             for chunk in chunks:
-                self._disk.write(file, chunk)
+                self.disk.write(file, chunk)
                 md5.update(chunk)
                 size += len(chunk)
                 if len(head) < _HEAD:
@@ -379,7 +396,7 @@ class Staging:
             raise ForeignImageError(
                 f"series {self.series.uid}: the archive sent an image of series {header.series}"
             )
-        if _other_patient(header.patient, self.series.patient):
+        if _is_other_patient(header.patient, self.series.patient):
             raise ForeignImageError(
                 f"series {self.series.uid}: the archive sent an image of another patient"
             )
@@ -394,18 +411,18 @@ class Staging:
                 )
             self._fresh.add(stored.uid)
             if here is not None and here.md5 == stored.md5:
-                self._disk.remove(part)
+                self.disk.remove(part)
                 self._on_bytes(-stored.size)
                 # The same bytes arrived again: the source is the new one.
                 self.images[stored.uid] = replace(stored, check=here.check)
                 self.left_over.discard(stored.uid)
                 return
-            self._disk.replace(part, self.path(stored))
+            self.disk.replace(part, self.path(stored))
             self.in_place.discard(stored.uid)
             self.etag_matches.discard(stored.uid)
+            self.left_over.discard(stored.uid)
             self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
-            self.left_over.discard(stored.uid)
             if here is not None:
                 self._on_bytes(-here.size)
 
@@ -456,8 +473,8 @@ class Staging:
             )
 
 
-def _other_patient(header: str | None, listed: str) -> bool:
-    """Whether an image's PatientID is another one; blank and non-ASCII values do not count."""
+def _is_other_patient(header: str | None, listed: str) -> bool:
+    """Whether a PatientID is another one; blank and non-ASCII values do not count."""
     if not header or not listed or not (header.isascii() and listed.isascii()):
         return False
     return header.strip().casefold() != listed.strip().casefold()

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def collection_folder(name: str) -> str:
 
 def is_in_tree(folder: Path) -> bool:
     """Whether a folder is a collection's folder of this program, or below one."""
-    return any((one / STATE_FOLDER).is_dir() for one in (folder, *folder.parents))
+    return any((above / STATE_FOLDER).is_dir() for above in (folder, *folder.parents))
 
 
 class Tree:
@@ -146,7 +146,7 @@ class Tree:
             if self.state.is_symlink():
                 raise _link_error(self.state, "a symbolic link")
             with os.scandir(self.state) as entries:
-                links = [Path(one.path) for one in entries if one.is_symlink()]
+                links = [Path(entry.path) for entry in entries if entry.is_symlink()]
             for link in links:  # one to a file is replaced by the next write
                 if link.is_dir() or not link.exists():
                     raise _link_error(link, "a symbolic link")
@@ -160,7 +160,7 @@ class Tree:
         self.disk.write_file(path, content, self.temporary)
 
     def notify(self, text: str) -> None:
-        """Record a sentence about a file that was moved."""
+        """Record a sentence for the user."""
         self.notices.append(text)
 
     def invalidate_reports(self) -> None:
@@ -190,8 +190,8 @@ class Tree:
         stored = self.receipts.read(series.uid)
         folder = self._committer.folders(series, stored.receipt if stored else None)[0]
         image = f"{'0' * MAX_UID}.dcm"
-        for place in (self.root / folder / image, self._new_name(series.uid) / staged_name(image)):
-            yield os.path.abspath(place)  # noqa: PTH100 - links are not resolved
+        for path in (self.root / folder / image, self._new_name(series.uid) / staged_name(image)):
+            yield os.path.abspath(path)  # noqa: PTH100 - links are not resolved
 
     def record_request(self, series: int) -> None:
         """Record how many series a run was asked for, for `status`."""
@@ -224,10 +224,6 @@ class Tree:
             for file in (self.staging / uid).rglob("*"):
                 total += file.stat().st_size + 1
         return total
-
-    def staged_bytes(self, uids: Iterable[str]) -> int:
-        """Bytes of all images of these series in staging."""
-        return sum(size for uid in uids for size in self.staged_sizes(uid))
 
     def staged_sizes(self, uid: str) -> Iterator[int]:
         """The size of each image of a series in staging, which a run may be changing."""
@@ -264,8 +260,8 @@ class Tree:
         """
         path = self.root / folder
         above = [parent for parent in path.parents if self.root in parent.parents]
-        below = (Path(found) for found, _, _ in os.walk(path))
-        return any(owner != uid for one in (*above, *below) for owner in self._owners(one))
+        below = (Path(subfolder) for subfolder, _, _ in os.walk(path))
+        return any(owner != uid for each in (*above, *below) for owner in self._owners(each))
 
     def _owners(self, folder: Path) -> Iterator[str]:
         """The series whose receipts name `folder` and that have an image in it."""
@@ -334,13 +330,7 @@ class Tree:
         staging = Staging(series, folder, self.disk, on_bytes)
         others, receipt = self._gather_leftovers(uid, folder, update=update)
         staging.known = {image.uid: image for image in receipt.images} if receipt else {}
-        recovery = StagingRecovery(
-            staging,
-            self.disk,
-            self.images,
-            self.quarantine / uid,
-            lambda file: self.move_unexpected(file, series),
-        )
+        recovery = StagingRecovery(staging, self.images, self.quarantine / uid)
         recovery.fill(others)
         if not update:
             self._find_in_place(staging, receipt, recovery)
@@ -348,7 +338,8 @@ class Tree:
             yield staging
         finally:
             staging.leave()
-            self._remove_empty_staging(uid)
+            self.disk.remove_empty(folder)
+            self.disk.remove_empty(folder.parent)
 
     def commit(self, staging: Staging) -> Receipt:
         """Publish a verified series, inside its `stage`: sync, receipt, rename, in this order.
@@ -376,12 +367,8 @@ class Tree:
                 # Renamed first: a run without a lock must not publish half a folder.
                 taken = self._new_name(series.uid)
                 self.disk.rename(folder, taken)
-                self._discard(taken, series)
+                self._remove_staged(taken, series)
         self.disk.remove_empty(parent)
-
-    def move_unexpected(self, file: Path, series: Series) -> None:
-        """Move a file that is not an image out of staging."""
-        set_aside(self.disk, file, self.quarantine / series.uid)
 
     def _recover(self, uid: str) -> Receipt | None:
         """Finish a commit that was interrupted; give the receipt if the series is complete."""
@@ -473,20 +460,16 @@ class Tree:
         for notes in (self.damage, self.changed, self.failures):
             notes.clear(uid)
 
-    def _remove_empty_staging(self, uid: str) -> None:
-        self.disk.remove_empty(self.staging / uid / self._run)
-        self.disk.remove_empty(self.staging / uid)
-
-    def _discard(self, path: Path, series: Series) -> None:
+    def _remove_staged(self, path: Path, series: Series) -> None:
         """Remove images that a run left in staging; what is not this program's stays visible."""
         if path.is_symlink() or not path.is_dir():
             self.disk.remove(path)
             return
         for file in sorted(path.iterdir()):
             is_image = self.images.is_name(file.name.removesuffix(STAGED), series.uid)
-            is_ours = (is_image or is_temporary(file.name)) and not file.is_dir()
-            if not (is_ours or is_system_file(file.name)):
-                self.move_unexpected(file, series)
+            is_own = (is_image or is_temporary(file.name)) and not file.is_dir()
+            if not (is_own or is_system_file(file.name)):
+                set_aside(self.disk, file, self.quarantine / series.uid)
         self.disk.remove_folder(path)
 
 

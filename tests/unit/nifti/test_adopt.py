@@ -351,7 +351,7 @@ def test_volumes_that_a_dead_run_left_are_shown_as_in_progress(tmp_path: Path) -
     fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
     (one,) = read_status(tmp_path / "data").collections[0].partial
     assert (one.series, one.images, one.size) == (SUBJECT, 1, 4)
-    assert tree.staged_bytes([SUBJECT]) == 4
+    assert sum(tree.staged_sizes(SUBJECT)) == 4
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "cut"])
