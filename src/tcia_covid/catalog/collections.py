@@ -170,7 +170,8 @@ class Registry:
     def find(self, name: str) -> Collection | None:
         """Find a collection, or None.
 
-        `name` may be a name or alias (case, blanks and punctuation do not matter), a slug, a DOI (bare, as `doi:…` or as a link) or the address of the collection's page.
+        `name` may be a name or alias (case, blanks and punctuation do not matter), a slug, a DOI
+        (bare, as `doi:…` or as a link) or the address of the collection's page.
         """
         wanted = {fold_name(name), *names_in_address(name)} - {""}
         for collection in self.collections:
