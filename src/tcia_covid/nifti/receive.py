@@ -60,10 +60,9 @@ class Receiver:
             TciaCovidError: the run is to end.
         """
         inbox, lock = self.inbox, self.inbox.lock()
-        result = VolumeAdoption()
         with lock:
-            if not inbox.is_interrupted:
-                result = self._install()  # of a run that ended after it received them
+            # An earlier run may have ended after it received files, before it installed them.
+            result = None if inbox.is_interrupted else self._install()
             for _ in range(_ATTEMPTS):
                 missing = inbox.missing()
                 if missing is not None and not missing:
@@ -71,7 +70,7 @@ class Receiver:
                 self._receive(requested_paths(missing), whole=missing is None, lock=lock)
                 result = self._install()
             inbox.tidy()
-        return self._failures(result)
+        return self._failures(result) if result else []
 
     def _receive(self, paths: Sequence[str], *, whole: bool, lock: TransferLock) -> None:
         """Run `ascli` until it succeeds; any progress resets the retry counter."""
@@ -108,7 +107,7 @@ class Receiver:
         result = install_volumes(
             scanned, self.tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self.stop
         )
-        volumes = {scanned.shown(path) for paths in scanned.volumes.values() for path in paths}
+        volumes = {file for files in scanned.volumes.values() for file in files}
         damaged = [file.file for file in result.rejected if file.reason in _NOT_INSTALLED]
         self.inbox.set_aside([file for file in damaged if file in volumes])
         self._conflicts |= {
@@ -238,8 +237,8 @@ class PackageFolder:
 
     def _volumes(self) -> Iterator[str]:
         """The volumes' paths in the package, as they arrived."""
-        for name, paths in sorted(self.scanned().volumes.items()):
-            yield f"/{paths[0].relative_to(self.files).as_posix()}" if paths else f"/{name.file}"
+        for _, files in sorted(self.scanned().volumes.items()):
+            yield f"/{files[0]}"
 
 
 def requested_paths(paths: Sequence[str] | None) -> tuple[str, ...]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tcia_covid.core.errors import RequestError
 from tcia_covid.core.files import open_regular
-from tcia_covid.core.safe_names import STATE_FOLDER
+from tcia_covid.store.placement import Entry, EntryKind, walk
 
 _UNFINISHED = (".aspx", ".partial", ".aspera-ckpt")
 """The suffixes of files that Aspera has not completely received."""
@@ -45,11 +43,11 @@ class RejectedFile:
 
 @dataclass(slots=True)
 class ScanResult:
-    """The files below a folder."""
+    """The files below a folder; their paths are relative to it, with forward slashes."""
 
     top: Path
     sums: Checksums
-    volumes: dict[VolumeName, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    volumes: dict[VolumeName, list[str]] = field(default_factory=lambda: defaultdict(list))
     """The files by name; several where a name is in several folders."""
     rejected: list[RejectedFile] = field(default_factory=list)
     has_tree: bool = False
@@ -62,72 +60,45 @@ class ScanResult:
             grouped[name.subject].append(name)
         return dict(grouped)
 
-    def shown(self, path: Path) -> str:
-        """The path of a file in reports."""
-        return path.relative_to(self.top).as_posix()
 
-
-def find_volumes(top: Path, pattern: VolumePattern, *, skipped: Path | None = None) -> ScanResult:
+def find_volumes(
+    top: Path, pattern: VolumePattern, *, skipped: Collection[Path] = ()
+) -> ScanResult:
     """Scan a folder and all folders below it; links to folders are not followed.
 
     Args:
         top: the folder.
         pattern: of the volumes' names.
-        skipped: a folder that is left out if it is below.
-
-    Raises:
-        RequestError: there is no such folder.
+        skipped: absolute paths of folders that are left out.
     """
-    if not top.is_dir():
-        raise RequestError(f"there is no folder {top}", hint="name the folder that has the files")
     result = ScanResult(top, Checksums(pattern))
-    for path in _files(top, result, skipped):
-        name = pattern.read(path.name)
-        if path.is_symlink() or not path.is_file():
-            result.rejected.append(RejectedFile(result.shown(path), "foreign", "not a plain file"))
-        elif name is not None:
-            result.volumes[name].append(path)
-        elif path.name.lower().endswith(_SUMS):
+    for entry in walk(top, skipped, in_staging=False):
+        name = pattern.read(entry.name)
+        if entry.kind is EntryKind.STATE_FOLDER:
+            result.has_tree = True
+        elif entry.kind is EntryKind.FILE and name is not None:
+            result.volumes[name].append(entry.file)
+        elif entry.kind is EntryKind.FILE and entry.name.lower().endswith(_SUMS):
             try:
-                result.sums.read(path)
+                result.sums.read(top / entry.file)
             except OSError as error:
                 detail = error.strerror or str(error)
-                result.rejected.append(RejectedFile(result.shown(path), "unreadable", detail))
-        elif path.name[0] != ".":
-            result.rejected.append(_rejected(path, result, pattern))
+                result.rejected.append(RejectedFile(entry.file, "unreadable", detail))
+        elif entry.kind is not EntryKind.FILE or not entry.name.startswith("."):
+            result.rejected.append(RejectedFile(entry.file, *_why_rejected(entry, pattern)))
     return result
 
 
-def _files(top: Path, result: ScanResult, skipped: Path | None) -> Iterator[Path]:
-    """Every file below a folder, in order, without the state folder of this program."""
-
-    def unreadable(error: OSError) -> None:
-        file = result.shown(Path(error.filename)) if error.filename else "."
-        result.rejected.append(RejectedFile(file, "unreadable", error.strerror or str(error)))
-
-    left_out = os.path.realpath(skipped) if skipped is not None else ""
-    for folder, folders, files in os.walk(top, onerror=unreadable):
-        result.has_tree = result.has_tree or STATE_FOLDER in folders
-        folders[:] = sorted(
-            (
-                name
-                for name in folders
-                if name != STATE_FOLDER and os.path.realpath(Path(folder, name)) != left_out
-            ),
-            key=lambda name: (name.startswith("."), name),
-        )
-        yield from (Path(folder) / file for file in sorted(files))
-
-
-def _rejected(path: Path, result: ScanResult, pattern: VolumePattern) -> RejectedFile:
-    if path.name.endswith(_UNFINISHED):
-        return RejectedFile(result.shown(path), "unfinished", "its transfer is not complete")
-    if pattern.read(f"{path.name}.gz") is not None:
-        detail = "an uncompressed copy: published volumes end in .nii.gz"
-        return RejectedFile(result.shown(path), "foreign", detail)
-    return RejectedFile(
-        result.shown(path), "foreign", "its name is not that of a volume of the collection"
-    )
+def _why_rejected(entry: Entry, pattern: VolumePattern) -> tuple[str, str]:
+    if entry.kind is EntryKind.UNREADABLE:
+        return "unreadable", entry.detail
+    if entry.kind is not EntryKind.FILE:
+        return "foreign", "not a plain file"
+    if entry.name.endswith(_UNFINISHED):
+        return "unfinished", "its transfer is not complete"
+    if pattern.read(f"{entry.name}.gz") is not None:
+        return "foreign", "an uncompressed copy: published volumes end in .nii.gz"
+    return "foreign", "its name is not that of a volume of the collection"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -143,7 +114,7 @@ class VolumeName:
 
     @property
     def file(self) -> str:
-        """The file's name."""
+        """The file's whole name."""
         return f"{self.stem}{SUFFIX}"
 
 
@@ -206,13 +177,12 @@ class Checksums:
         """The names of all volumes that are listed."""
         return set(self._hashes)
 
-    def read(self, path: Path) -> int:
-        """Read a `.sums` file; return how many of its lines are about volumes.
+    def read(self, path: Path) -> None:
+        """Add the hashes of a `.sums` file.
 
         Raises:
             OSError: it cannot be read.
         """
-        count = 0
         for line in _lines(path):
             match = next((hit for form in _LINES if (hit := form.fullmatch(line))), None)
             if match is None or len(match["hash"]) not in ALGORITHMS:
@@ -220,8 +190,6 @@ class Checksums:
             name = re.split(r"[/\\]", match["path"])[-1]
             if self._pattern.read(name) is not None:
                 self._hashes[name].add(match["hash"].lower())
-                count += 1
-        return count
 
     def algorithms(self, file: str) -> set[str]:
         """The algorithms of the published hashes of a volume."""

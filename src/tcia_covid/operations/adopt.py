@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import Counter
@@ -18,10 +17,7 @@ from tcia_covid.core.errors import (
     EXIT_ARCHIVE,
     EXIT_OK,
     EXIT_PARTIAL,
-    DestinationError,
     RequestError,
-    TciaCovidError,
-    UsageError,
 )
 from tcia_covid.core.events import Emit, Notice, SeriesFinished, discard
 from tcia_covid.core.limits import affordable_jobs
@@ -39,14 +35,15 @@ from tcia_covid.operations.adopt_scan import (
     match,
     scan,
 )
-from tcia_covid.operations.adopt_series import AdoptedSeries, Adopter, Candidate, HashSources, Mode
+from tcia_covid.operations.adopt_series import AdoptedSeries, Adopter, Candidate, HashSources
 from tcia_covid.selection.request import Options
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.reports import outdated_notice, update_reports
-from tcia_covid.store.tree import Tree, collection_folder, is_in_tree
+from tcia_covid.store.placement import Mode, refuse_emptying, refuse_own_folder
+from tcia_covid.store.reports import outdated_notice, reports_at_end, update_reports
+from tcia_covid.store.tree import Tree, collection_folder
 
 MAX_DUPLICATES = 1000
 """Duplicates that are listed by name; all are counted."""
@@ -241,35 +238,24 @@ class _Run:
         adopter = Adopter(self.root, self.result.mode, hash_sources, unsettled, self.stop)
         self._check_space(adopter, candidates)
         self._notify(f"comparing {len(candidates)} series with the archive's hashes")
-        try:
-            for candidate, adopted in parallel_map(
-                adopter.adopt, candidates, affordable_jobs(self.options.jobs), self.stop
-            ):
+        jobs = affordable_jobs(self.options.jobs)
+        with reports_at_end(self._write_reports):
+            for candidate, adopted in parallel_map(adopter.adopt, candidates, jobs, self.stop):
                 self._count(candidate, adopted)
-        except DestinationError:
-            raise
-        except TciaCovidError:
-            with contextlib.suppress(DestinationError):
-                self._write_reports()
-            raise
-        self._write_reports()
         return self.result
 
     def _scan(self, on_progress: OnProgress) -> Inventory:
-        _refuse_own_folder(self.root, self.output)
+        trees = _tree_roots(self.output)
+        refuse_own_folder(self.root, trees)
         inventory = scan(
             self.root,
-            skipped=_tree_roots(self.output),
+            skipped=trees,
             jobs=affordable_jobs(min(_MAX_THREADS, 2 * (os.cpu_count() or 1))),
             stop=self.stop,
             on_progress=on_progress,
         )
-        if self.result.mode == "move" and (inventory.has_tree or is_in_tree(self.root)):
-            raise UsageError(
-                f"{self.result.directory} contains files that this program has receipts of: "
-                "--move would leave receipts without files",
-                hint="use --link or --copy",
-            )
+        if self.result.mode == "move":
+            refuse_emptying(self.root, has_tree=inventory.has_tree)
         return inventory
 
     def _nothing_left(self, inventory: Inventory) -> AdoptResult:
@@ -415,22 +401,6 @@ class _Run:
 
     def _notify(self, text: str) -> None:
         self.emit(Notice(text))
-
-
-def _refuse_own_folder(root: Path, output: Path) -> None:
-    """Check that `root` is a folder, and not in a collection's folder of the output.
-
-    Raises:
-        RequestError: it is not.
-    """
-    if not root.is_dir():
-        raise RequestError(f"there is no folder {root}", hint="give the folder to adopt")
-    for folder in (root, *root.parents):
-        if folder.parent == output and (folder / STATE_FOLDER).is_dir():
-            raise RequestError(
-                f"{root} is one of this program's own folders in {output}",
-                hint="'verify' checks it, 'download' completes it",
-            )
 
 
 def _tree_roots(output: Path) -> frozenset[Path]:

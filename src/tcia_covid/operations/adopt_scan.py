@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as AbstractCollection
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +23,9 @@ from tcia_covid.core.errors import ArchiveError, ForeignImageError, NotAvailable
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
-from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.selection.listing import SeriesLister
+from tcia_covid.store.placement import Entry, EntryKind, FoundFile, walk
 
 _HEAD_SIZE = 64 * 1024
 """Nearly every header fits into it."""
@@ -93,48 +93,11 @@ class OtherFiles:
     """Never opened."""
 
 
-class FoundFile(NamedTuple):
-    """A DICOM file in the folder; a tuple saves memory, there may be half a million."""
+class DicomFile(NamedTuple):
+    """A DICOM file, and the SeriesInstanceUID in it."""
 
-    folder: str
-    """Relative to the folder that is adopted."""
-    name: str
-    uid: str
-    """SOPInstanceUID."""
-    size: int
-    modified: int
-    """Its `st_mtime_ns` before it was hashed."""
-    md5: str
-
-    @property
-    def file(self) -> str:
-        """Its path relative to the folder that is adopted."""
-        return _join(self.folder, self.name)
-
-
-class EntryKind(Enum):
-    """What a directory entry is."""
-
-    FILE = auto()
-    """Not read yet."""
-    DICOM = auto()
-    DAMAGED = auto()
-    ZIP = auto()
-    SYMLINK = auto()
-    STATE_FOLDER = auto()
-    """The state folder of a tree of this program."""
-    OTHER = auto()
-
-
-class Entry(NamedTuple):
-    """One directory entry."""
-
-    kind: EntryKind
-    folder: str
-    name: str
-    detail: str = ""
-    series: str = ""
-    file: FoundFile | None = None
+    series: str
+    file: FoundFile
 
 
 @dataclass(slots=True)
@@ -149,19 +112,21 @@ class Inventory:
     has_tree: bool = False
     """Whether a tree of this program is in it."""
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, content: DicomFile | DamagedFile | None) -> None:
         """Count an entry."""
-        if entry.file is not None:
+        if isinstance(content, DicomFile):
             self.images += 1
-            self.series[entry.series].append(entry.file)
-        elif entry.kind is EntryKind.DAMAGED:
-            path = _join(entry.folder, entry.name)
-            self.damaged.append(DamagedFile(path, Reason.UNREADABLE, entry.detail))
-        elif entry.kind is EntryKind.ZIP:
-            self.files.zip_files.append(_join(entry.folder, entry.name))
-        self.has_tree |= entry.kind is EntryKind.STATE_FOLDER
-        self.files.symlinks += entry.kind is EntryKind.SYMLINK
-        self.files.not_dicom += entry.kind is EntryKind.OTHER
+            self.series[content.series].append(content.file)
+        elif isinstance(content, DamagedFile):
+            self.damaged.append(content)
+        elif entry.kind is EntryKind.STATE_FOLDER:
+            self.has_tree = True
+        elif entry.kind is EntryKind.SYMLINK:
+            self.files.symlinks += 1
+        elif _is_zip(entry):
+            self.files.zip_files.append(entry.file)
+        else:
+            self.files.not_dicom += 1
 
 
 def scan(
@@ -180,61 +145,26 @@ def scan(
         TciaCovidError: the scan was cancelled.
     """
     inventory = Inventory()
-
-    def read(entry: Entry) -> Entry:
-        return _read(root, entry, stop) if entry.kind is EntryKind.FILE else entry
-
-    for _, entry in parallel_map(read, walk(root, skipped), jobs, stop):
-        inventory.add(entry)
-        if entry.file is not None:
-            on_progress(entry.file.size, 1)
+    for entry, content in parallel_map(
+        lambda entry: _read(root, entry, stop), walk(root, skipped), jobs, stop
+    ):
+        inventory.add(entry, content)
+        if isinstance(content, DicomFile):
+            on_progress(content.file.size, 1)
     return inventory
 
 
-def walk(root: Path, skipped: AbstractCollection[Path]) -> Iterator[Entry]:
-    """List what is below a folder, in a stable order, without opening any file."""
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        subfolders = []
-        for entry in _list_folder(root, folder):
-            if isinstance(entry, Entry):
-                yield entry
-            elif not entry.is_dir(follow_symlinks=False):
-                yield Entry(_kind(entry), folder, entry.name)
-            elif entry.name == STATE_FOLDER:
-                # Files in staging may be correct; those in quarantine are not.
-                yield Entry(EntryKind.STATE_FOLDER, folder, entry.name)
-                subfolders.append(_join(folder, f"{STATE_FOLDER}/staging"))
-            elif root / folder / entry.name not in skipped:
-                subfolders.append(_join(folder, entry.name))
-        waiting += reversed(subfolders)
+def _is_zip(entry: Entry) -> bool:
+    return entry.kind is EntryKind.FILE and entry.name.lower().endswith(".zip")
 
 
-def _list_folder(root: Path, folder: str) -> Iterator[os.DirEntry[str] | Entry]:
-    try:
-        with os.scandir(root / folder) as entries:
-            # Hidden folders last: of two equal files, the visible one is used.
-            yield from sorted(entries, key=lambda entry: (entry.name.startswith("."), entry.name))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        parent, _, name = folder.rpartition("/")
-        detail = f"the folder cannot be read: {error.strerror or error}"
-        yield Entry(EntryKind.DAMAGED, parent, name or ".", detail)
-
-
-def _kind(entry: os.DirEntry[str]) -> EntryKind:
-    if entry.is_symlink():
-        return EntryKind.SYMLINK
-    if not entry.is_file(follow_symlinks=False):
-        return EntryKind.OTHER  # opening a pipe or a socket would block
-    return EntryKind.ZIP if entry.name.lower().endswith(".zip") else EntryKind.FILE
-
-
-def _read(root: Path, entry: Entry, stop: CancelToken) -> Entry:
+def _read(root: Path, entry: Entry, stop: CancelToken) -> DicomFile | DamagedFile | None:
     """Find out what a file is, and hash it if it is DICOM; called in several threads."""
-    path = root / entry.folder / entry.name
+    if entry.kind is EntryKind.UNREADABLE:
+        return DamagedFile(entry.file, Reason.UNREADABLE, entry.detail)
+    if entry.kind is not EntryKind.FILE or _is_zip(entry):
+        return None
+    path = root / entry.file
     try:
         with FileIO(path, opener=open_regular) as stream:
             head = stream.read(_HEAD_SIZE)
@@ -250,22 +180,18 @@ def _read(root: Path, entry: Entry, stop: CancelToken) -> Entry:
         header = header_of_file(path, head)
     except OSError as error:
         detail = f"the file cannot be read: {error.strerror or error}"
-        return entry._replace(kind=EntryKind.DAMAGED, detail=detail)
+        return DamagedFile(entry.file, Reason.UNREADABLE, detail)
     except ForeignImageError as error:
-        return entry._replace(kind=EntryKind.DAMAGED, detail=error.message)
+        return DamagedFile(entry.file, Reason.UNREADABLE, error.message)
     file = FoundFile(entry.folder, entry.name, header.sop, size, modified, md5.hexdigest())
-    return entry._replace(kind=EntryKind.DICOM, series=header.series, file=file)
+    return DicomFile(header.series, file)
 
 
-def _not_dicom(entry: Entry, head: bytes) -> Entry:
+def _not_dicom(entry: Entry, head: bytes) -> DamagedFile | None:
     if not entry.name.lower().endswith(".dcm"):
-        return entry._replace(kind=EntryKind.OTHER)
+        return None
     detail = "the file is not a DICOM file" if head else "the file is empty"
-    return entry._replace(kind=EntryKind.DAMAGED, detail=detail)
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
+    return DamagedFile(entry.file, Reason.UNREADABLE, detail)
 
 
 @dataclass(slots=True)

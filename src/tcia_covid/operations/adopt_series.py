@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Literal
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
@@ -17,15 +16,13 @@ from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Check, Receipt, RemoteImage, Series
 from tcia_covid.formats.dicom import is_truncated
 from tcia_covid.formats.hashes import same_md5
-from tcia_covid.operations.adopt_scan import DamagedFile, FoundFile, Reason
-from tcia_covid.store.placement import FilePlacer
+from tcia_covid.operations.adopt_scan import DamagedFile, Reason
+from tcia_covid.store.placement import FilePlacer, FoundFile, Mode
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches, verify_hashes
 
-Mode = Literal["link", "move", "copy"]
-"""How files are placed in the layout; see `FilePlacer`."""
 _MAX_BLANK_HASHES = 3
 """Images without a hash after which the archive is taken to have none of the series."""
 

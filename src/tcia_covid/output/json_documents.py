@@ -10,13 +10,10 @@ from tcia_covid.core.errors import NotDicomError, TciaCovidError
 from tcia_covid.core.models import Check, name_series
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tcia_covid.catalog.collections import Collection, Registry
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
     from tcia_covid.nifti.adopt import VolumeAdoption
     from tcia_covid.operations.adopt import AdoptResult
-    from tcia_covid.operations.adopt_series import Mode
     from tcia_covid.operations.plan import GroupPlan, Plan
     from tcia_covid.operations.status import CollectionStatus, StatusResult
     from tcia_covid.operations.verify import VerifyResult
@@ -168,7 +165,10 @@ def verify_document(result: VerifyResult) -> Document:
 
 
 def _result(
-    command: str, result: AdoptResult | VerifyResult, size_key: str, of_series: Sequence[str]
+    command: str,
+    result: AdoptResult | VolumeAdoption | VerifyResult,
+    size_key: str,
+    of_series: Sequence[str],
 ) -> Document:
     """Return the document of a result whose fields are the keys.
 
@@ -185,42 +185,14 @@ def _result(
     return {"command": command, "exit_code": result.exit_code, "bytes": sizes, **fields}
 
 
-def volume_adoption_document(
-    result: VolumeAdoption, directory: Path, output: Path, mode: Mode
-) -> Document:
+def volume_adoption_document(result: VolumeAdoption) -> Document:
     """Return the document of `adopt` for a collection of NIfTI volumes."""
-    inventory = result.inventory
-    return {
-        "command": "adopt",
-        "directory": str(directory),
-        "output": str(output),
-        "mode": mode,
-        "exit_code": result.exit_code,
-        "patients": {
-            "found": result.patients_found,
-            "adopted": result.patients_adopted,
-            "already_complete": result.patients_already_complete,
-            "in_layout": inventory.patients if inventory else None,
-            "expected": inventory.patients_expected if inventory else None,
-        },
-        "volumes": {
-            "found": result.volumes_found,
-            "adopted": result.volumes_adopted,
-            "already_complete": result.volumes_already_complete,
-            "verified": result.verified,
-            "in_layout": inventory.volumes if inventory else None,
-            "expected": inventory.volumes_expected if inventory else None,
-        },
-        "bytes": {"adopted": result.size},
-        "placed": dict(result.placed),
-        "not_removed": result.not_removed,
-        "rejected": [asdict(file) for file in result.rejected],
-        "lost": result.lost,
-        "mismatched": result.mismatched,
-        "missing": result.missing,
-        "failures": [failure.to_dict() for failure in result.failures],
-        "notices": result.notices,
-    }
+    document = _result("adopt", result, "adopted", ("failures",))
+    inventory = document.pop("inventory")
+    for name in ("patients", "volumes"):
+        counts = {"in_layout": inventory[name], "expected": inventory[f"{name}_expected"]}
+        document[name] |= counts
+    return document
 
 
 def status_document(result: StatusResult) -> Document:

@@ -1,21 +1,24 @@
-"""Placing files that exist elsewhere into staging, and removing originals that were moved."""
+"""Finding files of other programs, placing them in staging, removing originals that were moved."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple
 
+from tcia_covid.core.errors import RequestError, UsageError
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import ADOPTED, Check, StoredImage
-from tcia_covid.core.safe_names import is_in_hidden_folder
+from tcia_covid.core.safe_names import STATE_FOLDER, is_in_hidden_folder
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import Disk, succeeded
 from tcia_covid.store.staging import Staging
+from tcia_covid.store.tree import is_in_tree
 
 Mode = Literal["link", "copy", "move", "take"]
 PlacementMethod = Literal["link", "rename", "reflink", "copy", "staged", "existing"]
@@ -23,28 +26,135 @@ PlacementMethod = Literal["link", "rename", "reflink", "copy", "staged", "existi
 _PIECE = 256 * 1024
 
 
-class HashedFile(Protocol):
-    """A file as it was when it was hashed."""
+class EntryKind(Enum):
+    """What a directory entry is."""
+
+    FILE = auto()
+    SYMLINK = auto()
+    """Never followed."""
+    OTHER = auto()
+    """A pipe, a socket, a device: opening it would block."""
+    STATE_FOLDER = auto()
+    """The state folder of a tree of this program."""
+    UNREADABLE = auto()
+    """A folder that cannot be listed."""
+
+
+class Entry(NamedTuple):
+    """An entry of a folder that is not a folder to descend into."""
+
+    kind: EntryKind
+    folder: str
+    """Relative to the folder that is searched, with forward slashes."""
+    name: str
+    detail: str = ""
 
     @property
     def file(self) -> str:
-        """Relative to the folder that it was found in, with forward slashes."""
+        """Its path relative to the folder that is searched."""
+        return _join(self.folder, self.name)
+
+
+class FoundFile(NamedTuple):
+    """A file as it was when it was hashed; a tuple saves memory, there may be half a million."""
+
+    folder: str
+    """Relative to the folder that is adopted, with forward slashes."""
+    name: str
+    uid: str
+    """Of the image."""
+    size: int
+    modified: int
+    """Its `st_mtime_ns` before it was hashed."""
+    md5: str
 
     @property
-    def uid(self) -> str:
-        """Of the image."""
+    def file(self) -> str:
+        """Its path relative to the folder that is adopted."""
+        return _join(self.folder, self.name)
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
 
-    @property
-    def modified(self) -> int:
-        """When it was last written, in nanoseconds."""
+def walk(root: Path, skipped: Collection[Path], *, in_staging: bool = True) -> Iterator[Entry]:
+    """List what is below a folder, in a stable order, without opening any file.
 
-    @property
-    def md5(self) -> str:
-        """32 hex digits."""
+    Args:
+        root: the folder.
+        skipped: absolute paths of folders that are left out.
+        in_staging: whether to list files that this program has in staging; they may be correct,
+            those in quarantine are not.
+    """
+    top, waiting = Path(os.path.realpath(root)), [""]
+    while waiting:
+        folder = waiting.pop()
+        subfolders = []
+        for entry in _list_folder(top, folder):
+            if isinstance(entry, Entry):
+                yield entry
+            elif not entry.is_dir(follow_symlinks=False):
+                yield Entry(_kind(entry), folder, entry.name)
+            elif entry.name == STATE_FOLDER:
+                yield Entry(EntryKind.STATE_FOLDER, folder, entry.name)
+                subfolders += [_join(folder, f"{STATE_FOLDER}/staging")] * in_staging
+            elif top / folder / entry.name not in skipped:
+                subfolders.append(_join(folder, entry.name))
+        waiting += reversed(subfolders)
+
+
+def _list_folder(top: Path, folder: str) -> Iterator[os.DirEntry[str] | Entry]:
+    try:
+        with os.scandir(top / folder) as entries:
+            # Hidden folders last: of two equal files, the visible one is used.
+            yield from sorted(entries, key=lambda entry: (entry.name.startswith("."), entry.name))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        parent, _, name = folder.rpartition("/")
+        detail = f"the folder cannot be read: {error.strerror or error}"
+        yield Entry(EntryKind.UNREADABLE, parent, name or ".", detail)
+
+
+def _kind(entry: os.DirEntry[str]) -> EntryKind:
+    if entry.is_symlink():
+        return EntryKind.SYMLINK
+    return EntryKind.FILE if entry.is_file(follow_symlinks=False) else EntryKind.OTHER
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def refuse_own_folder(folder: Path, roots: Collection[Path]) -> None:
+    """Check that a folder to adopt exists and is in no collection's folder of the output.
+
+    Raises:
+        RequestError: it is not so.
+    """
+    if not folder.is_dir():
+        raise RequestError(f"there is no folder {folder}", hint="give the folder to adopt")
+    for root in roots:
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
+            raise RequestError(
+                f"{folder} is one of this program's own folders in {root.parent}",
+                hint="'verify' checks it, 'download' completes it",
+            )
+
+
+def refuse_emptying(folder: Path, *, has_tree: bool) -> None:
+    """Check that no receipt needs the files that `move` would take out of a folder.
+
+    Args:
+        folder: the folder to adopt.
+        has_tree: whether a tree of this program is in it.
+
+    Raises:
+        UsageError: it belongs to a tree of this program.
+    """
+    if has_tree or is_in_tree(folder.resolve()):
+        raise UsageError(
+            f"{folder} contains files that this program has receipts of: "
+            "--move would leave receipts without files",
+            hint="use --link or --copy",
+        )
 
 
 class FilePlacer:
@@ -79,7 +189,7 @@ class FilePlacer:
         self._on_bytes = on_bytes
 
     def bring(
-        self, found: HashedFile, check: Check, staging: Staging
+        self, found: FoundFile, check: Check, staging: Staging
     ) -> PlacementMethod | Literal[""]:
         """Put a file into a staging folder under its own UID.
 
@@ -101,7 +211,7 @@ class FilePlacer:
             staging.adopt(image)
         return method
 
-    def remove(self, found: HashedFile, committed: Path) -> bool:
+    def remove(self, found: FoundFile, committed: Path) -> bool:
         """Remove an original and the folders that this leaves empty, if its bytes are elsewhere.
 
         What is in a hidden folder stays: the objects of git-annex or DVC belong to these.
@@ -123,7 +233,7 @@ class FilePlacer:
             folder = folder.parent
         return True
 
-    def _place(self, found: HashedFile, target: Path) -> PlacementMethod | Literal[""]:
+    def _place(self, found: FoundFile, target: Path) -> PlacementMethod | Literal[""]:
         source = self._root / found.file
         if not self._is_same(found):
             return ""
@@ -147,7 +257,7 @@ class FilePlacer:
         self._disk.remove(target)
         return ""
 
-    def _copy(self, found: HashedFile, source: Path, target: Path) -> Literal["copy", ""]:
+    def _copy(self, found: FoundFile, source: Path, target: Path) -> Literal["copy", ""]:
         md5 = hashlib.md5(usedforsecurity=False)
         part = target.with_name(f".{target.name}.part")
         try:
@@ -166,7 +276,7 @@ class FilePlacer:
             raise
         return ""
 
-    def _is_same(self, found: HashedFile) -> bool:
+    def _is_same(self, found: FoundFile) -> bool:
         try:
             now = (self._root / found.file).stat()
         except OSError:

@@ -22,7 +22,12 @@ from typing import TypedDict
 from tcia_covid.catalog.citation import format_citation
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import DestinationError, InterruptedRunError, LockedError
+from tcia_covid.core.errors import (
+    DestinationError,
+    InterruptedRunError,
+    LockedError,
+    TciaCovidError,
+)
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
@@ -137,6 +142,20 @@ def update_reports(
         except OutOfTimeError:
             return False
         return not outdated_reports(tree)
+
+
+@contextmanager
+def reports_at_end(write: Callable[[], None]) -> Iterator[None]:
+    """Write the reports when the block ends, also if the run was canceled; not if a disk failed."""
+    try:
+        yield
+    except DestinationError:
+        raise
+    except TciaCovidError:
+        with contextlib.suppress(DestinationError):
+            write()
+        raise
+    write()
 
 
 def outdated_notice(tree: Tree) -> str:

@@ -81,7 +81,7 @@ def test_volumes_are_adopted_into_one_folder_per_patient(source: Path, tmp_path:
     events: list[Event] = []
     result = take(source, tmp_path, emit=events.append)
     assert stands(tmp_path) == WHOLE
-    assert (result.patients_adopted, result.volumes_adopted) == (3, 4)
+    assert (result.patients.adopted, result.volumes.adopted) == (3, 4)
     assert result.size == sum(map(len, WHOLE.values()))
     assert result.placed == {"link": 4}
     assert result.inventory == Inventory(3, 4, result.size, 3, 4)
@@ -182,9 +182,9 @@ def test_adopting_the_same_files_again_changes_nothing(source: Path, tmp_path: P
     before = {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")}
     result = take(source, tmp_path)
     assert (
-        result.patients_adopted,
-        result.patients_already_complete,
-        result.volumes_already_complete,
+        result.patients.adopted,
+        result.patients.already_complete,
+        result.volumes.already_complete,
     ) == (0, 3, 4)
     assert {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")} == {
         **before,
@@ -209,7 +209,7 @@ def test_hashes_of_a_sums_file_verify_volumes(source: Path, tmp_path: Path) -> N
     listed = {**fake.whole(), fake.name(3): b"not here"}
     (source / "CT.sums").write_bytes(fake.sums(listed))
     result = take(source, tmp_path)
-    assert result.verified == 4
+    assert result.volumes.verified == 4
     assert result.missing == [fake.name(3)]
     tree = VolumeTree(tmp_path / "data", fake.collection())
     assert all(receipt.check is Check.MD5 for receipt in tree.complete_receipts().values())
@@ -320,7 +320,6 @@ def test_a_damaged_copy_of_an_installed_volume_changes_nothing(
 def test_more_volumes_than_in_the_registry_are_reported(source: Path, tmp_path: Path) -> None:
     fake.write(source, {fake.name(700, "_day099"): fake.volume(5)})
     result = take(source, tmp_path)
-    assert result.inventory is not None
     assert "5 volumes of 3 patients are installed" in result.inventory.compared()
     assert result.exit_code == 1
 
@@ -342,7 +341,7 @@ def test_moving_again_removes_originals_of_installed_volumes(source: Path, tmp_p
     (root(tmp_path) / "0001" / ONE).write_bytes(b"x" * len(fake.whole()[ONE]))
     result = take(source, tmp_path, mode="move")
     assert [file.name for file in source.rglob("*.nii.gz")] == [ONE]
-    assert (result.volumes_already_complete, result.not_removed) == (4, 1)
+    assert (result.volumes.already_complete, result.not_removed) == (4, 1)
 
 
 def test_volumes_that_a_dead_run_left_are_shown_as_in_progress(tmp_path: Path) -> None:
@@ -367,7 +366,7 @@ def test_a_damaged_volume_is_repaired_from_an_intact_one(
     found = verify_directory(tmp_path / "data")
     assert [one.file for one in found.damage] == [f"{fake.NAME}/0700/{LATE}"]
     result = take(fake.write(tmp_path / "one", {LATE: fake.whole()[LATE]}), tmp_path)
-    assert result.patients_adopted == 1
+    assert result.patients.adopted == 1
     assert stands(tmp_path) == WHOLE
     assert intact(tmp_path)
 
@@ -387,7 +386,7 @@ def test_a_patient_without_a_receipt_is_read_again(source: Path, tmp_path: Path)
     take(source, tmp_path, mode="copy")
     (root(tmp_path) / ".tcia-covid" / "series" / f"{SUBJECT}.json").unlink()
     result = take(source, tmp_path)
-    assert result.patients_adopted == 1
+    assert result.patients.adopted == 1
     assert stands(tmp_path) == WHOLE
 
 
@@ -411,7 +410,7 @@ def test_a_patient_that_another_run_locked_is_skipped(source: Path, tmp_path: Pa
         result = take(source, tmp_path)
     (failure,) = result.failures
     assert (failure.series, failure.reason) == (SUBJECT, "locked")
-    assert result.patients_adopted == 2
+    assert result.patients.adopted == 2
 
 
 def test_a_stopped_run_keeps_complete_patients(source: Path, tmp_path: Path) -> None:
@@ -454,10 +453,10 @@ def test_fault_34_moving_again_from_an_emptied_folder_succeeds(
     source: Path, tmp_path: Path
 ) -> None:
     """As after a kill that came when the last original was gone."""
-    assert take(source, tmp_path, mode="move").volumes_adopted == 4
+    assert take(source, tmp_path, mode="move").volumes.adopted == 4
     VolumeTree(tmp_path / "data", fake.collection()).invalidate_reports()
     again = take(source, tmp_path, mode="move")
-    assert (again.exit_code, again.volumes_found) == (0, 0)
+    assert (again.exit_code, again.volumes.found) == (0, 0)
     assert stands(tmp_path) == WHOLE
     assert read_status(tmp_path / "data").collections[0].outdated_reports == []
 

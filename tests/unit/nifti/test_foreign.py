@@ -253,4 +253,4 @@ def test_moving_takes_nothing_from_a_hidden_folder(tmp_path: Path) -> None:
         source, tmp_path / "data", fake.collection(), Registry(), mode="move", durable=False
     )
     assert sorted(files_in(source)) == [f".dvc/cache/{ONE}", f".dvc/{LATE}"]
-    assert (result.volumes_adopted, result.not_removed) == (2, 1)
+    assert (result.volumes.adopted, result.not_removed) == (2, 1)

@@ -17,12 +17,12 @@ from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
 from tcia_covid.operations.adopt import AdoptResult, adopt_folder
 from tcia_covid.operations.adopt_scan import ForeignSeries
-from tcia_covid.operations.adopt_series import Mode
 from tcia_covid.output.json_documents import adopt_document, volume_adoption_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import first_lines
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 from tcia_covid.selection.targets import unknown_collection
+from tcia_covid.store.placement import Mode
 
 _METHODS = {
     "link": "hard-linked",
@@ -207,7 +207,7 @@ def _adopt_volumes(
                 stop=stop,
             )
         )
-    console.document(volume_adoption_document(result, directory, output, mode))
+    console.document(volume_adoption_document(result))
     _show(console, [*map(clean_line, _volume_lines(result))], [*_volume_problems(result)])
     if result.exit_code != EXIT_OK:
         console.error(*_volume_error(result, directory, collection))
@@ -216,15 +216,15 @@ def _adopt_volumes(
 
 def _volume_lines(result: VolumeAdoption) -> Iterator[str]:
     size = format_size(result.size)
-    volumes, patients = count(result.volumes_adopted, "volume"), result.patients_adopted
+    volumes, patients = count(result.volumes.adopted, "volume"), result.patients.adopted
     yield f"{volumes} of {count(patients, 'patient')} imported: {size}"
-    if result.verified:
-        yield f"  {result.verified:,} of them match a published hash"
-    if result.volumes_already_complete:
-        yield f"{count(result.volumes_already_complete, 'volume')} already complete before"
+    if result.volumes.verified:
+        yield f"  {result.volumes.verified:,} of them match a published hash"
+    if result.volumes.already_complete:
+        yield f"{count(result.volumes.already_complete, 'volume')} already complete before"
     if result.not_removed:
         yield f"{count(result.not_removed, 'original')} of imported volumes not removed"
-    if result.inventory is not None and (compared := result.inventory.compared()):
+    if compared := result.inventory.compared():
         yield compared
 
 
@@ -243,7 +243,7 @@ def _volume_error(
     result: VolumeAdoption, directory: Path, collection: Collection
 ) -> tuple[str, str]:
     """What is wrong, and what to do next."""
-    if result.inventory is not None and result.inventory.exceeds:
+    if result.inventory.exceeds:
         return result.inventory.compared(), "remove those that do not belong to the collection"
     if result.lost or result.mismatched or result.missing or result.failures:
         return (

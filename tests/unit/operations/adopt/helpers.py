@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.operations.adopt import AdoptResult, adopt_folder
-from tcia_covid.operations.adopt_series import Mode
 from tcia_covid.selection.request import Options
+from tcia_covid.store.placement import Mode
 from tests.fakes.corpus import Corpus, DemoSeries
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import QUICK, files_of

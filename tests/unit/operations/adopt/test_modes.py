@@ -11,8 +11,7 @@ import pytest
 from tcia_covid.core.errors import (
     NoSpaceError,
 )
-from tcia_covid.operations.adopt_series import Mode
-from tcia_covid.store.placement import FilePlacer
+from tcia_covid.store.placement import FilePlacer, Mode
 from tests.fakes.corpus import Corpus
 from tests.fakes.layouts import retriever_classic, tcia_utils
 from tests.fakes.nbia import ArchiveServer

@@ -11,9 +11,9 @@ import pytest
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.models import Check
-from tcia_covid.operations.adopt_scan import FoundFile, scan
+from tcia_covid.operations.adopt_scan import scan
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.placement import FilePlacer
+from tcia_covid.store.placement import FilePlacer, FoundFile
 from tcia_covid.store.staging import Staging
 from tests.unit.trees import image_of, md5_of, new_tree, series_of
 
