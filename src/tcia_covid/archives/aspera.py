@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import re
 import shlex
 import shutil
@@ -46,10 +45,10 @@ _MAX_LINES = 40
 """Lines of its output that are kept for the reason of a failure."""
 _MAX_LINE = 4096
 _MAX_MESSAGE = 300
-NAME = "ascli"
-URL_VARIABLE = "TCIA_COVID_PACKAGE_URL"
+_NAME = "ascli"
+_URL_VARIABLE = "TCIA_COVID_PACKAGE_URL"
 """Environment variable that passes the link to `ascli`, to keep it out of the process list."""
-_RECEIVE = (NAME, "faspex5", "packages", "receive")
+_RECEIVE = (_NAME, "faspex5", "packages", "receive")
 _FIREWALL_HINT = "Aspera needs outgoing TCP and UDP on port 33001, which a firewall may block"
 
 
@@ -98,6 +97,7 @@ class AscliTransfer:
     """Bytes that arrived in this run."""
     _lines: deque[str] = field(default_factory=lambda: deque(maxlen=_MAX_LINES), init=False)
     _size: int = field(default=0, init=False)
+    _last_activity: float = field(default=0.0, init=False)
 
     def run(self) -> None:
         """Receive the package.
@@ -121,13 +121,19 @@ class AscliTransfer:
             raise error_from_ascli(code, list(self._lines), str(self.folder))
 
     def _start(self) -> subprocess.Popen[bytes]:
+        limit = []
+        if self.max_rate is not None:
+            # Aspera's unit is 1000 bits per second.
+            rate = {"target_rate_kbps": max(1, round(self.max_rate * 8 / 1000))}
+            limit = [f"--ts=@json:{json.dumps(rate, separators=(',', ':'))}"]
+        url, folder = f"--url=@env:{_URL_VARIABLE}", f"--to-folder={self.folder}"
         try:
             return subprocess.Popen(  # noqa: S603 - no shell; paths come from a listing of our own
-                arguments(self.program, str(self.folder), self.paths, max_rate=self.max_rate),
+                [self.program, *_RECEIVE[1:], url, folder, *limit, *self.paths],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, URL_VARIABLE: self.url},
+                env={**os.environ, _URL_VARIABLE: self.url},
                 pass_fds=self.lock.descriptors(),
                 start_new_session=True,
             )
@@ -139,63 +145,47 @@ class AscliTransfer:
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for the end of the process; returns its exit code."""
-        output: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._last_activity = last_measured = time.monotonic()
         reader = threading.Thread(
-            target=_read_lines, args=(process.stdout, output), name="ascli", daemon=True
+            target=self._read_output, args=(process.stdout,), name="ascli", daemon=True
         )
         reader.start()
-        last_activity = last_measured = time.monotonic()
         while process.poll() is None:
             self.stop.check()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_INTERVAL)
             now = time.monotonic()
-            is_active = self._handle_output(output)
             if now - last_measured >= _SIZE_INTERVAL:
                 last_measured = now
-                is_active = self._measure() or is_active
-            last_activity = now if is_active else last_activity
-            if now - last_activity > self.timeout:
+                self._measure()
+            if now - self._last_activity > self.timeout:
                 raise ConnectionLostError(
                     f"ascli neither wrote nor printed anything for {self.timeout:g} s",
                     hint=_FIREWALL_HINT,
                     retryable=True,
                 )
         reader.join(GRACE_PERIOD)
-        self._handle_output(output)
         return process.returncode
 
-    def _handle_output(self, output: queue.SimpleQueue[str]) -> bool:
-        """Keep what was printed, and pass warnings on; whether there was anything."""
-        any_line = False
-        with contextlib.suppress(queue.Empty):
-            while True:
-                line = _plain_line(output.get_nowait())
-                any_line = True
-                if line:
-                    self._lines.append(line)
-                    if _is_warning(line):
-                        self.on_line(line)
-        return any_line
+    def _read_output(self, stream: IO[bytes]) -> None:
+        """Keep the last lines; a progress bar's carriage returns end lines, too."""
+        with contextlib.suppress(OSError, ValueError):  # closed by `_end`
+            while data := stream.readline(_MAX_LINE):
+                self._last_activity = time.monotonic()
+                for text in data.decode("utf-8", "replace").replace("\r", "\n").splitlines():
+                    if line := _plain_line(text):
+                        self._lines.append(line)
+                        if _WARNING.search(line):
+                            self.on_line(line)
 
-    def _measure(self) -> bool:
-        """Count what has arrived; whether there was anything."""
+    def _measure(self) -> None:
+        """Count what has arrived."""
         size = folder_size(self.folder)
         grown, self._size = size - self._size, size
-        self.received += max(0, grown)
         if grown:
+            self._last_activity = time.monotonic()
+            self.received += max(0, grown)
             self.on_bytes(grown)
-        return bool(grown)
-
-
-def _read_lines(stream: IO[bytes] | None, output: queue.SimpleQueue[str]) -> None:
-    """Read lines until the stream ends; a progress bar's carriage returns end lines, too."""
-    if stream is None:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        while data := stream.readline(_MAX_LINE):
-            for line in data.decode("utf-8", "replace").replace("\r", "\n").splitlines():
-                output.put(line)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -239,25 +229,12 @@ class AsperaPackage:
 
 def find_ascli() -> str | None:
     """The path of `ascli`; None if it is not on the PATH."""
-    return shutil.which(NAME)
-
-
-def arguments(
-    program: str, folder: str, paths: Sequence[str] = (), *, max_rate: float | None = None
-) -> list[str]:
-    """The command that receives a package; arguments as for `AscliTransfer`."""
-    limit = []
-    if max_rate is not None:
-        # Aspera's unit is 1000 bits per second.
-        rate = {"target_rate_kbps": max(1, round(max_rate * 8 / 1000))}
-        limit = [f"--ts=@json:{json.dumps(rate, separators=(',', ':'))}"]
-    url = f"--url=@env:{URL_VARIABLE}"
-    return [program, *_RECEIVE[1:], url, f"--to-folder={folder}", *limit, *paths]
+    return shutil.which(_NAME)
 
 
 def install_commands() -> tuple[str, ...]:
     """The commands that install `ascli` and the transfer program that it runs."""
-    return ("gem install aspera-cli    # Ruby 3.1 or newer", f"{NAME} config ascp install")
+    return ("gem install aspera-cli    # Ruby 3.1 or newer", f"{_NAME} config ascp install")
 
 
 def receive_command(url: str, folder: str) -> str:
@@ -265,63 +242,59 @@ def receive_command(url: str, folder: str) -> str:
     return shlex.join([*_RECEIVE, f"--url={url}", f"--to-folder={folder}"])
 
 
-def _any_of(*phrases: str) -> re.Pattern[str]:
-    return re.compile("|".join(phrases), re.IGNORECASE)
-
-
 _ERROR = re.compile(r"\bERROR\b")
-_WARNING = re.compile(r"\bWARN")
+_WARNING = re.compile(r"\bERROR\b|\bWARN")
 _COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_CAUSES: tuple[tuple[re.Pattern[str], Callable[..., TciaCovidError], str, str], ...] = (
+_CAUSES: tuple[tuple[str, Callable[..., TciaCovidError], str, str], ...] = (
     (
-        _any_of("no Aspera transfer module", "no FASP installation", "ascp.*not found"),
+        r"no Aspera transfer module|no FASP installation|ascp.*not found",
         RequestError,
         "ascli has no ascp, the program that transfers the data",
         (
-            "run 'ascli config ascp install' ('ascli config transferd install' from 4.21 on), "
-            "then the same command again"
+            "run 'ascli config ascp install' ('ascli config transferd install' from 4.21 on), then "
+            "the same command again"
         ),
     ),
     (
-        _any_of("no space left", "disk (?:is )?full", "insufficient (?:disk|storage)", "quota"),
+        r"no space left|disk (?:is )?full|insufficient (?:disk|storage)|quota",
         NoSpaceError,
         "no space left while ascli wrote to {folder}: {reason}",
         "free some space (or raise the quota), then run the same command again",
     ),
     (
-        _any_of("ERROR: SSL", "certificate verify failed", "not match the server certificate"),
+        r"ERROR: SSL|certificate verify failed|not match the server certificate",
         TlsError,
         "ascli cannot trust the server's certificate: {reason}",
         "check the machine's clock and certificates, and the proxy",
     ),
     (
-        _any_of(
-            *("ERROR: Network", "getaddrinfo", "name or service not known", "connection refused"),
-            *("ECONNREFUSED", "EHOSTUNREACH", "no route to host", "unable to connect"),
-            *("failed to open TCP", "session initiation failed", "time-?out", "timed out", "UDP"),
+        (
+            r"ERROR: Network|getaddrinfo|name or service not known|connection refused|ECONNREFUSED"
+            r"|EHOSTUNREACH|no route to host|unable to connect|failed to open TCP"
+            r"|session initiation failed|time-?out|timed out|UDP"
         ),
         partial(UnreachableError, retryable=True),
         "ascli cannot reach the server: {reason}",
         _FIREWALL_HINT,
     ),
     (
-        _any_of(
-            *("(?<![.#:0-9])(?:40[0134]|410)(?![.:0-9])", "not authori[sz]ed", "not found"),
-            *("expired", "invalid (?:pass|link|context)", "no such package", "passcode"),
+        (
+            r"(?<![.#:0-9])(?:40[0134]|410)(?![.:0-9])|not authori[sz]ed|not found|expired"
+            r"|invalid (?:pass|link|context)|no such package|passcode"
         ),
         NotAvailableError,
         "the package is not available: {reason}",
         "its link may have changed: run the same command again, or look at the collection's page",
     ),
     (
-        _any_of("permission denied @", "EACCES", "read-only file system", "EROFS"),
+        r"permission denied @|EACCES|read-only file system|EROFS",
         PermissionDeniedError,
         "ascli cannot write to {folder}: {reason}",
         "check the folder's permissions",
     ),
     (
         # ascli's names for errors in its arguments; a retry changes nothing.
-        re.compile(r"\bERROR: (?:Argument|Missing|Identifier|Tool|UnusedArg)\b"),
+        r"(?-i:\bERROR: (?:Argument|Missing|Identifier|Tool|UnusedArg)\b)",
         RequestError,
         "ascli does not accept its arguments: {reason}",
         (
@@ -341,11 +314,11 @@ def error_from_ascli(code: int, lines: list[str], folder: str) -> TciaCovidError
         lines: the last lines that it printed.
         folder: where it was to write to.
     """
-    output = "\n".join(filter(_is_warning, lines)) or "\n".join(lines)
+    output = "\n".join(filter(_WARNING.search, lines)) or "\n".join(lines)
     errors = [line for line in lines if _ERROR.search(line)]
     reason = next((line for line in reversed(errors or lines) if line), "") or _ending(code)
     for pattern, make, message, hint in _CAUSES:
-        if pattern.search(output):
+        if re.search(pattern, output, re.IGNORECASE):
             return make(message.format(reason=reason, folder=folder), hint=hint)
     return ConnectionLostError(
         f"ascli did not receive the package: {reason}",
@@ -356,13 +329,8 @@ def error_from_ascli(code: int, lines: list[str], folder: str) -> TciaCovidError
 
 def _plain_line(line: str) -> str:
     """A line of output without colors, credentials and control characters."""
-    text = _COLORS.sub("", line[: 4 * _MAX_MESSAGE])
-    text = printable(text)
+    text = printable(_COLORS.sub("", line[: 4 * _MAX_MESSAGE]))
     return scrub(" ".join(text.split()))[:_MAX_MESSAGE]
-
-
-def _is_warning(line: str) -> bool:
-    return bool(_ERROR.search(line) or _WARNING.search(line))
 
 
 def _ending(code: int) -> str:

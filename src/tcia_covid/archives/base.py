@@ -28,23 +28,18 @@ class Sink(Protocol):
         Raises:
             BadResponseError: a DICOM file that is cut before its UIDs.
         """
-        ...
 
     def partial_size(self, image: RemoteImage) -> int:
         """The bytes of `image` that are stored already; `receive` expects those that follow."""
-        ...
 
     def note_md5(self, uid: str, stored: str) -> None:
         """Record the archive's MD5 of image `uid` as spelled there (without leading zeros)."""
-        ...
 
     def discard(self, uid: str) -> None:
         """Remove image `uid`."""
-        ...
 
     def has(self, image: RemoteImage) -> bool:
         """Whether `image` is stored already, identified by UID or MD5."""
-        ...
 
 
 class Archive(Protocol):
@@ -53,37 +48,29 @@ class Archive(Protocol):
     @property
     def name(self) -> str:
         """`nbia` or `idc`, as in receipts and summaries."""
-        ...
 
     @property
     def skips_known(self) -> bool:
         """Whether `receive_series` leaves out what the sink has."""
-        ...
 
     @property
     def of_record(self) -> bool:
         """Whether it decides where archives disagree about a series."""
-        ...
 
     def holds(self, series: Series) -> bool:
         """Whether the archive may have `series`, as far as is known without a request."""
-        ...
 
     def list_collection(self, collection: str) -> list[Series]:
         """Every series of a collection, with retries."""
-        ...
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:
         """The series with these SeriesInstanceUIDs, with retries; unknown ones are absent."""
-        ...
 
     def images(self, series: Series) -> list[RemoteImage]:
         """The images that the archive has of `series`, with retries."""
-        ...
 
     def receive_series(self, series: Series, sink: Sink) -> None:
         """Store a series: one attempt; what arrived before an error stays in the sink."""
-        ...
 
     def receive_image(self, series: Series, image: RemoteImage, sink: Sink) -> StoredImage:
         """Store one image: one attempt.
@@ -91,12 +78,9 @@ class Archive(Protocol):
         Raises:
             NotAvailableError: the archive does not have it.
         """
-        ...
 
     def image_md5(self, series: Series, uid: str) -> str | None:
         """The archive's MD5 of one image as spelled there; None where it has none."""
-        ...
 
     def series_md5(self, series: Series) -> str | None:
         """The archive's MD5 of the series' sorted image MD5s; None where it has none."""
-        ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.archives.idc.archive import IdcArchive
@@ -50,44 +50,29 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
     meter = ByteCounter()
     rate = RateLimiter(settings.max_rate, stop)
 
-    def client(
-        settings: HttpSettings, connections: int = options.jobs, max_pause: float = math.inf
-    ) -> Client:
-        return Client(
-            settings,
-            stop=stop,
-            connections=connections,
-            max_pause=max_pause,
-            meter=meter,
-            rate=rate,
-            emit=emit,
-        )
-
-    clients = (
+    client = partial(Client, stop=stop, connections=options.jobs, meter=meter, rate=rate, emit=emit)
+    s3_client = client(
+        _for_s3(settings, is_auto=is_auto),
+        connections=options.jobs * _IDC_CONNECTIONS_PER_JOB,
+        max_pause=MAX_PAUSE,
+    )
+    nbia_clients = (
         client(settings),
         client(_impatient(settings, first_byte=120.0)),
         client(_impatient(settings, first_byte=20.0)),
-        client(
-            _for_s3(settings, is_auto=is_auto),
-            options.jobs * _IDC_CONNECTIONS_PER_JOB,
-            MAX_PAUSE,
-        ),
     )
-    nbia = NbiaArchive(clients[0], options.nbia_url)
+    nbia = NbiaArchive(nbia_clients[0], options.nbia_url)
     idc = IdcArchive(
-        clients[3],
-        options.idc_url,
-        find=series_catalog.find,
-        list_all=series_catalog.load,
+        s3_client, options.idc_url, find=series_catalog.find, list_all=series_catalog.load
     )
     orders: dict[str, list[Archive]] = {"nbia": [nbia], "idc": [idc], "auto": [idc, nbia]}
     return Archives(
         nbia=nbia,
-        quick=NbiaArchive(clients[1], options.nbia_url, timeout_retries=0),
+        quick=NbiaArchive(nbia_clients[1], options.nbia_url, timeout_retries=0),
         order=orders[options.source],
-        hash_archives=[NbiaArchive(clients[2], options.nbia_url)] if is_auto else [],
+        hash_archives=[NbiaArchive(nbia_clients[2], options.nbia_url)] if is_auto else [],
         meter=meter,
-        clients=clients,
+        clients=(*nbia_clients, s3_client),
     )
 
 
@@ -113,11 +98,7 @@ def _impatient(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
 
 
 def check_addresses(nbia_url: str, idc_url: str | None) -> None:
-    """Check the archives' addresses.
-
-    Raises:
-        UsageError: one of them cannot be used.
-    """
+    """Raise `UsageError` if one of the archives' addresses cannot be used."""
     check_nbia_url(nbia_url)
     if idc_url:
         parse_endpoints(idc_url)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from tcia_covid.core.errors import BadResponseError, NotAvailableError, StatusError, UsageError
@@ -28,6 +28,7 @@ _RESPONSE_LIMIT = 16 * 1024 * 1024
 _NOT_PROVIDED = frozenset({401, 403, 404, 410})
 _UNITS = {"b": 1, "bytes": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _URL_KEYS = ("source_url", "url")
+T = TypeVar("T")
 Record = Mapping[str, Any]
 _TEXT_KEYS = ("rendered", "label", "title", "name", "post_title", "raw")
 _ID_KEYS = ("id", "ID")
@@ -82,9 +83,7 @@ class PortalApi:
 
     def _collection(self, slug: str) -> Record:
         params = {"slug": slug, "_fields": _COLLECTION_FIELDS}
-        with _denied_as_unavailable(f"collection {slug}"):
-            records = self._list("/api/v1/collections/", params)
-        for record in records:
+        for record in self._list("/api/v1/collections/", params, f"collection {slug}"):
             if text(record.get("slug")) == slug:
                 return record
         raise NotAvailableError(
@@ -97,21 +96,24 @@ class PortalApi:
         for start in range(0, len(ids), _IDS_PER_REQUEST):
             part = ids[start : start + _IDS_PER_REQUEST]
             params = {"include": ",".join(map(str, part)), "per_page": str(_IDS_PER_REQUEST)}
-            with _denied_as_unavailable("the list of downloads"):
-                records += self._list("/api/v1/downloads/", params)
+            records += self._list("/api/v1/downloads/", params, "the list of downloads")
         return records
 
     def _media_url(self, number: int) -> str | None:
         with _denied_as_unavailable(f"media record {number}"):
-            record = self._client.fetch(f"{self._base}/api/wp/v2/media/{number}", _read_record)
+            record: Record = self._client.fetch(
+                f"{self._base}/api/wp/v2/media/{number}",
+                lambda response: _read_json(response, dict),
+            )
         return safe_url(text(record.get("source_url")), self._base)
 
-    def _list(self, path: str, params: dict[str, str]) -> list[Record]:
+    def _list(self, path: str, params: dict[str, str], what: str) -> list[Record]:
         """Every record of a list, page by page."""
         url, query = f"{self._base}{path}", dict(params)
         records: list[Record] = []
         for _ in range(_MAX_PAGES):
-            page, next_link = self._client.fetch(url, _read_page, params=query)
+            with _denied_as_unavailable(what):
+                page, next_link = self._client.fetch(url, _read_page, params=query)
             records += page
             # Only the query of the link is used: the host and the path stay the same.
             next_query = dict(parse_qsl(urlsplit(next_link).query))
@@ -125,41 +127,30 @@ class PortalApi:
 
 def _read_page(response: Response) -> tuple[list[Record], str]:
     """The records of a page, and the link to the next page; empty on the last one."""
-    content = _parse_json(response)
-    if not isinstance(content, list):
-        raise _bad_response(response, "something that is not a list")
-    return [record for record in content if isinstance(record, dict)], _next_link(response)
-
-
-def _read_record(response: Response) -> Record:
-    content = _parse_json(response)
-    if not isinstance(content, dict):
-        raise _bad_response(response, "something that is not a record")
-    return content
-
-
-def _next_link(response: Response) -> str:
     from requests.utils import parse_header_links  # noqa: PLC0415 - requests takes 0.2 s
 
+    records: list[Record] = [item for item in _read_json(response, list) if isinstance(item, dict)]
     links = parse_header_links(response.headers.get("Link", "")[:10_000])
-    return next((str(link.get("url", "")) for link in links if link.get("rel") == "next"), "")
+    next_links = (str(link.get("url", "")) for link in links if link.get("rel") == "next")
+    return records, next(next_links, "")
 
 
-def _parse_json(response: Response) -> Any:
+def _read_json(response: Response, kind: type[T]) -> T:
+    """Read a response that must be a JSON value of this type.
+
+    Raises:
+        BadResponseError: it is not (retryable).
+    """
     body = response.read_all(_RESPONSE_LIMIT)
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _bad_response(
-            response, f"something that is not JSON ({excerpt(body) or 'nothing'})"
-        ) from error
-
-
-def _bad_response(response: Response, what: str) -> BadResponseError:
-    return BadResponseError(
-        f"{response.url} sent {what}",
-        hint="check --site-url, or try again later",
-        retryable=True,
+        content = json.loads(body)
+        if isinstance(content, kind):
+            return content
+        what = f"something that is not a {kind.__name__}"
+    except (ValueError, RecursionError):
+        what = f"something that is not JSON ({excerpt(body) or 'nothing'})"
+    raise BadResponseError(
+        f"{response.url} sent {what}", hint="check --site-url, or try again later", retryable=True
     )
 
 
@@ -214,13 +205,16 @@ def read_download(record: Record, base: str) -> PortalDownload | None:
         return None
     media = record.get("download_file")
     url = text(record.get("download_url"))
+    size = decimal(record.get("download_size"))
+    unit = re.sub(r"[^a-z]", "", text(record.get("download_size_unit")).casefold())
+    kinds = [record.get(key) for key in ("download_type", "data_type", "file_type")]
     return PortalDownload(
         id=number,
         title=text(record.get("download_title")) or text(record.get("title")),
         url=safe_url(url, base) or _media_url(media, base),
         media=record_id(media),
-        types=_types(record),
-        size=_size(record),
+        types=tuple(label for kind in kinds for label in labels(kind)),
+        size=round(size * _UNITS[unit]) if size is not None and unit in _UNITS else None,
         license=text(record.get("data_license") or record.get("license")),
         updated=text(record.get("date_updated")),
     )
@@ -233,17 +227,6 @@ def _media_url(media: object, base: str) -> str | None:
     elif not isinstance(media, str) or media.isdigit():
         return None
     return safe_url(text(media), base)
-
-
-def _types(record: Record) -> tuple[str, ...]:
-    keys = ("download_type", "data_type", "file_type")
-    return tuple(label for key in keys for label in labels(record.get(key)))
-
-
-def _size(record: Record) -> int | None:
-    number = decimal(record.get("download_size"))
-    unit = re.sub(r"[^a-z]", "", text(record.get("download_size_unit")).casefold())
-    return round(number * _UNITS[unit]) if number is not None and unit in _UNITS else None
 
 
 class _TextParser(HTMLParser):
@@ -273,8 +256,8 @@ def text(value: object) -> str:
 
 def labels(value: object) -> tuple[str, ...]:
     """The texts of a field that may have several, without duplicates."""
-    values = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(filter(None, map(text, values[:100]))))
+    values = value[:100] if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(filter(None, map(text, values))))
 
 
 def record_id(value: object) -> int | None:
@@ -310,11 +293,7 @@ def decimal(value: object) -> float | None:
 
 
 def check_base_url(url: str) -> str:
-    """Return the site's base URL without a slash at its end.
-
-    Raises:
-        UsageError: it cannot be the site's address.
-    """
+    """Return the site's base URL without a slash at its end, or raise `UsageError`."""
     if not _is_safe(url, allow_http=True):
         raise UsageError(
             f"{redact(url)} cannot be the site's address",
@@ -350,21 +329,16 @@ def is_package(url: str) -> bool:
 def _is_safe(url: str, *, allow_http: bool) -> bool:
     try:
         parts = urlsplit(url)
-        is_usable = bool(parts.hostname) and parts.port != 0
+        is_usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         return False
-    if not is_usable or "@" in parts.netloc:
-        return False
-    return parts.scheme == "https" or (
-        allow_http and parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    )
+    may_use_http = allow_http and parts.scheme == "http" and _is_loopback(parts.hostname or "")
+    return is_usable and (parts.scheme == "https" or may_use_http)
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -9,7 +9,6 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from http.client import HTTPException, IncompleteRead
 from typing import Any
 
 from tcia_covid.http.settings import HttpSettings
@@ -31,7 +30,7 @@ buffer_pool: list[bytearray] = []
 """Buffers that no body uses at the moment."""
 
 
-class ChunkedFramingError(HTTPException):
+class ChunkedFramingError(http.client.HTTPException):
     """The body is not framed as the chunked transfer coding requires."""
 
 
@@ -81,10 +80,16 @@ class ChunkedBody:
         """
         if self.ended:
             return b""
-        self._move_to_front()
+        rest = bytes(self._view[self._start : self._end])
+        self._view[: len(rest)] = rest
+        self._start, self._end = 0, len(rest)
         pieces = self._gather(size)
         if size and not (pieces or self.ended):
-            raise IncompleteRead(b"") if self._is_cut else ChunkedFramingError("no valid chunk")
+            raise (
+                http.client.IncompleteRead(b"")
+                if self._is_cut
+                else ChunkedFramingError("no valid chunk")
+            )
         return b"".join(pieces)
 
     def _gather(self, size: int) -> list[memoryview]:
@@ -101,11 +106,6 @@ class ChunkedBody:
             is_late = pieces and self._clock() > deadline
             if is_late or missing <= enough or not self._fill(missing):
                 return pieces
-
-    def _move_to_front(self) -> None:
-        rest = bytes(self._view[self._start : self._end])
-        self._view[: len(rest)] = rest
-        self._start, self._end = 0, len(rest)
 
     def _parse(self) -> list[memoryview]:
         """Return the chunk data in the buffer, without the lines between."""
@@ -158,11 +158,7 @@ class ChunkedBody:
 class SizedBody:
     """A body with a Content-Length; http.client would wait until each piece is full.
 
-    Args:
-        receive: as for `ChunkedBody`.
-        buffer: holds received bytes.
-        length: bytes of the body.
-        clock: monotonic seconds.
+    Args: as for `ChunkedBody`, and `length`, the bytes of the body.
     """
 
     def __init__(
@@ -202,11 +198,6 @@ def take_buffer() -> bytearray:
         return buffer_pool.pop()
     except IndexError:
         return bytearray(_BUFFER_SIZE)
-
-
-def return_buffer(buffer: bytearray) -> None:
-    """Return a buffer to the pool; the caller must not use it any more."""
-    buffer_pool.append(buffer)
 
 
 class _CountingReader(io.RawIOBase):
@@ -270,16 +261,19 @@ class WatchedResponse(http.client.HTTPResponse):
 
     def read(self, amt: int | None = None) -> bytes:
         """Read at most `amt` bytes of the body, and at least one before its end or a cut."""
-        if self.fp is None or not (self.chunked or self.length):
+        if amt is None or self.fp is None or not (self.chunked or self.length):
             return super().read(amt and min(amt, _READ_SIZE))
-        if amt is None:
-            return self._read_all()
         self._body = self._body or self._new_body()
         data = self._body.read(amt)
         if isinstance(self._body, SizedBody):
             self.length = self._body.left
         if self._body.ended or (amt and not data):
-            self._shut_down_if_more_came()
+            pending = getattr(self._socket, "pending", None)
+            if pending is not None and pending():
+                # More came than was announced. TLS keeps it where the pool, which looks at the
+                # socket, does not see it: no other request may use this connection.
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
             self.close()
         return data
 
@@ -288,23 +282,7 @@ class WatchedResponse(http.client.HTTPResponse):
         # In one statement: a signal handler may close again in between.
         buffer, self._buffer, self._body = self._buffer, None, None
         if buffer is not None:
-            return_buffer(buffer)
-
-    def _read_all(self) -> bytes:
-        data = b"".join(iter(lambda: self.read(_READ_SIZE), b""))
-        if self.length:
-            raise http.client.IncompleteRead(data, self.length)
-        return data
-
-    def _shut_down_if_more_came(self) -> None:
-        """Let no other request use a connection on which more came than was announced.
-
-        TLS keeps such bytes where the pool, which looks at the socket, does not see them.
-        """
-        pending = getattr(self._socket, "pending", None)
-        if pending is not None and pending():
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+            buffer_pool.append(buffer)
 
     def _new_body(self) -> ChunkedBody | SizedBody:
         self._buffer = take_buffer()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError, TciaCovidError
+from tcia_covid.core.errors import ArchiveError
 from tcia_covid.core.events import Emit, RequestRetried, discard
 from tcia_covid.core.redaction import redact
 from tcia_covid.http.response import Response
@@ -92,16 +92,13 @@ class Client:
             self.stop.check()
             session = self.session()
             try:
-                try:
-                    raw = session.send_watched(request, method, url, params, form, headers)
-                except TciaCovidError:
-                    self.stop.check()
-                    raise
+                raw = session.send_watched(request, method, url, params, form, headers)
                 with closing(Response(raw, request, self.stop, self.meter, self._rate)) as response:
                     session.check_head(response, self.settings)
                     yield response
                 limiter.succeeded()
             except ArchiveError as error:
+                self.stop.check()  # a canceled run aborts its requests
                 if error.push_back:
                     limiter.push_back(started, error.message, error.retry_after)
                 elif error.retry_after is not None:
@@ -118,13 +115,13 @@ class Client:
         headers: Params | None = None,
         limit: Limit = no_limit,
     ) -> T:
-        """Send a request, with retries, until `read` accepts a response.
+        """Send a GET, or a POST of `form`, with retries, until `read` accepts a response.
 
         Args:
-            url: a POST if `form` is given, else a GET.
+            url: where to.
             read: reads the response; raises a retryable `ArchiveError` where a retry may help.
             params: the query.
-            form: the form to post.
+            form: to post.
             headers: further headers.
             limit: gives a smaller number of retries for some errors.
         """
@@ -146,7 +143,7 @@ class Client:
         )
 
     def limiter(self, url: str) -> ConcurrencyLimiter:
-        """The limiter of the URL's host: what one host asks for holds up no other."""
+        """The limiter of the URL's host: what one host asks for delays no other."""
         host = urlsplit(redact(url)).netloc
         with self._lock:
             if host not in self._limiters:

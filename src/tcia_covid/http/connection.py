@@ -12,7 +12,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 import urllib3
@@ -26,8 +26,6 @@ try:
     import truststore
 except ImportError:
     truststore = None
-HEAD_START = 0.3
-"""Seconds that an address has before the next one is tried as well."""
 # Unlike epoll, poll needs no file descriptor of its own.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
@@ -42,29 +40,33 @@ def connect(
     timeout: float,
     options: Sequence[tuple[Any, ...]] | None = None,
     *,
-    head_start: float = HEAD_START,
+    head_start: float = 0.3,
 ) -> socket.socket:
-    """Connect to the first address of `host` that accepts.
+    """Connect to the first address of `host` that accepts (happy eyeballs, RFC 8305).
 
     Networks exist that drop all IPv6 packets: an address that does not respond costs `head_start`
     seconds, not `timeout`.
 
     Args:
         host: a name or an address.
-        port: its port.
+        port: of the host.
         timeout: seconds for all addresses together, and of the returned socket.
         options: arguments of `setsockopt`.
-        head_start: see `HEAD_START`.
+        head_start: seconds that an address has before the next one is tried as well.
 
     Raises:
         socket.gaierror: the name cannot be resolved.
         TimeoutError: no address responded.
         OSError: no address accepted; the last error.
     """
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    waiting = deque(_alternate_families(found))
+    addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    # The preferred family and the other one in turn.
+    preferred = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    waiting = deque(filter(None, chain(*zip_longest(preferred, others))))
     deadline = time.monotonic() + timeout
-    error: OSError = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    timed_out = TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+    error: OSError = timed_out
     with _Selector() as selector:
         try:
             while waiting or selector.get_map():
@@ -86,18 +88,11 @@ def connect(
                     sock.close()
                     error = OSError(code, os.strerror(code))
                 if left == 0.0:
-                    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+                    raise timed_out
         finally:
             for key in list(selector.get_map().values()):
                 key.data.close()
     raise error
-
-
-def _alternate_families(found: list[Any]) -> list[Any]:
-    """Addresses of the preferred family and of the other one in turn."""
-    preferred = [address for address in found if address[0] == found[0][0]]
-    others = [address for address in found if address[0] != found[0][0]]
-    return [one for pair in zip_longest(preferred, others) for one in pair if one is not None]
 
 
 def _start(address: Any, options: Sequence[tuple[Any, ...]] | None) -> socket.socket:
@@ -115,38 +110,22 @@ def _start(address: Any, options: Sequence[tuple[Any, ...]] | None) -> socket.so
     return sock
 
 
-class _FastConnection:
-    """Mixin for urllib3's connection classes: connects by `connect`, with urllib3's errors."""
-
-    host: str
-    port: int
-    timeout: float
-    socket_options: Any
-
-    def _new_conn(self) -> socket.socket:
-        unreachable: Any = urllib3.exceptions
-        try:
-            return connect(self.host, self.port, self.timeout, self.socket_options)
-        except UnicodeError as error:
-            raise urllib3.exceptions.LocationParseError(self.host) from error
-        except socket.gaierror as error:
-            raise unreachable.NameResolutionError(self.host, self, error) from error
-        except TimeoutError as error:
-            raise unreachable.ConnectTimeoutError(self, str(error)) from error
-        except OSError as error:
-            raise unreachable.NewConnectionError(self, str(error)) from error
-
-
 class _WatchedConnection:
     """Mixin for urllib3's connection classes: attaches connections to the current request."""
 
     response_class = WatchedResponse
+    host: str
+    port: int
+    timeout: float
+    socket_options: Any
     sock: Any
+    is_socks = False
+    """Whether the class connects to a SOCKS proxy, by itself."""
     _has_carried = False
     """Whether a request was sent; TLS connects before the first one."""
 
     def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        sock: socket.socket = super()._new_conn() if self.is_socks else self._connect()  # type: ignore[misc]
         self._has_carried = False
         enable_keepalive(sock)
         request = current_request()
@@ -154,6 +133,20 @@ class _WatchedConnection:
             is_tls = isinstance(self, urllib3.connection.HTTPSConnection)
             request.attach(sock, needs_handshake=is_tls)
         return sock
+
+    def _connect(self) -> socket.socket:
+        """Call `connect`; raises urllib3's errors."""
+        exceptions: Any = urllib3.exceptions
+        try:
+            return connect(self.host, self.port, self.timeout, self.socket_options)
+        except UnicodeError as error:
+            raise exceptions.LocationParseError(self.host) from error
+        except socket.gaierror as error:
+            raise exceptions.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise exceptions.ConnectTimeoutError(self, str(error)) from error
+        except OSError as error:
+            raise exceptions.NewConnectionError(self, str(error)) from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         request = current_request()
@@ -179,10 +172,9 @@ def _watched_pool(pool: Any) -> Any:
     """A subclass of a pool class with watched connections; works for proxies' classes, too."""
     if issubclass(pool.ConnectionCls, _WatchedConnection):
         return pool
-    name = pool.ConnectionCls.__name__
-    is_direct = pool.ConnectionCls._new_conn is urllib3.connection.HTTPConnection._new_conn  # noqa: SLF001
-    mixins = (_WatchedConnection, _FastConnection) if is_direct else (_WatchedConnection,)
-    connection = type(name, (*mixins, pool.ConnectionCls), {})  # a SOCKS proxy connects itself
+    original = pool.ConnectionCls
+    is_socks = original._new_conn is not urllib3.connection.HTTPConnection._new_conn  # noqa: SLF001
+    connection = type(original.__name__, (_WatchedConnection, original), {"is_socks": is_socks})
     return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 

@@ -79,21 +79,19 @@ def ca_bundles() -> Iterator[tuple[str, str]]:
 def error_from_exception(
     error: Exception, url: str, active: ActiveRequest
 ) -> ArchiveError | RequestError | ResourceLimitError:
-    """Turn an exception raised while sending a request into a typed error.
-
-    Args:
-        error: what requests raised.
-        url: the requested URL; a redirect may have led elsewhere.
-        active: the request.
-    """
-    url = getattr(getattr(error, "request", None), "url", None) or url
+    """Turn what requests raised while sending `active` to `url` into a typed error."""
+    url = getattr(getattr(error, "request", None), "url", None) or url  # of a redirect
     host = urlsplit(redact(url)).netloc or "the archive"
     causes = list(_causes(error))
     if limit := next(filter(None, map(limit_error, causes)), None):
         return limit
     if isinstance(error, _INVALID_URL):
         return _invalid_url_error(url)
-    if _is_ca_bundle_error(error, causes):
+    # requests raises a bare OSError for a missing file; OpenSSL reports one without certificates.
+    is_missing_bundle = type(error) is OSError and "CA certificate bundle" in str(error)
+    if is_missing_bundle or any(
+        isinstance(cause, ssl.SSLError) and "NO_CERTIFICATE" in str(cause) for cause in causes
+    ):
         return ConfigError(
             f"the CA bundle named by {next(ca_bundles(), _CA_VARIABLES)[0]} cannot be read",
             hint="set the variable to a PEM file with certificates, or unset it",
@@ -119,12 +117,11 @@ def is_closed_unanswered(error: Exception, active: ActiveRequest) -> bool:
 def _invalid_url_error(url: str) -> RequestError:
     proxy = _proxy_for(url)
     if proxy and _is_http_url(url):
-        is_socks = proxy.lower().startswith("socks")
+        hint = f"it should look like http://host:port; check {_PROXY_VARIABLES}"
+        if proxy.lower().startswith("socks"):
+            hint = "a SOCKS proxy needs the package PySocks: pip install pysocks"
         return ConfigError(
-            f"the proxy {redact(proxy)} set in the environment cannot be used",
-            hint="a SOCKS proxy needs the package PySocks: pip install pysocks"
-            if is_socks
-            else f"it should look like http://host:port; check {_PROXY_VARIABLES}",
+            f"the proxy {redact(proxy)} set in the environment cannot be used", hint=hint
         )
     return UsageError(
         f"{redact(url)!r} is not a usable http(s) URL", hint="check the archive's URL option"
@@ -137,13 +134,6 @@ def _is_http_url(url: str) -> bool:
     except urllib3.exceptions.LocationParseError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.host)
-
-
-def _is_ca_bundle_error(error: Exception, causes: list[BaseException]) -> bool:
-    # requests raises a bare OSError for a missing file; OpenSSL reports one without certificates.
-    if type(error) is OSError and "CA certificate bundle" in str(error):
-        return True
-    return any(isinstance(c, ssl.SSLError) and "NO_CERTIFICATE" in str(c) for c in causes)
 
 
 def _proxy_error(host: str, url: str, causes: list[BaseException]) -> UnreachableError:
@@ -245,16 +235,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
     Not along `__context__`, which may lead to an error of an earlier request.
     """
-    seen: list[BaseException] = []
-    queue: list[BaseException] = [error]
-    while queue:
-        current = queue.pop(0)
-        if any(current is known for known in seen):
-            continue
-        seen.append(current)
-        yield current
-        nested = [*current.args, getattr(current, "reason", None), current.__cause__]
-        queue += [n for n in nested if isinstance(n, BaseException)]
+    causes = [error]
+    for cause in causes:  # which grows
+        yield cause
+        nested = [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+        causes += [
+            item
+            for item in nested
+            if isinstance(item, BaseException) and not any(item is known for known in causes)
+        ]
 
 
 def _has(
@@ -269,13 +258,12 @@ def error_from_status(
     """Turn an HTTP status other than 2xx into an error that tells whether a retry may help."""
     text = str(parse_s3_error(body) or excerpt(body))
     retryable = status in _RETRYABLE
+    hint = "try again later" if retryable else "check the archive's URL"
     return StatusError(
         f"{redact(url)} returned HTTP {status}{f': {text}' if text else ''}",
         status=status,
         body=text,
-        hint=_STATUS_HINTS.get(
-            status, "try again later" if retryable else "check the archive's URL"
-        ),
+        hint=_STATUS_HINTS.get(status, hint),
         retryable=retryable,
         retry_after=retry_after(headers, retry_after_cap) if retryable else None,
         push_back=status in _PUSH_BACK,
@@ -283,16 +271,13 @@ def error_from_status(
 
 
 def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
-    """Read Retry-After, in seconds or as a date; None where absent, past or invalid.
-
-    A date is compared with the response's own Date header, so that a wrong clock here does not
-    matter.
-    """
+    """Read Retry-After, in seconds or as a date; None where absent, past or invalid."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), cap)
-    when, now = _parse_date(value), _parse_date(headers.get("Date", ""))
-    now = now or datetime.now(timezone.utc)
+    when = _parse_date(value)
+    # Compared with the response's own date: the clock here may be wrong.
+    now = _parse_date(headers.get("Date", "")) or datetime.now(timezone.utc)
     if when is None or when <= now:
         return None
     return min((when - now).total_seconds(), cap)
@@ -307,11 +292,7 @@ def _parse_date(text: str) -> datetime | None:
 
 
 def check_content_encoding(response: Response) -> None:
-    """Refuse a body that was compressed although `identity` was requested.
-
-    Raises:
-        BadResponseError: retryable.
-    """
+    """Raise `BadResponseError` if a body is compressed although `identity` was requested."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity"):
         raise BadResponseError(

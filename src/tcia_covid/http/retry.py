@@ -73,20 +73,17 @@ class RetryPolicy:
                 another policy.
             TciaCovidError: the run was canceled.
         """
+        settings = self._settings
         self.failures += error.attempts
         self._by_type[type(error)] += 1
         is_over_limit = limit is not None and self._by_type[type(error)] > limit
         if not error.retryable or error.spent or is_over_limit:
             raise error
-        if self.failures > self._settings.retries:
-            error.spent = self._settings.retries > 0
+        if self.failures > settings.retries:
+            error.spent = settings.retries > 0
             raise error
-        wait = self._pause(error.retry_after)
-        self._on_retry(error.message, wait)
-        self._stop.wait(wait)
-
-    def _pause(self, retry_after: float | None) -> float:
-        settings = self._settings
         doublings = min(self.failures - 1, _MAX_DOUBLINGS)
         ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2**doublings)
-        return max(random.uniform(0, ceiling), retry_after or 0.0)
+        wait = max(random.uniform(0, ceiling), error.retry_after or 0.0)
+        self._on_retry(error.message, wait)
+        self._stop.wait(wait)

@@ -6,6 +6,7 @@ requests without its being documented.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from typing import Any
@@ -43,13 +44,8 @@ class ArchiveSession(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self.headers.update(
-            {
-                "User-Agent": f"tcia-covid/{__version__}",
-                "Accept": "*/*",
-                "Accept-Encoding": "identity",
-            }
-        )
+        user_agent = f"tcia-covid/{__version__}"
+        self.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         self.auth = _UrlAuth()
         self._environment: dict[tuple[str, str], dict[str, Any]] = {}
         self.max_redirects = _MAX_REDIRECTS
@@ -75,18 +71,13 @@ class ArchiveSession(requests.Session):
             RequestError: the URL, the proxy or the CA bundle cannot be used.
         """
         settings = active.settings
+        timeout = (settings.connect_timeout, settings.first_byte_timeout)
         while True:
             active.is_reused = False
             try:
                 with active.activate():
                     return self.request(
-                        method,
-                        url,
-                        params=params,
-                        data=form,
-                        headers=headers,
-                        timeout=(settings.connect_timeout, settings.first_byte_timeout),
-                        stream=True,
+                        method, url, params, form, headers, timeout=timeout, stream=True
                     )
             except (requests.RequestException, OSError, ValueError) as error:
                 # Ends with the pool's last connection: a new one is not a reused one.
@@ -95,12 +86,7 @@ class ArchiveSession(requests.Session):
 
     @staticmethod
     def check_head(response: Response, settings: HttpSettings) -> None:
-        """Accept a status of 2xx and a body without compression.
-
-        Raises:
-            StatusError: another status.
-            BadResponseError: the body is compressed.
-        """
+        """Raise `StatusError` unless the status is 2xx, and refuse a compressed body."""
         if 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's class of success
             errors.check_content_encoding(response)
             return
@@ -139,20 +125,15 @@ class ArchiveSession(requests.Session):
         source, parts = redact(resp.url), _split_target(resp.url, target)
         if parts is None:
             raise RedirectError(f"{source} redirects to an address that is not an http(s) URL")
-        shown = redact(parts.geturl())
+        to = f"{source} redirects to {redact(parts.geturl())}"
+        hint = "not followed; check the archive's URL and the proxy settings"
         if parts.scheme != "https" and urlsplit(resp.url).scheme.lower() != "http":
-            raise RedirectError(
-                f"{source} redirects to {shown}, which is not protected by TLS",
-                hint="not followed; check the archive's URL and the proxy settings",
-            )
+            raise RedirectError(f"{to}, which is not protected by TLS", hint=hint)
         if _is_private(parts) and not _is_private(urlsplit(resp.url)):
-            raise RedirectError(
-                f"{source} redirects to {shown}, which is in a private network",
-                hint="not followed; check the archive's URL and the proxy settings",
-            )
+            raise RedirectError(f"{to}, which is in a private network", hint=hint)
         if resp.request.method == "POST" and resp.status_code not in _METHOD_PRESERVING:
             raise RedirectError(
-                f"{source} redirects a form to {shown}, which would drop its contents",
+                f"{to}, which would drop the contents of a form",
                 hint="set the archive's URL to the redirect's target",
             )
         return target
@@ -168,12 +149,11 @@ class ArchiveSession(requests.Session):
 
 def _split_target(base: str, target: str) -> SplitResult | None:
     """Resolve a redirect's target; None if it is not a usable http(s) URL."""
-    try:
+    with contextlib.suppress(ValueError):
         parts = urlsplit(urljoin(base, target))
-        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        return None
-    return parts if is_usable else None
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    return None
 
 
 def _is_private(url: SplitResult) -> bool:
@@ -190,10 +170,6 @@ def _is_private(url: SplitResult) -> bool:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
     except (OSError, UnicodeError):
         return False
-    return any(_is_private_address(str(address[0])) for *_, address in found)
-
-
-def _is_private_address(text: str) -> bool:
-    address = ipaddress.ip_address(text)
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_private or address.is_link_local or address.is_loopback
+    addresses = [ipaddress.ip_address(str(address[0])) for *_, address in found]
+    addresses = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return any(item.is_private or item.is_link_local or item.is_loopback for item in addresses)

@@ -56,16 +56,12 @@ def _is_valid(name: str, value: float) -> bool:
         return value > 0 and math.isfinite(value)
     if name in ("min_rate", "retries"):
         return value >= 0 and math.isfinite(value)
-    zero_allowed = name in ("retry_wait", "retry_wait_cap", "retry_after_cap", "outage_timeout")
-    return (value > 0 or (zero_allowed and value == 0)) and value <= _MAX_DURATION
+    may_be_zero = name in ("retry_wait", "retry_wait_cap", "retry_after_cap", "outage_timeout")
+    return (value > 0 or (may_be_zero and value == 0)) and value <= _MAX_DURATION
 
 
 def check_nbia_url(base_url: str) -> None:
-    """Check that paths can be appended to a URL.
-
-    Raises:
-        UsageError: it has a query or a fragment.
-    """
+    """Raise `UsageError` if no path can be appended to a URL."""
     if "?" in base_url or "#" in base_url:
         raise UsageError(
             "the URL of NBIA must end with the API version and have no query",

@@ -67,7 +67,8 @@ class ConcurrencyLimiter:
         Raises:
             PausedError: the host asked for a longer pause than `max_pause`.
         """
-        started = self._acquire()
+        with self._condition:
+            started = self._acquire()
         try:
             yield started
         finally:
@@ -99,7 +100,7 @@ class ConcurrencyLimiter:
         """Halve the limit: the archive is overloaded.
 
         Args:
-            started: when the request that failed took its slot, as `slot` gave it.
+            started: when the request that failed took its slot.
             reason: for the event.
             retry_after: seconds in which no request may start.
         """
@@ -116,17 +117,16 @@ class ConcurrencyLimiter:
             self._emit(ConcurrencyChanged(after, reason))
 
     def _acquire(self) -> float:
-        with self._condition:
-            while True:
-                self._stop.check()
-                now = time.monotonic()
-                wait = self._not_before - now
-                if wait > self._max_pause:
-                    raise PausedError(self._host, wait)
-                if wait <= 0 and self._active < self.limit:
-                    self._active += 1
-                    return now
-                self._condition.wait(wait if wait > 0 else None)
+        while True:
+            self._stop.check()
+            now = time.monotonic()
+            wait = self._not_before - now
+            if wait > self._max_pause:
+                raise PausedError(self._host, wait)
+            if wait <= 0 and self._active < self.limit:
+                self._active += 1
+                return now
+            self._condition.wait(wait if wait > 0 else None)
 
     def _wake(self) -> None:
         """Wake as many threads as there are slots: waking all costs each of them time."""

@@ -82,11 +82,12 @@ class ActiveRequest:
             sock: the connection.
             is_reused: whether it carried an earlier request.
             needs_handshake: whether TLS has to shake hands before the request is sent.
-
-        The handle is a duplicate: it stays valid while the TLS layer swaps socket objects, and
-        never names a descriptor that the system has reused for something else.
         """
+        # A duplicate stays valid while the TLS layer swaps socket objects, and never names a
+        # descriptor that the system has reused for something else.
         handle = socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        settings = self.settings
+        timeout = settings.connect_timeout if needs_handshake else settings.first_byte_timeout
         with self._lock:
             if self._finished:
                 handle.close()
@@ -95,8 +96,6 @@ class ActiveRequest:
             self._handle, self._socket = handle, sock
             self.is_sent, self.received, self.read_error = False, 0, None
             self.is_reused, self.is_accepted = is_reused, True
-            settings = self.settings
-            timeout = settings.connect_timeout if needs_handshake else settings.first_byte_timeout
             self._head_deadline = time.monotonic() + timeout
             if self.abort_reason is not None:
                 self._shut_down()
@@ -120,10 +119,7 @@ class ActiveRequest:
             self._reading = (seconds + time.monotonic() - since, None)
 
     def abort(self, reason: AbortReason) -> None:
-        """Shut the connection down; the thread that waits for it wakes within milliseconds.
-
-        Does nothing once the request has finished: its connection may serve another one.
-        """
+        """Shut the connection down and wake its reader, unless the request has finished."""
         with self._lock:
             if not self._finished:
                 self.abort_reason = self.abort_reason or reason
@@ -166,15 +162,10 @@ class ActiveRequest:
 
 
 def shut_down(sock: socket.socket, *, close: bool = sys.platform == "win32") -> None:
-    """End a connection that another thread reads from, and wake that thread.
-
-    Args:
-        sock: the connection.
-        close: whether only closing it wakes the thread. Its `close` would wait for the files that
-            were made of it.
-    """
+    """End a connection and wake the thread that reads from it, where needed by closing it."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    # Its own `close` would wait for the files that were made of it.
     if close and (descriptor := sock.detach()) != -1:
         socket.close(descriptor)
 
@@ -204,7 +195,11 @@ class Watchdog:
         with self._lock:
             self._requests.add(request)
             if self._thread is None:
-                self._start()
+                self._closed = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._closed,), name="http-watchdog", daemon=True
+                )
+                self._thread.start()
         try:
             yield
         finally:
@@ -229,14 +224,6 @@ class Watchdog:
             self._closed.set()
         if thread is not None:
             thread.join()
-
-    def _start(self) -> None:
-        self._closed = threading.Event()
-        thread = threading.Thread(
-            target=self._run, args=(self._closed,), name="http-watchdog", daemon=True
-        )
-        thread.start()
-        self._thread = thread
 
     def _run(self, closed: threading.Event) -> None:
         while not closed.wait(self._interval):

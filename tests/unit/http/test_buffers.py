@@ -7,15 +7,15 @@ import contextlib
 import pytest
 
 from tcia_covid.core.errors import ArchiveError
-from tcia_covid.http import body as buffers
+from tcia_covid.http.body import buffer_pool, take_buffer
 from tests.fakes.scripted import Fin, ScriptedServer, Send, Step, head, in_chunks, ok, status
 from tests.unit.http.requesting import client_with, get
 
 BODY = bytes(range(256)) * 500
 
 
-def each_is_there_once() -> bool:
-    return len({id(one) for one in buffers.buffer_pool}) == len(buffers.buffer_pool)
+def every_buffer_is_unique() -> bool:
+    return len({id(buffer) for buffer in buffer_pool}) == len(buffer_pool)
 
 
 @pytest.mark.parametrize(
@@ -29,29 +29,28 @@ def each_is_there_once() -> bool:
     ],
     ids=["length", "chunks", "cut", "cut in a chunk", "error"],
 )
-def test_a_buffer_is_given_back_once(script: list[Step]) -> None:
-    kept = buffers.take_buffer()
-    buffers.return_buffer(kept)
+def test_a_buffer_returns_to_the_pool_once(script: list[Step]) -> None:
+    buffer = take_buffer()
+    buffer_pool.append(buffer)
     with ScriptedServer(script, script) as server, client_with() as client:
         for _ in range(2):
             with contextlib.suppress(ArchiveError):
                 get(client, server.url, bytearray())
-    assert each_is_there_once()
-    assert any(one is kept for one in buffers.buffer_pool)
+    assert every_buffer_is_unique()
+    assert any(pooled is buffer for pooled in buffer_pool)
 
 
-def test_an_answer_that_is_not_read_to_its_end_gives_its_buffer_back() -> None:
-    before = len(buffers.buffer_pool)
+def test_a_response_that_is_not_read_to_its_end_returns_its_buffer() -> None:
+    before = len(buffer_pool)
     with ScriptedServer(in_chunks(BODY)) as server, client_with() as client:
-        with client.stream("GET", server.url) as answer:
-            answer.read(10)
-        assert len(buffers.buffer_pool) >= max(1, before)
-    assert each_is_there_once()
+        with client.stream("GET", server.url) as response:
+            response.read(10)
+        assert len(buffer_pool) >= max(1, before)
+    assert every_buffer_is_unique()
 
 
 def test_two_bodies_at_once_have_two_buffers() -> None:
-    first, second = buffers.take_buffer(), buffers.take_buffer()
+    first, second = take_buffer(), take_buffer()
     assert first is not second
-    buffers.return_buffer(first)
-    buffers.return_buffer(second)
-    assert each_is_there_once()
+    buffer_pool.extend([first, second])
+    assert every_buffer_is_unique()

@@ -222,21 +222,23 @@ def test_nothing_begins_once_the_run_is_to_end(use: Callable) -> None:
     assert ended.value is reason
 
 
-def test_a_stop_between_place_and_request_is_not_missed() -> None:
-    """The flag is looked at again once the watch knows the call."""
-    stop = CancelToken()
-    with ScriptedServer([Sleep(LONG)]) as server, client_with(stop=stop) as client:
-        limiter = client.limiter(server.url)
-        enter = limiter._acquire
+class StopsAfterCheck(CancelToken):
+    """Is set right after its first check, that of a request that waits for its slot."""
 
-        def enter_then_stop() -> float:
-            moment = enter()
-            stop.set()
-            return moment
+    def check(self) -> None:
+        super().check()
+        self.set()
 
-        limiter._acquire = enter_then_stop
-        with soon(), pytest.raises(InterruptedRunError):
-            get(client, server.url)
+
+def test_a_stop_between_slot_and_request_is_not_missed() -> None:
+    """The flag is checked again once the watchdog knows the request."""
+    with (
+        ScriptedServer([Sleep(LONG)]) as server,
+        client_with(stop=StopsAfterCheck()) as client,
+        soon(),
+        pytest.raises(InterruptedRunError),
+    ):
+        get(client, server.url)
 
 
 def test_the_server_sees_the_connection_end() -> None:

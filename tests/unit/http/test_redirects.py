@@ -88,7 +88,7 @@ def test_a_circle_ends() -> None:
 @pytest.mark.parametrize("code", [301, 302, 303])
 def test_a_form_is_not_turned_into_a_get(code: int) -> None:
     with ScriptedServer(status(code, Location="/new")) as server, client_with() as client:
-        with pytest.raises(RedirectError, match="would drop its contents") as refused:
+        with pytest.raises(RedirectError, match="would drop the contents") as refused:
             fetch(client, server.url, form={"a": "b"})
         assert len(server.heads) == 1
     assert "set the archive's URL" in refused.value.hint

@@ -16,11 +16,7 @@ from tcia_covid.archives.idc.endpoints import (
     most_promising,
     parse_endpoints,
 )
-from tcia_covid.archives.idc.s3 import (
-    ObjectReader,
-    denied_as_unavailable,
-    list_folder,
-)
+from tcia_covid.archives.idc.s3 import ObjectReader, denied_as_unavailable, list_folder
 from tcia_covid.core.errors import (
     ArchiveError,
     BadResponseError,
@@ -93,11 +89,7 @@ class IdcArchive:
         return self._find_location(series) is not None
 
     def list_collection(self, collection: str) -> list[Series]:
-        """Every series of `collection` as the catalog lists it; no network.
-
-        Raises:
-            NotAvailableError: the catalog does not have it.
-        """
+        """Every series of `collection` as the catalog lists it; no network."""
         try:
             series = self._list_all(collection)
         except UnknownCollectionError:
@@ -115,11 +107,7 @@ class IdcArchive:
         return [by_uid[uid] for uid in sorted(by_uid)]
 
     def images(self, series: Series) -> list[RemoteImage]:
-        """The objects of `series`: keys, sizes, and MD5s of those uploaded in one part.
-
-        Raises:
-            NotAvailableError: the catalog or the bucket does not have the series.
-        """
+        """The objects of `series`: keys, sizes, and MD5s of those uploaded in one part."""
         location = self._locate(series)
         return self._endpoints.try_each(lambda endpoint, _: self._list(endpoint, location))
 
@@ -137,7 +125,6 @@ class IdcArchive:
         """Store one object; resumes where the connection breaks.
 
         Raises:
-            NotAvailableError: IDC does not have it, or `image` has no key.
             BadResponseError: it changed since it was listed (retryable, after listing it again).
         """
         location = self._locate(series)
@@ -146,21 +133,18 @@ class IdcArchive:
                 lambda endpoint, _: _store(self._reader(endpoint, location, image), sink)
             )
 
-    def image_md5(self, series: Series, uid: str) -> str | None:
+    def image_md5(self, series: Series, uid: str) -> None:
         """None: IDC's hashes are those of `images`, by key."""
         del series, uid
-        return None
 
-    def series_md5(self, series: Series) -> str | None:
+    def series_md5(self, series: Series) -> None:
         """None: IDC has none."""
         del series
-        return None
 
     def _locate(self, series: Series) -> _Location:
-        location = self._find_location(series)
-        if location is None:
-            raise NotAvailableError(f"the catalog knows no folder of series {series.uid} in IDC")
-        return location
+        if location := self._find_location(series):
+            return location
+        raise NotAvailableError(f"the catalog knows no folder of series {series.uid} in IDC")
 
     def _find_location(self, series: Series) -> _Location | None:
         """NBIA's lists do not have the folder; the catalog does."""
@@ -199,8 +183,12 @@ class IdcArchive:
             try:
                 with denied_as_unavailable(f"object {image.key} of series {location.series}"):
                     stored = _store(reader, sink)
-                if not is_last:
-                    _check_md5(image, stored, sink)
+                if not is_last and image.md5 not in (None, stored.md5):
+                    sink.discard(stored.uid)
+                    raise BadResponseError(
+                        f"object {image.key} has MD5 {stored.md5}, the list has {image.md5}",
+                        retryable=True,
+                    )
             except TakenOverError:
                 raise
             except (ArchiveError, SeriesError) as error:
@@ -265,19 +253,6 @@ def threads_for(images: list[RemoteImage]) -> int:
     size = sum(image.size or 0 for image in images)
     threads = 1 + max(len(images) // _IMAGES_PER_THREAD, size // _BYTES_PER_THREAD)
     return max(1, min(_MAX_THREADS, len(images), threads))
-
-
-def _check_md5(image: RemoteImage, stored: StoredImage, sink: Sink) -> None:
-    """Discard an image that differs from its hash.
-
-    Raises:
-        BadResponseError: it does.
-    """
-    if image.md5 not in (None, stored.md5):
-        sink.discard(stored.uid)
-        raise BadResponseError(
-            f"object {image.key} has MD5 {stored.md5}, the list has {image.md5}", retryable=True
-        )
 
 
 def _store(reader: ObjectReader, sink: Sink) -> StoredImage:

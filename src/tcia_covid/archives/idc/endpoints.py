@@ -65,20 +65,20 @@ def parse_endpoints(text: str) -> list[Endpoint]:
     Raises:
         UsageError: a part is none of these.
     """
-    return [_parse_endpoint(part.strip()) for part in text.split(",")]
-
-
-def _parse_endpoint(name: str) -> Endpoint:
-    if name.lower() == "aws":
-        return Endpoint(None)
-    url = _GCS_URL if name.lower() == "gcs" else name.rstrip("/")
-    if not _ENDPOINT_URL.fullmatch(url):
-        raise UsageError(
-            "an IDC endpoint is 'aws', 'gcs' or the http(s) URL of an S3 server, "
-            f"not {name.partition('?')[0].rpartition('@')[2]!r}",
-            hint="check the option or variable that sets IDC's URL",
-        )
-    return Endpoint(url, _GCS_BUCKETS if url == _GCS_URL else {})
+    endpoints = []
+    for name in map(str.strip, text.split(",")):
+        url = _GCS_URL if name.lower() == "gcs" else name.rstrip("/")
+        if name.lower() == "aws":
+            endpoints.append(Endpoint(None))
+        elif _ENDPOINT_URL.fullmatch(url):
+            endpoints.append(Endpoint(url, _GCS_BUCKETS if url == _GCS_URL else {}))
+        else:
+            raise UsageError(
+                "an IDC endpoint is 'aws', 'gcs' or the http(s) URL of an S3 server, "
+                f"not {name.partition('?')[0].rpartition('@')[2]!r}",
+                hint="check the option or variable that sets IDC's URL",
+            )
+    return endpoints
 
 
 class Endpoints:
@@ -141,8 +141,11 @@ class Endpoints:
     ) -> None:
         """Skip the endpoint if `error` is not about a series or an object only."""
         self._failures[endpoint] += not has_worked
+        is_server_error = isinstance(error, ConnectionLostError) or (
+            isinstance(error, StatusError) and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
         is_down = isinstance(error, UnreachableError | TlsError) or (
-            not has_worked and _is_server_error(error)
+            is_server_error and not has_worked
         )
         if is_down or self._failures[endpoint] >= _MAX_FAILURES:
             self._breaker.open(endpoint)

@@ -74,6 +74,11 @@ class ObjectReader:
             ArchiveError: no retry is left.
         """
         version = self.image.version
+
+        def check_version(response: Response) -> None:
+            if version and parse_etag(response.headers.get("ETag", "")) not in (None, version):
+                raise get.unexpected("another ETag than the listed one")
+
         get = RangedGet(
             self.client,
             self.url,
@@ -82,7 +87,7 @@ class ObjectReader:
             size=self.image.size,
             headers={} if version is None else {"If-Match": f'"{version}"'},
             refuse=self._refuse_error,
-            on_response=lambda response: self._check_version(get, response),
+            on_response=check_version,
         )
         policy = RetryPolicy(self.client.settings, self.client.stop)
         while not self.offset or self.offset != self.image.size:
@@ -108,39 +113,25 @@ class ObjectReader:
         if response.status == HTTPStatus.OK and (is_xml or not is_object):
             _raise_s3_error(response, response.read(_ERROR_SIZE))
 
-    def _check_version(self, get: RangedGet, response: Response) -> None:
-        version = parse_etag(response.headers.get("ETag", ""))
-        if version and self.image.version and version != self.image.version:
-            raise get.unexpected("another ETag than the listed one")
-
 
 def _raise_s3_error(response: Response, body: bytes) -> None:
-    """Raise the error that `body` describes although the status is 200; if it is one.
-
-    Raises:
-        StatusError: with the status that S3 documents for the error; a retryable one for others.
-    """
+    """Raise the error that `body` describes, if any, with the status that S3 documents for it."""
     error = parse_s3_error(body)
     if error is None:
         return
     status = _STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    is_overload = status == HTTPStatus.SERVICE_UNAVAILABLE
     raise StatusError(
         f"{response.url} returned an error with HTTP {response.status}: {error}",
         status=status,
         hint="try again later",
         retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-        push_back=is_overload,
+        push_back=status == HTTPStatus.SERVICE_UNAVAILABLE,
     )
 
 
 @contextmanager
 def denied_as_unavailable(what: str) -> Iterator[None]:
-    """Turn the status of `what`, an object or a series' folder, into an error in words.
-
-    Raises:
-        NotAvailableError: it does not exist, or access is denied.
-    """
+    """Turn a status that denies `what`, an object or a folder, into a `NotAvailableError`."""
     try:
         yield
     except StatusError as error:
@@ -164,9 +155,8 @@ def list_folder(
         max_pages: pages after which the list counts as endless.
 
     Raises:
-        ArchiveError: no usable response; `StatusError` where there is no such bucket, or it is
-            not public.
-        BadResponseError: the pages repeat, or do not end.
+        StatusError: there is no such bucket, or it is not public.
+        ArchiveError: no usable response, or pages without an end.
     """
     images: list[RemoteImage] = []
     tokens: set[str] = set()
@@ -185,11 +175,7 @@ def list_folder(
 
 
 def _read_page(response: Response, folder: str) -> tuple[list[RemoteImage], str | None]:
-    """Read one page of a listing, and the token of the next page; None on the last one.
-
-    Raises:
-        BadResponseError: it is not an S3 listing of `folder` (retryable).
-    """
+    """Read one page of a listing, and the token of the next page; None on the last one."""
     body = response.read_all(_PAGE_LIMIT)
     _raise_s3_error(response, body)
     try:

@@ -90,11 +90,7 @@ class NbiaArchive:
         self._is_v1 = self._base.endswith("/v1")
 
     def collections(self) -> list[str]:
-        """The names of all public collections, as the archive spells them.
-
-        Raises:
-            NotAvailableError: the list stayed empty.
-        """
+        """The names of all public collections, as the archive spells them."""
         rows = self._fetch_list(self._url("getCollectionValues"), read_rows)
         if not rows:
             raise NotAvailableError("the archive lists no collection", hint="try again later")
@@ -106,11 +102,7 @@ class NbiaArchive:
         return True
 
     def list_collection(self, collection: str) -> list[Series]:
-        """Every series of `collection`, without those of others that some servers add.
-
-        Raises:
-            NotAvailableError: the list stayed empty.
-        """
+        """Every series of `collection`, without those of others that some servers add."""
 
         def read(response: Response) -> list[Series]:
             return self._without_foreign(read_series(response), collection)
@@ -209,16 +201,9 @@ class NbiaArchive:
             return None
         return self._fetch_hash("getMD5Hierarchy", form={"SeriesInstanceUID": series.uid})
 
-    def _fetch_hash(
-        self,
-        endpoint: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
-    ) -> str | None:
-        url = self._url(endpoint)
+    def _fetch_hash(self, endpoint: str, **request: Mapping[str, str]) -> str | None:
         return self._client.fetch(
-            url, _read_hash, params=params, form=form, limit=lambda error: _HASH_RETRIES
+            self._url(endpoint), _read_hash, limit=lambda error: _HASH_RETRIES, **request
         )
 
     def _fetch_list(
@@ -253,9 +238,8 @@ class NbiaArchive:
         if len(own) < len(listed) and not self._foreign_reported:
             self._foreign_reported = True
             foreign = f"{len(listed) - len(own)} series of other collections"
-            self._client.emit(
-                Notice(f"the archive's list of {collection} names {foreign}: left out")
-            )
+            text = f"the archive's list of {collection} names {foreign}: left out"
+            self._client.emit(Notice(text))
         return own
 
     def _list_part(self, uids: list[str]) -> list[Series]:
@@ -330,7 +314,7 @@ def read_series(response: Response) -> list[Series]:
     rows = _parse(response, series_of)
     by_uid = {row.uid: row for row in rows if row is not None}
     if rows and not by_uid:
-        raise _bad_response(response, "rows without SeriesInstanceUID", b"")
+        raise _bad_response(response, "rows without SeriesInstanceUID")
     return [by_uid[uid] for uid in sorted(by_uid)]
 
 
@@ -376,15 +360,12 @@ def _parse(response: Response, make: Callable[[Row], T]) -> list[T]:
         del body
         return [make(row) for row in _rows(text)]
     except (ValueError, RecursionError) as error:
-        raise _bad_response(response, "something that is not the requested list", head) from error
+        what = f"something that is not the requested list: {excerpt(head)}"
+        raise _bad_response(response, what) from error
 
 
 def _rows(text: str) -> Iterator[Row]:
-    """Parse a JSON list of objects, one by one.
-
-    Raises:
-        ValueError: it is something else.
-    """
+    """Parse a JSON list of objects, one by one, or raise `ValueError`."""
     decode = json.JSONDecoder().raw_decode
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]")):
@@ -399,9 +380,9 @@ def _rows(text: str) -> Iterator[Row]:
         start = separator.end()
 
 
-def _bad_response(response: Response, what: str, head: bytes) -> BadResponseError:
+def _bad_response(response: Response, what: str) -> BadResponseError:
     return BadResponseError(
-        f"{response.url} sent {what}{f': {excerpt(head)}' if head else ''}",
+        f"{response.url} sent {what}",
         hint="the archive may be down or behind a login page; try again later",
         retryable=True,
     )
