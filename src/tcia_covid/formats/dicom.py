@@ -6,7 +6,7 @@ import io
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -35,7 +35,6 @@ _META_GROUP = b"\x02\0"
 _PADDING = " \0"
 _NATIVE = {None, _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, "1.2.840.10008.1.2.2"}
 _PIXEL_KEYWORDS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
-_MAX_INFLATED = 1024 * 1024 * 1024
 _MAX_PARSED = 128 * 1024 * 1024
 """Bytes of a deflated dataset; pydicom would hold a larger one in memory several times."""
 _BLOCK_SIZE = 1024 * 1024
@@ -90,7 +89,6 @@ class _Dataset:
     syntax: str
     """TransferSyntaxUID."""
     read: _ElementReader
-    """Reads one element."""
     data: bytes
     """The bytes of the file, or the first 16 MiB of an inflated dataset."""
     start: int
@@ -106,8 +104,7 @@ def read_header(head: bytes) -> Header | None:
     """
     try:
         dataset = _open_dataset(head)
-        raw = _collect(dataset.data, dataset.start, dataset.read, _WANTED, _SERIES)
-        values = {tag: _text(value) for tag, value in raw.items()}
+        values = {tag: _text(value) for tag, value in _identity(dataset).items()}
     except _UndecidedError:
         return None
     sop, study, series = (values.get(tag, "") for tag in (_SOP, _STUDY, _SERIES))
@@ -122,13 +119,26 @@ def _open_dataset(data: bytes) -> _Dataset:
     """Find the dataset of a DICOM file, or of its beginning."""
     if data[128:_META] != b"DICM":
         raise _UndecidedError
-    syntax, at = _transfer_syntax(data)
-    if not is_uid(syntax) or syntax in _OTHER:
+    at, syntax = _META, b""
+    try:
+        while data.startswith(_META_GROUP, at):
+            tag, length, value = _explicit_element(data, at)
+            at = value + length
+            if tag == _TRANSFER_SYNTAX:
+                syntax = data[value:at]
+    except struct.error as error:
+        raise _UndecidedError from error
+    name = _text(syntax)
+    if not is_uid(name) or name in _OTHER:
         raise _UndecidedError
-    if syntax == _DEFLATED:
-        return _Dataset(syntax, _explicit_element, _inflated(data[at:]), 0, at)
-    read = _implicit_element if syntax == _IMPLICIT else _explicit_element
-    return _Dataset(syntax, read, data, at, at)
+    if name != _DEFLATED:
+        read = _implicit_element if name == _IMPLICIT else _explicit_element
+        return _Dataset(name, read, data, at, at)
+    try:
+        inflated = ZLIB.new_inflater().decompress(data[at:], _MAX_HEADER)
+    except ZLIB.error as error:
+        raise _UndecidedError from error
+    return _Dataset(name, _explicit_element, inflated, 0, at)
 
 
 def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
@@ -148,28 +158,11 @@ def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
 
 @contextmanager
 def _quiet_pydicom() -> Iterator[None]:
-    """Suppress pydicom's warnings: the files are as the archive has them.
-
-    The filters belong to the process, so a lock keeps two threads from changing them at once; it is
-    rare, and pydicom holds the GIL anyway.
-    """
+    """Suppress pydicom's warnings: the files are as the archive has them."""
+    # The filters belong to the process, so two threads must not change them at once.
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _transfer_syntax(data: bytes) -> tuple[str, int]:
-    """Read the transfer syntax, and the offset of the dataset."""
-    at, syntax = _META, b""
-    try:
-        while data.startswith(_META_GROUP, at):
-            tag, length, value = _explicit_element(data, at)
-            at = value + length
-            if tag == _TRANSFER_SYNTAX:
-                syntax = data[value:at]
-    except struct.error as error:
-        raise _UndecidedError from error
-    return _text(syntax), at
 
 
 def _text(value: bytes) -> str:
@@ -177,14 +170,6 @@ def _text(value: bytes) -> str:
     if not value.isascii() or b"\\" in value or b"\x1b" in value:
         raise _UndecidedError  # another character set, or several values
     return value.decode("ascii").strip(_PADDING)
-
-
-def _inflated(data: bytes) -> bytes:
-    """Inflate the beginning of a deflated dataset."""
-    try:
-        return ZLIB.new_inflater().decompress(data, _MAX_HEADER)
-    except ZLIB.error as error:
-        raise _UndecidedError from error
 
 
 def _header_by_pydicom(start: bytes) -> Header:
@@ -220,13 +205,13 @@ def _plain(value: Any) -> str:
     return (value if isinstance(value, str) else "\\".join(map(str, value))).strip(_PADDING)
 
 
-def validate_file(path: Path) -> None:
+def validate_file(path: Path, *, max_inflated: int = 1024 * 1024 * 1024) -> None:
     """Check the identity, sequences and pixel data of a DICOM file.
 
     Native pixel data must be as long as rows, columns, samples, bits and frames require, or longer
     (some scanners pad); encapsulated pixel data must consist of whole fragments. Pixels are not
     decoded. Needs memory for about twice the file. A deflated file that is large when inflated is
-    only inflated to its end, piece by piece.
+    only inflated to its end, piece by piece; `max_inflated` is the limit in bytes.
 
     Raises:
         ForeignImageError: it is not a DICOM file, has no UID, is truncated or inconsistent.
@@ -235,9 +220,9 @@ def validate_file(path: Path) -> None:
     with FileIO(path, opener=open_regular) as file:
         data = file.readall()
     header_of_file(path, data)
-    truncated = "is truncated: its last element is not complete" if is_truncated(data) else ""
-    deflate_problem, inflated = _inflate_through(data)
-    problem = truncated or deflate_problem
+    problem, inflated = _inflate_through(data, max_inflated)
+    if is_truncated(data):
+        problem = "is truncated: its last element is not complete"
     if not problem and inflated <= _MAX_PARSED:
         problem = _pydicom_problem(data)
     if problem:
@@ -253,7 +238,7 @@ def is_truncated(data: bytes) -> bool:
         return False
 
 
-def _inflate_through(data: bytes) -> tuple[str, int]:
+def _inflate_through(data: bytes, max_size: int) -> tuple[str, int]:
     """Inflate a deflated dataset piece by piece; what is wrong with it, and its size."""
     try:
         dataset = _open_dataset(data)
@@ -269,8 +254,8 @@ def _inflate_through(data: bytes) -> tuple[str, int]:
         except ZLIB.error:
             return "has a damaged deflated dataset", size
         size += len(block)
-        if size > _MAX_INFLATED:
-            return f"inflates to more than {_MAX_INFLATED} bytes", size
+        if size > max_size:
+            return f"inflates to more than {max_size} bytes", size
         rest = b""
     return "" if inflater.eof else "is truncated: its deflated dataset has no end", size
 
@@ -293,18 +278,13 @@ def _read_sequences(dataset: Any) -> None:
 
     Other values are ignored: in the archives, many are not quite what their VR requires.
     """
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR  # noqa: PLC0415 - as pydicom
+
     for tag in list(dataset.keys()):
-        vr = dataset.get_item(tag).VR or _vr_in_dictionary(tag)
-        if vr == "SQ":
+        in_dictionary = dictionary_VR(tag) if dictionary_has_tag(tag) else ""
+        if (dataset.get_item(tag).VR or in_dictionary) == "SQ":
             for item in dataset[tag].value:
                 _read_sequences(item)
-
-
-def _vr_in_dictionary(tag: Any) -> str:
-    """Look up the VR of an element of implicit VR."""
-    from pydicom.datadict import dictionary_has_tag, dictionary_VR  # noqa: PLC0415
-
-    return dictionary_VR(tag) if dictionary_has_tag(tag) else ""
 
 
 def _pixel_problem(dataset: Any) -> str:
@@ -318,19 +298,15 @@ def _pixel_problem(dataset: Any) -> str:
         return _fragment_problem(element.value)
     if dataset.file_meta.get("TransferSyntaxUID") not in _NATIVE:
         return ""
-    expected = _native_length(dataset)
+    # PS3.5 section 8.1.1, without padding
+    samples = int(dataset.get("SamplesPerPixel", 1))
+    if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        samples = 2  # two pixels share their color
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    expected = (pixels * samples * int(dataset.BitsAllocated) + 7) // 8
     if len(element.value) < expected:
         return f"has {len(element.value)} bytes of pixel data where its header says {expected}"
     return ""
-
-
-def _native_length(dataset: Any) -> int:
-    """Bytes of native pixel data, without padding (PS3.5 section 8.1.1)."""
-    samples = int(dataset.get("SamplesPerPixel", 1))
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
-    if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
-        samples = 2  # two pixels share their color
-    return (pixels * samples * int(dataset.BitsAllocated) + 7) // 8
 
 
 def _fragment_problem(value: bytes) -> str:
@@ -369,22 +345,21 @@ def _implicit_element(data: bytes, at: int) -> tuple[int, int, int]:
     return group << 16 | element, length, at + 8
 
 
-def _collect(
-    data: bytes, at: int, read: _ElementReader, wanted: Collection[int], last: int
-) -> dict[int, bytes]:
-    """Collect the values of `wanted` tags, up to the tag `last`."""
+def _identity(dataset: _Dataset) -> dict[int, bytes]:
+    """Collect the values of `_WANTED`, the last of which is the SeriesInstanceUID."""
+    data, at, read = dataset.data, dataset.start, dataset.read
     values: dict[int, bytes] = {}
     previous = -1
     try:
-        while previous < last:
+        while previous < _SERIES:
             tag, length, value = read(data, at)
             if tag <= previous:
                 raise _UndecidedError
-            if tag > last:
+            if tag > _SERIES:
                 break
             previous = tag
             at = _end_of_items(data, value, read) if length == _UNDEFINED else value + length
-            if tag in wanted:
+            if tag in _WANTED:
                 values[tag] = data[value:at]
     except struct.error as error:
         raise _UndecidedError from error

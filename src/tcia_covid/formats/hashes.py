@@ -22,11 +22,7 @@ _PART_SIZES = (5, 6, 7, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 6
 
 
 def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str]:
-    """Return the size of a file and its hash in hexadecimal digits.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Return the size of a file and its hash in hexadecimal digits."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
     with FileIO(path, opener=open_regular) as file:
@@ -45,22 +41,19 @@ def parts_of_etag(etag: str | None) -> int | None:
 def multipart_etags(path: Path, parts: int) -> frozenset[str]:
     """The ETags that S3 may give a file that is uploaded in `parts` parts, one per part size.
 
-    Such an ETag is the MD5 over the MD5s of the parts; how long the parts were is not recorded.
-
-    Raises:
-        OSError: the file cannot be read.
+    Such an ETag is the MD5 over the MD5s of the parts. It does not tell how long they were: tried
+    are the usual sizes, and equal parts.
     """
-    sizes = _part_sizes(path.stat().st_size, parts)
-    return frozenset(_multipart_etag(path, size, parts) for size in sizes)
-
-
-def _part_sizes(size: int, parts: int) -> set[int]:
-    """The usual sizes of parts, and equal parts, of which `parts` make up `size` bytes."""
+    size = path.stat().st_size
     equal = -(-size // parts)
     units = (2**20, 10**6)
-    usual = {number * unit for number in _PART_SIZES for unit in units}
-    usual |= {equal, *(-(-equal // unit) * unit for unit in units)}
-    return {part for part in usual if part and -(-size // part) == parts}
+    part_sizes = {number * unit for number in _PART_SIZES for unit in units}
+    part_sizes |= {equal, *(-(-equal // unit) * unit for unit in units)}
+    return frozenset(
+        _multipart_etag(path, part_size, parts)
+        for part_size in part_sizes
+        if part_size and -(-size // part_size) == parts
+    )
 
 
 def _multipart_etag(path: Path, part_size: int, parts: int) -> str:

@@ -14,42 +14,30 @@ class Inflater(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether it needs input; otherwise `decompress(b"")` continues.
-
-        More output may follow even if all input was taken.
-        """
-        ...
+        """Whether it needs input; otherwise `decompress(b"")` continues."""
 
     @property
     def unused_data(self) -> bytes:
         """Input after the end of the stream."""
-        ...
 
     @property
     def eof(self) -> bool:
         """Whether the stream has ended."""
-        ...
 
     def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes:
-        """Inflate `data` to at most `max_length` bytes."""
-        ...
+        """Inflate `data` to at most `max_length` bytes; more may follow without more input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An implementation of inflate and CRC-32.
-
-    Attributes:
-        name: what `--version -v` shows.
-        new_inflater: creates a decompressor of one raw deflate stream.
-        crc32: as `zlib.crc32`.
-        error: what a decompressor raises on damaged data.
-    """
+    """An implementation of inflate and CRC-32."""
 
     name: str
+    """What `--version -v` shows."""
     new_inflater: Callable[[], Inflater]
     crc32: Callable[[bytes, int], int]
     error: type[Exception]
+    """What an inflater raises on damaged data."""
 
 
 class _ZlibInflater:

@@ -26,26 +26,17 @@ _NIFTI_2_HEADER_SIZE = 540
 _MAX_DIMENSIONS = 7
 _MIN_DATA_OFFSET = 352
 """The header and four bytes that announce extensions come first."""
-_BITS = {
-    1: 1,
-    2: 8,
-    256: 8,
-    4: 16,
-    512: 16,
-    8: 32,
-    768: 32,
-    16: 32,
-    2304: 32,
-    128: 24,
-    32: 64,
-    64: 64,
-    1024: 64,
-    1280: 64,
-    1536: 128,
-    1792: 128,
-    2048: 256,
+_TYPES = {
+    1: (1,),
+    8: (2, 256),
+    16: (4, 512),
+    24: (128,),
+    32: (8, 16, 768, 2304),
+    64: (32, 64, 1024, 1280),
+    128: (1536, 1792),
+    256: (2048,),
 }
-"""Bits per voxel, by the code of the data type."""
+"""Codes of data types, by bits per voxel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +92,8 @@ def read_volume(
         status = os.fstat(file.fileno())
     if hashed.size != status.st_size:
         raise ChecksumError(f"{path.name} changed while it was read")
-    return Volume(path, hashed.size, hashed.hexdigests(), header, status.st_mtime_ns)
+    digests = {name: digest.hexdigest() for name, digest in hashed.digests.items()}
+    return Volume(path, hashed.size, digests, header, status.st_mtime_ns)
 
 
 class _Hashed(BufferedIOBase):
@@ -109,7 +101,7 @@ class _Hashed(BufferedIOBase):
 
     def __init__(self, file: FileIO, algorithms: Collection[str], on_bytes: OnBytes) -> None:
         self._file = file
-        self._digests = {
+        self.digests = {
             name: hashlib.new(name, usedforsecurity=False) for name in sorted(algorithms)
         }
         self._on_bytes = on_bytes
@@ -125,16 +117,12 @@ class _Hashed(BufferedIOBase):
         """Read at most `size` bytes."""
         limited = size is not None and 0 <= size < _BLOCK_SIZE
         data = self._file.read(size if limited else _BLOCK_SIZE)
-        for digest in self._digests.values():
+        for digest in self.digests.values():
             digest.update(data)
         self.first = self.first or data[:2]
         self.size += len(data)
         self._on_bytes(len(data))
         return data
-
-    def hexdigests(self) -> dict[str, str]:
-        """Return the hashes of what was read."""
-        return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
 
 def _read_through(stream: gzip.GzipFile, name: str) -> NiftiHeader:
@@ -176,17 +164,16 @@ class NiftiHeader:
 
 
 def read_header(head: bytes, name: str) -> NiftiHeader:
-    """Read the first bytes of a volume.
-
-    Args:
-        head: at least `HEADER_SIZE` bytes, uncompressed.
-        name: of the file, for messages.
+    """Read the first bytes of a volume: at least `HEADER_SIZE`, uncompressed.
 
     Raises:
         ForeignImageError: they are not a valid NIfTI-1 header.
     """
     order = _byte_order(head, name)
-    _check_magic(head[344:348], name)
+    if head[344:348] == b"ni1\0":
+        raise ForeignImageError(f"{name} is a NIfTI-1 header whose voxels are in another file")
+    if head[344:348] != b"n+1\0":
+        raise ForeignImageError(f"{name} has no NIfTI-1 header: the mark 'n+1' is missing")
     dimensions = struct.unpack_from(f"{order}8h", head, 40)
     datatype, bits = struct.unpack_from(f"{order}2h", head, 70)
     (offset,) = struct.unpack_from(f"{order}f", head, 108)
@@ -194,7 +181,7 @@ def read_header(head: bytes, name: str) -> NiftiHeader:
     shape = dimensions[1 : count + 1]
     if not 1 <= count <= _MAX_DIMENSIONS or min(shape) < 1:
         raise _invalid(name, f"its dimensions are {dimensions}")
-    if _BITS.get(datatype) != bits:
+    if datatype not in _TYPES.get(bits, ()):
         raise _invalid(name, f"it has {bits} bits per voxel of type {datatype}")
     if not math.isfinite(offset) or not 0 <= offset <= 1 << 24 or offset != int(offset):
         raise _invalid(name, f"its voxels begin at byte {offset:g}")
@@ -210,13 +197,6 @@ def _byte_order(head: bytes, name: str) -> str:
         if size == _NIFTI_2_HEADER_SIZE:
             raise ForeignImageError(f"{name} is a NIfTI-2 volume, not NIfTI-1")
     raise ForeignImageError(f"{name} has no NIfTI-1 header")
-
-
-def _check_magic(magic: bytes, name: str) -> None:
-    if magic == b"ni1\0":
-        raise ForeignImageError(f"{name} is a NIfTI-1 header whose voxels are in another file")
-    if magic != b"n+1\0":
-        raise ForeignImageError(f"{name} has no NIfTI-1 header: the mark 'n+1' is missing")
 
 
 def _invalid(name: str, reason: str) -> ForeignImageError:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.core.redaction import excerpt
@@ -83,12 +84,7 @@ class Entry:
         return self._header.raw_name.endswith(b"/")
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the data in chunks of 1 byte to 252 KiB; ends only if checksum and sizes match.
-
-        Raises (while iterated):
-            ZipError: the data is damaged or larger than allowed.
-            TruncatedZipError: the stream ends before the entry does.
-        """
+        """Yield the data in chunks of 1 byte to 252 KiB; ends only if checksum and sizes match."""
         return iter(self._next_chunk, b"")
 
     def read(self, limit: int) -> bytes:
@@ -118,12 +114,17 @@ class Entry:
             raise _damaged(f"{self._label} cannot be read after an error")
         self._state = _State.BROKEN  # unless what follows succeeds
         chunk = self._stored() if self._header.method == _STORED else self._inflated()
-        if chunk:
-            self._count(chunk)
-            self._state = _State.READING
-        else:
+        if not chunk:
             self._check()
             self._state = _State.COMPLETE
+            return b""
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise _refused(
+                f"{self._label} is larger than {self._limit} bytes, which is {self._limit_of}"
+            )
+        self._crc = self._engine.crc32(chunk, self._crc)
+        self._state = _State.READING
         return chunk
 
     def _stored(self) -> bytes:
@@ -145,14 +146,6 @@ class Entry:
             if not (inflater.needs_input or inflater.eof):
                 raise _damaged(f"{self._label} cannot be inflated to its end")
         return b""
-
-    def _count(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > self._limit:
-            raise _refused(
-                f"{self._label} is larger than {self._limit} bytes, which is {self._limit_of}"
-            )
-        self._crc = self._engine.crc32(chunk, self._crc)
 
     def _check(self) -> None:
         """Compare the counted sizes and checksum with those of the header and descriptor."""
@@ -203,7 +196,7 @@ class ZipStream(Iterator[Entry]):
     Args:
         read: returns up to so many bytes, and none at the end of the stream.
         max_entry_size: limit for the inflated bytes of an entry.
-        max_total_size: limit for the inflated bytes of all entries.
+        max_total_size: the same for all entries together.
         max_entries: limit for entries, including folders.
         engine: inflates the data.
 
@@ -252,7 +245,9 @@ class ZipStream(Iterator[Entry]):
             self._keep(self._entry.finish())
             self._entry = None
         signature = self._source.peek(4)
-        if not self._source.position and not _may_begin_zip(signature):
+        # A ZIP without entries begins with its end record.
+        may_begin = any(s.startswith(signature) for s in (_LOCAL_SIGNATURE, _END_SIGNATURE))
+        if not self._source.position and not may_begin:
             head = excerpt(self._source.peek(1024))
             raise _damaged(f"the response is not a ZIP; it begins with '{head}'")
         return signature == _LOCAL_SIGNATURE
@@ -278,13 +273,7 @@ class ZipStream(Iterator[Entry]):
         self._records[record.offset] = record
 
 
-def _may_begin_zip(signature: bytes) -> bool:
-    """Whether a ZIP may begin like this; one without entries begins with its end record."""
-    return any(s.startswith(signature) for s in (_LOCAL_SIGNATURE, _END_SIGNATURE))
-
-
-@dataclass(frozen=True, slots=True)
-class _EntryRecord:
+class _EntryRecord(NamedTuple):
     """An entry that was read, with which the central directory must agree."""
 
     name: bytes
@@ -333,12 +322,7 @@ def _with_zip64(fields: list[int], extra: bytes) -> list[int]:
 
 
 def _read_local_header(source: _Source) -> _LocalHeader:
-    """Take a local file header.
-
-    Raises:
-        ZipError: the entry is not accepted.
-        TruncatedZipError: the stream ends before.
-    """
+    """Take a local file header; raises `ZipError` where the entry is not accepted."""
     offset = source.position
     fields = _LOCAL.unpack(source.exactly(_LOCAL.size))
     _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
@@ -349,46 +333,37 @@ def _read_local_header(source: _Source) -> _LocalHeader:
     else:  # values that are given nevertheless must be right
         known = [None if v in (0, _IN_ZIP64) else v for v in (compressed, size)]
         header = _LocalHeader(name, offset, flags, method, crc or None, *known)
-    if objection := _objection(header):
-        raise _refused(f"the ZIP entry '{excerpt(name)}' {objection}")
+    for is_refused, reason in (
+        (flags & _ENCRYPTED, "is encrypted"),
+        (flags & _PATCHED, "is patch data, not a file"),
+        (method not in (_STORED, _DEFLATED), f"uses the unknown method {method}"),
+        (method == _STORED and header.has_descriptor, "is stored without its size"),
+    ):
+        if is_refused:
+            raise _refused(f"the ZIP entry '{excerpt(name)}' {reason}")
     return header
 
 
-def _objection(header: _LocalHeader) -> str:
-    """Tell why the data of an entry cannot be read while it arrives; empty if it can."""
-    if header.flags & _ENCRYPTED:
-        return "is encrypted"
-    if header.flags & _PATCHED:
-        return "is patch data, not a file"
-    if header.method not in (_STORED, _DEFLATED):
-        return f"uses the unknown method {header.method}"
-    if header.method == _STORED and header.has_descriptor:
-        return "is stored without its size"
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Directory:
+class _Directory(NamedTuple):
     """The central directory, which the end records describe again."""
 
     start: int
     size: int
-    count: int
+    entries: int
 
 
 def _check_end(source: _Source, records: dict[int, _EntryRecord]) -> None:
-    """Read from the last entry to the end of the stream; `records` are the entries by offset.
-
-    Raises:
-        ZipError: central directory or end records contradict the entries, or something follows.
-        TruncatedZipError: the stream ends before its end record is complete.
-    """
+    """Read from the last entry to the end of the stream; `records` are the entries by offset."""
     directory = _check_directory(source, dict(records))
     zip64 = source.peek(4) == _ZIP64_END_SIGNATURE
     if zip64:
         _check_zip64_end(source, directory)
     _check_end_record(source, directory, zip64=zip64)
-    _check_nothing_follows(source)
+    padding = 0
+    while data := source.peek(1) and source.feed():
+        padding += len(data)
+        if bytes(data).strip(b"\0") or padding > _MAX_PADDING:
+            raise _damaged("the ZIP is followed by something that does not belong to it")
 
 
 def _check_directory(source: _Source, unlisted: dict[int, _EntryRecord]) -> _Directory:
@@ -400,18 +375,14 @@ def _check_directory(source: _Source, unlisted: dict[int, _EntryRecord]) -> _Dir
             name = excerpt(listed.name)
             raise _damaged(f"the ZIP's directory lists '{name}' differently than it arrived")
         count += 1
-    _check_all_listed(source.peek(4), unlisted)
+    signature = source.peek(4)
+    if len(signature) == len(_END_SIGNATURE):  # else truncated: the next read raises
+        if signature not in (_END_SIGNATURE, _ZIP64_END_SIGNATURE):
+            raise _damaged("the ZIP has something that is neither an entry nor its end")
+        for record in unlisted.values():
+            name = excerpt(record.name)
+            raise _damaged(f"the ZIP's directory does not list '{name}', which arrived")
     return _Directory(start, source.position - start, count)
-
-
-def _check_all_listed(signature: bytes, unlisted: dict[int, _EntryRecord]) -> None:
-    """Check that the directory listed all entries, once `signature` follows it."""
-    if len(signature) < len(_END_SIGNATURE):
-        return  # truncated: the next read raises
-    if signature not in (_END_SIGNATURE, _ZIP64_END_SIGNATURE):
-        raise _damaged("the ZIP has something that is neither an entry nor its end")
-    for record in unlisted.values():
-        raise _damaged(f"the ZIP's directory does not list '{excerpt(record.name)}', which arrived")
 
 
 def _read_listed(source: _Source) -> _EntryRecord:
@@ -437,7 +408,7 @@ def _check_zip64_end(source: _Source, directory: _Directory) -> None:
     if not 0 <= more <= _MAX_ZIP64_END:
         raise _damaged("the ZIP's ZIP64 end record has an impossible size")
     source.exactly(more)
-    count, size, start = directory.count, directory.size, directory.start
+    start, size, count = directory
     if fields[4:] != (0, 0, count, count, size, start):
         raise _damaged("the ZIP's ZIP64 end record contradicts its directory")
     locator = _LOCATOR.unpack(source.exactly(_LOCATOR.size))
@@ -450,7 +421,7 @@ def _check_end_record(source: _Source, directory: _Directory, *, zip64: bool) ->
     signature, *fields, comment_length = _END.unpack(source.exactly(_END.size))
     if signature != _END_SIGNATURE:
         raise _damaged("the ZIP has no end record after its directory")
-    expected = (0, 0, directory.count, directory.count, directory.size, directory.start)
+    expected = (0, 0, directory.entries, directory.entries, directory.size, directory.start)
     in_zip64 = (_IN_ZIP64_16,) * 4 + (_IN_ZIP64,) * 2
     for field, value, elsewhere in zip(fields, expected, in_zip64, strict=True):
         if field != value and not (zip64 and field == elsewhere):
@@ -458,21 +429,8 @@ def _check_end_record(source: _Source, directory: _Directory, *, zip64: bool) ->
     source.exactly(comment_length)
 
 
-def _check_nothing_follows(source: _Source) -> None:
-    """Read to the end of the stream: only a little NUL padding may follow."""
-    length = 0
-    while data := source.peek(1) and source.feed():
-        length += len(data)
-        if bytes(data).strip(b"\0") or length > _MAX_PADDING:
-            raise _damaged("the ZIP is followed by something that does not belong to it")
-
-
 class _Source:
-    """A reader of a stream that cannot be rewound.
-
-    Attributes:
-        position: bytes taken so far.
-    """
+    """A reader of a stream that cannot be rewound."""
 
     def __init__(self, read: Callable[[int], bytes], *, limit: int) -> None:
         self._read = read
@@ -481,6 +439,7 @@ class _Source:
         self._at = 0
         self._received = 0
         self.position = 0
+        """Bytes taken so far."""
 
     def peek(self, size: int) -> bytes:
         """Return the next `size` bytes without taking them; fewer only at the end of the stream."""
@@ -493,11 +452,7 @@ class _Source:
         return self._buffer[self._at : self._at + size]
 
     def exactly(self, size: int) -> bytes:
-        """Take the next `size` bytes.
-
-        Raises:
-            TruncatedZipError: the stream ends before.
-        """
+        """Take the next `size` bytes; raises `TruncatedZipError` where there are fewer."""
         pieces = [self._take(size)]
         missing = size - len(pieces[0])
         while missing:
@@ -507,11 +462,7 @@ class _Source:
         return b"".join(pieces)
 
     def feed(self, limit: int = _FEED) -> memoryview:
-        """Take what is buffered or arrives next: at least one byte, at most `limit`.
-
-        Raises:
-            TruncatedZipError: the stream has ended.
-        """
+        """Take what is buffered or arrives next, at least one byte; raises as `exactly`."""
         if self._at == len(self._buffer):
             self._buffer, self._at = self._receive(), 0
             if not self._buffer:
@@ -543,17 +494,16 @@ class _Source:
 
 
 def _damaged(message: str) -> ZipError:
-    """Give the error for an inconsistent stream, which another attempt may fix."""
+    """The error for an inconsistent stream, which another attempt may fix."""
     return ZipError(message, hint="the series is requested again", retryable=True)
 
 
 def _refused(message: str) -> ZipError:
-    """Give the error for a stream that is not accepted; another attempt would give the same."""
+    """The error for a stream that is not accepted; another attempt would give the same."""
     return ZipError(message, hint="the archive sent a ZIP that this program does not accept")
 
 
 def _truncated(position: int) -> TruncatedZipError:
-    """Give the error for a stream that ended after `position` bytes."""
     message = f"the ZIP stream was truncated after {position} bytes, before its end record"
     return TruncatedZipError(
         message if position else "the response is empty, not a ZIP",
