@@ -7,9 +7,9 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from itertools import chain, count
+from typing import Literal, NamedTuple
 
 from tcia_covid.catalog.collections import Collection, Publication, Registry
 from tcia_covid.catalog.licenses import License
@@ -23,6 +23,7 @@ _POLICY = (
     f"contact the people they come from, and acknowledge the data set.\n{USAGE_POLICY}"
 )
 _WIDTH = 88
+_DOI_URL = "https://doi.org/"
 _TEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -44,8 +45,7 @@ class Role(Enum):
     ARCHIVE = "The Cancer Imaging Archive"
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A publication, why it is cited, and its citation key."""
 
     publication: Publication
@@ -77,8 +77,10 @@ def references(collection: Collection, registry: Registry) -> Iterator[Reference
     """Yield what to cite for `collection`, with unique keys."""
     taken: set[str] = set()
     for publication, role in _publications(collection, registry):
-        first = _hyphenated(collection.name) if role is Role.DATA else _author_year(publication)
-        key = next(key for key in _candidates(first) if key not in taken)
+        stem = _hyphenated(collection.name) if role is Role.DATA else _author_year(publication)
+        stem = re.sub(r"[^a-z0-9.-]", "", stem) or "data"
+        numbered = (f"{stem}-{number}" for number in count(2))
+        key = next(key for key in chain([stem], numbered) if key not in taken)
         taken.add(key)
         yield Reference(publication, role, key)
 
@@ -93,15 +95,17 @@ def license_text(collection: Collection) -> str:
     citing = "Cite the data as the collection's page asks."
     if data := _data_citation(collection):
         citing = f"Cite the data as:\n{_sentence(Reference(data, Role.DATA, ''))}"
-    paragraphs = [
-        f"{collection.name}{title}",
-        _terms(collection.license),
-        citing,
-        _POLICY,
-    ]
+    paragraphs = [f"{collection.name}{title}", _terms(collection.license), citing, _POLICY]
     if collection.page:
         paragraphs.append(f"The collection's page:\n{collection.page}")
-    return "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs) + "\n"
+    # Addresses stay whole.
+    wrapper = textwrap.TextWrapper(_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return (
+        "\n\n".join(
+            "\n".join(map(wrapper.fill, paragraph.splitlines())) for paragraph in paragraphs
+        )
+        + "\n"
+    )
 
 
 def _publications(collection: Collection, registry: Registry) -> Iterator[tuple[Publication, Role]]:
@@ -130,36 +134,15 @@ def _author_year(publication: Publication) -> str:
     return f"{letters}{publication.year or ''}"
 
 
-def _candidates(key: str) -> Iterator[str]:
-    """Yield `key`, `key-2`, `key-3` and so on."""
-    yield re.sub(r"[^a-z0-9.-]", "", key) or "data"
-    number = 2
-    while True:
-        yield f"{key}-{number}"
-        number += 1
-
-
 def _sentence(item: Reference) -> str:
     """The citation as published, with a link if its DOI is missing."""
     publication = item.publication
     if not publication.doi or publication.doi.casefold() in publication.text.casefold():
         return publication.text
-    return f"{publication.text.rstrip('.')}. {_link(publication.doi)}"
-
-
-def _link(doi: str) -> str:
-    return f"https://doi.org/{doi}"
+    return f"{publication.text.rstrip('.')}. {_DOI_URL}{publication.doi}"
 
 
 def _bibtex(item: Reference) -> str:
-    article = item.publication.container is not None
-    fields = _bibtex_fields(item)
-    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    return "\n".join([f"@{'article' if article else 'misc'}{{{item.key},", *lines, "}"])
-
-
-def _bibtex_fields(item: Reference) -> dict[str, str]:
-    """BibTeX fields with escaped values; empty ones are to be omitted."""
     publication = item.publication
     plain = {
         "title": publication.title,
@@ -177,8 +160,11 @@ def _bibtex_fields(item: Reference) -> dict[str, str]:
         fields["title"] = f"{{{fields['title']}}}"
     # BibTeX packages print these two unchanged: escaping would break the links.
     doi = publication.doi or ""
-    links = {"doi": doi, "url": _link(doi) if doi else ""}
-    return {"author": _bibtex_authors(publication), **fields, **links}
+    links = {"doi": doi, "url": f"{_DOI_URL}{doi}" if doi else ""}
+    fields = {"author": _bibtex_authors(publication), **fields, **links}
+    kind = "article" if publication.container is not None else "misc"
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@{kind}{{{item.key},", *lines, "}"])
 
 
 def _bibtex_authors(publication: Publication) -> str:
@@ -222,7 +208,7 @@ def _csl(item: Reference) -> dict[str, object]:
         "version": publication.version,
         "PMCID": publication.pmc,
         "DOI": doi,
-        "URL": _link(doi) if doi else None,
+        "URL": f"{_DOI_URL}{doi}" if doi else None,
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -241,11 +227,3 @@ def _terms(license: License | None) -> str:
         return "License: not on record. The collection's page states the terms of use."
     link = f"\n{license.url}" if license.url else ""
     return f"License: {license.name}{link}\n{license.permission}"
-
-
-def _wrapped(paragraph: str) -> str:
-    """Wrap each line of `paragraph`; addresses stay whole."""
-    return "\n".join(
-        textwrap.fill(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
-        for line in paragraph.splitlines()
-    )

@@ -168,11 +168,7 @@ class Registry:
         return len(self.collections)
 
     def find(self, name: str) -> Collection | None:
-        """Find a collection, or None.
-
-        `name` may be a name or alias (case, blanks and punctuation do not matter), a slug, a DOI
-        (bare, as `doi:…` or as a link) or the address of the collection's page.
-        """
+        """Find a collection by name or alias (see `fold_name`), slug, DOI or page; or None."""
         wanted = {fold_name(name), *names_in_address(name)} - {""}
         for collection in self.collections:
             if wanted & {fold_name(known) for known in collection.names}:
@@ -192,7 +188,7 @@ class Registry:
 
 
 def _similarity(name: str, collection: Collection) -> float:
-    """The similarity of `name` and the most similar name of a collection, from 0 to 1."""
+    """Of `name` and the most similar name of a collection, from 0 to 1."""
     wanted = fold_name(name)
     words = [fold_name(word) for word in (collection.name, *collection.aliases)]
     if len(wanted) >= _MIN_PART and any(wanted in word for word in words):

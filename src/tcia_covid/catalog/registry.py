@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tcia_covid.catalog.collections import (
@@ -57,7 +57,12 @@ def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
     entries: dict[str, Entry] = {}
     for contents in registry_files:
         entries |= _by_name(contents.entries)
-    _check_names(entries.values())
+    owners: dict[str, Entry] = {}
+    for entry in entries.values():
+        for name in entry.collection.names:
+            owner = owners.setdefault(fold_name(name), entry)
+            if owner is not entry:
+                raise _taken(entry, name, owner)
     citations = [contents.tcia for contents in registry_files if contents.tcia]
     return Registry(
         collections=tuple(entry.collection for entry in entries.values()),
@@ -66,17 +71,21 @@ def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
 
 
 def read_registry_file(path: str | Path) -> Contents:
-    """Read and check one file.
-
-    Raises:
-        RegistryError: it cannot be read or breaks the schema.
-    """
+    """Read and check one file; raises `RegistryError`."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise RegistryError(f"registry {path} cannot be read: {reason}") from error
-    return read_contents(parse(content, Source(f"registry {path}", RegistryError)))
+    document = parse(content, Source(f"registry {path}", RegistryError))
+    if document.is_null:
+        raise document.error("is empty")
+    table = document.table(("tcia", "collections"), required=("collections",))
+    tcia = table.get("tcia")
+    return Contents(
+        entries=[_entry(name, facts) for name, facts in table["collections"].pairs()],
+        tcia=_publication(tcia) if tcia and not tcia.is_null else None,
+    )
 
 
 def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
@@ -87,16 +96,6 @@ def _by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
         if known is not entry:
             raise _taken(entry, entry.collection.name, known)
     return named
-
-
-def _check_names(entries: Iterable[Entry]) -> None:
-    """Refuse a word that means two collections."""
-    owners: dict[str, Entry] = {}
-    for entry in entries:
-        for name in entry.collection.names:
-            owner = owners.setdefault(fold_name(name), entry)
-            if owner is not entry:
-                raise _taken(entry, name, owner)
 
 
 def _taken(entry: Entry, name: str, owner: Entry) -> RegistryError:
@@ -121,28 +120,11 @@ class Entry:
         return self.lines.get(name, self.line)
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(NamedTuple):
     """The content of one registry file."""
 
     entries: list[Entry]
     tcia: Publication | None
-
-
-def read_contents(document: Item) -> Contents:
-    """Convert a registry file.
-
-    Raises:
-        RegistryError: a key is unknown or missing, or a value has the wrong type.
-    """
-    if document.is_null:
-        raise document.error("is empty")
-    table = document.table(("tcia", "collections"), required=("collections",))
-    tcia = table.get("tcia")
-    return Contents(
-        entries=[_entry(name, facts) for name, facts in table["collections"].pairs()],
-        tcia=_publication(tcia) if tcia and not tcia.is_null else None,
-    )
 
 
 def _entry(key: Item, facts: Item) -> Entry:
@@ -186,13 +168,8 @@ def _publication(item: Item) -> Publication:
     return Publication(**_converted(item.table(_PUBLICATION, ("text",)), _PUBLICATION))
 
 
-def _publications(item: Item) -> tuple[Publication, ...]:
-    return tuple(_publication(entry) for entry in item.items())
-
-
-def _supporting_files(item: Item) -> tuple[SupportingFile, ...]:
-    tables = (entry.table(_SUPPORTING, ("title", "kind")) for entry in item.items())
-    return tuple(SupportingFile(**_converted(table, _SUPPORTING)) for table in tables)
+def _supporting_file(item: Item) -> SupportingFile:
+    return SupportingFile(**_converted(item.table(_SUPPORTING, ("title", "kind")), _SUPPORTING))
 
 
 def _idc(item: Item) -> IdcLocation:
@@ -249,57 +226,35 @@ def _sha256(item: Item) -> str:
 
 
 _PUBLICATION: dict[str, Callable[[Item], Any]] = {
-    "text": Item.text,
+    **dict.fromkeys(("text", "title", "container", "publisher", "pmc"), Item.text),
+    **dict.fromkeys(("volume", "issue", "pages", "version"), Item.scalar),
     "authors": Item.texts,
     "more_authors": Item.flag,
     "year": Item.count,
-    "title": Item.text,
-    "container": Item.text,
-    "volume": Item.scalar,
-    "issue": Item.scalar,
-    "pages": Item.scalar,
-    "publisher": Item.text,
-    "version": Item.scalar,
     "doi": _doi,
-    "pmc": Item.text,
 }
 _SUPPORTING: dict[str, Callable[[Item], Any]] = {
-    "title": Item.text,
+    **dict.fromkeys(("title", "file", "contains", "basket"), Item.text),
     "kind": _one_of(*SUPPORTING_KINDS),
-    "file": Item.text,
     "url": _url,
     "bytes": Item.count,
     "sha256": _sha256,
-    "contains": Item.text,
-    "basket": Item.text,
 }
 _COLLECTION: dict[str, Callable[[Item], Any]] = {
-    "aliases": Item.texts,
-    "title": Item.text,
+    **dict.fromkeys(("title", "slug", "access", "cancer_type", "location"), Item.text),
+    **dict.fromkeys(("species", "nbia"), Item.text),
+    **dict.fromkeys(("aliases", "modalities", "pitfalls"), Item.texts),
+    **dict.fromkeys(("patients", "studies", "series", "images", "volumes", "bytes"), Item.count),
     "doi": _doi,
-    "slug": Item.text,
     "page": _url,
     "wiki_pages": lambda item: tuple(page.count() for page in item.items()),
     "format": _one_of(*FORMATS),
     "license": _license,
-    "access": Item.text,
-    "cancer_type": Item.text,
-    "location": Item.text,
-    "species": Item.text,
-    "modalities": Item.texts,
-    "patients": Item.count,
-    "studies": Item.count,
-    "series": Item.count,
-    "images": Item.count,
-    "volumes": Item.count,
-    "bytes": Item.count,
     "version": Item.scalar,
     "updated": _date,
     "citation": _publication,
-    "publications": _publications,
-    "supporting": _supporting_files,
-    "pitfalls": Item.texts,
-    "nbia": Item.text,
+    "publications": lambda item: tuple(map(_publication, item.items())),
+    "supporting": lambda item: tuple(map(_supporting_file, item.items())),
     "idc": _idc,
     "aspera": _aspera,
 }
