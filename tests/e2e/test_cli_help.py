@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.cli.main import program
+from tcia_covid.cli.click_commands import SUMMARIES
 from tests.e2e.command import environment, run
 from tests.unit.trees import grow, new_tree, series_of
 
-NAMES = [*program.commands]
+NAMES = [*SUMMARIES]
 SLOW = {
     "requests",
     "urllib3",
@@ -46,10 +46,16 @@ def imported_by(*arguments: str, home: Path) -> set[str]:
     return {*modules, *(name.partition(".")[0] for name in modules)}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([n, "--help"] for n in NAMES)])
-def test_help_imports_no_package_but_click(tmp_path: Path, arguments: list[str]) -> None:
-    slow = {"requests", "urllib3", "pydicom", "yaml", "tqdm", "numpy", "ssl"}
-    assert not slow & imported_by(*arguments, home=tmp_path)
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_the_overview_imports_no_command(tmp_path: Path, arguments: list[str]) -> None:
+    imported = imported_by(*arguments, home=tmp_path)
+    assert not {f"tcia_covid.cli.commands.{name}" for name in NAMES} & imported
+    assert not {"requests", "urllib3", "pydicom", "yaml", "tqdm", "numpy", "ssl"} & imported
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_of_a_command_imports_no_slow_package(tmp_path: Path, name: str) -> None:
+    assert not {"requests", "pydicom", "tqdm", "numpy"} & imported_by(name, "--help", home=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.cli.config_file import load
-from tcia_covid.cli.main import program
 from tcia_covid.core.events import Notice
 from tcia_covid.operations.verify import verify_directory
 from tests.e2e.command import QUICK, document, environment, run, start
@@ -73,14 +72,14 @@ def test_fault_36_a_home_folder_that_may_not_be_read_is_a_warning(
     if is_root:
         os.seteuid(54321)
     try:
-        assert load(program.options, [file]) == {}
+        assert load([file]) == {}
     finally:
         if is_root:
             os.seteuid(0)
         closed.chmod(0o700)
     warning = f"warning: cannot read {file}, ignored: Permission denied"
     assert capfd.readouterr().err.strip() == warning
-    assert load(program.options, [file]) == {"jobs": 3}
+    assert load([file]) == {"jobs": 3}
 
 
 def test_fault_36_the_home_folder_of_a_path_has_to_be_known(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ DEPENDENCIES = {
     "truststore",
     "pyarrow",
 }
-LAZY_IMPORTS = 32
+LAZY_IMPORTS = 28
 """Imports inside functions: each has its reason beside it."""
 
 

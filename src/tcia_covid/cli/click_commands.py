@@ -1,18 +1,22 @@
-"""click, extended: sections of options, commands that are imported when they run."""
+"""click, extended: groups of commands, sections of options, modules imported when they are used."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
-from typing import Any
 
 import click
 
+from tcia_covid.cli import commands
+from tcia_covid.cli.config_file import read_settings
 from tcia_covid.cli.console import Console, write
-from tcia_covid.cli.options import ENVIRONMENT, Option
+from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import UsageError, did_you_mean
 
+SUMMARIES = {name: text for group in commands.GROUPS.values() for name, text in group.items()}
+"""Each command with its one-line help."""
 _EPILOG = (
     "Every option can also be set by an environment variable (--max-rate by "
     "TCIA_COVID_MAX_RATE) or in tcia-covid.yaml. The command line overrides the environment, "
@@ -38,28 +42,24 @@ def _show_help(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  #
 
 
 class Command(_PrintedHelp):
-    """A command: its module in `cli.commands` is imported when it runs, its help needs none.
+    """A command that also takes the options of `DISPLAY`.
 
-    Args:
-        name: also the module's; its function `run` gets the console and the options' values, and
-            gives the exit code.
-        params: its arguments and options.
-        description: the help text.
-        callback: a function instead of the module's.
+    Its function gets the console and the values of its parameters, and gives the exit code.
     """
 
     def __init__(
         self,
         name: str,
-        *params: click.Parameter,
-        description: str,
-        callback: Callable[..., int] | None = None,
+        *,
+        callback: Callable[..., int],
+        params: Sequence[click.Parameter],
+        help: str,  # noqa: A002 - click's names
     ) -> None:
         super().__init__(
             name,
-            params=[*params],
-            help=description,
             callback=callback,
+            params=[*params, *DISPLAY],
+            help=help,
             epilog=_EPILOG,
             context_settings={"auto_envvar_prefix": ENVIRONMENT},
         )
@@ -68,12 +68,7 @@ class Command(_PrintedHelp):
         """Configure the console, then run, with a log where one is asked for."""
         console = ctx.ensure_object(Console)
         console.configure(str(self.name), ctx.params)
-
-        def work() -> int:
-            function = self.callback or import_module(f"{__package__}.commands.{self.name}").run
-            code: int = function(console=console, **ctx.params)
-            return code
-
+        work: Callable[[], int] = partial(ctx.invoke, self.callback, console=console, **ctx.params)
         if not (console.log_file or console.events):
             return work()
         from tcia_covid.cli.recording import run_recorded  # noqa: PLC0415 - most runs have no log
@@ -94,32 +89,25 @@ class Command(_PrintedHelp):
 
 
 class CommandGroup(_PrintedHelp, click.Group):
-    """The program itself.
-
-    Args:
-        commands: in the order of the help text.
-        settings: gives the values that configuration files set, by the options' names.
-        attributes: as click's.
-    """
-
-    def __init__(
-        self,
-        commands: Iterable[Command],
-        settings: Callable[[Mapping[str, Option]], dict[str, Any]],
-        **attributes: Any,
-    ) -> None:
-        super().__init__(commands=[*commands], **attributes)
-        self._settings = settings
-
-    @property
-    def options(self) -> dict[str, Option]:
-        """Every option of every command, by its key: what files and the environment may set."""
-        params = [param for command in self.commands.values() for param in command.params]
-        return {param.key: param for param in params if isinstance(param, Option)}
+    """The program itself: the commands of `commands.GROUPS`."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         """The commands' names; click sorts them."""
-        return [*self.commands]
+        return [*SUMMARIES]
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in SUMMARIES:
+            return None
+        command: Command = import_module(f"{commands.__name__}.{cmd_name}").command
+        return command
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, a group at a time, without importing them."""
+        width = max(map(len, SUMMARIES))
+        for group, summaries in commands.GROUPS.items():
+            with formatter.section(group):
+                formatter.write_dl([(f"{name:{width}}", text) for name, text in summaries.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -130,13 +118,13 @@ class CommandGroup(_PrintedHelp, click.Group):
             UsageError: it does not exist.
             ConfigError: a file is broken.
         """
-        if args[0] not in self.commands:
-            suggestion = did_you_mean(args[0], self.commands)
+        if args[0] not in SUMMARIES:
+            suggestion = did_you_mean(args[0], SUMMARIES)
             hint = f"{suggestion} 'tcia-covid --help' lists all commands".lstrip()
             raise UsageError(f"unknown command {args[0]!r}", hint=hint)
         ctx.ensure_object(Console).command = args[0]
         if not set(args) & set(ctx.help_option_names):
-            ctx.default_map = dict.fromkeys(self.commands, self._settings(self.options))
+            ctx.default_map = {args[0]: read_settings()}
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

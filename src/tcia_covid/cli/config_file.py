@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tcia_covid.cli.console import write
-from tcia_covid.cli.options import ENVIRONMENT, Option
+from tcia_covid.cli.options import ENVIRONMENT, OPTIONS, Option
 from tcia_covid.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -50,42 +50,42 @@ def user_folder() -> Path | None:
     return base / "tcia-covid"
 
 
-def read_settings(options: Mapping[str, Option]) -> dict[str, Any]:
+def read_settings() -> dict[str, Any]:
     """The values that files set, after a check of the environment's variables.
 
     Raises:
         ConfigError: a file is broken, or a variable names no option.
     """
-    check_environment(os.environ, options)
-    return load(options)
+    check_environment(os.environ)
+    return load(files())
 
 
-def check_environment(variables: Iterable[str], options: Mapping[str, Option]) -> None:
+def check_environment(variables: Iterable[str]) -> None:
     """Refuse `TCIA_COVID_...` variables that name no option: a typo would have no effect.
 
     Raises:
         ConfigError: there is one.
     """
-    known = {option.variable for option in options.values()}
+    known = {option.variable for option in OPTIONS.values()}
     for name in sorted(variables):
         if name.startswith(_PREFIX) and name not in known and not re.fullmatch(_SERVICE, name):
             hint = did_you_mean(name, known) or "unset it, or see 'tcia-covid --help'"
             raise ConfigError(f"the environment variable {name[:60]} names no option", hint=hint)
 
 
-def load(options: Mapping[str, Option], paths: Iterable[Path] | None = None) -> dict[str, Any]:
+def load(paths: Iterable[Path]) -> dict[str, Any]:
     """The values that files set, by the options' names; later files override earlier ones.
 
     Raises:
         ConfigError: a file cannot be read, an option is unknown, or a value is invalid.
     """
     values: dict[str, Any] = {}
-    for path in files() if paths is None else paths:
-        values |= _read(path, options)
+    for path in paths:
+        values |= _read(path)
     return values
 
 
-def _read(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -100,7 +100,7 @@ def _read(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
     document = parse(content, Source(str(path), ConfigError))
     values: dict[str, Any] = {}
     for key, item in [] if document.is_null else document.pairs():
-        option = _option(key, options)
+        option = _option(key)
         if option.name in values:
             raise key.source.error(key.line, f"{option.key!r} is set twice")
         value = _value(item, option)
@@ -109,11 +109,11 @@ def _read(path: Path, options: Mapping[str, Option]) -> dict[str, Any]:
     return values
 
 
-def _option(key: Item, options: Mapping[str, Option]) -> Option:
+def _option(key: Item) -> Option:
     name = key.text().replace("_", "-").removeprefix("--")
-    if name in options:
-        return options[name]
-    hint = did_you_mean(name, options) or f"the options are {', '.join(sorted(options))}"
+    if name in OPTIONS:
+        return OPTIONS[name]
+    hint = did_you_mean(name, OPTIONS) or f"the options are {', '.join(sorted(OPTIONS))}"
     raise key.source.error(key.line, f"unknown option {name[:40]!r}", hint=hint)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from tcia_covid.cli.click_commands import CommandGroup
-from tcia_covid.cli.commands import COMMANDS
-from tcia_covid.cli.config_file import read_settings
+from tcia_covid.cli.click_commands import SUMMARIES, CommandGroup
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import EXIT_OK, UsageError
+from tcia_covid.core.version import __version__
 
 _EPILOG = """\b
 First steps:
@@ -25,8 +25,6 @@ First steps:
 
 @click.group(
     cls=CommandGroup,
-    commands=COMMANDS,
-    settings=read_settings,
     name="tcia-covid",
     invoke_without_command=True,
     subcommand_metavar="COMMAND ...",
@@ -42,19 +40,17 @@ First steps:
     },
 )
 @click.pass_context
-def program(ctx: click.Context, /, *, version: bool, **given: Any) -> int:
+def program(ctx: click.Context, /, *, version: bool, **values: Any) -> int:
     """Download TCIA's COVID-19 imaging collections: complete, checked, resumable."""
-    console = ctx.ensure_object(Console)
     if version:
-        from tcia_covid.cli.version import show_version  # noqa: PLC0415 - reads the catalog
-
-        console.configure("version", given)
+        console = ctx.ensure_object(Console)
+        console.configure("version", values)
         show_version(console)
         ctx.exit(EXIT_OK)
     if ctx.invoked_subcommand is None:
         raise UsageError(
             "no command given",
-            hint=f"use one of {', '.join(program.commands)}; 'tcia-covid --help' describes them",
+            hint=f"use one of {', '.join(SUMMARIES)}; 'tcia-covid --help' describes them",
         )
     return EXIT_OK
 
@@ -71,3 +67,27 @@ def run(arguments: Sequence[str]) -> int:
 
         return error_report.report(console, error, arguments)
     return code if isinstance(code, int) else EXIT_OK
+
+
+def show_version(console: Console) -> None:
+    """Show the version; with --verbose, everything that a bug report should name."""
+    console.result(f"tcia-covid {__version__}")
+    if not (console.json or console.verbose):
+        return
+    # Slow, and only a bug report needs them.
+    from importlib import metadata  # noqa: PLC0415
+
+    from tcia_covid.catalog import series_catalog  # noqa: PLC0415
+    from tcia_covid.formats.inflate import DEFAULT  # noqa: PLC0415
+    from tcia_covid.output.json_documents import version_document  # noqa: PLC0415
+
+    info = series_catalog.info()
+    packages = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
+    details = {
+        "catalog": f"idc-index-data {info.version}, IDC {info.idc_version}, built {info.built}",
+        "inflate": DEFAULT.name,
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        **{name: metadata.version(name) for name in packages},
+    }
+    console.document(version_document(details))
+    console.result("\n".join(f"{name:9} {text}" for name, text in details.items()))

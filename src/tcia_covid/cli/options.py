@@ -488,3 +488,22 @@ def default_output() -> str:
     """The output folder that a configuration file sets, or the default."""
     context = click.get_current_context(silent=True)
     return str((context and context.lookup_default("output")) or DEFAULT_OUTPUT)
+
+
+DATA_FOLDER = click.Argument(
+    ["directory"],
+    required=False,
+    metavar="[DIR]",
+    type=FOLDER,
+    envvar=OUTPUT.variable,
+    default=default_output,
+)
+"""A folder that holds downloads: by default the one that `download` uses."""
+TARGETS = click.Argument(["targets"], nargs=-1, metavar="TARGET...")
+OPTIONS = {
+    option.key: option
+    for value in list(globals().values())
+    for option in (value if isinstance(value, tuple) else (value,))
+    if isinstance(option, Option)
+}
+"""Every option by its key: what files and the environment may set."""

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
@@ -68,15 +69,19 @@ def run_walkthrough(
     return EXIT_OK if passed else EXIT_PARTIAL
 
 
-def serve(port: int, show: Show, stop: CancelToken | None = None) -> None:
-    """Serve the demo archive until the run is cancelled.
+def serve(port: int, show: Show, stop: CancelToken) -> NoReturn:
+    """Serve the demo archive until the run is cancelled; show its base URL.
 
     Raises:
-        OSError: the port is in use.
+        UsageError: the port is in use.
         TciaCovidError: the run was cancelled.
     """
-    stop = stop or CancelToken()
-    with DemoServer(read_series(), port) as server:
+    try:
+        server = DemoServer(read_series(), port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"cannot use port {port}: {reason}", hint="use --port 0") from error
+    with server:
         show(server.base_url)
         while True:
             stop.wait(3600)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tcia_covid.catalog.citation import format_citation, references
 from tcia_covid.core.errors import NotDicomError, TciaCovidError
 from tcia_covid.core.models import Check, name_series
+from tcia_covid.core.version import __version__
 
 if TYPE_CHECKING:
     from tcia_covid.catalog.collections import Collection, Registry
@@ -294,6 +297,46 @@ def sources(collection: Collection) -> tuple[str, ...]:
     """Return the names of the archives that have a collection."""
     places = {"idc": collection.idc, "nbia": collection.nbia, "aspera": collection.aspera}
     return tuple(name for name, place in places.items() if place)
+
+
+def version_document(details: Mapping[str, str]) -> Document:
+    """Return the document of `--version`."""
+    return {"command": "version", "exit_code": 0, "version": __version__, **details}
+
+
+def demo_document(lines: Sequence[str], exit_code: int) -> Document:
+    """Return the document of `demo`: what it shows."""
+    return {"command": "demo", "exit_code": exit_code, "lines": [*lines]}
+
+
+def served_demo_document(url: str) -> Document:
+    """Return the document of `demo --serve`."""
+    return {"command": "demo", "exit_code": 0, "nbia_url": url}
+
+
+def cite_document(collections: Sequence[Collection], registry: Registry) -> Document:
+    """Return the document of `cite`."""
+    return {
+        "command": "cite",
+        "exit_code": 0,
+        "collections": [
+            {
+                "collection": collection.name,
+                "references": [
+                    {
+                        "role": reference.role.name.lower(),
+                        "key": reference.key,
+                        "text": reference.publication.text,
+                        "doi": reference.publication.doi,
+                    }
+                    for reference in references(collection, registry)
+                ],
+                "bibtex": format_citation(collection, registry, "bibtex"),
+                "csl_json": json.loads(format_citation(collection, registry, "csl-json")),
+            }
+            for collection in collections
+        ],
+    }
 
 
 def info_document(collection: Collection) -> Document:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.cli import config_file
-from tcia_covid.cli.main import program
 from tcia_covid.core.errors import EXIT_REQUEST, ConfigError
 
 
@@ -18,7 +17,7 @@ def load(tmp_path: Path, *texts: str | bytes) -> dict[str, object]:
         path = tmp_path / f"{number}.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         paths.append(path)
-    return config_file.load(program.options, paths)
+    return config_file.load(paths)
 
 
 def broken(tmp_path: Path, text: str | bytes) -> ConfigError:
@@ -61,10 +60,7 @@ def test_an_empty_value_sets_nothing(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_file_sets_nothing(tmp_path: Path) -> None:
-    assert (
-        config_file.load(program.options, [tmp_path / "none.yaml", tmp_path / "0.yaml" / "below"])
-        == {}
-    )
+    assert config_file.load([tmp_path / "none.yaml", tmp_path / "0.yaml" / "below"]) == {}
 
 
 def test_a_later_file_overrides_option_by_option(tmp_path: Path) -> None:
@@ -113,7 +109,7 @@ def test_fault_27_a_broken_file_is_reported_with_line_and_reason(
 def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "0.yaml").mkdir()
     with pytest.raises(ConfigError, match=r"cannot read .*0\.yaml"):
-        config_file.load(program.options, [tmp_path / "0.yaml"])
+        config_file.load([tmp_path / "0.yaml"])
 
 
 def test_the_current_folder_overrides_the_users_file(
@@ -125,7 +121,7 @@ def test_the_current_folder_overrides_the_users_file(
     (tmp_path / "xdg" / "tcia-covid").mkdir(parents=True)
     (tmp_path / "xdg" / "tcia-covid" / "config.yaml").write_text("jobs: 1\nretries: 1\n")
     (tmp_path / "tcia-covid.yaml").write_text("jobs: 2\n")
-    assert config_file.load(program.options) == {"jobs": 2, "retries": 1}
+    assert config_file.load(config_file.files()) == {"jobs": 2, "retries": 1}
 
 
 @pytest.mark.parametrize(
@@ -151,9 +147,9 @@ def test_each_system_has_its_folder_for_the_users_file(
 
 
 def test_a_variable_that_names_no_option_is_refused() -> None:
-    config_file.check_environment(["HOME", "TCIA_COVID_OUTPUT"], program.options)
+    config_file.check_environment(["HOME", "TCIA_COVID_OUTPUT"])
     with pytest.raises(ConfigError) as raised:
-        config_file.check_environment(["TCIA_COVID_OUTPT"], program.options)
+        config_file.check_environment(["TCIA_COVID_OUTPT"])
     assert "TCIA_COVID_OUTPT" in raised.value.message
     assert raised.value.hint == "did you mean 'TCIA_COVID_OUTPUT'?"
 
@@ -166,7 +162,7 @@ def test_a_variable_that_names_no_option_is_refused() -> None:
     ],
 )
 def test_variables_that_kubernetes_sets_are_ignored(name: str) -> None:
-    config_file.check_environment([f"TCIA_COVID_{name}"], program.options)
+    config_file.check_environment([f"TCIA_COVID_{name}"])
 
 
 def test_a_path_of_windows_in_double_quotes_is_explained(tmp_path: Path) -> None:

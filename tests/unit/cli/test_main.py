@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.cli import config_file, signals
-from tcia_covid.cli.main import program, run
+from tcia_covid.cli.click_commands import SUMMARIES
+from tcia_covid.cli.commands import GROUPS
+from tcia_covid.cli.main import run
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.version import __version__
 from tcia_covid.output.json_documents import summary_document
 
 Captured = pytest.CaptureFixture[str]
-NAMES = [*program.commands]
+NAMES = [*SUMMARIES]
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +35,22 @@ def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) ->
     assert not err
 
 
-def test_the_overview_shows_every_command_with_a_whole_sentence(capsys: Captured) -> None:
+def test_the_overview_groups_the_commands_with_a_whole_sentence_each(capsys: Captured) -> None:
     run(["--help"])
     overview = capsys.readouterr().out
-    lines = overview.partition("Commands:")[2].splitlines()
-    shown = {line.split()[0]: line.rstrip() for line in lines if line.startswith("  ")}
-    for name in NAMES:
-        assert shown[name].endswith(".")
-        assert not shown[name].endswith("...")
+    assert [line for line in overview.splitlines() if line in {f"{name}:" for name in GROUPS}] == [
+        f"{name}:" for name in GROUPS
+    ]
+    shown = [line.split(maxsplit=1) for line in overview.splitlines() if line.startswith("  ")]
+    for name, summary in SUMMARIES.items():
+        assert [name, summary] in shown
+        assert summary.endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_of_a_command_begins_as_the_overview_says(capsys: Captured, name: str) -> None:
+    run([name, "--help"])
+    assert SUMMARIES[name] in " ".join(capsys.readouterr().out.split())
 
 
 def test_help_works_with_a_broken_configuration(capsys: Captured) -> None:

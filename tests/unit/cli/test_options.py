@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import re
@@ -15,13 +16,14 @@ import pytest
 
 from tcia_covid.api.options import Choices
 from tcia_covid.cli import config_file
-from tcia_covid.cli.click_commands import Command
+from tcia_covid.cli.click_commands import SUMMARIES, Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.main import program, run
+from tcia_covid.cli.main import run
 from tcia_covid.cli.options import (
     DISPLAY,
     DOWNLOAD,
     FILTERS,
+    OPTIONS,
     SUPPORTING,
     Option,
     UserFolder,
@@ -32,9 +34,12 @@ from tcia_covid.core.units import parse_size
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 
+COMMANDS: dict[str, Command] = {
+    name: import_module(f"tcia_covid.cli.commands.{name}").command for name in SUMMARIES
+}
 EVERY = [
     pytest.param(option, id=f"{name} {option.opts[-1]}")
-    for name, command in program.commands.items()
+    for name, command in COMMANDS.items()
     for option in command.params
     if isinstance(option, click.Option)
 ]
@@ -60,8 +65,9 @@ def values_of(name: str, *arguments: str) -> dict[str, Any]:
         given.update(values, json=console.json, quiet=console.quiet)
         return 0
 
-    command = Command(name, *program.commands[name].params, description="A probe.", callback=probe)
-    settings = config_file.load(program.options)
+    command = copy.copy(COMMANDS[name])
+    command.callback = probe
+    settings = config_file.load(config_file.files())
     command.main(list(arguments), standalone_mode=False, obj=Console(), default_map=settings)
     return given
 
@@ -71,12 +77,13 @@ def looked_at(*arguments: str) -> str:
     return str(values_of("status", *arguments)["directory"])
 
 
-@pytest.mark.parametrize("name", program.commands)
-def test_every_command_has_a_module_with_its_function(name: str) -> None:
-    module = import_module(f"tcia_covid.cli.commands.{name}")
-    wanted = inspect.signature(module.run).parameters
-    given = {str(param.name) for param in program.commands[name].params}
-    assert {key for key in wanted if key not in {"console", "choices", "_"}} <= given
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_function_of_a_command_gets_what_it_takes(name: str) -> None:
+    callback = COMMANDS[name].callback
+    assert callback is not None
+    taken = inspect.signature(callback).parameters
+    given = {str(param.name) for param in COMMANDS[name].params}
+    assert {key for key in taken if key not in {"console", "choices", "_"}} <= given
 
 
 @pytest.mark.parametrize("option", EVERY)
@@ -90,11 +97,11 @@ def test_every_option_has_a_variable_and_a_place_in_files(option: click.Option) 
 
 @pytest.mark.parametrize("option", EVERY)
 def test_options_that_share_a_variable_have_the_same_type(option: Option) -> None:
-    assert option.type.to_info_dict() == program.options[option.key].type.to_info_dict()
+    assert option.type.to_info_dict() == OPTIONS[option.key].type.to_info_dict()
 
 
 def test_every_command_takes_the_options_of_display() -> None:
-    for command in program.commands.values():
+    for command in COMMANDS.values():
         assert set(DISPLAY) <= set(command.params)
 
 

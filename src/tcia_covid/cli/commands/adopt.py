@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+
 from tcia_covid.api.options import options_from, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import ADOPT, FOLDER
 from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
@@ -32,7 +36,10 @@ _METHODS = {
 }
 
 
-def run(
+@click.command(
+    "adopt", cls=Command, params=[click.Argument(["directory"], metavar="DIR", type=FOLDER), *ADOPT]
+)
+def command(
     console: Console,
     *,
     directory: str,
@@ -43,7 +50,14 @@ def run(
     copy: bool,
     **choices: Any,
 ) -> int:
-    """Adopt DICOM files, or the volumes of a NIfTI collection."""
+    """Import DICOM files that you already have in DIR.
+
+    DIR may be the output of any other program: file names and folders do not matter. Each
+    file is compared with the archive's MD5. Complete series go into the layout; images of
+    incomplete ones are staged, and 'download' fetches only the rest. DIR is not changed,
+    unless --move removes what was imported. NIfTI volumes of 'CT Images in COVID-19' are
+    imported, by their names, with --collection.
+    """
     mode = mode_from(link=link, move=move, copy=copy)
     folder, output_folder = Path(directory), Path(output_from(output))
     options = options_from(**choices)

@@ -6,23 +6,40 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import click
+
 from tcia_covid.api.options import request_from
-from tcia_covid.catalog.citation import format_citation, references
+from tcia_covid.catalog.citation import format_citation
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.commands.series import select_series
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import ARCHIVES, CITE_FORMAT
 from tcia_covid.core.errors import EXIT_OK, UnknownCollectionError, suggest
+from tcia_covid.output.json_documents import cite_document
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import parse_targets
 
 
-def run(console: Console, *, targets: tuple[str, ...], cite_format: str, **choices: Any) -> int:
-    """Show the citations for the targets' collections."""
+@click.command(
+    "cite",
+    cls=Command,
+    params=[
+        click.Argument(["targets"], nargs=-1, required=True, metavar="TARGET..."),
+        CITE_FORMAT,
+        *ARCHIVES,
+    ],
+)
+def command(console: Console, *, targets: tuple[str, ...], cite_format: str, **choices: Any) -> int:
+    """Print the citations that users of TARGET must give.
+
+    The data, the publications about them, and The Cancer Imaging Archive itself.
+    """
     request = request_from(targets, **choices)
     registry = load_registry(request.options.registry)
     collections = _collections(console, request, registry)
-    console.document(_document(collections, registry))
+    console.document(cite_document(collections, registry))
     citations = [format_citation(entry, registry, cite_format) for entry in collections]
     console.result(_join(citations, cite_format))
     return EXIT_OK
@@ -65,27 +82,3 @@ def _join(citations: Iterable[str], cite_format: str) -> str:
         return json.dumps(list(unique.values()), indent=2, ensure_ascii=False)
     entries = [entry.strip() for text in citations for entry in text.split("\n\n")]
     return "\n\n".join(dict.fromkeys(entries))
-
-
-def _document(collections: Iterable[Collection], registry: Registry) -> dict[str, Any]:
-    return {
-        "command": "cite",
-        "exit_code": EXIT_OK,
-        "collections": [
-            {
-                "collection": entry.name,
-                "references": [
-                    {
-                        "role": item.role.name.lower(),
-                        "key": item.key,
-                        "text": item.publication.text,
-                        "doi": item.publication.doi,
-                    }
-                    for item in references(entry, registry)
-                ],
-                "bibtex": format_citation(entry, registry, "bibtex"),
-                "csl_json": json.loads(format_citation(entry, registry, "csl-json")),
-            }
-            for entry in collections
-        ],
-    }

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from tcia_covid.api.options import request_from
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import DOWNLOAD, DRY_RUN, FILTERS, SUPPORTING, TARGETS
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
@@ -24,10 +28,16 @@ _OTHER_CONTENT = ("conflict", "unexpected")
 _OUTDATED = "metadata.csv and the other report files are out of date: the same command writes them"
 
 
-def run(
+@click.command("download", cls=Command, params=[TARGETS, *FILTERS, *DOWNLOAD, DRY_RUN, *SUPPORTING])
+def command(
     console: Console, *, targets: tuple[str, ...], output: str, dry_run: bool, **choices: Any
 ) -> int:
-    """Download, or show the plan."""
+    """Download what TARGET names, complete and checked.
+
+    TARGET is a collection (name, alias, slug or DOI), a manifest (.tcia, .csv, .tsv, .txt, or
+    - for standard input) or a SeriesInstanceUID. Run the same command again to resume an
+    interrupted download or to repair damaged files; it does nothing if all is complete.
+    """
     request = request_from(targets, output, **choices)
     if dry_run:
         return show_plan(console, request)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import format_size
@@ -15,8 +18,13 @@ from tcia_covid.output.tables import format_number, key_values, paragraphs, widt
 from tcia_covid.selection.targets import unknown_collection
 
 
-def run(console: Console, *, collection: str, registry: tuple[str, ...], **_: Any) -> int:
-    """Show what the registry has about a collection."""
+@click.command("info", cls=Command, params=[click.Argument(["collection"], metavar="COLLECTION")])
+def command(console: Console, *, collection: str, registry: tuple[str, ...], **_: Any) -> int:
+    """Show details of one COLLECTION.
+
+    Counts, license, citation, publications, supporting files, sources, and what to know
+    before using the data. COLLECTION is a name, an alias, a slug or a DOI.
+    """
     collections = load_registry(registry)
     entry = collections.find(collection)
     if entry is None:

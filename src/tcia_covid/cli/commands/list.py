@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import count, format_size
@@ -17,8 +20,9 @@ _DROPPED = [_HEADS.index(head) for head in ("title", "type", "sources", "license
 """Left out in turn on a terminal that is too narrow."""
 
 
-def run(console: Console, *, registry: tuple[str, ...], **_: Any) -> int:
-    """Show the registry."""
+@click.command("list", cls=Command)
+def command(console: Console, *, registry: tuple[str, ...], **_: Any) -> int:
+    """List the known collections with size, license and sources."""
     collections = load_registry(registry)
     console.document(list_document(collections))
     rows = map(_row, collections)

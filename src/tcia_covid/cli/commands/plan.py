@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import click
+
 from tcia_covid.api.options import request_from
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import COMPARE, DOWNLOAD, FILTERS, TARGETS
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
@@ -34,10 +38,16 @@ _DROPPED = [_HEADS.index(head) for head in ("studies", "patients", "complete", "
 _MINUTE = 60
 
 
-def run(
+@click.command("plan", cls=Command, params=[TARGETS, *FILTERS, *DOWNLOAD, COMPARE])
+def command(
     console: Console, *, targets: tuple[str, ...], output: str, compare: bool, **choices: Any
 ) -> int:
-    """Show a plan, or how NBIA differs from the catalog."""
+    """Show what 'download' would do, without doing it.
+
+    Shows patients, series, images and bytes, what is complete already, whether the rest fits
+    on the disk, and how long it takes. Needs no network for the collections in the shipped
+    catalog. Takes the same options as 'download'.
+    """
     request = request_from(targets, output, **choices)
     return (show_comparison if compare else show_plan)(console, request)
 

@@ -7,9 +7,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
+import click
+
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import FILTERS, FORMAT, KEEP_FORMULAS, SELECT, TARGETS
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
@@ -31,8 +35,13 @@ _DROPPED = [_HEADS.index(head) for head in ("description", "body part", "date", 
 """Left out in turn on a terminal that is too narrow."""
 
 
-def run(console: Console, *, targets: tuple[str, ...], format: str, **choices: Any) -> int:  # noqa: A002 - the option's name
-    """Show the series that targets and filters select, in one of the formats."""
+@click.command("series", cls=Command, params=[TARGETS, *FILTERS, FORMAT, KEEP_FORMULAS, *SELECT])
+def command(console: Console, *, targets: tuple[str, ...], format: str, **choices: Any) -> int:  # noqa: A002 - the option's name
+    """List the series that TARGET and the filters select.
+
+    'tcia-covid series COVID-19-AR --modality CT --format tcia > ct.tcia' writes a manifest
+    for TCIA's own Data Retriever; 'download' reads it too.
+    """
     request = request_from(targets, **choices)
     selection = select_series(console, request)
     code = EXIT_PARTIAL if selection.failures else EXIT_OK

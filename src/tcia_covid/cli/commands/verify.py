@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import ONLINE_ONLY
+from tcia_covid.cli.options import DATA_FOLDER, ONLINE_ONLY, VERIFY
 from tcia_covid.cli.progress import check_progress, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, UsageError
@@ -20,7 +21,8 @@ from tcia_covid.output.json_documents import verify_document
 from tcia_covid.output.tables import first_lines, outdated_line, unchecked_line
 
 
-def run(
+@click.command("verify", cls=Command, params=[DATA_FOLDER, *VERIFY])
+def command(
     console: Console,
     *,
     directory: str,
@@ -30,7 +32,11 @@ def run(
     jobs: int | None,
     **choices: Any,
 ) -> int:
-    """Verify a folder and show the result."""
+    """Re-check every file in DIR against its recorded MD5.
+
+    Lists missing, changed and unreadable files (exit code 1); the next 'download' repairs
+    only those. Files that this program did not write are listed as unexpected.
+    """
     verify = _online(choices) if online else _offline()
     with progress_display(console) as emit, check_progress(console) as on_progress:
         result = run_cancellable(
