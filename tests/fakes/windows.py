@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tcia_covid.store import disk, windows
+from tcia_covid.store import windows
 from tcia_covid.store.disk import Disk
 
 
@@ -81,6 +81,5 @@ def is_read_only(path: Path) -> bool:
 
 def without_long_paths(patch: pytest.MonkeyPatch, longest: int = windows.MAX_PATH) -> None:
     """Be Windows without long paths, where a file's path has at most `longest` characters."""
-    patch.setattr(disk, "paths_are_short", lambda: True)
+    patch.setattr(windows, "paths_are_short", lambda: True)
     patch.setattr(windows, "MAX_PATH", longest)
-    patch.setattr(windows, "_MAX_FOLDER", longest - 12)

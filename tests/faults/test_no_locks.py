@@ -13,9 +13,9 @@ import pytest
 
 from tcia_covid.core.errors import TakenOverError
 from tcia_covid.core.models import Receipt, Series
-from tcia_covid.store import locks
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout
+from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.fakes.crash import PausingDisk
 from tests.unit.archive_helpers import files_of
@@ -77,7 +77,7 @@ def of_one_name(count: int) -> list[Series]:
 def test_fault_23_runs_without_locks_meet_at_every_step_and_each_ends_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, damaged: bool
 ) -> None:
-    monkeypatch.setattr(locks, "_lock", lambda handle: None)
+    monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     series = of_one_name(count)

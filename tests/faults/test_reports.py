@@ -116,7 +116,7 @@ def test_fault_34_after_a_kill_it_is_said_until_the_next_run_writes_the_reports(
     assert stands == [*REPORT_FILES]
     assert checked == [f"{NAME}/{name}" for name in REPORT_FILES]
     assert said.count("the next 'download' or 'adopt' writes them") == 2
-    here = crowd.tree.receipts.uids()[0]
+    here = min(crowd.tree.receipts.uids())
     nothing_to_do = crowd.download(here)
     assert (nothing_to_do.exit_code, nothing_to_do.already_complete) == (0, 1)
     _assert_reports_true(crowd, 6)

@@ -285,4 +285,4 @@ def test_fault_35_a_hostile_receipt_is_damaged_and_healed(trial: Trial, damage: 
 def test_fault_35_names_that_are_no_receipt_s_are_not_listed(trial: Trial) -> None:
     trial.download()
     (trial.tree.receipts.folder / "\x1b[2J.json").write_bytes(b"{}")
-    assert trial.tree.receipts.uids() == sorted(one.uid for one in trial.all_series)
+    assert trial.tree.receipts.uids() == {series.uid for series in trial.all_series}

@@ -9,8 +9,8 @@ import pytest
 
 from tcia_covid.core.errors import DestinationError
 from tcia_covid.operations.verify import verify_directory
-from tcia_covid.store import locks
 from tcia_covid.store.disk import Disk
+from tcia_covid.store.locks import Lock
 from tcia_covid.store.reports import outdated_reports
 from tcia_covid.store.windows import MAX_PATH
 from tests.fakes.windows import WindowsRules, without_long_paths
@@ -174,7 +174,7 @@ def test_fault_41_read_only_reports_and_notes_are_replaced(
 def test_fault_41_a_series_open_in_staging_is_one_that_another_run_works_on(
     trial: Trial, windows: WindowsRules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_lock", lambda handle: None)
+    monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))
     other = trial.tree.staging / trial.series.uid / "other-run"
     other.mkdir(parents=True)
     part = other / ".0.part"

@@ -369,7 +369,7 @@ class _Installer:
         with self.tree.open_staging(patient.series, lambda count: None) as staging:
             self._check_complete(staging, {volume.name for volume in new})
             for volume, check in new.items():
-                method = self.placer.bring(volume, check, staging)
+                method = self.placer.place(volume, check, staging)
                 if not method:
                     raise ChecksumError(f"{volume.name} changed since it was read")
                 patient.placed.append((volume, check, method))

@@ -329,7 +329,7 @@ class Adopter:
                 return
             for file, check in images.values():
                 self.stop.check()
-                if method := placer.bring(file, check, staging):
+                if method := placer.place(file, check, staging):
                     result.placed[method] += 1
                     placed.append(file)
                 else:

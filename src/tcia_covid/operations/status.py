@@ -146,7 +146,7 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
     damaged = tree.damage.uids()
     partial = _partial_series(tree)
     staged = {series.series for series in partial}
-    for uid in tree.receipts.uids():
+    for uid in sorted(tree.receipts.uids()):
         stored = tree.receipts.read(uid)
         if stored is None:
             continue

@@ -213,7 +213,7 @@ class _TreeCheck:
                 problems = []
 
     def _batches(self) -> Iterator[Batch]:
-        for uid in self._tree.receipts.uids():
+        for uid in sorted(self._tree.receipts.uids()):
             stored = self._tree.receipts.read(uid)
             if stored is None or stored.receipt.series.uid != uid:
                 self._add_broken_receipt(uid)
@@ -318,7 +318,7 @@ class _TreeCheck:
             problems.append(problem)
         if not problems:
             return
-        new = set(self._tree.receipts.uids()) - self._folders.keys() - self._not_intact
+        new = self._tree.receipts.uids() - self._folders.keys() - self._not_intact
         new_folders = tuple(f"{receipt.folder}/" for receipt in self._receipts(new))
         for problem in problems:
             if not problem.file.startswith(new_folders):

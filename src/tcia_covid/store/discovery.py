@@ -29,7 +29,7 @@ def find_trees(directory: Path) -> list[Tree]:
         if (directory / STATE_FOLDER).is_dir():
             roots = [directory]
         else:
-            roots = sorted(one for one in directory.iterdir() if (one / STATE_FOLDER).is_dir())
+            roots = sorted(path for path in directory.iterdir() if (path / STATE_FOLDER).is_dir())
     except OSError as error:
         raise RequestError(
             f"folder {directory} cannot be read: {error.strerror or error}",
@@ -60,18 +60,14 @@ def find_unchecked_folders(directory: Path) -> list[UncheckedFolder]:
     """Folders in `directory` that have images, and are not collections' folders."""
     if (directory / STATE_FOLDER).is_dir():
         return []
-    folders = sorted(child for child in directory.iterdir() if _is_unknown(child))
-    counted = [UncheckedFolder(folder.name, _images(folder)) for folder in folders]
-    return [folder for folder in counted if folder.images]
-
-
-def _is_unknown(folder: Path) -> bool:
-    hidden = folder.name.startswith(".")
-    return not hidden and folder.is_dir() and not (folder / STATE_FOLDER).is_dir()
-
-
-def _images(folder: Path) -> int:
-    return sum(name.endswith(".dcm") for _, _, files in os.walk(folder) for name in files)
+    unchecked = []
+    for folder in sorted(directory.iterdir()):
+        is_hidden = folder.name.startswith(".")
+        if not is_hidden and folder.is_dir() and not (folder / STATE_FOLDER).is_dir():
+            names = (name for _, _, files in os.walk(folder) for name in files)
+            images = sum(name.endswith(".dcm") for name in names)
+            unchecked += [UncheckedFolder(folder.name, images)] if images else []
+    return unchecked
 
 
 @contextmanager

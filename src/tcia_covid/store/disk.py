@@ -25,12 +25,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.files import open_own, open_regular
 from tcia_covid.core.limits import limit_error
-from tcia_covid.store.windows import (
-    clear_read_only,
-    excess_length,
-    file_in_use,
-    paths_are_short,
-)
+from tcia_covid.store import windows
+from tcia_covid.store.windows import clear_read_only, excess_length, file_in_use
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
@@ -94,7 +90,7 @@ class Disk:
     @cached_property
     def has_short_paths(self) -> bool:
         """Whether programs can open no paths longer than 259 characters."""
-        return paths_are_short()
+        return windows.paths_are_short()
 
     def can_open(self, path: StrPath) -> bool:
         """Whether a file's path is short enough for every program."""
@@ -130,7 +126,7 @@ class Disk:
             view = view[file.write(view) :]
 
     def append(self, path: Path, data: bytes) -> None:
-        """Add to the end of a file, which need not exist."""
+        """Add to the end of a file, or create it."""
         with self.open_existing(path, "ab") as file:
             self.write(file, data)
 
@@ -336,7 +332,7 @@ def _is_too_long(error: OSError) -> bool:
     if error.errno == errno.ENAMETOOLONG or getattr(error, "winerror", None) == _TOO_LONG:
         return True
     names = (error.filename, error.filename2)
-    return paths_are_short() and any(
+    return windows.paths_are_short() and any(
         len(str(Path(name).absolute())) >= _SHORT_PATH
         for name in names
         if isinstance(name, (str, Path))
@@ -375,12 +371,12 @@ def _no_space_error(number: int | None, what: str) -> NoSpaceError:
         cause, remedy = "the disk quota is used up at", "free some space or raise the quota"
     elif number == errno.EFBIG:
         cause, remedy = "a file has reached the permitted size in", "raise the limit (ulimit -f)"
-    elif _lacks_inodes(what):
+    elif _has_no_inodes(what):
         cause, remedy = "no inodes left for new files in", "remove files that are not needed"
     return NoSpaceError(f"{cause} {what}", hint=f"{remedy}, then run the same command again")
 
 
-def _lacks_inodes(folder: str) -> bool:
+def _has_no_inodes(folder: str) -> bool:
     """Whether inodes are used up; temporary files may be gone by now, and have freed some."""
     try:
         counts = os.statvfs(folder)
@@ -437,11 +433,11 @@ def remove_abandoned(temporary: Path, remove: Callable[[Path], None]) -> None:
         with contextlib.suppress(OSError, ValueError):
             machine, process, _ = part.name.split("~")
             old = time.time() - part.stat().st_mtime > _A_DAY
-            if old or (machine == _MACHINE and not _alive(int(process))):
+            if old or (machine == _MACHINE and not _is_alive(int(process))):
                 remove(part)
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     if sys.platform == "win32":  # os.kill would end it
         return True
     try:

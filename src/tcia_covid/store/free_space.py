@@ -73,7 +73,7 @@ class BytesOnDisk:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._staged = tree.series_in_staging()
-        self._recorded = set(tree.receipts.uids())
+        self._recorded = tree.receipts.uids()
 
     def of(self, series: Series) -> tuple[int, int]:
         """Images and bytes of `series` that are on disk."""

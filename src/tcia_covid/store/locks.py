@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -44,6 +45,9 @@ class Lock:
         LockedError: another process has locked it; the message says which.
     """
 
+    lock_file: Callable[[int], None] = staticmethod(_lock)
+    """Locks an open file, or raises OSError; replaced in tests by a file system without locks."""
+
     def __init__(self, path: Path, what: str) -> None:
         self._path = path
         self._what = what
@@ -53,7 +57,7 @@ class Lock:
         for _ in range(_TRIES):
             handle = self._open()
             try:
-                _lock(handle)
+                self.lock_file(handle)
             except OSError as error:
                 if error.errno in _LOCKED:
                     raise self._locked(handle) from error

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -157,38 +157,25 @@ def refuse_emptying(folder: Path, *, has_tree: bool) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class FilePlacer:
-    """Places files of one folder.
+    """Places files of one folder."""
 
-    Args:
-        root: the folder.
-        mode: `link` and `move` make a hard link where that is possible, else share blocks, else
-            copy; `copy` makes no hard link; `take` has a rename as its second choice, for files
-            that can be downloaded again. Only `remove` removes originals.
-        disk: all file-system writes.
-        source: recorded as the source of images.
-        suffix: what images' names end in.
-        on_bytes: called with the number of bytes copied; what it raises ends the copy.
-    """
+    root: Path
+    """The folder."""
+    mode: Mode
+    """`link` and `move` make a hard link where that is possible, else share blocks, else copy;
+    `copy` makes no hard link; `take` has a rename as its second choice, for files that can be
+    downloaded again. Only `remove` removes originals."""
+    disk: Disk
+    source: str = ADOPTED
+    """Recorded as the source of images."""
+    suffix: str = ".dcm"
+    """What images' names end in."""
+    on_bytes: Callable[[int], None] = lambda count: None
+    """Called with the number of bytes copied; what it raises ends the copy."""
 
-    def __init__(
-        self,
-        root: Path,
-        mode: Mode,
-        disk: Disk,
-        *,
-        source: str = ADOPTED,
-        suffix: str = ".dcm",
-        on_bytes: Callable[[int], None] = lambda count: None,
-    ) -> None:
-        self._root = root
-        self._mode = mode
-        self._disk = disk
-        self._source = source
-        self._suffix = suffix
-        self._on_bytes = on_bytes
-
-    def bring(
+    def place(
         self, found: FoundFile, check: Check, staging: Staging
     ) -> PlacementMethod | Literal[""]:
         """Put a file into a staging folder under its own UID.
@@ -205,7 +192,7 @@ class FilePlacer:
             return "existing" if found.uid in staging.in_place else "staged"
         if here is not None:
             staging.discard(found.uid)
-        image = StoredImage(found.uid, found.size, found.md5, check, self._source, self._suffix)
+        image = StoredImage(found.uid, found.size, found.md5, check, self.source, self.suffix)
         method = self._place(found, Path(staging.path(image)))
         if method:
             staging.adopt(image)
@@ -220,65 +207,61 @@ class FilePlacer:
             found: as it was hashed; it stays if it changed since.
             committed: the folder of its series in the layout; the image there is read.
         """
-        file, image = self._root / found.file, committed / f"{found.uid}{self._suffix}"
-        if self._mode != "take" and is_in_hidden_folder(PurePosixPath(found.file)):
+        file, image = self.root / found.file, committed / f"{found.uid}{self.suffix}"
+        if self.mode != "take" and is_in_hidden_folder(PurePosixPath(found.file)):
             return False
         if not (self._is_same(found) and is_redundant_copy(file, image, found.size, found.md5)):
             return False
-        if not succeeded(lambda: self._disk.remove(file)):
+        if not succeeded(lambda: self.disk.remove(file)):
             return False
         folder = file.parent
-        while folder != self._root and self._root in folder.parents:
-            self._disk.remove_empty(folder)
+        while folder != self.root and self.root in folder.parents:
+            self.disk.remove_empty(folder)
             folder = folder.parent
         return True
 
     def _place(self, found: FoundFile, target: Path) -> PlacementMethod | Literal[""]:
-        source = self._root / found.file
+        source, disk = self.root / found.file, self.disk
         if not self._is_same(found):
             return ""
         # A name of a file that may not be written cannot be synced on commit.
-        may_link = not self._disk.durable or os.access(source, os.W_OK)
+        may_link = not disk.durable or os.access(source, os.W_OK)
         method: PlacementMethod
-        if may_link and self._mode != "copy" and succeeded(lambda: self._disk.link(source, target)):
+        if may_link and self.mode != "copy" and succeeded(lambda: disk.link(source, target)):
             method = "link"
-        elif (
-            may_link
-            and self._mode == "take"
-            and succeeded(lambda: self._disk.replace(source, target))
-        ):
+        elif may_link and self.mode == "take" and succeeded(lambda: disk.replace(source, target)):
             return "rename"
-        elif succeeded(lambda: self._disk.reflink(source, target)):
+        elif succeeded(lambda: disk.reflink(source, target)):
             method = "reflink"
         else:
             return self._copy(found, source, target)
         if self._is_same(found):
             return method
-        self._disk.remove(target)
+        self.disk.remove(target)
         return ""
 
     def _copy(self, found: FoundFile, source: Path, target: Path) -> Literal["copy", ""]:
         md5 = hashlib.md5(usedforsecurity=False)
         part = target.with_name(f".{target.name}.part")
         try:
-            with self._disk.create(part) as file:
+            with self.disk.create(part) as file:
                 for piece in _pieces(source):
-                    self._disk.write(file, piece)
+                    self.disk.write(file, piece)
                     md5.update(piece)
-                    self._on_bytes(len(piece))
+                    self.on_bytes(len(piece))
             if md5.hexdigest() == found.md5:
-                self._disk.replace(part, target)
+                self.disk.replace(part, target)
                 return "copy"
-            self._disk.remove(part)
+            self.disk.remove(part)
         except BaseException:
             with contextlib.suppress(OSError):
-                self._disk.remove(part)
+                self.disk.remove(part)
             raise
         return ""
 
     def _is_same(self, found: FoundFile) -> bool:
         try:
-            now = (self._root / found.file).stat()
+            now = (self.root / found.file).stat()
         except OSError:
             return False
         return (now.st_size, now.st_mtime_ns) == (found.size, found.modified)

@@ -12,7 +12,8 @@ _IN_USE = frozenset({32, 33})
 """Sharing violation, lock violation."""
 MAX_PATH = 259
 """Characters of a file's path that every program can open unless long paths are enabled."""
-_MAX_FOLDER = 247
+_SHORT_NAME = 12
+"""Characters of a file name that must fit into the path of every folder (8.3)."""
 
 
 def file_in_use(error: OSError) -> str:
@@ -46,7 +47,7 @@ def _is_read_only(path: str | os.PathLike[str]) -> bool:
 def excess_length(path: str | os.PathLike[str]) -> int:
     """By how many characters the path of a file exceeds what every program can open."""
     full = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
-    return max(len(full) - MAX_PATH, len(os.path.dirname(full)) - _MAX_FOLDER)  # noqa: PTH120
+    return max(len(full) - MAX_PATH, len(os.path.dirname(full)) - MAX_PATH + _SHORT_NAME)  # noqa: PTH120
 
 
 def paths_are_short() -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.core.errors import EXIT_DESTINATION, DestinationError, TakenOverError
-from tcia_covid.store import disk as disk_module
+from tcia_covid.store import windows
 from tcia_covid.store.disk import (
     Disk,
     contention_errors,
@@ -80,7 +80,7 @@ def test_an_output_folder_whose_path_is_too_long_is_named(tmp_path: Path) -> Non
 def test_a_path_too_long_for_windows_is_no_file_that_another_run_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
 ) -> None:
-    monkeypatch.setattr(disk_module, "paths_are_short", lambda: short)
+    monkeypatch.setattr(windows, "paths_are_short", lambda: short)
     expected, text = (DestinationError, "too long") if short else (TakenOverError, "taken over")
     with (
         pytest.raises(expected, match=text),

@@ -31,7 +31,7 @@ def test_a_receipt_is_read_as_it_was_written(receipts: Receipts) -> None:
     filed = StoredReceipt(RECEIPT, "machine-1-abcd")
     receipts.write(filed)
     assert receipts.read(SERIES.uid) == filed
-    assert receipts.uids() == [SERIES.uid]
+    assert receipts.uids() == {SERIES.uid}
     assert list(receipts.all()) == [RECEIPT]
 
 
@@ -81,7 +81,7 @@ def test_a_receipt_that_cannot_be_read_is_none(receipts: Receipts, text: str) ->
     receipts.write(StoredReceipt(RECEIPT, ""))
     receipts.path(SERIES.uid).write_text(text)
     assert receipts.read(SERIES.uid) is None
-    assert receipts.uids() == [SERIES.uid]
+    assert receipts.uids() == {SERIES.uid}
     assert list(receipts.all()) == []
 
 
@@ -93,11 +93,11 @@ def test_a_receipt_under_another_series_name_is_none(receipts: Receipts) -> None
 
 
 def test_files_that_are_no_receipts_are_passed_over(receipts: Receipts) -> None:
-    assert receipts.uids() == []
+    assert receipts.uids() == set()
     receipts.write(StoredReceipt(RECEIPT, ""))
     for name in (".DS_Store", "._1.2.3.json", "notes.txt"):
         (receipts.folder / name).write_text("x")
-    assert receipts.uids() == [SERIES.uid]
+    assert receipts.uids() == {SERIES.uid}
 
 
 def test_notes_are_read_as_they_were_written_until_they_are_cleared(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_a_series_without_an_image_is_never_complete(tmp_path: Path) -> None:
     series = replace(listed(1), image_count=0, size=0)
     run = Run(tree, FakeArchive())([series])
     assert set(run.states.values()) == {State.FAILED}
-    assert tree.receipts.uids() == []
+    assert tree.receipts.uids() == set()
     with tree.stage(series, lambda count: None) as staging:
         assert isinstance(staging, Staging)
         with pytest.raises(IncompleteSeriesError, match="no image"):

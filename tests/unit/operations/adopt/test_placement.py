@@ -42,7 +42,7 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
         yield staging
 
 
-def bringer(have: Path, mode: str = "link", disk: Disk | None = None) -> FilePlacer:
+def new_placer(have: Path, mode: str = "link", disk: Disk | None = None) -> FilePlacer:
     return FilePlacer(have, mode, disk or Disk(durable=False))  # type: ignore[arg-type]
 
 
@@ -65,7 +65,7 @@ class PlainDisk(Disk):
 
 
 def test_a_hard_link_comes_first(have: Path, found: FoundFile, staging: Staging) -> None:
-    assert bringer(have).bring(found, Check.MD5, staging) == "link"
+    assert new_placer(have).place(found, Check.MD5, staging) == "link"
     assert (staging.folder / f"{found.uid}.dcm.staged").samefile(have / found.file)
     (image,) = staging.images.values()
     assert (image.md5, image.check, image.source) == (found.md5, Check.MD5, "adopted")
@@ -73,7 +73,7 @@ def test_a_hard_link_comes_first(have: Path, found: FoundFile, staging: Staging)
 
 def test_a_reflink_comes_next(have: Path, found: FoundFile, staging: Staging) -> None:
     assert (
-        bringer(have, "copy", CloningDisk(durable=False)).bring(found, Check.MD5, staging)
+        new_placer(have, "copy", CloningDisk(durable=False)).place(found, Check.MD5, staging)
         == "reflink"
     )
     assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
@@ -81,7 +81,8 @@ def test_a_reflink_comes_next(have: Path, found: FoundFile, staging: Staging) ->
 
 def test_a_copy_comes_last(have: Path, found: FoundFile, staging: Staging) -> None:
     assert (
-        bringer(have, "copy", PlainDisk(durable=False)).bring(found, Check.MD5, staging) == "copy"
+        new_placer(have, "copy", PlainDisk(durable=False)).place(found, Check.MD5, staging)
+        == "copy"
     )
     assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
     assert staging.images[found.uid].check is Check.MD5
@@ -91,7 +92,7 @@ def test_an_image_that_is_there_is_kept_and_its_proof_noted(
     have: Path, found: FoundFile, staging: Staging
 ) -> None:
     staging.receive([CONTENT], source="nbia")
-    assert bringer(have).bring(found, Check.SERIES_MD5, staging) == "staged"
+    assert new_placer(have).place(found, Check.SERIES_MD5, staging) == "staged"
     (image,) = staging.images.values()
     assert (image.check, image.source) == (Check.SERIES_MD5, "nbia")
 
@@ -100,7 +101,7 @@ def test_another_version_in_staging_gives_way(
     have: Path, found: FoundFile, staging: Staging
 ) -> None:
     staging.receive([CONTENT[:-1] + b"\xff"], source="nbia")
-    assert bringer(have).bring(found, Check.MD5, staging) == "link"
+    assert new_placer(have).place(found, Check.MD5, staging) == "link"
     assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
 
 
@@ -125,8 +126,8 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
     }
     if change != "gone":
         file.write_bytes(contents[change])
-    placer = bringer(have, mode, disk(durable=False))
-    assert placer.bring(found, Check.MD5, staging) == ""
+    placer = new_placer(have, mode, disk(durable=False))
+    assert placer.place(found, Check.MD5, staging) == ""
     assert (in_staging(staging), staging.images) == ({}, {})
 
 
@@ -134,7 +135,7 @@ def test_a_read_only_file_is_copied_where_a_link_could_not_be_synced(
     have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
-    assert bringer(have, disk=Disk()).bring(found, Check.MD5, staging) != "link"
+    assert new_placer(have, disk=Disk()).place(found, Check.MD5, staging) != "link"
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def committed(tmp_path: Path, found: FoundFile) -> Path:
 def test_an_original_is_removed_with_the_folders_that_it_leaves_empty(
     have: Path, found: FoundFile, committed: Path
 ) -> None:
-    assert bringer(have, "move").remove(found, committed)
+    assert new_placer(have, "move").remove(found, committed)
     assert list(have.iterdir()) == []
 
 
@@ -157,7 +158,7 @@ def test_an_original_that_changed_is_not_removed(
     have: Path, found: FoundFile, committed: Path
 ) -> None:
     os.utime(have / found.file, (1, 1))
-    assert not bringer(have, "move").remove(found, committed)
+    assert not new_placer(have, "move").remove(found, committed)
     assert (have / found.file).exists()
 
 
@@ -165,7 +166,7 @@ def test_an_original_that_is_gone_is_not_missed(
     have: Path, found: FoundFile, committed: Path
 ) -> None:
     shutil.rmtree(have / "below")
-    assert not bringer(have, "move").remove(found, committed)
+    assert not new_placer(have, "move").remove(found, committed)
 
 
 @pytest.mark.parametrize("how", ["changed", "gone", "the same name"])
@@ -180,7 +181,7 @@ def test_an_original_stays_whose_bytes_stand_nowhere_else(
         (have / found.file).rename(have / "below" / image.name)
         found = found._replace(name=image.name)
         committed = have / "below"
-    assert not bringer(have, "move").remove(found, committed)
+    assert not new_placer(have, "move").remove(found, committed)
     assert (have / found.file).exists()
 
 
@@ -189,7 +190,7 @@ def test_an_original_in_a_hidden_folder_stays(
 ) -> None:
     (have / "below").rename(have / ".dvc")
     found = found._replace(folder=found.folder.replace("below", ".dvc"))
-    assert not bringer(have, "move").remove(found, committed)
+    assert not new_placer(have, "move").remove(found, committed)
     assert (have / found.file).exists()
 
 
@@ -207,5 +208,5 @@ def test_an_original_stays_that_a_link_in_the_layout_leads_to(
         found = found._replace(name=f"{found.uid}.dcm")
         committed.rmdir()
         committed.symlink_to((have / found.file).parent)
-    assert not bringer(have, "move").remove(found, committed)
+    assert not new_placer(have, "move").remove(found, committed)
     assert (have / found.file).exists()
