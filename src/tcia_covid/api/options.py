@@ -22,10 +22,11 @@ from typing import (
 
 from tcia_covid.core.errors import UsageError, did_you_mean
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT, STATE_FOLDER
-from tcia_covid.core.units import parse_size
+from tcia_covid.core.units import parse_rate, parse_size
 from tcia_covid.http.settings import HttpSettings
-from tcia_covid.selection.filters import Filters, Shard, parse_shard
+from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import Options, Request, Source
+from tcia_covid.selection.shards import Shard, parse_shard
 from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class Choices(ConnectionChoices, total=False):
     """BodyPartExamined, in any case."""
     description: Words | None
     """Regular expression, found anywhere in SeriesDescription, in any case."""
+    where: Words | None
+    """Conditions on columns that must all hold: `"PatientSex=F"`, `"PatientAge>=60"`."""
     first_patients: int | None
     """At most so many patients per collection."""
     max_series: int | None
@@ -141,10 +144,13 @@ _FILTERS = {
     "modality": "modalities",
     "body_part": "body_parts",
     "description": "descriptions",
+    "where": "where",
     "first_patients": "first_patients",
     "max_series": "max_series",
 }
 """Keyword to field of `Filters`."""
+_LISTS = {"patients", "studies", "series", "modalities", "body_parts"}
+"""Fields whose values may be separated by commas."""
 
 
 def accepts(choices: type) -> Callable[[_Function], _Function]:
@@ -295,12 +301,14 @@ def build_options(checked: Mapping[str, Any]) -> Options:
 def _settings(checked: Mapping[str, Any]) -> HttpSettings:
     own = {f.name: checked[f.name] for f in fields(HttpSettings) if f.name in checked}
     for name in own.keys() & {"min_rate", "max_rate"}:
-        own[name] = float(_bytes(own[name]))
+        own[name] = float(parse_rate(own[name]) if isinstance(own[name], str) else own[name])
     return HttpSettings(**own)
 
 
 def _filters(checked: Mapping[str, Any]) -> Filters:
     own = {field: checked[name] for name, field in _FILTERS.items() if name in checked}
+    for name in own.keys() & _LISTS:
+        own[name] = tuple(part.strip() for value in own[name] for part in value.split(","))
     if "max_size" in checked:
         own["max_size"] = _bytes(checked["max_size"])
     return Filters(**own)

@@ -15,7 +15,7 @@ import click
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.files import check_working_folder
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT, is_windows_name
-from tcia_covid.core.units import parse_size
+from tcia_covid.core.units import parse_rate, parse_size
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -139,6 +139,7 @@ def parse_bucket_hosts(text: str) -> str:
 
 
 SIZE = Parsed("size", parse_size)
+RATE = Parsed("rate", parse_rate)
 URL = Parsed("url", parse_url)
 BUCKET_HOST = Parsed("aws|gcs|url", parse_bucket_hosts)
 ONE_PER_LINE = OnePerLine()
@@ -233,6 +234,14 @@ FILTERS = (
         type=ONE_PER_LINE,
         metavar="REGEX",
     ),
+    _filter(
+        "--where",
+        "Only series for which a condition on any column holds: 'PatientSex=F', "
+        "'PatientAge>=60', 'StudyDate<2020-07', 'Manufacturer~siemens|ge', 'ImageCount!=1'. "
+        "Repeat it for further conditions: all must hold.",
+        type=ONE_PER_LINE,
+        metavar="CONDITION",
+    ),
     _number(_FILTERS, "--first-patients", text="Only the first N patients of each collection."),
     _number(_FILTERS, "--max-series", text="Only the first N series."),
     _option(
@@ -305,7 +314,7 @@ MAX_RATE = _option(
     "--max-rate",
     text="Limit all connections together to this many bytes per second, such as 50MB. Progress "
     "bars count uncompressed bytes.",
-    type=SIZE,
+    type=RATE,
 )
 NO_FSYNC = _flag(
     _TRANSFER,
@@ -347,7 +356,7 @@ RETRY = (
         _TRANSFER,
         "--min-rate",
         text="Retry a transfer slower than this many bytes per second.  [default: 1KiB]",
-        type=SIZE,
+        type=RATE,
     ),
 )
 NBIA_URL = _option(_SOURCES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=URL)

@@ -28,6 +28,23 @@ def parse_size(text: str) -> int:
     return int(Decimal(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
+def parse_rate(text: str) -> int:
+    """Parse bytes per second: a size with its unit, such as `50MB` or `50 MB/s`.
+
+    Raises:
+        UsageError: `text` is not a size, or has no unit: few people mean 5 bytes per second.
+    """
+    text = re.sub(r"\s*/\s*s\s*$", "", text)
+    rate = parse_size(text)
+    if rate and not text.strip()[-1].isalpha():
+        raise UsageError(
+            f"{text[:40].strip()!r} has no unit",
+            hint=f"write {text.strip()}MB for that many megabytes per second, or "
+            f"{text.strip()}B for bytes",
+        )
+    return rate
+
+
 def format_size(size: int) -> str:
     """Format bytes, 1000-based as the archives count: `19.9 GB`."""
     if size < 1000:  # noqa: PLR2004

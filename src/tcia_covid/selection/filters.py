@@ -1,38 +1,30 @@
-"""Filters: by values, then by limits, in one stable order. Shards: disjoint, balanced parts.
-
-Tasks of a job array list their targets at different times, some from the archive and some from
-the catalog, so their lists may differ. All of them put a series into the same shard nevertheless:
-that depends only on its UID, the number of shards, and the selected series of the shipped catalog.
-"""
+"""Filters: by values, then by limits, in one stable order; and what to say if nothing matches."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from heapq import heapify, heapreplace
+from functools import lru_cache
 from itertools import accumulate, islice
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from tcia_covid.core.errors import UsageError
+from tcia_covid.core.errors import UsageError, did_you_mean
 from tcia_covid.core.models import Series
+from tcia_covid.core.units import count, format_size
+from tcia_covid.selection.conditions import (
+    DATES,
+    WHOLE_NUMBERS,
+    compile_regex,
+    measure,
+    parse_condition,
+    search,
+)
 
-MAX_SHARDS = 100_000
-MATCH_TIMEOUT = 5.0
-"""Seconds for a regular expression and all descriptions."""
-_REPEATS = frozenset("*+?{")
-_MATCH = """
-import faulthandler, json, re, sys
-pattern, texts, timeout = json.load(sys.stdin)
-faulthandler.dump_traceback_later(timeout, exit=True)  # its thread needs no lock of Python
-search = re.compile(pattern, re.IGNORECASE).search
-print(json.dumps([index for index, text in enumerate(texts) if search(text)]))
-"""
+_MAX_NAMED = 8
+"""Values that a message names."""
 Natural = tuple[tuple[str | int, ...], str]
 
 
@@ -41,11 +33,12 @@ class Filters:
     """What to select. The values of one field are alternatives; the fields combine.
 
     Raises:
-        UsageError: a limit is negative, or a regular expression is invalid.
+        UsageError: a limit is negative, or a regular expression or condition is invalid.
     """
 
     patients: tuple[str, ...] = ()
-    """PatientIDs, in any case if none matches exactly."""
+    """PatientIDs, in any case if none matches exactly; the name of the collection at their
+    beginning may be left out, as clinical tables do."""
     studies: tuple[str, ...] = ()
     """StudyInstanceUIDs."""
     series: tuple[str, ...] = ()
@@ -56,6 +49,9 @@ class Filters:
     """Values of BodyPartExamined, in any case."""
     descriptions: tuple[str, ...] = ()
     """Regular expressions that match anywhere in SeriesDescription, in any case."""
+    where: tuple[str, ...] = ()
+    """Conditions on any column, such as `PatientAge>=60` (see `conditions.Condition`); all must
+    hold."""
     first_patients: int | None = None
     """At most so many patients per collection, in natural order (`P9` before `P10`)."""
     max_series: int | None = None
@@ -68,7 +64,17 @@ class Filters:
             if limit is not None and limit < 0:
                 raise UsageError(f"{name.replace('_', ' ')} cannot be negative: {limit}")
         for pattern in self.descriptions:
-            _compile(pattern)
+            compile_regex(pattern, f"--description {pattern}")
+        for condition in self.where:
+            parse_condition(condition)
+
+
+class Unmatched(NamedTuple):
+    """A given value that no series has: probably a typo."""
+
+    option: str
+    """Such as `--modality`."""
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +84,45 @@ class FilterResult:
     series: list[Series]
     """Ordered by collection, patient, study, number and UID."""
     without_value: dict[str, int]
-    """Filter field (`body_parts`, `max_size`, …) to the number of series that are excluded only
+    """Option (`--body-part`, `--max-size`, …) to the number of series that are excluded only
     because the archive does not record the value."""
-    unmatched: list[tuple[str, str]] = field(default_factory=list)
-    """(filter field, value) of each given value that no series has: probably a typo."""
+    unmatched: list[Unmatched] = field(default_factory=list)
+    available: dict[str, str] = field(default_factory=dict)
+    """Option with unmatched values to what there is instead, in words."""
+    matching: dict[str, int] = field(default_factory=dict)
+    """Option to the number of series that it alone selects."""
 
+    @property
+    def notices(self) -> list[str]:
+        """What the filters exclude that the user may not expect."""
+        missing = (
+            f"{count} series have no value for the filter {option} and are excluded"
+            for option, count in self.without_value.items()
+        )
+        return [*missing, *(f"no series has {text}" for text in self.mistakes())]
 
-Lookup = Callable[[str], set[str]]
-"""From a given value to the values of series that match it."""
+    def mistakes(self) -> Iterator[str]:
+        """Name the unmatched values of each option, and what there is instead."""
+        for option, available in self.available.items():
+            values = [value for name, value in self.unmatched if name == option]
+            shown = ", ".join(map(repr, values[:_MAX_NAMED]))
+            more = f" and {len(values) - _MAX_NAMED:,} more" if len(values) > _MAX_NAMED else ""
+            yield f"{option.partition(' ')[0]} {shown}{more}: {available}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Criterion:
-    """One filter field, and the values of series that it accepts."""
+    """One filter, and the values of series that it accepts."""
 
-    name: str
-    read: Callable[[Series], str | None]
-    accepted: frozenset[str]
+    option: str
+    attribute: str
+    accepted: Collection[Any]
     unmatched: tuple[str, ...]
     """Given values that match no series."""
+
+    def read(self, series: Series) -> Any:
+        """The value of a series."""
+        return getattr(series, self.attribute)
 
 
 def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
@@ -107,11 +133,42 @@ def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
     selected = _first_patients(selected, filters.first_patients)
     if filters.max_size is not None:
         sized = [item for item in selected if item.size is not None]
-        without_value += Counter(max_size=len(selected) - len(sized))
+        without_value += Counter({"--max-size": len(selected) - len(sized)})
         totals = zip(sized, accumulate(item.size or 0 for item in sized), strict=True)
         selected = [item for item, total in totals if total <= filters.max_size]
-    unmatched = [(criterion.name, value) for criterion in criteria for value in criterion.unmatched]
-    return FilterResult(selected[: filters.max_series], dict(without_value), unmatched)
+    return FilterResult(
+        series=selected[: filters.max_series],
+        without_value=dict(without_value),
+        unmatched=[Unmatched(item.option, value) for item in criteria for value in item.unmatched],
+        available={
+            item.option: _available(item, ordered)
+            for item in criteria
+            if item.unmatched and ordered
+        },
+        matching={
+            item.option: sum(item.read(one) in item.accepted for one in ordered)
+            for item in (criteria if not selected else ())
+        },
+    )
+
+
+def nothing_selected(
+    filters: Filters, result: FilterResult, series: Iterable[Series]
+) -> UsageError:
+    """Give the error for filters that exclude everything: a typo must not look like success."""
+    hint = "'tcia-covid series' lists all series"
+    if result.unmatched:
+        return UsageError(f"no series has {'; '.join(result.mistakes())}", hint=hint)
+    smallest = min((item.size for item in series if item.size is not None), default=0)
+    if filters.max_size is not None and filters.max_size < smallest:
+        return UsageError(
+            f"no series fits into --max-size {format_size(filters.max_size)}: the smallest has "
+            f"{format_size(smallest)}",
+            hint="sizes take a unit, such as 20GB",
+        )
+    alone = [f"{option} {count(number, 'series')}" for option, number in result.matching.items()]
+    details = f": alone, {', '.join(alone)}" if len(alone) > 1 else ""
+    return UsageError(f"no series matches all filters together{details}", hint=f"omit one; {hint}")
 
 
 def sort_series(series: Series) -> tuple[str, Natural, str, tuple[bool, int], str]:
@@ -128,15 +185,26 @@ def natural(text: str) -> Natural:
 
 
 def _criteria(filters: Filters, series: list[Series]) -> Iterator[_Criterion]:
-    for name, read, matcher in _FIELDS:
+    for name, option, attribute, matcher in _FIELDS:
         values: tuple[str, ...] = getattr(filters, name)
         if not values:
             continue
-        lookup = matcher({actual for item in series if (actual := read(item))})
+        lookup = matcher(_present(attribute, series) - {None, ""})
+        if attribute == "patient":
+            lookup = _patients(lookup, series)
         matched = {value: lookup(value) for value in values}
         accepted = frozenset().union(*matched.values())
         unmatched = tuple(value for value, actual in matched.items() if not actual)
-        yield _Criterion(name, read, accepted, unmatched)
+        yield _Criterion(option, attribute, accepted, unmatched)
+    for text in filters.where:
+        condition = parse_condition(text)
+        holding = condition.accepted(_present(condition.attribute, series))
+        unmatched = () if holding else (str(condition),)
+        yield _Criterion(f"--where {condition.column}", condition.attribute, holding, unmatched)
+
+
+def _present(attribute: str, series: Iterable[Series]) -> set[Any]:
+    return set(map(attrgetter(attribute), series))
 
 
 def _by_value(
@@ -145,11 +213,11 @@ def _by_value(
     selected: list[Series] = []
     without_value: Counter[str] = Counter()
     for series in ordered:
-        failed = [field for field in criteria if field.read(series) not in field.accepted]
+        failed = [item for item in criteria if item.read(series) not in item.accepted]
         if not failed:
             selected.append(series)
-        elif not any(field.read(series) for field in failed):
-            without_value.update(field.name for field in failed)
+        elif all(item.read(series) in {None, ""} for item in failed):
+            without_value.update(item.option for item in failed)
     return selected, without_value
 
 
@@ -163,6 +231,10 @@ def _first_patients(ordered: list[Series], count: int | None) -> list[Series]:
     return [series for series in ordered if series.patient in chosen[series.collection]]
 
 
+Lookup = Callable[[str], set[str]]
+"""From a given value to the values of series that match it."""
+
+
 def _exact(present: set[str]) -> Lookup:
     return lambda value: {value} & present
 
@@ -174,125 +246,56 @@ def _any_case(present: set[str]) -> Lookup:
     return lambda value: folded.get(value.strip().casefold(), set())
 
 
-def _patients(present: set[str]) -> Lookup:
+def _exact_or_any_case(present: set[str]) -> Lookup:
     """Exact matches, if there are any: two patients may differ only in case."""
     exact, any_case = _exact(present), _any_case(present)
     return lambda value: exact(value) or any_case(value)
 
 
+def _patients(lookup: Lookup, series: Iterable[Series]) -> Lookup:
+    """Also find patients without the collection's name, as RICORD's clinical tables name them."""
+    short: dict[str, set[str]] = {}
+    for item in series:
+        without = item.patient.removeprefix(f"{item.collection}-")
+        short.setdefault(without, set()).add(item.patient)
+    return lambda value: lookup(value) or short.get(value.strip(), set())
+
+
 def _regex(present: set[str]) -> Lookup:
-    return lambda pattern: _matching(pattern, sorted(present))
+    return lambda pattern: search(pattern, sorted(present), f"--description {pattern}")
 
 
-def _matching(pattern: str, texts: list[str]) -> set[str]:
-    """The texts in which a regular expression matches.
-
-    One that repeats something may take years (`(a+)+$`), and no signal or thread interrupts it. It
-    runs in a process of its own, which ends itself.
-
-    Raises:
-        UsageError: it takes too long.
-    """
-    compiled = _compile(pattern)
-    is_embedded = not sys.executable or getattr(sys, "frozen", False)
-    if is_embedded or not _REPEATS & set(pattern):
-        return {text for text in texts if compiled.search(text)}
-    child = subprocess.run(  # noqa: S603 - this interpreter, with a fixed program
-        [sys.executable, "-I", "-S", "-c", _MATCH],
-        input=json.dumps([pattern, texts, MATCH_TIMEOUT]).encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C ends the run, not the child before it
-        check=False,
-    )
-    if child.returncode:
-        raise UsageError(
-            f"the description filter {pattern!r} takes more than {MATCH_TIMEOUT:g} s",
-            hint="do not repeat a group that itself repeats something, as (a+)+ does",
-        )
-    return {texts[index] for index in json.loads(child.stdout)}
-
-
-@cache
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(
-            f"the description filter {pattern!r} is not a regular expression: {error}",
-            hint="put a backslash before a literal . + * ? ( ) [ ] |",
-        ) from error
-
-
-_FIELDS: tuple[tuple[str, Callable[[Series], str | None], Callable[[set[str]], Lookup]], ...] = (
-    ("patients", lambda series: series.patient, _patients),
-    ("studies", lambda series: series.study, _exact),
-    ("series", lambda series: series.uid, _exact),
-    ("modalities", lambda series: series.modality, _any_case),
-    ("body_parts", lambda series: series.body_part, _any_case),
-    ("descriptions", lambda series: series.description, _regex),
+_FIELDS: tuple[tuple[str, str, str, Callable[[set[str]], Lookup]], ...] = (
+    ("patients", "--patient", "patient", _exact_or_any_case),
+    ("studies", "--study", "study", _exact),
+    ("series", "--series", "uid", _exact),
+    ("modalities", "--modality", "modality", _any_case),
+    ("body_parts", "--body-part", "body_part", _any_case),
+    ("descriptions", "--description", "description", _regex),
 )
-"""Filter field, the value of a series, how given values are matched."""
+"""Filter field, its option, the attribute of a series, how given values are matched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The `index`-th, counted from 1, of `count` shards.
-
-    Raises:
-        UsageError: `index` is not one of 1 … `count`.
-    """
-
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.count <= MAX_SHARDS:
-            raise UsageError(f"a selection has 1 to {MAX_SHARDS:,} shards, not {self.count}")
-        if not 1 <= self.index <= self.count:
-            raise UsageError(
-                f"there is no shard {self.index} of {self.count}",
-                hint="shards are counted from 1: a job array that counts from 0 must add one",
-            )
-
-
-def parse_shard(text: str) -> Shard:
-    """Read `I/N`.
-
-    Raises:
-        UsageError: it is not of this form, or I is not one of 1 … N.
-    """
-    match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
-    if match is None:
-        raise UsageError(f"{text[:40]!r} is not a shard", hint="write it as I/N, such as 1/8")
-    return Shard(int(match[1]), int(match[2]))
-
-
-def shard_filter(shard: Shard, balanced: Iterable[Series]) -> Callable[[str], bool]:
-    """Give a function that tells whether a SeriesInstanceUID is in `shard`.
-
-    Args:
-        shard: the shard.
-        balanced: series that all tasks know. They are distributed by size, the largest first, each
-            to the shard with the fewest bytes so far, so no two shards differ by more than the
-            largest series. Other series are distributed by a hash of their UID.
-    """
-    indexes = _balanced({series.uid: series.size or 0 for series in balanced}, shard.count)
-    return lambda uid: (indexes.get(uid) or _hashed(uid, shard.count)) == shard.index
-
-
-def _balanced(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """Give the index of the shard of each UID, counted from 1."""
-    loads = [(0, 0, index) for index in range(1, count + 1)]  # bytes, series, shard
-    heapify(loads)
-    indexes = {}
-    for uid in sorted(sizes, key=lambda uid: (-sizes[uid], uid)):
-        size, series, index = loads[0]
-        heapreplace(loads, (size + sizes[uid], series + 1, index))
-        indexes[uid] = index
-    return indexes
-
-
-def _hashed(uid: str, count: int) -> int:
-    digest = hashlib.md5(uid.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest, "big") % count + 1
+def _available(criterion: _Criterion, series: list[Series]) -> str:
+    """Describe the values that series have: `COVID-19-AR has DX (236), CT (199), CR (26)`."""
+    attribute = criterion.attribute
+    numbers = Counter(map(criterion.read, series))
+    missing = numbers.pop(None, 0) + numbers.pop("", 0)
+    names = sorted({item.collection for item in series})
+    subject = f"{names[0]} has" if len(names) == 1 else f"the {len(names)} collections have"
+    rest = [f"{missing:,} not recorded"] if missing else []
+    if attribute in DATES | WHOLE_NUMBERS | {"patient_age"}:
+        known = [(measure(attribute, value), value) for value in numbers]
+        known = sorted((key, value) for key, value in known if key is not None)
+        span = [f"{known[0][1]} to {known[-1][1]}"] if known else []
+        return f"{subject} {', '.join(span + rest)}"
+    repeated = len(numbers) < numbers.total()
+    common = [
+        f"{value} ({number:,})" if repeated else str(value)
+        for value, number in numbers.most_common(_MAX_NAMED)
+    ]
+    if len(numbers) > _MAX_NAMED:
+        rest = [count(len(numbers) - _MAX_NAMED, "more value"), *rest]
+    near = [did_you_mean(value, numbers) for value in criterion.unmatched[:1]]
+    hint = "; ".join(filter(None, near if attribute in {"patient", "study", "uid"} else ()))
+    return "; ".join(filter(None, (f"{subject} {', '.join(common + rest)}", hint)))

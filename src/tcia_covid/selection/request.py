@@ -11,7 +11,8 @@ from tcia_covid.core.errors import UsageError
 from tcia_covid.core.files import check_working_folder
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.http.settings import DEFAULT_NBIA_URL, HttpSettings
-from tcia_covid.selection.filters import Filters, Shard
+from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.shards import Shard
 
 Source = Literal["auto", "nbia", "idc"]
 DEFAULT_SITE = "https://cancerimagingarchive.net"

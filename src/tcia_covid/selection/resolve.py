@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.licenses import check_license
-from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison
-from tcia_covid.core.units import format_size
-from tcia_covid.selection.filters import Filters, Shard, apply_filters, shard_filter
+from tcia_covid.selection.filters import Filters, apply_filters, nothing_selected
 from tcia_covid.selection.listing import SeriesListing, SeriesSource
+from tcia_covid.selection.shards import Shard, shard_filter
 from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
 
 
@@ -85,9 +84,9 @@ def resolve(
     listed = _list(targets, source)
     unique = {series.uid: series for series in listed.series}
     filtered = apply_filters(filters, unique.values())
-    notices = listed.notices + _filter_notices(filtered.without_value, filtered.unmatched)
+    notices = listed.notices + filtered.notices
     if unique and not filtered.series:
-        raise _no_series(unique.values(), filters, filtered.unmatched)
+        raise nothing_selected(filters, filtered, unique.values())
     selected, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
     if shard is not None:
         in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
@@ -142,39 +141,6 @@ def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series
     selected = {series.uid for series in passing}
     selected |= (named & set(filters.series) if filters.series else named) - known.keys()
     return [item for item in failures if not item.series or item.series in selected]
-
-
-def _filter_notices(without_value: dict[str, int], unmatched: list[tuple[str, str]]) -> list[str]:
-    notices = [
-        f"{count} series have no value for the filter {_option(name)} and are excluded"
-        for name, count in without_value.items()
-    ]
-    return notices + [f"no series has {_option(name)} {value!r}" for name, value in unmatched]
-
-
-def _no_series(
-    series: Iterable[Series], filters: Filters, unmatched: list[tuple[str, str]]
-) -> UsageError:
-    """Give the error for filters that exclude everything: a typo must not look like success."""
-    if unmatched:
-        given = ", ".join(f"{_option(name)} {value!r}" for name, value in unmatched)
-        return UsageError(f"no series matches {given}", hint="'tcia-covid series' lists all series")
-    smallest = min((item.size for item in series if item.size is not None), default=0)
-    if filters.max_size is not None and filters.max_size < smallest:
-        return UsageError(
-            f"no series fits into --max-size {format_size(filters.max_size)}: the smallest has "
-            f"{format_size(smallest)}",
-            hint="sizes take a unit, such as 20GB",
-        )
-    return UsageError(
-        "no series matches all filters together", hint="omit one, or see 'tcia-covid series'"
-    )
-
-
-def _option(name: str) -> str:
-    options = {"patients": "patient", "studies": "study", "modalities": "modality"}
-    options |= {"body_parts": "body-part", "descriptions": "description", "max_size": "max-size"}
-    return f"--{options.get(name, name)}"
 
 
 def _check_license(group: CollectionSelection) -> None:

@@ -25,8 +25,9 @@ from tcia_covid.core.errors import (
     UsageError,
 )
 from tcia_covid.core.events import Event, RunFinished, SeriesStarted
-from tcia_covid.selection.filters import Filters, Shard
+from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import Options
+from tcia_covid.selection.shards import Shard
 from tests.fakes.archive import NAME, small_archive
 from tests.fakes.faults import Faults, SlowStart
 from tests.fakes.nbia import ArchiveServer
@@ -173,6 +174,13 @@ def test_plain_values_make_a_request() -> None:
     assert options.registry == ("mine.yaml",)
     assert options.update
     assert not options.durable
+
+
+def test_values_of_a_filter_may_be_separated_by_commas() -> None:
+    request = request_from("A", modality="CT, DX", patient=["P1,P2", "P3"], where="PatientSex=F,M")
+    assert request.filters == Filters(
+        modalities=("CT", "DX"), patients=("P1", "P2", "P3"), where=("PatientSex=F,M",)
+    )
 
 
 def test_left_out_and_none_are_the_default() -> None:

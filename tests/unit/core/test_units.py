@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcia_covid.core.errors import UsageError
-from tcia_covid.core.units import count, format_duration, format_size, parse_size
+from tcia_covid.core.units import count, format_duration, format_size, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,21 @@ def test_invalid_sizes_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size") as raised:
         parse_size(text)
     assert "20GB" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("50MB", 50_000_000), ("50 MB/s", 50_000_000), ("5B", 5), ("1KiB", 1024), ("0", 0)],
+)
+def test_a_rate_is_a_size_with_its_unit(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["5", " 5 ", "5/s", "1.5"])
+def test_a_rate_without_a_unit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="has no unit") as raised:
+        parse_rate(text)
+    assert f"write {text.strip().removesuffix('/s')}MB" in raised.value.hint
 
 
 @pytest.mark.parametrize(

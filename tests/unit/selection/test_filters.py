@@ -76,22 +76,22 @@ def test_a_negative_limit_is_refused(limit: str) -> None:
 
 
 def test_a_missing_field_matches_nothing_and_is_counted() -> None:
-    assert apply_filters(Filters(body_parts=("CHEST",)), SOME).without_value == {"body_parts": 2}
-    assert apply_filters(Filters(descriptions=(".",)), SOME).without_value == {"descriptions": 2}
+    assert apply_filters(Filters(body_parts=("CHEST",)), SOME).without_value == {"--body-part": 2}
+    assert apply_filters(Filters(descriptions=(".",)), SOME).without_value == {"--description": 2}
     empty = [series("1.1", modality=""), series("1.2", modality=None)]
-    assert apply_filters(Filters(modalities=("",)), empty).without_value == {"modalities": 2}
+    assert apply_filters(Filters(modalities=("",)), empty).without_value == {"--modality": 2}
     assert apply_filters(Filters(modalities=("",)), empty).series == []
 
 
 def test_series_that_another_filter_excludes_are_not_counted_as_without_value() -> None:
     result = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), SOME)
     assert result.without_value == {
-        "body_parts": 1,
-        "modalities": 1,
+        "--body-part": 1,
+        "--modality": 1,
     }  # not 1.5, a CR
     nothing = [series("1.1")]
     both = apply_filters(Filters(body_parts=("CHEST",), modalities=("CT",)), nothing)
-    assert both.without_value == {"body_parts": 1, "modalities": 1}
+    assert both.without_value == {"--body-part": 1, "--modality": 1}
 
 
 def test_a_value_that_no_series_has_is_reported() -> None:
@@ -99,7 +99,7 @@ def test_a_value_that_no_series_has_is_reported() -> None:
         patients=("P1", "P3"), modalities=("CTT",), series=("9.9",), descriptions=("zzz",)
     )
     assert apply_filters(filters, SOME).unmatched == [
-        ("patients", "P3"), ("series", "9.9"), ("modalities", "CTT"), ("descriptions", "zzz"),
+        ("--patient", "P3"), ("--series", "9.9"), ("--modality", "CTT"), ("--description", "zzz"),
     ]  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def test_max_size_selects_series_in_order_while_they_fit() -> None:
 def test_max_size_excludes_series_of_unknown_size() -> None:
     result = apply_filters(Filters(max_size=10**12, max_series=5), SOME)
     assert {one.uid for one in result.series} == {"1.1", "1.2", "1.3", "1.4", "1.5"}
-    assert result.without_value == {"max_size": 1}
+    assert result.without_value == {"--max-size": 1}
 
 
 def test_the_order_does_not_depend_on_the_archive() -> None:
@@ -169,7 +169,7 @@ def test_thousands_of_values_are_no_slower_than_one() -> None:
 
 def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
     one = series("1.1", description="a" * 60 + "b")
-    with pytest.raises(UsageError, match=r"'\(a\+\)\+\$' takes more than 5 s"):
+    with pytest.raises(UsageError, match=r"--description \(a\+\)\+\$ takes more than 5 s"):
         apply_filters(Filters(descriptions=("(a+)+$",)), [one])
 
 

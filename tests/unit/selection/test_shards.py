@@ -14,8 +14,9 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Failure, Series
-from tcia_covid.selection.filters import Filters, Shard, parse_shard, shard_filter
+from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.resolve import Selection, resolve
+from tcia_covid.selection.shards import Shard, parse_shard, shard_filter
 from tests.unit.selection.listing import OneList
 
 NAME = "COVID-19-AR"
