@@ -1,4 +1,4 @@
-"""Opens the progress display that the console asks for."""
+"""Runs the work of a command with the progress display that the console asks for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,26 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.events import Emit, Event, Notice
 from tcia_covid.output.progress import CheckProgress, Display, Lines, clean_line
 
 Arguments = ParamSpec("Arguments")
+T = TypeVar("T")
+
+
+def run_displayed(console: Console, work: Callable[..., T]) -> T:
+    """Run `work` until it ends or a signal cancels it; show the events that it emits.
+
+    Args:
+        console: where to show them.
+        work: gets `emit` and `stop`.
+    """
+    with progress_display(console) as emit:
+        return run_cancellable(lambda stop: work(emit=emit, stop=stop))
 
 
 @contextmanager
@@ -23,7 +36,12 @@ def progress_display(console: Console) -> Iterator[Emit]:
     if console.quiet:
         show: Emit = partial(_show_important, console)
     else:
-        display = _open_display(console)
+        if console.no_progress or not draws_bars():
+            display = Lines(console.message, verbose=console.verbose)
+        else:
+            from tcia_covid.output.progress_bars import Bars  # noqa: PLC0415 - tqdm is slow
+
+            display = Bars(sys.stderr, verbose=console.verbose)
         show = display.take
     listeners = [*console.recorders, _never_raising(show)]
 
@@ -36,14 +54,6 @@ def progress_display(console: Console) -> Iterator[Emit]:
     finally:
         if display is not None:
             _never_raising(display.close)()
-
-
-def _open_display(console: Console) -> Display:
-    if console.no_progress or not draws_bars():
-        return Lines(console.message, verbose=console.verbose)
-    from tcia_covid.output.progress_bars import Bars  # noqa: PLC0415 - tqdm is slow to import
-
-    return Bars(sys.stderr, verbose=console.verbose)
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, InterruptedRunError
@@ -96,28 +97,6 @@ def _flush(stream: Any) -> bool:
     return True
 
 
-class _Job(Generic[T]):
-    """A function that runs in a thread."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._results: list[T] = []
-        self._error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, name="job", daemon=True)
-
-    def _run(self) -> None:
-        try:
-            self._results.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - raised again by `result`
-            self._error = error
-
-    def result(self) -> T:
-        """What the function returned; raises what it raised."""
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
-
-
 def run_cancellable(work: Callable[[CancelToken], T], *, grace_period: float = GRACE_PERIOD) -> T:
     """Run `work` until it ends, or until a signal and the grace period.
 
@@ -129,17 +108,25 @@ def run_cancellable(work: Callable[[CancelToken], T], *, grace_period: float = G
         Exception: what `work` raises.
     """
     stop = CancelToken()
-    job = _Job(lambda: work(stop))
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work(stop))
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+            result.set_exception(error)
+
+    thread = threading.Thread(target=run, name="job", daemon=True)
     with _cancelling(stop):
-        job.thread.start()
+        thread.start()
         deadline = None
-        while job.thread.is_alive():
-            job.thread.join(_POLL_INTERVAL)
+        while thread.is_alive():
+            thread.join(_POLL_INTERVAL)
             if isinstance(stop.reason, InterruptedRunError):
                 deadline = deadline or time.monotonic() + grace_period
                 if time.monotonic() > deadline:
                     raise stop.reason
-    return job.result()
+    return result.result()
 
 
 @contextmanager

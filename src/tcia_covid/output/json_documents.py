@@ -13,6 +13,8 @@ from tcia_covid.core.models import Check, name_series
 from tcia_covid.core.version import __version__
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from tcia_covid.catalog.collections import Collection, Registry
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
     from tcia_covid.nifti.adopt import VolumeAdoption
@@ -78,13 +80,13 @@ def _supporting(supporting: SupportingFiles) -> Document:
         "fetched": fetched,
         "already_complete": len(supporting.files) - fetched,
         "failed": len(supporting.failures),
-        "files": [_with_bytes(asdict(file)) for file in supporting.files],
+        "files": [_object(file) for file in supporting.files],
     }
 
 
-def _with_bytes(fields: Document) -> Document:
-    """Rename `size`, as all documents call sizes `bytes`."""
-    return {"bytes" if name == "size" else name: value for name, value in fields.items()}
+def _object(value: DataclassInstance) -> Document:
+    """Return a value's fields; all documents call sizes `bytes`."""
+    return {"bytes" if name == "size" else name: item for name, item in asdict(value).items()}
 
 
 def plan_document(plan: Plan, command: str = "plan") -> Document:
@@ -110,10 +112,7 @@ def _group(group: GroupPlan) -> Document:
         "patients": group.patients,
         "studies": group.studies,
         **_amounts(group),
-        "modalities": {
-            name: {"series": amount.series, "images": amount.images, "bytes": amount.size}
-            for name, amount in group.modalities.items()
-        },
+        "modalities": {name: _object(amount) for name, amount in group.modalities.items()},
     }
 
 
@@ -231,22 +230,12 @@ def _status(collection: CollectionStatus) -> Document:
         },
         "sources": dict(complete.sources),
         "last_completed": complete.last_completed,
-        "partial": [
-            {"SeriesInstanceUID": series.series, "images": series.images, "bytes": series.size}
-            for series in collection.partial
-        ],
-        "packages": [
-            {"package": package.package, "files": package.files, "bytes": package.size}
-            for package in collection.packages
-        ],
+        "partial": [name_series(_object(series)) for series in collection.partial],
+        "packages": [_object(package) for package in collection.packages],
         "damaged": collection.damaged,
         "missing_files": collection.missing_files,
         "failures": [failure.to_dict() for failure in collection.failed],
-        "supporting": {
-            "files": collection.supporting.files,
-            "bytes": collection.supporting.size,
-            "missing": collection.supporting.missing,
-        },
+        "supporting": _object(collection.supporting),
         "outdated_reports": collection.outdated_reports,
         "requested": collection.requested,
         "not_started": collection.not_started,
@@ -275,19 +264,12 @@ def list_document(registry: Registry) -> Document:
 
 
 def _short(collection: Collection) -> Document:
+    names = ("name", "title", "format", "doi", "patients", "studies", "series", "images", "volumes")
     return {
-        "name": collection.name,
-        "title": collection.title,
-        "format": collection.format,
-        "doi": collection.doi,
+        **{name: getattr(collection, name) for name in names},
         "license": collection.license and collection.license.name,
         "commercial_use": collection.license and collection.license.commercial_use,
         "modalities": list(collection.modalities),
-        "patients": collection.patients,
-        "studies": collection.studies,
-        "series": collection.series,
-        "images": collection.images,
-        "volumes": collection.volumes,
         "bytes": collection.size,
         "sources": list(sources(collection)),
     }
@@ -341,16 +323,7 @@ def cite_document(collections: Sequence[Collection], registry: Registry) -> Docu
 
 def info_document(collection: Collection) -> Document:
     """Return the document of `info`."""
-    fields = _with_bytes(_plain(asdict(collection)))
-    fields["supporting"] = [_with_bytes(file) for file in fields["supporting"]]
+    fields = _object(collection)
+    fields["supporting"] = [_object(file) for file in collection.supporting]
     fields["sources"] = list(sources(collection))
     return {"command": "info", "exit_code": 0, "collection": fields}
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with tuples as lists, as JSON has them."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value

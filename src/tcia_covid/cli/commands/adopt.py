@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import ADOPT, FOLDER
-from tcia_covid.cli.progress import check_progress, progress_display
-from tcia_covid.cli.signals import run_cancellable
+from tcia_covid.cli.progress import check_progress, run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
@@ -64,19 +64,9 @@ def command(
     known = _collection(collection, options) if collection else None
     if known is not None and not known.is_dicom:
         return _adopt_volumes(console, folder, output_folder, known, mode, options)
-    with progress_display(console) as emit, check_progress(console) as on_progress:
-        result = run_cancellable(
-            lambda stop: adopt_folder(
-                folder,
-                output_folder,
-                collection=known,
-                mode=mode,
-                options=options,
-                emit=emit,
-                stop=stop,
-                on_progress=on_progress,
-            )
-        )
+    with check_progress(console) as on_progress:
+        adopt = partial(adopt_folder, folder, output_folder, collection=known, mode=mode)
+        result = run_displayed(console, partial(adopt, options=options, on_progress=on_progress))
     console.document(adopt_document(result))
     _show(console, list(_lines(result)), list(_problems(result)))
     if result.exit_code != EXIT_OK:
@@ -207,20 +197,17 @@ def _adopt_volumes(
     """Adopt NIfTI volumes and show the result; give the exit code."""
     if (options.source, options.layout) != (Options().source, Options().layout):
         console.message(f"--source and --layout have no effect: {collection.name} is not DICOM")
-    with progress_display(console) as emit:
-        result = run_cancellable(
-            lambda stop: adopt_volumes(
-                directory,
-                output,
-                collection,
-                load_registry(options.registry),
-                mode=mode,
-                durable=options.durable,
-                jobs=None if options.jobs == DEFAULT_JOBS else options.jobs,
-                emit=emit,
-                stop=stop,
-            )
-        )
+    work = partial(
+        adopt_volumes,
+        directory,
+        output,
+        collection,
+        load_registry(options.registry),
+        mode=mode,
+        durable=options.durable,
+        jobs=None if options.jobs == DEFAULT_JOBS else options.jobs,
+    )
+    result = run_displayed(console, work)
     console.document(volume_adoption_document(result))
     _show(console, [*map(clean_line, _volume_lines(result))], [*_volume_problems(result)])
     if result.exit_code != EXIT_OK:

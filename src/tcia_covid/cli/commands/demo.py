@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import FOLDER, PORT, SERVE
-from tcia_covid.cli.progress import progress_display
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
 from tcia_covid.output.json_documents import demo_document, served_demo_document
@@ -56,9 +57,6 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
     muted = Console(quiet=not console.verbose, verbose=console.verbose, no_progress=True)
     muted.recorders = console.recorders
     folder = Path(directory) if directory else None
-    with progress_display(muted) as emit:
-        code = run_cancellable(
-            lambda stop: walkthrough.run_walkthrough(folder, show=show, emit=emit, stop=stop)
-        )
+    code = run_displayed(muted, partial(walkthrough.run_walkthrough, folder, show=show))
     console.document(demo_document(lines, code))
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -12,8 +13,7 @@ from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import DOWNLOAD, DRY_RUN, FILTERS, SUPPORTING, TARGETS
-from tcia_covid.cli.progress import progress_display
-from tcia_covid.cli.signals import run_cancellable
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.summary import Summary
@@ -41,9 +41,7 @@ def command(
     request = request_from(targets, output, **choices)
     if dry_run:
         return show_plan(console, request)
-    with progress_display(console) as emit:
-        summary = run_cancellable(lambda stop: download_request(request, emit=emit, stop=stop))
-    return show_summary(console, summary)
+    return show_summary(console, run_displayed(console, partial(download_request, request)))
 
 
 def show_summary(console: Console, summary: Summary) -> int:

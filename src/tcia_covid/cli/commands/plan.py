@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -11,8 +12,7 @@ from tcia_covid.api.options import request_from
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import COMPARE, DOWNLOAD, FILTERS, TARGETS
-from tcia_covid.cli.progress import progress_display
-from tcia_covid.cli.signals import run_cancellable
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import count, format_duration, format_size
@@ -54,8 +54,7 @@ def command(
 
 def show_plan(console: Console, request: Request) -> int:
     """Show what a download would do; give the exit code."""
-    with progress_display(console) as emit:
-        plan = run_cancellable(lambda stop: plan_request(request, emit=emit, stop=stop))
+    plan = run_displayed(console, partial(plan_request, request))
     console.document(plan_document(plan, console.command))
     console.result("\n".join(_lines(plan)))
     return plan.exit_code
@@ -63,10 +62,7 @@ def show_plan(console: Console, request: Request) -> int:
 
 def show_comparison(console: Console, request: Request) -> int:
     """Show how NBIA's lists differ from the catalog; the exit code is 1 if they do."""
-    with progress_display(console) as emit:
-        comparisons = run_cancellable(
-            lambda stop: compare_with_catalog(request, emit=emit, stop=stop)
-        )
+    comparisons = run_displayed(console, partial(compare_with_catalog, request))
     console.document(comparison_document(request.targets, comparisons))
     console.result(
         "\n".join(line for comparison in comparisons for line in _differences(comparison))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 import click
@@ -14,8 +15,7 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import FILTERS, FORMAT, KEEP_FORMULAS, SELECT, TARGETS
-from tcia_covid.cli.progress import progress_display
-from tcia_covid.cli.signals import run_cancellable
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.core.models import Series
 from tcia_covid.core.units import count, format_size
@@ -66,8 +66,7 @@ def command(console: Console, *, targets: tuple[str, ...], format: str, **choice
 def select_series(console: Console, request: Request) -> Selection:
     """The series that a request names, from the catalog where it has them."""
     registry = load_registry(request.options.registry)
-    with progress_display(console) as emit:
-        return run_cancellable(lambda stop: select_offline(request, registry, stop, emit))
+    return run_displayed(console, partial(select_offline, request, registry))
 
 
 def _formatted(series: Sequence[Series], format: str, options: Options) -> str:  # noqa: A002

@@ -12,8 +12,7 @@ import click
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import DATA_FOLDER, ONLINE_ONLY, VERIFY
-from tcia_covid.cli.progress import check_progress, progress_display
-from tcia_covid.cli.signals import run_cancellable
+from tcia_covid.cli.progress import check_progress, run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.verify import VerifyResult, verify_directory
@@ -38,18 +37,9 @@ def command(
     only those. Files that this program did not write are listed as unexpected.
     """
     verify = _online(choices) if online else _offline()
-    with progress_display(console) as emit, check_progress(console) as on_progress:
-        result = run_cancellable(
-            lambda stop: verify(
-                Path(directory),
-                deep=deep,
-                strict=strict,
-                jobs=jobs,
-                emit=emit,
-                stop=stop,
-                on_progress=on_progress,
-            )
-        )
+    with check_progress(console) as on_progress:
+        check = partial(verify, Path(directory), deep=deep, strict=strict, jobs=jobs)
+        result = run_displayed(console, partial(check, on_progress=on_progress))
     console.document(verify_document(result))
     console.result("\n".join([*_lines(result), *_problems(result)]))
     if result.exit_code != EXIT_OK:
