@@ -37,7 +37,7 @@ class Receiver:
 
     program: str
     """`ascli`, with its folder."""
-    inbox: PackageFolder
+    folder: PackageFolder
     """Where it is received."""
     tree: VolumeTree
     """Where the volumes belong."""
@@ -59,35 +59,46 @@ class Receiver:
             DestinationError: the disk.
             TciaCovidError: the run is to end.
         """
-        inbox, lock = self.inbox, self.inbox.lock()
+        folder, lock = self.folder, self.folder.lock()
         with lock:
             # An earlier run may have ended after it received files, before it installed them.
-            result = None if inbox.is_interrupted else self._install()
+            result = None if folder.is_interrupted else self._install()
             for _ in range(_ATTEMPTS):
-                missing = inbox.missing()
+                missing = folder.missing()
                 if missing is not None and not missing:
                     break
-                self._receive(requested_paths(missing), whole=missing is None, lock=lock)
+                self._receive(missing, lock)
                 result = self._install()
-            inbox.tidy()
+            folder.remove_empty_folders()
         return self._failures(result) if result else []
 
-    def _receive(self, paths: Sequence[str], *, whole: bool, lock: TransferLock) -> None:
-        """Run `ascli` until it succeeds; any progress resets the retry counter."""
-        inbox, settings = self.inbox, self.http
-        patience = RetryPolicy(settings, self.stop, self._on_retry)
-        inbox.begin()
+    def _receive(self, missing: list[str] | None, lock: TransferLock) -> None:
+        """Run `ascli` until it succeeds; any progress resets the retry counter.
+
+        Args:
+            missing: the paths to request; None for the whole package.
+            lock: of the package.
+        """
+        folder, settings = self.folder, self.http
+        title = folder.package.title
+        policy = RetryPolicy(
+            settings,
+            self.stop,
+            lambda reason, wait: self.emit(RequestRetried(title, reason, wait)),
+        )
+        paths = missing if missing and len(missing) <= _MAX_PATHS else []
+        folder.begin()
         while True:
             transfer = AscliTransfer(
                 self.program,
-                inbox.package.url,
-                inbox.files,
+                folder.package.url,
+                folder.files,
                 lock,
                 self.stop,
                 paths,
                 max_rate=settings.max_rate,
                 timeout=settings.first_byte_timeout,
-                on_bytes=self._on_bytes,
+                on_bytes=lambda count: self.emit(BytesStored(folder.package.key, count)),
                 on_line=lambda line: self.emit(Notice(f"ascli: {line}")),
             )
             try:
@@ -95,21 +106,21 @@ class Receiver:
                 break
             except ArchiveError as error:
                 if transfer.received:
-                    patience.progressed()
-                patience.failed(error)
+                    policy.progressed()
+                policy.failed(error)
             finally:
                 self.received += transfer.received
-        inbox.finish(whole=whole)
+        folder.finish(is_whole=missing is None)
 
     def _install(self) -> VolumeAdoption:
         """Move intact volumes into the tree, and the others into quarantine."""
-        scanned = self.inbox.scanned()
+        scanned = self.folder.scanned()
         result = install_volumes(
             scanned, self.tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self.stop
         )
         volumes = {file for files in scanned.volumes.values() for file in files}
         damaged = [file.file for file in result.rejected if file.reason in _NOT_INSTALLED]
-        self.inbox.set_aside([file for file in damaged if file in volumes])
+        self.folder.set_aside([file for file in damaged if file in volumes])
         self._conflicts |= {
             file.file.rpartition("/")[2]: file.detail for file in result.of("conflict")
         }
@@ -120,12 +131,6 @@ class Receiver:
         if isinstance(event, SeriesFinished):
             outcome = event.outcome
             self.emit(SeriesFinished(replace(outcome, series=replace(outcome.series, size=None))))
-
-    def _on_bytes(self, count: int) -> None:
-        self.emit(BytesStored(self.inbox.package.key, count))
-
-    def _on_retry(self, reason: str, wait: float) -> None:
-        self.emit(RequestRetried(self.inbox.package.title, reason, wait))
 
     def _failures(self, result: VolumeAdoption) -> list[Failure]:
         """Why patients or volumes of the package are not installed."""
@@ -147,7 +152,7 @@ class Receiver:
         return failures
 
     def _failure(self, subject: str, reason: str, detail: str, hint: str) -> Failure:
-        return Failure(subject, reason, f"package '{self.inbox.package.title}': {detail}", (), hint)
+        return Failure(subject, reason, f"{self.folder.subject}: {detail}", hint=hint)
 
 
 class PackageFolder:
@@ -169,10 +174,15 @@ class PackageFolder:
         self._listing = self.folder / "listing.json"
         self._receiving = self.folder / "receiving"
 
+    @property
+    def subject(self) -> str:
+        """The package in messages."""
+        return f"package '{self.package.title}'"
+
     def lock(self) -> TransferLock:
         """The lock of the package."""
         self._tree.disk.make_folder(self.files)
-        return TransferLock(self.folder / "lock", f"package '{self.package.title}'")
+        return TransferLock(self.folder / "lock", self.subject)
 
     @property
     def is_interrupted(self) -> bool:
@@ -204,9 +214,9 @@ class PackageFolder:
             else:
                 self._tree.failures.write(f"package-{self.package.key}", [asdict(failure)])
 
-    def finish(self, *, whole: bool) -> None:
-        """Record that all requested files arrived; `whole` if that was the whole package."""
-        if whole:
+    def finish(self, *, is_whole: bool) -> None:
+        """Record that all requested files arrived, and whether that was the whole package."""
+        if is_whole:
             text = json.dumps({"format": _FORMAT, "files": list(self._volumes())}, indent=1)
             self._tree.write_file(self._listing, text.encode())
         self._tree.disk.remove(self._receiving)
@@ -221,8 +231,8 @@ class PackageFolder:
             with contextlib.suppress(FileNotFoundError):
                 set_aside(self._tree.disk, self.files / file, self._tree.quarantine / "packages")
 
-    def tidy(self) -> None:
-        """Remove empty folders."""
+    def remove_empty_folders(self) -> None:
+        """Remove the folders that are empty once the volumes are installed."""
         for folder in sorted(self.files.rglob("*"), reverse=True):
             if folder.is_dir() and not folder.is_symlink():
                 self._tree.disk.remove_empty(folder)
@@ -239,8 +249,3 @@ class PackageFolder:
         """The volumes' paths in the package, as they arrived."""
         for _, files in sorted(self.scanned().volumes.items()):
             yield f"/{files[0]}"
-
-
-def requested_paths(paths: Sequence[str] | None) -> tuple[str, ...]:
-    """The paths to request; none for the whole package."""
-    return tuple(paths) if paths is not None and len(paths) <= _MAX_PATHS else ()
