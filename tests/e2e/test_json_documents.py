@@ -16,12 +16,12 @@ from tcia_covid.cli.main import run
 from tcia_covid.core.errors import NotDicomError
 from tcia_covid.core.models import SERIES_NAMES
 from tcia_covid.core.summary import Comparison, Difference
-from tcia_covid.output.event_log import EventLog
 from tcia_covid.output.json_documents import comparison_document, error_document
+from tcia_covid.output.logs import EventLog
 from tests.fakes.faults import Faults, Status
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
-from tests.unit.output.test_event_log import ALL as EVENTS
+from tests.unit.output.test_logs import ALL as EVENTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 NAME = "SMALL"

@@ -17,7 +17,7 @@ from tcia_covid.core.errors import EXIT_DESTINATION, EXIT_OK, DestinationError
 from tcia_covid.core.redaction import scrub
 
 if TYPE_CHECKING:
-    from tcia_covid.core.events import Emit
+    from tcia_covid.output.logs import EventLog, LogFile
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters except tab and newline; a class of all unprintable ones compiles in 4 ms."""
@@ -38,10 +38,8 @@ class Console:
     no_progress: bool = False
     log_file: str | None = None
     events: str | None = None
-    recorders: list[Emit] = field(default_factory=list)
-    """Take every event: the log file and the event log."""
-    log_failure: str = ""
-    """Which log cannot be written, and why."""
+    logs: list[EventLog | LogFile] = field(default_factory=list)
+    """Those that are open; they take every event."""
     has_document: bool = False
     """Whether the JSON document is written."""
 
@@ -72,6 +70,12 @@ class Console:
             # File names may hold control characters, or bytes that are not text: JSON escapes.
             text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
             write(sys.stdout, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+    @property
+    def log_failure(self) -> str:
+        """Which log is incomplete, and why; empty if none."""
+        failures = ((log.path, log.failed) for log in self.logs if log.failed)
+        return next((f"{path}: {error.strerror or error}" for path, error in failures), "")
 
     def exit_code(self, code: int) -> int:
         """The exit code of a command that ends with `code`: not 0 if a log is incomplete."""

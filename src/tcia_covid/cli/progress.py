@@ -43,7 +43,7 @@ def progress_display(console: Console) -> Iterator[Emit]:
 
             display = Bars(sys.stderr, verbose=console.verbose)
         show = display.take
-    listeners = [*console.recorders, _never_raising(show)]
+    listeners = [*(log.take for log in console.logs), _never_raising(show)]
 
     def emit(event: Event) -> None:
         for listener in listeners:

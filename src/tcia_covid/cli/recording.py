@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.error_report import to_error
 from tcia_covid.core.errors import DestinationError
-from tcia_covid.core.events import CommandFinished, CommandStarted, Emit, Event
-from tcia_covid.output.event_log import EventLog
-from tcia_covid.output.log_file import LogFile
+from tcia_covid.core.events import CommandFinished, CommandStarted
+from tcia_covid.output.logs import EventLog, LogFile
 
 
 def run_recorded(console: Console, work: Callable[[], int]) -> int:
@@ -22,11 +21,14 @@ def run_recorded(console: Console, work: Callable[[], int]) -> int:
         Exception: what `work` raises, once it is recorded.
     """
     with ExitStack() as stack:
-        console.recorders = list(_recorders(console, stack))
+        if console.log_file:
+            console.logs.append(stack.enter_context(closing(LogFile(console.log_file))))
+        if console.events:
+            console.logs.append(stack.enter_context(closing(EventLog(console.events))))
 
         def record(event: CommandStarted | CommandFinished) -> None:
-            for recorder in console.recorders:
-                recorder(event)
+            for log in console.logs:
+                log.take(event)
 
         record(CommandStarted(console.command))
         if console.log_failure:
@@ -43,27 +45,3 @@ def run_recorded(console: Console, work: Callable[[], int]) -> int:
     if console.log_failure:
         console.error(f"the log is incomplete: {console.log_failure}")
     return console.exit_code(code)
-
-
-def _recorders(console: Console, stack: ExitStack) -> Iterator[Emit]:
-    if console.log_file:
-        yield _recorder(console, LogFile(console.log_file), console.log_file, stack)
-    if console.events:
-        yield _recorder(console, EventLog(console.events), console.events, stack)
-
-
-def _recorder(console: Console, log: LogFile | EventLog, path: str, stack: ExitStack) -> Emit:
-    def note_failure() -> None:
-        if log.failed is not None and not console.log_failure:
-            console.log_failure = f"{path}: {log.failed.strerror or log.failed}"
-
-    def record(event: Event) -> None:
-        log.take(event)
-        note_failure()
-
-    def close() -> None:
-        log.close()
-        note_failure()
-
-    stack.callback(close)
-    return record

@@ -55,7 +55,7 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
             return interruption.exit_code
         return EXIT_OK
     muted = Console(quiet=not console.verbose, verbose=console.verbose, no_progress=True)
-    muted.recorders = console.recorders
+    muted.logs = console.logs
     folder = Path(directory) if directory else None
     code = run_displayed(muted, partial(walkthrough.run_walkthrough, folder, show=show))
     console.document(demo_document(lines, code))

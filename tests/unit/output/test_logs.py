@@ -1,4 +1,4 @@
-"""The event log: one JSON object per line."""
+"""The logs: events as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tcia_covid.core.events import (
     SeriesRetried,
     SeriesStarted,
 )
-from tcia_covid.output.event_log import EventLog
+from tcia_covid.output.logs import EventLog
 from tests.unit.making import complete, failed, series, summary
 
 ALL = (
