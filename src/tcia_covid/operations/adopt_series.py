@@ -357,7 +357,7 @@ class Adopter:
         # Images that a download left in staging are verified as a download does it. That discards
         # the ones without a hash, so not while an archive does not respond.
         return verification.responded and verify_hashes(
-            series, self.hash_sources.of(series), staging, self.hash_sources.availability
+            self.hash_sources.of(series), staging, self.hash_sources.availability
         )
 
     def _remove(self, files: Iterable[FoundFile], tree: Tree, receipt: Receipt) -> int:

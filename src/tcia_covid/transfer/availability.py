@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from tcia_covid.archives.base import Archive
@@ -21,6 +22,7 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.core.events import Emit, Notice
+from tcia_covid.core.units import format_duration
 from tcia_covid.http.circuit_breaker import CircuitBreaker
 
 _FIRST_PAUSE, _MAX_PAUSE = 30.0, 600.0
@@ -81,54 +83,43 @@ class ArchiveAvailability:
         return self.last_answer is not None and self.last_answer > moment
 
 
+@dataclass(slots=True)
 class OutageMonitor:
     """Detects that no archive responds any more, and limits how long to keep retrying.
 
     A run that downloaded all night keeps retrying all morning; one that no archive ever responded
     to ends within minutes.
-
-    Args:
-        failures: consecutive series whose archives all fail before it counts as an outage.
-        timeout: seconds to keep retrying; None for as long as the run had worked before, at least
-            ten minutes and at most twelve hours.
-        health: knows when an archive last sent something.
-        stop: ends a wait.
-        emit: is given the beginning and the end of an outage.
-        wait: seconds before the first retry.
-        min_timeout: the least value of the default timeout.
-        clock: monotonic seconds.
     """
 
-    def __init__(
-        self,
-        failures: int,
-        timeout: float | None,
-        health: ArchiveAvailability,
-        stop: CancelToken,
-        emit: Emit,
-        *,
-        wait: float = OUTAGE_WAIT,
-        min_timeout: float = _MIN_TIMEOUT,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._failures = failures
-        self._timeout = timeout
-        self._health = health
-        self._stop = stop
-        self._emit = emit
-        self._wait = wait
-        self._min_timeout = min_timeout
-        self._clock = clock
-        self._run_start = clock()
-        self._lock = threading.Lock()
-        self._consecutive = 0.0
-        self._outage_start = self._run_start
-        self._is_announced = False
+    failures: int
+    """Consecutive series whose archives all fail before it counts as an outage."""
+    timeout: float | None
+    """Seconds to keep retrying; None for as long as the run had worked before, at least ten minutes
+    and at most twelve hours."""
+    availability: ArchiveAvailability
+    """Knows when an archive last sent something."""
+    stop: CancelToken
+    """Ends a wait."""
+    emit: Emit
+    """Is given the beginning and the end of an outage."""
+    wait: float = OUTAGE_WAIT
+    """Seconds before the first retry."""
+    min_timeout: float = _MIN_TIMEOUT
+    """The least value of the default timeout."""
+    clock: Callable[[], float] = time.monotonic
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _consecutive: float = field(default=0.0, init=False)
+    _is_announced: bool = field(default=False, init=False)
+    _run_start: float = field(init=False)
+    _outage_start: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._run_start = self._outage_start = self.clock()
 
     @property
     def suspected(self) -> bool:
         """Whether a series failed, and no archive has sent anything since."""
-        return self._consecutive > 0 and not self._health.answered_since(self._outage_start)
+        return self._consecutive > 0 and not self.availability.answered_since(self._outage_start)
 
     def failed(self, error: ArchiveError) -> bool:
         """Count a series whose archives all failed; whether that makes an outage.
@@ -137,50 +128,47 @@ class OutageMonitor:
         """
         with self._lock:
             if not self.suspected:
-                self._consecutive, self._outage_start = 0.0, self._clock()
+                self._consecutive, self._outage_start = 0.0, self.clock()
             self._consecutive += 1.0 if isinstance(error, UNREACHABLE) else 0.5
-            return self._consecutive >= self._failures
+            return self._consecutive >= self.failures
 
     def wait_for_recovery(self, error: ArchiveError) -> bool:
         """Wait before the next attempt; False once the outage has lasted too long."""
-        elapsed = self._clock() - self._outage_start
+        elapsed = self.clock() - self._outage_start
         left = self._limit() - elapsed
         if left <= 0:
             return False
         if self._set_announced(announced=True):
-            self._emit(
+            self.emit(
                 Notice(
                     f"no archive responds any more ({error.message}): retrying for up to "
-                    f"{_minutes(left)}; what is complete is kept"
+                    f"{format_duration(left)}; what is complete is kept"
                 )
             )
-        pause = min(_MAX_OUTAGE_WAIT, max(self._wait, elapsed / 2)) * random.uniform(0.5, 1)
-        deadline = self._clock() + min(pause, left)
-        interval = min(_POLL_INTERVAL, self._wait / 4)
-        while (remaining := deadline - self._clock()) > 0 and not self._stop.is_set():
-            if self._health.answered_since(self._outage_start):
+        pause = min(_MAX_OUTAGE_WAIT, max(self.wait, elapsed / 2)) * random.uniform(0.5, 1)
+        deadline = self.clock() + min(pause, left)
+        interval = min(_POLL_INTERVAL, self.wait / 4)
+        while (remaining := deadline - self.clock()) > 0 and not self.stop.is_set():
+            if self.availability.answered_since(self._outage_start):
                 if self._set_announced(announced=False):
-                    seconds = self._clock() - self._outage_start
-                    self._emit(Notice(f"the archive responds again after {_minutes(seconds)}"))
+                    seconds = self.clock() - self._outage_start
+                    self.emit(
+                        Notice(f"the archive responds again after {format_duration(seconds)}")
+                    )
                 break
             time.sleep(min(interval, remaining))
         return True
 
     def _limit(self) -> float:
-        last = self._health.last_answer
+        last = self.availability.last_answer
         if last is None:
             return 0.0
-        if self._timeout is not None:
-            return self._timeout
-        return min(_MAX_TIMEOUT, max(self._min_timeout, last - self._run_start))
+        if self.timeout is not None:
+            return self.timeout
+        return min(_MAX_TIMEOUT, max(self.min_timeout, last - self._run_start))
 
     def _set_announced(self, *, announced: bool) -> bool:
         """Whether this changed anything: of many workers, one announces."""
         with self._lock:
             changed, self._is_announced = self._is_announced != announced, announced
         return changed
-
-
-def _minutes(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004

@@ -65,7 +65,7 @@ class TransferContext:
     emit: Emit
     hash_archives: Sequence[Archive] = ()
     """Asked for hashes of images that come from another archive."""
-    health: ArchiveAvailability = field(default_factory=ArchiveAvailability)
+    availability: ArchiveAvailability = field(default_factory=ArchiveAvailability)
 
 
 class Streaming(Enum):
@@ -93,8 +93,6 @@ class Streaming(Enum):
 class SeriesFetcher:
     """The steps that complete one series from one archive; `fetch_series` decides their order."""
 
-    series: Series
-    """As listed."""
     archive: Archive
     staging: Staging
     """Receives the images; those that are in it already are not fetched again."""
@@ -114,6 +112,11 @@ class SeriesFetcher:
     """Wrong images whose hash was requested by itself."""
     _refetched: set[str] = field(default_factory=set, init=False)
     """Images that were fetched again because no hash proves them."""
+
+    @property
+    def series(self) -> Series:
+        """As listed."""
+        return self.staging.series
 
     @property
     def can_stream(self) -> bool:
@@ -149,17 +152,17 @@ class SeriesFetcher:
         return _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
 
     def _skip_if_down(self, error: ArchiveError) -> None:
-        health, name = self.context.health, self.archive.name
-        pause = health.failed(self.archive, error)
+        availability, name = self.context.availability, self.archive.name
+        pause = availability.failed(self.archive, error)
         if pause is not None:
             text = f"{name} is skipped for {pause:.0f} s ({error.message})"
             self.context.emit(Notice(f"{text}; series are downloaded from the other archive"))
-        if health.is_down(self.archive):
+        if availability.is_down(self.archive):
             raise error
 
     def _progressed(self) -> None:
         self.retry.progressed()
-        self.context.health.worked(self.archive)
+        self.context.availability.worked(self.archive)
 
     def discard_wrong_images(self) -> None:
         """Drop images whose MD5 is not the archive's, and record those whose MD5 is.
@@ -188,14 +191,12 @@ class SeriesFetcher:
 
         The list in a ZIP may contradict the archive's own hashes of the image and the series.
         """
-        series, staging, health = self.series, self.staging, self.context.health
+        series, staging, availability = self.series, self.staging, self.context.availability
         wrong = staging.wrong()
         new = [uid for uid in wrong if uid not in self._looked_up]
         if not new or not self.archive.of_record:
             return wrong
-        if counts_match(series, staging) and series_hash_matches(
-            series, self.archive, staging, health
-        ):
+        if counts_match(staging) and series_hash_matches(self.archive, staging, availability):
             staging.forget_md5s(wrong)
             staging.prove(wrong, Check.SERIES_MD5)
             return []
@@ -204,7 +205,7 @@ class SeriesFetcher:
             try:
                 published = self.archive.image_md5(series, uid)
             except ArchiveError as error:
-                health.failed(self.archive, error)
+                availability.failed(self.archive, error)
                 break
             if published is not None:
                 staging.note_md5(uid, published)
@@ -238,10 +239,7 @@ class SeriesFetcher:
         Raises:
             IncompleteSeriesError: the archive does not give all of them.
         """
-        skips = self.archive.skips_known
-        if self.can_stream and stream_is_cheaper(
-            self.series, self.staging, len(missing), skips=skips
-        ):
+        if self.can_stream and self._stream_is_cheaper(len(missing)):
             self.stream()
             return
         denied = self._fetch_images(missing)
@@ -254,6 +252,16 @@ class SeriesFetcher:
             names = self._names(list(denied))
             raise incomplete_error(self.series, len(denied), next(iter(denied.values())), names)
 
+    def _stream_is_cheaper(self, missing: int) -> bool:
+        """Whether a stream moves fewer bytes than single images; waiting counts as bytes."""
+        if self.archive.skips_known:
+            return True
+        size, stored = self.staging.size, len(self.staging.images)
+        estimated = size * (stored + missing) // stored if stored else missing * _REQUEST_BYTES
+        total = self.series.size or estimated
+        single_images = missing * _REQUEST_BYTES + max(0, total - size)
+        return _REQUEST_BYTES + total * _DEFLATE_RATIO < single_images
+
     def _fetch_images(self, images: list[RemoteImage]) -> dict[RemoteImage, ArchiveError]:
         """Fetch single images; return those that the archive denies.
 
@@ -263,7 +271,7 @@ class SeriesFetcher:
         """
         denied: dict[RemoteImage, ArchiveError] = {}
         errors: list[ArchiveError | SeriesError] = []
-        in_a_row = 0
+        consecutive = 0
         for image in images:
             try:
                 self.archive.receive_image(self.series, image, self.staging)
@@ -274,11 +282,11 @@ class SeriesFetcher:
                     denied[image] = error
                     continue
                 errors.append(error)
-                in_a_row += 1
-                if in_a_row >= _MAX_FAILURES:
+                consecutive += 1
+                if consecutive >= _MAX_FAILURES:
                     break
             else:
-                in_a_row = 0
+                consecutive = 0
                 self._progressed()
         if errors:
             raise errors[0]
@@ -321,7 +329,7 @@ class SeriesFetcher:
             try:
                 uids = {image.uid for image in archive.images(self.series)}
             except ArchiveError as error:
-                self.context.health.failed(archive, error)
+                self.context.availability.failed(archive, error)
                 continue
             if None not in uids:
                 return {uid for uid in uids if uid is not None}
@@ -346,7 +354,7 @@ class SeriesFetcher:
         """Whether `error` is about an object that is no image of the series, which is complete."""
         # A folder of objects may have others in it; a ZIP is what the archive says the series is.
         is_extra = isinstance(error, ForeignImageError) and not self.archive.of_record
-        if not (is_extra and counts_match(self.series, self.staging)):
+        if not (is_extra and counts_match(self.staging)):
             return False
         self._streaming = Streaming.USELESS
         text = f"{self.archive.name} has an object that is no image of its series, which is ignored"
@@ -409,14 +417,14 @@ class SeriesFetcher:
 
     def _explain_size(self) -> bool:
         """Ask the archive of record for hashes; fetch images without a hash again, once."""
-        series, staging, health = self.series, self.staging, self.context.health
+        staging, availability = self.staging, self.context.availability
         if not self.archive.of_record:
             raise self._size_error()
-        if series_hash_matches(series, self.archive, staging, health):
+        if series_hash_matches(self.archive, staging, availability):
             staging.prove(list(staging.images), Check.SERIES_MD5)
             return True
         staging.forget_md5s(list(staging.images))
-        note_hashes(series, [self.archive], staging, list(staging.images), health)
+        note_hashes([self.archive], staging, list(staging.images), availability)
         if staging.wrong():
             return False
         unproven = sorted(staging.images.keys() - staging.stored_md5.keys())
@@ -437,20 +445,18 @@ class SeriesFetcher:
         )
 
     def _hashes_match(self) -> bool:
-        sources = self._hash_sources()
-        return verify_hashes(self.series, sources, self.staging, self.context.health)
+        return verify_hashes(self._hash_sources(), self.staging, self.context.availability)
 
     def _hash_sources(self) -> list[Archive]:
         """This archive even while it has problems, others unless they are down."""
-        health = self.context.health
-        return [self.archive, *(one for one in self.hash_archives if not health.is_down(one))]
+        is_down = self.context.availability.is_down
+        return [self.archive, *(other for other in self.hash_archives if not is_down(other))]
 
     def _is_one_version(self) -> bool:
         """Whether no image was replaced by one of a newer version, beside older ones."""
-        staging, health = self.staging, self.context.health
-        replaced = staging.replaced()
+        replaced = self.staging.replaced()
         if not replaced or any(
-            series_hash_matches(self.series, archive, staging, health)
+            series_hash_matches(archive, self.staging, self.context.availability)
             for archive in self._hash_sources()
         ):
             return True
@@ -464,13 +470,9 @@ class SeriesFetcher:
 def incomplete_error(
     series: Series, number: int, reason: TciaCovidError, missing: tuple[str, ...]
 ) -> IncompleteSeriesError:
-    """The error for a series of which no archive gives some images.
+    """The error for a series of which no archive gives `number` images, and why one of them.
 
-    Args:
-        series: as listed.
-        number: how many images are missing.
-        reason: why one of them is.
-        missing: their names, as far as known.
+    `missing` has their names, as far as they are known.
     """
     return IncompleteSeriesError(
         f"series {series.uid} is incomplete: the archive does not give {number} of its images "
@@ -478,26 +480,3 @@ def incomplete_error(
         hint="received images are kept; run the same command again later",
         missing=missing,
     )
-
-
-def stream_is_cheaper(series: Series, staging: Staging, missing: int, *, skips: bool) -> bool:
-    """Whether a stream moves fewer bytes than single images; waiting counts as bytes.
-
-    Args:
-        series: as listed.
-        staging: the images that are there.
-        missing: how many are not.
-        skips: whether the archive's stream leaves out images that are there.
-    """
-    if skips:
-        return True
-    total = series.size or _estimated_size(staging, missing)
-    single_images = missing * _REQUEST_BYTES + max(0, total - staging.size)
-    return _REQUEST_BYTES + total * _DEFLATE_RATIO < single_images
-
-
-def _estimated_size(staging: Staging, missing: int) -> int:
-    stored = len(staging.images)
-    if stored == 0:
-        return missing * _REQUEST_BYTES
-    return staging.size * (stored + missing) // stored

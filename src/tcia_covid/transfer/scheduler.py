@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import (
@@ -62,8 +62,11 @@ class LockedSeries:
     """When the other run last changed something (monotonic seconds)."""
     takeovers: int = 0
 
-    def refresh(self) -> None:
-        """Note whether the other run makes progress."""
+    def refresh(self, error: TciaCovidError | None = None) -> None:
+        """Note whether the other run makes progress; `error` says why an attempt failed now."""
+        if error is not None:
+            self.error = error
+            self.takeovers += isinstance(error, TakenOverError)
         activity = self.job.tree.activity(self.job.uid)
         if activity != self.activity:
             self.activity, self.since = activity, time.monotonic()
@@ -87,73 +90,41 @@ class LockedSeries:
         return done or self.idle > _IDLE * 2.0 ** min(self.takeovers, 8)
 
 
-class LockedQueue:
-    """The series of a run that other runs work on; safe for threads."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[LockedSeries] = deque()
-        self._lock = threading.Lock()
-
-    def put(self, locked: LockedSeries, error: TciaCovidError | None = None) -> None:
-        """Keep a series for later; `error` says why an attempt at it failed now."""
-        if error is not None:
-            locked.error = error
-            locked.takeovers += isinstance(error, TakenOverError)
-        locked.refresh()
-        with self._lock:
-            self._waiting.append(locked)
-
-    def take(self) -> LockedSeries | None:
-        """The series that waits longest, or None."""
-        with self._lock:
-            return self._waiting.popleft() if self._waiting else None
-
-
+@dataclass(slots=True)
 class Scheduler:
-    """Runs jobs on a fixed number of threads.
+    """Runs jobs on a fixed number of threads."""
 
-    Args:
-        archives: in order of preference.
-        context: what the whole run shares.
-        workers: series in progress at once.
-        on_outcome: receives the end of each series, one at a time.
-        poll_interval: seconds between looks at a series that another run works on.
-        grace_period: seconds that workers have to end after the run was canceled.
-        outage_wait: seconds before the first retry when no archive responds.
-    """
+    archives: Sequence[Archive]
+    """In order of preference."""
+    context: TransferContext
+    workers: int
+    """Series in progress at once."""
+    on_outcome: Callable[[Outcome], None]
+    """Receives the end of each series, one at a time."""
+    poll_interval: float = 0.5
+    """Seconds between looks at a series that another run works on."""
+    grace_period: float = GRACE_PERIOD
+    """Seconds that workers have to end after the run was canceled."""
+    outage_wait: float = OUTAGE_WAIT
+    """Seconds before the first retry when no archive responds."""
+    _queue: deque[Job] = field(default_factory=deque, init=False)
+    _second_attempts: deque[Job] = field(default_factory=deque, init=False)
+    _locked: deque[LockedSeries] = field(default_factory=deque, init=False)
+    _attempted_twice: set[str] = field(default_factory=set, init=False)
+    _unreported: dict[str, Job] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _lock_notice_sent: bool = field(default=False, init=False)
+    _limit_notice_sent: bool = field(default=False, init=False)
+    _outage: OutageMonitor = field(init=False)
 
-    def __init__(
-        self,
-        archives: Sequence[Archive],
-        context: TransferContext,
-        workers: int,
-        on_outcome: Callable[[Outcome], None],
-        *,
-        poll_interval: float = 0.5,
-        grace_period: float = GRACE_PERIOD,
-        outage_wait: float = OUTAGE_WAIT,
-    ) -> None:
-        self._archives = archives
-        self._context = context
-        self._workers = workers
-        self._on_outcome = on_outcome
-        self._poll_interval = poll_interval
-        self._grace_period = grace_period
-        self._queue: deque[Job] = deque()
-        self._second_attempts: deque[Job] = deque()
-        self._attempted_twice: set[str] = set()
-        self._locked = LockedQueue()
-        self._lock_notice_sent = False
-        self._unreported: dict[str, Job] = {}
-        self._lock = threading.Lock()
-        self._limit_notice_sent = False
+    def __post_init__(self) -> None:
         self._outage = OutageMonitor(
-            max(_MIN_OUTAGE_FAILURES, workers),
-            context.settings.outage_timeout,
-            context.health,
-            context.stop,
-            context.emit,
-            wait=outage_wait,
+            max(_MIN_OUTAGE_FAILURES, self.workers),
+            self.context.settings.outage_timeout,
+            self.context.availability,
+            self.context.stop,
+            self.context.emit,
+            wait=self.outage_wait,
         )
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -162,7 +133,7 @@ class Scheduler:
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
         threads = [
             threading.Thread(target=self._work, name=f"series-{number}", daemon=True)
-            for number in range(max(1, min(self._workers, len(self._queue))))
+            for number in range(max(1, min(self.workers, len(self._queue))))
         ]
         self._join(self._start(threads))
         self._work(is_last=True)
@@ -186,15 +157,15 @@ class Scheduler:
         if not self._limit_notice_sent:
             self._limit_notice_sent = True
             hint = getattr(error, "hint", "")
-            self._context.emit(Notice(f"{error}; continuing with fewer threads ({hint})"))
+            self.context.emit(Notice(f"{error}; continuing with fewer threads ({hint})"))
 
     def _join(self, threads: list[threading.Thread]) -> None:
         """Wait for the workers; after cancellation no longer than the grace period."""
-        stop = self._context.stop
+        stop = self.context.stop
         deadline = None
         while any(thread.is_alive() for thread in threads):
             if stop.is_set():
-                deadline = deadline or time.monotonic() + self._grace_period
+                deadline = deadline or time.monotonic() + self.grace_period
                 if time.monotonic() > deadline:
                     return
             for thread in threads:
@@ -208,12 +179,12 @@ class Scheduler:
         Args:
             is_last: all threads have ended; at a limit of the machine, they leave jobs behind.
         """
-        stop = self._context.stop
+        stop = self.context.stop
         try:
             while not stop.is_set():
                 if (job := self._take()) is not None:
                     self._fetch(job)
-                elif (locked := self._locked.take()) is not None:
+                elif (locked := self._take_locked()) is not None:
                     self._retry_locked(locked)
                 else:
                     return
@@ -235,6 +206,11 @@ class Scheduler:
                 return self._queue.pop() if self._outage.suspected else self._queue.popleft()
             return self._second_attempts.popleft() if self._second_attempts else None
 
+    def _take_locked(self) -> LockedSeries | None:
+        """The locked series that waits longest."""
+        with self._lock:
+            return self._locked.popleft() if self._locked else None
+
     def _fetch(self, job: Job, locked: LockedSeries | None = None) -> None:
         """Fetch one series; `locked` if another run had it before.
 
@@ -243,7 +219,7 @@ class Scheduler:
         """
         try:
             outcome = fetch_series(
-                job.series, self._archives, job.tree, self._context, update=job.update
+                job.series, self.archives, job.tree, self.context, update=job.update
             )
             self._report(job, outcome)
         except Exception as error:
@@ -257,7 +233,7 @@ class Scheduler:
 
     def _fail(self, job: Job, error: Exception, locked: LockedSeries | None) -> None:
         """Try a series again later, report its failure, or end the run."""
-        stop = self._context.stop
+        stop = self.context.stop
         if isinstance(error, LockedError | TakenOverError):
             self._put_locked(job, error, locked)
         elif isinstance(error, SeriesError | ArchiveError):
@@ -280,10 +256,12 @@ class Scheduler:
             return False
         if self._outage.failed(error):
             if not (error.retryable and self._outage.wait_for_recovery(error)):
-                self._context.stop.set(error)
+                self.context.stop.set(error)
                 return False
             self._attempted_twice.discard(job.uid)
-        elif attempted_twice or not error.retryable or self._context.health.last_answer is None:
+        elif (
+            attempted_twice or not error.retryable or self.context.availability.last_answer is None
+        ):
             return False
         elif isinstance(error, ResponseTimeoutError):
             return False  # each silent attempt takes the whole first-byte timeout
@@ -300,16 +278,16 @@ class Scheduler:
             if not self._lock_notice_sent:
                 self._lock_notice_sent = True
                 text = f"{error.message}; this run takes over series that other runs release"
-                self._context.emit(Notice(text))
+                self.context.emit(Notice(text))
         elif self._is_stuck(locked):
             self._give_up(locked)
             return
-        self._locked.put(locked, error)
+        self._wait_longer(locked, error)
 
     def _retry_locked(self, locked: LockedSeries) -> None:
         """After a pause, try a series that another run worked on."""
         try:
-            self._context.stop.wait(self._poll_interval)
+            self.context.stop.wait(self.poll_interval)
         except TciaCovidError:
             return
         if locked.ready:
@@ -317,10 +295,15 @@ class Scheduler:
         elif self._is_stuck(locked):
             self._give_up(locked)
         else:
-            self._locked.put(locked)
+            self._wait_longer(locked)
+
+    def _wait_longer(self, locked: LockedSeries, error: TciaCovidError | None = None) -> None:
+        locked.refresh(error)
+        with self._lock:
+            self._locked.append(locked)
 
     def _is_stuck(self, locked: LockedSeries) -> bool:
-        return locked.idle > self._context.settings.first_byte_timeout
+        return locked.idle > self.context.settings.first_byte_timeout
 
     def _give_up(self, locked: LockedSeries) -> None:
         series = locked.job.series
@@ -331,8 +314,8 @@ class Scheduler:
         with self._lock:
             if self._unreported.pop(job.uid, None) is None:
                 return  # reported as remaining before its worker came back
-            self._on_outcome(outcome)
-        self._context.emit(SeriesFinished(outcome))
+            self.on_outcome(outcome)
+        self.context.emit(SeriesFinished(outcome))
 
 
 def failure_of(series: Series, error: TciaCovidError) -> Failure:

@@ -63,7 +63,7 @@ def fetch_series(
         if isinstance(staging, Receipt):
             return _already_complete(staging, series)
         _announce(staging, tree, context)
-        failover = _Failover(series, archives, staging, tree.quarantine / series.uid, context)
+        failover = _Failover(archives, staging, tree.quarantine / series.uid, context)
         proved = False
         while not proved:
             fetcher = failover.fetcher
@@ -72,7 +72,7 @@ def fetch_series(
                 fetcher.discard_wrong_images()
                 if not staging.images and fetcher.can_stream:
                     fetcher.stream()
-                elif counts_match(series, staging):
+                elif counts_match(staging):
                     proved = fetcher.prove()
                 elif missing := fetcher.missing_images():
                     fetcher.fill(missing)
@@ -81,7 +81,7 @@ def fetch_series(
             except (ArchiveError, SeriesError) as error:
                 progress = not staging.images.keys() <= images_before
                 failover.retry_or_switch(error, progress=progress)
-        context.health.worked(fetcher.archive)
+        context.availability.worked(fetcher.archive)
         return Outcome(series, State.COMPLETE, tree.commit(staging))
 
 
@@ -129,53 +129,52 @@ class _Failover:
 
     def __init__(
         self,
-        series: Series,
         archives: Sequence[Archive],
         staging: Staging,
         quarantine: Path,
         context: TransferContext,
     ) -> None:
-        self._series = series
-        self._archives = [one for one in archives if one.holds(series)] or list(archives)
+        self._series = series = staging.series
+        holding = [archive for archive in archives if archive.holds(series)]
+        self._archives = holding or list(archives)
         self._staging = staging
         self._quarantine = quarantine
         self._context = context
         self._errors: dict[str, TciaCovidError] = {}
-        self._policies = {one.name: self._retry_policy() for one in self._archives}
-        """Of one budget for all rounds."""
+        self._policies = {
+            archive.name: RetryPolicy(
+                context.settings,
+                context.stop,
+                lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait)),
+            )
+            for archive in self._archives
+        }
+        """Each has one budget for all rounds."""
         self._fetchers: dict[str, SeriesFetcher] = {}
         self._start_round()
 
     def _start_round(self) -> None:
         self._images_before = len(self._staging.images)
-        self._queue = deque(self._context.health.order(self._archives))
+        self._queue = deque(self._context.availability.order(self._archives))
         self.fetcher = self._fetcher(self._queue.popleft())
 
     def _fetcher(self, archive: Archive) -> SeriesFetcher:
         """Retry less often where another archive that works can take over."""
         context = self._context
-        working = [one for one in self._archives if not context.health.is_down(one)]
+        is_down = context.availability.is_down
+        working = [archive for archive in self._archives if not is_down(archive)]
         is_last = archive is (working or self._archives)[-1]
         fetcher = SeriesFetcher(
-            self._series,
             archive,
             self._staging,
             self._quarantine,
-            hash_archives=[one for one in context.hash_archives if one.name != archive.name],
+            hash_archives=[other for other in context.hash_archives if other.name != archive.name],
             retry=self._policies[archive.name],
             has_alternative=not is_last,
             context=context,
         )
         self._fetchers[archive.name] = fetcher
         return fetcher
-
-    def _retry_policy(self) -> RetryPolicy:
-        uid, context = self._series.uid, self._context
-        return RetryPolicy(
-            context.settings,
-            context.stop,
-            lambda reason, wait: context.emit(SeriesRetried(uid, reason, wait)),
-        )
 
     def retry_or_switch(self, error: ArchiveError | SeriesError, *, progress: bool) -> None:
         """Wait to retry with the same archive, or switch to the next one.
@@ -211,7 +210,7 @@ class _Failover:
         reason = f"{archive.name}: {error.message}"
         self._context.emit(SeriesRetried(self._series.uid, reason, 0))
         if isinstance(error, SeriesError | NotAvailableError):
-            self._context.health.worked(archive)
+            self._context.availability.worked(archive)
 
     def _error(self) -> TciaCovidError:
         """Return the error of the series; it names missing images if others were received."""
@@ -227,11 +226,15 @@ class _Failover:
     def _names_of_missing(self) -> tuple[str, ...]:
         """What the archive of record lists, else what the receipt or another archive has."""
         staging = self._staging
-        fetchers = sorted(self._fetchers.values(), key=lambda one: not one.archive.of_record)
-        names = [one.names_of_missing(may_request=self._may_list(one.archive)) for one in fetchers]
-        known = tuple(sorted(staging.known.keys() - staging.images.keys()))
-        uids = [some for some in names if all(map(is_uid, some))]
-        return next(filter(None, [*uids, known, *names]), ())
+        by_archive = [
+            fetcher.names_of_missing(may_request=self._may_list(fetcher.archive))
+            for fetcher in sorted(
+                self._fetchers.values(), key=lambda fetcher: not fetcher.archive.of_record
+            )
+        ]
+        by_uid = [names for names in by_archive if all(map(is_uid, names))]
+        in_receipt = tuple(sorted(staging.known.keys() - staging.images.keys()))
+        return next(filter(None, [*by_uid, in_receipt, *by_archive]), ())
 
     def _may_list(self, archive: Archive) -> bool:
         """Whether the archive responds, so that a list costs no further retries."""

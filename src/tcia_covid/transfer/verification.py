@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import ArchiveError
-from tcia_covid.core.models import Check, Series
+from tcia_covid.core.models import Check
 from tcia_covid.store.staging import Staging
 from tcia_covid.transfer.availability import ArchiveAvailability
 
@@ -16,7 +16,7 @@ _MAX_WITHOUT_HASH = 3
 
 
 def verify_hashes(
-    series: Series, archives: Sequence[Archive], staging: Staging, health: ArchiveAvailability
+    archives: Sequence[Archive], staging: Staging, availability: ArchiveAvailability
 ) -> bool:
     """Prove every image that no hash of its own has proved; False if images are to be fetched.
 
@@ -26,10 +26,10 @@ def verify_hashes(
     unproven = staging.unproven()
     if not unproven:
         return True
-    if any(series_hash_matches(series, archive, staging, health) for archive in archives):
+    if any(series_hash_matches(archive, staging, availability) for archive in archives):
         staging.prove(unproven, Check.SERIES_MD5)
         return True
-    note_hashes(series, archives, staging, unproven, health)
+    note_hashes(archives, staging, unproven, availability)
     if staging.wrong():
         return False
     staging.record_verified()
@@ -41,18 +41,17 @@ def verify_hashes(
 
 
 def note_hashes(
-    series: Series,
     archives: Sequence[Archive],
     staging: Staging,
     uids: Sequence[str],
-    health: ArchiveAvailability,
+    availability: ArchiveAvailability,
 ) -> None:
     """Ask archives for the hashes of single images, and note them in `staging`."""
     for archive in archives:
         without_hash = 0
         try:
             for uid in [uid for uid in uids if uid not in staging.stored_md5]:
-                stored = archive.image_md5(series, uid)
+                stored = archive.image_md5(staging.series, uid)
                 if stored is not None:
                     staging.note_md5(uid, stored)
                     continue
@@ -60,7 +59,7 @@ def note_hashes(
                 if without_hash >= _MAX_WITHOUT_HASH:
                     break
         except ArchiveError as error:
-            health.failed(archive, error)
+            availability.failed(archive, error)
 
 
 def series_md5(stored: Iterable[str]) -> str:
@@ -90,22 +89,21 @@ def hash_matches(published: str, stored: Iterable[str | None], computed: Iterabl
 
 
 def series_hash_matches(
-    series: Series, archive: Archive, staging: Staging, health: ArchiveAvailability
+    archive: Archive, staging: Staging, availability: ArchiveAvailability
 ) -> bool:
     """Whether the archive has a hash of the series, and the images in `staging` match it."""
     try:
-        published = archive.series_md5(series)
+        published = archive.series_md5(staging.series)
     except ArchiveError as error:
-        health.failed(archive, error)
+        availability.failed(archive, error)
         return False
     images = list(staging.images.values())
     wrong = set(staging.wrong())
-    stored = [None if one.uid in wrong else staging.stored_md5.get(one.uid) for one in images]
-    return published is not None and hash_matches(published, stored, [one.md5 for one in images])
+    stored = [None if image.uid in wrong else staging.stored_md5.get(image.uid) for image in images]
+    return published is not None and hash_matches(published, stored, [i.md5 for i in images])
 
 
-def counts_match(series: Series, staging: Staging) -> bool:
+def counts_match(staging: Staging) -> bool:
     """Whether there are as many images and bytes as are listed for the series."""
-    if not staging.images or series.image_count is None or series.size is None:
-        return False
-    return len(staging.images) == series.image_count and staging.size == series.size
+    listed = (staging.series.image_count, staging.series.size)
+    return bool(staging.images) and listed == (len(staging.images), staging.size)

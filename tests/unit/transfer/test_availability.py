@@ -30,12 +30,12 @@ class Clock:
 
 
 def test_an_archive_that_cannot_be_reached_comes_last_at_once() -> None:
-    health = ArchiveAvailability()
-    assert health.order([IDC, NBIA]) == [IDC, NBIA]
-    assert health.failed(IDC, GONE) == 30
-    assert health.is_down(IDC)
-    assert health.order([IDC, NBIA]) == [NBIA, IDC]
-    assert health.failed(IDC, GONE) is None, "no news"
+    availability = ArchiveAvailability()
+    assert availability.order([IDC, NBIA]) == [IDC, NBIA]
+    assert availability.failed(IDC, GONE) == 30
+    assert availability.is_down(IDC)
+    assert availability.order([IDC, NBIA]) == [NBIA, IDC]
+    assert availability.failed(IDC, GONE) is None, "no news"
 
 
 @pytest.mark.parametrize(
@@ -49,46 +49,46 @@ def test_an_archive_that_cannot_be_reached_comes_last_at_once() -> None:
     ],
 )
 def test_trouble_counts_after_three_times_in_a_row(error: ArchiveError) -> None:
-    health = ArchiveAvailability()
-    health.failed(IDC, error)
-    health.failed(IDC, error)
-    health.worked(IDC)
-    health.failed(IDC, error)
-    health.failed(IDC, error)
-    assert not health.is_down(IDC)
-    health.failed(IDC, error)
-    assert health.is_down(IDC)
+    availability = ArchiveAvailability()
+    availability.failed(IDC, error)
+    availability.failed(IDC, error)
+    availability.worked(IDC)
+    availability.failed(IDC, error)
+    availability.failed(IDC, error)
+    assert not availability.is_down(IDC)
+    availability.failed(IDC, error)
+    assert availability.is_down(IDC)
 
 
 @pytest.mark.parametrize(
     "error", [StatusError("HTTP 404", status=404), NotAvailableError("not there")]
 )
 def test_what_an_archive_does_not_have_says_nothing_of_it(error: ArchiveError) -> None:
-    health = ArchiveAvailability()
+    availability = ArchiveAvailability()
     for _ in range(9):
-        health.failed(IDC, error)
-    assert not health.is_down(IDC)
+        availability.failed(IDC, error)
+    assert not availability.is_down(IDC)
 
 
 def test_after_the_pause_one_caller_probes_and_a_failed_probe_doubles_the_pause() -> None:
     clock = Clock()
-    health = ArchiveAvailability(clock)
-    health.failed(IDC, GONE)
+    availability = ArchiveAvailability(clock)
+    availability.failed(IDC, GONE)
     clock.now += 31
-    assert [health.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, NBIA, NBIA]
+    assert [availability.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, NBIA, NBIA]
     clock.now += 31
-    assert health.order([IDC, NBIA])[0] is NBIA
+    assert availability.order([IDC, NBIA])[0] is NBIA
     clock.now += 30
-    assert health.order([IDC, NBIA])[0] is IDC
-    health.worked(IDC)
-    assert [health.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, IDC, IDC]
+    assert availability.order([IDC, NBIA])[0] is IDC
+    availability.worked(IDC)
+    assert [availability.order([IDC, NBIA])[0] for _ in range(3)] == [IDC, IDC, IDC]
 
 
 def test_the_last_answer_of_any_archive_is_known() -> None:
     clock = Clock()
-    health = ArchiveAvailability(clock)
-    assert not health.answered_since(0)
-    health.worked(NBIA)
-    assert health.answered_since(999)
+    availability = ArchiveAvailability(clock)
+    assert not availability.answered_since(0)
+    availability.worked(NBIA)
+    assert availability.answered_since(999)
     clock.now += 5
-    assert not health.answered_since(1001)
+    assert not availability.answered_since(1001)

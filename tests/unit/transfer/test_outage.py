@@ -40,22 +40,22 @@ class Clock:
 
 
 def _outage(
-    health: ArchiveAvailability,
+    availability: ArchiveAvailability,
     timeout: float | None = None,
     stop: CancelToken | None = None,
     **options: Any,
 ) -> OutageMonitor:
     events: list[Event] = []
     options = {"wait": 0.02, **options}
-    return OutageMonitor(2, timeout, health, stop or CancelToken(), events.append, **options)
+    return OutageMonitor(2, timeout, availability, stop or CancelToken(), events.append, **options)
 
 
 def test_failures_in_a_row_make_an_outage_and_an_answer_between_them_does_not() -> None:
-    health = ArchiveAvailability()
-    outage = _outage(health)
+    availability = ArchiveAvailability()
+    outage = _outage(availability)
     assert [outage.failed(DOWN), outage.failed(DOWN), outage.failed(DOWN)] == [False, True, True]
     time.sleep(0.001)
-    health.worked(ARCHIVE)
+    availability.worked(ARCHIVE)
     assert [outage.failed(DOWN), outage.failed(DOWN)] == [False, True]
 
 
@@ -73,11 +73,11 @@ def test_an_archive_that_never_answered_is_not_waited_for() -> None:
 
 def test_by_default_retries_go_on_as_long_as_the_run_had_worked() -> None:
     clock = Clock()
-    health, stop = ArchiveAvailability(clock), CancelToken()
+    availability, stop = ArchiveAvailability(clock), CancelToken()
     stop.set()
-    outage = _outage(health, stop=stop, min_timeout=0.0, clock=clock)
+    outage = _outage(availability, stop=stop, min_timeout=0.0, clock=clock)
     clock.now += 100
-    health.worked(ARCHIVE)
+    availability.worked(ARCHIVE)
     outage.failed(DOWN)
     assert outage.wait_for_recovery(DOWN)
     clock.now += 99
@@ -88,10 +88,10 @@ def test_by_default_retries_go_on_as_long_as_the_run_had_worked() -> None:
 
 def test_by_default_retries_go_on_for_ten_minutes_at_least() -> None:
     clock = Clock()
-    health, stop = ArchiveAvailability(clock), CancelToken()
+    availability, stop = ArchiveAvailability(clock), CancelToken()
     stop.set()
-    outage = _outage(health, stop=stop, clock=clock)
-    health.worked(ARCHIVE)
+    outage = _outage(availability, stop=stop, clock=clock)
+    availability.worked(ARCHIVE)
     outage.failed(DOWN)
     clock.now += 599
     assert outage.wait_for_recovery(DOWN)
@@ -100,17 +100,17 @@ def test_by_default_retries_go_on_for_ten_minutes_at_least() -> None:
 
 
 def test_a_timeout_takes_the_place_of_what_the_run_had_worked() -> None:
-    health = ArchiveAvailability()
-    health.worked(ARCHIVE)
-    outage = _outage(health, timeout=0)
+    availability = ArchiveAvailability()
+    availability.worked(ARCHIVE)
+    outage = _outage(availability, timeout=0)
     outage.failed(DOWN)
     assert not outage.wait_for_recovery(DOWN)
 
 
 def test_waiting_ends_at_once_when_the_run_is_canceled() -> None:
-    health, stop = ArchiveAvailability(), CancelToken()
-    health.worked(ARCHIVE)
-    outage = _outage(health, stop=stop, wait=60.0)
+    availability, stop = ArchiveAvailability(), CancelToken()
+    availability.worked(ARCHIVE)
+    outage = _outage(availability, stop=stop, wait=60.0)
     outage.failed(DOWN)
     threading.Timer(0.05, stop.set).start()
     with soon():
