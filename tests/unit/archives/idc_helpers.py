@@ -12,7 +12,7 @@ from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import object_key
 
 DEAD = "http://127.0.0.1:9"
-"""Nobody listens there."""
+"""No server listens at this address."""
 
 
 def sink_for(series: Series, folder: Path) -> Staging:

@@ -56,13 +56,15 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Iterator[TransferLock]:
-    with TransferLock(tmp_path / "package.lock", "the package") as held:
-        yield held
+    with TransferLock(tmp_path / "package.lock", "the package") as lock:
+        yield lock
 
 
-def transfer(ascli: FakeAscli, folder: Path, lock: TransferLock, **how: object) -> AscliTransfer:
+def transfer(
+    ascli: FakeAscli, folder: Path, lock: TransferLock, **options: object
+) -> AscliTransfer:
     return AscliTransfer(
-        str(ascli.program), URL, folder, lock, how.pop("stop", CancelToken()), **how
+        str(ascli.program), URL, folder, lock, options.pop("stop", CancelToken()), **options
     )
 
 
@@ -76,10 +78,10 @@ def received(folder: Path) -> dict[str, bytes]:
 
 def test_a_package_is_received_whole(ascli: FakeAscli, folder: Path, lock: TransferLock) -> None:
     sizes: list[int] = []
-    one = transfer(ascli, folder, lock, on_bytes=sizes.append)
-    one.run()
+    running = transfer(ascli, folder, lock, on_bytes=sizes.append)
+    running.run()
     assert received(folder) == FILES
-    assert sum(sizes) == one.received == 12004
+    assert sum(sizes) == running.received == 12004
 
 
 def test_the_link_is_on_no_command_line(ascli: FakeAscli, folder: Path, lock: TransferLock) -> None:
@@ -98,7 +100,7 @@ def test_single_paths_are_received(ascli: FakeAscli, folder: Path, lock: Transfe
     assert received(folder) == {"b.bin": FILES["CT/sub/b.bin"]}
 
 
-def test_a_transfer_goes_on_where_an_earlier_one_broke(
+def test_a_transfer_resumes_an_earlier_one(
     ascli: FakeAscli, folder: Path, lock: TransferLock
 ) -> None:
     ascli.behave({"stop_at": 1}, {})
@@ -115,8 +117,12 @@ def test_warnings_are_passed_on_without_secrets(
     ascli: FakeAscli, folder: Path, lock: TransferLock
 ) -> None:
     lines: list[str] = []
-    said = [f"\x1b[33mWARN\x1b[0m: about {URL}", "Time: 00:01 =--- 5%\rTime: 00:02", "x" * 100_000]
-    ascli.behave({"say": said})
+    output = [
+        f"\x1b[33mWARN\x1b[0m: about {URL}",
+        "Time: 00:01 =--- 5%\rTime: 00:02",
+        "x" * 100_000,
+    ]
+    ascli.behave({"say": output})
     transfer(ascli, folder, lock, on_line=lines.append).run()
     assert len(lines) == 1
     assert lines[0].startswith("WARN: about https://faspex.example.org/")
@@ -126,14 +132,14 @@ def test_warnings_are_passed_on_without_secrets(
 def test_a_package_that_is_gone_is_not_available(
     ascli: FakeAscli, folder: Path, lock: TransferLock
 ) -> None:
-    one = transfer(ascli, folder, lock)
-    one.url = "https://faspex.example.org/other"
+    running = transfer(ascli, folder, lock)
+    running.url = "https://faspex.example.org/other"
     with pytest.raises(NotAvailableError, match="404 Not Found") as caught:
-        one.run()
+        running.run()
     assert caught.value.exit_code == 3
 
 
-def test_a_run_that_is_stopped_ends_ascli_at_once(
+def test_cancellation_ends_ascli_at_once(
     ascli: FakeAscli, folder: Path, lock: TransferLock
 ) -> None:
     ascli.behave({"before": LONG})
@@ -151,7 +157,7 @@ def test_a_run_that_is_stopped_ends_ascli_at_once(
     assert not is_running(run["pid"])
 
 
-def test_an_ascli_that_does_not_listen_is_killed(
+def test_an_ascli_that_ignores_signals_is_killed(
     ascli: FakeAscli, folder: Path, lock: TransferLock
 ) -> None:
     ascli.behave({"deaf": True, "before": LONG})
@@ -168,9 +174,7 @@ def test_an_ascli_that_does_not_listen_is_killed(
     assert not is_running(ascli.runs[0]["pid"])
 
 
-def test_silence_is_not_waited_for_without_end(
-    ascli: FakeAscli, folder: Path, lock: TransferLock
-) -> None:
+def test_silence_ends_at_the_timeout(ascli: FakeAscli, folder: Path, lock: TransferLock) -> None:
     ascli.behave({"before": LONG})
     with pytest.raises(ConnectionLostError, match="neither wrote nor printed anything") as caught:
         transfer(ascli, folder, lock, timeout=0.3).run()
@@ -178,9 +182,9 @@ def test_silence_is_not_waited_for_without_end(
 
 
 def test_a_program_that_cannot_be_started_is_named(folder: Path, lock: TransferLock) -> None:
-    one = AscliTransfer("/nowhere/ascli", URL, folder, lock, CancelToken())
+    running = AscliTransfer("/nowhere/ascli", URL, folder, lock, CancelToken())
     with pytest.raises(RequestError, match="/nowhere/ascli cannot be started"):
-        one.run()
+        running.run()
 
 
 _HOLD = """
@@ -196,10 +200,10 @@ with TransferLock(Path(path), "the package") as lock:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors are not inherited there")
-def test_an_ascli_that_outlives_its_run_keeps_the_package_held(
+def test_an_ascli_that_outlives_its_run_keeps_the_package_locked(
     ascli: FakeAscli, folder: Path, tmp_path: Path
 ) -> None:
-    path = tmp_path / "held.lock"
+    path = tmp_path / "package.lock"
     ascli.behave({"before": LONG})
     command = [sys.executable, "-c", _HOLD, str(ascli.program), str(folder), str(path)]
     with subprocess.Popen(command) as run:
@@ -254,7 +258,7 @@ def test_failures_become_errors_of_this_program(
     assert error.hint
 
 
-def test_the_reason_is_the_last_error_that_was_told() -> None:
+def test_the_reason_is_the_last_error_that_was_printed() -> None:
     lines = ["ERROR: first", "ERROR: second", "Use --log-level=debug to get more details."]
     assert "second" in error_from_ascli(1, lines, "/data").message
     assert "exit code 3" in error_from_ascli(3, [], "/data").message

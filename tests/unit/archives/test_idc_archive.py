@@ -65,7 +65,7 @@ def test_a_series_from_another_list_is_found_in_the_catalog(
         {"bucket": BUCKET, "crdc_uuid": "../other"},
     ],
 )
-def test_a_series_without_a_proper_place_is_not_available(
+def test_a_series_without_a_valid_folder_is_not_available(
     demo: DemoSeries, tmp_path: Path, place: dict[str, str | None]
 ) -> None:
     series = replace(cataloged(demo), **place)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_not_available(s3_server: S3Server, demo: DemoSeries)
         archive.images(series)
 
 
-def test_a_wrong_bucket_is_no_answer(s3_server: S3Server, demo: DemoSeries) -> None:
+def test_a_wrong_bucket_is_no_right_answer(s3_server: S3Server, demo: DemoSeries) -> None:
     series = cataloged(demo, "no-such-bucket")
     with (
         idc_of(s3_server.url, series) as archive,
@@ -107,10 +107,10 @@ def test_a_closed_bucket_is_reported_with_its_status(s3_server: S3Server, demo: 
 
 
 def test_lists_come_from_the_catalog_without_a_network() -> None:
-    one, two = cataloged(series_of(901)), cataloged(series_of(902))
-    with idc_of(DEAD, two, one) as archive:
-        assert archive.list_collection("SYNTHETIC") == [two, one]
-        assert archive.list_series([two.uid, "9.9.9", one.uid]) == [one, two]
+    first, second = cataloged(series_of(901)), cataloged(series_of(902))
+    with idc_of(DEAD, second, first) as archive:
+        assert archive.list_collection("SYNTHETIC") == [second, first]
+        assert archive.list_series([second.uid, "9.9.9", first.uid]) == [first, second]
         with pytest.raises(NotAvailableError, match="OTHER"):
             archive.list_collection("OTHER")
 
@@ -133,7 +133,7 @@ def test_there_are_no_hashes_but_those_of_the_list(demo: DemoSeries) -> None:
         assert archive.image_md5(series, demo.images[0].uid) is None
 
 
-def test_a_dead_host_gives_way_to_the_next_and_is_left_alone(
+def test_a_dead_host_is_skipped_in_favor_of_the_next(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)
@@ -147,7 +147,7 @@ def test_a_dead_host_gives_way_to_the_next_and_is_left_alone(
         assert len(broken.seen) == asked == 1
 
 
-def test_a_host_that_dies_in_the_middle_gives_way_to_the_next(
+def test_a_host_that_dies_in_the_middle_is_replaced_by_the_next(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     demo = series_of(next(numbers), images=12)
@@ -161,13 +161,15 @@ def test_a_host_that_dies_in_the_middle_gives_way_to_the_next(
         assert len(other.objects()) == 12 - 5
 
 
-def test_hosts_that_are_all_dead_are_told(demo: DemoSeries) -> None:
+def test_hosts_that_are_all_dead_are_reported(demo: DemoSeries) -> None:
     series = cataloged(demo)
     with idc_of(f"{DEAD},{DEAD}/2", series) as archive, pytest.raises(UnreachableError):
         archive.images(series)
 
 
-def test_a_host_that_fails_is_told_with_its_status(s3_server: S3Server, demo: DemoSeries) -> None:
+def test_a_host_that_fails_is_reported_with_its_status(
+    s3_server: S3Server, demo: DemoSeries
+) -> None:
     series = cataloged(demo)
     with (
         Front(s3_server.port, SlowDown(times=None)) as front,

@@ -90,7 +90,7 @@ def test_an_empty_folder_is_an_empty_list(s3_server: S3Server, client: Client) -
     assert listed(client, s3_server.url, "nothing/") == []
 
 
-def test_a_missing_bucket_is_told(s3_server: S3Server, client: Client) -> None:
+def test_a_missing_bucket_is_reported(s3_server: S3Server, client: Client) -> None:
     with pytest.raises(StatusError, match="NoSuchBucket"):
         list_folder(client, f"{s3_server.url}/no-such-bucket", "pair/")
 
@@ -104,7 +104,7 @@ def test_other_servers_namespaces_are_understood(s3_server: S3Server, space: byt
 
 @dataclass
 class Endless(Fault):
-    """Says on every page that there is a next one."""
+    """Announces a next page on every page."""
 
     tokens: Iterator[int] = field(default_factory=itertools.count)
     times: int | None = field(default=None, kw_only=True)
@@ -177,7 +177,7 @@ def test_a_refusal_shows_what_came(s3_server: S3Server) -> None:
         listed_behind(s3_server, Say(body=b"<html><body>please log in</body></html>"))
 
 
-def test_versions_lose_their_quotes_and_weak_ones_count_for_nothing() -> None:
+def test_versions_have_no_quotes_and_weak_ones_are_ignored() -> None:
     assert parse_etag('"abc-2"') == "abc-2"
     assert parse_etag("abc") == "abc"
     assert parse_etag('W/"abc"') is None

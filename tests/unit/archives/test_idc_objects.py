@@ -78,7 +78,7 @@ def test_an_object_is_read_whole_with_one_request(s3_server: S3Server, client: C
     assert seen.headers["If-Match"] == f'"{MD5}"'
 
 
-def test_a_cut_object_goes_on_where_it_stopped(s3_server: S3Server, client: Client) -> None:
+def test_a_cut_object_resumes_where_it_stopped(s3_server: S3Server, client: Client) -> None:
     front = read_behind(s3_server, client, Cut(after_bytes=240_000))
     first, second = front.seen
     assert 0 < start_of(second) <= 240_000
@@ -88,7 +88,7 @@ def test_a_cut_object_goes_on_where_it_stopped(s3_server: S3Server, client: Clie
     assert front.sent < 1.25 * len(CONTENT)
 
 
-def test_a_line_that_breaks_again_and_again_is_slow_not_broken(
+def test_a_connection_that_breaks_repeatedly_is_slow_not_broken(
     s3_server: S3Server, client: Client
 ) -> None:
     cuts = Cut(times=9, after_bytes=40_000)
@@ -97,7 +97,7 @@ def test_a_line_that_breaks_again_and_again_is_slow_not_broken(
     assert len(front.seen) == 10
 
 
-def test_a_stalled_object_goes_on_where_it_stopped(s3_server: S3Server) -> None:
+def test_a_stalled_object_resumes_where_it_stopped(s3_server: S3Server) -> None:
     impatient = Client(replace(QUICK, stall_timeout=0.4))
     front = read_behind(s3_server, impatient, Stall(after_bytes=100_000, seconds=0.6))
     impatient.close()
@@ -109,7 +109,7 @@ def test_a_body_that_ends_cleanly_too_early_is_a_cut(s3_server: S3Server, client
     assert front.seen[1].headers["Range"] == "bytes=100000-"
 
 
-def test_a_push_back_before_the_first_byte_is_raised_and_slows_the_pace(
+def test_a_push_back_before_the_first_byte_is_raised_and_halves_the_concurrency(
     s3_server: S3Server, client: Client
 ) -> None:
     with Front(s3_server.port, SlowDown()) as front:
@@ -119,7 +119,7 @@ def test_a_push_back_before_the_first_byte_is_raised_and_slows_the_pace(
         assert client.limiter(front.url).limit < client.connections
 
 
-def test_a_push_back_in_the_middle_is_asked_again(s3_server: S3Server, client: Client) -> None:
+def test_a_push_back_in_the_middle_is_retried(s3_server: S3Server, client: Client) -> None:
     front = read_behind(s3_server, client, Cut(after_bytes=1000), SlowDown(skip=1, times=2))
     assert [seen.headers.get("Range") for seen in front.seen[1:]] == ["bytes=1000-"] * 3
 
@@ -144,7 +144,9 @@ def test_fault_40_an_object_that_never_begins_costs_one_request(
     assert len(front.seen) == 1
 
 
-def test_an_object_that_never_goes_on_ends_the_attempt(s3_server: S3Server, client: Client) -> None:
+def test_an_object_that_never_continues_ends_the_attempt(
+    s3_server: S3Server, client: Client
+) -> None:
     cuts = [Cut(after_bytes=1000), Cut(skip=1, times=None)]
     with Front(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
         read(client, front.url)
@@ -160,13 +162,13 @@ def test_nothing_is_retried_once_it_is_not_worth_it(s3_server: S3Server, client:
     assert len(front.seen) == 1
 
 
-def test_a_dead_host_is_told(client: Client) -> None:
+def test_a_dead_host_is_reported(client: Client) -> None:
     reader = ObjectReader(client, "http://127.0.0.1:9/b/k", IMAGE)
     with pytest.raises(UnreachableError):
         list(reader.chunks())
 
 
-def test_a_server_without_ranges_makes_the_object_begin_anew(
+def test_without_ranges_on_the_server_an_object_starts_again(
     s3_server: S3Server, client: Client
 ) -> None:
     faults = [Cut(after_bytes=1000), Unconditional(skip=1)]
@@ -179,11 +181,13 @@ def test_a_server_without_ranges_makes_the_object_begin_anew(
         assert read(client, front.url) == CONTENT
 
 
-@pytest.mark.parametrize("said", ["bytes 999-399999/400000", "bytes 0-399999/400000", "", "bytes"])
-def test_another_range_than_that_asked_for_is_refused(
-    s3_server: S3Server, client: Client, said: str
+@pytest.mark.parametrize(
+    "content_range", ["bytes 999-399999/400000", "bytes 0-399999/400000", "", "bytes"]
+)
+def test_another_range_than_the_requested_one_is_refused(
+    s3_server: S3Server, client: Client, content_range: str
 ) -> None:
-    faults = [Cut(after_bytes=1000), Forge(skip=1, headers={"Content-Range": said})]
+    faults = [Cut(after_bytes=1000), Forge(skip=1, headers={"Content-Range": content_range})]
     with (
         Front(s3_server.port, *faults) as front,
         pytest.raises(BadResponseError, match="a range that does not start at byte 1000"),
@@ -194,9 +198,9 @@ def test_another_range_than_that_asked_for_is_refused(
 def test_a_range_of_an_object_of_another_size_is_refused(
     s3_server: S3Server, client: Client
 ) -> None:
-    said = {"Content-Range": "bytes 1000-399999/500000"}
+    headers = {"Content-Range": "bytes 1000-399999/500000"}
     with (
-        Front(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=said)) as front,
+        Front(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=headers)) as front,
         pytest.raises(BadResponseError, match="500000 bytes instead of 400000"),
     ):
         read(client, front.url)
@@ -267,7 +271,7 @@ def test_an_empty_object_is_empty(s3_server: S3Server, client: Client) -> None:
     assert read(client, s3_server.url, RemoteImage(key=KEY, size=0)) == b""
 
 
-def test_an_answer_without_content_is_refused(s3_server: S3Server, client: Client) -> None:
+def test_a_response_without_content_is_refused(s3_server: S3Server, client: Client) -> None:
     with (
         Front(s3_server.port, Say(status=204)) as front,
         pytest.raises(BadResponseError, match="HTTP 204"),
@@ -275,7 +279,7 @@ def test_an_answer_without_content_is_refused(s3_server: S3Server, client: Clien
         read(client, front.url)
 
 
-def test_a_reader_that_is_closed_gives_its_place_back(s3_server: S3Server, client: Client) -> None:
+def test_a_closed_reader_frees_its_slot(s3_server: S3Server, client: Client) -> None:
     for _ in range(2 * client.connections):
         chunks = ObjectReader(client, f"{s3_server.url}/{BUCKET}/{KEY}", IMAGE).chunks()
         assert next(chunks)
@@ -290,9 +294,11 @@ def test_a_reader_that_is_closed_gives_its_place_back(s3_server: S3Server, clien
         (400, StatusError, False),
     ],
 )
-def test_statuses_are_told_in_words(status: int, kind: type[Exception], retryable: bool) -> None:
+def test_statuses_are_explained_in_words(
+    status: int, kind: type[Exception], retryable: bool
+) -> None:
     with pytest.raises(kind) as caught, denied_as_unavailable("series 1.2.3"):
-        raise StatusError("HTTP said no", status=status)
+        raise StatusError("refused", status=status)
     assert type(caught.value) is kind
     assert caught.value.retryable is retryable  # type: ignore[attr-defined]
 

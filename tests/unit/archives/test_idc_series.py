@@ -41,7 +41,7 @@ def demo() -> DemoSeries:
     return series_of(next(numbers))
 
 
-def test_a_series_arrives_whole_and_proved_by_its_etags(
+def test_a_series_arrives_whole_and_verified_by_its_etags(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)
@@ -83,7 +83,7 @@ def test_images_are_listed_with_key_size_and_hash(s3_server: S3Server, demo: Dem
     )
 
 
-def test_what_is_here_already_is_not_fetched_again(
+def test_a_stored_image_is_not_downloaded_again(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)
@@ -108,16 +108,16 @@ def test_many_images_are_fetched_at_once(s3_server: S3Server, tmp_path: Path) ->
         assert 5 <= front.most_at_once <= 8
 
 
-def test_the_pace_bounds_all_series_together(s3_server: S3Server, tmp_path: Path) -> None:
+def test_the_limit_bounds_all_series_together(s3_server: S3Server, tmp_path: Path) -> None:
     demos = [series_of(next(numbers), images=12) for _ in range(3)]
-    held = [s3_server.hold(demo) for demo in demos]
+    stored = [s3_server.hold(demo) for demo in demos]
     with (
         Front(s3_server.port, Delay(".dcm", seconds=0.01)) as front,
-        idc_of(front.url, *held, connections=3) as archive,
+        idc_of(front.url, *stored, connections=3) as archive,
     ):
         threads = [
             threading.Thread(target=received, args=(archive, series, tmp_path / series.uid))
-            for series in held
+            for series in stored
         ]
         for thread in threads:
             thread.start()
@@ -138,18 +138,18 @@ def test_a_small_series_is_fetched_on_one_connection(s3_server: S3Server, tmp_pa
 def test_connections_are_used_again_for_the_next_series(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
-    held = [s3_server.hold(series_of(next(numbers), images=12)) for _ in range(4)]
+    stored = [s3_server.hold(series_of(next(numbers), images=12)) for _ in range(4)]
     with (
         Front(s3_server.port, Delay(".dcm", seconds=0.005)) as front,
-        idc_of(front.url, *held, connections=4) as archive,
+        idc_of(front.url, *stored, connections=4) as archive,
     ):
-        for series in held:
+        for series in stored:
             received(archive, series, tmp_path / series.uid)
         # The caller's own, and at most as many helpers as the pace has places.
         assert len({seen.connection for seen in front.seen}) <= 5
 
 
-def test_a_cut_image_goes_on_where_it_stopped(s3_server: S3Server, tmp_path: Path) -> None:
+def test_a_cut_image_resumes_where_it_stopped(s3_server: S3Server, tmp_path: Path) -> None:
     demo = series_of(next(numbers), images=3, rows=300)
     series = s3_server.hold(demo)
     with (
@@ -193,7 +193,7 @@ def test_fault_39_every_other_object_is_stored_before_a_refused_one_is_reported(
         assert len(front.objects()) == 20
 
 
-def test_fault_39_an_object_of_another_series_does_not_hold_up_the_others(
+def test_fault_39_an_object_of_another_series_does_not_delay_the_others(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     other = series_of(next(numbers)).images[0].read()
@@ -221,7 +221,7 @@ def test_fault_39_an_object_of_another_series_does_not_hold_up_the_others(
         Say(times=None, status=403),
     ],
 )
-def test_fault_38_an_endpoint_that_refuses_or_lies_brings_in_the_next(
+def test_fault_38_after_an_endpoint_that_refuses_or_lies_the_next_is_used(
     s3_server: S3Server, tmp_path: Path, lie: Fault
 ) -> None:
     demo = series_of(next(numbers), images=12)
@@ -256,7 +256,7 @@ def test_fault_39_only_the_bad_objects_of_an_endpoint_are_fetched_from_the_next(
         assert len(other.objects()) == 2
 
 
-def test_fault_38_a_long_pause_asked_for_by_one_endpoint_is_not_waited_for(
+def test_fault_38_no_long_pause_of_one_endpoint_is_waited_for(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     demo = series_of(next(numbers), images=12)
@@ -274,7 +274,7 @@ def test_fault_38_a_long_pause_asked_for_by_one_endpoint_is_not_waited_for(
         assert len(first.seen) == asked, "the pause is obeyed"
 
 
-def test_an_image_that_changes_after_it_was_listed_is_had_by_listing_again(
+def test_an_image_that_changed_after_it_was_listed_is_listed_again(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     newer = demo.images[0].read()[:-2] + b"\1\1"
@@ -302,7 +302,7 @@ def test_an_image_that_is_refused_ends_the_series(
         received(archive, series, tmp_path)
 
 
-def test_an_endpoint_that_fails_repeatedly_is_not_asked_for_the_other_objects(
+def test_an_endpoint_that_fails_repeatedly_gets_no_requests_for_the_other_objects(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     demo = series_of(next(numbers), images=40)
@@ -317,7 +317,7 @@ def test_an_endpoint_that_fails_repeatedly_is_not_asked_for_the_other_objects(
         assert len(front.objects()) <= most, "three in a row; late successes of eight threads reset"
 
 
-def test_a_stop_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> None:
+def test_cancellation_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> None:
     demo = series_of(next(numbers), images=40)
     series = s3_server.hold(demo)
     stop = CancelToken()
@@ -331,7 +331,7 @@ def test_a_stop_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> No
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_an_error_of_the_sink_is_raised_and_no_place_is_lost(
+def test_an_error_of_the_sink_is_raised_and_no_slot_is_lost(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)

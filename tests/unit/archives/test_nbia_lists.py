@@ -27,7 +27,7 @@ def test_an_empty_list_is_retried_and_reported() -> None:
     events: list[Event] = []
     with ScriptedServer(EMPTY, EMPTY, rows(1)) as server, client_with(events=events) as client:
         series = NbiaArchive(client, server.url).list_collection("C")
-    assert [one.uid for one in series] == ["1.1"]
+    assert [listed.uid for listed in series] == ["1.1"]
     retries = [event for event in events if isinstance(event, RequestRetried)]
     assert [event.request for event in retries] == ["getSeries"] * 2
     assert "empty list" in retries[0].reason
@@ -50,7 +50,7 @@ def test_no_retries_means_one_request() -> None:
 def test_missing_series_are_requested_again_without_the_others() -> None:
     with ScriptedServer(rows(1, 3), EMPTY, rows(2)) as server, client_with() as client:
         series = NbiaArchive(client, server.url).list_series(["1.1", "1.2", "1.3"])
-        assert [one.uid for one in series] == ["1.1", "1.2", "1.3"]
+        assert [listed.uid for listed in series] == ["1.1", "1.2", "1.3"]
         assert [head.body.partition(b"&")[0] for head in server.heads] == [
             b"list=1.1%2C1.2%2C1.3",
             b"list=1.2",
@@ -61,7 +61,7 @@ def test_missing_series_are_requested_again_without_the_others() -> None:
 def test_unknown_series_are_requested_three_times_and_absent() -> None:
     with ScriptedServer(rows(1)) as server, client_with() as client:
         series = NbiaArchive(client, server.url).list_series(["1.1", "1.2"])
-        assert [one.uid for one in series] == ["1.1"]
+        assert [listed.uid for listed in series] == ["1.1"]
         assert len(server.heads) == 3
 
 

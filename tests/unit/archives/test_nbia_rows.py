@@ -15,7 +15,7 @@ ROW = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "PatientID": "P"
 
 
 class Body:
-    """An answer whose body is there already."""
+    """A response whose body has arrived."""
 
     url = "http://archive.example/getSeries"
 
@@ -62,7 +62,7 @@ def test_what_is_no_list_of_objects_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["[]", "{}", '{"x":1}', "1e9"])
-def test_a_list_made_to_hurt_takes_little_memory(bad: str) -> None:
+def test_a_hostile_list_takes_little_memory(bad: str) -> None:
     text = f'[{json.dumps(ROW)},{{"x":[{",".join([bad] * 1_000_000)}]}}]'
     body: Any = Body(text)
     tracemalloc.start()

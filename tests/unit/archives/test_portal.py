@@ -7,9 +7,9 @@ import pytest
 from tcia_covid.archives.portal import (
     DEFAULT_PORTAL_URL,
     PortalApi,
+    PortalDownload,
     check_base_url,
     decimal,
-    is_package,
     items,
     labels,
     record_id,
@@ -61,14 +61,12 @@ def test_the_downloads_of_a_collection_come_in_the_pages_order(
 
 
 def test_downloads_may_be_given_as_numbers_texts_or_objects(site: FakeSite, client: Client) -> None:
-    one, two, three = (site.download(f"File {n}") for n in range(3))
-    site.collection(SLUG, {"ID": str(two), "post_title": "x"}, str(one), three, None, {}, True)
-    assert [found.id for found in api(client, site).downloads(SLUG)] == [two, one, three]
+    first, second, third = (site.download(f"File {n}") for n in range(3))
+    site.collection(SLUG, {"ID": str(second), "post_title": "x"}, str(first), third, None, {}, True)
+    assert [found.id for found in api(client, site).downloads(SLUG)] == [second, first, third]
 
 
-def test_a_nested_entry_stands_in_for_one_that_the_list_leaves_out(
-    site: FakeSite, client: Client
-) -> None:
+def test_a_nested_entry_replaces_one_that_the_list_omits(site: FakeSite, client: Client) -> None:
     site.collection(SLUG, {"id": 9, "title": {"rendered": "Nested"}, "download_url": PACKAGE})
     (found,) = api(client, site).downloads(SLUG)
     assert (found.id, found.title, found.url) == (9, "Nested", PACKAGE)
@@ -85,20 +83,20 @@ def test_lists_are_read_to_their_last_page_on_the_same_site(
     assert site.paths.count("/api/v1/downloads/") == 3
 
 
-def test_a_list_without_an_end_is_given_up(site: FakeSite, client: Client) -> None:
+def test_a_list_without_an_end_is_refused(site: FakeSite, client: Client) -> None:
     link = '</api/v1/collections/?page=2>; rel="next"'
     site.answers["/api/v1/collections/"] = lambda head: status(200, b"[]", Link=link)
     with pytest.raises(BadResponseError, match="does not end"):
         api(client, site).downloads(SLUG)
 
 
-def test_many_downloads_are_asked_for_in_parts(site: FakeSite, client: Client) -> None:
+def test_many_downloads_are_requested_in_parts(site: FakeSite, client: Client) -> None:
     numbers = [site.download(f"File {n}") for n in range(130)]
     site.collection(SLUG, *numbers)
     assert len(api(client, site).downloads(SLUG)) == 130
 
 
-def test_a_collection_is_told_from_others_that_come_along(site: FakeSite, client: Client) -> None:
+def test_the_collection_is_selected_from_a_list_with_others(site: FakeSite, client: Client) -> None:
     site.collection("another", site.download("Wrong"))
     site.collection(SLUG, site.download("Right"))
     site.ignores_slug = True
@@ -111,32 +109,34 @@ def test_an_unknown_collection_is_not_available(site: FakeSite, client: Client) 
     assert "cancerimagingarchive.net" in caught.value.hint
 
 
-@pytest.mark.parametrize("held", [77, "77", {"ID": 77}, {"id": "77", "guid": "ftp://x"}])
-def test_a_media_record_tells_where_a_file_is(site: FakeSite, client: Client, held: object) -> None:
-    site.media(77, site.address("clinical data.xlsx"))
-    site.collection(SLUG, site.download("Clinical", file=held))
-    one = api(client, site)
-    (found,) = one.downloads(SLUG)
-    assert found.url is None
-    assert one.resolve(found).file == "clinical data.xlsx"
-
-
-@pytest.mark.parametrize("held", [{"ID": 5, "url": "/a.csv"}, "https://x.example/a.csv"])
-def test_an_address_in_place_of_a_media_record_is_used(
-    site: FakeSite, client: Client, held: object
+@pytest.mark.parametrize("media", [77, "77", {"ID": 77}, {"id": "77", "guid": "ftp://x"}])
+def test_a_media_record_tells_where_a_file_is(
+    site: FakeSite, client: Client, media: object
 ) -> None:
-    site.collection(SLUG, site.download("Clinical", file=held))
-    one = api(client, site)
-    (found,) = one.downloads(SLUG)
-    assert one.resolve(found).file == "a.csv"
+    site.media(77, site.address("clinical data.xlsx"))
+    site.collection(SLUG, site.download("Clinical", file=media))
+    portal = api(client, site)
+    (found,) = portal.downloads(SLUG)
+    assert found.url is None
+    assert portal.resolve(found).file == "clinical data.xlsx"
+
+
+@pytest.mark.parametrize("media", [{"ID": 5, "url": "/a.csv"}, "https://x.example/a.csv"])
+def test_an_address_in_place_of_a_media_record_is_used(
+    site: FakeSite, client: Client, media: object
+) -> None:
+    site.collection(SLUG, site.download("Clinical", file=media))
+    portal = api(client, site)
+    (found,) = portal.downloads(SLUG)
+    assert portal.resolve(found).file == "a.csv"
     assert not any("media" in path for path in site.paths)
 
 
 def test_a_missing_media_record_is_not_available(site: FakeSite, client: Client) -> None:
     site.collection(SLUG, site.download("Clinical", file=8))
-    one = api(client, site)
+    portal = api(client, site)
     with pytest.raises(NotAvailableError, match="does not provide media record 8"):
-        one.resolve(one.downloads(SLUG)[0])
+        portal.resolve(portal.downloads(SLUG)[0])
 
 
 @pytest.mark.parametrize("url", ["ftp://x.example/a", "javascript:alert(1)", "http://[", ""])
@@ -144,13 +144,13 @@ def test_a_download_without_an_address_to_follow_is_not_available(
     site: FakeSite, client: Client, url: str
 ) -> None:
     site.collection(SLUG, site.download("Odd", url=url))
-    one = api(client, site)
+    portal = api(client, site)
     with pytest.raises(NotAvailableError, match="no usable address for 'Odd'"):
-        one.resolve(one.downloads(SLUG)[0])
+        portal.resolve(portal.downloads(SLUG)[0])
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         (b"<html>Just a moment...</html>", "not JSON"),
         (b"[" * 100_000, "not JSON"),
@@ -159,18 +159,18 @@ def test_a_download_without_an_address_to_follow_is_not_available(
         (b'[{"id":', "not JSON"),
     ],
 )
-def test_an_answer_of_another_kind_is_asked_again_and_then_named(
-    site: FakeSite, client: Client, body: bytes, said: str
+def test_an_unusable_response_is_requested_again_and_then_reported(
+    site: FakeSite, client: Client, body: bytes, reason: str
 ) -> None:
     site.answers["/api/v1/collections/"] = lambda head: status(200, body)
-    with pytest.raises(BadResponseError, match=said) as caught:
+    with pytest.raises(BadResponseError, match=reason) as caught:
         api(client, site).downloads(SLUG)
     assert site.url in caught.value.message
     assert len(site.heads) == 2
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-def test_a_refusal_is_not_asked_again(site: FakeSite, client: Client, code: int) -> None:
+def test_a_refusal_is_not_retried(site: FakeSite, client: Client, code: int) -> None:
     site.answers["/api/v1/"] = lambda head: status(code, b"no")
     with pytest.raises(NotAvailableError, match=str(code)):
         api(client, site).downloads(SLUG)
@@ -200,9 +200,7 @@ def test_a_refusal_is_not_asked_again(site: FakeSite, client: Client, code: int)
         ("https:///a", DEFAULT_PORTAL_URL, f"{DEFAULT_PORTAL_URL}/a"),
     ],
 )
-def test_addresses_from_the_site_are_taken_with_care(
-    address: str, base: str, expected: str | None
-) -> None:
+def test_addresses_from_the_site_are_checked(address: str, base: str, expected: str | None) -> None:
     assert safe_url(address, base) == expected
 
 
@@ -210,16 +208,17 @@ def test_addresses_from_the_site_are_taken_with_care(
     "url",
     ["http://site.example", "ftp://x", "https://", "https://me:pw@x.example", "x", "http://["],
 )
-def test_a_site_is_asked_by_tls_or_on_this_machine_alone(url: str) -> None:
+def test_the_site_is_reached_only_over_tls_or_on_this_machine(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_base_url(url)
     assert "pw" not in caught.value.message
 
 
-def test_packages_are_told_from_files() -> None:
-    assert is_package(PACKAGE)
-    assert is_package("https://x.example/aspera/faspex/external_deliveries/77?passcode=1")
-    assert not is_package("https://x.example/wp-content/uploads/a.csv?faspex=1")
+def test_packages_are_distinguished_from_files() -> None:
+    old_link = "https://x.example/aspera/faspex/external_deliveries/77?passcode=1"
+    file = "https://x.example/wp-content/uploads/a.csv?faspex=1"
+    downloads = [PortalDownload(1, "", url) for url in (PACKAGE, old_link, file, None)]
+    assert [download.is_package for download in downloads] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +241,7 @@ def test_texts_are_plain_whatever_they_are_wrapped_in(value: object, expected: s
 def test_fields_are_read_whatever_their_shape() -> None:
     assert labels([{"name": "CSV"}, "CSV", "", {"label": "ZIP"}]) == ("CSV", "ZIP")
     assert labels("XLSX") == ("XLSX",)
-    assert [record_id(one) for one in (3, "4", {"ID": 5}, True, "x", -1, 2.0, None)] == [
+    assert [record_id(value) for value in (3, "4", {"ID": 5}, True, "x", -1, 2.0, None)] == [
         *(3, 4, 5),
         *[None] * 5,
     ]
@@ -250,7 +249,7 @@ def test_fields_are_read_whatever_their_shape() -> None:
     assert list(items({"0": 1, "1": 2})) == [1, 2]
     assert list(items(7)) == [7]
     assert list(items(None)) == []
-    assert [decimal(one) for one in ("1,234.5", 7, "", "nan", "-1", None)] == [
+    assert [decimal(value) for value in ("1,234.5", 7, "", "nan", "-1", None)] == [
         *(1234.5, 7.0),
         *[None] * 4,
     ]

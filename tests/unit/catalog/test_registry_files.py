@@ -1,4 +1,4 @@
-"""Registry files of users: what they may leave out, and what a broken one is told."""
+"""Registry files of users: what they may omit, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ BROKEN = {
     "blank text": (ONE + "    title: ' '\n", 4, "'title' in X must not be blank"),
     "text as a number": (ONE + "    series: many\n", 4, "must be a whole number, not text (many)"),
     "a decimal number": (ONE + "    series: 1.5\n", 4, "not a decimal number (1.5)"),
-    "a truth value as a number": (ONE + "    series: true\n", 4, "must be a whole number"),
+    "a boolean as a number": (ONE + "    series: true\n", 4, "must be a whole number"),
     "a number in base 60": (ONE + "    series: 1:30\n", 4, "must be a whole number"),
     "a number of a thousand digits": (ONE + f"    series: {'9' * 1000}\n", 4, "whole number"),
     "a negative number": (ONE + "    images: 3\n    bytes: -1\n", 5, "must not be negative"),

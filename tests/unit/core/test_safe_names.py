@@ -95,9 +95,9 @@ def test_names_are_safe_on_every_file_system(original):
 
 
 @given(ORIGINALS, ORIGINALS)
-def test_distinct_originals_have_names_that_differ_in_more_than_case(one, other):
-    if one != other:
-        assert safe_name(one).casefold() != safe_name(other).casefold()
+def test_distinct_originals_have_names_that_differ_in_more_than_case(name, other):
+    if name != other:
+        assert safe_name(name).casefold() != safe_name(other).casefold()
 
 
 @given(ORIGINALS)

@@ -71,8 +71,8 @@ def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, text: str)
 
 
 @pytest.mark.parametrize(
-    ("value", "noun", "told"),
+    ("value", "noun", "expected"),
     [(1, "image", "1 image"), (2464, "image", "2,464 images"), (2, "series", "2 series")],
 )
-def test_counts_have_a_noun(value: int, noun: str, told: str) -> None:
-    assert count(value, noun) == told
+def test_counts_have_a_noun(value: int, noun: str, expected: str) -> None:
+    assert count(value, noun) == expected

@@ -18,24 +18,24 @@ from tcia_covid.core.parallel import PooledTasks, WorkerPool
 from tests.waiting import LONG, wait_for
 
 
-def gather(act: object, things: int = 20, threads: int = 4) -> None:
-    PooledTasks(range(things), act).run(WorkerPool(threads, idle=0.05), threads)  # type: ignore[arg-type]
+def run_all(function: object, count: int = 20, threads: int = 4) -> None:
+    PooledTasks(range(count), function).run(WorkerPool(threads, idle=0.05), threads)  # type: ignore[arg-type]
 
 
 def test_each_item_is_processed_once() -> None:
     done: list[int] = []
-    gather(done.append, things=200)
+    run_all(done.append, count=200)
     assert sorted(done) == list(range(200))
 
 
 def test_items_are_processed_in_parallel() -> None:
     together = threading.Barrier(4, timeout=LONG)
-    gather(lambda thing: together.wait(), things=8)
+    run_all(lambda item: together.wait(), count=8)
 
 
 def test_one_thread_needs_no_pool_thread() -> None:
     threads: set[int] = set()
-    gather(lambda thing: threads.add(threading.get_ident()), threads=1)
+    run_all(lambda item: threads.add(threading.get_ident()), threads=1)
     assert threads == {threading.get_ident()}
 
 
@@ -52,93 +52,93 @@ def test_the_caller_continues_alone_while_the_pool_is_busy() -> None:
 
 
 def test_no_item_is_started_after_an_error_and_started_items_finish() -> None:
-    begun: list[int] = []
+    started: list[int] = []
     ended: list[int] = []
 
-    def act(thing: int) -> None:
-        begun.append(thing)
-        if thing == 2:
+    def function(item: int) -> None:
+        started.append(item)
+        if item == 2:
             raise BadResponseError("broken")
-        wait_for(gathering.failed)
-        ended.append(thing)
+        wait_for(tasks.failed)
+        ended.append(item)
 
-    gathering = PooledTasks(range(20), act)
+    tasks = PooledTasks(range(20), function)
     with pytest.raises(BadResponseError):
-        gathering.run(WorkerPool(4, idle=0.05), 4)
-    assert len(begun) <= 4
-    assert sorted([*ended, 2]) == sorted(begun)
+        tasks.run(WorkerPool(4, idle=0.05), 4)
+    assert len(started) <= 4
+    assert sorted([*ended, 2]) == sorted(started)
 
 
 def test_pool_threads_are_finished_when_the_error_is_raised() -> None:
     active: list[int] = []
 
-    def act(thing: int) -> None:
-        active.append(thing)
-        if thing > 0:
-            wait_for(gathering.failed)
+    def function(item: int) -> None:
+        active.append(item)
+        if item > 0:
+            wait_for(tasks.failed)
             time.sleep(0.05)
-        active.remove(thing)
-        if thing == 0:
+        active.remove(item)
+        if item == 0:
             raise BadResponseError("broken")
 
-    gathering = PooledTasks(range(20), act)
+    tasks = PooledTasks(range(20), function)
     with pytest.raises(BadResponseError):
-        gathering.run(WorkerPool(4, idle=0.05), 4)
+        tasks.run(WorkerPool(4, idle=0.05), 4)
     assert active == []
 
 
 @pytest.mark.parametrize(
-    ("lesser", "telling"),
+    ("less_informative", "more_informative"),
     [
         (ConnectionLostError("cut", retryable=True), NotAvailableError("denied")),
         (NotAvailableError("denied"), ForeignImageError("of another patient")),
         (ForeignImageError("of another patient"), InterruptedRunError()),
         (InterruptedRunError(), NoSpaceError("full")),
-        (NoSpaceError("full"), ZeroDivisionError("a fault of the program")),
+        (NoSpaceError("full"), ZeroDivisionError("internal error")),
     ],
 )
 def test_the_most_informative_of_several_errors_is_raised(
-    lesser: Exception, telling: Exception
+    less_informative: Exception, more_informative: Exception
 ) -> None:
     both = threading.Barrier(2, timeout=LONG)
 
-    def act(thing: int) -> None:
+    def function(item: int) -> None:
         both.wait()
-        if thing == 1:
+        if item == 1:
             time.sleep(0.02)
-        raise (lesser, telling)[thing]
+        raise (less_informative, more_informative)[item]
 
-    with pytest.raises(type(telling)):
-        gather(act, things=2, threads=2)
+    with pytest.raises(type(more_informative)):
+        run_all(function, count=2, threads=2)
 
 
 def test_the_first_of_equal_errors_is_raised() -> None:
     both = threading.Barrier(2, timeout=LONG)
 
-    def act(thing: int) -> None:
+    def function(item: int) -> None:
         both.wait()
-        if thing == 1:
-            wait_for(gathering.failed)
-        raise ArchiveError(f"error {thing}")
+        if item == 1:
+            wait_for(tasks.failed)
+        raise ArchiveError(f"error {item}")
 
-    gathering = PooledTasks(range(2), act)
+    tasks = PooledTasks(range(2), function)
     with pytest.raises(ArchiveError, match="error 0"):
-        gathering.run(WorkerPool(2, idle=0.05), 2)
+        tasks.run(WorkerPool(2, idle=0.05), 2)
 
 
 def test_pool_threads_are_reused_and_end_when_idle() -> None:
     pool = WorkerPool(3, idle=0.05)
     names: set[int] = set()
 
-    def act(thing: int) -> None:
+    def function(item: int) -> None:
         names.add(threading.get_ident())
         time.sleep(0.005)
 
     for _ in range(5):
-        PooledTasks(range(8), act).run(pool, 4)
+        PooledTasks(range(8), function).run(pool, 4)
     assert 2 <= len(names) <= 4
-    wait_for(lambda: not _helping() & names)
+    wait_for(lambda: not _pool_threads() & names)
 
 
-def _helping() -> set[int]:
+def _pool_threads() -> set[int]:
     return {thread.ident or 0 for thread in threading.enumerate() if thread.name == "image-helper"}

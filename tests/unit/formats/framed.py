@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tcia_covid.formats.inflate import DEFAULT, Engine
-from tcia_covid.formats.zipstream import ZipStream
+from tcia_covid.formats.zipstream import read_zip
 
 ROOMY = 1 << 30
 
@@ -47,7 +47,7 @@ class Member:
         return deflate(self.data) if self.method == 8 else self.data
 
     @property
-    def truth(self) -> tuple[int, int, int]:
+    def facts(self) -> tuple[int, int, int]:
         crc = zlib.crc32(self.data) if self.crc is None else self.crc
         compressed = len(self.body) if self.compressed is None else self.compressed
         return crc, compressed, len(self.data) if self.size is None else self.size
@@ -89,8 +89,8 @@ def frame(
 
 
 def _local(member: Member) -> bytes:
-    crc, compressed, size = member.truth
-    fields = member.local_fields or ((0, 0, 0) if member.descriptor else member.truth)
+    crc, compressed, size = member.facts
+    fields = member.local_fields or ((0, 0, 0) if member.descriptor else member.facts)
     flags = member.flags if member.descriptor else member.flags & ~8
     head = (b"PK\x03\x04", 20, flags, member.method, 0, 0, *fields)
     lengths = (len(member.name), len(member.local_extra))
@@ -106,7 +106,7 @@ def _local(member: Member) -> bytes:
 def _listing(member: Member, offset: int) -> bytes:
     if not member.listed:
         return b""
-    crc, compressed, size = member.truth
+    crc, compressed, size = member.facts
     name = member.name if member.listed_name is None else member.listed_name
     size = size if member.listed_size is None else member.listed_size
     crc = crc if member.listed_crc is None else member.listed_crc
@@ -146,7 +146,7 @@ def unzip(
     max_entries: int = 1000,
 ) -> list[tuple[str, bytes]]:
     """Read a whole ZIP."""
-    stream = ZipStream(
+    stream = read_zip(
         feeder(data, sizes),
         max_entry_size=max_entry_size,
         max_total_size=max_total_size,

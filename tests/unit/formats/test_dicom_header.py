@@ -57,15 +57,15 @@ def test_pydicom_ships_enough_files_to_compare_with():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 def test_agrees_with_pydicom(path):
-    truth = by_pydicom(path)
+    expected = by_pydicom(path)
 
-    assert read_header(path.read_bytes()) in (truth, None)
-    if truth is None:
+    assert read_header(path.read_bytes()) in (expected, None)
+    if expected is None:
         with pytest.raises(ForeignImageError):
             header_of_file(path)
     else:
-        assert header_of_file(path) == truth
-        assert header_of_file(path, path.read_bytes()[:300]) == truth
+        assert header_of_file(path) == expected
+        assert header_of_file(path, path.read_bytes()[:300]) == expected
 
 
 def test_the_walker_alone_reads_nearly_all_little_endian_files():

@@ -102,5 +102,5 @@ def test_an_object_that_cannot_have_so_many_parts_has_no_such_etag(tmp_path: Pat
 
 
 @pytest.mark.parametrize("etag", [None, "", MD5, f"{MD5}-", f"{MD5}-0", f"{MD5}-123456", "x-2"])
-def test_another_etag_says_nothing_of_parts(etag):
+def test_another_etag_has_no_number_of_parts(etag):
     assert parts_of_etag(etag) is None

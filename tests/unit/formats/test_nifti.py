@@ -33,7 +33,7 @@ def test_an_intact_volume_is_read_completely(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "header",
     [
         {"order": ">"},
         {"datatype": 16, "bits": 32},
@@ -44,8 +44,8 @@ def test_an_intact_volume_is_read_completely(tmp_path: Path) -> None:
         {"voxels": bytes(512 + 100)},
     ],
 )
-def test_all_common_data_types_are_accepted(tmp_path: Path, how: dict[str, object]) -> None:
-    assert read(tmp_path, fake.volume(**how)).size
+def test_all_common_data_types_are_accepted(tmp_path: Path, header: dict[str, object]) -> None:
+    assert read(tmp_path, fake.volume(**header)).size
 
 
 def test_several_gzip_members_and_padding_are_accepted(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_several_gzip_members_and_padding_are_accepted(tmp_path: Path) -> None:
     assert volume.md5 == hashlib.md5(content).hexdigest()
 
 
-@pytest.mark.parametrize("kept", [20, 200, -1, -4, -8])
-def test_a_truncated_file_is_detected(tmp_path: Path, kept: int) -> None:
+@pytest.mark.parametrize("end", [20, 200, -1, -4, -8])
+def test_a_truncated_file_is_detected(tmp_path: Path, end: int) -> None:
     with pytest.raises(ChecksumError, match="is truncated"):
-        read(tmp_path, fake.volume()[:kept])
+        read(tmp_path, fake.volume()[:end])
 
 
 @pytest.mark.parametrize("place", [-1, -5, 200])
@@ -90,7 +90,7 @@ def test_reading_a_bomb_ends_early(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"<html>not found</html>", "not a gzip file"),
         (b"", "no NIfTI-1 header"),
@@ -110,8 +110,10 @@ def test_reading_a_bomb_ends_early(tmp_path: Path) -> None:
         (fake.volume(offset=-1.0), "begin at byte -1"),
     ],
 )
-def test_files_that_are_not_volumes_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
-    with pytest.raises(ForeignImageError, match=said) as caught:
+def test_files_that_are_not_volumes_are_refused(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    with pytest.raises(ForeignImageError, match=reason) as caught:
         read(tmp_path, content)
     assert fake.name(1) in caught.value.message
 
@@ -176,24 +178,24 @@ def test_a_pattern_may_have_capitals_and_no_number() -> None:
 
 
 def test_sums_are_read_in_every_common_format(tmp_path: Path) -> None:
-    one, two, three, four = (fake.name(n) for n in range(4))
+    first, second, third, fourth = (fake.name(n) for n in range(4))
     digest = {size: "0123456789abcdef" * (size // 16) for size in (32, 40, 64, 128)}
     digest[40] = "a" * 40
     path = tmp_path / "package.sums"
     path.write_bytes(
         b"\xef\xbb\xbf"
-        + f"{digest[32].upper()}  CT/sub/{one}\r\n".encode()
-        + f"{digest[40]} *{two}\n".encode()
-        + f"SHA256 (x/{three}) = {digest[64]}\n".encode()
-        + f"\\{digest[128]}\tCT\\{four}\n".encode()
-        + f"{digest[32]}  CT/readme.txt\nnonsense\n{digest[32][:-1]}  {one}\n".encode()
+        + f"{digest[32].upper()}  CT/sub/{first}\r\n".encode()
+        + f"{digest[40]} *{second}\n".encode()
+        + f"SHA256 (x/{third}) = {digest[64]}\n".encode()
+        + f"\\{digest[128]}\tCT\\{fourth}\n".encode()
+        + f"{digest[32]}  CT/readme.txt\nnonsense\n{digest[32][:-1]}  {first}\n".encode()
         + b"x" * 10_000
     )
     sums = Checksums(VolumePattern(fake.PATTERN))
     sums.read(path)
     assert len(sums) == 4
-    assert sums.files == {one, two, three, four}
-    assert [sums.algorithms(name) for name in (one, two, three, four)] == [
+    assert sums.files == {first, second, third, fourth}
+    assert [sums.algorithms(name) for name in (first, second, third, fourth)] == [
         {"md5"},
         {"sha1"},
         {"sha256"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.formats.hashes import parse_md5_list, same_md5
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tcia_covid.formats.zipstream import CHUNK, ZipStream
+from tcia_covid.formats.zipstream import CHUNK, read_zip
 from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"
@@ -160,7 +160,7 @@ def test_reads_zip64_records(zip64_end):
 def test_reads_sizes_from_a_local_zip64_field():
     content = b"wide" * 10
     wide = struct.pack("<HH", 0x7777, 3) + b"abc" + struct.pack("<HHQQ", 1, 16, 40, 40)
-    fields = (Member(data=content).truth[0], 0xFFFFFFFF, 0xFFFFFFFF)
+    fields = (Member(data=content).facts[0], 0xFFFFFFFF, 0xFFFFFFFF)
     member = Member(data=content, method=0, descriptor=None, local_fields=fields, local_extra=wide)
 
     assert unzip(frame([member]))[0][1] == content
@@ -200,7 +200,7 @@ def test_names_without_the_utf8_flag_are_cp437():
 
 def test_the_rest_of_an_entry_is_skipped_by_the_next():
     members = [Member(b"a", bytes(1 << 20)), Member(b"b", b"bb"), Member(b"c", b"ccc")]
-    stream = ZipStream(feeder(frame(members)), max_entry_size=ROOMY, max_total_size=ROOMY)
+    stream = read_zip(feeder(frame(members)), max_entry_size=ROOMY, max_total_size=ROOMY)
 
     assert next(next(stream).chunks())
     assert next(stream).name == "b"
@@ -212,14 +212,14 @@ def test_the_rest_of_an_entry_is_skipped_by_the_next():
 
 
 def test_a_small_file_can_be_read_at_once():
-    stream = ZipStream(feeder(frame([Member()])), max_entry_size=ROOMY, max_total_size=ROOMY)
+    stream = read_zip(feeder(frame([Member()])), max_entry_size=ROOMY, max_total_size=ROOMY)
 
     assert next(stream).read(limit=len(Member().data)) == Member().data
 
 
 def test_chunks_are_never_empty_and_at_most_chunk_size(engine):
     data = frame([Member(b"zeros", bytes(3_000_000)), Member(b"s", bytes(600_000), 0, 0x800, None)])
-    stream = ZipStream(feeder(data), max_entry_size=ROOMY, max_total_size=ROOMY, engine=engine)
+    stream = read_zip(feeder(data), max_entry_size=ROOMY, max_total_size=ROOMY, engine=engine)
 
     lengths = [len(piece) for entry in stream for piece in entry.chunks()]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tcia_covid.formats.zipstream import ZipStream
+from tcia_covid.formats.zipstream import read_zip
 from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"
@@ -52,7 +52,7 @@ def test_complete_entries_before_a_truncation_are_returned():
     cut = ZIPS["java"][:-1]
     got = {}
     with contextlib.suppress(TruncatedZipError):
-        for entry in ZipStream(feeder(cut), max_entry_size=ROOMY, max_total_size=ROOMY):
+        for entry in read_zip(feeder(cut), max_entry_size=ROOMY, max_total_size=ROOMY):
             got[entry.name] = b"".join(entry.chunks())
 
     assert got == {"a": b"first" * 30, "b": b"second"}
@@ -62,14 +62,14 @@ def test_complete_entries_before_a_truncation_are_returned():
 @pytest.mark.parametrize("kind", ZIPS)
 def test_a_flipped_bit_changes_nothing_or_is_refused(kind: str, engine: Engine):
     whole = ZIPS[kind]
-    truth = [content for _, content in unzip(whole)]
+    contents = [content for _, content in unzip(whole)]
 
     for place in range(len(whole)):
         for bit in (1, 32, 128):
             damaged = bytearray(whole)
             damaged[place] ^= bit
             with contextlib.suppress(ZipError):
-                assert [content for _, content in unzip(bytes(damaged), engine=engine)] == truth
+                assert [content for _, content in unzip(bytes(damaged), engine=engine)] == contents
 
 
 @given(
@@ -106,7 +106,7 @@ def test_errors_of_the_source_propagate_and_end_the_stream():
             return piece
         raise LineDroppedError
 
-    stream = ZipStream(read, max_entry_size=ROOMY, max_total_size=ROOMY)
+    stream = read_zip(read, max_entry_size=ROOMY, max_total_size=ROOMY)
     entry = next(stream)
     with pytest.raises(LineDroppedError):
         list(entry.chunks())

@@ -10,7 +10,7 @@ import pytest
 
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.formats.inflate import ZLIB
-from tcia_covid.formats.zipstream import ZipStream
+from tcia_covid.formats.zipstream import read_zip
 from tests.unit.formats.framed import ROOMY, Member, deflate, feeder, frame, unzip
 
 IMAGE = Member()
@@ -150,7 +150,7 @@ def test_data_after_the_end_is_refused(tail):
 
 def test_endless_padding_is_refused():
     endless = itertools.chain([frame([IMAGE])], itertools.repeat(bytes(1000)))
-    stream = ZipStream(lambda _: next(endless), max_entry_size=ROOMY, max_total_size=ROOMY)
+    stream = read_zip(lambda _: next(endless), max_entry_size=ROOMY, max_total_size=ROOMY)
 
     with pytest.raises(ZipError, match="does not belong"):
         list(stream)
@@ -187,7 +187,7 @@ def test_a_stream_that_inflates_to_nothing_is_limited():
     head = frame([Member(stream=b"")]).partition(b"PK\x07\x08")[0]
     empty_blocks = b"\0\0\0\xff\xff" * 10_000
     endless = itertools.chain([head], itertools.repeat(empty_blocks))
-    stream = ZipStream(
+    stream = read_zip(
         lambda _: next(endless), max_entry_size=1000, max_total_size=1000, engine=ZLIB
     )
 
@@ -208,7 +208,7 @@ def test_names_above_the_total_limit_are_refused():
 
 
 def test_a_small_file_above_its_limit_is_refused():
-    stream = ZipStream(feeder(frame([IMAGE])), max_entry_size=ROOMY, max_total_size=ROOMY)
+    stream = read_zip(feeder(frame([IMAGE])), max_entry_size=ROOMY, max_total_size=ROOMY)
 
     with pytest.raises(ZipError, match="larger than 10 bytes"):
         next(stream).read(limit=10)
@@ -216,7 +216,7 @@ def test_a_small_file_above_its_limit_is_refused():
 
 def test_a_broken_entry_cannot_be_read_again():
     broken = replace(IMAGE, stream=deflate(b"first")[:-2] + b"\xff" * 90)
-    stream = ZipStream(feeder(frame([broken])), max_entry_size=ROOMY, max_total_size=ROOMY)
+    stream = read_zip(feeder(frame([broken])), max_entry_size=ROOMY, max_total_size=ROOMY)
     entry = next(stream)
 
     for _ in range(3):

@@ -56,8 +56,8 @@ def client_with(
 def get(client: Client, url: str, received: bytearray | None = None, **options: object) -> bytes:
     """Send one GET, one attempt; what arrived before an error stays in `received`."""
     body = bytearray() if received is None else received
-    with client.stream("GET", url, **options) as answer:
-        for chunk in answer.chunks():
+    with client.stream("GET", url, **options) as response:
+        for chunk in response.chunks():
             body += chunk
     return bytes(body)
 
@@ -70,7 +70,7 @@ def fetch(client: Client, url: str, **options: object) -> bytes:
 def stop_while(
     wait: Callable[[], object], stop: CancelToken, once: Callable[[], object] = lambda: True
 ) -> Waiting:
-    """Run `wait` in a thread, set `stop` a little after `once` is true; it ends soon: say how."""
+    """Run `wait` in a thread, set `stop` a little after `once` is true; return how it ended."""
     ended = Waiting()
 
     def run() -> None:

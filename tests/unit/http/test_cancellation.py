@@ -149,7 +149,7 @@ def test_pausing_before_a_retry() -> None:
         assert_interrupted(stop_while(lambda: fetch(client, server.url), stop))
 
 
-def test_holding_back_because_of_retry_after() -> None:
+def test_pausing_because_of_retry_after() -> None:
     stop = CancelToken()
     with (
         ScriptedServer(status(503, Retry_After="500")) as server,
@@ -161,14 +161,14 @@ def test_holding_back_because_of_retry_after() -> None:
         assert len(server.heads) == 1
 
 
-def test_waiting_for_a_hold_of_the_pace_to_end() -> None:
+def test_waiting_for_a_pause_to_end() -> None:
     stop = CancelToken()
     with client_with(stop=stop) as client:
         client.limiter("http://127.0.0.1:9/").pause(500)
         assert_interrupted(stop_while(lambda: get(client, "http://127.0.0.1:9/"), stop))
 
 
-def test_waiting_for_a_place() -> None:
+def test_waiting_for_a_slot() -> None:
     stop = CancelToken()
     with client_with(stop=stop, jobs=1) as client, client.limiter("http://127.0.0.1:9/").slot():
         assert_interrupted(stop_while(lambda: get(client, "http://127.0.0.1:9/"), stop))
@@ -213,7 +213,7 @@ def test_waiting_in_eight_threads() -> None:
         lambda client: RetryPolicy(QUICK, client.stop).failed(LOST),
     ],
 )
-def test_nothing_begins_once_the_run_is_to_end(use: Callable) -> None:
+def test_nothing_starts_once_the_run_is_canceled(use: Callable) -> None:
     stop = CancelToken()
     reason = InterruptedRunError("terminated", exit_code=EXIT_SIGTERM)
     stop.set(reason)

@@ -1,4 +1,4 @@
-"""HTTP's chunks: taken off whatever way they arrive, and nothing believed that is cut or wrong."""
+"""Chunked bodies: decoded however they arrive; cut or invalid ones are errors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def read_until_cut(body: ChunkedBody) -> bytes:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 4, 5, 6, 9, 70, 20_003, 20_020, len(FRAMED) - 4])
-def test_what_came_before_a_cut_is_given(cut: int) -> None:
+def test_what_came_before_a_cut_is_returned(cut: int) -> None:
     body = chunked(arriving(FRAMED[:cut], lambda: 7))
     assert read_until_cut(body) == data_before(cut)
 
@@ -93,7 +93,7 @@ def test_what_came_before_a_cut_is_given(cut: int) -> None:
     "wrong",
     [b"zz\r\n", b"-1\r\nx", b"\r\n", b"0x4\r\n", b"1_0\r\n", b" 4\r\n", b"4" * 16 + b"\r\n"],
 )
-def test_a_chunk_of_no_known_size_is_told_apart_from_a_cut(wrong: bytes) -> None:
+def test_a_chunk_of_no_known_size_is_distinguished_from_a_cut(wrong: bytes) -> None:
     """Nor is more of it waited for."""
     pieces = [b"4\r\nfour\r\n" + wrong]
     body = chunked(lambda size: pieces.pop())
@@ -104,7 +104,7 @@ def test_a_chunk_of_no_known_size_is_told_apart_from_a_cut(wrong: bytes) -> None
 
 
 @pytest.mark.parametrize("between", [b"xx", b"5\r\n", b"\n\r"])
-def test_a_chunk_that_is_longer_than_it_says_is_told_apart_from_a_cut(between: bytes) -> None:
+def test_a_chunk_that_is_longer_than_declared_is_distinguished_from_a_cut(between: bytes) -> None:
     pieces = [b"4\r\nfour" + between + b"4\r\nfive\r\n0\r\n\r\n"]
     body = chunked(lambda size: pieces.pop())
     assert body.read(100) == b"four"
@@ -113,13 +113,13 @@ def test_a_chunk_that_is_longer_than_it_says_is_told_apart_from_a_cut(between: b
 
 
 @pytest.mark.parametrize("before", [b"", b"4\r\nfour\r\n"])
-def test_a_line_without_an_end_is_not_gathered_for_ever(before: bytes) -> None:
+def test_a_line_without_an_end_is_not_gathered_forever(before: bytes) -> None:
     body = chunked(arriving(before + b"4;" + b"x" * 1_000_000, lambda: 5000))
     assert read_until_cut(body) == before[3:7]
 
 
-def test_lines_behind_the_last_chunk_are_not_gathered_for_ever() -> None:
-    """And with their rest on the way, the connection is good for nothing more."""
+def test_lines_behind_the_last_chunk_are_not_gathered_forever() -> None:
+    """The rest is still arriving, so the connection cannot be used again."""
     received = 0
 
     def receive(size: int) -> bytes:
@@ -133,7 +133,7 @@ def test_lines_behind_the_last_chunk_are_not_gathered_for_ever() -> None:
     assert received < 1_000_000
 
 
-def test_a_body_that_comes_in_drops_is_given_in_cupfuls() -> None:
+def test_small_pieces_of_a_body_are_gathered() -> None:
     framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY) * 5, BODY * 5)
     assert 262_144 <= len(chunked(arriving(framed, lambda: 100)).read(512 * 1024)) < 263_000
     assert len(chunked(arriving(framed, lambda: 100)).read(10)) == 10

@@ -1,4 +1,4 @@
-"""Plain requests: what is sent, how connections are used again, what counts as an answer."""
+"""Plain requests: what is sent, how connections are used again, what counts as a response."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ def test_a_connection_that_closes_as_the_next_request_comes_is_a_retry() -> None
         assert server.connections == 2
 
 
-def test_an_answer_left_unread_is_cut_off_and_poisons_nothing() -> None:
+def test_an_unread_response_is_cut_off_and_affects_no_other() -> None:
     with ScriptedServer(ok(BODY * 20), ok(b"second")) as server, client_with() as client:
-        with client.stream("GET", server.url) as answer:
-            answer.read(100)
+        with client.stream("GET", server.url) as response:
+            response.read(100)
         assert get(client, server.url) == b"second"
         assert server.connections == 2
 
 
-def test_bytes_beyond_the_announced_length_are_not_the_next_answer() -> None:
+def test_bytes_beyond_the_announced_length_are_not_the_next_response() -> None:
     with (
         ScriptedServer([Send(head(length=4) + b"fineEVIL")], ok(b"good")) as server,
         client_with() as client,
@@ -100,44 +100,44 @@ def test_bytes_beyond_the_announced_length_are_not_the_next_answer() -> None:
         assert fetch(client, server.url) == b"good"
 
 
-def test_read_gives_at_most_what_was_asked_for() -> None:
+def test_read_returns_at_most_the_requested_size() -> None:
     with (
         ScriptedServer(ok(b"0123456789")) as server,
         client_with() as client,
-        client.stream("GET", server.url) as answer,
+        client.stream("GET", server.url) as response,
     ):
-        assert [answer.read(4), answer.read(4), answer.read(4)] == [b"0123", b"4567", b"89"]
-        assert answer.received == 10
+        assert [response.read(4), response.read(4), response.read(4)] == [b"0123", b"4567", b"89"]
+        assert response.received == 10
 
 
 def test_read_all_refuses_more_than_its_limit() -> None:
     with ScriptedServer(in_chunks(BODY)) as server, client_with() as client:
         with (
             pytest.raises(BadResponseError, match="more than 1000 bytes"),
-            client.stream("GET", server.url) as answer,
+            client.stream("GET", server.url) as response,
         ):
-            answer.read_all(1000)
-        with client.stream("GET", server.url) as answer:
-            assert answer.read_all(len(BODY)) == BODY
+            response.read_all(1000)
+        with client.stream("GET", server.url) as response:
+            assert response.read_all(len(BODY)) == BODY
 
 
-def test_an_answer_tells_status_headers_and_a_clean_url() -> None:
+def test_a_response_has_status_headers_and_a_clean_url() -> None:
     with (
         ScriptedServer(ok(X_Name="value")) as server,
         client_with() as client,
-        client.stream("GET", f"{server.url}/a", params={"token": SECRET}) as answer,
+        client.stream("GET", f"{server.url}/a", params={"token": SECRET}) as response,
     ):
-        assert (answer.status, answer.headers["x-name"]) == (200, "value")
-        assert answer.url == f"{server.url}/a"
+        assert (response.status, response.headers["x-name"]) == (200, "value")
+        assert response.url == f"{server.url}/a"
 
 
-def test_no_content_is_an_empty_answer() -> None:
+def test_no_content_is_an_empty_response() -> None:
     with ScriptedServer(status(204)) as server, client_with() as client:
         assert get(client, server.url) == b""
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br, gzip", "x-unheard-of"])
-def test_a_compressed_body_is_refused_since_none_was_asked_for(encoding: str) -> None:
+def test_a_compressed_body_is_refused_because_none_was_requested(encoding: str) -> None:
     with (
         ScriptedServer(ok(b"?", Content_Encoding=encoding)) as server,
         client_with() as client,
@@ -163,11 +163,11 @@ def test_names_work() -> None:
         assert get(client, server.url_as("localhost")) == b"fine"
 
 
-def test_asking_goes_on_until_the_answer_makes_sense() -> None:
+def test_fetch_retries_until_the_response_is_accepted() -> None:
     events: list[Event] = []
 
-    def understand(answer: Response) -> bytes:
-        if (body := answer.read_all(100)) == b"<html>":
+    def understand(response: Response) -> bytes:
+        if (body := response.read_all(100)) == b"<html>":
             raise BadResponseError("an HTML page", retryable=True)
         return body
 
@@ -183,14 +183,14 @@ def test_asking_goes_on_until_the_answer_makes_sense() -> None:
     assert SECRET not in repr(events)
 
 
-def test_asking_ends_with_the_last_error_when_the_budget_is_spent() -> None:
+def test_fetch_raises_the_last_error_when_no_retry_is_left() -> None:
     with ScriptedServer(status(500, b"null")) as server, client_with(retries=2) as client:
         with pytest.raises(StatusError, match="HTTP 500: null"):
             fetch(client, server.url)
         assert len(server.heads) == 3
 
 
-def test_asking_can_have_a_smaller_budget_for_some_errors() -> None:
+def test_fetch_can_have_fewer_retries_for_some_errors() -> None:
     with ScriptedServer(status(500)) as server, client_with(retries=5) as client:
         with pytest.raises(StatusError):
             fetch(client, server.url, limit=lambda error: 1)
@@ -198,7 +198,7 @@ def test_asking_can_have_a_smaller_budget_for_some_errors() -> None:
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 407, 410, 422, 501])
-def test_what_asking_again_cannot_help_is_asked_once(code: int) -> None:
+def test_what_no_retry_can_help_is_requested_once(code: int) -> None:
     with ScriptedServer(status(code, b"no")) as server, client_with() as client:
         with pytest.raises(StatusError) as refused:
             fetch(client, server.url)
@@ -207,9 +207,9 @@ def test_what_asking_again_cannot_help_is_asked_once(code: int) -> None:
     assert refused.value.body == "no"
 
 
-def test_what_fails_in_the_reader_is_not_retried_and_closes_the_connection() -> None:
-    def understand(answer: Response) -> None:
-        answer.read(10)
+def test_an_error_of_the_reader_is_not_retried_and_closes_the_connection() -> None:
+    def understand(response: Response) -> None:
+        response.read(10)
         raise KeyError("bug")
 
     with ScriptedServer(ok(BODY)) as server, client_with() as client:
@@ -219,14 +219,14 @@ def test_what_fails_in_the_reader_is_not_retried_and_closes_the_connection() -> 
         assert client.limiter(server.url).limit == 8
 
 
-def test_eight_threads_use_eight_connections_and_close_takes_them_all() -> None:
+def test_eight_threads_use_eight_connections_and_close_ends_them_all() -> None:
     gate = threading.Barrier(8)
     with ScriptedServer(ok()) as server, client_with() as client:
 
         def work() -> None:
-            with client.stream("GET", server.url) as answer:
+            with client.stream("GET", server.url) as response:
                 gate.wait(5)
-                answer.read()
+                response.read()
             get(client, server.url)
 
         in_threads(8, work)
@@ -243,7 +243,7 @@ def test_a_closed_client_can_be_used_again() -> None:
         assert get(client, server.url) == b"fine"
 
 
-def test_closing_ends_the_watching_thread() -> None:
+def test_closing_ends_the_watchdog_thread() -> None:
     with ScriptedServer(ok()) as server, client_with() as client:
         get(client, server.url)
         client.close()
@@ -261,8 +261,8 @@ def test_a_redirected_request_still_ends_when_the_connection_does() -> None:
         get(client, first.url)
 
 
-def test_a_request_within_a_request_leaves_the_outer_one_alone() -> None:
-    """Two open answers of one thread: each call keeps its own connection."""
+def test_a_nested_request_does_not_affect_the_outer_one() -> None:
+    """Two open responses of one thread: each request keeps its own connection."""
     slow = [Send(head(length=8) + b"slow"), Sleep(0.1), Send(b"half")]
     with (
         ScriptedServer(slow, ok(b"inner")) as server,

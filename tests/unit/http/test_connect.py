@@ -53,7 +53,7 @@ def black_hole(address: str) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_fault_36_an_address_that_swallows_packets_costs_a_moment(
+def test_fault_36_an_address_that_drops_packets_costs_little_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with black_hole(V6) as port, listener(V4, port):
@@ -72,7 +72,7 @@ def test_the_preferred_address_is_used_if_it_responds(monkeypatch: pytest.Monkey
             assert sock.getpeername()[0] == V6
 
 
-def test_a_refused_address_gives_way_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_refused_address_the_next_is_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with listener(V4, 0) as server:
         resolve(monkeypatch, V6, V4)
         began = time.monotonic()

@@ -35,12 +35,12 @@ def test_fault_40_a_request_that_a_reused_connection_does_not_answer_is_sent_aga
 ) -> None:
     requests_on: Counter[int] = Counter()
 
-    def answer(request: Head) -> Script:
+    def respond(request: Head) -> Script:
         requests_on[request.connection] += 1
         return ok() if requests_on[request.connection] == 1 else [end]
 
     with (
-        ScriptedServer(answer=answer) as server,
+        ScriptedServer(answer=respond) as server,
         client_with(retries=0, retry_wait=LONG) as client,
     ):
         for _ in range(5):

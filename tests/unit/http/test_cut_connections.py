@@ -31,7 +31,7 @@ def unframed(cut: int) -> list[Step]:
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("framed", [sized, chunked], ids=["length", "chunked"])
-def test_a_framed_body_that_is_closed_early_is_lost_but_for_what_came(framed, cut: int) -> None:
+def test_of_a_framed_body_that_is_closed_early_what_came_is_returned(framed, cut: int) -> None:
     received = bytearray()
     with (
         ScriptedServer([*framed(cut), Fin()]) as server,
@@ -45,7 +45,7 @@ def test_a_framed_body_that_is_closed_early_is_lost_but_for_what_came(framed, cu
     assert f"after {cut} bytes" in lost.value.message
 
 
-def test_broken_framing_is_told_apart_from_a_cut() -> None:
+def test_broken_framing_is_distinguished_from_a_cut() -> None:
     """A proxy is at fault then, not the line."""
     received = bytearray()
     script = [Send(head(chunked=True) + b"4\r\nfour\r\nzz\r\n"), Sleep(LONG)]
@@ -112,7 +112,7 @@ def test_a_chunked_body_needs_its_last_chunk(rest: bytes) -> None:
     assert received == b"four"
 
 
-def test_the_line_end_after_the_last_chunk_may_lack() -> None:
+def test_the_line_end_after_the_last_chunk_may_be_missing() -> None:
     script = [Send(head(chunked=True) + b"4\r\nfour\r\n0\r\n"), Fin()]
     with ScriptedServer(script) as server, client_with() as client:
         assert get(client, server.url) == b"four"
@@ -130,28 +130,28 @@ def test_a_connection_that_ends_before_the_head_is_retryable(sent: bytes, end: S
     assert lost.value.retryable
 
 
-def test_a_lost_answer_stays_lost_when_it_is_read_again() -> None:
+def test_a_lost_response_stays_lost_when_it_is_read_again() -> None:
     with (
         ScriptedServer([*sized(10), Fin()]) as server,
         client_with() as client,
-        client.stream("GET", server.url) as answer,
+        client.stream("GET", server.url) as response,
     ):
-        assert answer.read() == BODY[:10]
+        assert response.read() == BODY[:10]
         for _ in range(2):
             with pytest.raises(ConnectionLostError):
-                answer.read()
+                response.read()
 
 
-def test_a_whole_answer_stays_at_its_end_when_it_is_read_again() -> None:
+def test_a_whole_response_stays_at_its_end_when_it_is_read_again() -> None:
     with (
         ScriptedServer(ok(b"x")) as server,
         client_with() as client,
-        client.stream("GET", server.url) as answer,
+        client.stream("GET", server.url) as response,
     ):
-        assert [answer.read(), answer.read(), answer.read()] == [b"x", b"", b""]
+        assert [response.read(), response.read(), response.read()] == [b"x", b"", b""]
 
 
-def test_an_earlier_cut_leaves_nothing_in_a_later_answer() -> None:
+def test_an_earlier_cut_leaves_nothing_in_a_later_response() -> None:
     """A retry inside the handler of a cut has that cut as its context."""
     first, second = [*chunked(9000), Fin()], [Send(head(chunked=True) + b"5\r\nab"), Fin()]
     received = bytearray()

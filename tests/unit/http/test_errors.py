@@ -1,4 +1,4 @@
-"""What goes wrong before an answer: the type, the sentence, the hint, and no secret in any."""
+"""What goes wrong before an response: the type, the sentence, the hint, and no secret in any."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failure(url: str, **changes: object) -> TciaCovidError:
-    """The error of one GET of `url`, with secrets in every place that an URL has for them."""
+    """The error of one GET of `url`, with secrets in every part of the URL that may have one."""
     start, _, rest = url.partition("://")
     with client_with(**changes) as client, pytest.raises(TciaCovidError) as caught:
         get(client, f"{start}://user:{SECRET}@{rest}/x", params={"token": SECRET})
@@ -66,7 +66,7 @@ def test_a_name_that_does_not_resolve() -> None:
     assert "DNS" in error.hint
 
 
-def test_a_port_that_nobody_listens_on() -> None:
+def test_a_port_without_a_server() -> None:
     port = closed_port()
     error = failure(f"http://127.0.0.1:{port}")
     assert isinstance(error, UnreachableError)
@@ -117,14 +117,14 @@ def test_something_that_is_not_http(sent: bytes) -> None:
     assert "not HTTP" in error.message
 
 
-def test_a_connection_that_closes_without_an_answer() -> None:
+def test_a_connection_that_closes_without_a_response() -> None:
     with ScriptedServer([Fin()]) as server:
         error = failure(server.url)
     assert isinstance(error, ConnectionLostError)
     assert error.retryable
 
 
-def test_an_early_hint_is_no_answer() -> None:
+def test_an_early_hint_is_no_response() -> None:
     with ScriptedServer([Send(head(103)), Sleep(0.1), *ok()]) as server:
         assert isinstance(failure(server.url), StatusError)
 
@@ -137,12 +137,12 @@ def test_a_status_with_a_text_that_repeats_the_request() -> None:
     assert SECRET not in error.body
 
 
-def test_a_stalled_answer() -> None:
+def test_a_stalled_response() -> None:
     with ScriptedServer([Send(head(length=9)), Sleep(LONG)]) as server:
         assert isinstance(failure(server.url, stall_timeout=0.1), ConnectionLostError)
 
 
-def test_an_earlier_error_does_not_colour_a_later_one() -> None:
+def test_an_earlier_error_does_not_affect_a_later_one() -> None:
     """A request inside the handler of another error has that error as its context."""
     with ScriptedServer([Fin()]) as server:
         try:
@@ -213,7 +213,7 @@ def test_a_proxy_that_never_opens_its_tunnel(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("url", ["http://", "http://u:hunter2@[bad:12", "ftp://u:hunter2@h:1"])
-def test_a_proxy_setting_that_makes_no_sense(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_setting(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", url)
     error = failure("https://archive.invalid")
     assert isinstance(error, ConfigError)
@@ -242,7 +242,7 @@ def test_a_request_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.connections == 1
 
 
-def test_no_proxy_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_honored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy_at(closed_port()).url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ScriptedServer(ok()) as server, client_with() as client:
@@ -250,7 +250,7 @@ def test_no_proxy_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "proxy-authorization" not in server.heads[0].headers
 
 
-def test_every_archive_error_before_an_answer_is_an_archive_error() -> None:
+def test_every_archive_error_before_a_response_is_an_archive_error() -> None:
     fallback = error_from_exception(
         requests.RequestException("?"), "http://h/x", ActiveRequest(HttpSettings())
     )

@@ -28,12 +28,12 @@ def test_a_get_follows_to_another_server(code: int) -> None:
     [("/b/c", "/b/c"), ("c", "/a/c"), ("../c?x=1", "/c?x=1"), ("//{host}/d", "/d")],
 )
 def test_a_relative_redirect_is_followed(location: str, path: str) -> None:
-    def answer(request: Head):
+    def respond(request: Head):
         if request.path == path:
             return ok(b"there")
         return status(302, Location=location.format(host=f"127.0.0.1:{server.port}"))
 
-    server = ScriptedServer(answer=answer)
+    server = ScriptedServer(answer=respond)
     with server, client_with() as client:
         assert get(client, f"{server.url}/a/b") == b"there"
 
@@ -60,7 +60,7 @@ def test_credentials_that_a_redirect_brings_are_not_used() -> None:
         assert "authorization" not in second.heads[0].headers
 
 
-def test_netrc_is_never_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_netrc_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text(
         f"machine 127.0.0.1 login user password {SECRET}\n"
@@ -173,11 +173,11 @@ def test_fault_16_a_redirect_from_a_public_host_into_a_private_network_is_refuse
 
 
 def test_a_redirect_between_public_hosts_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(request: Head):
+    def respond(request: Head):
         if request.path.startswith("http://archive.example"):
             return status(302, Location="http://mirror.example/series")
         return ok(b"there")
 
-    with ScriptedServer(answer=answer) as proxy, client_with() as client:
+    with ScriptedServer(answer=respond) as proxy, client_with() as client:
         monkeypatch.setenv("http_proxy", proxy.url)
         assert get(client, "http://archive.example/series") == b"there"

@@ -38,25 +38,25 @@ def lost(**facts: object) -> ConnectionLostError:
     return ConnectionLostError("cut", **{"retryable": True, **facts})
 
 
-def fail(patience: RetryPolicy, times: int, error: ArchiveError | None = None) -> None:
+def fail(policy: RetryPolicy, times: int, error: ArchiveError | None = None) -> None:
     for _ in range(times):
-        patience.failed(error or lost())
+        policy.failed(error or lost())
 
 
-def test_the_budget_counts_fruitless_attempts(waits: Waits) -> None:
-    patience = RetryPolicy(HttpSettings(retries=3), waits)
-    fail(patience, 3)
+def test_retries_count_consecutive_failures(waits: Waits) -> None:
+    policy = RetryPolicy(HttpSettings(retries=3), waits)
+    fail(policy, 3)
     with pytest.raises(ConnectionLostError):
-        patience.failed(lost())
+        policy.failed(lost())
     assert len(waits.pauses) == 3
 
 
-def test_progress_starts_the_budget_anew(waits: Waits) -> None:
-    patience = RetryPolicy(HttpSettings(retries=3), waits)
+def test_progress_resets_the_counter(waits: Waits) -> None:
+    policy = RetryPolicy(HttpSettings(retries=3), waits)
     for _ in range(10):
-        fail(patience, 3)
-        patience.progressed()
-    assert patience.failures == 0
+        fail(policy, 3)
+        policy.progressed()
+    assert policy.failures == 0
 
 
 def test_a_final_error_is_raised_at_once(waits: Waits) -> None:
@@ -65,17 +65,17 @@ def test_a_final_error_is_raised_at_once(waits: Waits) -> None:
     assert waits.pauses == []
 
 
-def test_a_smaller_budget_counts_its_own_kind_alone(waits: Waits) -> None:
+def test_a_smaller_limit_counts_only_errors_of_its_type(waits: Waits) -> None:
     """A refusal in the middle of an outage is asked about again like any other."""
-    patience = RetryPolicy(HttpSettings(retries=6), waits)
-    fail(patience, 3)
+    policy = RetryPolicy(HttpSettings(retries=6), waits)
+    fail(policy, 3)
     denied = NotAvailableError("no", retryable=True)
-    patience.failed(denied, limit=1)
+    policy.failed(denied, limit=1)
     with pytest.raises(NotAvailableError):
-        patience.failed(denied, limit=1)
+        policy.failed(denied, limit=1)
 
 
-def test_a_smaller_budget_never_exceeds_the_whole(waits: Waits) -> None:
+def test_a_smaller_limit_never_exceeds_all_retries(waits: Waits) -> None:
     with pytest.raises(ConnectionLostError):
         RetryPolicy(HttpSettings(retries=0), waits).failed(lost(), limit=5)
 
@@ -101,11 +101,11 @@ def test_retry_after_is_the_least_pause(waits: Waits) -> None:
     assert waits.pauses == [7.0]
 
 
-def test_every_retry_is_told_with_its_reason_and_pause(waits: Waits) -> None:
-    told: list[tuple[str, float]] = []
-    patience = RetryPolicy(HttpSettings(), waits, lambda *one: told.append(one))
-    patience.failed(lost(retry_after=70.0))
-    assert told == [("cut", 70.0)]
+def test_every_retry_is_reported_with_its_reason_and_pause(waits: Waits) -> None:
+    retries: list[tuple[str, float]] = []
+    policy = RetryPolicy(HttpSettings(), waits, lambda *retry: retries.append(retry))
+    policy.failed(lost(retry_after=70.0))
+    assert retries == [("cut", 70.0)]
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) ->
 def test_a_date_counts_from_the_archives_own_clock() -> None:
     """Ten years of difference between the clocks do not matter."""
     for years in (-10, 10):
-        there = datetime.now(timezone.utc) + timedelta(days=365 * years)
+        archive_time = datetime.now(timezone.utc) + timedelta(days=365 * years)
         headers = {
-            "Date": format_datetime(there, usegmt=True),
-            "Retry-After": format_datetime(there + timedelta(seconds=30), usegmt=True),
+            "Date": format_datetime(archive_time, usegmt=True),
+            "Retry-After": format_datetime(archive_time + timedelta(seconds=30), usegmt=True),
         }
         assert retry_after(headers, 600.0) == 30.0
 
@@ -169,7 +169,7 @@ def test_a_date_without_the_archives_clock_counts_from_here() -> None:
         (504, True, True),
     ],
 )
-def test_statuses_say_whether_to_ask_again_and_whether_slower(
+def test_a_status_decides_about_retry_and_concurrency(
     code: int, retryable: bool, push_back: bool
 ) -> None:
     error = error_from_status(code, "http://h/x?t=hunter2", {"Retry-After": "3"}, b"why", 600.0)

@@ -51,7 +51,7 @@ def test_what_follows_the_body_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 70_000, len(BODY) - 1])
-def test_what_came_before_a_cut_is_given(cut: int) -> None:
+def test_what_came_before_a_cut_is_returned(cut: int) -> None:
     body = body_over(Connection(BODY[:cut], lambda: 5000))
     assert read_all(body) == BODY[:cut]
     assert not body.ended

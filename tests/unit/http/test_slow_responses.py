@@ -42,7 +42,7 @@ def test_silence_in_the_body_ends_at_the_stall_timeout(sent: int) -> None:
             get(client, server.url)
 
 
-def test_both_bounds_hold_on_a_connection_that_is_used_again() -> None:
+def test_both_timeouts_apply_on_a_connection_that_is_used_again() -> None:
     """The time-out in the body must not stay for the next head, nor the other way round."""
     late = [Sleep(0.2), *ok(b"late")]
     stalled = [Send(head(length=9) + b"half"), Sleep(LONG)]
@@ -55,13 +55,13 @@ def test_both_bounds_hold_on_a_connection_that_is_used_again() -> None:
         assert server.connections == 1
 
 
-def test_pauses_shorter_than_the_stall_timeout_are_borne() -> None:
+def test_pauses_shorter_than_the_stall_timeout_are_accepted() -> None:
     script = [Send(head(length=16)), Drip(b"x" * 16, every=0.1)]
     with ScriptedServer(script) as server, client_with(stall_timeout=1.2, min_rate=0) as client:
         assert get(client, server.url) == b"x" * 16
 
 
-def test_a_head_that_drips_is_broken_off() -> None:
+def test_a_head_that_drips_is_aborted() -> None:
     """Each byte starts the socket's own time-out anew: the watch alone ends this."""
     script = [Drip(head(length=4) + b"fine", every=0.05)]
     with ScriptedServer(script) as server, client_with(first_byte_timeout=0.4) as client:
@@ -73,7 +73,7 @@ def test_a_head_that_drips_is_broken_off() -> None:
 
 
 @pytest.mark.parametrize("framing", [{"length": 10**6}, {"chunked": True}, {"Connection": "close"}])
-def test_a_drip_below_the_minimum_rate_is_broken_off(framing: dict) -> None:
+def test_a_body_below_the_minimum_rate_is_aborted(framing: dict) -> None:
     prefix = b"f4240\r\n" if "chunked" in framing else b""
     script = [Send(head(**framing) + prefix), Drip(b"x" * 1000, every=0.02)]
     received = bytearray()
@@ -90,7 +90,7 @@ def test_a_drip_below_the_minimum_rate_is_broken_off(framing: dict) -> None:
 
 
 @pytest.mark.parametrize("framing", [{"length": 9000}, {"chunked": True}])
-def test_a_steady_five_kilobytes_a_second_is_left_alone(framing: dict) -> None:
+def test_a_steady_five_kilobytes_a_second_is_not_aborted(framing: dict) -> None:
     """Although a single read of 64 KiB would last longer than several windows."""
     first, last = (b"2328\r\n", b"\r\n0\r\n\r\n") if "chunked" in framing else (b"", b"")
     drip = Drip(b"x" * 9000, every=0.02, size=100)
@@ -102,14 +102,14 @@ def test_a_steady_five_kilobytes_a_second_is_left_alone(framing: dict) -> None:
         assert get(client, server.url) == b"x" * 9000
 
 
-def test_time_between_reads_is_not_held_against_the_archive() -> None:
+def test_time_between_reads_does_not_count_against_the_archive() -> None:
     with (
         ScriptedServer(ok(b"x" * 300)) as server,
         client_with(min_rate=1024, stall_timeout=0.3) as client,
-        client.stream("GET", server.url) as answer,
+        client.stream("GET", server.url) as response,
     ):
         pieces = []
-        while piece := answer.read(100):
+        while piece := response.read(100):
             pieces.append(piece)
             time.sleep(0.3)
     assert b"".join(pieces) == b"x" * 300
@@ -126,7 +126,7 @@ def test_a_fast_beginning_does_not_excuse_a_trickle_later() -> None:
         get(client, server.url)
 
 
-def test_the_request_after_a_broken_one_is_not_affected() -> None:
+def test_the_request_after_an_aborted_one_is_not_affected() -> None:
     drip = [Send(head(length=1000)), Drip(b"x" * 1000, every=0.02)]
     with (
         ScriptedServer(drip, [Sleep(0.1), *ok()]) as server,
@@ -142,47 +142,47 @@ def test_a_reset_after_the_end_is_no_concern() -> None:
         assert fetch(client, server.url) == b"next"
 
 
-def test_a_finished_call_breaks_nothing_any_more() -> None:
-    """Its connection may serve another call by then."""
+def test_a_finished_request_aborts_nothing() -> None:
+    """Its connection may serve another request by then."""
     with ScriptedServer(ok(), ok(b"next")) as server, client_with() as client:
         calls: list[ActiveRequest] = []
-        with client.stream("GET", server.url) as answer:
-            answer.read_all(100)
+        with client.stream("GET", server.url) as response:
+            response.read_all(100)
             calls += client.watchdog.active()
-        with client.stream("GET", server.url) as answer:
+        with client.stream("GET", server.url) as response:
             calls[0].abort(AbortReason.SLOW)
-            assert answer.read_all(100) == b"next"
+            assert response.read_all(100) == b"next"
         assert server.connections == 1
 
 
-def test_a_finished_call_takes_no_connection_any_more() -> None:
+def test_a_finished_request_takes_no_connection() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        call = ActiveRequest(HttpSettings())
-        call.finish()
-        call.attach(ours)
-        call.abort(AbortReason.SLOW)
+        request = ActiveRequest(HttpSettings())
+        request.finish()
+        request.attach(ours)
+        request.abort(AbortReason.SLOW)
         theirs.sendall(b"alive")
         assert ours.recv(5) == b"alive"
-    assert call.abort_reason is None
+    assert request.abort_reason is None
 
 
-def test_a_call_that_was_broken_before_it_had_a_connection_breaks_it_then() -> None:
+def test_a_request_aborted_before_it_had_a_connection_aborts_it_then() -> None:
     with ScriptedServer([Sleep(LONG)]) as server, client_with() as client:
-        call = ActiveRequest(HttpSettings())
-        call.abort(AbortReason.CANCELED)
-        with soon(), call.activate(), pytest.raises(requests.ConnectionError):
+        request = ActiveRequest(HttpSettings())
+        request.abort(AbortReason.CANCELED)
+        with soon(), request.activate(), pytest.raises(requests.ConnectionError):
             client.session().get(server.url, timeout=LONG)
-        call.finish()
+        request.finish()
 
 
-def test_the_watch_wakes_a_blocked_reader_at_once() -> None:
+def test_the_watchdog_wakes_a_blocked_reader_at_once() -> None:
     with (
         ScriptedServer([Send(head(length=9)), Sleep(LONG)]) as server,
         client_with() as client,
-        client.stream("GET", server.url) as answer,
+        client.stream("GET", server.url) as response,
     ):
-        (call,) = client.watchdog.active()
-        threading.Timer(0.1, call.abort, [AbortReason.SLOW]).start()
+        (request,) = client.watchdog.active()
+        threading.Timer(0.1, request.abort, [AbortReason.SLOW]).start()
         with soon(), pytest.raises(ConnectionLostError, match="slower than"):
-            answer.read()
+            response.read()

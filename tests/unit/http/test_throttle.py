@@ -22,7 +22,7 @@ def limits(events: list[Event]) -> list[int]:
     return [event.limit for event in events if isinstance(event, ConcurrencyChanged)]
 
 
-def test_no_more_than_the_ceiling_are_under_way() -> None:
+def test_at_most_the_ceiling_of_requests_is_active() -> None:
     most, lock = 0, threading.Lock()
     with (
         ScriptedServer(answer=lambda request: [Sleep(0.02), *ok()]) as server,
@@ -32,24 +32,24 @@ def test_no_more_than_the_ceiling_are_under_way() -> None:
         def work() -> None:
             nonlocal most
             for _ in range(3):
-                with client.stream("GET", server.url) as answer:
+                with client.stream("GET", server.url) as response:
                     with lock:
                         most = max(most, server.active)
-                    answer.read()
+                    response.read()
 
         in_threads(8, work)
     assert most <= 3
 
 
-def test_eight_workers_told_at_once_halve_the_pace_once() -> None:
+def test_eight_push_backs_at_once_halve_the_concurrency_once() -> None:
     events: list[Event] = []
     gate = threading.Barrier(8)
 
-    def answer(request: Head):
+    def respond(request: Head):
         gate.wait(5)
         return status(503)
 
-    with ScriptedServer(answer=answer) as server, client_with(events=events) as client:
+    with ScriptedServer(answer=respond) as server, client_with(events=events) as client:
 
         def work() -> None:
             with pytest.raises(StatusError):
@@ -60,7 +60,7 @@ def test_eight_workers_told_at_once_halve_the_pace_once() -> None:
     assert limits(events) == [4]
 
 
-def test_the_pace_recovers_one_by_one_to_the_ceiling_and_not_beyond() -> None:
+def test_the_limit_recovers_step_by_step_up_to_the_ceiling() -> None:
     events: list[Event] = []
     scripts = [*[status(503)] * 3, [Sleep(0.005), *ok()]]
     with ScriptedServer(*scripts) as server, client_with(events=events) as client:
@@ -71,7 +71,7 @@ def test_the_pace_recovers_one_by_one_to_the_ceiling_and_not_beyond() -> None:
     assert limits(events)[3:] == [2, 3, 4, 5, 6, 7, 8]
 
 
-def test_places_that_nobody_takes_do_not_become_more() -> None:
+def test_unused_slots_do_not_raise_the_limit() -> None:
     limiter = ConcurrencyLimiter(8, CancelToken())
     with limiter.slot() as started:
         limiter.push_back(started, "busy")
@@ -82,7 +82,7 @@ def test_places_that_nobody_takes_do_not_become_more() -> None:
 
 
 @pytest.mark.parametrize("code", [408, 500])
-def test_faults_that_say_nothing_of_load_leave_the_pace_alone(code: int) -> None:
+def test_faults_unrelated_to_load_do_not_change_the_concurrency(code: int) -> None:
     with ScriptedServer(status(code), ok()) as server, client_with() as client:
         fetch(client, server.url)
         assert client.limiter(server.url).limit == 8
@@ -101,27 +101,27 @@ def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
     events: list[Event] = []
     done: list[bytes] = []
 
-    def answer(request: Head):
+    def respond(request: Head):
         return status(503) if server.active > 3 else [Sleep(0.01), *ok()]
 
-    server = ScriptedServer(answer=answer)
+    server = ScriptedServer(answer=respond)
     with server, client_with(events=events, retries=10) as client:
         in_threads(8, lambda: done.extend(fetch(client, server.url) for _ in range(8)))
     assert done == [b"fine"] * 64
-    told = sorted(limits(events))
-    assert told[len(told) // 2] <= 4
+    reported = sorted(limits(events))
+    assert reported[len(reported) // 2] <= 4
     # What was asked in vain is a fraction of the work, not a storm.
     assert len(server.heads) < 64 + 40
 
 
-def test_retry_after_holds_all_workers() -> None:
+def test_retry_after_pauses_all_workers() -> None:
     asked: list[float] = []
 
-    def answer(request: Head):
+    def respond(request: Head):
         asked.append(time.monotonic())
         return status(429, Retry_After="1") if len(asked) == 1 else ok()
 
-    with ScriptedServer(answer=answer) as server, client_with() as client:
+    with ScriptedServer(answer=respond) as server, client_with() as client:
         first = threading.Thread(target=lambda: fetch(client, server.url))
         first.start()
         wait_for(lambda: client.limiter(server.url).limit < 8)
@@ -131,7 +131,7 @@ def test_retry_after_holds_all_workers() -> None:
     assert min(asked[1:]) - asked[0] >= 0.99
 
 
-def test_retry_after_of_a_plain_500_holds_all_workers_without_slowing_them() -> None:
+def test_retry_after_of_a_plain_500_pauses_all_workers_without_halving_the_limit() -> None:
     stop = CancelToken()
     script = status(500, Retry_After="100")
     with ScriptedServer(script, ok()) as server, client_with(stop=stop) as client:
@@ -142,7 +142,7 @@ def test_retry_after_of_a_plain_500_holds_all_workers_without_slowing_them() -> 
         assert len(server.heads) == 1
 
 
-def test_nobody_is_forgotten_when_a_hold_ends() -> None:
+def test_every_thread_wakes_when_a_pause_ends() -> None:
     """All who wait for a place start together once the hold is over."""
     limiter = ConcurrencyLimiter(8, CancelToken())
     together: list[bool] = []
@@ -170,7 +170,7 @@ def test_nobody_is_forgotten_when_a_hold_ends() -> None:
 
 
 class CountingStop(CancelToken):
-    """Counts how often somebody looks whether there is a place."""
+    """Counts how often somebody looks whether a slot is free."""
 
     looks = 0
 
@@ -179,7 +179,7 @@ class CountingStop(CancelToken):
         super().check()
 
 
-def test_a_place_that_is_left_wakes_one_of_those_who_wait() -> None:
+def test_a_freed_slot_wakes_one_waiting_thread() -> None:
     stop = CountingStop()
     limiter = ConcurrencyLimiter(1, stop)
 
@@ -197,7 +197,7 @@ def test_a_place_that_is_left_wakes_one_of_those_who_wait() -> None:
     assert stop.looks == 1 + 8 + 8
 
 
-def test_a_lower_limit_waits_until_enough_have_ended() -> None:
+def test_a_lower_limit_waits_until_enough_requests_have_ended() -> None:
     limiter = ConcurrencyLimiter(4, CancelToken())
     had = threading.Event()
 
@@ -254,7 +254,7 @@ def test_a_maximum_rate_holds_within_a_tenth_over_a_second() -> None:
     assert 1.9 < now < 2.1
 
 
-def test_a_maximum_rate_holds_for_a_connection() -> None:
+def test_a_maximum_rate_applies_to_a_connection() -> None:
     body = bytes(500_000)
     server, client = ScriptedServer(ok(body)), client_with(max_rate=1_000_000)
     with server, client as asking, soon(at_least=0.45):
@@ -270,9 +270,9 @@ def test_under_a_maximum_rate_no_connection_takes_much_at_once(
     with (
         ScriptedServer(answered(body)) as server,
         client_with(max_rate=1e9) as client,
-        client.stream("GET", server.url) as answer,
+        client.stream("GET", server.url) as response,
     ):
-        pieces = [len(piece) for piece in answer.chunks()]
+        pieces = [len(piece) for piece in response.chunks()]
     assert sum(pieces) == len(body)
     assert max(pieces) <= 64 * 1024
 
@@ -293,7 +293,7 @@ def test_time_without_traffic_is_not_saved_up_under_a_maximum_rate() -> None:
     assert time.monotonic() - started > 0.13
 
 
-def test_fault_38_a_pause_asked_for_by_one_host_holds_that_host_alone() -> None:
+def test_fault_38_a_pause_that_one_host_demands_delays_only_that_host() -> None:
     with (
         ScriptedServer(status(503, Retry_After="500")) as paused,
         ScriptedServer(ok()) as other,

@@ -180,13 +180,13 @@ def test_a_server_that_speaks_plain_http_is_no_tls_server(untrusted: None) -> No
     assert not caught.value.retryable
 
 
-@pytest.mark.parametrize("answer", [Sleep(LONG), Drip(b"\x16\x03\x03\x3f\xff" * 99, every=0.05)])
+@pytest.mark.parametrize("response", [Sleep(LONG), Drip(b"\x16\x03\x03\x3f\xff" * 99, every=0.05)])
 def test_a_handshake_that_never_ends_is_named_at_the_connect_timeout(
-    untrusted: None, answer: Sleep | Drip
+    untrusted: None, response: Sleep | Drip
 ) -> None:
     handshake = r"did not finish the TLS handshake within 0\.2 s"
     with (
-        ScriptedServer([answer]) as server,
+        ScriptedServer([response]) as server,
         client_with(connect_timeout=0.2) as client,
         soon(),
         pytest.raises(UnreachableError, match=handshake) as caught,
@@ -197,7 +197,7 @@ def test_a_handshake_that_never_ends_is_named_at_the_connect_timeout(
 
 @pytest.mark.parametrize("cut", [0, 1, 20_000])
 @pytest.mark.parametrize("end", [Fin(), Reset()], ids=["closed", "reset"])
-def test_a_cut_body_is_lost_but_for_what_came(
+def test_of_a_cut_body_what_came_is_returned(
     cut: int, end: Fin | Reset, tls: ssl.SSLContext, trusted: Path
 ) -> None:
     received = bytearray()
@@ -292,7 +292,7 @@ def test_a_redirect_to_a_host_that_cannot_be_trusted_is_refused_by_its_name(
 
 @pytest.mark.parametrize("framed", ["length", "chunked"])
 @pytest.mark.usefixtures("trusted")
-def test_bytes_beyond_the_end_are_not_the_next_answer(tls: ssl.SSLContext, framed: str) -> None:
+def test_bytes_beyond_the_end_are_not_the_next_response(tls: ssl.SSLContext, framed: str) -> None:
     """TLS keeps what came along with the end where nobody who looks at the socket sees it."""
     # Under a maximum rate 64 KiB are read at a time: the last of the body, and little beyond.
     body = bytes(4 * 65536 - 20)
