@@ -70,12 +70,10 @@ class TransferLock(Lock):
 class AscliTransfer:
     """Receives a package, or some paths of it, into a folder; resumes an earlier run.
 
-    Args:
+    Attributes:
         program: path of `ascli`.
-        url: the package's link.
         folder: exists; has what earlier runs received.
         lock: held by the caller.
-        stop: ends it early.
         paths: in the package; empty for all of it.
         max_rate: bytes per second.
         timeout: seconds without a byte or a line of output before giving up.
@@ -307,13 +305,7 @@ _CAUSES: tuple[tuple[str, Callable[..., TciaCovidError], str, str], ...] = (
 
 
 def error_from_ascli(code: int, lines: list[str], folder: str) -> TciaCovidError:
-    """Tell why `ascli` failed.
-
-    Args:
-        code: its exit code, or the number of the signal that ended it, negative.
-        lines: the last lines that it printed.
-        folder: where it was to write to.
-    """
+    """The error for an exit `code`, or a signal's negative number, after these last `lines`."""
     output = "\n".join(filter(_WARNING.search, lines)) or "\n".join(lines)
     errors = [line for line in lines if _ERROR.search(line)]
     reason = next((line for line in reversed(errors or lines) if line), "") or _ending(code)

@@ -37,15 +37,7 @@ _MAX_TEXT = 20_000
 
 
 class PortalApi:
-    """The site's lists of downloads.
-
-    Args:
-        client: sends the requests.
-        base_url: the site's address, without the API's path.
-
-    Raises:
-        UsageError: `base_url` cannot be the site's address.
-    """
+    """The site's lists of downloads; `base_url` is its address, without the API's path."""
 
     def __init__(self, client: Client, base_url: str = DEFAULT_PORTAL_URL) -> None:
         self._client = client
@@ -73,7 +65,10 @@ class PortalApi:
             ArchiveError: no usable response.
         """
         if download.url is None and download.media is not None:
-            download = replace(download, url=self._media_url(download.media))
+            url = f"{self._base}/api/wp/v2/media/{download.media}"
+            with _denied_as_unavailable(f"media record {download.media}"):
+                media = self._client.fetch(url, lambda response: _read_json(response, dict))
+            download = replace(download, url=_media_url(media, self._base))
         if download.url is None:
             raise NotAvailableError(
                 f"TCIA's site has no usable address for '{download.title}'",
@@ -98,14 +93,6 @@ class PortalApi:
             params = {"include": ",".join(map(str, part)), "per_page": str(_IDS_PER_REQUEST)}
             records += self._list("/api/v1/downloads/", params, "the list of downloads")
         return records
-
-    def _media_url(self, number: int) -> str | None:
-        with _denied_as_unavailable(f"media record {number}"):
-            record: Record = self._client.fetch(
-                f"{self._base}/api/wp/v2/media/{number}",
-                lambda response: _read_json(response, dict),
-            )
-        return safe_url(text(record.get("source_url")), self._base)
 
     def _list(self, path: str, params: dict[str, str], what: str) -> list[Record]:
         """Every record of a list, page by page."""
@@ -188,7 +175,8 @@ class PortalDownload:
     @property
     def is_package(self) -> bool:
         """Whether it is an Aspera Faspex package."""
-        return self.url is not None and is_package(self.url)
+        parts = urlsplit(self.url or "")
+        return "faspex" in f"{parts.hostname}{parts.path}".casefold()
 
     @property
     def file(self) -> str:
@@ -318,12 +306,6 @@ def safe_url(url: str, base: str) -> str | None:
         return _quoted(absolute) if _is_safe(absolute, allow_http=allow_http) else None
     except ValueError:
         return None
-
-
-def is_package(url: str) -> bool:
-    """Whether a URL is that of an Aspera Faspex package rather than of a file."""
-    parts = urlsplit(url)
-    return "faspex" in f"{parts.hostname}{parts.path}".casefold()
 
 
 def _is_safe(url: str, *, allow_http: bool) -> bool:

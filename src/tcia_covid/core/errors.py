@@ -300,12 +300,9 @@ class InterruptedRunError(TciaCovidError):
 
 
 def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
-    """Suggest the name in `known` that is closest to `word`; empty where none is close.
+    """Suggest the name in `known` that is closest to `word`, in any case; empty if none is close.
 
-    Args:
-        word: what the user wrote; case does not matter.
-        known: the names that exist.
-        cutoff: similarity from 0 to 1 that a name must have.
+    `cutoff` is the similarity from 0 to 1 that a name must have.
     """
     by_lower_case = {name.lower(): name for name in known}
     closest = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=cutoff)

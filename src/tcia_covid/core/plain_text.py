@@ -24,11 +24,8 @@ def csv_row(values: Iterable[object], *, keep_formulas: bool = False) -> list[ob
 
     A spreadsheet evaluates a cell that begins with `=`, `+`, `-` or `@`, and may so start a program
     or send data away. A quote before it, which spreadsheets do not show, makes it text. Numbers and
-    single characters are not changed.
-
-    Args:
-        values: of one row.
-        keep_formulas: only make text printable, for programs that need the values as archived.
+    single characters are not changed. With `keep_formulas`, for programs that need the values as
+    archived, text is only made printable.
     """
     return [
         _csv_text(value, keep_formulas=keep_formulas) if isinstance(value, str) else value

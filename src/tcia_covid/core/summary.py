@@ -194,10 +194,8 @@ class SummaryBuilder:
     ) -> Summary:
         """Complete the summary with its exit code.
 
-        Args:
-            failures: of listings, and requested series that no archive lists.
-            notices: messages to the user.
-            ended: what ended the run early.
+        `failures` are those of listings, and of requested series that no archive lists; `ended` is
+        what ended the run early.
         """
         summary = self.summary
         listings = list(failures)

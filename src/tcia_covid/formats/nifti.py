@@ -64,12 +64,8 @@ def read_volume(
     """Read and check a whole `.nii.gz`.
 
     The gzip stream must be complete and match its CRC and length, and have the size that its
-    NIfTI-1 header declares.
-
-    Args:
-        path: the file.
-        algorithms: hashes to compute in addition to MD5, as `hashlib` names them.
-        on_bytes: gets the number of bytes read; what it raises ends the reading.
+    NIfTI-1 header declares. `algorithms` are hashes to compute in addition to MD5, as `hashlib`
+    names them. `on_bytes` gets the number of bytes read; what it raises ends the reading.
 
     Raises:
         ForeignImageError: it is not a gzip file or not a NIfTI-1 volume.
@@ -110,11 +106,9 @@ class _Hashed(BufferedIOBase):
         """The first two bytes."""
 
     def readable(self) -> bool:
-        """Return True."""
         return True
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read at most `size` bytes."""
         limited = size is not None and 0 <= size < _BLOCK_SIZE
         data = self._file.read(size if limited else _BLOCK_SIZE)
         for digest in self.digests.values():

@@ -185,13 +185,20 @@ class Entry:
         return f"the ZIP entry '{excerpt(self._header.raw_name)}'"
 
 
-class ZipStream(Iterator[Entry]):
-    """The files of a ZIP that is read while it arrives, without storing it.
+def read_zip(
+    read: Callable[[int], bytes],
+    *,
+    max_entry_size: int,
+    max_total_size: int,
+    max_entries: int = MAX_ENTRIES,
+    engine: Engine = DEFAULT,
+) -> Iterator[Entry]:
+    """Yield the files of a ZIP while it arrives, without storing it.
 
-    Iteration ends only after the central directory and the end record were read, agree with the
-    entries, and nothing follows: only then did the ZIP arrive as it was sent. It may still be
-    incomplete, if the server closed it early. The rest of an entry is read and checked before the
-    next one. Folders are skipped. Needs about 1 MiB of memory, and one record per entry.
+    Ends only after the central directory and the end record were read, agree with the entries, and
+    nothing follows: only then did the ZIP arrive as it was sent. It may still be incomplete, if the
+    server closed it early. The rest of an entry is read and checked before the next one. Folders
+    are skipped. Needs about 1 MiB of memory, and one record per entry.
 
     Args:
         read: returns up to so many bytes, and none at the end of the stream.
@@ -200,77 +207,39 @@ class ZipStream(Iterator[Entry]):
         max_entries: limit for entries, including folders.
         engine: inflates the data.
 
-    Raises (while iterated, and by `Entry.chunks`):
+    Raises (and so does `Entry.chunks`):
         TruncatedZipError: the stream ends before its end record is complete.
         ZipError: it is not a ZIP, damaged, not accepted, or too large.
     """
-
-    def __init__(
-        self,
-        read: Callable[[int], bytes],
-        *,
-        max_entry_size: int,
-        max_total_size: int,
-        max_entries: int = MAX_ENTRIES,
-        engine: Engine = DEFAULT,
-    ) -> None:
-        self._source = _Source(read, limit=2 * max_total_size + _OVERHEAD)
-        self._engine = engine
-        self._max_entry_size = max_entry_size
-        self._left = max_total_size
-        self._max_entries = max_entries
-        self._name_bytes_left = _NAME_BYTES
-        self._names: set[bytes] = set()
-        self._records: dict[int, _EntryRecord] = {}
-        self._entry: Entry | None = None
-        self._complete = False
-
-    def __iter__(self) -> ZipStream:
-        return self
-
-    def __next__(self) -> Entry:
-        if self._complete:
-            raise StopIteration
-        while self._next_is_entry():
-            self._entry = self._open()
-            if not self._entry.is_directory:
-                return self._entry
-        _check_end(self._source, self._records)
-        self._complete = True
-        raise StopIteration
-
-    def _next_is_entry(self) -> bool:
-        """Finish the current entry, and tell whether another one follows."""
-        if self._entry is not None:
-            self._keep(self._entry.finish())
-            self._entry = None
-        signature = self._source.peek(4)
-        # A ZIP without entries begins with its end record.
-        may_begin = any(s.startswith(signature) for s in (_LOCAL_SIGNATURE, _END_SIGNATURE))
-        if not self._source.position and not may_begin:
-            head = excerpt(self._source.peek(1024))
-            raise _damaged(f"the response is not a ZIP; it begins with '{head}'")
-        return signature == _LOCAL_SIGNATURE
-
-    def _open(self) -> Entry:
-        if len(self._records) == self._max_entries:
-            raise _refused(f"the ZIP has more entries than the limit of {self._max_entries}")
-        header = _read_local_header(self._source)
-        limit, limit_of = self._max_entry_size, "the limit for a single file"
-        if self._left < limit:
-            limit, limit_of = self._left, "the rest of the limit for all files"
-        return Entry(self._source, header, self._engine, limit=limit, limit_of=limit_of)
-
-    def _keep(self, record: _EntryRecord) -> None:
-        """Record an entry that was read, for the limits and the check of the directory."""
-        self._left -= record.size
-        self._name_bytes_left -= len(record.name)
-        if self._name_bytes_left < 0:
+    source = _Source(read, limit=2 * max_total_size + _OVERHEAD)
+    signature = source.peek(4)
+    # A ZIP without entries begins with its end record.
+    if not any(s.startswith(signature) for s in (_LOCAL_SIGNATURE, _END_SIGNATURE)):
+        head = excerpt(source.peek(1024))
+        raise _damaged(f"the response is not a ZIP; it begins with '{head}'")
+    records: dict[int, _EntryRecord] = {}
+    names: set[bytes] = set()
+    size_left, name_bytes_left = max_total_size, _NAME_BYTES
+    while source.peek(4) == _LOCAL_SIGNATURE:
+        if len(records) == max_entries:
+            raise _refused(f"the ZIP has more entries than the limit of {max_entries}")
+        limit, limit_of = max_entry_size, "the limit for a single file"
+        if size_left < limit:
+            limit, limit_of = size_left, "the rest of the limit for all files"
+        header = _read_local_header(source)
+        entry = Entry(source, header, engine, limit=limit, limit_of=limit_of)
+        if not entry.is_directory:
+            yield entry
+        record = entry.finish()
+        size_left -= record.size
+        name_bytes_left -= len(record.name)
+        if name_bytes_left < 0:
             raise _refused("the names of the ZIP's entries are too long")
-        if record.name in self._names:
+        if record.name in names:
             raise _damaged("the ZIP has two entries of the same name")
-        self._names.add(record.name)
-        self._records[record.offset] = record
+        names.add(record.name)
+        records[record.offset] = record
+    _check_end(source, records)
 
 
 class _EntryRecord(NamedTuple):

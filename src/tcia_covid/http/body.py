@@ -37,11 +37,8 @@ class ChunkedFramingError(http.client.HTTPException):
 class ChunkedBody:
     """A body in the chunked transfer coding (RFC 9112, section 7.1).
 
-    Args:
-        receive: fills part of a buffer and returns the number of bytes; 0 once the connection
-            has ended.
-        buffer: holds received bytes; longer than any line.
-        clock: monotonic seconds.
+    `receive` fills part of a buffer and returns the number of bytes, 0 once the connection has
+    ended. `buffer` holds received bytes; it is longer than any line.
     """
 
     def __init__(
@@ -70,9 +67,7 @@ class ChunkedBody:
         """Whether the whole body was read."""
 
     def read(self, size: int) -> bytes:
-        """Read at most `size` bytes.
-
-        Returns at least 256 KiB, unless less is left or arrives within a tenth of a second.
+        """Read at most `size` bytes: at least 256 KiB if so many are left and arrive within 0.1 s.
 
         Raises:
             http.client.IncompleteRead: the body was cut here.
@@ -156,10 +151,7 @@ class ChunkedBody:
 
 
 class SizedBody:
-    """A body with a Content-Length; http.client would wait until each piece is full.
-
-    Args: as for `ChunkedBody`, and `length`, the bytes of the body.
-    """
+    """A body of `length` bytes; http.client would wait until each piece is full."""
 
     def __init__(
         self,

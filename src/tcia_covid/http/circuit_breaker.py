@@ -20,12 +20,8 @@ class _OpenCircuit:
 class CircuitBreaker:
     """One circuit per key: open means that the key's owner is not responding and is skipped.
 
-    When a pause is over, one caller probes; the others keep skipping until it succeeds.
-
-    Args:
-        pause: seconds to skip at first; doubled with each failed probe.
-        max_pause: the longest pause.
-        clock: monotonic seconds.
+    A pause has `pause` seconds at first, twice as many after each failed probe, and at most
+    `max_pause`. When it is over, one caller probes; the others keep skipping until it succeeds.
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class Client:
         settings: timeouts, rates, retries.
         stop: ends every wait except for DNS and the TCP handshake.
         connections: the maximum number of simultaneous requests to one host.
-        max_pause: seconds that a request waits where its host asked for a pause; rather than wait
-            longer it fails. For what is available elsewhere as well.
+        max_pause: seconds that a request waits where its host asked for a pause; for what is
+            available elsewhere as well.
         meter: counts the bytes received; shared between archives.
         rate: enforces the settings' maximum rate; shared between archives.
         emit: is given retries and changes of the concurrency.
@@ -117,13 +117,8 @@ class Client:
     ) -> T:
         """Send a GET, or a POST of `form`, with retries, until `read` accepts a response.
 
-        Args:
-            url: where to.
-            read: reads the response; raises a retryable `ArchiveError` where a retry may help.
-            params: the query.
-            form: to post.
-            headers: further headers.
-            limit: gives a smaller number of retries for some errors.
+        `read` raises a retryable `ArchiveError` where a retry may help; `limit` gives a smaller
+        number of retries for some errors.
         """
         name = redact(url).rpartition("/")[2]
         method = "GET" if form is None else "POST"

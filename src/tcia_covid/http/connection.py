@@ -45,14 +45,7 @@ def connect(
     """Connect to the first address of `host` that accepts (happy eyeballs, RFC 8305).
 
     Networks exist that drop all IPv6 packets: an address that does not respond costs `head_start`
-    seconds, not `timeout`.
-
-    Args:
-        host: a name or an address.
-        port: of the host.
-        timeout: seconds for all addresses together, and of the returned socket.
-        options: arguments of `setsockopt`.
-        head_start: seconds that an address has before the next one is tried as well.
+    seconds, after which the next one is tried as well. All together have `timeout` seconds.
 
     Raises:
         socket.gaierror: the name cannot be resolved.

@@ -80,7 +80,7 @@ def error_from_exception(
     error: Exception, url: str, active: ActiveRequest
 ) -> ArchiveError | RequestError | ResourceLimitError:
     """Turn what requests raised while sending `active` to `url` into a typed error."""
-    url = getattr(getattr(error, "request", None), "url", None) or url  # of a redirect
+    url = getattr(getattr(error, "request", None), "url", None) or url  # after a redirect
     host = urlsplit(redact(url)).netloc or "the archive"
     causes = list(_causes(error))
     if limit := next(filter(None, map(limit_error, causes)), None):

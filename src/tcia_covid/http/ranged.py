@@ -24,9 +24,7 @@ class ResumeError(BadResponseError):
 class RangedGet:
     """Reads a file from `offset` on, with one request per call of `read_rest`.
 
-    Args:
-        client: sends the requests.
-        url: the file's.
+    Attributes:
         name: the file, for messages.
         offset: bytes of the file that were received; counted on.
         size: bytes of the file; None until a response tells.

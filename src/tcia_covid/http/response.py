@@ -42,6 +42,9 @@ class Response:
         self._stop = stop
         self._meter = meter
         self._rate = rate
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - takes 0.1 s
+
+        self._read_errors = (HTTPError, OSError, ValueError)
         self._error: Exception | None = None
         self.received = 0
         """Bytes of the body so far, as sent."""
@@ -72,12 +75,7 @@ class Response:
             yield data
 
     def read_all(self, limit: int) -> bytes:
-        """Read the whole body.
-
-        Raises:
-            BadResponseError: it is longer than `limit` bytes.
-            ConnectionLostError: as `read`.
-        """
+        """Read the whole body; raises `BadResponseError` if it is longer than `limit` bytes."""
         pieces: list[bytes] = []
         for data in self.chunks():
             pieces.append(data)
@@ -92,12 +90,10 @@ class Response:
     def _receive(self, count: int) -> bytes:
         if self._error is not None:
             return b""
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - takes 0.1 s
-
         self._request.begin_read()
         try:
             data: bytes = self._response.raw.read(count, decode_content=False)
-        except (HTTPError, OSError, ValueError) as error:
+        except self._read_errors as error:
             self._error = error
             return b""
         finally:

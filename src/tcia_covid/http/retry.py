@@ -29,10 +29,7 @@ class RetryPolicy:
     An archive that sends ten images and then drops the connection, again and again, is slow, not
     broken: `progressed` resets the counter.
 
-    Args:
-        settings: number of retries, and pauses.
-        stop: ends a pause.
-        on_retry: is given the reason and the pause in seconds before each retry.
+    `on_retry` is given the reason and the pause in seconds before each retry.
     """
 
     def __init__(
@@ -62,11 +59,7 @@ class RetryPolicy:
         self._by_type.clear()
 
     def failed(self, error: ArchiveError, *, limit: int | None = None) -> None:
-        """Wait before the next attempt after `error`, or raise it.
-
-        Args:
-            error: why the attempt failed.
-            limit: a smaller number of retries for errors of this type.
+        """Wait before the next attempt; `limit` is a smaller number of retries for such errors.
 
         Raises:
             ArchiveError: `error`, where a retry cannot help or no retry is left, here or in

@@ -24,12 +24,8 @@ class ConcurrencyLimiter:
     A push-back counts once for all requests that were active when it came: eight workers that
     all receive a 503 in the same moment halve the limit once, not eight times.
 
-    Args:
-        ceiling: the maximum number of simultaneous requests.
-        stop: ends every wait.
-        emit: is given changes.
-        host: for the message of `PausedError`.
-        max_pause: seconds of a pause to wait for a slot.
+    At most `ceiling` requests are active. A request does not wait out a pause of more than
+    `max_pause` seconds; `host` is for the message then.
     """
 
     def __init__(
@@ -97,13 +93,7 @@ class ConcurrencyLimiter:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def push_back(self, started: float, reason: str, retry_after: float | None = None) -> None:
-        """Halve the limit: the archive is overloaded.
-
-        Args:
-            started: when the request that failed took its slot.
-            reason: for the event.
-            retry_after: seconds in which no request may start.
-        """
+        """Halve the limit: the archive is overloaded, says a request that `started` then."""
         if retry_after is not None:
             self.pause(retry_after)
         with self._condition:
@@ -151,21 +141,13 @@ class ByteCounter:
 
 
 class RateLimiter:
-    """A token bucket for all connections.
-
-    Args:
-        rate: bytes per second; None for no limit.
-        stop: ends a wait.
-        clock: monotonic seconds.
-
-    Attributes:
-        max_piece: the most bytes to take at once: a server drops a connection that waits long.
-    """
+    """A token bucket for all connections: `rate` bytes per second, or None for no limit."""
 
     def __init__(
         self, rate: float | None, stop: CancelToken, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.max_piece = sys.maxsize if rate is None else _MAX_PIECE
+        """The most bytes to take at once: a server drops a connection that waits long."""
         self._rate = rate
         self._stop = stop
         self._clock = clock

@@ -78,10 +78,7 @@ class ActiveRequest:
     ) -> None:
         """Take the connection that carries this request, and start the timeout of the next step.
 
-        Args:
-            sock: the connection.
-            is_reused: whether it carried an earlier request.
-            needs_handshake: whether TLS has to shake hands before the request is sent.
+        That is the TLS handshake if it `needs_handshake`, otherwise the first byte of the response.
         """
         # A duplicate stays valid while the TLS layer swaps socket objects, and never names a
         # descriptor that the system has reused for something else.

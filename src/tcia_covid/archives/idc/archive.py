@@ -53,15 +53,8 @@ class _Location:
 class IdcArchive:
     """IDC's public buckets.
 
-    Args:
-        client: sends the requests.
-        base_url: `aws`, `gcs`, or the URL of another S3 server (used in path style); several,
-            separated by commas, are tried in this order. None for Amazon, then Google.
-        find: gives the series with these SeriesInstanceUIDs, with bucket and folder.
-        list_all: gives all series of a collection, with bucket and folder.
-
-    Raises:
-        UsageError: `base_url` is none of these.
+    `base_url` is as for `parse_endpoints`; None for Amazon, then Google. `find` and `list_all`
+    give series by UID and by collection, with bucket and folder.
     """
 
     name = "idc"

@@ -37,16 +37,12 @@ _MAX_FAILURES = 3
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One host that serves the buckets.
-
-    Attributes:
-        url: `https://…` with the bucket as the path's first part; None for Amazon, where the
-            bucket is part of the host's name.
-        buckets: the buckets that have another name there, by their names at Amazon.
-    """
+    """One host that serves the buckets."""
 
     url: str | None
+    """With the bucket as the path's first part; None for Amazon, where it is part of the host."""
     buckets: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The buckets that have another name there, by their names at Amazon."""
 
     def bucket_url(self, bucket: str) -> str:
         """The URL that lists `bucket` (its name at Amazon)."""
@@ -82,13 +78,7 @@ def parse_endpoints(text: str) -> list[Endpoint]:
 
 
 class Endpoints:
-    """Uses the first endpoint that gives a right answer, and skips others for growing times.
-
-    Args:
-        endpoints: in order of preference.
-        pause: seconds to skip one at first.
-        clock: monotonic seconds.
-    """
+    """Uses the first endpoint that gives a right answer, and skips others for growing times."""
 
     def __init__(
         self,
@@ -106,13 +96,8 @@ class Endpoints:
     def try_each(self, attempt: Callable[[Endpoint, bool], T]) -> T:
         """Return what `attempt` returns for the first endpoint that gives a right answer.
 
-        Args:
-            attempt: is given an endpoint, and whether it is the last one. It may call `worked`
-                for parts of its work.
-
-        Raises:
-            ArchiveError: the most promising of the endpoints' errors.
-            SeriesError: no endpoint gives a right answer, and no other error tells why.
+        `attempt` is given an endpoint, and whether it is the last one. It may call `worked` for
+        parts of its work. If all fail, the most promising of their errors is raised.
         """
         errors: list[ArchiveError | SeriesError] = []
         endpoints = self._breaker.order(self._endpoints, lambda endpoint: endpoint)

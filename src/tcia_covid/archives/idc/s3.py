@@ -47,9 +47,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 class ObjectReader:
     """Reads one object, resuming after an interruption.
 
-    Args:
-        client: sends the requests.
-        url: the object's.
+    Attributes:
         image: the object as listed: what it must still be.
         is_needed: whether an interruption is still worth a retry.
         offset: bytes of the object that were received before.
@@ -146,13 +144,7 @@ def denied_as_unavailable(what: str) -> Iterator[None]:
 def list_folder(
     client: Client, url: str, folder: str, max_pages: int = _MAX_PAGES
 ) -> list[RemoteImage]:
-    """List the objects in a folder, without retries.
-
-    Args:
-        client: sends the requests.
-        url: the bucket's.
-        folder: the keys' common prefix, with its slash.
-        max_pages: pages after which the list counts as endless.
+    """List the objects whose keys begin with `folder`, which ends in a slash; without retries.
 
     Raises:
         StatusError: there is no such bucket, or it is not public.

@@ -63,11 +63,8 @@ class _IncompleteListError(BadResponseError):
 class NbiaArchive:
     """One NBIA server.
 
-    Args:
-        client: sends the requests.
-        base_url: ends in the API's version; v4 unless it ends in `/v1`.
-        timeout_retries: retries of a list after a first-byte timeout; None for as many as the
-            client's settings say.
+    `base_url` ends in the API's version, v4 unless it ends in `/v1`. `timeout_retries` are those
+    of a list after a first-byte timeout; None for as many as the client's settings say.
     """
 
     name = NAME
@@ -152,8 +149,7 @@ class NbiaArchive:
     def receive_series(self, series: Series, sink: Sink) -> None:
         """Store the images of the series' ZIP while it arrives.
 
-        A valid ZIP proves nothing: the server leaves out what it cannot read. The caller checks
-        what arrived.
+        A valid ZIP proves nothing: the server omits what it cannot read. The caller checks.
         """
         for endpoint, params in self._zip_requests(series.uid):
             try:
@@ -294,23 +290,17 @@ def _denied_as_unavailable(error: StatusError, uid: str) -> ArchiveError:
 
 
 def read_rows(response: Response) -> list[Row]:
-    """Read a list; an empty body is an empty list.
-
-    Raises:
-        BadResponseError: the body is not a JSON list of objects (retryable).
-    """
+    """Read a list; an empty body is an empty list. Raises as `read_series`."""
     return _parse(response, lambda row: row)
 
 
 def read_series(response: Response) -> list[Series]:
     """Read a list of series; sorted by UID, because the server's order changes.
 
-    Each row becomes a `Series` while it is parsed, so that a list of 18,000 rows is never in
-    memory as dictionaries.
-
     Raises:
         BadResponseError: the body is not a list of series (retryable).
     """
+    # Each row becomes a `Series` at once: 18,000 rows are never in memory as dictionaries.
     rows = _parse(response, series_of)
     by_uid = {row.uid: row for row in rows if row is not None}
     if rows and not by_uid:

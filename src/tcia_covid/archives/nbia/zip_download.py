@@ -12,7 +12,7 @@ from tcia_covid.core.errors import BadResponseError, ZipError
 from tcia_covid.core.models import Series
 from tcia_covid.core.redaction import excerpt, scrub
 from tcia_covid.formats.hashes import MD5_LIST_NAME, parse_md5_list
-from tcia_covid.formats.zipstream import ZipStream
+from tcia_covid.formats.zipstream import read_zip
 from tcia_covid.http.response import Response
 
 NAME = "nbia"
@@ -41,7 +41,7 @@ def _unpack(read: Read, series: Series, sink: Sink) -> int:
     limit = _size_limit(series)
     uids: dict[str, str] = {}
     received = 0
-    for entry in ZipStream(read, max_entry_size=limit, max_total_size=limit):
+    for entry in read_zip(read, max_entry_size=limit, max_total_size=limit):
         if entry.name == _LICENSE:
             continue
         if entry.name == MD5_LIST_NAME:
