@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.events import Emit, Event, Notice
-from tcia_covid.output.progress import CheckProgress, Display, Lines, clean_line
+from tcia_covid.output.progress import CheckProgress, Display, clean_line
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def progress_display(console: Console) -> Iterator[Emit]:
         show: Emit = partial(_show_important, console)
     else:
         if console.no_progress or not draws_bars():
-            display = Lines(console.message, verbose=console.verbose)
+            display = Display(console.message, verbose=console.verbose)
         else:
             from tcia_covid.output.progress_bars import Bars  # noqa: PLC0415 - tqdm is slow
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -42,7 +41,7 @@ _ENDPOINTS = {
 """What NBIA's endpoints give."""
 _NO_PAUSE = 0.05
 """Seconds of a pause that is not worth naming."""
-Say = Callable[[str], None]
+Write = Callable[[str], None]
 """Writes one line."""
 INTERVAL = 30.0
 FIRST_INTERVAL = 5.0
@@ -290,12 +289,10 @@ class Ticker:
         first: seconds until the first one, if shorter.
     """
 
-    def __init__(
-        self, act: Callable[[], None], interval: float, first: float | None = None
-    ) -> None:
+    def __init__(self, act: Callable[[], None], interval: float, first: float) -> None:
         self._act = act
         self._interval = interval
-        self._first = interval if first is None else min(first, interval)
+        self._first = min(first, interval)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -317,25 +314,56 @@ class Ticker:
             interval = self._interval
 
 
-class Messages:
-    """Writes lines about starts, retries, notices and failures; if `verbose`, about every event."""
+class Display:
+    """Shows the events of a run as lines; `take` may be called from any thread.
+
+    Starts, retries, notices and failures get a line each, and the whole run at intervals.
+
+    Args:
+        write: writes a line.
+        verbose: whether every event gets a line.
+        interval: seconds between two lines about the whole run.
+        first: seconds until the first one, if shorter.
+        clock: monotonic seconds.
+    """
 
     def __init__(
-        self, say: Say, *, verbose: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        write: Write,
+        *,
+        verbose: bool = False,
+        interval: float = INTERVAL,
+        first: float = FIRST_INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._say = say
+        self._write = write
         self._verbose = verbose
         self._clock = clock
+        self._state = ProgressState(clock)
+        self._ticker = Ticker(self.draw, interval, first)
+        self._is_started = False
         self._lock = threading.Lock()
         self._next_retry = clock()
         self._suppressed = 0
         self._failures: set[str] = set()
 
     def take(self, event: Event) -> None:
-        """Write a line about `event`, or nothing."""
-        line = self._line(event)
-        if line:
-            self._say(line)
+        """Show an event."""
+        self._state.take(event)
+        if line := self._line(event):
+            self._write(line)
+        if isinstance(event, RunStarted) and event.series and not self._is_started:
+            self._is_started = True
+            self._ticker.start()
+
+    def draw(self) -> None:
+        """Show the progress of the whole run."""
+        progress = self._state.snapshot()
+        self._write(f"{percentage(progress)}: {summary_line(progress)}")
+
+    def close(self) -> None:
+        """Stop, and clear the screen for the result."""
+        self._ticker.close()
 
     def _line(self, event: Event) -> str:
         if isinstance(event, RunStarted):
@@ -368,72 +396,10 @@ class Messages:
         return retry_line(event) + (similar if number else "")
 
 
-class Display(ABC):
-    """Shows the events of a run; `take` may be called from any thread.
-
-    Args:
-        say: writes a line.
-        verbose: whether every event deserves one.
-        interval: seconds between two drawings.
-        first: seconds until the first one, if shorter.
-        clock: monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        say: Say,
-        *,
-        verbose: bool,
-        interval: float,
-        first: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._state = ProgressState(clock)
-        self._messages = Messages(say, verbose=verbose, clock=clock)
-        self._ticker = Ticker(self.draw, interval, first)
-        self._is_started = False
-
-    def take(self, event: Event) -> None:
-        """Show an event."""
-        self._state.take(event)
-        self._messages.take(event)
-        if isinstance(event, RunStarted) and event.series and not self._is_started:
-            self._is_started = True
-            self._ticker.start()
-
-    @abstractmethod
-    def draw(self) -> None:
-        """Show the progress of the whole run."""
-
-    def close(self) -> None:
-        """Stop, and clear the screen for the result."""
-        self._ticker.close()
-
-
-class Lines(Display):
-    """A display of plain lines; the arguments are those of `Display`."""
-
-    def __init__(
-        self,
-        say: Say,
-        *,
-        verbose: bool = False,
-        interval: float = INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(say, verbose=verbose, interval=interval, first=FIRST_INTERVAL, clock=clock)
-        self._say = say
-
-    def draw(self) -> None:
-        """Write a line about the whole run."""
-        progress = self._state.snapshot()
-        self._say(f"{percentage(progress)}: {summary_line(progress)}")
-
-
 class CheckProgress:
     """Shows how many bytes and images are checked, in a line each `interval` seconds."""
 
-    def __init__(self, show: Say, interval: float = INTERVAL) -> None:
+    def __init__(self, show: Write, interval: float = INTERVAL) -> None:
         self._show = show
         self._lock = threading.Lock()
         self._size = 0

@@ -83,7 +83,7 @@ class Bars(Display):
     def __init__(
         self, stream: TextIO, *, verbose: bool = False, interval: float = INTERVAL
     ) -> None:
-        super().__init__(self._say, verbose=verbose, interval=interval)
+        super().__init__(self._write_above, verbose=verbose, interval=interval)
         self._stream = stream
         self._rows: list[Row] = []
         self._places = Places()
@@ -119,7 +119,7 @@ class Bars(Display):
             self._rows.append(new_row(self._stream, number, _TEXT if number else _BAR))
         return self._rows[place]
 
-    def _say(self, line: str) -> None:
+    def _write_above(self, line: str) -> None:
         with _LOCK:
             Row.write(line, file=self._stream)
 

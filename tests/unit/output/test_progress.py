@@ -24,7 +24,7 @@ from tcia_covid.core.models import Outcome, State
 from tcia_covid.output.progress import (
     ActiveSeries,
     CheckProgress,
-    Lines,
+    Display,
     ProgressState,
     Ticker,
     retry_line,
@@ -223,7 +223,7 @@ def test_the_summary_is_one_line() -> None:
 
 def lines_after(*events: Event, verbose: bool = False, clock: Clock | None = None) -> list[str]:
     lines: list[str] = []
-    display = Lines(lines.append, verbose=verbose, interval=3600, clock=clock or Clock())
+    display = Display(lines.append, verbose=verbose, interval=3600, clock=clock or Clock())
     for event in events:
         display.take(event)
     display.draw()
@@ -264,7 +264,7 @@ def test_a_run_with_nothing_to_do_shows_nothing() -> None:
 def test_many_retries_are_shown_in_few_lines() -> None:
     clock = Clock()
     lines: list[str] = []
-    display = Lines(lines.append, clock=clock)
+    display = Display(lines.append, clock=clock)
     for second in range(31):
         clock.now = second
         display.take(SeriesRetried("1.2.3", "503", 1.0))
@@ -312,7 +312,7 @@ def test_fault_29_lines_contain_no_credentials_and_no_control_characters() -> No
 
 def test_the_ticker_writes_lines_until_closed() -> None:
     lines = threading.Event()
-    display = Lines(lambda line: lines.set() if " of " in line else None, interval=0.01)
+    display = Display(lambda line: lines.set() if " of " in line else None, interval=0.01)
     display.take(STARTED)
     assert lines.wait(SOON)
     display.close()
