@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import os
 import threading
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
     _Tqdm = tqdm[Any]
 else:
     _Tqdm = tqdm  # generic in its stubs only
+
+
+def terminal_size(stream: TextIO) -> os.terminal_size:
+    """Columns and lines of the terminal that a stream writes to; 80 and 24 if it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        if (size := os.get_terminal_size(stream.fileno())).columns:
+            return size
+    return os.terminal_size((80, 24))
 
 
 class Row(_Tqdm):
@@ -81,17 +90,23 @@ class Bars(Display):
     """A display of bars on a terminal, with lines about events above them."""
 
     def __init__(
-        self, stream: TextIO, *, verbose: bool = False, interval: float = INTERVAL
+        self,
+        stream: TextIO,
+        *,
+        verbose: bool = False,
+        interval: float = INTERVAL,
+        size: Callable[[TextIO], os.terminal_size] = terminal_size,
     ) -> None:
         super().__init__(self._write_above, verbose=verbose, interval=interval)
         self._stream = stream
+        self._size = size
         self._rows: list[Row] = []
         self._places = Places()
 
     def draw(self) -> None:
         """Draw all rows."""
         progress = self._state.snapshot()
-        columns, lines = shutil.get_terminal_size()
+        columns, lines = self._size(self._stream)
         with _LOCK:
             active = self._places.order(progress.active)[: max(1, lines - _SPARE_LINES)]
             whole = self._row(0)
@@ -103,6 +118,7 @@ class Bars(Display):
             for row in self._rows[len(active) + 1 :]:
                 row.text = ""
             for row in self._rows:
+                row.ncols = columns - 1
                 row.refresh()
 
     def close(self) -> None:
@@ -116,7 +132,8 @@ class Bars(Display):
     def _row(self, place: int) -> Row:
         while len(self._rows) <= place:
             number = len(self._rows)
-            self._rows.append(new_row(self._stream, number, _TEXT if number else _BAR))
+            columns = self._size(self._stream).columns
+            self._rows.append(new_row(self._stream, columns, number, _TEXT if number else _BAR))
         return self._rows[place]
 
     def _write_above(self, line: str) -> None:
@@ -124,15 +141,15 @@ class Bars(Display):
             Row.write(line, file=self._stream)
 
 
-def new_row(stream: TextIO, position: int = 0, bar_format: str = _TEXT) -> Row:
-    """Make a row of the display, `position` lines below the first."""
+def new_row(stream: TextIO, columns: int, position: int = 0, bar_format: str = _TEXT) -> Row:
+    """Make a row of the display, `position` lines below the first, for a terminal's columns."""
     encoding = (getattr(stream, "encoding", None) or "").lower()
     return Row(
         total=1,
         position=position,
         file=stream,
         leave=False,
-        dynamic_ncols=True,
+        ncols=columns - 1,  # a full line would wrap on Windows
         bar_format=bar_format,
         ascii=None if encoding.startswith("utf") else True,
     )
@@ -142,11 +159,12 @@ class CheckBar(CheckProgress):
     """Redraws one line on a terminal with how much is checked."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._row = new_row(stream)
+        self._stream = stream
+        self._row = new_row(stream, terminal_size(stream).columns)
         super().__init__(self._redraw, INTERVAL)
 
     def _redraw(self, text: str) -> None:
-        self._row.text = text
+        self._row.text, self._row.ncols = text, terminal_size(self._stream).columns - 1
         self._row.refresh()
 
     def close(self) -> None:

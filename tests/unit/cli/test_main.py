@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.cli import config_file, signals
+from tcia_covid.cli import config_file
 from tcia_covid.cli.click_commands import SUMMARIES
 from tcia_covid.cli.commands import GROUPS
 from tcia_covid.cli.main import run
@@ -224,15 +223,6 @@ def test_an_interruption_before_the_job_ends_with_130(
     out, err = capsys.readouterr()
     assert json.loads(out)["exit_code"] == 130
     assert "the same command" in err
-
-
-def test_the_module_runs_as_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["tcia-covid", "--version"])
-    monkeypatch.setattr(signals.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(signals.os, "_exit", sys.exit)
-    with pytest.raises(SystemExit) as ended:
-        signals.main()
-    assert ended.value.code == 0
 
 
 def test_a_configuration_that_sets_json_holds_for_wrong_options_too(

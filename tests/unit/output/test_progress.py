@@ -31,7 +31,7 @@ from tcia_covid.output.progress import (
     series_line,
     summary_line,
 )
-from tcia_covid.output.progress_bars import Bars, CheckBar, Places, Row
+from tcia_covid.output.progress_bars import Bars, CheckBar, Places
 from tests.unit.making import complete, failed, series
 from tests.waiting import SOON
 
@@ -332,13 +332,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("columns", [200, 80, 30, 5])
-def test_bars_fit_the_terminal_and_are_removed(
-    monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns, 24)))
-    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda _: (columns, 24))
+def test_bars_fit_the_terminal_and_are_removed(columns: int) -> None:
     stream = Terminal()
-    display = Bars(stream, interval=3600)
+    display = Bars(stream, interval=3600, size=lambda _: os.terminal_size((columns, 24)))
     described = series("1.1", modality="CT", description="Thorax " * 40)
     display.take(STARTED)
     display.take(SeriesStarted(described, 0, 0))
@@ -354,15 +350,13 @@ def test_bars_fit_the_terminal_and_are_removed(
     drawn = [piece.replace("\x1b[A", "") for piece in pieces if "notice" not in piece]
     drawn = [piece for piece in drawn if not piece.startswith("downloading")]
     assert max(map(len, drawn)) <= columns
-    assert not Row._instances
+    last = written.rpartition("\r")[0].rpartition("\r")[2]
+    assert not last.strip(), "the rows are cleared"
 
 
-def test_series_beyond_the_rows_of_the_terminal_are_omitted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((80, 10)))
+def test_series_beyond_the_rows_of_the_terminal_are_omitted() -> None:
     stream = Terminal()
-    display = Bars(stream, interval=3600)
+    display = Bars(stream, interval=3600, size=lambda _: os.terminal_size((80, 10)))
     display.take(STARTED)
     for number in range(30):
         display.take(SeriesStarted(series(f"1.{number}"), 0, 0))
