@@ -28,7 +28,7 @@ from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import format_size
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.select import select
-from tcia_covid.selection.request import Options, Request, package_collection
+from tcia_covid.selection.request import Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import BytesOnDisk, check_space
@@ -90,8 +90,12 @@ def _download_packages(
 def _download_series(
     request: Request, registry: Registry, emit: Emit, stop: CancelToken
 ) -> Summary:
-    options = _within_limits(request.options, emit)
-    layout = Layout.parse(options.layout)
+    options, layout = request.options, Layout.parse(request.options.layout)
+    jobs_at_once = affordable_jobs(options.jobs)
+    if jobs_at_once < options.jobs:
+        text = f"--jobs is {jobs_at_once} instead of {options.jobs}"
+        emit(Notice(f"{text}: few open files are permitted (ulimit -n)"))
+        options = replace(options, jobs=jobs_at_once)
     archives = open_for_options(options, stop, emit)
     try:
         selection = _select(request, registry, archives, stop)
@@ -103,7 +107,8 @@ def _download_series(
         check_path_lengths(jobs)
         run.check_space(jobs)
         run.announce(jobs)
-        workers = _worker_count(options.jobs)
+        # More workers than requests, which the archives limit: some series sync to the disk.
+        workers = options.jobs + (options.jobs + 1) // 3
         Scheduler(archives.order, context, workers, run.on_outcome).run(jobs)
         if jobs and not stop.is_set():
             run.recount()
@@ -315,19 +320,6 @@ class _Run:
         return self._builder.finish(self._selection.failures, self._selection.notices, error)
 
 
-def _within_limits(options: Options, emit: Emit) -> Options:
-    """Reduce the number of jobs to what the limit of open files permits."""
-    jobs = affordable_jobs(options.jobs)
-    if jobs == options.jobs:
-        return options
-    emit(
-        Notice(
-            f"--jobs is {jobs} instead of {options.jobs}: few open files are permitted (ulimit -n)"
-        )
-    )
-    return replace(options, jobs=jobs)
-
-
 def check_path_lengths(jobs: Sequence[Job]) -> None:
     """Check that other programs can open all images, before the first is downloaded.
 
@@ -344,14 +336,6 @@ def check_path_lengths(jobs: Sequence[Job]) -> None:
             hint=f"use an --output folder whose path is at least {excess} characters shorter, or "
             "enable Windows' long paths",
         )
-
-
-def _worker_count(jobs: int) -> int:
-    """Give enough threads that some series sync to the disk while others are downloaded.
-
-    The archives bound the requests themselves: for NBIA, to `jobs`.
-    """
-    return jobs + (jobs + 1) // 3
 
 
 def _missing_bytes(jobs: Sequence[Job]) -> int:

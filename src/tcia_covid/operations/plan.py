@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import stat
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,19 +35,13 @@ ASSUMED_RATE = 10_000_000
 """Bytes a second: what one archive sends over a good connection."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Amount:
     """A number of series, and their images and bytes."""
 
     series: int = 0
     images: int = 0
     size: int = 0
-
-    def add(self, series: int, images: int, size: int) -> None:
-        """Add to it."""
-        self.series += series
-        self.images += images
-        self.size += size
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(
@@ -62,8 +57,8 @@ class GroupPlan:
     patients: int
     studies: int
     selected: Amount
-    complete: Amount = field(default_factory=Amount)
-    partial: Amount = field(default_factory=Amount)
+    complete: Amount = Amount()
+    partial: Amount = Amount()
     """Images on disk of series that are not complete: started, or damaged later."""
     changed: list[str] = field(default_factory=list)
     """Series that are complete in another version than the archive lists now."""
@@ -160,8 +155,13 @@ def plan_request(
         update, output = request.options.update, Path(request.output)
         selection = select_offline(request, registry, stop or CancelToken(), emit)
         groups = [_group(group, output, update=update) for group in selection.groups]
-        failures = selection.failures
-        notices = selection.notices + ([] if update else _changed_notices(groups))
+        failures, notices = selection.failures, list(selection.notices)
+        notices += [
+            f"{len(group.changed)} series of {group.name} changed in the archive after their "
+            "download: --update downloads them again"
+            for group in groups
+            if group.changed and not update
+        ]
     max_rate = request.options.http.max_rate
     return Plan(
         targets=request.targets,
@@ -190,27 +190,18 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
             planned.changed.append(series.uid)
         if receipt is not None and not (update and changed):
             images = series.image_count or len(receipt.images)
-            planned.complete.add(1, images, series.size or receipt.size)
+            planned.complete += Amount(1, images, series.size or receipt.size)
         elif any(amount := partial.of(series)):
-            planned.partial.add(1, *amount)
+            planned.partial += Amount(1, *amount)
     return planned
 
 
 def _modalities(selected: Sequence[Series]) -> dict[str, Amount]:
-    amounts: dict[str, Amount] = {}
+    amounts: dict[str, Amount] = defaultdict(Amount)
     for series in selected:
-        amount = amounts.setdefault(series.modality or "not recorded", Amount())
-        amount.add(1, series.image_count or 0, series.size or 0)
+        modality = series.modality or "not recorded"
+        amounts[modality] += Amount(1, series.image_count or 0, series.size or 0)
     return dict(sorted(amounts.items(), key=lambda pair: (-pair[1].size, pair[0])))
-
-
-def _changed_notices(groups: Sequence[GroupPlan]) -> list[str]:
-    return [
-        f"{len(group.changed)} series of {group.name} changed in the archive after their download: "
-        "--update downloads them again"
-        for group in groups
-        if group.changed
-    ]
 
 
 def _free_space(output: Path) -> int | None:

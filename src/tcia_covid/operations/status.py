@@ -144,15 +144,15 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
     missing_files = []
     name = tree.root.name
     damaged = tree.damage.uids()
-    partial = _partial_series(tree)
-    staged = {series.series for series in partial}
+    sizes = {uid: list(tree.staged_sizes(uid)) for uid in sorted(tree.series_in_staging())}
+    partial = [PartialSeries(uid, len(each), sum(each)) for uid, each in sizes.items() if each]
     for uid in sorted(tree.receipts.uids()):
         stored = tree.receipts.read(uid)
         if stored is None:
             continue
         receipt = stored.receipt
         name = receipt.series.collection
-        if (uid in staged and tree.is_half_committed(stored)) or not tree.has_all_files(receipt):
+        if (sizes.get(uid) and tree.is_half_committed(stored)) or not tree.has_all_files(receipt):
             missing_files.append(uid)
         elif uid not in damaged:
             complete.series += 1
@@ -175,11 +175,6 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         supporting=_supporting(tree),
         outdated_reports=outdated_reports(tree),
     )
-
-
-def _partial_series(tree: Tree) -> list[PartialSeries]:
-    sizes = {uid: list(tree.staged_sizes(uid)) for uid in sorted(tree.series_in_staging())}
-    return [PartialSeries(uid, len(images), sum(images)) for uid, images in sizes.items() if images]
 
 
 def _partial_packages(tree: Tree) -> Iterator[PartialPackage]:

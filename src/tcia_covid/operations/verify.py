@@ -48,7 +48,6 @@ from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
-_ARCHIVE_CHANGED = "the archive has another hash of the series now"
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are checked, in the caller's thread."""
 
@@ -163,8 +162,7 @@ def verify_directory(
             check.check_reports()
             if online is not None:
                 check.compare_online(online)
-                counts = {key.value: number for key, number in online.compared.items()}
-                result.online = OnlineCounts(**counts)
+                result.online = OnlineCounts(**online.compared)
     with listing_errors(directory):
         result.unchecked = find_unchecked_folders(directory)
     if not result.recorded:
@@ -173,98 +171,93 @@ def verify_directory(
     return result
 
 
+@dataclass(slots=True)
 class _TreeCheck:
     """Checks one collection's folder; adds to a result."""
 
-    def __init__(
-        self,
-        tree: Tree,
-        prefix: str,
-        result: VerifyResult,
-        deep: bool,  # noqa: FBT001
-        emit: Emit,
-        stop: CancelToken,
-    ) -> None:
-        self._tree = tree
-        self._prefix = prefix
-        self._result = result
-        self._emit = emit
-        self._stop = stop
-        self._check_batch = partial(check_batch, deep=deep, stop=stop)
-        self._recorded_damage = tree.damage.uids()
-        self._subfolders: list[str] = []
-        """Folders in series folders."""
-        self._folders: dict[str, str] = {}
-        """Of every receipt, by SeriesInstanceUID."""
-        self._not_intact: set[str] = set()
-        """SeriesInstanceUIDs."""
+    tree: Tree
+    prefix: str
+    """Of the paths in the result."""
+    result: VerifyResult
+    deep: bool
+    emit: Emit
+    stop: CancelToken
+    subfolders: list[str] = field(default_factory=list)
+    """Folders in series folders."""
+    folders: dict[str, str] = field(default_factory=dict)
+    """Of every receipt, by SeriesInstanceUID."""
+    not_intact: set[str] = field(default_factory=set)
+    """SeriesInstanceUIDs."""
+    recorded_damage: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorded_damage = self.tree.damage.uids()
 
     def check_series(self, jobs: int, on_progress: OnProgress) -> None:
         """Hash every image that is in a receipt, and count each series."""
         problems: list[Problem] = []
-        for batch, batch_problems in parallel_map(
-            self._check_batch, self._batches(), jobs, self._stop
-        ):
+        check = partial(check_batch, deep=self.deep, stop=self.stop)
+        for batch, batch_problems in parallel_map(check, self._batches(), jobs, self.stop):
             problems += batch_problems
-            self._subfolders += batch.subfolders
+            self.subfolders += batch.subfolders
             on_progress(batch.size, len(batch.images))
             if batch.is_last:
                 self._finish(batch.receipt, problems)
                 problems = []
 
     def _batches(self) -> Iterator[Batch]:
-        for uid in sorted(self._tree.receipts.uids()):
-            stored = self._tree.receipts.read(uid)
-            if stored is None or stored.receipt.series.uid != uid:
+        for uid in sorted(self.tree.receipts.uids()):
+            stored = self.tree.receipts.read(uid)
+            if stored is None:
                 self._add_broken_receipt(uid)
                 continue
-            self._folders[uid] = stored.receipt.folder
-            yield from make_batches(self._tree, stored.receipt)
+            self.folders[uid] = stored.receipt.folder
+            yield from make_batches(self.tree, stored.receipt)
 
     def _add_broken_receipt(self, uid: str) -> None:
-        path = self._tree.receipts.path(uid)
+        path = self.tree.receipts.path(uid)
         if not path.exists():
             return
-        self._not_intact.add(uid)
-        file = path.relative_to(self._tree.root).as_posix()
+        self.not_intact.add(uid)
+        file = path.relative_to(self.tree.root).as_posix()
         series = uid if is_uid(uid) else ""
         self._add(Damage(series, file, Reason.UNREADABLE, "the receipt cannot be read"))
-        self._result.series.checked += bool(series)
-        self._result.series.damaged += bool(series)
+        self.result.series.checked += bool(series)
+        self.result.series.damaged += bool(series)
 
     def _finish(self, receipt: Receipt, problems: list[Problem]) -> None:
         """Count a series, and record whether it is damaged."""
         uid = receipt.series.uid
         if not any(isinstance(problem, Damage) for problem in problems):
-            if uid in self._recorded_damage:
-                self._record(uid, [])
+            if uid in self.recorded_damage:
+                with self._noting_failure():
+                    self.tree.damage.clear(uid)
             self._count(receipt, problems)
             return
-        self._not_intact.add(uid)
-        locks = self._tree.state / "locks"
+        self.not_intact.add(uid)
+        locks = self.tree.state / "locks"
         try:
-            self._tree.disk.make_folder(locks)
-            with Lock(locks / f"{uid}.lock", f"series {uid}"):
-                receipt, problems = self._check_again(receipt, problems)
-                self._record(uid, problems)
+            with self._noting_failure():
+                self.tree.disk.make_folder(locks)
+                with Lock(locks / f"{uid}.lock", f"series {uid}"):
+                    receipt, problems = self._check_again(receipt, problems)
+                    self._record(uid, problems)
         except LockedError:
-            self._result.series.in_progress += 1
+            self.result.series.in_progress += 1
             return
-        except OSError:
-            self._result.recorded = False
         self._count(receipt, problems)
 
     def _check_again(
         self, receipt: Receipt, problems: list[Problem]
     ) -> tuple[Receipt, list[Problem]]:
         """Check a series again if a download committed it during the check."""
-        stored = self._tree.receipts.read(receipt.series.uid)
+        stored = self.tree.receipts.read(receipt.series.uid)
         if stored is None or stored.receipt == receipt:
             return receipt, problems
-        batches = make_batches(self._tree, stored.receipt)
-        return stored.receipt, [
-            problem for batch in batches for problem in self._check_batch(batch)
-        ]
+        problems = []
+        for batch in make_batches(self.tree, stored.receipt):
+            problems += check_batch(batch, deep=self.deep, stop=self.stop)
+        return stored.receipt, problems
 
     def _record(self, uid: str, problems: list[Problem]) -> None:
         lines = [
@@ -272,11 +265,10 @@ class _TreeCheck:
             for problem in problems
             if isinstance(problem, Damage) and problem.repairable
         ]
-        with self._noting_failure():
-            if lines:
-                self._tree.damage.write(uid, lines)
-            else:
-                self._tree.damage.clear(uid)
+        if lines:
+            self.tree.damage.write(uid, lines)
+        else:
+            self.tree.damage.clear(uid)
 
     @contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -284,10 +276,10 @@ class _TreeCheck:
         try:
             yield
         except OSError:
-            self._result.recorded = False
+            self.result.recorded = False
 
     def _count(self, receipt: Receipt, problems: list[Problem]) -> None:
-        result, images = self._result, len(receipt.images)
+        result, images = self.result, len(receipt.images)
         damaged = len({problem.file for problem in problems if isinstance(problem, Damage)})
         result.series.checked += 1
         result.series.intact += not damaged
@@ -301,24 +293,24 @@ class _TreeCheck:
             self._add(problem)
 
     def _add(self, problem: Problem) -> None:
-        problem = replace(problem, file=self._prefix + problem.file)
+        problem = replace(problem, file=self.prefix + problem.file)
         if isinstance(problem, Damage):
-            self._result.damage.append(problem)
+            self.result.damage.append(problem)
             reason = problem.reason.value
-            self._emit(DamageFound(problem.series, problem.file, reason, problem.detail))
+            self.emit(DamageFound(problem.series, problem.file, reason, problem.detail))
         else:
-            self._result.unexpected.append(problem)
+            self.result.unexpected.append(problem)
 
     def find_unexpected(self) -> None:
         """Find files that are in no receipt, except of series committed since the check began."""
         problems = []
-        known = {*self._folders.values(), SUPPORTING}
-        for problem in find_unexpected(self._tree.root, known, self._subfolders):
-            self._stop.check()
+        known = {*self.folders.values(), SUPPORTING}
+        for problem in find_unexpected(self.tree.root, known, self.subfolders):
+            self.stop.check()
             problems.append(problem)
         if not problems:
             return
-        new = self._tree.receipts.uids() - self._folders.keys() - self._not_intact
+        new = self.tree.receipts.uids() - self.folders.keys() - self.not_intact
         new_folders = tuple(f"{receipt.folder}/" for receipt in self._receipts(new))
         for problem in problems:
             if not problem.file.startswith(new_folders):
@@ -326,11 +318,11 @@ class _TreeCheck:
 
     def check_supporting(self) -> None:
         """Compare the collection's supporting files with their receipts."""
-        if not (self._tree.state / SUPPORTING).is_dir():
+        if not (self.tree.state / SUPPORTING).is_dir():
             return
-        receipts = FileReceipts(self._tree)
+        receipts = FileReceipts(self.tree)
         for receipt in receipts.all():
-            self._stop.check()
+            self.stop.check()
             for difference in receipts.differing(receipt):
                 reason = Reason.MISSING if difference.is_missing else Reason.CHANGED
                 self._add(
@@ -343,43 +335,41 @@ class _TreeCheck:
         A manifest that contradicts the receipts is damage, provided that all receipts are
         readable. Other changes, and missing files, are only listed.
         """
-        damaged = self._not_intact <= self._folders.keys() and manifest_was_changed(self._tree)
+        damaged = self.not_intact <= self.folders.keys() and manifest_was_changed(self.tree)
         if damaged:
             self._add(Damage("", MANIFEST, Reason.CHANGED, "it contradicts the receipts"))
-        outdated = outdated_reports(self._tree, by_hash=True)
-        self._result.outdated_reports += [
-            self._prefix + name for name in outdated if not (damaged and name == MANIFEST)
+        outdated = outdated_reports(self.tree, by_hash=True)
+        self.result.outdated_reports += [
+            self.prefix + name for name in outdated if not (damaged and name == MANIFEST)
         ]
         # A download does not compare the content, so it has to be recorded.
-        if (damaged or outdated) and not outdated_reports(self._tree):
+        if (damaged or outdated) and not outdated_reports(self.tree):
             with self._noting_failure():
-                self._tree.invalidate_reports()
+                self.tree.invalidate_reports()
 
     def compare_online(self, online: OnlineCheck) -> None:
         """Compare every intact series with the archive's hash; record which ones changed there."""
-        intact = self._receipts(sorted(self._folders.keys() - self._not_intact))
+        intact = self._receipts(sorted(self.folders.keys() - self.not_intact))
         for receipt, comparison in online.compare(intact):
-            uid = receipt.series.uid
-            with self._noting_failure():
-                if comparison is Comparison.CHANGED:
-                    self._tree.changed.write(uid, [{"detail": _ARCHIVE_CHANGED}])
-                elif comparison is Comparison.VERIFIED:
-                    self._tree.changed.clear(uid)
-            if comparison is Comparison.CHANGED:
-                self._add(
-                    Damage(uid, receipt.folder, Reason.CHANGED, _ARCHIVE_CHANGED, option="--update")
-                )
-                self._result.series.intact -= 1
-                self._result.series.damaged += 1
+            uid, detail = receipt.series.uid, "the archive has another hash of the series now"
+            if comparison is HashComparison.VERIFIED:
+                with self._noting_failure():
+                    self.tree.changed.clear(uid)
+            elif comparison is HashComparison.CHANGED:
+                with self._noting_failure():
+                    self.tree.changed.write(uid, [{"detail": detail}])
+                self._add(Damage(uid, receipt.folder, Reason.CHANGED, detail, option="--update"))
+                self.result.series.intact -= 1
+                self.result.series.damaged += 1
 
     def _receipts(self, uids: Iterable[str]) -> Iterator[Receipt]:
         for uid in uids:
-            stored = self._tree.receipts.read(uid)
+            stored = self.tree.receipts.read(uid)
             if stored is not None:
                 yield stored.receipt
 
 
-class Comparison(str, Enum):
+class HashComparison(str, Enum):
     """What an archive's hash says about a series; a field of `OnlineCounts`."""
 
     VERIFIED = "verified"
@@ -398,40 +388,40 @@ class OnlineCheck:
     emit: Emit
     """Receives a notice when the archive is not responding."""
     stop: CancelToken
-    compared: Counter[Comparison] = field(default_factory=Counter)
+    compared: Counter[str] = field(default_factory=Counter)
     """Series compared so far."""
     availability: ArchiveAvailability = field(default_factory=ArchiveAvailability)
 
-    def compare(self, receipts: Iterable[Receipt]) -> Iterator[tuple[Receipt, Comparison]]:
+    def compare(self, receipts: Iterable[Receipt]) -> Iterator[tuple[Receipt, HashComparison]]:
         """Compare and count series."""
         for receipt, comparison in parallel_map(self._compare, receipts, self.jobs, self.stop):
-            self.compared[comparison] += 1
+            self.compared[comparison.value] += 1
             yield receipt, comparison
 
-    def _compare(self, receipt: Receipt) -> Comparison:
+    def _compare(self, receipt: Receipt) -> HashComparison:
         if not receipt.is_dicom:
-            return Comparison.NO_HASH  # and no request: the archive has only DICOM series
+            return HashComparison.NO_HASH  # and no request: the archive has only DICOM series
         if self.availability.is_down(self.archive):
-            return Comparison.NO_RESPONSE
+            return HashComparison.NO_RESPONSE
         try:
             comparison = _compare(receipt, self.archive)
         except ArchiveError as error:
             if self.availability.failed(self.archive, error) is not None:
-                name = self.archive.name
-                self.emit(Notice(f"{name} is not responding: the other series are not compared"))
-            return Comparison.NO_RESPONSE
+                text = f"{self.archive.name} is not responding: the other series are not compared"
+                self.emit(Notice(text))
+            return HashComparison.NO_RESPONSE
         self.availability.worked(self.archive)
         return comparison
 
 
-def _compare(receipt: Receipt, archive: Archive) -> Comparison:
+def _compare(receipt: Receipt, archive: Archive) -> HashComparison:
     """Compare with the hash of the series, and if that is ambiguous with hashes of images."""
     series_hash = archive.series_md5(receipt.series)
     if not series_hash:
-        return Comparison.NO_HASH
+        return HashComparison.NO_HASH
     computed = [image.md5 for image in receipt.images]
     if hash_matches(series_hash, [None] * len(computed), computed):
-        return Comparison.VERIFIED
+        return HashComparison.VERIFIED
     spellings: list[str | None] = []
     for image in receipt.images:
         unverified = image.check is Check.SIZE
@@ -440,9 +430,9 @@ def _compare(receipt: Receipt, archive: Archive) -> Comparison:
             continue
         stored = archive.image_md5(receipt.series, image.uid)
         if stored is None and unverified:
-            return Comparison.NO_HASH
+            return HashComparison.NO_HASH
         if stored is None or not same_md5(stored, image.md5):
-            return Comparison.CHANGED
+            return HashComparison.CHANGED
         spellings.append(stored)  # the archive may omit leading zeros of some hashes only
     matches = hash_matches(series_hash, spellings, computed)
-    return Comparison.VERIFIED if matches else Comparison.CHANGED
+    return HashComparison.VERIFIED if matches else HashComparison.CHANGED

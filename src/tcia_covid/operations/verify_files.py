@@ -98,13 +98,9 @@ def make_batches(tree: Tree, receipt: Receipt) -> Iterator[Batch]:
     try:
         entries = _spell_as(receipt, folder, _entries(folder, tree.foreign_link(receipt)))
     except OSError as error:
+        uid, failure = receipt.series.uid, _io_error(error)
         problems: tuple[Problem, ...] = tuple(
-            Damage(
-                receipt.series.uid,
-                f"{receipt.folder}/{image.file}",
-                *_io_error(error),
-                repairable=False,
-            )
+            Damage(uid, f"{receipt.folder}/{image.file}", *failure, repairable=False)
             for image in receipt.images
         )
         yield Batch(receipt, folder, (), problems, (), is_last=True)
