@@ -189,34 +189,39 @@ class Option(click.Option):
             self.secondary_opts = opposites
 
 
-def _flag(section: str, *names: str, text: str) -> Option:
-    return Option(*names, section=section, is_flag=True, help=text)
+def _option(section: str, names: str, text: str, **attributes: Any) -> Option:
+    return Option(*names.split(), section=section, help=text, **attributes)
 
 
-def _option(section: str, *names: str, text: str, **attributes: Any) -> Option:
-    return Option(*names, section=section, help=text, **attributes)
+def _flag(section: str, names: str, text: str) -> Option:
+    return _option(section, names, text, is_flag=True)
 
 
 def _filter(name: str, text: str, **attributes: Any) -> Option:
-    return Option(name, section=_FILTERS, multiple=True, help=text, **attributes)
+    return _option(_FILTERS, name, text, multiple=True, **attributes)
 
 
-def _number(
-    section: str, *names: str, text: str, least: int = 1, most: int | None = None
-) -> Option:
-    kind = click.IntRange(least, most)
-    return Option(*names, section=section, type=kind, metavar="N", help=text)
+def _file(section: str, name: str, text: str, **attributes: Any) -> Option:
+    return _option(section, name, text, type=FILE, metavar="FILE", **attributes)
+
+
+def _number(section: str, name: str, text: str, least: int = 1) -> Option:
+    return _option(section, name, text, type=click.IntRange(least), metavar="N")
+
+
+def _jobs(section: str, text: str) -> Option:
+    return _option(section, "--jobs -j", text, type=click.IntRange(1, 256), metavar="N")
 
 
 def _seconds(name: str, text: str, kind: click.FloatRange = POSITIVE_DURATION) -> Option:
-    return Option(name, section=_TRANSFER, type=kind, metavar="SECONDS", help=text)
+    return _option(_TRANSFER, name, text, type=kind, metavar="SECONDS")
 
 
 FILTERS = (
     _option(
         "Targets",
         "--shared-cart",
-        text="A cart shared on NBIA's web site, as a further TARGET: its name or address.",
+        "A cart shared on NBIA's web site, as a further TARGET: its name or address.",
         multiple=True,
         type=ONE_PER_LINE,
         metavar="NAME",
@@ -242,26 +247,25 @@ FILTERS = (
         type=ONE_PER_LINE,
         metavar="CONDITION",
     ),
-    _number(_FILTERS, "--first-patients", text="Only the first N patients of each collection."),
-    _number(_FILTERS, "--max-series", text="Only the first N series."),
+    _number(_FILTERS, "--first-patients", "Only the first N patients of each collection."),
+    _number(_FILTERS, "--max-series", "Only the first N series."),
     _option(
         _FILTERS,
         "--max-size",
-        text="Only the first series that fit into this size, such as 20GB.",
+        "Only the first series that fit into this size, such as 20GB.",
         type=SIZE,
     ),
     _option(
         _FILTERS,
         "--shard",
-        text="Only the I-th of N disjoint, balanced shards, for job arrays.",
+        "Only the I-th of N disjoint, balanced shards, for job arrays.",
         metavar="I/N",
     ),
 )
 OUTPUT = _option(
     _GENERAL,
-    "--output",
-    "-o",
-    text="Folder that holds the collections' folders.",
+    "--output -o",
+    "Folder that holds the collections' folders.",
     type=FOLDER,
     metavar="DIR",
     default=DEFAULT_OUTPUT,
@@ -270,67 +274,62 @@ OUTPUT = _option(
 SOURCE = _option(
     _GENERAL,
     "--source",
-    text="Archive to use; auto uses any that has the series.  [default: auto]",
+    "Archive to use; auto uses any that has the series.  [default: auto]",
     type=click.Choice(("auto", "nbia", "idc")),
 )
 ACCEPT_LISTED = _flag(
     _GENERAL,
     "--accept-listed",
-    text="Accept an archive's list that is shorter than expected: series were withdrawn.",
+    "Accept an archive's list that is shorter than expected: series were withdrawn.",
 )
 COMMERCIAL_USE = _flag(
-    _GENERAL, "--commercial-use", text="Refuse collections whose license forbids commercial use."
+    _GENERAL, "--commercial-use", "Refuse collections whose license forbids commercial use."
 )
 SUPPORTING = (
     _flag(
         _GENERAL,
         "--supporting",
-        text="Also download clinical tables, annotations and manifests, into supporting/.",
+        "Also download clinical tables, annotations and manifests, into supporting/.",
     ),
-    _flag(_GENERAL, "--supporting-only", text="Download these files and no images."),
+    _flag(_GENERAL, "--supporting-only", "Download these files and no images."),
 )
-UPDATE = _flag(_GENERAL, "--update", text="Re-download series that changed in the archive.")
+UPDATE = _flag(_GENERAL, "--update", "Re-download series that changed in the archive.")
 LAYOUT = _option(
     _GENERAL,
     "--layout",
-    text="Folders of new series: uid, descriptive, or a template such as "
+    "Folders of new series: uid, descriptive, or a template such as "
     "'{patient}/{modality}-{series}'.  [default: uid]",
     metavar="LAYOUT",
 )
 KEEP_FORMULAS = _flag(
     _OUTPUT,
     "--keep-formulas",
-    text="In CSV, put no quote (') before values that a spreadsheet would evaluate, such as =1+1.",
+    "In CSV, put no quote (') before values that a spreadsheet would evaluate, such as =1+1.",
 )
-JOBS = _number(
-    _TRANSFER,
-    "--jobs",
-    "-j",
-    text="Number of series to download in parallel; from IDC, a third more.  [default: 8]",
-    most=256,
+JOBS = _jobs(
+    _TRANSFER, "Number of series to download in parallel; from IDC, a third more.  [default: 8]"
 )
 MAX_RATE = _option(
     _TRANSFER,
     "--max-rate",
-    text="Limit all connections together to this many bytes per second, such as 50MB. Progress "
+    "Limit all connections together to this many bytes per second, such as 50MB. Progress "
     "bars count uncompressed bytes.",
     type=RATE,
 )
 NO_FSYNC = _flag(
     _TRANSFER,
     "--no-fsync",
-    text="Do not force data to the disk: faster on slow disks, but a power failure may damage "
+    "Do not force data to the disk: faster on slow disks, but a power failure may damage "
     "series that count as complete ('verify' finds them).",
 )
 NO_SPACE_CHECK = _flag(
-    _TRANSFER, "--no-space-check", text="Start even if the disk reports too little free space."
+    _TRANSFER, "--no-space-check", "Start even if the disk reports too little free space."
 )
 RETRY = (
     _number(
         _TRANSFER,
         "--retries",
-        text="Consecutive failures before giving up; any progress resets the counter.  "
-        "[default: 6]",
+        "Consecutive failures before giving up; any progress resets the counter.  [default: 6]",
         least=0,
     ),
     _seconds(
@@ -355,80 +354,63 @@ RETRY = (
     _option(
         _TRANSFER,
         "--min-rate",
-        text="Retry a transfer slower than this many bytes per second.  [default: 1KiB]",
+        "Retry a transfer slower than this many bytes per second.  [default: 1KiB]",
         type=RATE,
     ),
 )
-NBIA_URL = _option(_SOURCES, "--nbia-url", text="Base URL of NBIA's API, v4 or v1.", type=URL)
+NBIA_URL = _option(_SOURCES, "--nbia-url", "Base URL of NBIA's API, v4 or v1.", type=URL)
 ARCHIVES = (
     NBIA_URL,
     _option(
         _SOURCES,
         "--idc-url",
-        text="IDC's buckets: aws, gcs, or the URL of another S3 endpoint; several, separated by "
+        "IDC's buckets: aws, gcs, or the URL of another S3 endpoint; several, separated by "
         "commas, are tried in order.",
         type=BUCKET_HOST,
     ),
-    _option(_SOURCES, "--site-url", text="Base URL of TCIA's web site API.", type=URL),
+    _option(_SOURCES, "--site-url", "Base URL of TCIA's web site API.", type=URL),
 )
 DISPLAY = (
-    _flag(_OUTPUT, "--json", text="Print the result as one JSON document."),
-    _flag(_OUTPUT, "--quiet", "-q", text="Print only the result and errors."),
-    _flag(_OUTPUT, "--verbose", "-v", text="Print more detail, and tracebacks of errors."),
-    _flag(_OUTPUT, "--no-progress", text="Print progress as plain lines, not bars."),
-    _option(
-        _OUTPUT,
-        "--log-file",
-        text="Append a log with timestamps to FILE.",
-        type=FILE,
-        metavar="FILE",
-    ),
-    _option(
-        _OUTPUT,
-        "--events",
-        text="Append events to FILE as they happen, one JSON object per line.",
-        type=FILE,
-        metavar="FILE",
-    ),
-    _option(
+    _flag(_OUTPUT, "--json", "Print the result as one JSON document."),
+    _flag(_OUTPUT, "--quiet -q", "Print only the result and errors."),
+    _flag(_OUTPUT, "--verbose -v", "Print more detail, and tracebacks of errors."),
+    _flag(_OUTPUT, "--no-progress", "Print progress as plain lines, not bars."),
+    _file(_OUTPUT, "--log-file", "Append a log with timestamps to FILE."),
+    _file(_OUTPUT, "--events", "Append events to FILE as they happen, one JSON object per line."),
+    _file(
         _SOURCES,
         "--registry",
-        text="Add the collections that FILE describes; repeatable.",
-        type=FILE,
-        metavar="FILE",
+        "Add the collections that FILE describes; repeatable.",
         multiple=True,
     ),
 )
 """What every command takes."""
-DRY_RUN = _flag(_GENERAL, "--dry-run", text="Only show what would be done, as 'plan' does.")
+DRY_RUN = _flag(_GENERAL, "--dry-run", "Only show what would be done, as 'plan' does.")
 COMPARE = _flag(
-    _GENERAL,
-    "--compare",
-    text="List how NBIA differs from the shipped catalog; exit code 1 if it does.",
+    _GENERAL, "--compare", "List how NBIA differs from the shipped catalog; exit code 1 if it does."
 )
 FORMAT = _option(
     _GENERAL,
     "--format",
-    text="Output format; --json overrides it.",
+    "Output format; --json overrides it.",
     type=click.Choice(("table", "csv", "json", "tcia", "txt")),
     default="table",
     show_default=True,
 )
 CITE_FORMAT = _option(
     _GENERAL,
-    "cite_format",
-    "--format",
-    text="Output format; --json overrides it. In files it is cite-format, in the environment "
+    "cite_format --format",
+    "Output format; --json overrides it. In files it is cite-format, in the environment "
     "TCIA_COVID_CITE_FORMAT.",
     type=click.Choice(("text", "bibtex", "csl-json")),
     default="text",
     show_default=True,
 )
-SERVE = _flag(_GENERAL, "--serve", text="Only run the archive: print its base URL and wait.")
+SERVE = _flag(_GENERAL, "--serve", "Only run the archive: print its base URL and wait.")
 PORT = _option(
     _GENERAL,
     "--port",
-    text="Port for --serve.  [default: any free one]",
+    "Port for --serve.  [default: any free one]",
     type=click.IntRange(0, 65535),
     metavar="N",
     default=0,
@@ -452,26 +434,18 @@ ADOPT = (
     _option(
         _GENERAL,
         "--collection",
-        text="Import only files of this collection.  [default: of any known one]",
+        "Import only files of this collection.  [default: of any known one]",
         metavar="NAME",
     ),
     _flag(
-        _GENERAL,
-        "--link",
-        text="Hard-link files; reflink or copy them where that fails (the default).",
+        _GENERAL, "--link", "Hard-link files; reflink or copy them where that fails (the default)."
     ),
-    _flag(_GENERAL, "--move", text="Remove files from DIR once their series is complete."),
-    _flag(_GENERAL, "--copy", text="Copy files, so that nothing is shared with DIR."),
+    _flag(_GENERAL, "--move", "Remove files from DIR once their series is complete."),
+    _flag(_GENERAL, "--copy", "Copy files, so that nothing is shared with DIR."),
     OUTPUT,
     SOURCE,
     LAYOUT,
-    _number(
-        _TRANSFER,
-        "--jobs",
-        "-j",
-        text="Number of series to import in parallel.  [default: 8]",
-        most=256,
-    ),
+    _jobs(_TRANSFER, "Number of series to import in parallel.  [default: 8]"),
     NO_FSYNC,
     NO_SPACE_CHECK,
     KEEP_FORMULAS,
@@ -479,16 +453,10 @@ ADOPT = (
 )
 ONLINE_ONLY = tuple(option.moved_to(_ONLINE) for option in (*RETRY, NBIA_URL))
 VERIFY = (
-    _flag(_GENERAL, "--deep", text="Also parse each file as DICOM: header, length, UIDs."),
-    _flag(_GENERAL, "--online", text="Also compare each series with the archive's own hash."),
-    _flag(_GENERAL, "--strict", text="Exit with code 1 if there are unexpected files."),
-    _number(
-        _GENERAL,
-        "--jobs",
-        "-j",
-        text="Number of threads that read.  [default: twice the processors, at most 8]",
-        most=256,
-    ),
+    _flag(_GENERAL, "--deep", "Also parse each file as DICOM: header, length, UIDs."),
+    _flag(_GENERAL, "--online", "Also compare each series with the archive's own hash."),
+    _flag(_GENERAL, "--strict", "Exit with code 1 if there are unexpected files."),
+    _jobs(_GENERAL, "Number of threads that read.  [default: twice the processors, at most 8]"),
     *ONLINE_ONLY,
 )
 
