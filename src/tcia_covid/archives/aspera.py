@@ -31,8 +31,7 @@ from tcia_covid.core.errors import (
     TlsError,
     UnreachableError,
 )
-from tcia_covid.core.plain_text import printable
-from tcia_covid.core.redaction import scrub
+from tcia_covid.core.redaction import printable, scrub
 from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.locks import Lock
 

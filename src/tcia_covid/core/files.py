@@ -61,16 +61,13 @@ def is_foreign_link(path: str | Path) -> bool:
         link = os.lstat(path)
     except OSError:
         return False
-    if not stat.S_ISLNK(link.st_mode) or link.st_uid in (0, _user()):
+    user = os.geteuid() if sys.platform != "win32" else 0
+    if not stat.S_ISLNK(link.st_mode) or link.st_uid in (0, user):
         return False
     try:
         return os.stat(path).st_uid != link.st_uid  # noqa: PTH116
     except OSError:
         return True
-
-
-def _user() -> int:
-    return os.geteuid() if sys.platform != "win32" else 0
 
 
 def _open(path: str | Path, flags: int) -> int:

@@ -1,12 +1,12 @@
-"""Removes credentials from messages, logs and files."""
+"""Removes credentials, control characters and formulas from text that is shown or stored."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
-from tcia_covid.core.plain_text import printable
-
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _UNREADABLE = "(unreadable URL)"
 # Greedy up to the last "@": a password may contain an "@" or "/" that somebody did not encode.
 # Without "://" it begins a word and is not a drive: paths may contain ":" and "@", too.
@@ -51,3 +51,32 @@ def excerpt(body: bytes, limit: int = 120) -> str:
     text = body[: 8 * limit].decode("utf-8", "replace")
     line = scrub(" ".join(printable(text).split()))
     return line if len(line) <= limit else line[:limit] + "…"
+
+
+def printable(text: str) -> str:
+    """Replace each character that cannot be printed, such as a line break or an escape, by a blank.
+
+    No terminal, log or file format finds a second line or a command in the result.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def csv_row(values: Iterable[object], *, keep_formulas: bool = False) -> list[object]:
+    """Make the values of a row of CSV safe; those that are not text stay as they are.
+
+    A spreadsheet evaluates a cell that begins with `=`, `+`, `-` or `@`, and may so start a program
+    or send data away. A quote before it, which spreadsheets do not show, makes it text. Numbers and
+    single characters are not changed. With `keep_formulas`, for programs that need the values as
+    archived, text is only made printable.
+    """
+    row: list[object] = []
+    for value in values:
+        text = printable(value) if isinstance(value, str) else ""
+        bare = text.strip()
+        is_formula = bare.startswith(("=", "+", "-", "@")) and len(bare) > 1
+        if is_formula and not keep_formulas and not _NUMBER.fullmatch(bare):
+            text = f"'{text}"
+        row.append(text if isinstance(value, str) else value)
+    return row

@@ -74,10 +74,6 @@ def safe_name(original: str) -> PathComponent:
     if safe and not is_reserved(original):
         return PathComponent(original)
     stem = _UNSAFE.sub("_", original)[:_MAX_STEM].strip("_-") or "unnamed"
-    return PathComponent(f"{stem}-{_tag(original)}")
-
-
-def _tag(original: str) -> str:
     digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
-    match = _TAG.search(digest + "f0000000")  # in case a digest has no letter
-    return match[0] if match else ""
+    tag = _TAG.findall(digest + "f0000000")[0]  # in case a digest has no letter
+    return PathComponent(f"{stem}-{tag}")

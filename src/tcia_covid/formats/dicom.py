@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.files import open_regular
@@ -31,7 +31,6 @@ _META = 132
 """Where the elements begin, after 128 arbitrary bytes and `DICM`."""
 _MAX_HEADER = 16 * 1024 * 1024
 _MAX_FOR_PYDICOM = 1024 * 1024
-_META_GROUP = b"\x02\0"
 _PADDING = " \0"
 _NATIVE = {None, _IMPLICIT, "1.2.840.10008.1.2.1", _DEFLATED, "1.2.840.10008.1.2.2"}
 _PIXEL_KEYWORDS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
@@ -66,28 +65,21 @@ class _UndecidedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The identity of one image; the three UIDs are valid."""
+    """The identity of one image; `patient` and `modality` may be empty."""
 
     sop: str
     """SOPInstanceUID."""
     study: str
-    """StudyInstanceUID."""
     series: str
-    """SeriesInstanceUID."""
     patient: str
-    """PatientID; may be empty."""
     modality: str
-    """May be empty."""
     transfer_syntax: str
-    """TransferSyntaxUID."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Dataset:
+class _Dataset(NamedTuple):
     """The elements of a DICOM file after its file meta information."""
 
     syntax: str
-    """TransferSyntaxUID."""
     read: _ElementReader
     data: bytes
     """The bytes of the file, or the first 16 MiB of an inflated dataset."""
@@ -107,12 +99,12 @@ def read_header(head: bytes) -> Header | None:
         values = {tag: _text(value) for tag, value in _identity(dataset).items()}
     except _UndecidedError:
         return None
-    sop, study, series = (values.get(tag, "") for tag in (_SOP, _STUDY, _SERIES))
+    sop, study, series, patient, modality = (
+        values.get(tag, "") for tag in (_SOP, _STUDY, _SERIES, _PATIENT, _MODALITY)
+    )
     if not (is_uid(sop) and is_uid(study) and is_uid(series)):
         return None
-    return Header(
-        sop, study, series, values.get(_PATIENT, ""), values.get(_MODALITY, ""), dataset.syntax
-    )
+    return Header(sop, study, series, patient, modality, dataset.syntax)
 
 
 def _open_dataset(data: bytes) -> _Dataset:
@@ -121,7 +113,7 @@ def _open_dataset(data: bytes) -> _Dataset:
         raise _UndecidedError
     at, syntax = _META, b""
     try:
-        while data.startswith(_META_GROUP, at):
+        while data.startswith(b"\x02\0", at):
             tag, length, value = _explicit_element(data, at)
             at = value + length
             if tag == _TRANSFER_SYNTAX:

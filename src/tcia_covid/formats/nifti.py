@@ -144,8 +144,6 @@ class NiftiHeader:
 
     shape: tuple[int, ...]
     """Voxels along each axis."""
-    datatype: int
-    """The code of the voxels' type."""
     bits: int
     """Per voxel."""
     offset: int
@@ -179,7 +177,7 @@ def read_header(head: bytes, name: str) -> NiftiHeader:
         raise _invalid(name, f"it has {bits} bits per voxel of type {datatype}")
     if not math.isfinite(offset) or not 0 <= offset <= 1 << 24 or offset != int(offset):
         raise _invalid(name, f"its voxels begin at byte {offset:g}")
-    return NiftiHeader(tuple(shape), datatype, bits, max(_MIN_DATA_OFFSET, int(offset)))
+    return NiftiHeader(tuple(shape), bits, max(_MIN_DATA_OFFSET, int(offset)))
 
 
 def _byte_order(head: bytes, name: str) -> str:

@@ -83,6 +83,11 @@ class Response:
                 raise BadResponseError(f"{self.url} sent more than {limit} bytes")
         return b"".join(pieces)
 
+    @property
+    def links(self) -> dict[str, dict[str, str]]:
+        """The links of its head, by relation: `next` and others."""
+        return self._response.links
+
     def close(self) -> None:
         """Return the connection to the pool, or close it if the body was not read to its end."""
         self._response.close()

@@ -21,8 +21,7 @@ from tcia_covid.core.events import (
     SeriesStarted,
 )
 from tcia_covid.core.models import Failure, Outcome, Series, State
-from tcia_covid.core.plain_text import printable
-from tcia_covid.core.redaction import scrub
+from tcia_covid.core.redaction import printable, scrub
 from tcia_covid.core.units import count, format_duration, format_size
 
 _WINDOW = 20.0

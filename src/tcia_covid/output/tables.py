@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from tcia_covid.core.models import Failure
-from tcia_covid.core.plain_text import printable
+from tcia_covid.core.redaction import printable
 from tcia_covid.core.units import count
 from tcia_covid.output.progress import clean_line, failure_line
 

@@ -11,7 +11,7 @@ from tcia_covid.catalog.citation import license_text
 from tcia_covid.catalog.collections import DICOM, DOI, Collection, bare_doi, fold_name
 from tcia_covid.catalog.licenses import License
 from tcia_covid.core.models import Receipt, Series
-from tcia_covid.core.plain_text import csv_row, printable
+from tcia_covid.core.redaction import csv_row, printable
 
 _COLUMNS: Mapping[str, Callable[[Receipt], object]] = {
     "Series UID": lambda receipt: receipt.series.uid,

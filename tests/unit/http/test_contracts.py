@@ -15,7 +15,6 @@ from requests.adapters import HTTPAdapter
 from requests.utils import (
     get_auth_from_url,
     get_environ_proxies,
-    parse_header_links,
     select_proxy,
 )
 
@@ -186,6 +185,3 @@ def test_requests_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = select_proxy("https://h/x", get_environ_proxies("https://h/x"))
     assert proxy == "http://user:secret@proxy.invalid:1"
     assert get_auth_from_url(proxy) == ("user", "secret")
-    assert parse_header_links('<https://h/?page=2>; rel="next"') == [
-        {"url": "https://h/?page=2", "rel": "next"}
-    ]

@@ -149,9 +149,3 @@ def _promise(error: ArchiveError | SeriesError) -> tuple[bool, bool, float]:
     retry_after = error.retry_after if isinstance(error, ArchiveError) else None
     is_retryable = isinstance(error, ArchiveError) and error.retryable
     return not is_retryable, not is_archive_error, retry_after or 0.0
-
-
-def _is_server_error(error: ArchiveError | SeriesError) -> bool:
-    if isinstance(error, StatusError):
-        return error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return isinstance(error, ConnectionLostError)

@@ -198,9 +198,15 @@ class NbiaArchive:
         return self._fetch_hash("getMD5Hierarchy", form={"SeriesInstanceUID": series.uid})
 
     def _fetch_hash(self, endpoint: str, **request: Mapping[str, str]) -> str | None:
-        return self._client.fetch(
-            self._url(endpoint), _read_hash, limit=lambda error: _HASH_RETRIES, **request
-        )
+        def read(response: Response) -> str | None:
+            text = response.read_all(_TEXT_LIMIT).decode("ascii", "replace").strip()
+            if not _HASH.fullmatch(text):
+                message = f"{response.url} sent something that is not an MD5"
+                raise BadResponseError(message, retryable=True)
+            return text or None
+
+        url = self._url(endpoint)
+        return self._client.fetch(url, read, limit=lambda error: _HASH_RETRIES, **request)
 
     def _fetch_list(
         self, url: str, read: Callable[[Response], list[T]], params: Mapping[str, str] | None = None
@@ -266,13 +272,6 @@ class NbiaArchive:
 
     def _url(self, endpoint: str) -> str:
         return f"{self._base}/{endpoint}"
-
-
-def _read_hash(response: Response) -> str | None:
-    text = response.read_all(_TEXT_LIMIT).decode("ascii", "replace").strip()
-    if not _HASH.fullmatch(text):
-        raise BadResponseError(f"{response.url} sent something that is not an MD5", retryable=True)
-    return text or None
 
 
 def _is_bad_request(error: StatusError, *texts: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from tcia_covid.core.models import SERIES_NAMES, Series
-from tcia_covid.core.plain_text import csv_row
+from tcia_covid.core.redaction import csv_row
 
 SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
 """The server in the first line of TCIA's manifests."""
