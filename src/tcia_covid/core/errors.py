@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
+from enum import Enum
 
 EXIT_OK = 0
 EXIT_PARTIAL = 1
@@ -13,6 +14,30 @@ EXIT_DESTINATION = 4
 EXIT_SIGHUP = 129
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
+
+
+class FailureReason(str, Enum):
+    """Why a series, a list or a file is missing: codes for programs, stable over time."""
+
+    INCOMPLETE = "incomplete"
+    CHECKSUM = "checksum"
+    WRONG_SERIES = "wrong-series"
+    CONFLICT = "conflict"
+    CHANGED = "changed"
+    LOCKED = "locked"
+    IN_USE = "in-use"
+    PATH_TOO_LONG = "path-too-long"
+    NOT_AVAILABLE = "not-available"
+    NOT_LISTED = "not-listed"
+    INCOMPLETE_LIST = "incomplete-list"
+    DAMAGED = "damaged"
+    MISSING = "missing"
+    ARCHIVE_ERROR = "archive-error"
+    UNEXPECTED = "unexpected"
+    FAILED = "failed"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class TciaCovidError(Exception):
@@ -26,7 +51,7 @@ class TciaCovidError(Exception):
     """
 
     exit_code = EXIT_PARTIAL
-    reason = "failed"
+    reason = FailureReason.FAILED
     missing: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -93,7 +118,7 @@ class ArchiveError(TciaCovidError):
     """
 
     exit_code = EXIT_ARCHIVE
-    reason = "archive-error"
+    reason = FailureReason.ARCHIVE_ERROR
     spent = False
     attempts = 1
 
@@ -173,7 +198,7 @@ class StatusError(ArchiveError):
 class NotAvailableError(ArchiveError):
     """The archive does not have, or does not give, what was requested (a series, an image)."""
 
-    reason = "not-available"
+    reason = FailureReason.NOT_AVAILABLE
 
 
 class BadResponseError(ArchiveError):
@@ -199,37 +224,37 @@ class SeriesError(TciaCovidError):
 class IncompleteSeriesError(SeriesError):
     """Images of the series are missing, and the archive does not give them."""
 
-    reason = "incomplete"
+    reason = FailureReason.INCOMPLETE
 
 
 class ChecksumError(SeriesError):
     """An image repeatedly differs from the archive's MD5."""
 
-    reason = "checksum"
+    reason = FailureReason.CHECKSUM
 
 
 class ForeignImageError(SeriesError):
     """The archive sent an image of another series, or something that is not a DICOM file."""
 
-    reason = "wrong-series"
+    reason = FailureReason.WRONG_SERIES
 
 
 class ConflictingImageError(SeriesError):
     """The same SOPInstanceUID arrived twice with different bytes."""
 
-    reason = "conflict"
+    reason = FailureReason.CONFLICT
 
 
 class SeriesChangedError(SeriesError):
     """The series in the archive is no longer the one that was downloaded."""
 
-    reason = "changed"
+    reason = FailureReason.CHANGED
 
 
 class TakenOverError(SeriesError):
     """Another run took over the staging folder of the series, or committed the series first."""
 
-    reason = "locked"
+    reason = FailureReason.LOCKED
 
     def __init__(self, uid: str) -> None:
         super().__init__(
@@ -242,7 +267,7 @@ class FileInUseError(SeriesError):
     """Another program has a file open, and Windows changes no such file."""
 
     exit_code = EXIT_DESTINATION
-    reason = "in-use"
+    reason = FailureReason.IN_USE
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -255,7 +280,7 @@ class FileInUseError(SeriesError):
 class PathTooLongError(SeriesError):
     """A path in the tree would be longer than programs can open."""
 
-    reason = "path-too-long"
+    reason = FailureReason.PATH_TOO_LONG
 
     def __init__(self, path: str) -> None:
         super().__init__(
@@ -282,7 +307,7 @@ class PermissionDeniedError(DestinationError):
 class LockedError(DestinationError):
     """Another run has locked what this one needs."""
 
-    reason = "locked"
+    reason = FailureReason.LOCKED
 
 
 class ResourceLimitError(DestinationError):

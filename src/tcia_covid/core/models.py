@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
-from tcia_covid.core.errors import TciaCovidError
+from tcia_covid.core.errors import FailureReason, TciaCovidError
 
 SERIES_NAMES: Mapping[str, str] = {
     "uid": "SeriesInstanceUID",
@@ -247,7 +247,7 @@ class Failure:
 
     series: str
     """SeriesInstanceUID; empty for a whole listing."""
-    reason: str
+    reason: FailureReason
     detail: str
     missing: tuple[str, ...] = ()
     """SOPInstanceUIDs."""

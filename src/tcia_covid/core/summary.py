@@ -11,6 +11,7 @@ from tcia_covid.core.errors import (
     EXIT_DESTINATION,
     EXIT_OK,
     EXIT_PARTIAL,
+    FailureReason,
     TciaCovidError,
 )
 from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Receipt, Series, State
@@ -217,10 +218,12 @@ def exit_code_of(summary: Summary) -> int:
     reasons = {failure.reason for failure in summary.failures}
     if not reasons and not summary.remaining:
         return EXIT_OK
-    if reasons == {"locked"}:
+    if reasons == {FailureReason.LOCKED}:
         return EXIT_DESTINATION
     has_files = summary.complete or any(group.files for group in summary.supporting)
-    return EXIT_ARCHIVE if reasons == {"archive-error"} and not has_files else EXIT_PARTIAL
+    return (
+        EXIT_ARCHIVE if reasons == {FailureReason.ARCHIVE_ERROR} and not has_files else EXIT_PARTIAL
+    )
 
 
 def _sources(receipt: Receipt) -> set[str]:

@@ -14,6 +14,7 @@ from tcia_covid.core.errors import (
     EXIT_OK,
     EXIT_PARTIAL,
     ChecksumError,
+    FailureReason,
     ForeignImageError,
     IncompleteSeriesError,
     LockedError,
@@ -262,7 +263,7 @@ class _Patient:
         """The outcome as events report it."""
         state = State.COMPLETE if self.placed else State.ALREADY
         if self.failure is not None:
-            state = State.LOCKED if self.failure.reason == LockedError.reason else State.FAILED
+            state = State.LOCKED if self.failure.reason is FailureReason.LOCKED else State.FAILED
         return Outcome(self.series, state, self.receipt, self.failure)
 
 
@@ -417,7 +418,9 @@ class _Installer:
         if patient.lost:
             files = ", ".join(patient.lost)
             detail = f"patient {patient.series.patient}: no intact file of {files} was found"
-            self._record(Failure(patient.series.uid, "damaged", detail, tuple(patient.lost)))
+            self._record(
+                Failure(patient.series.uid, FailureReason.DAMAGED, detail, tuple(patient.lost))
+            )
 
     def _record(self, failure: Failure) -> None:
         """Record a failure for `status`."""

@@ -16,6 +16,7 @@ from tcia_covid.core.errors import (
     EXIT_PARTIAL,
     ArchiveError,
     DestinationError,
+    FailureReason,
     LockedError,
     NotAvailableError,
     NotDicomError,
@@ -182,7 +183,7 @@ class _Run:
                 self.failures.append(Failure.of(error, subject=folder.subject))
             except (RequestError, ArchiveError) as error:
                 failure = Failure.of(error, subject=folder.subject)
-                failure = replace(failure, reason=ArchiveError.reason)
+                failure = replace(failure, reason=FailureReason.ARCHIVE_ERROR)
                 folder.note(failure)
                 if isinstance(error, RequestError) or len(packages) == 1:
                     return error
@@ -204,7 +205,7 @@ class _Run:
         """The failure of a package whose link makes `ascli` ask for a login."""
         return Failure(
             "",
-            NotAvailableError.reason,
+            FailureReason.NOT_AVAILABLE,
             f"package '{package.title}': its link is of an old form, which ascli does not accept",
             hint=f"download it with a browser from {_page(self.tree.collection)}, then "
             "'tcia-covid adopt' it",
@@ -328,8 +329,8 @@ def _differences(now: Inventory) -> Iterator[Failure]:
     """The failure of a collection that is smaller or larger than the registry lists."""
     if now.exceeds:
         hint = "--accept-listed if TCIA added volumes; else remove those that do not belong to it"
-        yield Failure("", "unexpected", now.compared(), hint=hint)
+        yield Failure("", FailureReason.UNEXPECTED, now.compared(), hint=hint)
     elif now.volumes_expected is not None and not now.is_complete:
         hint = "look at the collection's page; --accept-listed if volumes were withdrawn"
         detail = f"{now.compared()}: the packages have no more"
-        yield Failure("", "incomplete", detail, hint=hint)
+        yield Failure("", FailureReason.INCOMPLETE, detail, hint=hint)

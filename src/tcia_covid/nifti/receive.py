@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from tcia_covid.archives.aspera import AscliTransfer, AsperaPackage, TransferLock
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError
+from tcia_covid.core.errors import ArchiveError, FailureReason
 from tcia_covid.core.events import BytesStored, Emit, Event, Notice, RequestRetried, SeriesFinished
 from tcia_covid.core.models import Failure
 from tcia_covid.http.retry import RetryPolicy
@@ -141,17 +141,17 @@ class Receiver:
             name = self.tree.pattern.read(file)
             subject = name.subject if name else ""
             detail = details.get(file, file)
-            failures.append(self._failure(subject, "damaged", detail, hint))
+            failures.append(self._failure(subject, FailureReason.DAMAGED, detail, hint))
         for file in sorted(self._conflicts.keys() & self.tree.intact_files()):
             detail = f"{file}: {self._conflicts[file]}"
             hint = (
                 "the package's is kept in quarantine: compare the two; to have the package's, "
                 "remove the installed one and run the same command again"
             )
-            failures.append(self._failure("", "conflict", detail, hint))
+            failures.append(self._failure("", FailureReason.CONFLICT, detail, hint))
         return failures
 
-    def _failure(self, subject: str, reason: str, detail: str, hint: str) -> Failure:
+    def _failure(self, subject: str, reason: FailureReason, detail: str, hint: str) -> Failure:
         return Failure(subject, reason, f"{self.folder.subject}: {detail}", hint=hint)
 
 

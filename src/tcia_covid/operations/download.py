@@ -15,6 +15,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     ArchiveError,
     DestinationError,
+    FailureReason,
     InterruptedRunError,
     NoSpaceError,
     NotDicomError,
@@ -258,7 +259,7 @@ class _Run:
                 continue
             failure = Failure(
                 series.uid,
-                "missing",
+                FailureReason.MISSING,
                 f"series {series.uid} was complete, and now files of it are missing",
                 hint="another program changes the folder; run the same command again",
             )

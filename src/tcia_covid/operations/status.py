@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.errors import FailureReason
 from tcia_covid.core.models import Check, Failure
 from tcia_covid.store.discovery import (
     UncheckedFolder,
@@ -190,10 +191,11 @@ def _failure(tree: Tree, uid: str) -> Failure:
     """Read the latest failure of a series; nothing in the file is trusted."""
     lines = tree.failures.read(uid)
     last = lines[-1] if lines else {}
-    missing = last.get("missing")
+    missing, reason = last.get("missing"), last.get("reason")
+    is_known = reason in {known.value for known in FailureReason}
     return Failure(
         series="" if uid.startswith("package-") else uid,
-        reason=str(last.get("reason", "failed")),
+        reason=FailureReason(reason) if is_known else FailureReason.FAILED,
         detail=str(last.get("detail", "")),
         missing=tuple(str(image) for image in missing) if isinstance(missing, list) else (),
         hint=str(last.get("hint", "")),

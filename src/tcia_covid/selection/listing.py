@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tcia_covid.catalog import idc_index, series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.errors import ArchiveError, NotAvailableError, suggest
+from tcia_covid.core.errors import ArchiveError, FailureReason, NotAvailableError, suggest
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.core.units import count
@@ -164,7 +164,7 @@ class ArchiveSource:
         return [
             Failure(
                 series="",
-                reason="incomplete-list",
+                reason=FailureReason.INCOMPLETE_LIST,
                 detail=f"the archive lists {count} of {expected} expected series of "
                 f"{collection.name}",
                 hint="run again later; if series were withdrawn, --accept-listed accepts the list",
@@ -269,7 +269,7 @@ def _without_nbia(
     failures = [
         Failure(
             series=uid,
-            reason="archive-error",
+            reason=FailureReason.ARCHIVE_ERROR,
             detail=f"NBIA did not list series {uid}, and the catalog does not have it",
             hint="run again later",
         )
@@ -283,7 +283,7 @@ def _unknown(uids: Iterable[str]) -> list[Failure]:
     return [
         Failure(
             series=uid,
-            reason="not-available",
+            reason=FailureReason.NOT_AVAILABLE,
             detail=f"no archive lists series {uid}",
             hint="check the UID; withdrawn and restricted series are not listed",
         )
@@ -389,7 +389,7 @@ def _some(comparison: Comparison, named: Sequence[str]) -> str:
 def _unlisted(known: Series, hint: str) -> Failure:
     return Failure(
         series=known.uid,
-        reason="not-listed",
+        reason=FailureReason.NOT_LISTED,
         detail=f"NBIA no longer lists series {known.uid} of {known.collection}",
         hint=hint or "without --accept-listed, --source auto downloads it from IDC",
     )
@@ -399,7 +399,7 @@ def _short(difference: Difference) -> Failure:
     listed, known = difference.images
     return Failure(
         series=difference.series,
-        reason="incomplete-list",
+        reason=FailureReason.INCOMPLETE_LIST,
         detail=f"NBIA lists {listed} of the {known} images of series {difference.series}",
         hint=f"{_ELSEWHERE}; if images were withdrawn, {_WITHDRAWN}",
     )

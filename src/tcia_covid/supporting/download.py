@@ -15,6 +15,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     ArchiveError,
     ChecksumError,
+    FailureReason,
     InterruptedRunError,
     LockedError,
     SeriesError,
@@ -286,7 +287,7 @@ class _Installer:
     def _fail(self, file: SourceFile, error: ArchiveError | SeriesError) -> None:
         failure = Failure.of(error, subject=f"supporting file {file.original or file.title}")
         if isinstance(error, ZipError):
-            failure = replace(failure, reason="damaged")
+            failure = replace(failure, reason=FailureReason.DAMAGED)
         self.result.failures.append(failure)
         self._emit(Notice(f"failed: {failure.detail}"))
 

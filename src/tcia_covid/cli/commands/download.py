@@ -14,7 +14,7 @@ from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import DOWNLOAD, DRY_RUN, FILTERS, SUPPORTING, TARGETS
 from tcia_covid.cli.progress import run_displayed
-from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
+from tcia_covid.core.errors import EXIT_OK, FailureReason, InterruptedRunError
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size
@@ -23,7 +23,7 @@ from tcia_covid.output.json_documents import summary_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines
 
-_OTHER_CONTENT = ("conflict", "unexpected")
+_OTHER_CONTENT = (FailureReason.CONFLICT, FailureReason.UNEXPECTED)
 """Reasons of failures where something else is in the folder than expected."""
 _OUTDATED = "metadata.csv and the other report files are out of date: the same command writes them"
 
@@ -133,7 +133,7 @@ def _error(summary: Summary) -> tuple[str, str]:
         return _other_error(summary)
     missing = summary.selected - summary.complete
     message = f"{missing:,} of {count(summary.selected, 'series')} are not complete"
-    if {failure.reason for failure in summary.failures} == {"not-available"}:
+    if {failure.reason for failure in summary.failures} == {FailureReason.NOT_AVAILABLE}:
         return message, "no archive has these: check where their UIDs come from"
     return message, "run the same command again: it downloads only what is missing"
 
