@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -25,26 +25,6 @@ from tcia_covid.transfer.verification import hash_matches, verify_hashes
 
 _MAX_BLANK_HASHES = 3
 """Images without a hash after which the archive is taken to have none of the series."""
-
-
-@dataclass(slots=True)
-class Verification:
-    """What the archives' hashes say about the files of one series."""
-
-    verified: dict[str, tuple[FoundFile, Check]] = field(default_factory=dict)
-    """By SOPInstanceUID."""
-    changed: list[FoundFile] = field(default_factory=list)
-    """Their bytes differ from the archive's."""
-    not_in_series: list[FoundFile] = field(default_factory=list)
-    """The archive's series has no such image."""
-    unverified: list[FoundFile] = field(default_factory=list)
-    """The archive has no hash of the image."""
-    duplicates: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
-    """Further files of an image, each with the one that is used."""
-    responded: bool = True
-    """Whether every archive that was asked responded."""
-    complete: bool = False
-    """Whether every image that the archive has is verified."""
 
 
 @dataclass(slots=True)
@@ -86,25 +66,25 @@ def verify_files(
     series: Series, files: Sequence[FoundFile], hash_sources: HashSources
 ) -> Verification:
     """Verify the files of one series, by one hash of the whole series if possible."""
-    verifier = _Verifier(series, files)
-    archives = hash_sources.of(series)
-    responded = True
-    if verifier.matches_listing():
-        for archive in archives:
-            responded &= hash_sources.ask(archive, verifier.compare_with_series_hash)
-            if not verifier.remaining():
-                break
-    for archive in archives:
-        if not verifier.remaining():
-            break
-        responded &= hash_sources.ask(archive, verifier.compare_each)
-    return verifier.result(responded=responded)
+    verification = Verification(series, files)
+    comparisons = [verification.compare_each]
+    if verification.matches_listing():
+        comparisons.insert(0, verification.compare_with_series_hash)
+    for compare in comparisons:
+        for archive in hash_sources.of(series):
+            if verification.remaining():
+                verification.responded &= hash_sources.ask(archive, compare)
+    return verification
 
 
-class _Verifier:
-    """The files of one series while they are compared with the archives' hashes."""
+class Verification:
+    """The files of one series, and what the archives' hashes say about them."""
 
     def __init__(self, series: Series, files: Sequence[FoundFile]) -> None:
+        self.verified: dict[str, tuple[FoundFile, Check]] = {}
+        """By SOPInstanceUID."""
+        self.responded = True
+        """Whether every archive that was asked responded."""
         self._series = series
         self._files = files
         self._versions: dict[str, list[FoundFile]] = {}
@@ -113,10 +93,48 @@ class _Verifier:
             versions = self._versions.setdefault(file.uid, [])
             if all(file.md5 != other.md5 for other in versions):
                 versions.append(file)
-        self._verified: dict[str, tuple[FoundFile, Check]] = {}
         self._changed: set[str] = set()
         self._not_listed: set[str] = set()
         self._expected = series.image_count
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image that the archive has is verified."""
+        return len(self.verified) == self._expected
+
+    @property
+    def changed(self) -> list[FoundFile]:
+        """The files whose bytes differ from the archive's."""
+        return self._remaining_files(self._changed - self._not_listed)
+
+    @property
+    def not_in_series(self) -> list[FoundFile]:
+        """The files that are no image of the archive's series."""
+        return self._remaining_files(self._not_listed)
+
+    @property
+    def unverified(self) -> list[FoundFile]:
+        """The files of which the archive has no hash."""
+        return self._remaining_files(self._versions.keys() - self._not_listed - self._changed)
+
+    @property
+    def duplicates(self) -> list[tuple[FoundFile, FoundFile]]:
+        """Further files of an image, each with the one that is used."""
+        pairs = ((file, self._used(file)) for file in self._files)
+        return [(file, used) for file, used in pairs if file is not used]
+
+    def _used(self, file: FoundFile) -> FoundFile:
+        """The verified file of the same image, else the first one with the same bytes."""
+        if file.uid in self.verified:
+            return self.verified[file.uid][0]
+        return next(other for other in self._versions[file.uid] if other.md5 == file.md5)
+
+    def remaining(self) -> list[str]:
+        """The images that are not verified yet."""
+        return [uid for uid in self._versions if uid not in self.verified]
+
+    def _remaining_files(self, uids: Set[str]) -> list[FoundFile]:
+        return [file for uid in self.remaining() if uid in uids for file in self._versions[uid]]
 
     def matches_listing(self) -> bool:
         """Whether there is one version of each image, and the listed number of images and bytes."""
@@ -128,17 +146,13 @@ class _Verifier:
             and series.size in (None, sum(file.size for file in single))
         )
 
-    def remaining(self) -> list[str]:
-        """The images that are not verified yet."""
-        return [uid for uid in self._versions if uid not in self._verified]
-
     def compare_with_series_hash(self, archive: Archive) -> None:
         """Compare all files at once with the archive's hash of the series."""
         series_hash = archive.series_md5(self._series)
         computed = [versions[0].md5 for versions in self._versions.values()]
         if series_hash and hash_matches(series_hash, [None] * len(computed), computed):
             for uid, versions in self._versions.items():
-                self._verified[uid] = (versions[0], Check.SERIES_MD5)
+                self.verified[uid] = (versions[0], Check.SERIES_MD5)
             self._expected = len(self._versions)
 
     def compare_each(self, archive: Archive) -> None:
@@ -156,7 +170,7 @@ class _Verifier:
         for uid in self.remaining():
             matching = [file for file in self._versions[uid] if file.md5 in hashes]
             if matching:
-                self._verified[uid] = (matching[0], Check.MD5)
+                self.verified[uid] = (matching[0], Check.MD5)
             elif None not in hashes:
                 self._changed.add(uid)
 
@@ -166,43 +180,17 @@ class _Verifier:
             if uid not in listed:
                 self._not_listed.add(uid)
                 continue
-            stored = archive.image_md5(self._series, uid)
-            if stored and stored.strip():
-                self._compare(uid, stored)
+            stored = archive.image_md5(self._series, uid) or ""
+            if not stored.strip():
+                blank += 1
+                if blank >= _MAX_BLANK_HASHES:
+                    return
                 continue
-            blank += 1
-            if blank >= _MAX_BLANK_HASHES:
-                return
-
-    def _compare(self, uid: str, stored: str) -> None:
-        for file in self._versions[uid]:
-            if same_md5(stored, file.md5):
-                self._verified[uid] = (file, Check.MD5)
-                return
-        self._changed.add(uid)
-
-    def result(self, *, responded: bool) -> Verification:
-        """Sort the files by what the archives said."""
-        result = Verification(self._verified, responded=responded)
-        for uid in self.remaining():
-            if uid in self._not_listed:
-                result.not_in_series += self._versions[uid]
-            elif uid in self._changed:
-                result.changed += self._versions[uid]
+            matching = [file for file in self._versions[uid] if same_md5(stored, file.md5)]
+            if matching:
+                self.verified[uid] = (matching[0], Check.MD5)
             else:
-                result.unverified += self._versions[uid]
-        for file in self._files:
-            used = self._used(file)
-            if file is not used:
-                result.duplicates.append((file, used))
-        result.complete = len(self._verified) == self._expected
-        return result
-
-    def _used(self, file: FoundFile) -> FoundFile:
-        """The verified file of the same image, else the first one with the same bytes."""
-        if file.uid in self._verified:
-            return self._verified[file.uid][0]
-        return next(other for other in self._versions[file.uid] if other.md5 == file.md5)
+                self._changed.add(uid)
 
 
 @dataclass(frozen=True, slots=True)
