@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from tcia_covid.archives.portal import PortalApi, PortalDownload
 from tcia_covid.catalog.collections import Collection, SupportingFile
 from tcia_covid.core.errors import ArchiveError, NotAvailableError
-from tcia_covid.core.safe_names import PathComponent, safe_name
+from tcia_covid.core.safe_names import PathComponent, is_windows_name, safe_name
 
 _WORDS = {
     "clinical": ("clinical", "demographic"),
@@ -24,7 +24,6 @@ _UNREADABLE = re.compile(r"[^A-Za-z0-9._+-]+")
 _ENDING = re.compile(r"(?:\.[A-Za-z0-9]{1,8}){1,2}\Z")
 _LONGEST = 120
 _SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,118}[A-Za-z0-9_+-])?")
-_DEVICES = re.compile(r"(?:CON|PRN|AUX|NUL|COM[0-9]|LPT[0-9])(?:\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,7 @@ def safe_file_name(original: str) -> PathComponent:
         ending = match[0] if match else ""
         stem = plain[: len(plain) - len(ending)].strip("._-") or "unnamed"
         name = f"{stem[: _LONGEST - len(ending)]}{ending}"
-    return PathComponent(f"_{name}" if _DEVICES.fullmatch(name) else name)
+    return PathComponent(name if is_windows_name(name) else f"_{name}")
 
 
 def unique_name(name: str, original: str, taken: set[str]) -> PathComponent:

@@ -6,7 +6,7 @@ import hashlib
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -25,7 +25,14 @@ _UNWANTED = ("__MACOSX", ".DS_Store", "Thumbs.db")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError, ValueError)
 
 
-def unpack(archive: Path, folder: Path, disk: Disk, tick: Callable[[], None]) -> list[Member]:
+def unpack(
+    archive: Path,
+    folder: Path,
+    disk: Disk,
+    tick: Callable[[], None],
+    *,
+    max_size: int = MAX_SIZE,
+) -> list[Member]:
     """Unpack a ZIP into a folder of its own; return the files, named relative to the folder.
 
     Each part of a name is made safe; each entry is read to its end, which checks its CRC.
@@ -35,6 +42,7 @@ def unpack(archive: Path, folder: Path, disk: Disk, tick: Callable[[], None]) ->
         folder: does not exist yet; removed again if this fails.
         disk: all file-system writes.
         tick: called for each block; what it raises ends the unpacking.
+        max_size: bytes of all entries together, unpacked.
 
     Raises:
         ZipError: it is not a ZIP file, damaged, too large, or has unsupported entries.
@@ -43,7 +51,16 @@ def unpack(archive: Path, folder: Path, disk: Disk, tick: Callable[[], None]) ->
     disk.make_folder(folder)
     try:
         with zipfile.ZipFile(archive) as opened:
-            return list(_members(opened, archive.name, folder, disk, tick))
+            entries = [entry for entry in opened.infolist() if _is_wanted(entry)]
+            _check_bounds(entries, archive.name, max_size)
+            members = []
+            for file, entry in _places(entries, archive.name).items():
+                disk.make_folder((folder / file).parent)
+                with opened.open(entry) as source:
+                    size, sha256 = _write(source, folder / file, max_size, disk, tick)
+                max_size -= size
+                members.append(Member(file, size, sha256))
+            return members
     except _BROKEN as error:
         disk.remove_folder(folder)
         raise ZipError(f"{archive.name} is not an intact ZIP file: {str(error)[:120]}") from error
@@ -52,39 +69,17 @@ def unpack(archive: Path, folder: Path, disk: Disk, tick: Callable[[], None]) ->
         raise
 
 
-def _members(
-    opened: zipfile.ZipFile, name: str, folder: Path, disk: Disk, tick: Callable[[], None]
-) -> Iterator[Member]:
-    entries = [entry for entry in opened.infolist() if _is_wanted(entry)]
-    _check_bounds(entries, name)
-    taken: set[str] = set()
-    folders: set[str] = set()
-    left = MAX_SIZE
-    for entry in entries:
-        file = _place(entry.filename, taken)
-        above = {str(parent).casefold() for parent in PurePosixPath(file).parents}
-        taken.add(file.casefold())
-        folders |= above
-        if taken & folders:
-            raise ZipError(f"{name} has {file} beside a file or folder that takes its place")
-        disk.make_folder((folder / file).parent)
-        with opened.open(entry) as source:
-            size, sha256 = _write(source, folder / file, left, name, disk, tick)
-        left -= size
-        yield Member(file, size, sha256)
-
-
 def _is_wanted(entry: zipfile.ZipInfo) -> bool:
     parts = entry.filename.replace("\\", "/").split("/")
     return not entry.is_dir() and not any(part in _UNWANTED for part in parts)
 
 
-def _check_bounds(entries: list[zipfile.ZipInfo], name: str) -> None:
+def _check_bounds(entries: list[zipfile.ZipInfo], name: str, max_size: int) -> None:
     """Refuse a ZIP that is too large or has unsupported entries, before anything is unpacked."""
     if len(entries) > MAX_ENTRIES:
         raise ZipError(f"{name} has {len(entries)} entries, more than the limit of {MAX_ENTRIES}")
-    if sum(entry.file_size for entry in entries) > MAX_SIZE:
-        raise ZipError(f"{name} would unpack to more than {MAX_SIZE} bytes")
+    if sum(entry.file_size for entry in entries) > max_size:
+        raise ZipError(f"{name} would unpack to more than {max_size} bytes")
     for entry in entries:
         if entry.flag_bits & _ENCRYPTED:
             raise ZipError(f"{name} has an encrypted entry")
@@ -93,8 +88,22 @@ def _check_bounds(entries: list[zipfile.ZipInfo], name: str) -> None:
             raise ZipError(f"{name} has an entry that is not a regular file")
 
 
+def _places(entries: list[zipfile.ZipInfo], name: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries by their paths in the folder: safe, and unique where case is ignored."""
+    places: dict[str, zipfile.ZipInfo] = {}
+    taken: set[str] = set()
+    folders: set[str] = set()
+    for entry in entries:
+        file = _place(entry.filename, taken)
+        taken.add(file.casefold())
+        folders |= {str(parent).casefold() for parent in PurePosixPath(file).parents}
+        if taken & folders:
+            raise ZipError(f"{name} has {file} beside a file or folder that takes its place")
+        places[file] = entry
+    return places
+
+
 def _place(original: str, taken: set[str]) -> str:
-    """The path of an entry in the folder: safe and unique."""
     parts = [part for part in original.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     safe = [str(safe_file_name(part)) for part in parts[-_MAX_DEPTH:]] or ["unnamed"]
     file = "/".join(safe)
@@ -108,16 +117,15 @@ def _place(original: str, taken: set[str]) -> str:
 
 
 def _write(
-    source: IO[bytes], path: Path, left: int, name: str, disk: Disk, tick: Callable[[], None]
+    source: IO[bytes], path: Path, max_size: int, disk: Disk, tick: Callable[[], None]
 ) -> tuple[int, str]:
-    sha256 = hashlib.sha256()
-    size = 0
+    sha256, size = hashlib.sha256(), 0
     with disk.create(path) as file:
         while block := source.read(_BLOCK_SIZE):
             tick()
             size += len(block)
-            if size > left:
-                raise ZipError(f"{name} unpacks to more than its central directory says")
+            if size > max_size:
+                raise ZipError("a ZIP unpacks to more than its central directory says")
             sha256.update(block)
             disk.write(file, block)
     disk.sync_file(path)

@@ -38,7 +38,7 @@ def source(tmp_path: Path) -> Path:
     return fake.write(tmp_path / "have", {f"some/{k}": v for k, v in fake.whole().items()})
 
 
-def take(source: Path, tmp_path: Path, **how: object) -> VolumeAdoption:
+def adopt(source: Path, tmp_path: Path, **how: object) -> VolumeAdoption:
     return adopt_volumes(
         source,
         tmp_path / "data",
@@ -54,7 +54,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data" / fake.NAME
 
 
-def stands(tmp_path: Path) -> dict[str, bytes]:
+def volumes_in(tmp_path: Path) -> dict[str, bytes]:
     """The volumes of the layout."""
     return {
         file.relative_to(root(tmp_path)).as_posix(): file.read_bytes()
@@ -79,21 +79,21 @@ WHOLE = {
 
 def test_volumes_are_adopted_into_one_folder_per_patient(source: Path, tmp_path: Path) -> None:
     events: list[Event] = []
-    result = take(source, tmp_path, emit=events.append)
-    assert stands(tmp_path) == WHOLE
+    result = adopt(source, tmp_path, emit=events.append)
+    assert volumes_in(tmp_path) == WHOLE
     assert (result.patients.adopted, result.volumes.adopted) == (3, 4)
     assert result.size == sum(map(len, WHOLE.values()))
     assert result.placed == {"link": 4}
     assert result.inventory == Inventory(3, 4, result.size, 3, 4)
     assert result.inventory.is_complete
     ended = [event.outcome for event in events if isinstance(event, SeriesFinished)]
-    assert [one.state for one in ended] == [State.COMPLETE] * 3
+    assert [outcome.state for outcome in ended] == [State.COMPLETE] * 3
     read = sum(event.count for event in events if isinstance(event, BytesStored))
-    assert read == result.size == sum(one.series.size or 0 for one in ended)
+    assert read == result.size == sum(outcome.series.size or 0 for outcome in ended)
 
 
 def test_receipts_record_volumes_and_their_checks(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     tree = VolumeTree(tmp_path / "data", fake.collection())
     receipt = tree.complete_receipts()[SUBJECT]
     series = receipt.series
@@ -106,7 +106,7 @@ def test_receipts_record_volumes_and_their_checks(source: Path, tmp_path: Path) 
 
 
 def test_report_files_are_written_as_for_dicom(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     checked = subprocess.run(
         ["md5sum", "-c", "manifest-md5.txt"], cwd=root(tmp_path), capture_output=True, check=True
     )
@@ -118,7 +118,7 @@ def test_report_files_are_written_as_for_dicom(source: Path, tmp_path: Path) -> 
 
 
 def test_verify_and_status_treat_volumes_as_images(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     result = verify_directory(tmp_path / "data", deep=True)
     assert (result.exit_code, result.series.intact, result.images.intact) == (0, 3, 4)
     registry = load_registry()
@@ -130,15 +130,15 @@ def test_verify_and_status_treat_volumes_as_images(source: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("mode", ["link", "copy", "move"])
 def test_originals_are_unchanged_unless_moved(source: Path, tmp_path: Path, mode: str) -> None:
-    result = take(source, tmp_path, mode=mode)
-    assert stands(tmp_path) == WHOLE
-    left = list(source.rglob("*.nii.gz"))
-    assert len(left) == (0 if mode == "move" else 4)
+    result = adopt(source, tmp_path, mode=mode)
+    assert volumes_in(tmp_path) == WHOLE
+    originals = list(source.rglob("*.nii.gz"))
+    assert len(originals) == (0 if mode == "move" else 4)
     if mode == "copy":
         assert result.placed.keys() <= {"copy", "reflink"}
         assert all(file.stat().st_nlink == 1 for file in root(tmp_path).rglob("*.nii.gz"))
     if mode == "link":
-        assert all(file.stat().st_nlink == 2 for file in left)
+        assert all(file.stat().st_nlink == 2 for file in originals)
 
 
 class _NoLinks(Disk):
@@ -158,7 +158,7 @@ class _Elsewhere(_NoLinks):
 
 
 @pytest.mark.parametrize(
-    ("disk", "mode", "ways"),
+    ("disk", "mode", "methods"),
     [
         (_NoLinks, "move", {"copy", "reflink"}),
         (_NoLinks, "take", {"rename"}),
@@ -167,20 +167,20 @@ class _Elsewhere(_NoLinks):
     ],
 )
 def test_without_links_files_are_renamed_or_copied(
-    source: Path, tmp_path: Path, disk: type[Disk], mode: str, ways: set[str]
+    source: Path, tmp_path: Path, disk: type[Disk], mode: str, methods: set[str]
 ) -> None:
     tree = VolumeTree(tmp_path / "data", fake.collection(), disk(durable=False))
     tree.prepare()
     result = install_volumes(find_volumes(source, tree.pattern), tree, mode=mode)
-    assert stands(tmp_path) == WHOLE
-    assert result.placed.keys() <= ways
+    assert volumes_in(tmp_path) == WHOLE
+    assert result.placed.keys() <= methods
     assert len(list(source.rglob("*.nii.gz"))) == (4 if mode == "link" else 0)
 
 
 def test_adopting_the_same_files_again_changes_nothing(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     before = {file: file.stat().st_mtime_ns for file in root(tmp_path).rglob("*")}
-    result = take(source, tmp_path)
+    result = adopt(source, tmp_path)
     assert (
         result.patients.adopted,
         result.patients.already_complete,
@@ -198,9 +198,9 @@ def test_adopting_the_same_files_again_changes_nothing(source: Path, tmp_path: P
 
 def test_further_volumes_of_a_patient_are_added(tmp_path: Path) -> None:
     files = fake.whole()
-    take(fake.write(tmp_path / "a", {EARLY: files[EARLY]}), tmp_path)
-    take(fake.write(tmp_path / "b", {LATE: files[LATE]}), tmp_path)
-    assert stands(tmp_path) == {f"0700/{name}": files[name] for name in (EARLY, LATE)}
+    adopt(fake.write(tmp_path / "a", {EARLY: files[EARLY]}), tmp_path)
+    adopt(fake.write(tmp_path / "b", {LATE: files[LATE]}), tmp_path)
+    assert volumes_in(tmp_path) == {f"0700/{name}": files[name] for name in (EARLY, LATE)}
     assert verify_directory(root(tmp_path)).exit_code == 0
     assert not list((root(tmp_path) / ".tcia-covid" / "staging").iterdir())
 
@@ -208,7 +208,7 @@ def test_further_volumes_of_a_patient_are_added(tmp_path: Path) -> None:
 def test_hashes_of_a_sums_file_verify_volumes(source: Path, tmp_path: Path) -> None:
     listed = {**fake.whole(), fake.name(3): b"not here"}
     (source / "CT.sums").write_bytes(fake.sums(listed))
-    result = take(source, tmp_path)
+    result = adopt(source, tmp_path)
     assert result.volumes.verified == 4
     assert result.missing == [fake.name(3)]
     tree = VolumeTree(tmp_path / "data", fake.collection())
@@ -219,11 +219,11 @@ def test_a_volume_that_differs_from_its_published_hash_is_refused(
     source: Path, tmp_path: Path
 ) -> None:
     (source / "CT.sums").write_bytes(fake.sums({ONE: fake.volume(99)}))
-    result = take(source, tmp_path)
-    assert f"0001/{ONE}" not in stands(tmp_path)
-    (unfit,) = result.rejected
-    assert (unfit.file, unfit.reason) == (f"some/{ONE}", "damaged")
-    assert ".sums" in unfit.detail
+    result = adopt(source, tmp_path)
+    assert f"0001/{ONE}" not in volumes_in(tmp_path)
+    (rejected,) = result.rejected
+    assert (rejected.file, rejected.reason) == (f"some/{ONE}", "damaged")
+    assert ".sums" in rejected.detail
     assert result.lost == [ONE]
 
 
@@ -241,8 +241,8 @@ def test_damaged_foreign_and_unfinished_files_are_named(source: Path, tmp_path: 
         },
     )
     (source / "link.nii.gz").symlink_to(source / "some" / LATE)
-    result = take(source, tmp_path)
-    assert {(one.file, one.reason) for one in result.rejected} == {
+    result = adopt(source, tmp_path)
+    assert {(file.file, file.reason) for file in result.rejected} == {
         (f"some/{ONE}", "damaged"),
         (f"some/{TWO}", "foreign"),
         ("some/readme.txt", "foreign"),
@@ -250,59 +250,61 @@ def test_damaged_foreign_and_unfinished_files_are_named(source: Path, tmp_path: 
         ("some/volume.nii.gz.aspx", "unfinished"),
         ("link.nii.gz", "foreign"),
     }
-    assert list(stands(tmp_path)) == [f"0700/{EARLY}", f"0700/{LATE}"]
+    assert list(volumes_in(tmp_path)) == [f"0700/{EARLY}", f"0700/{LATE}"]
     assert sorted(result.lost) == sorted([ONE, TWO])
     (failed,) = {
-        one.detail for one in read_status(root(tmp_path)).collections[0].failed if ONE in one.detail
+        failure.detail
+        for failure in read_status(root(tmp_path)).collections[0].failed
+        if ONE in failure.detail
     }
     assert "no intact file" in failed
 
 
 def test_a_second_file_of_the_same_bytes_is_a_duplicate(source: Path, tmp_path: Path) -> None:
     fake.write(source / "again", {ONE: fake.whole()[ONE]})
-    result = take(source, tmp_path, mode="move")
-    assert stands(tmp_path) == WHOLE
-    (double,) = result.of("duplicate")
-    assert (source / double.file).exists()
+    result = adopt(source, tmp_path, mode="move")
+    assert volumes_in(tmp_path) == WHOLE
+    (duplicate,) = result.of("duplicate")
+    assert (source / duplicate.file).exists()
 
 
 def test_of_two_versions_none_is_adopted_unless_a_hash_decides(
     source: Path, tmp_path: Path
 ) -> None:
     fake.write(source / "other", {ONE: fake.volume(99)})
-    result = take(source, tmp_path)
+    result = adopt(source, tmp_path)
     assert len(result.of("conflict")) == 2
-    assert f"0001/{ONE}" not in stands(tmp_path)
+    assert f"0001/{ONE}" not in volumes_in(tmp_path)
     (source / "CT.sums").write_bytes(fake.sums({ONE: fake.whole()[ONE]}))
-    result = take(source, tmp_path)
-    assert stands(tmp_path) == WHOLE
-    assert [one.file for one in result.of("damaged")] == [f"other/{ONE}"]
+    result = adopt(source, tmp_path)
+    assert volumes_in(tmp_path) == WHOLE
+    assert [file.file for file in result.of("damaged")] == [f"other/{ONE}"]
     assert not result.lost
 
 
 def test_another_version_does_not_replace_an_installed_volume(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path)
-    result = take(fake.write(tmp_path / "new", {ONE: fake.volume(99)}), tmp_path)
-    assert stands(tmp_path) == WHOLE
-    (unfit,) = result.of("conflict")
-    assert "another version" in unfit.detail
+    adopt(source, tmp_path)
+    result = adopt(fake.write(tmp_path / "new", {ONE: fake.volume(99)}), tmp_path)
+    assert volumes_in(tmp_path) == WHOLE
+    (rejected,) = result.of("conflict")
+    assert "another version" in rejected.detail
     assert (result.exit_code, result.lost) == (1, [])
 
 
 def test_installed_volumes_are_compared_with_published_hashes(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path, mode="copy")
+    adopt(source, tmp_path, mode="copy")
     published = fake.sums({EARLY: fake.whole()[EARLY], LATE: fake.volume(99)})
     sums = fake.write(tmp_path / "sums", {"CT.sums": published, ONE: fake.whole()[ONE]})
-    result = take(sums, tmp_path)
+    result = adopt(sums, tmp_path)
     assert (result.mismatched, result.missing, result.exit_code) == ([LATE], [], 1)
     tree = VolumeTree(tmp_path / "data", fake.collection())
     assert SUBJECT not in tree.complete_receipts()
-    filed = tree.receipts.read(SUBJECT)
-    assert filed is not None
-    assert [one.check for one in filed.receipt.images] == [Check.MD5, Check.SIZE]
-    right = take(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
-    assert (right.mismatched, right.exit_code) == ([], 0)
-    assert stands(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
+    stored = tree.receipts.read(SUBJECT)
+    assert stored is not None
+    assert [image.check for image in stored.receipt.images] == [Check.MD5, Check.SIZE]
+    repaired = adopt(fake.write(sums, {LATE: fake.volume(99)}), tmp_path)
+    assert (repaired.mismatched, repaired.exit_code) == ([], 0)
+    assert volumes_in(tmp_path)[f"0700/{LATE}"] == fake.volume(99)
     aside = tree.quarantine / "0700" / f"{LATE}.bad"
     assert aside.read_bytes() == fake.whole()[LATE]
 
@@ -310,16 +312,16 @@ def test_installed_volumes_are_compared_with_published_hashes(source: Path, tmp_
 def test_a_damaged_copy_of_an_installed_volume_changes_nothing(
     source: Path, tmp_path: Path
 ) -> None:
-    take(source, tmp_path)
-    result = take(fake.write(tmp_path / "bad", {ONE: fake.whole()[ONE][:200]}), tmp_path)
-    assert (result.lost, [one.reason for one in result.rejected]) == ([], ["damaged"])
+    adopt(source, tmp_path)
+    result = adopt(fake.write(tmp_path / "bad", {ONE: fake.whole()[ONE][:200]}), tmp_path)
+    assert (result.lost, [file.reason for file in result.rejected]) == ([], ["damaged"])
     assert result.exit_code == 1
     assert read_status(tmp_path / "data").collections[0].failed == []
 
 
 def test_more_volumes_than_in_the_registry_are_reported(source: Path, tmp_path: Path) -> None:
     fake.write(source, {fake.name(700, "_day099"): fake.volume(5)})
-    result = take(source, tmp_path)
+    result = adopt(source, tmp_path)
     assert "5 volumes of 3 patients are installed" in result.inventory.compared()
     assert result.exit_code == 1
 
@@ -328,18 +330,18 @@ def test_more_volumes_than_in_the_registry_are_reported(source: Path, tmp_path: 
 def test_volumes_are_not_moved_out_of_a_tree_of_this_program(
     source: Path, tmp_path: Path, below: str
 ) -> None:
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     old = (tmp_path / "data").rename(tmp_path / "old")
     with pytest.raises(UsageError, match="receipts"):
-        take(old / below, tmp_path, mode="move")
+        adopt(old / below, tmp_path, mode="move")
     assert verify_directory(old).exit_code == 0
-    assert take(old / below, tmp_path, mode="link").exit_code == 0
+    assert adopt(old / below, tmp_path, mode="link").exit_code == 0
 
 
 def test_moving_again_removes_originals_of_installed_volumes(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path, mode="copy")
+    adopt(source, tmp_path, mode="copy")
     (root(tmp_path) / "0001" / ONE).write_bytes(b"x" * len(fake.whole()[ONE]))
-    result = take(source, tmp_path, mode="move")
+    result = adopt(source, tmp_path, mode="move")
     assert [file.name for file in source.rglob("*.nii.gz")] == [ONE]
     assert (result.volumes.already_complete, result.not_removed) == (4, 1)
 
@@ -348,8 +350,8 @@ def test_volumes_that_a_dead_run_left_are_shown_as_in_progress(tmp_path: Path) -
     tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
     tree.prepare()
     fake.write(tree.staging / SUBJECT / "host-1-dead", {EARLY: b"1234", ".1.part": b"1"})
-    (one,) = read_status(tmp_path / "data").collections[0].partial
-    assert (one.series, one.images, one.size) == (SUBJECT, 1, 4)
+    (partial,) = read_status(tmp_path / "data").collections[0].partial
+    assert (partial.series, partial.images, partial.size) == (SUBJECT, 1, 4)
     assert sum(tree.staged_sizes(SUBJECT)) == 4
 
 
@@ -357,37 +359,37 @@ def test_volumes_that_a_dead_run_left_are_shown_as_in_progress(tmp_path: Path) -
 def test_a_damaged_volume_is_repaired_from_an_intact_one(
     source: Path, tmp_path: Path, how: str
 ) -> None:
-    take(source, tmp_path, mode="copy")
-    harmed = root(tmp_path) / "0700" / LATE
+    adopt(source, tmp_path, mode="copy")
+    damaged_file = root(tmp_path) / "0700" / LATE
     if how == "deleted":
-        harmed.unlink()
+        damaged_file.unlink()
     else:
-        harmed.write_bytes(b"x" * len(fake.whole()[LATE]) if how == "changed" else b"x")
+        damaged_file.write_bytes(b"x" * len(fake.whole()[LATE]) if how == "changed" else b"x")
     found = verify_directory(tmp_path / "data")
-    assert [one.file for one in found.damage] == [f"{fake.NAME}/0700/{LATE}"]
-    result = take(fake.write(tmp_path / "one", {LATE: fake.whole()[LATE]}), tmp_path)
+    assert [file.file for file in found.damage] == [f"{fake.NAME}/0700/{LATE}"]
+    result = adopt(fake.write(tmp_path / "single", {LATE: fake.whole()[LATE]}), tmp_path)
     assert result.patients.adopted == 1
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
     assert intact(tmp_path)
 
 
 def test_a_damaged_patient_is_unchanged_until_all_volumes_are_available(
     source: Path, tmp_path: Path
 ) -> None:
-    take(source, tmp_path, mode="copy")
+    adopt(source, tmp_path, mode="copy")
     (root(tmp_path) / "0700" / LATE).unlink()
-    result = take(fake.write(tmp_path / "one", {EARLY: fake.whole()[EARLY]}), tmp_path)
+    result = adopt(fake.write(tmp_path / "single", {EARLY: fake.whole()[EARLY]}), tmp_path)
     (failure,) = result.failures
     assert (failure.series, failure.reason, failure.missing) == (SUBJECT, "incomplete", (LATE,))
     assert (root(tmp_path) / "0700" / EARLY).exists()
 
 
 def test_a_patient_without_a_receipt_is_read_again(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path, mode="copy")
+    adopt(source, tmp_path, mode="copy")
     (root(tmp_path) / ".tcia-covid" / "series" / f"{SUBJECT}.json").unlink()
-    result = take(source, tmp_path)
+    result = adopt(source, tmp_path)
     assert result.patients.adopted == 1
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
 
 
 def test_volumes_that_a_dead_run_left_in_staging_are_verified_again(
@@ -397,8 +399,8 @@ def test_volumes_that_a_dead_run_left_in_staging_are_verified_again(
     tree.prepare()
     dead = tree.staging / SUBJECT / "host-1-dead"
     fake.write(dead, {EARLY: fake.whole()[EARLY][:-1], LATE: fake.whole()[LATE]})
-    take(source, tmp_path)
-    assert stands(tmp_path) == WHOLE
+    adopt(source, tmp_path)
+    assert volumes_in(tmp_path) == WHOLE
     assert not tree.series_in_staging()
     assert not tree.quarantine.exists()
 
@@ -407,7 +409,7 @@ def test_a_patient_that_another_run_locked_is_skipped(source: Path, tmp_path: Pa
     tree = VolumeTree(tmp_path / "data", fake.collection(), Disk(durable=False))
     tree.prepare()
     with Lock(tree.state / "locks" / f"{SUBJECT}.lock", "it"):
-        result = take(source, tmp_path)
+        result = adopt(source, tmp_path)
     (failure,) = result.failures
     assert (failure.series, failure.reason) == (SUBJECT, "locked")
     assert result.patients.adopted == 2
@@ -421,12 +423,12 @@ def test_a_stopped_run_keeps_complete_patients(source: Path, tmp_path: Path) -> 
             stop.set()
 
     with pytest.raises(InterruptedRunError):
-        take(source, tmp_path, stop=stop, emit=emit)
-    stood = stands(tmp_path)
-    assert stood
-    assert stood.items() < WHOLE.items()
-    take(source, tmp_path)
-    assert stands(tmp_path) == WHOLE
+        adopt(source, tmp_path, stop=stop, emit=emit)
+    before_interrupt = volumes_in(tmp_path)
+    assert before_interrupt
+    assert before_interrupt.items() < WHOLE.items()
+    adopt(source, tmp_path)
+    assert volumes_in(tmp_path) == WHOLE
 
 
 class _Full(Disk):
@@ -446,18 +448,18 @@ def test_a_full_disk_ends_the_run(source: Path, tmp_path: Path) -> None:
     tree.prepare()
     with pytest.raises(NoSpaceError):
         install_volumes(find_volumes(source, tree.pattern), tree, jobs=1)
-    assert len(stands(tmp_path)) == 1
+    assert len(volumes_in(tmp_path)) == 1
 
 
 def test_fault_34_moving_again_from_an_emptied_folder_succeeds(
     source: Path, tmp_path: Path
 ) -> None:
     """As after a kill that came when the last original was gone."""
-    assert take(source, tmp_path, mode="move").volumes.adopted == 4
+    assert adopt(source, tmp_path, mode="move").volumes.adopted == 4
     VolumeTree(tmp_path / "data", fake.collection()).invalidate_reports()
-    again = take(source, tmp_path, mode="move")
+    again = adopt(source, tmp_path, mode="move")
     assert (again.exit_code, again.volumes.found) == (0, 0)
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
     assert read_status(tmp_path / "data").collections[0].outdated_reports == []
 
 
@@ -471,33 +473,33 @@ def test_fault_34_an_interrupted_adoption_of_volumes_writes_the_reports(
             stop.set(InterruptedRunError())
 
     with pytest.raises(InterruptedRunError):
-        take(source, tmp_path, emit=listen, stop=stop)
+        adopt(source, tmp_path, emit=listen, stop=stop)
     lines = (root(tmp_path) / "manifest-md5.txt").read_text("utf-8").splitlines()
-    assert sorted(line[34:] for line in lines) == sorted(stands(tmp_path))
+    assert sorted(line[34:] for line in lines) == sorted(volumes_in(tmp_path))
     assert read_status(tmp_path / "data").collections[0].outdated_reports == []
 
 
 def test_folders_that_cannot_be_adopted_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there is no folder"):
-        take(tmp_path / "nothing", tmp_path)
+        adopt(tmp_path / "nothing", tmp_path)
     with pytest.raises(RequestError, match="no volume of CT Images"):
-        take(fake.write(tmp_path / "empty", {"a.txt": b"x"}), tmp_path)
+        adopt(fake.write(tmp_path / "empty", {"a.txt": b"x"}), tmp_path)
     assert not root(tmp_path).exists()
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     with pytest.raises(RequestError, match="own folder"):
-        take(root(tmp_path) / "0001", tmp_path)
+        adopt(root(tmp_path) / "0001", tmp_path)
 
 
 def test_the_output_inside_the_scanned_folder_is_skipped(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path, mode="move")
+    adopt(source, tmp_path, mode="move")
     with pytest.raises(RequestError, match="no volume"):
-        take(tmp_path / "data", tmp_path)
-    assert stands(tmp_path) == WHOLE
+        adopt(tmp_path / "data", tmp_path)
+    assert volumes_in(tmp_path) == WHOLE
 
 
 def test_counts_are_compared_with_the_registry(tmp_path: Path) -> None:
     source = fake.write(tmp_path / "half", {ONE: fake.whole()[ONE]})
-    inventory = take(source, tmp_path).inventory
+    inventory = adopt(source, tmp_path).inventory
     assert inventory is not None
     assert not inventory.is_complete
     assert inventory.compared() == "1 of 4 volumes of 1 of 3 patients are installed"
@@ -508,14 +510,14 @@ def test_counts_are_compared_with_the_registry(tmp_path: Path) -> None:
 )
 def test_an_unreadable_file_is_named(source: Path, tmp_path: Path) -> None:
     (source / "some" / ONE).chmod(0)
-    assert [one.file for one in take(source, tmp_path).of("unreadable")] == [f"some/{ONE}"]
+    assert [file.file for file in adopt(source, tmp_path).of("unreadable")] == [f"some/{ONE}"]
 
 
 def test_a_read_only_file_is_copied_because_it_cannot_be_synced(tmp_path: Path) -> None:
     source = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE]})
     (source / ONE).chmod(0o444)
-    take(source, tmp_path)
-    assert len(stands(tmp_path)) == 1
+    adopt(source, tmp_path)
+    assert len(volumes_in(tmp_path)) == 1
 
 
 class _Changing(_NoLinks):
@@ -547,12 +549,12 @@ def test_a_file_that_changes_after_it_was_read_is_not_adopted(
     (failure,) = result.failures
     assert (failure.series, failure.reason) == (ONE.removesuffix(".nii.gz"), "checksum")
     assert "changed since it was read" in failure.detail
-    assert stands(tmp_path).keys() == WHOLE.keys() - {f"0001/{ONE}"}
+    assert volumes_in(tmp_path).keys() == WHOLE.keys() - {f"0001/{ONE}"}
     assert not tree.series_in_staging()
 
 
 def test_a_receipt_with_a_hostile_name_is_ignored(source: Path, tmp_path: Path) -> None:
-    take(source, tmp_path)
+    adopt(source, tmp_path)
     path = root(tmp_path) / ".tcia-covid" / "series" / f"{SUBJECT}.json"
     document = json.loads(path.read_bytes())
     for image in ({"uid": "../x"}, {"suffix": "/../../x"}, {"suffix": ".sh"}, {"uid": ""}):

@@ -89,8 +89,8 @@ def test_packages_are_downloaded_verified_and_shown(
 def test_volumes_are_verified_without_requests(
     common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
-    have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
-    assert run(["adopt", str(have), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
+    folder, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
+    assert run(["adopt", str(folder), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
     capsys.readouterr()
     nobody = ["--nbia-url", f"http://127.0.0.1:{closed_port()}", "--retries", "0"]
     assert run(["verify", data, "--online", "--json", *nobody]) == 0
@@ -112,7 +112,7 @@ def test_without_ascli_the_exit_code_is_2_and_the_commands_are_shown(
     assert SECRET not in err + log.read_text()
     assert run([*arguments[:4], "--json", "--quiet", *common]) == 2
     commands = document(capsys)["error"]["commands"]
-    assert all(f"  {one}" in err for one in commands)
+    assert all(f"  {command}" in err for command in commands)
     assert len(commands) == 4
 
 
@@ -130,8 +130,8 @@ def test_packages_are_planned_without_a_request(
     command: list[str], site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = str(tmp_path / "data")
-    have = fake.write(tmp_path / "have", {fake.name(1): fake.volume(1)})
-    assert run(["adopt", str(have), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
+    folder = fake.write(tmp_path / "have", {fake.name(1): fake.volume(1)})
+    assert run(["adopt", str(folder), "--collection", fake.NAME, "-o", data, *common[:2]]) == 0
     capsys.readouterr()
     assert run([*command, "ct-images", "-o", data, *common]) == 0
     out = capsys.readouterr().out
@@ -169,17 +169,17 @@ def test_a_folder_of_volumes_is_adopted(
     common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     files = {**fake.whole(), "readme.txt": b"x", fake.name(9): b"<html>"}
-    have = fake.write(tmp_path / "have", files)
+    folder = fake.write(tmp_path / "have", files)
     data = str(tmp_path / "data")
     options = [*common[:2], "--no-fsync"]
-    arguments = ["adopt", str(have), "--collection", fake.NAME, "-o", data, *options]
+    arguments = ["adopt", str(folder), "--collection", fake.NAME, "-o", data, *options]
     assert run([*arguments, "--json"]) == 1
     found = document(capsys)
     assert (found["patients"]["adopted"], found["volumes"]["adopted"]) == (3, 4)
-    assert sorted(one["file"] for one in found["rejected"]) == ["readme.txt", fake.name(9)]
+    assert sorted(file["file"] for file in found["rejected"]) == ["readme.txt", fake.name(9)]
     assert found["lost"] == [fake.name(9)]
     for file in ("readme.txt", fake.name(9)):
-        (have / file).unlink()
+        (folder / file).unlink()
     capsys.readouterr()
     assert run(arguments) == 0
     assert "4 volumes already complete before" in capsys.readouterr().out
@@ -189,9 +189,9 @@ def test_a_folder_of_volumes_is_adopted(
 def test_adopt_reports_rejected_volumes_and_what_to_do(
     common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
-    have, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
+    folder, data = fake.write(tmp_path / "have", fake.whole()), str(tmp_path / "data")
     arguments = ["--collection", fake.NAME, "-o", data, "--copy", *common[:2]]
-    assert run(["adopt", str(have), *arguments, "--layout", "descriptive", "--jobs", "1"]) == 0
+    assert run(["adopt", str(folder), *arguments, "--layout", "descriptive", "--jobs", "1"]) == 0
     assert "--layout have no effect" in capsys.readouterr().err
     other = fake.write(tmp_path / "other", {fake.name(1): fake.volume(99)})
     assert run(["adopt", str(other), *arguments, "--json"]) == 1
@@ -218,9 +218,13 @@ def test_supporting_files_are_downloaded_alone(
     found = document(capsys)
     (notice,) = found["notices"]
     assert "1 supporting file (1.2 kB" in notice
-    (beside,) = found["supporting"]
-    assert (beside["fetched"], beside["already_complete"], beside["failed"]) == (1, 0, 0)
-    (file,) = beside["files"]
+    (supporting,) = found["supporting"]
+    assert (supporting["fetched"], supporting["already_complete"], supporting["failed"]) == (
+        1,
+        0,
+        0,
+    )
+    (file,) = supporting["files"]
     assert (file["file"], file["bytes"], file["fetched"]) == ("table.csv", len(CSV), True)
     assert (data / fake.NAME / "supporting" / "table.csv").read_bytes() == CSV
     asked = len(site.heads)
@@ -290,7 +294,7 @@ def test_the_link_is_in_no_process_list(
         proc = Path("/proc")
         if proc.is_dir():
             ids = (process.pid, ascli.runs[0]["pid"])
-            lines = [(proc / str(one) / "cmdline").read_bytes() for one in ids]
+            lines = [(proc / str(number) / "cmdline").read_bytes() for number in ids]
             assert all(lines)
             assert not any(SECRET.encode() in line for line in lines)
         process.communicate(timeout=LONG)

@@ -23,14 +23,14 @@ FIRST = {EARLY: fake.whole()[EARLY]}
 BOTH = {name: fake.whole()[name] for name in (EARLY, LATE)}
 
 
-def take(source: Path, output: Path, disk: Disk, mode: Mode = "copy") -> None:
+def install(source: Path, output: Path, disk: Disk, mode: Mode = "copy") -> None:
     """Take a patient's volumes in, in one thread."""
     tree = VolumeTree(output, fake.collection(), disk)
     tree.prepare()
     install_volumes(find_volumes(source, tree.pattern), tree, mode=mode, jobs=1)
 
 
-def stands(output: Path) -> dict[str, bytes]:
+def volumes_in(output: Path) -> dict[str, bytes]:
     """The volumes of the layout."""
     root = output / fake.NAME
     found = root.glob("0700/*.nii.gz") if root.is_dir() else ()
@@ -40,7 +40,7 @@ def stands(output: Path) -> dict[str, bytes]:
 def effects(source: Path, output: Path, mode: Mode) -> int:
     """How many side effects a clean run has, that finds one volume in the layout."""
     disk = CountingDisk()
-    take(source, output, disk, mode)
+    install(source, output, disk, mode)
     return disk.count
 
 
@@ -48,15 +48,15 @@ def prepared(tmp_path: Path, name: str) -> tuple[Path, Path]:
     """Both volumes in a folder, and an output that has the first of them."""
     source = fake.write(tmp_path / f"have-{name}", BOTH)
     output = tmp_path / name
-    take(fake.write(tmp_path / "first", FIRST), output, Disk(durable=False))
+    install(fake.write(tmp_path / "first", FIRST), output, Disk(durable=False))
     return source, output
 
 
 def finish(source: Path, output: Path, tmp_path: Path) -> None:
     """Take everything in on a disk that works; it has to stand whole then."""
     fake.write(source, BOTH)
-    take(source, output, Disk(durable=False))
-    assert stands(output) == BOTH
+    install(source, output, Disk(durable=False))
+    assert volumes_in(output) == BOTH
     assert verify_directory(output, deep=True).exit_code == 0
     assert not VolumeTree(output, fake.collection()).series_in_staging()
     shutil.rmtree(source)
@@ -72,8 +72,8 @@ def test_recovery_from_a_crash_at_every_side_effect(
     for number in range(effects(source, output, mode)):
         source, output = prepared(tmp_path, str(number))
         with contextlib.suppress(Crash):
-            take(source, output, CountingDisk(number, halfway=halfway), mode)
-        assert stands(output).items() <= BOTH.items()
+            install(source, output, CountingDisk(number, halfway=halfway), mode)
+        assert volumes_in(output).items() <= BOTH.items()
         finish(source, output, tmp_path)
 
 
@@ -87,14 +87,14 @@ class _NoLinks(CountingDisk):
 def test_a_crash_while_moving_keeps_the_only_copy_visible(tmp_path: Path) -> None:
     source, output = prepared(tmp_path, "clean")
     disk = _NoLinks()
-    take(source, output, disk, "move")
-    assert stands(output) == BOTH
+    install(source, output, disk, "move")
+    assert volumes_in(output) == BOTH
     for number in range(disk.count):
         source, output = prepared(tmp_path, str(number))
         with contextlib.suppress(Crash):
-            take(source, output, _NoLinks(number), "move")
-        left = {file.name for file in source.rglob("*.nii.gz")}
-        assert left | stands(output).keys() == BOTH.keys()
+            install(source, output, _NoLinks(number), "move")
+        originals = {file.name for file in source.rglob("*.nii.gz")}
+        assert originals | volumes_in(output).keys() == BOTH.keys()
 
 
 @pytest.mark.parametrize("error", [28, 5, 13], ids=["ENOSPC", "EIO", "EACCES"])
@@ -105,8 +105,8 @@ def test_a_disk_error_at_every_side_effect_is_reported_and_recovered_from(
     for number in range(effects(source, output, "copy")):
         source, output = prepared(tmp_path, str(number))
         with contextlib.suppress(DestinationError):
-            take(source, output, CountingDisk(number, error))
-        assert stands(output).items() <= BOTH.items()
+            install(source, output, CountingDisk(number, error))
+        assert volumes_in(output).items() <= BOTH.items()
         finish(source, output, tmp_path)
 
 
@@ -117,8 +117,8 @@ def test_after_a_power_cut_only_synced_data_counts(tmp_path: Path) -> None:
         output.mkdir()
         disk = PowerLossDisk(output, number)
         with contextlib.suppress(Crash):
-            take(source, output, disk)
+            install(source, output, disk)
         disk.cut_power()
-        assert stands(output).items() <= BOTH.items()
+        assert volumes_in(output).items() <= BOTH.items()
         finish(source, output, tmp_path)
         fake.write(source, BOTH)

@@ -44,7 +44,8 @@ from tests.fakes.site import FakeSite
 ONE, TWO, EARLY, LATE = fake.whole()
 SECRETS = ("c2VjcmV0LTE=", "c2VjcmV0LTI=")
 FIRST, SECOND = (
-    f"https://faspex.example.org/aspera/faspex/public/package?context={one}" for one in SECRETS
+    f"https://faspex.example.org/aspera/faspex/public/package?context={secret}"
+    for secret in SECRETS
 )
 QUICK = HttpSettings(retries=2, retry_wait=0.01, first_byte_timeout=60, connect_timeout=60)
 CT = "CT-Covid-19-August2020"
@@ -97,7 +98,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data" / fake.NAME
 
 
-def stands(tmp_path: Path) -> set[str]:
+def volumes_in(tmp_path: Path) -> set[str]:
     """The volumes of the layout."""
     found = root(tmp_path).rglob("*.nii.gz")
     return {
@@ -110,7 +111,7 @@ def stands(tmp_path: Path) -> set[str]:
 WHOLE = {f"0001/{ONE}", f"0002/{TWO}", f"0700/{EARLY}", f"0700/{LATE}"}
 
 
-def said(events: list[Event]) -> str:
+def notices(events: list[Event]) -> str:
     return "\n".join(event.text for event in events if isinstance(event, Notice))
 
 
@@ -119,7 +120,7 @@ def test_a_collection_of_packages_is_downloaded_completely(
 ) -> None:
     events: list[Event] = []
     summary = fetch(site, tmp_path, events=events)
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
     assert (summary.exit_code, summary.failures, summary.error) == (0, [], None)
     assert (summary.selected, summary.complete, summary.remaining) == (3, 3, 0)
     assert (summary.images_expected, summary.images_stored) == (4, 4)
@@ -164,9 +165,9 @@ def test_a_broken_transfer_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_path
     events: list[Event] = []
     summary = fetch(site, tmp_path, events=events)
     assert summary.exit_code == 0
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
     assert len(ascli.runs) == 4
-    assert "ascli: ERROR: Transfer: Data transfer timeout" in said(events)
+    assert "ascli: ERROR: Transfer: Data transfer timeout" in notices(events)
 
 
 def test_a_package_that_never_arrives_fails_and_the_other_is_installed(
@@ -174,14 +175,14 @@ def test_a_package_that_never_arrives_fails_and_the_other_is_installed(
 ) -> None:
     ascli.behave(*[{"stop_at": 0}] * 4, {})
     summary = fetch(site, tmp_path)
-    assert stands(tmp_path) == {f"0700/{EARLY}", f"0700/{LATE}"}
+    assert volumes_in(tmp_path) == {f"0700/{EARLY}", f"0700/{LATE}"}
     (failure,) = summary.failures
     assert (failure.reason, summary.exit_code) == ("archive-error", 1)
     assert "Images (NIfTI, 632 patients)" in failure.detail
     assert (summary.complete, summary.remaining) == (1, 2)
     ascli.behave({})
     assert fetch(site, tmp_path).exit_code == 0
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
 
 
 def test_if_no_package_arrives_the_archive_is_unreachable(
@@ -237,8 +238,8 @@ def test_other_packages_are_received_beside_an_unaccepted_link(
 ) -> None:
     _old_links(site, site.download("Images", url=FIRST))
     summary = fetch(site, tmp_path)
-    assert stands(tmp_path) == {f"0001/{ONE}", f"0002/{TWO}"}
-    assert [one.reason for one in summary.failures] == ["not-available"]
+    assert volumes_in(tmp_path) == {f"0001/{ONE}", f"0002/{TWO}"}
+    assert [failure.reason for failure in summary.failures] == ["not-available"]
     assert summary.exit_code == 1
 
 
@@ -248,9 +249,9 @@ def test_status_shows_incomplete_packages_and_why_they_failed(
     ascli.behave(*[{"stop_at": 1}] * 4, {})
     fetch(site, tmp_path)
     (found,) = read_status(tmp_path / "data").collections
-    (begun,) = found.packages
-    assert (begun.package, begun.files) == ("Images (NIfTI, 632 patients)", 2)
-    assert begun.size > len(fake.whole()[ONE])
+    (package,) = found.packages
+    assert (package.package, package.files) == ("Images (NIfTI, 632 patients)", 2)
+    assert package.size > len(fake.whole()[ONE])
     (failure,) = found.failed
     assert (failure.series, failure.reason) == ("", "archive-error")
     assert "timeout" in failure.detail
@@ -278,10 +279,10 @@ def test_an_interrupted_run_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_pat
     assert isinstance(summary.error, InterruptedRunError)
     assert summary.partial_series == 1
     assert summary.partial_bytes >= 500
-    assert not stands(tmp_path)
+    assert not volumes_in(tmp_path)
     ascli.behave({})
     again = fetch(site, tmp_path)
-    assert (again.exit_code, stands(tmp_path)) == (0, WHOLE)
+    assert (again.exit_code, volumes_in(tmp_path)) == (0, WHOLE)
 
 
 def test_a_damaged_volume_is_received_again_by_itself(
@@ -310,30 +311,30 @@ def test_a_volume_that_arrives_damaged_is_received_again(
     assert (failure.series, failure.reason) == ("volume-covid19-A-0700", "damaged")
     assert (summary.selected, summary.complete, summary.failed) == (3, 2, 1)
     assert "is truncated" in failure.detail
-    assert stands(tmp_path) == WHOLE - {f"0700/{LATE}"}
+    assert volumes_in(tmp_path) == WHOLE - {f"0700/{LATE}"}
     assert [run["argv"][5:] for run in ascli.runs[1:]] == [[], [f"/serial/{LATE}"]]
     assert (root(tmp_path) / ".tcia-covid" / "quarantine" / "packages" / f"{LATE}.bad").exists()
     (package / "serial" / LATE).write_bytes(fake.whole()[LATE])
     assert fetch(site, tmp_path).exit_code == 0
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
 
 
 def test_received_volumes_that_are_installed_are_not_kept_twice(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
-    have = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE], TWO: fake.whole()[TWO]})
+    folder = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE], TWO: fake.whole()[TWO]})
     ascli.package(FIRST, {f"{CT}/again/{ONE}": fake.whole()[ONE]})
-    adopt_volumes(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
+    adopt_volumes(folder, tmp_path / "data", fake.collection(), Registry(), durable=False)
     assert fetch(site, tmp_path).exit_code == 0
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
     assert not list((root(tmp_path) / ".tcia-covid" / "faspex").rglob("*.nii.gz"))
 
 
 def test_a_package_with_another_version_of_an_installed_volume_fails(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
-    have = fake.write(tmp_path / "have", {LATE: fake.volume(99), EARLY: fake.whole()[EARLY]})
-    adopt_volumes(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
+    folder = fake.write(tmp_path / "have", {LATE: fake.volume(99), EARLY: fake.whole()[EARLY]})
+    adopt_volumes(folder, tmp_path / "data", fake.collection(), Registry(), durable=False)
     summary = fetch(site, tmp_path)
     (failure,) = summary.failures
     assert (failure.series, failure.reason) == ("", "conflict")
@@ -348,8 +349,8 @@ def test_a_package_with_another_version_of_an_installed_volume_fails(
 def test_a_published_hash_decides_between_a_package_and_an_installed_volume(
     site: FakeSite, ascli: FakeAscli, tmp_path: Path
 ) -> None:
-    have = fake.write(tmp_path / "have", {ONE: fake.volume(99)})
-    adopt_volumes(have, tmp_path / "data", fake.collection(), Registry(), durable=False)
+    folder = fake.write(tmp_path / "have", {ONE: fake.volume(99)})
+    adopt_volumes(folder, tmp_path / "data", fake.collection(), Registry(), durable=False)
     assert fetch(site, tmp_path).exit_code == 0
     assert (root(tmp_path) / "0001" / ONE).read_bytes() == fake.whole()[ONE]
 
@@ -378,7 +379,7 @@ def test_volumes_received_before_a_crash_are_installed_without_a_request(
     runs = len(ascli.runs)
     assert fetch(site, tmp_path).exit_code == 0
     assert len(ascli.runs) == runs
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE
 
 
 def test_a_package_that_another_run_receives_is_skipped(
@@ -391,7 +392,7 @@ def test_a_package_that_another_run_receives_is_skipped(
         for lock in locks:
             held.enter_context(TransferLock(lock, "the package"))
         summary = fetch(site, tmp_path)
-    assert (summary.exit_code, {one.reason for one in summary.failures}) == (4, {"locked"})
+    assert (summary.exit_code, {failure.reason for failure in summary.failures}) == (4, {"locked"})
 
 
 def test_packages_that_do_not_fit_are_not_started(
@@ -445,10 +446,16 @@ def test_without_ascli_the_run_shows_what_to_install_and_to_type(
         fetch(site, tmp_path, events=events)
     assert caught.value.exit_code == 2
     assert "collection/ct-images-in-covid-19" in caught.value.hint
-    text = said(events)
+    text = notices(events)
     commands = caught.value.commands
-    assert [one.split()[0] for one in commands] == ["gem", "ascli", "ascli", "ascli", "tcia-covid"]
-    assert all(f"  {one}" in text for one in commands)
+    assert [command.split()[0] for command in commands] == [
+        "gem",
+        "ascli",
+        "ascli",
+        "ascli",
+        "tcia-covid",
+    ]
+    assert all(f"  {command}" in text for command in commands)
     assert "gem install aspera-cli" in text
     assert "ascli config ascp install" in text
     assert text.count("ascli faspex5 packages receive") == 2
@@ -466,7 +473,7 @@ def test_the_commands_for_people_read_the_links_from_private_files(
     links = sorted(root(tmp_path).rglob("link"))
     assert [link.read_text() for link in links] == [FIRST, SECOND]
     for link in links:
-        assert f"--url=@file:{link.resolve()}" in said(events)
+        assert f"--url=@file:{link.resolve()}" in notices(events)
         if os.name == "posix":
             assert stat.S_IMODE(link.stat().st_mode) == 0o600
 
@@ -477,7 +484,7 @@ def test_without_ascli_and_site_the_page_is_named(
     events: list[Event] = []
     with pytest.raises(NotDicomError):
         fetch(site, tmp_path, events=events, site_url=f"http://127.0.0.1:{closed_port()}")
-    text = said(events)
+    text = notices(events)
     assert "are not available" in text
     assert "--url=LINK" in text
     assert not root(tmp_path).exists()
@@ -539,4 +546,4 @@ def test_the_listing_of_a_package_may_be_damaged(
         listing.write_text(json.dumps(["no listing"]))
     shutil.rmtree(root(tmp_path) / "0001")
     assert fetch(site, tmp_path).exit_code == 0
-    assert stands(tmp_path) == WHOLE
+    assert volumes_in(tmp_path) == WHOLE

@@ -43,7 +43,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "data" / fake.NAME / "0700"
 
 
-def take(tmp_path: Path, files: dict[str, bytes], **how: object) -> VolumeAdoption:
+def adopt(tmp_path: Path, files: dict[str, bytes], **how: object) -> VolumeAdoption:
     source = tmp_path / "have"
     shutil.rmtree(source, ignore_errors=True)
     fake.write(source, files)
@@ -75,7 +75,7 @@ BOTH = {name: fake.whole()[name] for name in (EARLY, LATE)}
 )
 def test_foreign_files_stay_where_they_are(tmp_path: Path, how: str) -> None:
     if how != "only theirs":
-        take(tmp_path, {EARLY: BOTH[EARLY]} if how == "joined" else fake.whole())
+        adopt(tmp_path, {EARLY: BOTH[EARLY]} if how == "joined" else fake.whole())
     fake.write(home(tmp_path), MINE)
     inodes = {name: (home(tmp_path) / name).stat().st_ino for name in MINE}
     tree = tree_of(tmp_path)
@@ -85,7 +85,7 @@ def test_foreign_files_stay_where_they_are(tmp_path: Path, how: str) -> None:
         tree.receipts.path(SUBJECT).unlink()
     elif how == "copied without its state":
         shutil.rmtree(tree.state)
-    result = take(tmp_path, fake.whole())
+    result = adopt(tmp_path, fake.whole())
     assert result.exit_code == 0
     assert [text for text in result.notices if str(home(tmp_path)) in text] == []
     assert files_in(home(tmp_path)) == {**MINE, **BOTH}
@@ -95,7 +95,7 @@ def test_foreign_files_stay_where_they_are(tmp_path: Path, how: str) -> None:
 
 
 def test_foreign_files_beside_volumes_make_no_patient_incomplete(tmp_path: Path) -> None:
-    take(tmp_path, fake.whole())
+    adopt(tmp_path, fake.whole())
     fake.write(home(tmp_path), MINE)
     verify_directory(tmp_path / "data")
     assert SUBJECT in tree_of(tmp_path).complete_receipts()
@@ -119,11 +119,11 @@ def test_a_file_with_a_volumes_name_is_moved_aside_visibly(
         "--no-fsync",
     ]
     assert command([*words, "-q", "--json"]) == 0
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     aside = home(tmp_path) / f"{LATE}.moved-aside"
     assert aside.read_bytes() == bad
-    assert str(aside) in said.err
-    (notice,) = json.loads(said.out)["notices"]
+    assert str(aside) in captured.err
+    (notice,) = json.loads(captured.out)["notices"]
     assert str(aside) in notice
     assert (home(tmp_path) / LATE).read_bytes() == BOTH[LATE]
 
@@ -131,10 +131,10 @@ def test_a_file_with_a_volumes_name_is_moved_aside_visibly(
 def test_changed_files_are_moved_aside_under_free_names(tmp_path: Path) -> None:
     events: list[Event] = []
     for text in (b"first", b"second"):
-        take(tmp_path, fake.whole())
+        adopt(tmp_path, fake.whole())
         (home(tmp_path) / LATE).write_bytes(text)
         verify_directory(tmp_path / "data")
-    (aside,) = take(tmp_path, fake.whole(), emit=events.append).notices
+    (aside,) = adopt(tmp_path, fake.whole(), emit=events.append).notices
     assert (home(tmp_path) / f"{LATE}.moved-aside").read_bytes() == b"first"
     assert (home(tmp_path) / f"{LATE}.moved-aside-2").read_bytes() == b"second"
     assert Notice(aside, always=True) in events
@@ -149,7 +149,7 @@ def test_a_file_in_the_place_of_a_patients_folder_is_moved_aside(tmp_path: Path,
         place.write_bytes(b"mine")
     else:
         place.symlink_to("elsewhere")
-    (notice,) = take(tmp_path, fake.whole()).notices
+    (notice,) = adopt(tmp_path, fake.whole()).notices
     aside = place.with_name("0700.moved-aside")
     assert str(aside) in notice
     assert aside.read_bytes() == b"mine" if what == "file" else aside.is_symlink()
@@ -168,10 +168,10 @@ def annexed(file: Path, content: bytes) -> Path:
 
 
 def test_a_link_to_the_right_bytes_is_the_volume(tmp_path: Path) -> None:
-    take(tmp_path, fake.whole())
+    adopt(tmp_path, fake.whole())
     store = annexed(home(tmp_path) / EARLY, BOTH[EARLY])
     (home(tmp_path) / LATE).unlink()
-    result = take(tmp_path, fake.whole())
+    result = adopt(tmp_path, fake.whole())
     assert (result.exit_code, result.notices) == (0, [])
     assert (home(tmp_path) / EARLY).is_symlink()
     assert store.read_bytes() == BOTH[EARLY]
@@ -181,12 +181,12 @@ def test_a_link_to_the_right_bytes_is_the_volume(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["other bytes", "dangling"])
 def test_a_repair_replaces_a_link_and_not_its_target(tmp_path: Path, how: str) -> None:
-    take(tmp_path, fake.whole())
+    adopt(tmp_path, fake.whole())
     store = annexed(home(tmp_path) / LATE, b"other bytes")
     if how == "dangling":
         store.unlink()
     verify_directory(tmp_path / "data")
-    assert take(tmp_path, fake.whole()).exit_code == 0
+    assert adopt(tmp_path, fake.whole()).exit_code == 0
     assert not (home(tmp_path) / LATE).is_symlink()
     assert (home(tmp_path) / LATE).read_bytes() == BOTH[LATE]
     assert how == "dangling" or store.read_bytes() == b"other bytes"
@@ -194,16 +194,16 @@ def test_a_repair_replaces_a_link_and_not_its_target(tmp_path: Path, how: str) -
 
 def test_a_volume_found_damaged_stays_on_record(tmp_path: Path) -> None:
     """A further volume of the patient is no reason to forget one that nobody looked at."""
-    take(tmp_path, {EARLY: BOTH[EARLY]})
+    adopt(tmp_path, {EARLY: BOTH[EARLY]})
     (home(tmp_path) / EARLY).write_bytes(b"x" * len(BOTH[EARLY]))
-    result = take(tmp_path, {LATE: BOTH[LATE]})
+    result = adopt(tmp_path, {LATE: BOTH[LATE]})
     (failure,) = result.failures
     assert failure.missing == (EARLY,)
-    filed = tree_of(tmp_path).receipts.read(SUBJECT)
-    assert filed is not None
-    assert [image.file for image in filed.receipt.images] == [EARLY]
+    stored = tree_of(tmp_path).receipts.read(SUBJECT)
+    assert stored is not None
+    assert [image.file for image in stored.receipt.images] == [EARLY]
     assert SUBJECT not in tree_of(tmp_path).complete_receipts()
-    assert take(tmp_path, BOTH).failures == []
+    assert adopt(tmp_path, BOTH).failures == []
     assert files_in(home(tmp_path)).items() > BOTH.items()
 
 

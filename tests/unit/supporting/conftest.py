@@ -20,6 +20,6 @@ def site() -> Iterator[FakeSite]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    made = Tree(tmp_path / "DEMO", disk=Disk(durable=False))
-    made.prepare()
-    return made
+    tree = Tree(tmp_path / "DEMO", disk=Disk(durable=False))
+    tree.prepare()
+    return tree

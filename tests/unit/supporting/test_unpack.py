@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+from tcia_covid.core.errors import ZipError
 from tcia_covid.store.tree import Tree
+from tcia_covid.supporting.unpack import unpack
 from tests.fakes.site import FakeSite
 from tests.unit.supporting.helpers import (
     JSON,
@@ -100,13 +103,12 @@ def test_zips_that_are_damaged_or_hostile_are_refused(
     assert not list((tree.state / "supporting-parts").glob("*.unpacked"))
 
 
-def test_a_zip_that_is_larger_than_its_directory_says_is_refused(
-    site: FakeSite, tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tcia_covid.supporting.unpack.MAX_SIZE", 1000)
-    site.file("n.zip", zipped({"a.json": JSON}))
-    (failure,) = fetch(site, tree, entry(site, "n.zip")).failures
-    assert "more than 1000 bytes" in failure.detail
+def test_a_zip_that_unpacks_to_more_than_the_limit_is_refused(tmp_path: Path, tree: Tree) -> None:
+    archive, folder = tmp_path / "n.zip", tmp_path / "unpacked"
+    archive.write_bytes(zipped({"a.json": JSON}))
+    with pytest.raises(ZipError, match="more than 1000 bytes"):
+        unpack(archive, folder, tree.disk, lambda: None, max_size=1000)
+    assert not folder.exists()
 
 
 def test_the_folder_of_a_zip_does_not_replace_a_file(site: FakeSite, tree: Tree) -> None:

@@ -26,7 +26,7 @@ def server(corpus: Corpus) -> Iterator[ArchiveServer]:
 
 
 @pytest.fixture
-def have(tmp_path: Path) -> Path:
+def source(tmp_path: Path) -> Path:
     """The folder to adopt."""
     folder = tmp_path / "have"
     folder.mkdir()

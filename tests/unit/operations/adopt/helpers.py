@@ -22,9 +22,9 @@ def options_of(server: ArchiveServer) -> Options:
 
 
 def adopt(
-    server: ArchiveServer, have: Path, data: Path, mode: Mode = "link", **more: object
+    server: ArchiveServer, source: Path, data: Path, mode: Mode = "link", **more: object
 ) -> AdoptResult:
-    return adopt_folder(have, data, mode=mode, options=options_of(server), **more)  # type: ignore[arg-type]
+    return adopt_folder(source, data, mode=mode, options=options_of(server), **more)  # type: ignore[arg-type]
 
 
 def expected(series: DemoSeries, root: str = NAME) -> dict[str, str]:
@@ -50,12 +50,12 @@ def one_series(corpus: Corpus) -> DemoSeries:
     return min(corpus, key=lambda series: series.uid)
 
 
-def any_file(have: Path) -> Path:
-    return min(path for path in have.rglob("*.dcm"))
+def any_file(source: Path) -> Path:
+    return min(path for path in source.rglob("*.dcm"))
 
 
-def file_with(have: Path, content: bytes) -> Path:
-    return next(path for path in have.rglob("*.dcm") if path.read_bytes() == content)
+def file_with(source: Path, content: bytes) -> Path:
+    return next(path for path in source.rglob("*.dcm") if path.read_bytes() == content)
 
 
 def flip_last_bit(path: Path) -> None:

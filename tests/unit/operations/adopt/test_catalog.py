@@ -41,7 +41,7 @@ def collection() -> Collection:
 
 def catalog_series(place: int, images: int = 2) -> Series:
     """A series of the catalog; each test uses another one, because they share the server."""
-    return [one for one in series_catalog.load(NAME) if one.image_count == images][place]
+    return [image for image in series_catalog.load(NAME) if image.image_count == images][place]
 
 
 def synthetic_images(known: Series) -> DemoSeries:
@@ -70,10 +70,10 @@ def unreachable_url() -> str:
 
 
 def adopt(
-    have: Path, data: Path, nbia: str, idc: str, source: Source = "auto", **more: object
+    folder: Path, data: Path, nbia: str, idc: str, source: Source = "auto", **more: object
 ) -> AdoptResult:
     options = Options(jobs=2, source=source, nbia_url=nbia, idc_url=idc, http=HASTY, durable=False)
-    return adopt_folder(have, data, options=options, **more)  # type: ignore[arg-type]
+    return adopt_folder(folder, data, options=options, **more)  # type: ignore[arg-type]
 
 
 def upload(s3: S3Server, known: Series, series: DemoSeries, *, in_parts: int = 0) -> None:
@@ -96,7 +96,7 @@ def test_without_a_network_series_are_staged_and_not_verified(
         tmp_path / "have", tmp_path / "data", unreachable_url, unreachable_url, emit=events.append
     )
     assert (result.exit_code, result.series.staged, result.images.staged) == (3, 1, 2)
-    assert [(one.series, one.reason) for one in result.incomplete] == [
+    assert [(series.series, series.reason) for series in result.incomplete] == [
         (known.uid, Reason.NO_RESPONSE)
     ]
     tree = Tree(tmp_path / "data" / NAME)
@@ -105,15 +105,15 @@ def test_without_a_network_series_are_staged_and_not_verified(
 
 
 def test_an_unreachable_archive_is_reported_once(tmp_path: Path, unreachable_url: str) -> None:
-    for known in [one for one in series_catalog.load(NAME) if one.image_count == 1][:6]:
+    for known in [series for series in series_catalog.load(NAME) if series.image_count == 1][:6]:
         flat(tmp_path / "have", [synthetic_images(known)])
     events: list[Event] = []
     result = adopt(
         tmp_path / "have", tmp_path / "data", unreachable_url, unreachable_url, emit=events.append
     )
     assert result.series.staged == 6
-    given_up = [one.text for one in events if isinstance(one, Notice) and "any more" in one.text]
-    assert len(given_up) == 2
+    texts = [event.text for event in events if isinstance(event, Notice)]
+    assert sum("any more" in text for text in texts) == 2
 
 
 def test_staged_series_are_verified_by_a_later_run(
@@ -133,7 +133,7 @@ def test_series_that_could_not_be_looked_up_are_marked(
 ) -> None:
     flat(tmp_path / "have", synthetic_corpus(patients=1, series_per_patient=1))
     result = adopt(tmp_path / "have", tmp_path / "data", unreachable_url, unreachable_url)
-    assert ([one.looked_up for one in result.foreign], result.exit_code) == ([False], 3)
+    assert ([series.looked_up for series in result.foreign], result.exit_code) == ([False], 3)
     assert "catalog" in result.notices[0]
 
 
@@ -169,7 +169,7 @@ def test_with_a_collection_of_the_catalog_no_other_uid_is_sent(
             s3_server.url,
             collection=collection(),
         )
-        sent = {value for one in server.requests for value in one.params.values()}
+        sent = {value for request in server.requests for value in request.params.values()}
     assert (result.series.adopted, result.series.foreign, result.exit_code) == (1, 1, 0)
     assert not any("9999" in value for value in sent)
 
@@ -177,7 +177,8 @@ def test_with_a_collection_of_the_catalog_no_other_uid_is_sent(
 def test_the_collection_of_a_foreign_series_is_reported(
     tmp_path: Path, unreachable_url: str
 ) -> None:
-    other = next(one for one in series_catalog.load("MIDRC-RICORD-1C") if one.image_count == 1)
+    listed = series_catalog.load("MIDRC-RICORD-1C")
+    other = next(series for series in listed if series.image_count == 1)
     flat(tmp_path / "have", [synthetic_images(other)])
     result = adopt(
         tmp_path / "have",
@@ -186,7 +187,7 @@ def test_the_collection_of_a_foreign_series_is_reported(
         unreachable_url,
         collection=collection(),
     )
-    assert [one.collection for one in result.foreign] == ["MIDRC-RICORD-1C"]
+    assert [series.collection for series in result.foreign] == ["MIDRC-RICORD-1C"]
     assert result.exit_code == 1
 
 
@@ -215,7 +216,7 @@ def test_a_file_that_matches_no_etag_is_damaged(
     victim = min((tmp_path / "have").iterdir())
     victim.write_bytes(victim.read_bytes()[:-1] + b"\xff")
     result = adopt(tmp_path / "have", tmp_path / "data", unreachable_url, s3_server.url, "idc")
-    assert [(one.file, one.reason) for one in result.damaged] == [(victim.name, Reason.CHANGED)]
+    assert [(file.file, file.reason) for file in result.damaged] == [(victim.name, Reason.CHANGED)]
     assert (result.images.staged, result.exit_code) == (1, 1)
 
 

@@ -51,52 +51,52 @@ def _replace_by_web_page(path: Path) -> None:
     ],
 )
 def test_a_damaged_file_is_reported_and_the_others_are_staged(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path, harm: object, reason: Reason
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path, harm: object, reason: Reason
 ) -> None:
-    tcia_utils(have, [one_series(corpus)])
-    victim = any_file(have)
+    tcia_utils(source, [one_series(corpus)])
+    victim = any_file(source)
     harm(victim)  # type: ignore[operator]
-    result = adopt(server, have, data)
-    assert [(one.file, one.reason) for one in result.damaged] == [
-        (victim.relative_to(have).as_posix(), reason)
+    result = adopt(server, source, data)
+    assert [(file.file, file.reason) for file in result.damaged] == [
+        (victim.relative_to(source).as_posix(), reason)
     ]
     assert (result.exit_code, result.images.staged, images_in(data)) == (1, 3, {})
 
 
 def test_an_image_that_the_archive_does_not_list_is_not_in_series(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
     series = one_series(corpus)
-    tcia_utils(have, [series])
+    tcia_utils(source, [series])
     corpus.put(without_last_image(series))
-    result = adopt(server, have, data)
-    assert [one.reason for one in result.damaged] == [Reason.NOT_IN_SERIES]
+    result = adopt(server, source, data)
+    assert [file.reason for file in result.damaged] == [Reason.NOT_IN_SERIES]
     assert (result.series.adopted, result.exit_code) == (1, 1)
     assert images_in(data) == expected(without_last_image(series))
 
 
 def test_of_two_equal_files_one_is_adopted(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, [one_series(corpus)])
-    shutil.copyfile(any_file(have), have / "copy")
-    result = adopt(server, have, data)
+    tcia_utils(source, [one_series(corpus)])
+    shutil.copyfile(any_file(source), source / "copy")
+    result = adopt(server, source, data)
     assert (result.exit_code, result.images.duplicate, result.images.adopted) == (0, 1, 4)
-    assert [one.same_bytes for one in result.duplicates] == [True]
+    assert [file.same_bytes for file in result.duplicates] == [True]
 
 
 def test_of_two_versions_the_one_of_the_archive_is_adopted(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
     series = one_series(corpus)
-    tcia_utils(have, [series])
-    wrong = any_file(have)
-    shutil.copyfile(wrong, have / "zz-right")
+    tcia_utils(source, [series])
+    wrong = any_file(source)
+    shutil.copyfile(wrong, source / "zz-right")
     flip_last_bit(wrong)
-    result = adopt(server, have, data)
+    result = adopt(server, source, data)
     assert (result.exit_code, result.series.adopted, result.damaged) == (0, 1, [])
-    assert [(one.file, one.duplicate_of, one.same_bytes) for one in result.duplicates] == [
-        (wrong.relative_to(have).as_posix(), "zz-right", False)
+    assert [(file.file, file.duplicate_of, file.same_bytes) for file in result.duplicates] == [
+        (wrong.relative_to(source).as_posix(), "zz-right", False)
     ]
     assert images_in(data) == expected(series)
 
@@ -105,11 +105,11 @@ def test_of_two_versions_the_one_of_the_archive_is_adopted(
     sys.platform == "win32" or os.geteuid() == 0, reason="this user may read everything"
 )
 def test_files_without_read_permission_are_reported(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, corpus)
-    any_file(have).chmod(0)
-    (have / "closed").mkdir(mode=0)
-    result = adopt(server, have, data)
-    assert {one.reason for one in result.damaged} == {Reason.UNREADABLE}
+    tcia_utils(source, corpus)
+    any_file(source).chmod(0)
+    (source / "closed").mkdir(mode=0)
+    result = adopt(server, source, data)
+    assert {file.reason for file in result.damaged} == {Reason.UNREADABLE}
     assert len(result.damaged) == 2

@@ -38,10 +38,10 @@ def test_the_output_folder_itself_can_be_adopted_repeatedly(
 
 
 def test_a_folder_of_the_layout_is_refused(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, corpus)
-    adopt(server, have, data)
+    tcia_utils(source, corpus)
+    adopt(server, source, data)
     for folder in (data / NAME, data / NAME / one_series(corpus).patient.id):
         with pytest.raises(RequestError, match="own folders"):
             adopt(server, folder, data)
@@ -62,13 +62,13 @@ def test_files_in_the_destination_are_refused(
 
 
 def test_a_tree_of_this_program_elsewhere_is_adopted_and_not_moved(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path, tmp_path: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path, tmp_path: Path
 ) -> None:
-    tcia_utils(have, list(corpus)[:3])
-    tcia_utils(have, [])
-    any_file(have).unlink()  # one series waits in staging there
+    tcia_utils(source, list(corpus)[:3])
+    tcia_utils(source, [])
+    any_file(source).unlink()  # one series waits in staging there
     old = tmp_path / "old"
-    adopt(server, have, old)
+    adopt(server, source, old)
     before = files_below(old)
     result = adopt(server, old, data)
     assert (result.series.adopted, result.images.staged) == (2, 3)
@@ -90,7 +90,7 @@ def test_a_folder_without_dicom_files_is_refused(
 
 
 def test_a_collection_that_is_not_dicom_is_refused(
-    server: ArchiveServer, have: Path, data: Path
+    server: ArchiveServer, source: Path, data: Path
 ) -> None:
     with pytest.raises(NotDicomError):
-        adopt(server, have, data, collection=load_registry().find("CT Images in COVID-19"))
+        adopt(server, source, data, collection=load_registry().find("CT Images in COVID-19"))

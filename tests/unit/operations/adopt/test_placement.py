@@ -22,7 +22,7 @@ CONTENT = image_of(SERIES, 1)
 
 
 @pytest.fixture
-def have(tmp_path: Path) -> Path:
+def source(tmp_path: Path) -> Path:
     folder = tmp_path / "have" / "below"
     folder.mkdir(parents=True)
     (folder / "a.dcm").write_bytes(CONTENT)
@@ -30,8 +30,8 @@ def have(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def found(have: Path) -> FoundFile:
-    inventory = scan(have, skipped=(), jobs=1, stop=CancelToken(), on_progress=lambda *_: None)
+def found_file(source: Path) -> FoundFile:
+    inventory = scan(source, skipped=(), jobs=1, stop=CancelToken(), on_progress=lambda *_: None)
     return inventory.series[SERIES.uid][0]
 
 
@@ -42,8 +42,8 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
         yield staging
 
 
-def new_placer(have: Path, mode: str = "link", disk: Disk | None = None) -> FilePlacer:
-    return FilePlacer(have, mode, disk or Disk(durable=False))  # type: ignore[arg-type]
+def new_placer(source: Path, mode: str = "link", disk: Disk | None = None) -> FilePlacer:
+    return FilePlacer(source, mode, disk or Disk(durable=False))  # type: ignore[arg-type]
 
 
 def in_staging(staging: Staging) -> dict[str, str]:
@@ -64,59 +64,59 @@ class PlainDisk(Disk):
         raise OSError(95, "not supported")
 
 
-def test_a_hard_link_comes_first(have: Path, found: FoundFile, staging: Staging) -> None:
-    assert new_placer(have).place(found, Check.MD5, staging) == "link"
-    assert (staging.folder / f"{found.uid}.dcm.staged").samefile(have / found.file)
+def test_a_hard_link_comes_first(source: Path, found_file: FoundFile, staging: Staging) -> None:
+    assert new_placer(source).place(found_file, Check.MD5, staging) == "link"
+    assert (staging.folder / f"{found_file.uid}.dcm.staged").samefile(source / found_file.file)
     (image,) = staging.images.values()
-    assert (image.md5, image.check, image.source) == (found.md5, Check.MD5, "adopted")
+    assert (image.md5, image.check, image.source) == (found_file.md5, Check.MD5, "adopted")
 
 
-def test_a_reflink_comes_next(have: Path, found: FoundFile, staging: Staging) -> None:
+def test_a_reflink_comes_next(source: Path, found_file: FoundFile, staging: Staging) -> None:
     assert (
-        new_placer(have, "copy", CloningDisk(durable=False)).place(found, Check.MD5, staging)
+        new_placer(source, "copy", CloningDisk(durable=False)).place(found_file, Check.MD5, staging)
         == "reflink"
     )
-    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
+    assert in_staging(staging) == {f"{found_file.uid}.dcm.staged": found_file.md5}
 
 
-def test_a_copy_comes_last(have: Path, found: FoundFile, staging: Staging) -> None:
+def test_a_copy_comes_last(source: Path, found_file: FoundFile, staging: Staging) -> None:
     assert (
-        new_placer(have, "copy", PlainDisk(durable=False)).place(found, Check.MD5, staging)
+        new_placer(source, "copy", PlainDisk(durable=False)).place(found_file, Check.MD5, staging)
         == "copy"
     )
-    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
-    assert staging.images[found.uid].check is Check.MD5
+    assert in_staging(staging) == {f"{found_file.uid}.dcm.staged": found_file.md5}
+    assert staging.images[found_file.uid].check is Check.MD5
 
 
 def test_an_image_that_is_there_is_kept_and_its_proof_noted(
-    have: Path, found: FoundFile, staging: Staging
+    source: Path, found_file: FoundFile, staging: Staging
 ) -> None:
     staging.receive([CONTENT], source="nbia")
-    assert new_placer(have).place(found, Check.SERIES_MD5, staging) == "staged"
+    assert new_placer(source).place(found_file, Check.SERIES_MD5, staging) == "staged"
     (image,) = staging.images.values()
     assert (image.check, image.source) == (Check.SERIES_MD5, "nbia")
 
 
 def test_another_version_in_staging_gives_way(
-    have: Path, found: FoundFile, staging: Staging
+    source: Path, found_file: FoundFile, staging: Staging
 ) -> None:
     staging.receive([CONTENT[:-1] + b"\xff"], source="nbia")
-    assert new_placer(have).place(found, Check.MD5, staging) == "link"
-    assert in_staging(staging) == {f"{found.uid}.dcm.staged": found.md5}
+    assert new_placer(source).place(found_file, Check.MD5, staging) == "link"
+    assert in_staging(staging) == {f"{found_file.uid}.dcm.staged": found_file.md5}
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])
 @pytest.mark.parametrize("disk", [CloningDisk, PlainDisk])
 @pytest.mark.parametrize("change", ["other bytes", "cut", "empty", "gone", "another image"])
 def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
-    have: Path,
-    found: FoundFile,
+    source: Path,
+    found_file: FoundFile,
     staging: Staging,
     mode: str,
     disk: type[Disk],
     change: str,
 ) -> None:
-    file = have / found.file
+    file = source / found_file.file
     file.unlink()
     contents = {
         "other bytes": CONTENT[:-1] + b"\xff",
@@ -126,87 +126,87 @@ def test_a_file_that_changed_since_it_was_hashed_is_not_taken(
     }
     if change != "gone":
         file.write_bytes(contents[change])
-    placer = new_placer(have, mode, disk(durable=False))
-    assert placer.place(found, Check.MD5, staging) == ""
+    placer = new_placer(source, mode, disk(durable=False))
+    assert placer.place(found_file, Check.MD5, staging) == ""
     assert (in_staging(staging), staging.images) == ({}, {})
 
 
 def test_a_read_only_file_is_copied_where_a_link_could_not_be_synced(
-    have: Path, found: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
+    source: Path, found_file: FoundFile, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
-    assert new_placer(have, disk=Disk()).place(found, Check.MD5, staging) != "link"
+    assert new_placer(source, disk=Disk()).place(found_file, Check.MD5, staging) != "link"
 
 
 @pytest.fixture
-def committed(tmp_path: Path, found: FoundFile) -> Path:
+def committed(tmp_path: Path, found_file: FoundFile) -> Path:
     """The folder of the series in the layout."""
     folder = tmp_path / "standing"
     folder.mkdir()
-    (folder / f"{found.uid}.dcm").write_bytes(CONTENT)
+    (folder / f"{found_file.uid}.dcm").write_bytes(CONTENT)
     return folder
 
 
 def test_an_original_is_removed_with_the_folders_that_it_leaves_empty(
-    have: Path, found: FoundFile, committed: Path
+    source: Path, found_file: FoundFile, committed: Path
 ) -> None:
-    assert new_placer(have, "move").remove(found, committed)
-    assert list(have.iterdir()) == []
+    assert new_placer(source, "move").remove(found_file, committed)
+    assert list(source.iterdir()) == []
 
 
 def test_an_original_that_changed_is_not_removed(
-    have: Path, found: FoundFile, committed: Path
+    source: Path, found_file: FoundFile, committed: Path
 ) -> None:
-    os.utime(have / found.file, (1, 1))
-    assert not new_placer(have, "move").remove(found, committed)
-    assert (have / found.file).exists()
+    os.utime(source / found_file.file, (1, 1))
+    assert not new_placer(source, "move").remove(found_file, committed)
+    assert (source / found_file.file).exists()
 
 
 def test_an_original_that_is_gone_is_not_missed(
-    have: Path, found: FoundFile, committed: Path
+    source: Path, found_file: FoundFile, committed: Path
 ) -> None:
-    shutil.rmtree(have / "below")
-    assert not new_placer(have, "move").remove(found, committed)
+    shutil.rmtree(source / "below")
+    assert not new_placer(source, "move").remove(found_file, committed)
 
 
 @pytest.mark.parametrize("how", ["changed", "gone", "the same name"])
 def test_an_original_stays_whose_bytes_stand_nowhere_else(
-    have: Path, found: FoundFile, committed: Path, how: str
+    source: Path, found_file: FoundFile, committed: Path, how: str
 ) -> None:
-    image = committed / f"{found.uid}.dcm"
+    image = committed / f"{found_file.uid}.dcm"
     image.unlink()
     if how == "changed":
         image.write_bytes(CONTENT[:-1] + b"\xff")
     if how == "the same name":
-        (have / found.file).rename(have / "below" / image.name)
-        found = found._replace(name=image.name)
-        committed = have / "below"
-    assert not new_placer(have, "move").remove(found, committed)
-    assert (have / found.file).exists()
+        (source / found_file.file).rename(source / "below" / image.name)
+        found_file = found_file._replace(name=image.name)
+        committed = source / "below"
+    assert not new_placer(source, "move").remove(found_file, committed)
+    assert (source / found_file.file).exists()
 
 
 def test_an_original_in_a_hidden_folder_stays(
-    have: Path, found: FoundFile, committed: Path
+    source: Path, found_file: FoundFile, committed: Path
 ) -> None:
-    (have / "below").rename(have / ".dvc")
-    found = found._replace(folder=found.folder.replace("below", ".dvc"))
-    assert not new_placer(have, "move").remove(found, committed)
-    assert (have / found.file).exists()
+    (source / "below").rename(source / ".dvc")
+    found_file = found_file._replace(folder=found_file.folder.replace("below", ".dvc"))
+    assert not new_placer(source, "move").remove(found_file, committed)
+    assert (source / found_file.file).exists()
 
 
 @pytest.mark.parametrize("linked", ["image", "folder"])
 def test_an_original_stays_that_a_link_in_the_layout_leads_to(
-    have: Path, found: FoundFile, committed: Path, linked: str
+    source: Path, found_file: FoundFile, committed: Path, linked: str
 ) -> None:
-    original = have / found.file
-    os.link(original, have / "a-second-name")
-    (committed / f"{found.uid}.dcm").unlink()
+    original = source / found_file.file
+    os.link(original, source / "a-second-name")
+    (committed / f"{found_file.uid}.dcm").unlink()
     if linked == "image":
-        (committed / f"{found.uid}.dcm").symlink_to(original)
+        (committed / f"{found_file.uid}.dcm").symlink_to(original)
     else:
-        original.rename(original.with_name(f"{found.uid}.dcm"))
-        found = found._replace(name=f"{found.uid}.dcm")
+        original.rename(original.with_name(f"{found_file.uid}.dcm"))
+        found_file = found_file._replace(name=f"{found_file.uid}.dcm")
         committed.rmdir()
-        committed.symlink_to((have / found.file).parent)
-    assert not new_placer(have, "move").remove(found, committed)
-    assert (have / found.file).exists()
+        committed.symlink_to((source / found_file.file).parent)
+    assert not new_placer(source, "move").remove(found_file, committed)
+    assert (source / found_file.file).exists()

@@ -32,66 +32,68 @@ from tests.unit.operations.adopt.helpers import (
 
 
 def test_files_of_a_complete_series_are_compared_with_it(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
     series = one_series(corpus)
     corpus.put(without_last_image(series))
-    tcia_utils(have, [without_last_image(series)])
-    adopt(server, have, data)
+    tcia_utils(source, [without_last_image(series)])
+    adopt(server, source, data)
     before = len(server.requests)
-    tcia_utils(have, [series])
-    extra = file_with(have, series.images[-1].read())
-    flipped, double = [path for path in sorted(have.rglob("*.dcm")) if path != extra][:2]
+    tcia_utils(source, [series])
+    extra = file_with(source, series.images[-1].read())
+    flipped, duplicate = [path for path in sorted(source.rglob("*.dcm")) if path != extra][:2]
     content = flipped.read_bytes()
     flipped.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    shutil.copyfile(double, have / "copy")
-    result = adopt(server, have, data)
-    assert {(one.file, one.reason) for one in result.damaged} == {
-        (flipped.relative_to(have).as_posix(), Reason.CHANGED),
-        (extra.relative_to(have).as_posix(), Reason.NOT_IN_SERIES),
+    shutil.copyfile(duplicate, source / "copy")
+    result = adopt(server, source, data)
+    assert {(file.file, file.reason) for file in result.damaged} == {
+        (flipped.relative_to(source).as_posix(), Reason.CHANGED),
+        (extra.relative_to(source).as_posix(), Reason.NOT_IN_SERIES),
     }
     assert (result.images.already_complete, result.images.duplicate, result.exit_code) == (2, 1, 1)
-    assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
+    assert {request.endpoint for request in server.requests[before:]} == {"getSeriesMetadata"}
 
 
 def test_no_archive_is_asked_about_complete_series(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, corpus)
-    adopt(server, have, data)
+    tcia_utils(source, corpus)
+    adopt(server, source, data)
     before = len(server.requests)
-    result = adopt(server, have, data)
+    result = adopt(server, source, data)
     assert (result.exit_code, result.series.already_complete) == (0, 4)
     assert (result.images.already_complete, result.images.adopted) == (16, 0)
-    assert {one.endpoint for one in server.requests[before:]} == {"getSeriesMetadata"}
+    assert {request.endpoint for request in server.requests[before:]} == {"getSeriesMetadata"}
 
 
 def test_progress_and_events_are_emitted(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, corpus)
+    tcia_utils(source, corpus)
     events: list[Event] = []
     read: list[tuple[int, int]] = []
-    adopt(server, have, data, emit=events.append, on_progress=lambda *amounts: read.append(amounts))
+    adopt(
+        server, source, data, emit=events.append, on_progress=lambda *amounts: read.append(amounts)
+    )
     assert sum(images for _, images in read) == 16
-    assert sum(size for size, _ in read) == sum(one.size for one in corpus)
+    assert sum(size for size, _ in read) == sum(series.size for series in corpus)
     assert sum(isinstance(event, SeriesFinished) for event in events) == 4
 
 
 def test_a_cancelled_run_is_continued_by_the_next(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, corpus)
+    tcia_utils(source, corpus)
     stop = CancelToken()
     with pytest.raises(InterruptedRunError):
-        adopt(server, have, data, stop=stop, emit=lambda event: stop.set())
-    assert adopt(server, have, data).exit_code == 0
+        adopt(server, source, data, stop=stop, emit=lambda event: stop.set())
+    assert adopt(server, source, data).exit_code == 0
 
 
-def test_the_json_document(server: ArchiveServer, corpus: Corpus, have: Path, data: Path) -> None:
-    tcia_utils(have, corpus)
-    flip_last_bit(any_file(have))
-    output = json.loads(json.dumps(adopt_document(adopt(server, have, data))))
+def test_the_json_document(server: ArchiveServer, corpus: Corpus, source: Path, data: Path) -> None:
+    tcia_utils(source, corpus)
+    flip_last_bit(any_file(source))
+    output = json.loads(json.dumps(adopt_document(adopt(server, source, data))))
     assert output["command"] == "adopt"
     assert output["exit_code"] == 1
     assert output["series"]["adopted"] == 3
@@ -100,13 +102,15 @@ def test_the_json_document(server: ArchiveServer, corpus: Corpus, have: Path, da
 
 
 def test_a_series_of_another_run_is_skipped_as_locked(
-    server: ArchiveServer, corpus: Corpus, have: Path, data: Path
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
-    tcia_utils(have, corpus)
+    tcia_utils(source, corpus)
     tree = Tree(data / NAME)
     tree.prepare()
     locked = one_series(corpus).uid
     with Lock(tree.state / "locks" / f"{locked}.lock", "the series"):
-        result = adopt(server, have, data)
-    assert [(one.series, one.reason) for one in result.incomplete] == [(locked, Reason.LOCKED)]
+        result = adopt(server, source, data)
+    assert [(series.series, series.reason) for series in result.incomplete] == [
+        (locked, Reason.LOCKED)
+    ]
     assert (result.exit_code, result.series.adopted, result.series.skipped) == (1, 3, 1)

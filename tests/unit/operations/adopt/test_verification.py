@@ -142,14 +142,14 @@ def test_a_second_archive_verifies_what_differs_at_the_first() -> None:
 
 def test_a_file_that_differs_at_every_archive_is_changed() -> None:
     result = verify([file("1.1", md5_of(b"other"))], idc("1.1"), nbia("1.1"))
-    assert ([one.uid for one in result.changed], result.verified) == (["1.1"], {})
+    assert ([file.uid for file in result.changed], result.verified) == (["1.1"], {})
 
 
 def test_an_object_without_md5_may_be_any_image() -> None:
     archive = idc("1.1")
     archive.remote.append(RemoteImage(key="k"))
     result = verify(files_of("1.1", "1.2"), archive)
-    assert [one.uid for one in result.unverified] == ["1.2"]
+    assert [file.uid for file in result.unverified] == ["1.2"]
     assert result.responded
 
 
@@ -162,14 +162,14 @@ def test_after_three_blank_hashes_no_more_are_requested() -> None:
 
 def test_an_image_that_is_not_listed_is_not_in_series() -> None:
     result = verify(files_of("1.1", "1.4"), nbia("1.1", "1.2", "1.3"))
-    assert [one.uid for one in result.not_in_series] == ["1.4"]
+    assert [file.uid for file in result.not_in_series] == ["1.4"]
 
 
 def test_duplicates_are_listed_with_the_file_that_is_used() -> None:
     wrong = file("1.1", md5_of(b"other"), name="wrong")
     again = file("1.1", name="again")
     result = verify([wrong, file("1.1"), again], nbia("1.1"))
-    assert [(one.name, of.name) for one, of in result.duplicates] == [
+    assert [(file.name, used.name) for file, used in result.duplicates] == [
         ("wrong", "1.1"),
         ("again", "1.1"),
     ]
