@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,6 @@ from tcia_covid.operations.plan import Plan, plan_request
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
-from tcia_covid.selection.request import Options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -135,7 +134,7 @@ def status(
         RegistryError: a registry file is invalid.
     """
     files = () if registry is None else paths_from("registry", registry)
-    return read_status(_path(directory), load_registry(files))
+    return read_status(Path(check_value("directory", directory, str | Path)), load_registry(files))
 
 
 @accepts(ConnectionChoices)
@@ -166,10 +165,15 @@ def verify(
         RequestError: the folder is not one of this program's.
         InterruptedRunError: `stop` was set.
     """
-    folder = _path(directory)
+    folder = Path(check_value("directory", directory, str | Path))
     options = build_options(check_choices(choices, ConnectionChoices))
     check_addresses(options.nbia_url, options.idc_url)
-    with cancellable(stop) as token, _nbia(options, token, emit, online=online) as archive:
+    with cancellable(stop) as token, ExitStack() as stack:
+        archive: Archive | None = None
+        if online:
+            archives = open_for_options(options, token, emit)
+            stack.callback(archives.close)
+            archive = archives.nbia
         return verify_directory(
             folder,
             deep=deep,
@@ -180,24 +184,6 @@ def verify(
             stop=token,
             on_progress=on_progress,
         )
-
-
-def _path(directory: str | Path) -> Path:
-    return Path(check_value("directory", directory, str | Path))
-
-
-@contextmanager
-def _nbia(
-    options: Options, stop: CancelToken, emit: Emit, *, online: bool
-) -> Iterator[Archive | None]:
-    if not online:
-        yield None
-        return
-    archives = open_for_options(options, stop, emit)
-    try:
-        yield archives.nbia
-    finally:
-        archives.close()
 
 
 @contextmanager

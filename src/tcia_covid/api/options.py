@@ -273,16 +273,6 @@ def request_from(
     )
 
 
-def options_from(**choices: Unpack[Choices]) -> Options:
-    """Build the options of a run from plain values.
-
-    Raises:
-        UsageError: a value has the wrong type or is out of range.
-        TypeError: a keyword does not exist.
-    """
-    return build_options(check_choices(choices))
-
-
 def build_options(checked: Mapping[str, Any]) -> Options:
     """Build the options of a run from what `check_choices` returns."""
     own = {field.name: checked[field.name] for field in fields(Options) if field.name in checked}
@@ -310,9 +300,6 @@ def _filters(checked: Mapping[str, Any]) -> Filters:
     for name in own.keys() & _LISTS:
         own[name] = tuple(part.strip() for value in own[name] for part in value.split(","))
     if "max_size" in checked:
-        own["max_size"] = _bytes(checked["max_size"])
+        size = checked["max_size"]
+        own["max_size"] = parse_size(size) if isinstance(size, str) else int(size)
     return Filters(**own)
-
-
-def _bytes(value: Bytes) -> int:
-    return parse_size(value) if isinstance(value, str) else int(value)

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import tcia_covid.core.version
-from tcia_covid.api.options import Choices, ConnectionChoices, options_from, request_from
+from tcia_covid.api.options import Choices, ConnectionChoices, request_from
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
@@ -184,8 +184,9 @@ def test_values_of_a_filter_may_be_separated_by_commas() -> None:
 
 
 def test_left_out_and_none_are_the_default() -> None:
-    assert options_from() == Options()
-    assert options_from(jobs=None, source=None, max_rate=None, registry=None) == Options()
+    assert request_from("X").options == Options()
+    unset = request_from("X", jobs=None, source=None, max_rate=None, registry=None)
+    assert unset.options == Options()
 
 
 @pytest.mark.parametrize(

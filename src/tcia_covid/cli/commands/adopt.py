@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tcia_covid.api.options import options_from, output_from
+from tcia_covid.api.options import build_options, check_choices, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
@@ -60,7 +60,7 @@ def command(
     """
     mode = mode_from(link=link, move=move, copy=copy)
     folder, output_folder = Path(directory), Path(output_from(output))
-    options = options_from(**choices)
+    options = build_options(check_choices(choices))
     known = _collection(collection, options) if collection else None
     if known is not None and not known.is_dicom:
         return _adopt_volumes(console, folder, output_folder, known, mode, options)
