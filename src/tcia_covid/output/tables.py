@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -38,15 +38,15 @@ def table(
     heads: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
-    right: Sequence[int] = (),
-    keep: Sequence[int] = (),
-    drop: Sequence[int] = (),
+    right: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
     columns: int | None = None,
 ) -> str:
     """Aligned columns; to fit, the widest one is cut, and columns are left out.
 
     Args:
-        heads: of the columns.
+        heads: the names of the columns.
         rows: of cells; None is an empty one.
         right: columns that are right-aligned: numbers, which are never cut.
         keep: further columns that are never cut: names that people copy.
@@ -54,12 +54,13 @@ def table(
         columns: the maximal width of a line; None for any.
     """
     cells = [list(heads), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(map(_display_width, column)) for column in zip(*cells, strict=True)]
-    shown = list(range(len(heads)))
+    widths = {
+        head: max(map(_display_width, column))
+        for head, column in zip(heads, zip(*cells, strict=True), strict=True)
+    }
     if columns is not None:
-        shown = _fitting(widths, {*right, *keep}, drop, columns)
-        _squeeze(widths, [place for place in shown if place not in {*right, *keep}], shown, columns)
-    return "\n".join(_line(row, widths, shown, right) for row in cells)
+        _fit(widths, {*right, *keep}, drop, columns)
+    return "\n".join(_line(dict(zip(heads, row, strict=True)), widths, right) for row in cells)
 
 
 def key_values(pairs: Iterable[tuple[str, object]], columns: int | None = None) -> str:
@@ -120,40 +121,32 @@ def _display_width(text: str) -> int:
     )
 
 
-def _fitting(widths: list[int], whole: set[int], drop: Sequence[int], columns: int) -> list[int]:
-    """The columns that fit if all others than `whole` are cut to the minimal width."""
-    minimal = [
-        width if place in whole else min(width, _MIN_WIDTH) for place, width in enumerate(widths)
-    ]
-    shown = list(range(len(widths)))
-    for place in drop:
-        if _total(minimal, shown) <= columns:
-            break
-        shown.remove(place)
-    return shown
+def _fit(widths: dict[str, int], fixed: set[str], drop: Sequence[str], columns: int) -> None:
+    """Leave columns out, then narrow the widest of those that may be cut, until a line fits."""
 
+    def narrowest(head: str) -> int:
+        return widths[head] if head in fixed else min(widths[head], _MIN_WIDTH)
 
-def _total(widths: Sequence[int], shown: Sequence[int]) -> int:
-    return sum(widths[place] for place in shown) + len(_SEPARATOR) * (len(shown) - 1)
+    def is_too_long(line: Iterable[int]) -> bool:
+        cells = [*line]
+        return sum(cells) + len(_SEPARATOR) * (len(cells) - 1) > columns
 
-
-def _squeeze(widths: list[int], places: Sequence[int], shown: Sequence[int], columns: int) -> None:
-    """Narrow the widest of `places` until the line fits."""
-    while places and _total(widths, shown) > columns:
-        widest = max(places, key=lambda place: widths[place])
-        if widths[widest] <= _MIN_WIDTH:
+    for head in drop:
+        if is_too_long(map(narrowest, widths)):
+            del widths[head]
+    while is_too_long(widths.values()):
+        widest = max(widths, key=lambda head: widths[head] - narrowest(head))
+        if widths[widest] == narrowest(widest):
             return
         widths[widest] -= 1
 
 
-def _line(
-    cells: Sequence[str], widths: Sequence[int], shown: Sequence[int], right: Sequence[int]
-) -> str:
+def _line(cells: Mapping[str, str], widths: Mapping[str, int], right: Sequence[str]) -> str:
     padded = []
-    for place in shown:
-        text = _cut(cells[place], widths[place])
-        blanks = " " * max(0, widths[place] - _display_width(text))
-        padded.append(blanks + text if place in right else text + blanks)
+    for head, width in widths.items():
+        text = _cut(cells[head], width)
+        blanks = " " * max(0, width - _display_width(text))
+        padded.append(blanks + text if head in right else text + blanks)
     return _SEPARATOR.join(padded).rstrip()
 
 

@@ -134,7 +134,7 @@ def test_plan_reports_a_file_in_the_place_of_the_folder(capsys: Captured, output
 
 def test_an_empty_selection_is_an_error(capsys: Captured) -> None:
     assert run(["plan", *SMALL, "--modality", "MR"]) == 2
-    assert "no series matches --modality 'MR'" in capsys.readouterr().err
+    assert "no series has --modality 'MR'" in capsys.readouterr().err
 
 
 def test_dry_run_is_the_plan(capsys: Captured) -> None:

@@ -11,7 +11,7 @@ from tcia_covid.output import tables
 
 
 def test_columns_are_aligned() -> None:
-    shown = tables.table(("name", "size"), [("a", "1"), ("bcdef", "234567")], right=(1,))
+    shown = tables.table(("name", "size"), [("a", "1"), ("bcdef", "234567")], right=("size",))
     assert shown.splitlines() == ["name     size", "a           1", "bcdef  234567"]
 
 
@@ -27,7 +27,7 @@ def test_names_and_numbers_are_never_cut_columns_are_left_out_instead() -> None:
     heads, rows = ("name", "size", "what", "title"), [("N" * 20, "1,234", "w" * 20, "t" * 20)]
     shown = {
         columns: tables.table(
-            heads, rows, right=(1,), keep=(0,), drop=(3, 2), columns=columns
+            heads, rows, right=("size",), keep=("name",), drop=("title", "what"), columns=columns
         ).splitlines()[1]
         for columns in (71, 60, 50, 30, 10)
     }

@@ -16,7 +16,7 @@ from tcia_covid.output.json_documents import list_document, sources
 from tcia_covid.output.tables import format_number, table, width
 
 _HEADS = ("collection", "patients", "series", "size", "type", "license", "sources", "title")
-_DROPPED = [_HEADS.index(head) for head in ("title", "type", "sources", "license", "patients")]
+_DROPPED = ("title", "type", "sources", "license", "patients")
 """Left out in turn on a terminal that is too narrow."""
 
 
@@ -26,7 +26,8 @@ def command(console: Console, *, registry: tuple[str, ...], **_: Any) -> int:
     collections = load_registry(registry)
     console.document(list_document(collections))
     rows = map(_row, collections)
-    console.result(table(_HEADS, rows, right=(1, 2, 3), keep=(0,), drop=_DROPPED, columns=width()))
+    right, keep = ("patients", "series", "size"), ("collection",)
+    console.result(table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width()))
     return EXIT_OK
 
 

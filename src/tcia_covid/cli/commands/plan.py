@@ -33,7 +33,7 @@ _HEADS = (
     "complete",
     "to download",
 )
-_DROPPED = [_HEADS.index(head) for head in ("studies", "patients", "complete", "images")]
+_DROPPED = ("studies", "patients", "complete", "images")
 """Left out in turn on a terminal that is too narrow."""
 _MINUTE = 60
 
@@ -74,8 +74,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     rows = [_row(group) for group in plan.groups]
     if len(rows) > 1:
         rows.append(("total", "", "", *_amounts(plan.selected, plan.complete, plan.to_fetch)))
-    numbers = range(1, len(_HEADS))
-    yield table(_HEADS, rows, right=numbers, keep=(0,), drop=_DROPPED, columns=width())
+    keep, right = _HEADS[:1], _HEADS[1:]
+    yield table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width())
     yield ""
     for group in plan.groups:
         if group.modalities:

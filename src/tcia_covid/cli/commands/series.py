@@ -31,7 +31,7 @@ _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
     "txt": write_txt,
 }
 _HEADS = ("patient", "date", "modality", "body part", "images", "size", "description", "series")
-_DROPPED = [_HEADS.index(head) for head in ("description", "body part", "date", "size", "images")]
+_DROPPED = ("description", "body part", "date", "size", "images")
 """Left out in turn on a terminal that is too narrow."""
 
 
@@ -71,8 +71,8 @@ def select_series(console: Console, request: Request) -> Selection:
 
 def _formatted(series: Sequence[Series], format: str, options: Options) -> str:  # noqa: A002
     if format == "table":
-        rows, whole = map(_row, series), (_HEADS.index("patient"), _HEADS.index("series"))
-        return table(_HEADS, rows, right=(4, 5), keep=whole, drop=_DROPPED, columns=width())
+        rows, right, keep = map(_row, series), ("images", "size"), ("patient", "series")
+        return table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width())
     out = io.StringIO(newline="")
     if format == "csv":
         write_csv(series, out, keep_formulas=options.keep_formulas)
