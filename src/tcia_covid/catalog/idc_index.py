@@ -30,13 +30,14 @@ _OTHERS = (
 )
 
 
-def load(collection: str) -> list[Series]:
+def load(collection: str, *, index: Path | None = None) -> list[Series]:
     """List a collection by TCIA's name, in any case; empty if there is no index.
 
-    Analysis results are excluded; `find` has them.
+    Analysis results are excluded; `find` has them. `index` is that of the installed package if it
+    is not given.
     """
-    file = _index()
-    if file is None:
+    file = index or installed_index()
+    if file is None or not file.is_file():
         return []
     collection_id = re.sub(r"[^a-z0-9]+", "_", collection.lower()).strip("_")
     name = _names(file.parent / _NAMES).get(collection_id, collection)
@@ -44,10 +45,10 @@ def load(collection: str) -> list[Series]:
     return sorted((_series(row, name) for row in rows), key=lambda series: series.uid)
 
 
-def find(uids: Iterable[str]) -> dict[str, Series]:
-    """Find series by UID, sorted; empty if the index is not installed."""
-    wanted, file = sorted(set(uids)), _index()
-    if file is None or not wanted:
+def find(uids: Iterable[str], *, index: Path | None = None) -> dict[str, Series]:
+    """Find series by UID, sorted; empty if there is no index."""
+    wanted, file = sorted(set(uids)), index or installed_index()
+    if not wanted or file is None or not file.is_file():
         return {}
     names = _names(file.parent / _NAMES)
     series = {}
@@ -58,17 +59,16 @@ def find(uids: Iterable[str]) -> dict[str, Series]:
 
 
 @cache
-def _index() -> Path | None:
-    """Find the index, if it and pyarrow are installed."""
+def installed_index() -> Path | None:
+    """Find the index of the package `idc-index-data`, if it and pyarrow are installed."""
     if find_spec("pyarrow") is None:
         return None
     from importlib import metadata  # noqa: PLC0415 - slow, and the catalog does for most
 
     try:
-        file = Path(str(metadata.distribution("idc-index-data").locate_file(_FILE)))
+        return Path(str(metadata.distribution("idc-index-data").locate_file(_FILE)))
     except metadata.PackageNotFoundError:
         return None
-    return file if file.is_file() else None
 
 
 def _names(file: Path) -> dict[str, str]:
