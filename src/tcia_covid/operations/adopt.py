@@ -221,8 +221,9 @@ class _Run:
 
     def adopt(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
         inventory = self._scan(on_progress)
+        self.result.files = inventory.files
         if not inventory.images and not inventory.damaged:
-            return self._nothing_left(inventory)
+            return self._nothing_left()
         lister = None if self.options.source == "idc" else archives.nbia
         matches = match(inventory.series, self.collection, lister)
         self._count_scanned(inventory, matches)
@@ -258,7 +259,7 @@ class _Run:
             refuse_emptying(self.root, has_tree=inventory.has_tree)
         return inventory
 
-    def _nothing_left(self, inventory: Inventory) -> AdoptResult:
+    def _nothing_left(self) -> AdoptResult:
         """Write the reports that an earlier run, which moved all images of the folder, did not.
 
         Raises:
@@ -269,19 +270,15 @@ class _Run:
             if tree.has_moved_from(self.root):
                 self.trees[root.name] = tree
         if not self.trees:
-            zip_files = len(inventory.files.zip_files)
+            zip_files = len(self.result.files.zip_files)
             raise RequestError(
                 f"there is no DICOM file in {self.result.directory}",
                 hint=f"it contains {zip_files} ZIP files: unpack them first"
                 if zip_files
                 else "give the folder that the other program downloaded to",
             )
-        self.result.files = inventory.files
-        notice = (
-            f"nothing is left to adopt: the images of {self.result.directory} were moved before"
-        )
-        self.result.notices.append(notice)
-        self._notify(notice)
+        directory = self.result.directory
+        self._note(f"nothing is left to adopt: the images of {directory} were moved before")
         self._write_reports()
         return self.result
 
@@ -289,15 +286,13 @@ class _Run:
         result = self.result
         result.series.found = len(inventory.series)
         result.images.found = inventory.images
-        result.files = inventory.files
         result.damaged += inventory.damaged
         result.images.damaged += len(inventory.damaged)
         result.foreign = matches.foreign
         result.series.foreign = len(matches.foreign)
         result.images.foreign = sum(series.images for series in matches.foreign)
-        result.notices += matches.notices
         for text in matches.notices:
-            self._notify(text)
+            self._note(text)
 
     def _tree_of(self, series: Series) -> Tree:
         known = self.registry.find(series.collection)
@@ -346,58 +341,57 @@ class _Run:
         )
 
     def _count(self, candidate: Candidate, adopted: AdoptedSeries) -> None:
-        self._count_images(adopted)
-        result, series = self.result, candidate.series
+        result, images, series = self.result, self.result.images, candidate.series
         if adopted.receipt is None:
-            result.series.staged += bool(adopted.staged)
-            result.series.skipped += not adopted.staged
-            incomplete = IncompleteSeries(
-                series=series.uid,
-                collection=series.collection,
-                reason=adopted.reason or Reason.INCOMPLETE,
-                detail=adopted.detail,
-                staged=adopted.staged,
-                expected=series.image_count,
+            images.staged += len(adopted.placed)
+            result.series.staged += bool(adopted.placed)
+            result.series.skipped += not adopted.placed
+            result.incomplete.append(
+                IncompleteSeries(
+                    series=series.uid,
+                    collection=series.collection,
+                    reason=adopted.reason,
+                    detail=adopted.detail,
+                    staged=len(adopted.placed),
+                    expected=series.image_count,
+                )
             )
-            result.incomplete.append(incomplete)
-        elif adopted.already_complete:
+        elif adopted.already_complete is not None:
+            images.already_complete += adopted.already_complete
             result.series.already_complete += 1
         else:
+            images.adopted += len(adopted.placed)
+            result.size += sum(file.size for file in adopted.placed)
             result.series.adopted += 1
             name = candidate.tree.root.name
             result.collections[name] = result.collections.get(name, 0) + 1
             self.emit(SeriesFinished(Outcome(series, State.COMPLETE, adopted.receipt)))
-
-    def _count_images(self, adopted: AdoptedSeries) -> None:
-        result, images = self.result, self.result.images
-        images.already_complete += adopted.images_already_complete
-        images.adopted += adopted.adopted
-        images.staged += adopted.staged
         images.unverified += adopted.unverified
         images.damaged += len(adopted.damaged)
         images.duplicate += len(adopted.duplicates)
-        result.size += adopted.size
         result.not_removed += adopted.not_removed
-        result.placed = dict(Counter(result.placed) + adopted.placed)
+        result.placed = dict(Counter(result.placed) + Counter(adopted.placed.values()))
         result.damaged += adopted.damaged
         for file, used in adopted.duplicates[: MAX_DUPLICATES - len(result.duplicates)]:
             result.duplicates.append(DuplicateFile(file.file, used.file, file.md5 == used.md5))
 
     def _write_reports(self) -> None:
         """Write the report files of each collection that gained a series."""
+
+        def note_moved(text: str) -> None:
+            self._note(text, always=True)
+
         for name, tree in self.trees.items():
             for text in tree.notices:
-                self._notify_moved_aside(text)
+                note_moved(text)
             collection = self.registry.find(name)
-            written = update_reports(
-                tree, collection, self.registry, self.stop, self._notify_moved_aside
-            )
-            if not written:
+            if not update_reports(tree, collection, self.registry, self.stop, note_moved):
                 self._notify(outdated_notice(tree))
 
-    def _notify_moved_aside(self, text: str) -> None:
+    def _note(self, text: str, *, always: bool = False) -> None:
+        """Add a notice to the result."""
         self.result.notices.append(text)
-        self.emit(Notice(text, always=True))
+        self.emit(Notice(text, always=always))
 
     def _notify(self, text: str) -> None:
         self.emit(Notice(text))

@@ -17,7 +17,7 @@ from tcia_covid.core.models import Check, Receipt, RemoteImage, Series
 from tcia_covid.formats.dicom import is_truncated
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.adopt_scan import DamagedFile, Reason
-from tcia_covid.store.placement import FilePlacer, FoundFile, Mode
+from tcia_covid.store.placement import FilePlacer, FoundFile, Mode, PlacementMethod
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import ArchiveAvailability
@@ -204,20 +204,15 @@ class Candidate:
 
 @dataclass(slots=True)
 class AdoptedSeries:
-    """What happened to one series; numbers are numbers of files."""
+    """What happened to the files of one series."""
 
     receipt: Receipt | None = None
     """None if the series is not complete in the layout."""
-    already_complete: bool = False
-    """Whether it was complete before."""
-    images_already_complete: int = 0
-    reason: Reason | None = None
+    already_complete: int | None = None
+    """The number of images that are among the files, if the series was complete before."""
+    reason: Reason = Reason.INCOMPLETE
     """Why it is not complete."""
     detail: str = ""
-    adopted: int = 0
-    size: int = 0
-    """Bytes of the adopted files."""
-    staged: int = 0
     unverified: int = 0
     """Not adopted: the archive has no hash of them."""
     not_removed: int = 0
@@ -225,8 +220,8 @@ class AdoptedSeries:
     damaged: list[DamagedFile] = field(default_factory=list)
     duplicates: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
     """Each with the file that is used."""
-    placed: Counter[str] = field(default_factory=Counter)
-    """By method."""
+    placed: dict[FoundFile, PlacementMethod] = field(default_factory=dict)
+    """In staging; committed if there is a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,22 +265,20 @@ class Adopter:
             result.reason, result.detail = _why_nothing_usable(verification)
             return result
         try:
-            self._place(candidate, verification, images, result)
+            receipt = self._place(candidate, verification, images, result)
         except (LockedError, SeriesError) as error:
             result.reason, result.detail = Reason.LOCKED, error.message
-        if result.already_complete and result.receipt is not None:
-            return self._compare(candidate, result.receipt)
-        return result
+        return self._compare(candidate, receipt) if receipt else result
 
     def _compare(self, candidate: Candidate, receipt: Receipt) -> AdoptedSeries:
         """Compare files with the images of a complete series; no archive is asked."""
         series = candidate.series
-        result = AdoptedSeries(receipt, already_complete=True)
         known = {image.uid: image.md5 for image in receipt.images}
         correct: dict[str, FoundFile] = {}
         for file in candidate.files:
             if known.get(file.uid) == file.md5:
                 correct.setdefault(file.uid, file)
+        result = AdoptedSeries(receipt, already_complete=len(correct))
         for file in candidate.files:
             self.stop.check()
             used = correct.get(file.uid)
@@ -295,7 +288,6 @@ class Adopter:
                 result.damaged.append(_not_in_series(series, file, "the series in place"))
             elif used is not file:
                 result.duplicates.append((file, used))
-        result.images_already_complete = len(correct)
         if self.mode == "move":
             result.not_removed = self._remove(correct.values(), candidate.tree, receipt)
         return result
@@ -306,20 +298,21 @@ class Adopter:
         verification: Verification,
         images: Mapping[str, tuple[FoundFile, Check]],
         result: AdoptedSeries,
-    ) -> None:
-        """Place images in staging, and commit the series if it is complete."""
+    ) -> Receipt | None:
+        """Place images in staging, and commit the series if it is complete.
+
+        Returns:
+            the receipt of a series that another run completed meanwhile.
+        """
         series, tree = candidate.series, candidate.tree
         placer = FilePlacer(self.root, self.mode, tree.disk)
-        placed = []
         with tree.stage(series, lambda count: None) as staging:
             if isinstance(staging, Receipt):
-                result.receipt, result.already_complete = staging, True
-                return
+                return staging
             for file, check in images.values():
                 self.stop.check()
                 if method := placer.place(file, check, staging):
-                    result.placed[method] += 1
-                    placed.append(file)
+                    result.placed[file] = method
                 else:
                     detail = "the file changed or became unreadable while it was adopted"
                     result.damaged.append(
@@ -328,12 +321,10 @@ class Adopter:
             if self._is_complete(series, staging, verification):
                 result.receipt = tree.commit(staging)
             else:
-                result.staged = len(placed)
                 result.reason, result.detail = _why_incomplete(series, staging, verification)
-        if result.receipt is not None:
-            result.adopted, result.size = len(placed), sum(file.size for file in placed)
-            if self.mode == "move":
-                result.not_removed = self._remove(placed, tree, result.receipt)
+        if result.receipt is not None and self.mode == "move":
+            result.not_removed = self._remove(result.placed, tree, result.receipt)
+        return None
 
     def _is_complete(self, series: Series, staging: Staging, verification: Verification) -> bool:
         """Whether all images are in staging and verified, those of earlier runs included."""
