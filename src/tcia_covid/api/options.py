@@ -27,6 +27,7 @@ from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.selection.shards import Shard, parse_shard
+from tcia_covid.selection.targets import split_targets
 from tcia_covid.store.layout import Layout
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def request_from(
     """
     checked = check_choices(choices)
     return Request(
-        targets=paths_from("targets", targets),
+        targets=split_targets(paths_from("targets", targets)),
         output=output_from(output),
         carts=checked.get("shared_cart", ()),
         options=build_options(checked),

@@ -31,6 +31,9 @@ class Archives:
     nbia: NbiaArchive
     quick: NbiaArchive
     """NBIA with short timeouts and few retries, for what is available elsewhere as well."""
+    lookup: NbiaArchive
+    """NBIA for what the catalog does not have: gives up early if there is no network."""
+    idc: IdcArchive
     order: Sequence[Archive]
     """Where series are downloaded from, in order of preference."""
     hash_archives: Sequence[Archive]
@@ -69,6 +72,8 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
     return Archives(
         nbia=nbia,
         quick=NbiaArchive(nbia_clients[1], options.nbia_url, timeout_retries=0),
+        lookup=NbiaArchive(nbia_clients[0], options.nbia_url, connection_retries=1),
+        idc=idc,
         order=orders[options.source],
         hash_archives=[NbiaArchive(nbia_clients[2], options.nbia_url)] if is_auto else [],
         meter=meter,

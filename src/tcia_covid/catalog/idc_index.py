@@ -47,15 +47,29 @@ def load(collection: str, *, index: Path | None = None) -> list[Series]:
 
 def find(uids: Iterable[str], *, index: Path | None = None) -> dict[str, Series]:
     """Find series by UID, sorted; empty if there is no index."""
-    wanted, file = sorted(set(uids)), index or installed_index()
+    found = search("SeriesInstanceUID", uids, index=index)
+    return {uid: series[0] for uid, series in sorted(found.items())}
+
+
+def search(
+    column: str, values: Iterable[str], *, index: Path | None = None
+) -> dict[str, list[Series]]:
+    """Find the series with each value in a column; empty if there is no index.
+
+    Args:
+        column: `SeriesInstanceUID`, `StudyInstanceUID`, `PatientID` or `crdc_series_uuid`.
+        values: spelled as in the index.
+        index: the file of the index; by default the installed one.
+    """
+    wanted, file = sorted(set(values)), index or installed_index()
     if not wanted or file is None or not file.is_file():
         return {}
     names = _names(file.parent / _NAMES)
-    series = {}
-    for row in _rows(file, "SeriesInstanceUID", wanted, results=True):
+    found: dict[str, list[Series]] = {}
+    for row in _rows(file, column, wanted, results=True):
         name = str(row["collection_id"])
-        series[str(row["SeriesInstanceUID"])] = _series(row, names.get(name, name))
-    return dict(sorted(series.items()))
+        found.setdefault(str(row[column]), []).append(_series(row, names.get(name, name)))
+    return found
 
 
 @cache

@@ -60,6 +60,28 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvedTarget:
+    """What a target was taken for."""
+
+    target: str
+    """As given."""
+    kind: str
+    """`collection`, `SeriesInstanceUID`, `StudyInstanceUID`, `PatientID`, `crdc_series_uuid`, or
+    the format of a manifest."""
+    collections: list[str]
+    series: int
+    """The series that it names, before filters."""
+
+    @property
+    def text(self) -> str:
+        """The same in words."""
+        owners = ", ".join(self.collections)
+        link = " " if self.kind == "collection" else " of "
+        of = link + owners if owners else ""
+        return f"{self.target}: {self.kind}{of}, {count(self.series, 'series')}"
+
+
+@dataclass(frozen=True, slots=True)
 class SupportingFile:
     """A supporting file that is stored as its receipt says."""
 
@@ -140,6 +162,8 @@ class Summary:
     """NBIA's lists that differ from the catalog, before filters."""
     notices: list[str] = field(default_factory=list)
     """Messages to the user that are not failures."""
+    resolved: list[ResolvedTarget] = field(default_factory=list)
+    """What each target was taken for."""
     outdated_reports: list[str] = field(default_factory=list)
     """Report files that do not cover all complete series, relative to the output folder."""
     error: TciaCovidError | None = None

@@ -307,6 +307,7 @@ class _Run:
         """Return the summary, with what stays in staging and which reports are out of date."""
         summary = self._builder.summary
         summary.catalog_differences = self._selection.differences
+        summary.resolved = self._selection.resolved
         for group, tree in self._groups:
             with contextlib.suppress(OSError):  # the next run reports it
                 begun = tree.series_in_staging() & {series.uid for series in group.series}

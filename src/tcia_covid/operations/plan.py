@@ -20,7 +20,7 @@ from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.core.summary import Comparison
+from tcia_covid.core.summary import Comparison, ResolvedTarget
 from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.select import select_offline
 from tcia_covid.selection.filters import apply_filters
@@ -90,6 +90,8 @@ class Plan:
     failures: list[Failure] = field(default_factory=list)
     """Series that no list of an archive has."""
     notices: list[str] = field(default_factory=list)
+    resolved: list[ResolvedTarget] = field(default_factory=list)
+    """What each target was taken for."""
 
     @property
     def selected(self) -> Amount:
@@ -147,6 +149,7 @@ def plan_request(
     registry = load_registry(request.options.registry)
     collection = package_collection(request, registry)
     failures: list[Failure] = []
+    resolved: list[ResolvedTarget] = []
     if collection is not None:
         check_package_request(collection, request)
         groups = [_package_group(collection, request)]
@@ -155,7 +158,8 @@ def plan_request(
         update, output = request.options.update, Path(request.output)
         selection = select_offline(request, registry, stop or CancelToken(), emit)
         groups = [_group(group, output, update=update) for group in selection.groups]
-        failures, notices = selection.failures, list(selection.notices)
+        failures, resolved = selection.failures, selection.resolved
+        notices = list(selection.notices)
         notices += [
             f"{len(group.changed)} series of {group.name} changed in the archive after their "
             "download: --update downloads them again"
@@ -172,6 +176,7 @@ def plan_request(
         rate_is_assumed=max_rate is None or max_rate > ASSUMED_RATE,
         failures=failures,
         notices=notices,
+        resolved=resolved,
     )
 
 

@@ -7,9 +7,10 @@ from tcia_covid.catalog.collections import Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Emit
 from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesSource
+from tcia_covid.selection.lookup import ArchiveLookup
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.resolve import Selection, resolve
-from tcia_covid.selection.targets import cart_uids
+from tcia_covid.selection.targets import Target, cart_uids, parse_targets
 
 
 def select(
@@ -22,22 +23,32 @@ def select(
 ) -> Selection:
     """List the series of a request; `offline` prefers the catalog to the archives."""
     options = request.options
+    nbia = None if options.source == "idc" else archives.lookup
     online = ArchiveSource(
         archives.nbia,
-        registry,
         accept_listed=options.accept_listed,
         quick=archives.quick if options.source == "auto" else None,
     )
     source: SeriesSource = online
-    if options.source == "idc":
-        source = CatalogSource(None)
-    elif offline:
-        source = CatalogSource(online)
-    cart_series = [uid for name in request.carts for uid in cart_uids(archives.nbia, name)]
+    if offline or nbia is None:
+        source = CatalogSource(online if nbia else None)
+    lookup = ArchiveLookup(
+        nbia,
+        registry,
+        find_folder=archives.idc.find_folder,
+        has_idc=options.source != "nbia",
+        offline=offline,
+    )
+    words = request.targets if request.targets or request.carts else request.filters.identifiers
+    targets = parse_targets(words, registry) if words or not request.carts else []
+    for name in request.carts:
+        uids = dict.fromkeys(cart_uids(archives.nbia, name))
+        targets.append(Target(name, "shared cart", uids=uids))
     selection = resolve(
-        (*request.targets, *cart_series),
+        targets,
         registry,
         source,
+        lookup,
         filters=request.filters,
         shard=options.shard,
         commercial_use=options.commercial_use,

@@ -45,6 +45,7 @@ def summary_document(summary: Summary) -> Document:
     document: Document = {
         "command": "download",
         "targets": summary.targets,
+        "resolved": [asdict(target) for target in summary.resolved],
         "output": summary.output,
         "exit_code": summary.exit_code,
         "seconds": summary.seconds,
@@ -95,6 +96,7 @@ def plan_document(plan: Plan, command: str = "plan") -> Document:
         "command": command,
         "dry_run": True,
         "targets": list(plan.targets),
+        "resolved": [asdict(target) for target in plan.resolved],
         "output": plan.output,
         "exit_code": plan.exit_code,
         "collections": [_group(group) for group in plan.groups],
@@ -247,6 +249,7 @@ def series_document(targets: Sequence[str], selected: Selection, exit_code: int)
     return {
         "command": "series",
         "targets": list(targets),
+        "resolved": [asdict(target) for target in selected.resolved],
         "exit_code": exit_code,
         "series": [series.to_dict() for series in selected.series],
         "failures": [failure.to_dict() for failure in selected.failures],

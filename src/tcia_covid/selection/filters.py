@@ -58,6 +58,11 @@ class Filters:
     max_size: int | None = None
     """Bytes: series are selected in order until the next one does not fit."""
 
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The series, else the studies, else the patients: the targets where none is given."""
+        return self.series or self.studies or self.patients
+
     def __post_init__(self) -> None:
         for name in ("first_patients", "max_series", "max_size"):
             limit = getattr(self, name)

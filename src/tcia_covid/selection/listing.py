@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tcia_covid.catalog import idc_index, series_catalog
-from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.core.errors import ArchiveError, FailureReason, NotAvailableError, suggest
+from tcia_covid.catalog.collections import Collection
+from tcia_covid.core.errors import ArchiveError, FailureReason, NotAvailableError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.core.units import count
-from tcia_covid.selection.targets import unknown_collection
 
 _MAX_NAMED = 10
 """Series that a notice names."""
@@ -45,10 +44,6 @@ class SeriesSource(Protocol):
         """List a collection of the registry."""
         ...
 
-    def other(self, name: str) -> SeriesListing:
-        """List a collection outside the registry, by its exact name."""
-        ...
-
     def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series."""
         ...
@@ -56,10 +51,6 @@ class SeriesSource(Protocol):
 
 class SeriesLister(Protocol):
     """The part of an archive that lists series."""
-
-    def collections(self) -> list[str]:
-        """List the names of all collections."""
-        ...
 
     def list_collection(self, collection: str) -> list[Series]:
         """List all series of a collection."""
@@ -75,7 +66,6 @@ class ArchiveSource:
 
     Args:
         nbia: the archive of record.
-        registry: what is expected.
         accept_listed: accept a list that is shorter than expected.
         quick: NBIA with few retries, for lists that the catalog can replace; None if series that
             NBIA does not list are not available from IDC.
@@ -84,14 +74,12 @@ class ArchiveSource:
     def __init__(
         self,
         nbia: SeriesLister,
-        registry: Registry,
         *,
         accept_listed: bool,
         quick: SeriesLister | None,
     ) -> None:
         self._nbia = nbia
         self._quick = quick or nbia
-        self._registry = registry
         self._accept_listed = accept_listed
         self._has_idc = quick is not None
         self._reconciler = _Reconciler(self._has_idc, accept_listed)
@@ -115,30 +103,6 @@ class ArchiveSource:
         if not known:
             return SeriesListing(list(joined.values()), self._short(collection, len(joined)))
         return self._reconciler.reconcile(joined, known, collection.name)
-
-    def other(self, name: str) -> SeriesListing:
-        """List a collection outside the registry.
-
-        Raises:
-            UnknownCollectionError: the archive has no such collection.
-        """
-        try:
-            names = self._nbia.collections()
-        except ArchiveError as error:
-            if near := self._registry.near(name):
-                error.hint = f"{suggest(near)} {error.hint}"
-            if self._has_idc and (known := idc_index.load(name)):
-                return SeriesListing(
-                    known, notices=[f"NBIA did not list {name}: using IDC's index"]
-                )
-            raise
-        if name not in names:
-            raise unknown_collection(name, names, self._registry)
-        series = self._nbia.list_collection(name)
-        if self._has_idc:
-            known_to_idc = idc_index.find(item.uid for item in series)
-            series = [_located(item, known_to_idc) for item in series]
-        return SeriesListing(series)
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series; unknown ones become failures."""
@@ -186,13 +150,12 @@ class CatalogSource:
         """List a collection, offline if the catalog has it."""
         if series_catalog.has(collection.name):
             return SeriesListing(series_catalog.load(collection.name))
-        return self._elsewhere(collection.name).collection(collection)
-
-    def other(self, name: str) -> SeriesListing:
-        """List a collection outside the registry, from IDC's index if that is installed."""
-        if known := idc_index.load(name):
-            return SeriesListing(known)
-        return self._elsewhere(name).other(name)
+        if self._online is None:
+            raise NotAvailableError(
+                f"IDC's catalog does not list {collection.name}",
+                hint="use --source nbia or auto",
+            )
+        return self._online.collection(collection)
 
     def series(self, uids: Sequence[str]) -> SeriesListing:
         """List single series, online only those that the catalog does not have."""
@@ -203,14 +166,6 @@ class CatalogSource:
         listed = self._online.series(rest)
         listed.series += known.values()
         return listed
-
-    def _elsewhere(self, name: str) -> SeriesSource:
-        if self._online is None:
-            raise NotAvailableError(
-                f"IDC's catalog does not list {name}",
-                hint="use --source nbia or auto, or install the extra 'idc' for IDC's whole index",
-            )
-        return self._online
 
 
 def _mirrored_series(uids: Sequence[str]) -> dict[str, Series]:
@@ -231,7 +186,7 @@ def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, 
     for item in series:
         before = joined.get(item.uid)
         if before is None or (item.image_count or 0) >= (before.image_count or 0):
-            joined[item.uid] = _located(item, known)
+            joined[item.uid] = located(item, known)
     return joined
 
 
@@ -241,7 +196,7 @@ def _is_short(listed: Mapping[str, Series], known: Mapping[str, Series]) -> bool
     return bool(compared.only_catalog) or any(difference.fewer for difference in compared.different)
 
 
-def _located(series: Series, known: Mapping[str, Series]) -> Series:
+def located(series: Series, known: Mapping[str, Series]) -> Series:
     """Add what NBIA omits from the catalog: the location in IDC, counts, kind and encoding."""
     entry = known.get(series.uid)
     if entry is None:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.licenses import check_license
+from tcia_covid.core.errors import ArchiveError, FailureReason
 from tcia_covid.core.models import Failure, Series
-from tcia_covid.core.summary import Comparison
+from tcia_covid.core.summary import Comparison, ResolvedTarget
+from tcia_covid.core.units import count
 from tcia_covid.selection.filters import Filters, apply_filters, nothing_selected
 from tcia_covid.selection.listing import SeriesListing, SeriesSource
+from tcia_covid.selection.lookup import ArchiveLookup, not_found
 from tcia_covid.selection.shards import Shard, shard_filter
-from tcia_covid.selection.targets import Targets, dicom_only, parse_targets
+from tcia_covid.selection.targets import Target, dicom_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Selection:
     notices: list[str] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
     """Lists that differ from the catalog, before filters."""
+    resolved: list[ResolvedTarget] = field(default_factory=list)
+    """What each target was taken for."""
 
     @property
     def series(self) -> list[Series]:
@@ -64,9 +69,10 @@ class Selection:
 
 
 def resolve(
-    words: Sequence[str],
+    targets: Sequence[Target],
     registry: Registry,
     source: SeriesSource,
+    lookup: ArchiveLookup,
     *,
     filters: Filters,
     shard: Shard | None = None,
@@ -78,16 +84,19 @@ def resolve(
         RequestError: a target, filter or license does not allow it.
         ArchiveError: a list is not available.
     """
-    targets = parse_targets(words, registry)
-    for collection in targets.collections:
+    for collection in _collections(targets):
         check_license(collection.name, collection.license, commercial_use=commercial_use)
-    listed = _list(targets, source)
-    unique = {series.uid: series for series in listed.series}
-    filtered = apply_filters(filters, unique.values())
-    notices = listed.notices + filtered.notices
-    if unique and not filtered.series:
-        raise nothing_selected(filters, filtered, unique.values())
-    selected, failures = filtered.series, _relevant(listed.failures, filters, unique.values())
+    listed = _TargetLists(registry)
+    listed.add_collections(targets, source)
+    listed.add_series(targets, source)
+    listed.add_unknown(targets, lookup)
+    every = listed.series.values()
+    filtered = apply_filters(filters, every)
+    resolved = [listed.resolved(target) for target in targets]
+    notices = listed.notices(targets, resolved) + filtered.notices
+    if every and not filtered.series:
+        raise nothing_selected(filters, filtered, every)
+    selected, failures = filtered.series, _relevant(listed.failures, filters, every)
     if shard is not None:
         in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
         selected = [series for series in selected if in_shard(series.uid)]
@@ -95,24 +104,112 @@ def resolve(
     groups = _grouped(selected, registry)
     for group in groups if commercial_use else ():
         _check_license(group)
-    return Selection(groups, failures, notices, listed.differences)
+    return Selection(groups, failures, notices, listed.differences, resolved)
 
 
-def _list(targets: Targets, source: SeriesSource) -> SeriesListing:
-    listed = SeriesListing(notices=list(targets.notices))
-    for collection in targets.collections:
-        listed.add(source.collection(collection))
-    for name in targets.others:
-        listed.add(source.other(name))
-    if targets.uids:
-        listed.add(source.series(targets.uids))
-    return listed
+class _TargetLists:
+    """The series of all targets, each once, and which target named them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._uids: dict[str, dict[str, None]] = defaultdict(dict)
+        """The series of each target."""
+        self._first: dict[str, str] = {}
+        """The collection that first listed each series."""
+        self._shared: dict[tuple[str, str], int] = defaultdict(int)
+        """Series that two collections list."""
+        self._kinds: dict[str, str] = {}
+        self._notices: list[str] = []
+        self.series: dict[str, Series] = {}
+        self.failures: list[Failure] = []
+        self.differences: list[Comparison] = []
+
+    def add_collections(self, targets: Iterable[Target], source: SeriesSource) -> None:
+        """List the collections."""
+        lists: dict[str, SeriesListing] = {}
+        for target in targets:
+            for collection in target.collections:
+                if collection.name not in lists:
+                    lists[collection.name] = source.collection(collection)
+                    self._add(target.word, lists[collection.name], collection.name)
+                else:
+                    uids = (series.uid for series in lists[collection.name].series)
+                    self._uids[target.word].update(dict.fromkeys(uids))
+
+    def add_series(self, targets: Iterable[Target], source: SeriesSource) -> None:
+        """List the single series, of all targets at once."""
+        uids: dict[str, None] = {}
+        for target in targets:
+            uids |= target.uids
+            self._uids[target.word] |= target.uids
+        if uids:
+            self._add("", source.series(tuple(uids)))
+
+    def add_unknown(self, targets: Iterable[Target], lookup: ArchiveLookup) -> None:
+        """List what only an archive knows.
+
+        Raises:
+            ArchiveError: it did not respond, and no other target has series.
+        """
+        words = {item: target.word for target in targets for item in target.unknown}
+        asked = dict(words)
+        try:
+            for item, found in lookup.find(tuple(words)):
+                del asked[item]
+                self._kinds.setdefault(words[item], found.kind)
+                self._add(words[item], found.listing)
+        except ArchiveError as error:
+            if not self.series:
+                raise
+            hint = error.hint or "run again later"
+            self.failures += (
+                not_found(item, FailureReason.ARCHIVE_ERROR, error.message, hint) for item in asked
+            )
+
+    def resolved(self, target: Target) -> ResolvedTarget:
+        """Tell what a target was taken for."""
+        uids = self._uids[target.word]
+        names = [collection.name for collection in target.collections]
+        names += (self._name(self.series[uid]) for uid in uids if uid in self.series)
+        kind = target.kind or self._kinds.get(target.word, "")
+        return ResolvedTarget(target.word, kind, list(dict.fromkeys(names)), len(uids))
+
+    def notices(self, targets: Iterable[Target], resolved: Iterable[ResolvedTarget]) -> list[str]:
+        """Tell what targets were taken for, unless that is plain, and what else is to know."""
+        told = [item.text for item in resolved if item.kind and item.collections != [item.target]]
+        told += (notice for target in targets for notice in target.notices)
+        for (first, second), number in self._shared.items():
+            told.append(
+                f"{count(number, 'series')} of {second} are also in {first}, and are selected once"
+            )
+        return told + self._notices
+
+    def _add(self, word: str, listing: SeriesListing, collection: str = "") -> None:
+        for series in listing.series:
+            name = collection or self._name(series)
+            first = self._first.setdefault(series.uid, name)
+            if first != name:
+                self._shared[first, name] += 1
+            self.series.setdefault(series.uid, series)
+            if word:
+                self._uids[word][series.uid] = None
+        self.failures += listing.failures
+        self._notices += listing.notices
+        self.differences += listing.differences
+
+    def _name(self, series: Series) -> str:
+        known = self._registry.listed_as(series.collection)
+        return known.name if known else series.collection
 
 
-def _in_catalog(targets: Targets) -> Iterable[Series]:
+def _collections(targets: Iterable[Target]) -> Iterable[Collection]:
+    return (collection for target in targets for collection in target.collections)
+
+
+def _in_catalog(targets: Sequence[Target]) -> Iterable[Series]:
     """List the series of the targets in the catalog, independent of archives."""
-    known = series_catalog.find(targets.uids)
-    for collection in targets.collections:
+    known = series_catalog.find(uid for target in targets for uid in target.uids)
+    for collection in _collections(targets):
         if series_catalog.has(collection.name):
             known |= {series.uid: series for series in series_catalog.load(collection.name)}
     return known.values()

@@ -1,4 +1,4 @@
-"""Targets: collections, manifests and series."""
+"""Targets: what the words of a command line and the entries of manifests name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.catalog import series_catalog
+from tcia_covid.catalog.collections import Collection, Registry, names_in_address
 from tcia_covid.core.errors import (
     NotDicomError,
     RequestError,
@@ -19,54 +20,186 @@ from tcia_covid.core.errors import (
     did_you_mean,
     suggest,
 )
-from tcia_covid.core.safe_names import is_uid
+from tcia_covid.core.safe_names import MAX_UID, is_uid
+from tcia_covid.selection.manifests.model import Kind, Manifest
 from tcia_covid.selection.manifests.read import read_manifest
 
-_MANIFESTS = (".tcia", ".csv", ".tsv", ".txt")
+_MANIFESTS = (
+    *(".tcia", ".s5cmd", ".csv", ".tsv", ".txt", ".xlsx", ".json", ".jsonl", ".jsonld"),
+    *(".zip", ".gz"),
+)
 _SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_BUCKET_ADDRESS = re.compile(r"(?:s3|gs)://", re.IGNORECASE)
+_WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+TARGET_COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "series": ("SeriesInstanceUID",),
+    "study": ("StudyInstanceUID",),
+    "patient": ("PatientID",),
+    "crdc_series_uuid": ("crdc_series_uuid",),
+    "address": ("crdc_series_uuid",),
+    "word": series_catalog.IDENTIFIERS,
+}
+"""What an identifier of a kind may be in the catalog."""
+
+
+@dataclass(slots=True)
+class Target:
+    """One target, as far as the registry, the catalog and files tell what it names."""
+
+    word: str
+    kind: str = ""
+    """What it was taken for, as in `ResolvedTarget`; empty if only an archive can tell."""
+    collections: list[Collection] = field(default_factory=list)
+    """DICOM collections of the registry."""
+    uids: dict[str, None] = field(default_factory=dict)
+    """SeriesInstanceUIDs, in the order given."""
+    unknown: list[Unknown] = field(default_factory=list)
+    """What to ask an archive."""
+    notices: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """The parsed targets of a command, by kind, without duplicates."""
+class Unknown:
+    """An identifier or a name that the catalog does not have."""
 
-    collections: tuple[Collection, ...] = ()
-    """DICOM collections of the registry."""
-    others: tuple[str, ...] = ()
-    """Words that may be exact names of other collections."""
-    uids: tuple[str, ...] = ()
-    """SeriesInstanceUIDs, from manifests and from the command line."""
-    notices: tuple[str, ...] = field(default=())
+    kind: Kind
+    value: str
+    place: str = ""
+    """The manifest and line that name it."""
 
 
-def parse_targets(words: Sequence[str], registry: Registry) -> Targets:
-    """Parse the targets of a command.
+def split_targets(words: Iterable[str]) -> tuple[str, ...]:
+    """Split words at commas, except names of files and addresses: `A,B` is two targets."""
+    return tuple(
+        part.strip()
+        for word in words
+        for part in ([word] if "://" in word or _exists(word) else word.split(","))
+        if part.strip() or not word.strip(", ")
+    )
+
+
+def parse_targets(words: Sequence[str], registry: Registry) -> list[Target]:
+    """Tell what targets name, without asking an archive.
+
+    A word is looked up as a collection and in the catalog, then as a file.
 
     Raises:
-        UsageError: there is no target.
+        UsageError: there is no target, or a word that cannot be one.
         NotDicomError: a collection is not available as DICOM.
+        UnknownCollectionError: a word is nearly the name of a known collection.
         ManifestError: a manifest cannot be read.
     """
     if not words:
         raise UsageError(
             "no target given",
-            hint="name a collection ('tcia-covid list' shows them), a manifest or a series",
+            hint="name a collection ('tcia-covid list' shows them), a manifest, a series, a study "
+            "or a patient",
         )
-    collections: dict[str, Collection] = {}
-    others: dict[str, None] = {}
-    uids: dict[str, None] = {}
-    notices: list[str] = []
-    for word in words:
-        known = registry.find(word)
-        if known is not None:
-            collections[known.name] = dicom_only(known)
-        elif is_uid(word):
-            uids[word] = None
-        elif _is_manifest(word):
-            uids.update(dict.fromkeys(_manifest_uids(word, notices)))
-        else:
-            others[word] = None
-    return Targets(tuple(collections.values()), tuple(others), tuple(uids), tuple(notices))
+    return [_parse(word, registry) for word in dict.fromkeys(words)]
+
+
+def _parse(word: str, registry: Registry) -> Target:
+    target = Target(word)
+    if _find(target, "word", word, registry):
+        return target
+    if _is_manifest(word):
+        manifest = read_manifest("-" if word == "-" else word if "://" in word else Path(word))
+        _add_manifest(target, manifest, registry)
+        return target
+    _refuse(word, registry)
+    target.unknown.append(Unknown(_unknown_kind(word), word))
+    return target
+
+
+def _find(target: Target, kind: Kind, value: str, registry: Registry) -> bool:
+    """Find a value in the registry or catalog; add what it names to the target."""
+    collection = registry.find(value) if kind == "word" else None
+    if collection is not None:
+        target.kind = target.kind or "collection"
+        target.collections.append(dicom_only(collection))
+        return True
+    identifier = uuid_in_address(value) if _BUCKET_ADDRESS.match(value) else value.strip()
+    match = series_catalog.lookup(identifier, TARGET_COLUMNS[kind]) if identifier else None
+    if match is not None:
+        target.kind = target.kind or match.column
+        target.uids.update((series.uid, None) for series in match.series)
+    return match is not None
+
+
+def _add_manifest(target: Target, manifest: Manifest, registry: Registry) -> None:
+    target.kind = manifest.format
+    target.notices += manifest.notices
+    if manifest.duplicates:
+        target.notices.append(f"{target.word}: {manifest.duplicates} repeated entries were merged")
+    for kind, identifiers in manifest.identifiers.items():
+        if kind == "series":
+            target.uids.update(dict.fromkeys(identifiers))
+            continue
+        for value, line in identifiers.items():
+            if not _find(target, kind, value, registry):
+                asked = _unknown_kind(value) if kind == "word" else kind
+                target.unknown.append(Unknown(asked, value, f"{manifest.name}, line {line}: "))
+
+
+def _unknown_kind(word: str) -> Kind:
+    if _BUCKET_ADDRESS.match(word):
+        return "address"
+    return "crdc_series_uuid" if _UUID.fullmatch(word) else "word"
+
+
+def _is_manifest(word: str) -> bool:
+    if _WEB_ADDRESS.match(word):
+        return not (names_in_address(word) or _SAVED_CART.search(word)) or _has_suffix(word)
+    if "://" in word:
+        return False
+    return word == "-" or _has_suffix(word) or os.path.isfile(word)  # noqa: PTH113 - Path.is_file raises for invalid names
+
+
+def _has_suffix(word: str) -> bool:
+    return word.lower().endswith(_MANIFESTS)
+
+
+def _exists(word: str) -> bool:
+    return os.path.lexists(word)
+
+
+def _refuse(word: str, registry: Registry) -> None:
+    """Refuse a word that no archive can know, with what was probably meant."""
+    if not word.strip():
+        raise UsageError("a target is blank", hint="'tcia-covid list' shows the known collections")
+    if cart := _SAVED_CART.search(word):
+        raise UsageError(
+            f"{word} is the address of a shared cart, which is no target",
+            hint=f"did you mean --shared-cart {unquote(cart[1])}?",
+        )
+    if os.path.isdir(word):  # noqa: PTH112 - False for invalid names
+        raise UsageError(f"{word} is a folder, which is no target", hint=f"did you mean -o {word}?")
+    if _BUCKET_ADDRESS.match(word) and uuid_in_address(word) is None:
+        raise UsageError(
+            f"{word} names no series: a series of IDC has a folder named by its crdc_series_uuid",
+            hint="write s3://BUCKET/UUID/",
+        )
+    if (problem := uid_problem(word)) is not None:
+        raise UsageError(f"{word} is not a UID: {problem}", hint="copy the whole UID, and only it")
+    if registry.near(word):
+        raise unknown_collection(word, (), registry)
+
+
+def uid_problem(word: str) -> str | None:
+    """What is wrong with a word that looks like a UID; None if it is one, or looks otherwise."""
+    if is_uid(word) or not re.match(r"[0-9]+\.[0-9]+\.[0-9]+\.", word):
+        return None
+    if len(word) > MAX_UID and re.fullmatch(r"[0-9.]+", word):
+        return f"it has {len(word)} characters, and a UID has {MAX_UID} at most"
+    wrong = next((char for char in word if char not in "0123456789."), None)
+    return f"{wrong!r} is no character of a UID" if wrong else "two dots are not next to each other"
+
+
+def uuid_in_address(address: str) -> str | None:
+    """Return the crdc_series_uuid in the address of a folder or object of IDC."""
+    _, _, path = address.partition("://")
+    return next((part for part in path.split("/")[1:] if _UUID.fullmatch(part)), None)
 
 
 def dicom_only(collection: Collection) -> Collection:
@@ -95,20 +228,9 @@ def unknown_collection(
     """Give the error for an unknown name, with similar names."""
     suggestion = suggest(registry.near(name)) or did_you_mean(name, known)
     return UnknownCollectionError(
-        f"there is no collection, manifest or series {name!r}",
+        f"there is no collection, series, study, patient or manifest {name!r}",
         hint=f"{suggestion} 'tcia-covid list' shows the known collections".lstrip(),
     )
-
-
-def _is_manifest(word: str) -> bool:
-    return word == "-" or word.lower().endswith(_MANIFESTS) or os.path.isfile(word)  # noqa: PTH113 - Path.is_file raises for invalid names
-
-
-def _manifest_uids(word: str, notices: list[str]) -> tuple[str, ...]:
-    manifest = read_manifest("-" if word == "-" else Path(word))
-    if manifest.duplicates:
-        notices.append(f"{word}: {manifest.duplicates} repeated series were merged")
-    return manifest.series
 
 
 class CartArchive(Protocol):

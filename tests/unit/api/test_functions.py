@@ -84,7 +84,9 @@ def test_several_targets_and_values_may_be_given(choices: dict[str, Any]) -> Non
 def test_a_series_that_nobody_lists_is_an_error_and_no_shorter_list(
     choices: dict[str, Any],
 ) -> None:
-    with pytest.raises(NotAvailableError, match=r"no archive lists series 1\.2\.3 \(and 1 more"):
+    with pytest.raises(
+        NotAvailableError, match=r"no archive lists a series, study or image 1\.2\.3 \(and 1 more"
+    ):
         list(tcia_covid.iter_series(["1.2.3", "1.2.4"], **choices))
 
 

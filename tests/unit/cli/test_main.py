@@ -87,7 +87,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["cite"], "missing argument 'TARGET...'", "see 'tcia-covid cite --help'"),
         (
             ["info", "covid-19-arr"],
-            "there is no collection, manifest or series",
+            "there is no collection, series, study, patient or manifest",
             "did you mean 'COVID-19-AR'?",
         ),
         (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),
@@ -95,7 +95,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", ""),
         (
             ["cite", "covid-19-arr"],
-            "no citation known for 'covid-19-arr'",
+            "there is no collection, series, study, patient or manifest 'covid-19-arr'",
             "did you mean 'COVID-19-AR'?",
         ),
         (["plan", "X", "--modalty", "CT"], "unknown option '--modalty'", "mean '--modality'?"),

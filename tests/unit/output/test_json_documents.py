@@ -29,6 +29,7 @@ def test_a_download_is_told_as_the_contract_says() -> None:
     assert as_read(told) == {
         "command": "download",
         "targets": ["C"],
+        "resolved": [],
         "output": "data",
         "exit_code": 1,
         "seconds": 12.3,

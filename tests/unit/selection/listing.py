@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from tcia_covid.catalog.collections import Collection
+from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.models import Failure, Series
-from tcia_covid.selection.listing import SeriesListing
+from tcia_covid.selection.listing import SeriesListing, SeriesSource
+from tcia_covid.selection.lookup import ArchiveLookup
+from tcia_covid.selection.resolve import Selection, resolve
+from tcia_covid.selection.targets import parse_targets
 
 
 class OneList:
@@ -18,8 +22,13 @@ class OneList:
     def collection(self, collection: Collection) -> SeriesListing:
         return self.listed
 
-    def other(self, name: str) -> SeriesListing:
-        raise AssertionError(name)
-
     def series(self, uids: Sequence[str]) -> SeriesListing:
         raise AssertionError(uids)
+
+
+def selected(
+    words: Sequence[str], registry: Registry, source: SeriesSource, **choices: Any
+) -> Selection:
+    """What the words and choices select, without an archive."""
+    targets = parse_targets(words, registry)
+    return resolve(targets, registry, source, ArchiveLookup(None, registry), **choices)

@@ -12,9 +12,8 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import UnknownCollectionError
 from tcia_covid.core.models import Failure
 from tcia_covid.selection.filters import Filters
-from tcia_covid.selection.resolve import resolve
-from tcia_covid.selection.targets import parse_targets, unknown_collection
-from tests.unit.selection.listing import OneList
+from tcia_covid.selection.targets import Unknown, parse_targets, unknown_collection
+from tests.unit.selection.listing import OneList, selected
 
 NAME = "COVID-19-AR"
 SERIES = series_catalog.load(NAME)
@@ -37,7 +36,7 @@ def test_an_unlisted_series_fails_only_if_the_filters_select_it(
     filters: Filters, *, said: bool
 ) -> None:
     lists = OneList(SERIES[:-1], [Failure(LAST.uid, "not-listed", "gone")])
-    found = resolve([NAME], load_registry(), lists, filters=filters)
+    found = selected([NAME], load_registry(), lists, filters=filters)
     assert bool(found.failures) == said
 
 
@@ -46,7 +45,7 @@ def test_an_unlisted_series_fails_only_if_the_filters_select_it(
 )
 def test_unlisted_series_that_the_catalog_does_not_know_always_fail(failure: Failure) -> None:
     filters = Filters(patients=(FIRST.patient,))
-    found = resolve([NAME], load_registry(), OneList(SERIES, [failure]), filters=filters)
+    found = selected([NAME], load_registry(), OneList(SERIES, [failure]), filters=filters)
     assert found.failures == [failure]
 
 
@@ -55,11 +54,12 @@ def test_series_are_grouped_under_any_name_of_their_collection(tmp_path: Path) -
     mine.write_text("collections: {Mine: {format: DICOM, nbia: THEIRS, aliases: [my own]}}")
     names = ("Mine", "THEIRS", "my-own")
     series = [replace(SERIES[n], collection=name) for n, name in enumerate(names)]
-    found = resolve(["mine"], load_registry([mine]), OneList(series), filters=Filters())
+    found = selected(["mine"], load_registry([mine]), OneList(series), filters=Filters())
     assert [(one.name, len(one.series)) for one in found.groups] == [("Mine", 3)]
 
 
 @pytest.mark.parametrize("word", ["x" * 300, "a\0b", "/" + "y/" * 3000, "\udcff"])
 def test_a_word_that_is_not_a_valid_file_name_is_a_collection(word: str) -> None:
-    assert parse_targets([word], load_registry()).others == (word,)
+    (target,) = parse_targets([word], load_registry())
+    assert target.unknown == [Unknown("word", word)]
     assert isinstance(unknown_collection(word, [], load_registry()), UnknownCollectionError)

@@ -15,9 +15,9 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.selection.filters import Filters
-from tcia_covid.selection.resolve import Selection, resolve
+from tcia_covid.selection.resolve import Selection
 from tcia_covid.selection.shards import Shard, parse_shard, shard_filter
-from tests.unit.selection.listing import OneList
+from tests.unit.selection.listing import OneList, selected
 
 NAME = "COVID-19-AR"
 
@@ -61,9 +61,9 @@ def test_series_outside_the_catalog_are_distributed_by_hash() -> None:
     assert shards(uids[:100], [], 4)[2] == shards(uids, [], 4)[2] & set(uids[:100])
 
 
-def selected(lists: OneList, index: int, count: int, filters: Filters | None = None) -> Selection:
+def share(lists: OneList, index: int, count: int, filters: Filters | None = None) -> Selection:
     filters = filters or Filters()
-    return resolve([NAME], load_registry(), lists, filters=filters, shard=Shard(index, count))
+    return selected([NAME], load_registry(), lists, filters=filters, shard=Shard(index, count))
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,9 @@ def test_tasks_with_different_lists_have_shards_of_the_same_whole(filters: Filte
     largest = max(known, key=lambda one: one.size or 0)
     more = [*known, replace(largest, uid="1.2.3.4", size=5_000_000)]
     other = [replace(one, size=7) if one.uid == largest.uid else one for one in more]
-    whole = resolve([NAME], load_registry(), OneList(known), filters=filters).series
+    whole = selected([NAME], load_registry(), OneList(known), filters=filters).series
     lists = [OneList(known), OneList(more), OneList(other)]
-    found = [
-        one.uid for n in range(16) for one in selected(lists[n % 3], n + 1, 16, filters).series
-    ]
+    found = [one.uid for n in range(16) for one in share(lists[n % 3], n + 1, 16, filters).series]
     assert len(found) == len(set(found))
     assert {one.uid for one in whole} - set(found) <= {largest.uid}
     assert filters != Filters() or {one.uid for one in more} == set(found)
@@ -87,7 +85,7 @@ def test_tasks_with_different_lists_have_shards_of_the_same_whole(filters: Filte
 def test_shards_are_balanced_after_the_filters() -> None:
     filters = Filters(modalities=("CT",), first_patients=40)
     parts = [
-        selected(OneList(series_catalog.load(NAME)), n, 4, filters).groups[0] for n in range(1, 5)
+        share(OneList(series_catalog.load(NAME)), n, 4, filters).groups[0] for n in range(1, 5)
     ]
     sizes = [part.size for part in parts]
     largest = max(one.size or 0 for part in parts for one in part.series)
@@ -97,7 +95,7 @@ def test_shards_are_balanced_after_the_filters() -> None:
 def test_an_unlisted_series_fails_only_in_its_shard() -> None:
     known = series_catalog.load(NAME)
     lists = OneList(known[1:], [Failure(known[0].uid, "not-listed", "gone")])
-    said = [len(selected(lists, n, 4).failures) for n in range(1, 5)]
+    said = [len(share(lists, n, 4).failures) for n in range(1, 5)]
     assert sorted(said) == [0, 0, 0, 1]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 from tcia_covid.archives.base import Sink
@@ -30,10 +32,14 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.parallel import PooledTasks, WorkerPool
+from tcia_covid.formats.dicom import read_header
 from tcia_covid.http.client import Client
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _FOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
+PUBLIC_BUCKETS = ("idc-open-data", "idc-open-data-cr", "idc-open-data-two")
+_HEAD = 64 * 1024
+"""Bytes that hold the UIDs of an image."""
 _MAX_FAILURES = 3
 """Consecutive objects that fail before the other objects of a series are not requested."""
 _MAX_THREADS = 8
@@ -103,6 +109,40 @@ class IdcArchive:
         """The objects of `series`: keys, sizes, and MD5s of those uploaded in one part."""
         location = self._locate(series)
         return self._endpoints.try_each(lambda endpoint, _: self._list(endpoint, location))
+
+    def find_folder(self, bucket: str, uuid: str) -> Series | None:
+        """The series whose images are in a folder, as their first one tells; None if it is empty.
+
+        Args:
+            bucket: of the folder; empty to look in all public ones.
+            uuid: the crdc_series_uuid.
+        """
+        for name in [bucket] if bucket else PUBLIC_BUCKETS:
+            location = _Location("", name, uuid)
+            with contextlib.suppress(NotAvailableError):
+                return self._endpoints.try_each(partial(self._identify, location))
+        return None
+
+    def _identify(self, location: _Location, endpoint: Endpoint, _: bool) -> Series:  # noqa: FBT001
+        images = self._list(endpoint, location)
+        with closing(self._reader(endpoint, location, images[0]).chunks()) as chunks:
+            head = b""
+            while len(head) < _HEAD and (chunk := next(chunks, b"")):
+                head += chunk
+        header = read_header(head)
+        if header is None:
+            raise BadResponseError(f"object {images[0].key} is not a DICOM file")
+        return Series(
+            uid=header.series,
+            collection=location.bucket,
+            patient=header.patient,
+            study=header.study,
+            modality=header.modality or None,
+            image_count=len(images),
+            size=sum(image.size or 0 for image in images),
+            bucket=location.bucket,
+            crdc_uuid=location.folder,
+        )
 
     def receive_series(self, series: Series, sink: Sink) -> None:
         """Store the objects that `sink` does not have, several at a time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from tcia_covid.core.errors import (
     NotAvailableError,
     ResponseTimeoutError,
     StatusError,
+    UnreachableError,
 )
 from tcia_covid.core.events import Notice
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
@@ -64,7 +66,8 @@ class NbiaArchive:
     """One NBIA server.
 
     `base_url` ends in the API's version, v4 unless it ends in `/v1`. `timeout_retries` are those
-    of a list after a first-byte timeout; None for as many as the client's settings say.
+    of a list after a first-byte timeout, and `connection_retries` those of a connection that
+    cannot be made; None for as many as the client's settings say.
     """
 
     name = NAME
@@ -77,11 +80,13 @@ class NbiaArchive:
         base_url: str = DEFAULT_NBIA_URL,
         *,
         timeout_retries: int | None = None,
+        connection_retries: int | None = None,
     ) -> None:
         check_nbia_url(base_url)
         self._client = client
         self._slots = UnpackSlots()
         self._timeout_retries = timeout_retries
+        self._connection_retries = connection_retries
         self._foreign_reported = False
         self._base = base_url.rstrip("/")
         self._is_v1 = self._base.endswith("/v1")
@@ -131,6 +136,15 @@ class NbiaArchive:
         with contextlib.suppress(_IncompleteListError):
             self._client.retry_policy("series list").run(list_missing, self._list_limit)
         return [by_uid[uid] for uid in wanted if uid in by_uid]
+
+    def find_series(self, column: str, value: str) -> list[Series]:
+        """The series with this `StudyInstanceUID` or `PatientID` (in any case); none if unknown."""
+        url, wanted = self._url("getSeries"), value.casefold()
+        listed = self._client.fetch(
+            url, read_series, params={column: value}, limit=self._list_limit
+        )
+        read = operator.attrgetter("study" if column == "StudyInstanceUID" else "patient")
+        return [series for series in listed if read(series).casefold() == wanted]
 
     def shared_cart(self, name: str) -> list[str]:
         """The SeriesInstanceUIDs of a shared cart; only v1 knows them."""
@@ -187,6 +201,13 @@ class NbiaArchive:
     def image_md5(self, series: Series, uid: str) -> str | None:
         """The archive's MD5 of one image as it spells it; None where it has none."""
         del series
+        return self._image_md5(uid)
+
+    def has_image(self, uid: str) -> bool:
+        """Whether NBIA has an image with this SOPInstanceUID; it does not tell its series."""
+        return self._image_md5(uid) is not None
+
+    def _image_md5(self, uid: str) -> str | None:
         if self._is_v1:
             return self._fetch_hash("getM5HashForImage", params={"SOPInstanceUid": uid})
         return self._fetch_hash("getMD5HashForImage", params={"SOPInstanceUID": uid})
@@ -227,6 +248,8 @@ class NbiaArchive:
     def _list_limit(self, error: ArchiveError) -> int | None:
         if isinstance(error, _IncompleteListError):
             return _INCOMPLETE_RETRIES
+        if isinstance(error, UnreachableError):
+            return self._connection_retries
         return self._timeout_retries if isinstance(error, ResponseTimeoutError) else None
 
     def _without_foreign(self, listed: list[Series], collection: str) -> list[Series]:

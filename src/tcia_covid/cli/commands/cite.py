@@ -17,6 +17,7 @@ from tcia_covid.cli.commands.series import select_series
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import ARCHIVES, CITE_FORMAT
 from tcia_covid.core.errors import EXIT_OK, UnknownCollectionError, suggest
+from tcia_covid.core.safe_names import is_uid
 from tcia_covid.output.json_documents import cite_document
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import parse_targets
@@ -50,7 +51,7 @@ def _collections(console: Console, request: Request, registry: Registry) -> list
     collections: dict[str, Collection] = {}
     for target in request.targets:
         collection = registry.find(target)
-        if collection is None and target in parse_targets([target], registry).others:
+        if collection is None and _is_name(target, registry):
             suggestion = suggest(registry.near(target))
             page = "see the collection's page on www.cancerimagingarchive.net"
             raise UnknownCollectionError(
@@ -60,6 +61,12 @@ def _collections(console: Console, request: Request, registry: Registry) -> list
         for match in [collection] if collection else _of_series(console, request, target):
             collections[match.name] = match
     return list(collections.values())
+
+
+def _is_name(target: str, registry: Registry) -> bool:
+    """Whether a target can only be the name of a collection that the registry does not have."""
+    (parsed,) = parse_targets([target], registry)
+    return any(not is_uid(item.value) for item in parsed.unknown)
 
 
 def _of_series(console: Console, request: Request, target: str) -> list[Collection]:
