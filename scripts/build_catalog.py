@@ -104,8 +104,8 @@ def read_index() -> list[Row]:
         raise click.ClickException(
             f"{PACKAGE} and pyarrow must be installed: pip install -e '.[dev]'"
         ) from error
-    wanted = [("collection_id", "in", list(COLLECTIONS))]
-    rows: list[Row] = pyarrow.parquet.read_table(str(path), filters=wanted).to_pylist()
+    selection = [("collection_id", "in", list(COLLECTIONS))]
+    rows: list[Row] = pyarrow.parquet.read_table(str(path), filters=selection).to_pylist()
     return rows
 
 
@@ -139,8 +139,10 @@ def main(built: str | None, target: Path) -> None:
     """Build the catalog and print its totals."""
     day = built or datetime.now(timezone.utc).date().isoformat()
     catalog = build(read_index(), release=version(PACKAGE), built=day, target=target)
-    for one in catalog.entries:
-        click.echo(f"{one.collection}: {one.series} series, {one.images} images, {one.size} bytes")
+    for entry in catalog.entries:
+        click.echo(
+            f"{entry.collection}: {entry.series} series, {entry.images} images, {entry.size} bytes"
+        )
 
 
 if __name__ == "__main__":

@@ -163,13 +163,13 @@ ROWS = {
 
 def tests_by_row() -> dict[int, list[str]]:
     """Return the tests of each row; their names are turned into sentences."""
-    found: dict[int, list[str]] = defaultdict(list)
+    tests: dict[int, list[str]] = defaultdict(list)
     for file in sorted(TESTS.rglob("test_*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             match = NAME.fullmatch(node.name) if isinstance(node, ast.FunctionDef) else None
             if match:
-                found[int(match[1])].append(match[2].replace("_", " "))
-    return found
+                tests[int(match[1])].append(match[2].replace("_", " "))
+    return tests
 
 
 def table() -> str:

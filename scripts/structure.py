@@ -66,7 +66,7 @@ def read(root: Path = ROOT) -> dict[str, Module]:
         module = modules[name] = Module(name, path, len(source.splitlines()))
         tree = ast.parse(source)
         for node in ast.walk(tree):
-            module.imports |= {one for one in _imported(node, files) if one != name}
+            module.imports |= {*_imported(node, files)} - {name}
         module.lazy += [ast.unparse(node) for node in _in_functions(tree)]
     return modules
 
@@ -113,16 +113,16 @@ def upward(modules: dict[str, Module]) -> list[str]:
 def cycles(modules: dict[str, Module]) -> list[str]:
     """Import cycles, imports for type checkers included."""
     graph = {name: set(module.imports) for name, module in modules.items()}
-    found = []
+    broken = []
     while True:
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             cycle = error.args[1]
-            found.append(" <- ".join(cycle))
+            broken.append(" <- ".join(cycle))
             graph[cycle[1]].discard(cycle[0])
         else:
-            return found
+            return broken
 
 
 def misplaced(modules: dict[str, Module]) -> list[str]:
@@ -139,9 +139,9 @@ def misplaced(modules: dict[str, Module]) -> list[str]:
 def tiny(modules: dict[str, Module]) -> list[str]:
     """Files that are too small to be one."""
     return [
-        f"{one.name}: {one.lines} lines"
-        for one in modules.values()
-        if one.lines < SMALLEST and one.path.stem != "__init__" and one.name not in SMALL
+        f"{module.name}: {module.lines} lines"
+        for module in modules.values()
+        if module.lines < SMALLEST and module.path.stem != "__init__" and module.name not in SMALL
     ]
 
 
@@ -149,12 +149,12 @@ def main(arguments: list[str]) -> int:
     """Print the structure; give the exit code."""
     modules = read()
     for package in PACKAGES:
-        own = [one for one in modules.values() if one.package == package]
+        own = [module for module in modules.values() if module.package == package]
         print(f"{package:12} {len(own):4} files {sum(one.lines for one in own):7,} lines")
         if "--files" in arguments:
-            for one in own:
-                print(f"    {one.name:40} {one.lines:5}")
-    total = sum(one.lines for one in modules.values())
+            for module in own:
+                print(f"    {module.name:40} {module.lines:5}")
+    total = sum(module.lines for module in modules.values())
     print(f"{'all':12} {len(modules):4} files {total:7,} lines")
     broken = 0
     for title, problems in (
@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
         for problem in problems:
             print(f"    {problem}")
         broken += len(problems)
-    lazy = [(one.name, text) for one in modules.values() for text in one.lazy]
+    lazy = [(module.name, text) for module in modules.values() for text in module.lazy]
     print(f"imports inside functions: {len(lazy)}")
     for name, text in lazy:
         print(f"    {name}: {text}")

@@ -40,7 +40,7 @@ def test_a_file_is_as_long_as_its_subject() -> None:
 
 
 def test_imports_inside_functions_are_few() -> None:
-    lazy = [f"{one.name}: {text}" for one in MODULES.values() for text in one.lazy]
+    lazy = [f"{module.name}: {text}" for module in MODULES.values() for text in module.lazy]
     assert len(lazy) <= LAZY_IMPORTS, lazy
 
 

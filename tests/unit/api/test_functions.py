@@ -62,21 +62,21 @@ def test_what_was_downloaded_can_be_verified_and_looked_at(
     )
     assert checked.exit_code == 0
     assert checked.online is not None
-    (one,) = tcia_covid.status(tmp_path).collections
-    assert one.complete.series == 3
+    (collection,) = tcia_covid.status(tmp_path).collections
+    assert collection.complete.series == 3
 
 
 def test_a_plan_and_the_series_agree(choices: dict[str, Any], tmp_path: Path) -> None:
     planned = tcia_covid.plan(NAME, tmp_path, **choices)
     series = list(tcia_covid.iter_series(NAME, **choices))
     assert planned.selected.series == len(series) == 3
-    assert [one.patient for one in series] == sorted(one.patient for one in series)
+    assert [item.patient for item in series] == sorted(item.patient for item in series)
 
 
 def test_several_targets_and_values_may_be_given(choices: dict[str, Any]) -> None:
     first, second, _ = tcia_covid.iter_series(NAME, **choices)
     both = tcia_covid.iter_series([first.uid, second.uid], **choices)
-    assert {one.uid for one in both} == {first.uid, second.uid}
+    assert {series.uid for series in both} == {first.uid, second.uid}
     patients = [first.patient, second.patient]
     assert len(list(tcia_covid.iter_series(NAME, patient=patients, **choices))) == 2
 
@@ -98,7 +98,7 @@ def test_a_series_that_nobody_lists_counts_as_one_that_failed(
         summary = tcia_covid.download(uids, tmp_path, **choices)
         assert (summary.selected, summary.complete) == (complete + 1, complete)
         assert (summary.failed, summary.remaining, summary.exit_code) == (1, 0, 1)
-        assert [one.series for one in summary.failures] == ["1.2.3"]
+        assert [failure.series for failure in summary.failures] == ["1.2.3"]
 
 
 def test_errors_are_the_packages_own(tmp_path: Path) -> None:
@@ -261,8 +261,8 @@ def test_paths_are_targets_folders_and_registries_too(
     registry.write_text("collections: {MINE: {format: DICOM}}\n")
     assert tcia_covid.download(manifest, tmp_path / "data", **choices).complete == 1
     assert len(list(tcia_covid.iter_series([manifest], **choices))) == 1
-    for given in (registry, str(registry), [registry]):
-        assert tcia_covid.load_registry(given).find("MINE")
+    for files in (registry, str(registry), [registry]):
+        assert tcia_covid.load_registry(files).find("MINE")
     with pytest.raises(UsageError, match="directory must be text or a path"):
         tcia_covid.verify(7)  # type: ignore[arg-type]
 
@@ -291,9 +291,9 @@ def test_hints_can_be_read_at_run_time(function: Any) -> None:
 def test_signatures_show_the_keywords() -> None:
     for function in (tcia_covid.download, tcia_covid.plan, tcia_covid.iter_series):
         assert set(Choices.__annotations__) < set(inspect.signature(function).parameters)
-    shown = inspect.signature(tcia_covid.verify).parameters
-    assert set(ConnectionChoices.__annotations__) < set(shown)
-    assert "patient" not in shown
+    keywords = inspect.signature(tcia_covid.verify).parameters
+    assert set(ConnectionChoices.__annotations__) < set(keywords)
+    assert "patient" not in keywords
 
 
 @pytest.mark.parametrize("choices", [ConnectionChoices, Choices])

@@ -12,18 +12,11 @@ from typing import Any
 import pytest
 
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli import config_file
 from tcia_covid.cli.main import run
 from tcia_covid.selection.manifests.read import read_manifest
 
 Captured = pytest.CaptureFixture[str]
 SMALL = ("MIDRC-RICORD-1B", "--first-patients", "2")
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_file, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.chdir(tmp_path)
 
 
 def shown_by(capsys: Captured, *arguments: str, code: int = 0) -> str:
@@ -32,10 +25,10 @@ def shown_by(capsys: Captured, *arguments: str, code: int = 0) -> str:
 
 
 def read(capsys: Captured, *arguments: str, code: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(shown_by(capsys, *arguments, "--json", code=code))
-    assert found["exit_code"] == code
-    assert found["command"] == arguments[0]
-    return found
+    document: dict[str, Any] = json.loads(shown_by(capsys, *arguments, "--json", code=code))
+    assert document["exit_code"] == code
+    assert document["command"] == arguments[0]
+    return document
 
 
 def test_list_shows_every_collection(capsys: Captured) -> None:
@@ -44,8 +37,8 @@ def test_list_shows_every_collection(capsys: Captured) -> None:
     volumes = next(line for line in lines if line.startswith("CT Images in COVID-19"))
     assert "  771 volumes  " in volumes
     assert "NIfTI" in volumes
-    assert {one["name"] for one in read(capsys, "list")["collections"]} == {
-        one.name for one in load_registry()
+    assert {collection["name"] for collection in read(capsys, "list")["collections"]} == {
+        collection.name for collection in load_registry()
     }
 
 
@@ -54,7 +47,7 @@ def test_info_accepts_every_name_of_a_collection(capsys: Captured, name: str) ->
     assert read(capsys, "info", name)["collection"]["name"] == "COVID-19-AR"
 
 
-@pytest.mark.parametrize("name", [one.name for one in load_registry()])
+@pytest.mark.parametrize("name", [collection.name for collection in load_registry()])
 def test_info_shows_what_a_user_must_know(capsys: Captured, name: str) -> None:
     shown = " ".join(shown_by(capsys, "info", name).split())
     collection = load_registry().find(name)
@@ -85,7 +78,7 @@ def test_series_writes_manifests_that_can_be_read_again(
     uids = read_manifest(manifest).series
     assert len(uids) == 2
     again = read(capsys, "series", str(manifest))
-    assert sorted(one["SeriesInstanceUID"] for one in again["series"]) == sorted(uids)
+    assert sorted(series["SeriesInstanceUID"] for series in again["series"]) == sorted(uids)
 
 
 def test_series_as_csv_has_one_row_per_series(capsys: Captured) -> None:
@@ -94,8 +87,8 @@ def test_series_as_csv_has_one_row_per_series(capsys: Captured) -> None:
 
 
 def test_series_as_json_is_one_document_either_way(capsys: Captured) -> None:
-    one = json.loads(shown_by(capsys, "series", *SMALL, "--format", "json"))
-    assert one == read(capsys, "series", *SMALL, "--format", "json")
+    document = json.loads(shown_by(capsys, "series", *SMALL, "--format", "json"))
+    assert document == read(capsys, "series", *SMALL, "--format", "json")
 
 
 def test_series_reports_what_filters_leave_out(capsys: Captured) -> None:
@@ -166,7 +159,7 @@ def test_a_series_is_cited_by_its_collection(capsys: Captured) -> None:
     uid = read(capsys, "series", *SMALL)["series"][0]["SeriesInstanceUID"]
     (cited,) = read(capsys, "cite", uid)["collections"]
     assert cited["collection"] == "MIDRC-RICORD-1B"
-    assert {one["role"] for one in cited["references"]} >= {"data", "archive"}
+    assert {reference["role"] for reference in cited["references"]} >= {"data", "archive"}
 
 
 @pytest.mark.parametrize("command", ["list", "info COVID-19-AR", "cite COVID-19-AR", "--version"])

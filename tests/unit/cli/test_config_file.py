@@ -30,13 +30,13 @@ def broken(tmp_path: Path, text: str | bytes) -> ConfigError:
 
 def test_values_are_parsed_as_on_the_command_line(tmp_path: Path) -> None:
     text = "jobs: 16\nmax-size: 20GB\njson: true\nshard: 2/8\nstall-timeout: 1.5\noutput: /data\n"
-    found = load(tmp_path, text)
-    assert found["jobs"] == 16
-    assert found["max_size"] == 20 * 10**9
-    assert found["json"] is True
-    assert found["shard"] == "2/8"
-    assert found["stall_timeout"] == 1.5
-    assert found["output"] == "/data"
+    values = load(tmp_path, text)
+    assert values["jobs"] == 16
+    assert values["max_size"] == 20 * 10**9
+    assert values["json"] is True
+    assert values["shard"] == "2/8"
+    assert values["stall_timeout"] == 1.5
+    assert values["output"] == "/data"
 
 
 @pytest.mark.parametrize("key", ["nbia-url", "nbia_url", "--nbia-url", "'nbia-url'"])
@@ -45,13 +45,13 @@ def test_a_name_may_be_spelled_with_hyphens_or_underscores(tmp_path: Path, key: 
 
 
 def test_a_filter_takes_one_value_or_a_list(tmp_path: Path) -> None:
-    found = load(tmp_path, "modality: CT\npatient: [A 1, B]\n")
-    assert found == {"modality": ("CT",), "patient": ("A 1", "B")}
+    values = load(tmp_path, "modality: CT\npatient: [A 1, B]\n")
+    assert values == {"modality": ("CT",), "patient": ("A 1", "B")}
 
 
 def test_values_are_read_as_written_not_as_yaml_numbers(tmp_path: Path) -> None:
-    found = load(tmp_path, "patient: [0012, 1_000, 2020-01-01, no]\nseries: 1.20\n")
-    assert found == {"patient": ("0012", "1_000", "2020-01-01", "no"), "series": ("1.20",)}
+    values = load(tmp_path, "patient: [0012, 1_000, 2020-01-01, no]\nseries: 1.20\n")
+    assert values == {"patient": ("0012", "1_000", "2020-01-01", "no"), "series": ("1.20",)}
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "jobs:\n", "modality: []\n"])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
-from tcia_covid.cli import config_file
 from tcia_covid.cli.console import Console, printable, write
 from tcia_covid.cli.main import run
 from tcia_covid.cli.progress import progress_display
@@ -17,12 +15,6 @@ from tcia_covid.core.errors import DestinationError
 from tcia_covid.core.events import RunStarted
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_file, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.chdir(tmp_path)
 
 
 class ClosedPipe(io.StringIO):
@@ -98,8 +90,8 @@ def test_at_most_one_document_is_written(capsys: Captured) -> None:
 
 def test_verbose_overrides_quiet() -> None:
     console = Console()
-    given = {"json": False, "verbose": True, "quiet": True, "no_progress": False}
-    console.configure("list", {**given, "log_file": None, "events": None})
+    flags = {"json": False, "verbose": True, "quiet": True, "no_progress": False}
+    console.configure("list", {**flags, "log_file": None, "events": None})
     assert console.verbose
     assert not console.quiet
 

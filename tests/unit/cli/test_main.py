@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.cli import config_file
 from tcia_covid.cli.click_commands import SUMMARIES
 from tcia_covid.cli.commands import GROUPS
 from tcia_covid.cli.main import run
@@ -17,12 +16,6 @@ from tcia_covid.output.json_documents import summary_document
 
 Captured = pytest.CaptureFixture[str]
 NAMES = [*SUMMARIES]
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_file, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([name, "--help"] for name in NAMES)])

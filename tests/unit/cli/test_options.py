@@ -45,13 +45,6 @@ EVERY = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings but those of the test."""
-    monkeypatch.setattr(config_file, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.chdir(tmp_path)
-
-
 def echo(*arguments: str) -> dict[str, Any]:
     """The values that `download` gets for these arguments."""
     return values_of("download", *arguments)
@@ -139,7 +132,7 @@ def test_defaults_in_help_texts_are_those_of_the_library() -> None:
         if field.name in shown:
             assert parse_size(shown.pop(field.name)) == getattr(settings, field.name)
     assert shown == {"jobs": str(DEFAULT_JOBS), "source": Options().source, "layout": "uid"}
-    assert next(one for one in DOWNLOAD if one.name == "output").default == DEFAULT_OUTPUT
+    assert next(option for option in DOWNLOAD if option.name == "output").default == DEFAULT_OUTPUT
 
 
 def test_options_left_out_leave_the_librarys_defaults() -> None:
@@ -153,20 +146,20 @@ def test_the_command_line_overrides_the_environment_which_overrides_files(
     Path("tcia-covid.yaml").write_text("jobs: 2\nretries: 2\nmax-size: 2GB\njson: true\n")
     monkeypatch.setenv("TCIA_COVID_JOBS", "3")
     monkeypatch.setenv("TCIA_COVID_RETRIES", "3")
-    found = echo("--jobs", "4")
-    assert (found["jobs"], found["retries"], found["max_size"]) == (4, 3, 2 * 10**9)
-    assert found["json"] is True
+    values = echo("--jobs", "4")
+    assert (values["jobs"], values["retries"], values["max_size"]) == (4, 3, 2 * 10**9)
+    assert values["json"] is True
 
 
 def test_a_flag_can_be_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("tcia-covid.yaml").write_text("update: true\nno-fsync: true\ncommercial-use: true\n")
     monkeypatch.setenv("TCIA_COVID_QUIET", "1")
     monkeypatch.setenv("TCIA_COVID_COMMERCIAL_USE", "0")
-    found = echo("--no-update", "--fsync")
-    assert not found["update"]
-    assert not found["no_fsync"]
-    assert not found["commercial_use"]
-    assert found["quiet"]
+    values = echo("--no-update", "--fsync")
+    assert not values["update"]
+    assert not values["no_fsync"]
+    assert not values["commercial_use"]
+    assert values["quiet"]
     assert not echo("--no-quiet")["quiet"]
 
 
@@ -223,9 +216,9 @@ def test_the_home_folder_may_be_written_as_users_do(
     if source == "directory":
         assert looked_at("~/x") == str(tmp_path / "x")
         return
-    given = echo(*(["--output=~/x", "--registry=~/a.yaml"] if source == "argument" else []))
-    assert given["output"] == str(tmp_path / "x")
-    assert given["registry"] == (str(tmp_path / "a.yaml"),)
+    values = echo(*(["--output=~/x", "--registry=~/a.yaml"] if source == "argument" else []))
+    assert values["output"] == str(tmp_path / "x")
+    assert values["registry"] == (str(tmp_path / "a.yaml"),)
 
 
 @pytest.mark.parametrize("option", ["--log-file", "--events", "--registry"])
@@ -252,7 +245,9 @@ def test_options_of_display_may_come_before_the_command(
     Path("x.yaml").write_text("collections: {X: {format: DICOM}}\n")
     assert run(arguments) == 0
     document = json.loads(capsys.readouterr().out)
-    assert ("X" in {one["name"] for one in document["collections"]}) == ("x.yaml" in arguments)
+    assert ("X" in {collection["name"] for collection in document["collections"]}) == (
+        "x.yaml" in arguments
+    )
 
 
 @pytest.mark.parametrize(

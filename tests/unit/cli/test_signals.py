@@ -145,8 +145,8 @@ def test_handlers_are_restored() -> None:
 
 
 def test_a_job_can_be_run_from_another_thread() -> None:
-    found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(run_cancellable(lambda _: 1)))
+    results: list[int] = []
+    thread = threading.Thread(target=lambda: results.append(run_cancellable(lambda _: 1)))
     thread.start()
     thread.join()
-    assert found == [1]
+    assert results == [1]

@@ -17,16 +17,16 @@ from tests.unit.making import series, summary
 
 def as_read(content: dict[str, Any]) -> dict[str, Any]:
     """What a program that reads the document gets."""
-    found: dict[str, Any] = json.loads(json.dumps(content))
-    return found
+    document: dict[str, Any] = json.loads(json.dumps(content))
+    return document
 
 
 def test_a_download_is_told_as_the_contract_says() -> None:
     failure = Failure("1.3", "incomplete", "series 1.3 lacks an image", ("1.3.1",), "try later")
-    told = json_documents.summary_document(
+    document = json_documents.summary_document(
         summary(complete=2, failed=1, failures=[failure], exit_code=1, already_complete=1)
     )
-    assert as_read(told) == {
+    assert as_read(document) == {
         "command": "download",
         "targets": ["C"],
         "resolved": [],
@@ -64,10 +64,10 @@ def test_a_download_is_told_as_the_contract_says() -> None:
 def test_an_interrupted_download_names_the_interruption() -> None:
     kept = {"partial_series": 2, "partial_bytes": 900}
     error = InterruptedRunError()
-    told = json_documents.summary_document(summary(error=error, exit_code=EXIT_SIGINT, **kept))
-    assert told["partial"] == {"series": 2, "bytes": 900}
-    assert told["exit_code"] == EXIT_SIGINT
-    assert told["error"]["type"] == "InterruptedRunError"
+    document = json_documents.summary_document(summary(error=error, exit_code=EXIT_SIGINT, **kept))
+    assert document["partial"] == {"series": 2, "bytes": 900}
+    assert document["exit_code"] == EXIT_SIGINT
+    assert document["error"]["type"] == "InterruptedRunError"
 
 
 def test_an_error_is_a_document_of_its_own() -> None:
@@ -95,29 +95,29 @@ def planned() -> Plan:
 
 
 def test_a_plan_tells_amounts_disk_and_time() -> None:
-    told = as_read(json_documents.plan_document(planned()))
-    assert told["command"] == "plan"
-    assert told["series"] == {"selected": 3, "already_complete": 1, "partial": 1, "to_fetch": 2}
-    assert told["images"]["to_fetch"] == 3
-    assert told["bytes"] == {
+    document = as_read(json_documents.plan_document(planned()))
+    assert document["command"] == "plan"
+    assert document["series"] == {"selected": 3, "already_complete": 1, "partial": 1, "to_fetch": 2}
+    assert document["images"]["to_fetch"] == 3
+    assert document["bytes"] == {
         "selected": 3000,
         "already_complete": 1000,
         "partial": 400,
         "to_fetch": 1600,
     }
-    assert told["disk"] == {"free": 10**9, "needed": 1600, "enough": True}
-    assert told["time"] == {"seconds": 2, "rate": 1000, "assumed": False}
-    (collection,) = told["collections"]
+    assert document["disk"] == {"free": 10**9, "needed": 1600, "enough": True}
+    assert document["time"] == {"seconds": 2, "rate": 1000, "assumed": False}
+    (collection,) = document["collections"]
     assert collection["collection"] == "C"
     assert collection["patients"] == 2
     assert collection["modalities"] == {"CT": {"series": 3, "images": 6, "bytes": 3000}}
 
 
 def test_a_comparison_lists_the_differences() -> None:
-    found = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])
-    told = as_read(json_documents.comparison_document(["C"], [found]))
-    assert told["exit_code"] == 1
-    assert told["collections"] == [
+    comparison = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])
+    document = as_read(json_documents.comparison_document(["C"], [comparison]))
+    assert document["exit_code"] == 1
+    assert document["collections"] == [
         {
             "collection": "C",
             "series": {"nbia": 3, "catalog": 3, "same": 1},
@@ -138,14 +138,14 @@ def test_series_are_listed_with_all_that_is_known() -> None:
     selected = Selection(
         [CollectionSelection("C", None, [series("1.1", modality="CT")])], notices=["a note"]
     )
-    told = as_read(json_documents.series_document(["C"], selected, 0))
-    assert told["series"] == [series("1.1", modality="CT").to_dict()]
-    assert told["notices"] == ["a note"]
+    document = as_read(json_documents.series_document(["C"], selected, 0))
+    assert document["series"] == [series("1.1", modality="CT").to_dict()]
+    assert document["notices"] == ["a note"]
 
 
 def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
-    told = as_read(json_documents.list_document(load_registry()))
-    named = {one["name"]: one for one in told["collections"]}
+    document = as_read(json_documents.list_document(load_registry()))
+    named = {entry["name"]: entry for entry in document["collections"]}
     assert named["COVID-19-AR"]["series"] == 461
     assert named["COVID-19-AR"]["sources"] == ["idc", "nbia"]
     assert named["CT Images in COVID-19"]["sources"] == ["aspera"]
@@ -156,9 +156,9 @@ def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
 
 def test_every_collection_is_told_in_full() -> None:
     for collection in load_registry():
-        told = as_read(json_documents.info_document(collection))["collection"]
-        assert told["name"] == collection.name
-        assert told["bytes"] == collection.size
-        assert len(told["supporting"]) == len(collection.supporting)
-        assert all("size" not in file for file in told["supporting"])
-        assert told["pitfalls"] == list(collection.pitfalls)
+        document = as_read(json_documents.info_document(collection))["collection"]
+        assert document["name"] == collection.name
+        assert document["bytes"] == collection.size
+        assert len(document["supporting"]) == len(collection.supporting)
+        assert all("size" not in file for file in document["supporting"])
+        assert document["pitfalls"] == list(collection.pitfalls)

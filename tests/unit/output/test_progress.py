@@ -53,37 +53,37 @@ def state_after(*events: Event, clock: Clock | None = None) -> ProgressState:
 
 
 def test_bytes_of_active_and_complete_series_add_up() -> None:
-    one, two = series("1.1"), series("1.2")
-    events: list[Event] = [STARTED, SeriesStarted(one, 0, 0), SeriesStarted(two, 1, 400)]
+    first, second = series("1.1"), series("1.2")
+    events: list[Event] = [STARTED, SeriesStarted(first, 0, 0), SeriesStarted(second, 1, 400)]
     events += [BytesStored("1.1", 600), BytesStored("1.2", 100)]
     state = state_after(*events)
     assert state.snapshot().size == 600 + 400 + 100
-    state.take(SeriesFinished(complete(one)))
+    state.take(SeriesFinished(complete(first)))
     progress = state.snapshot()
     assert (progress.size, progress.complete) == (1000 + 500, 1)
     assert [item.series.uid for item in progress.active] == ["1.2"]
 
 
 def test_discarded_bytes_are_subtracted() -> None:
-    one = series("1.1")
-    state = state_after(STARTED, SeriesStarted(one, 0, 0), BytesStored("1.1", 600))
+    first = series("1.1")
+    state = state_after(STARTED, SeriesStarted(first, 0, 0), BytesStored("1.1", 600))
     state.take(BytesStored("1.1", -600))
     assert state.snapshot().size == 0
 
 
 def test_a_restarted_series_is_counted_once() -> None:
-    one = series("1.1")
-    first = (SeriesStarted(one, 0, 0), BytesStored("1.1", 600))
-    state = state_after(STARTED, *first, SeriesStarted(one, 1, 500))
+    restarted = series("1.1")
+    before = (SeriesStarted(restarted, 0, 0), BytesStored("1.1", 600))
+    state = state_after(STARTED, *before, SeriesStarted(restarted, 1, 500))
     progress = state.snapshot()
     assert progress.size == 500
     assert len(progress.active) == 1
 
 
 def test_failed_series_do_not_count_for_the_time_left() -> None:
-    one, clock = series("1.1"), Clock()
-    state = state_after(STARTED, SeriesStarted(one, 0, 0), BytesStored("1.1", 300), clock=clock)
-    state.take(SeriesFinished(failed(one)))
+    first, clock = series("1.1"), Clock()
+    state = state_after(STARTED, SeriesStarted(first, 0, 0), BytesStored("1.1", 300), clock=clock)
+    state.take(SeriesFinished(failed(first)))
     clock.now = 10.0
     progress = state.snapshot()
     assert (progress.failed, progress.total, progress.size) == (1, 3000, 300)
@@ -123,10 +123,10 @@ def test_a_pausing_series_shows_when_it_is_retried() -> None:
 
 def test_series_keep_their_lines() -> None:
     places = Places()
-    one, two, three, four = (ActiveSeries(series(f"1.{n}"), 0) for n in (1, 2, 3, 4))
-    assert places.order([one, two, three]) == [one, two, three]
-    assert places.order([two, three]) == [None, two, three]
-    assert places.order([two, four]) == [four, two]
+    first, second, third, fourth = (ActiveSeries(series(f"1.{n}"), 0) for n in (1, 2, 3, 4))
+    assert places.order([first, second, third]) == [first, second, third]
+    assert places.order([second, third]) == [None, second, third]
+    assert places.order([second, fourth]) == [fourth, second]
 
 
 def test_a_line_that_is_too_long_omits_the_rate() -> None:
@@ -140,10 +140,10 @@ def test_a_line_that_is_too_long_omits_the_rate() -> None:
 
 
 def test_a_repeated_failure_is_only_in_the_summary() -> None:
-    one, two = (failed(series(f"1.{n}"), "no answer") for n in (1, 2))
-    line = lines_after(SeriesFinished(one), SeriesFinished(two))[:-1]
+    first, second = (failed(series(f"1.{n}"), "no answer") for n in (1, 2))
+    line = lines_after(SeriesFinished(first), SeriesFinished(second))[:-1]
     assert line == ["failed: series 1.1: no answer"]
-    line = lines_after(SeriesFinished(one), SeriesFinished(two), verbose=True)[:-1]
+    line = lines_after(SeriesFinished(first), SeriesFinished(second), verbose=True)[:-1]
     assert len(line) == 2
 
 
@@ -156,17 +156,17 @@ def test_a_retry_says_what_why_and_when(wait: float, when: str) -> None:
 
 
 def test_remaining_series_do_not_count_as_failed() -> None:
-    one = series("1.1")
-    state = state_after(STARTED, SeriesStarted(one, 0, 0), BytesStored("1.1", 300))
-    state.take(SeriesFinished(Outcome(one, State.REMAINING)))
+    first = series("1.1")
+    state = state_after(STARTED, SeriesStarted(first, 0, 0), BytesStored("1.1", 300))
+    state.take(SeriesFinished(Outcome(first, State.REMAINING)))
     progress = state.snapshot()
     assert (progress.failed, progress.total, progress.size) == (0, 3000, 300)
 
 
 def test_a_series_of_unknown_size_does_not_change_the_sum() -> None:
-    one = series("1.1", size=None)
-    state = state_after(STARTED, SeriesStarted(one, 0, 0), BytesStored("1.1", 300))
-    state.take(SeriesFinished(complete(one)))
+    first = series("1.1", size=None)
+    state = state_after(STARTED, SeriesStarted(first, 0, 0), BytesStored("1.1", 300))
+    state.take(SeriesFinished(complete(first)))
     assert state.snapshot().size == 0
 
 
@@ -232,13 +232,13 @@ def lines_after(*events: Event, verbose: bool = False, clock: Clock | None = Non
 
 
 def test_without_a_terminal_lines_show_the_run() -> None:
-    one, two = series("1.1"), series("1.2")
+    first, second = series("1.1"), series("1.2")
     lines = lines_after(
         STARTED,
-        SeriesStarted(one, 0, 0),
+        SeriesStarted(first, 0, 0),
         BytesStored("1.1", 500),
-        SeriesFinished(complete(one)),
-        SeriesFinished(failed(two, "series 1.2 has 1 of 2 images")),
+        SeriesFinished(complete(first)),
+        SeriesFinished(failed(second, "series 1.2 has 1 of 2 images")),
         Notice("one image has no hash"),
     )
     assert lines == [
@@ -276,14 +276,14 @@ def test_many_retries_are_shown_in_few_lines() -> None:
 
 
 def test_verbose_shows_every_event() -> None:
-    one = series("1.1", modality="CT")
+    first = series("1.1", modality="CT")
     lines = lines_after(
-        SeriesStarted(one, 1, 500),
+        SeriesStarted(first, 1, 500),
         RequestRetried("getSeries", "no answer", 0.5),
         RequestRetried("getSeries", "no answer", 0.5),
         ConcurrencyChanged(4, "503"),
-        SeriesFinished(complete(one)),
-        SeriesFinished(Outcome(one, State.REMAINING)),
+        SeriesFinished(complete(first)),
+        SeriesFinished(Outcome(first, State.REMAINING)),
         verbose=True,
     )
     assert lines[:-1] == [
