@@ -32,7 +32,7 @@ def open_regular(path: str, flags: int) -> int:
 def open_own(path: str | Path, flags: int) -> int:
     """Open or create a regular file of this program; never another file by a link to it.
 
-    A second hard link is refused for writing: it may be the name of somebody's file.
+    A second hard link is refused for writing: it may be the name of a user's file.
 
     Raises:
         OSError: it is something else, or cannot be opened.

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _UNREADABLE = "(unreadable URL)"
-# Greedy up to the last "@": a password may contain an "@" or "/" that somebody did not encode.
+# Greedy up to the last "@": a password may contain an "@" or "/" that is not encoded.
 # Without "://" it begins a word and is not a drive: paths may contain ":" and "@", too.
 _USERINFO = re.compile(
     r"""(?<=://)[^\s'"<>]*@

@@ -164,7 +164,7 @@ class Entry:
 
         The signature is optional, and nothing tells whether its sizes have 32 or 64 bits (Java
         writes 64 beyond 4 GiB, without a ZIP64 extra field). A complete ZIP continues with more
-        bytes than the longest form, so looking that far ahead never waits in vain.
+        bytes than the longest form, so these always arrive.
         """
         ahead = self._source.peek(_MAX_DESCRIPTOR)
         wide = struct.pack("<IQQ", self._crc, compressed, self._size)

@@ -116,7 +116,12 @@ def is_closed_unanswered(error: Exception, active: ActiveRequest) -> bool:
 
 def _invalid_url_error(url: str) -> RequestError:
     proxy = _proxy_for(url)
-    if proxy and _is_http_url(url):
+    try:
+        parts = urllib3.util.parse_url(url)
+        is_http = parts.scheme in ("http", "https") and bool(parts.host)
+    except urllib3.exceptions.LocationParseError:
+        is_http = False
+    if proxy and is_http:
         hint = f"it should look like http://host:port; check {_PROXY_VARIABLES}"
         if proxy.lower().startswith("socks"):
             hint = "a SOCKS proxy needs the package PySocks: pip install pysocks"
@@ -126,14 +131,6 @@ def _invalid_url_error(url: str) -> RequestError:
     return UsageError(
         f"{redact(url)!r} is not a usable http(s) URL", hint="check the archive's URL option"
     )
-
-
-def _is_http_url(url: str) -> bool:
-    try:
-        parts = urllib3.util.parse_url(url)
-    except urllib3.exceptions.LocationParseError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.host)
 
 
 def _proxy_error(host: str, url: str, causes: list[BaseException]) -> UnreachableError:

@@ -147,7 +147,7 @@ class IdcArchive:
     def receive_series(self, series: Series, sink: Sink) -> None:
         """Store the objects that `sink` does not have, several at a time.
 
-        Where some objects cannot be had, the others are stored before the error is raised.
+        Where some objects are not available, the others are stored before the error is raised.
         """
         location = self._locate(series)
         self._endpoints.try_each(
