@@ -76,7 +76,7 @@ def _assert_completed(trial: Trial, home: Path) -> None:
     assert trial.tree.series_in_staging() == set()
 
 
-def test_fault_20_a_full_file_system_ends_the_run_which_goes_on_with_room(
+def test_fault_20_a_full_file_system_ends_the_run_which_continues_once_there_is_space(
     trial: Trial, small_disk: Path, tmp_path: Path
 ) -> None:
     filler = small_disk / "filler"
@@ -108,7 +108,7 @@ def test_fault_36_a_file_system_without_inodes_is_named(
     _assert_completed(trial, tmp_path)
 
 
-def test_fault_20_a_file_that_may_not_grow_ends_the_run_which_goes_on_with_room(
+def test_fault_20_a_limit_of_file_size_ends_the_run_which_continues_without_it(
     trial: Trial, tmp_path: Path
 ) -> None:
     process = start(*_arguments(trial), home=tmp_path, prefix=[sys.executable, "-c", LIMITED])

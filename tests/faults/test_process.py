@@ -141,7 +141,7 @@ def test_fault_21_a_hundred_kills_at_random_moments_lose_nothing(tmp_path: Path)
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("when", ["click", "tcia_covid.cli.commands.list", "tcia_covid.catalog"])
-def test_fault_22_a_signal_before_the_work_is_told_as_one_during_it(
+def test_fault_22_a_signal_before_the_work_is_reported_like_one_during_it(
     tmp_path: Path, number: signal.Signals, code: int, when: str
 ) -> None:
     process = start("list", "--json", home=tmp_path, prefix=_signalled(number, when))
@@ -237,7 +237,7 @@ NO_LOCKS = [
 ]
 
 
-def test_fault_23_locks_that_lock_nothing_cost_bandwidth_and_never_data(
+def test_fault_23_locks_that_do_not_work_cost_bandwidth_and_never_data(
     crowd: Trial, tmp_path: Path
 ) -> None:
     crowd.add(SlowStart("getImage", seconds=0.1, times=None))
@@ -267,7 +267,7 @@ def test_fault_30_a_clock_that_jumps_changes_nothing(
     assert summary.seconds < SOON
 
 
-def test_status_says_what_an_interrupted_run_did_not_begin(crowd: Trial, tmp_path: Path) -> None:
+def test_status_counts_what_an_interrupted_run_did_not_begin(crowd: Trial, tmp_path: Path) -> None:
     crowd.add(SlowStart("getImage", seconds=LONG, skip=6, times=None))
     process = start(*_arguments(crowd, "-j", "2"), home=tmp_path)
     wait_for(lambda: crowd.server.count("getImage") >= 8, process)

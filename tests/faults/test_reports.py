@@ -106,7 +106,7 @@ def test_fault_34_after_a_signal_the_reports_cover_what_is_complete(
 
 
 @POSIX
-def test_fault_34_after_a_kill_it_is_said_until_the_next_run_writes_the_reports(
+def test_fault_34_after_a_kill_outdated_reports_are_named_until_they_are_written(
     crowd: Trial, tmp_path: Path
 ) -> None:
     process = _begun(crowd, tmp_path)
@@ -124,7 +124,7 @@ def test_fault_34_after_a_kill_it_is_said_until_the_next_run_writes_the_reports(
 
 
 @POSIX
-def test_fault_34_a_run_that_gets_no_list_writes_the_reports_that_are_owed(
+def test_fault_34_a_run_that_gets_no_list_writes_outdated_reports(
     crowd: Trial, tmp_path: Path
 ) -> None:
     process = _begun(crowd, tmp_path)
@@ -149,7 +149,7 @@ def test_fault_34_after_an_outage_the_reports_cover_what_is_complete(tmp_path: P
 
 
 @POSIX
-def test_fault_34_a_terminal_that_is_closed_ends_the_run_in_good_order(
+def test_fault_34_a_closed_terminal_ends_the_run_in_an_orderly_way(
     crowd: Trial, tmp_path: Path
 ) -> None:
     """The kernel and the shell each send SIGHUP; whatever is written then fails."""
@@ -189,7 +189,7 @@ def test_under_nohup_a_run_outlives_its_terminal(crowd: Trial, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", REPORT_FILES)
 @pytest.mark.parametrize("change", ["deleted", "longer", "other"])
-def test_fault_34_a_report_file_that_is_not_as_written_is_noticed_and_written_anew(
+def test_fault_34_a_changed_report_file_is_noticed_and_written_again(
     trial: Trial, name: str, change: str
 ) -> None:
     trial.download()
@@ -225,7 +225,7 @@ def test_fault_34_a_copy_of_a_tree_is_as_current_as_the_tree(trial: Trial) -> No
     assert verify_directory(copy).outdated_reports == []
 
 
-def test_fault_34_a_tree_that_may_not_be_written_is_looked_at_all_the_same(trial: Trial) -> None:
+def test_fault_34_a_read_only_tree_is_still_examined(trial: Trial) -> None:
     trial.download()
     (trial.tree.root / "metadata.csv").unlink()
     (trial.tree.root / "LICENSE.txt").write_bytes(b"other")
@@ -266,7 +266,7 @@ main()
 
 @POSIX
 @pytest.mark.parametrize("left", [0, 1, 6])
-def test_fault_34_adopt_move_that_was_killed_goes_on_with_the_same_command(
+def test_fault_34_a_killed_adopt_move_continues_with_the_same_command(
     trial: Trial, left: int
 ) -> None:
     have = trial.folder / "have"
@@ -324,7 +324,7 @@ def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> No
 # Many series
 
 
-def test_fault_34_reports_that_take_too_long_after_a_signal_stay_owed(trial: Trial) -> None:
+def test_fault_34_reports_that_take_too_long_after_a_signal_stay_out_of_date(trial: Trial) -> None:
     trial.download()
     trial.tree.invalidate_reports()
     stop = CancelToken()

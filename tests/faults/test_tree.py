@@ -37,7 +37,7 @@ def _file(trial: Trial, number: int) -> Path:
     return folder / f"{series.images[number].uid}.dcm"
 
 
-def test_fault_20_too_little_space_is_said_before_the_start(
+def test_fault_20_too_little_space_is_reported_before_the_start(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _leave_free(monkeypatch, 1000)
@@ -74,7 +74,7 @@ def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
-def test_fault_20_reports_of_one_collection_do_not_hold_up_another_s(
+def test_fault_20_an_error_in_reports_of_one_collection_does_not_stop_another_s(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     refusing: Callable[[pytest.MonkeyPatch], None],
@@ -91,7 +91,7 @@ def test_fault_20_reports_of_one_collection_do_not_hold_up_another_s(
         assert (trial.output / "TWO" / "manifest-md5.txt").exists()
 
 
-def test_fault_20_mending_needs_room_for_what_lacks_alone(
+def test_fault_20_a_repair_needs_space_for_missing_images_only(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial.download()
@@ -106,7 +106,7 @@ def test_fault_20_mending_needs_room_for_what_lacks_alone(
     trial.assert_complete(trial.download())
 
 
-def test_fault_20_what_was_begun_of_other_series_makes_no_room(
+def test_fault_20_partial_images_of_other_series_do_not_reduce_the_space_needed(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial.add(LostImage(uid=trial.series.images[4].uid))
@@ -121,7 +121,7 @@ def test_fault_20_what_was_begun_of_other_series_makes_no_room(
     assert trial.download(other.uid).exit_code == 0
 
 
-def test_fault_20_a_disk_that_fills_up_ends_the_run_and_leaves_no_rubbish(
+def test_fault_20_a_disk_that_fills_up_ends_the_run_without_temporary_files(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = 0
@@ -172,7 +172,7 @@ def _alter(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"), [(_delete, "missing"), (_shorten, "changed"), (_alter, "changed")]
 )
-def test_fault_24_damage_is_found_and_just_that_image_is_mended(
+def test_fault_24_damage_is_found_and_only_that_image_is_repaired(
     trial: Trial, harm: object, reason: str
 ) -> None:
     trial.download()
@@ -204,7 +204,7 @@ def test_fault_24_a_deleted_folder_is_fetched_again(trial: Trial) -> None:
     trial.assert_complete(trial.download())
 
 
-def test_fault_24_a_lost_receipt_costs_a_look_and_no_download(trial: Trial) -> None:
+def test_fault_24_a_lost_receipt_costs_no_download(trial: Trial) -> None:
     trial.download()
     trial.tree.receipts.path(trial.series.uid).unlink()
     trial.assert_complete(trial.download())
@@ -426,7 +426,7 @@ def _grown(trial: Trial) -> DemoSeries:
     return replace(trial.series, images=images)
 
 
-def test_fault_25_a_changed_series_is_said_and_the_old_version_stays(trial: Trial) -> None:
+def test_fault_25_a_changed_series_is_reported_and_the_old_version_stays(trial: Trial) -> None:
     trial.download()
     before = trial.files()
     old = trial.series
@@ -492,7 +492,7 @@ def test_fault_25_a_hash_that_is_right_again_ends_the_note(trial: Trial) -> None
     trial.assert_complete(trial.download())
 
 
-def test_fault_25_an_image_fetched_for_mending_does_not_mix_with_an_older_version(
+def test_fault_25_a_repair_does_not_mix_versions(
     trial: Trial,
 ) -> None:
     trial.download()
@@ -505,7 +505,7 @@ def test_fault_25_an_image_fetched_for_mending_does_not_mix_with_an_older_versio
     trial.assert_complete(trial.download(update=True))
 
 
-def test_fault_25_mending_may_bring_the_current_version_where_all_else_is_of_it(
+def test_fault_25_a_repair_may_get_the_current_version_if_all_other_images_are_of_it(
     trial: Trial,
 ) -> None:
     trial.download()
@@ -543,7 +543,7 @@ def test_fault_28_odd_patient_ids_get_safe_and_distinct_folders(tmp_path: Path) 
         assert all(patient in text for patient in ODD)
 
 
-def test_fault_25_an_update_that_was_cut_short_is_still_said_without_update(trial: Trial) -> None:
+def test_fault_25_an_interrupted_update_is_still_reported_without_update(trial: Trial) -> None:
     trial.download()
     before = trial.files()
     trial.corpus.put(_grown(trial))
@@ -557,7 +557,7 @@ def test_fault_25_an_update_that_was_cut_short_is_still_said_without_update(tria
     trial.assert_complete(trial.download(update=True))
 
 
-def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial: Trial) -> None:
+def test_fault_25_an_image_that_was_submitted_again_is_noticed_by_its_date(trial: Trial) -> None:
     trial.download()
     series = trial.series
     trial.corpus.put(replace(_with_other_bytes(trial, 2), submitted="2026-01-01"))
@@ -569,7 +569,7 @@ def test_fault_25_an_image_that_was_submitted_anew_is_noticed_by_its_date(trial:
     trial.assert_complete(trial.download())
 
 
-def test_fault_24_a_receipt_with_a_wrong_size_is_mended(trial: Trial) -> None:
+def test_fault_24_a_receipt_with_a_wrong_size_is_repaired(trial: Trial) -> None:
     trial.download()
     path = trial.tree.receipts.path(trial.series.uid)
     document = json.loads(path.read_bytes())
@@ -588,7 +588,7 @@ def test_fault_20_a_destination_that_cannot_be_made_is_refused(trial: Trial) -> 
 
 
 @pytest.mark.parametrize("change", [lambda text: text[:-50], lambda text: text + "0" * 32])
-def test_fault_24_a_manifest_that_was_changed_is_found_and_written_anew(
+def test_fault_24_a_changed_manifest_is_found_and_written_again(
     trial: Trial, change: Callable[[str], str]
 ) -> None:
     trial.download()

@@ -265,7 +265,7 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_fault_35_a_hostile_receipt_is_damaged_and_healed(trial: Trial, damage: str) -> None:
+def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(trial: Trial, damage: str) -> None:
     trial.download()
     uid = trial.series.uid
     path, sound = trial.tree.receipts.path(uid), trial.receipt()

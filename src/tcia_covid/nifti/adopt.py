@@ -385,7 +385,7 @@ class _Installer:
         Raises:
             IncompleteSeriesError: one that the receipt names is missing or damaged.
         """
-        absent = [image for uid, image in staging.known.items() if uid not in staging.images]
+        absent = [image for uid, image in staging.recorded.items() if uid not in staging.images]
         missing = tuple(sorted({image.file for image in absent} - new))
         stored = self.tree.receipts.read(staging.series.uid)
         if missing and stored is not None:

@@ -91,8 +91,8 @@ class Committer:
             self.disk.remove_folder(staging.folder)
             return old.receipt
         folders = self.folders(staging.series, old.receipt if old else None)
-        if staging.in_place and staging.place is not None:
-            folders = [staging.place.relative_to(self.root).as_posix()]
+        if staging.in_place and staging.tree_folder is not None:
+            folders = [staging.tree_folder.relative_to(self.root).as_posix()]
         receipt = Receipt(
             series=staging.series,
             folder=folders[0],
@@ -146,7 +146,7 @@ class Committer:
         for image in staging.staged():
             self.disk.sync_file(staging.path(image))
         for path, image in staging.images_in_place():
-            if image.uid not in staging.known:
+            if image.uid not in staging.recorded:
                 with contextlib.suppress(PermissionError):  # Windows, of a read-only file
                     self.disk.sync_file(path)
         folder = os.path.join(staging.folder, "")  # noqa: PTH118 - joining Paths is slow

@@ -186,11 +186,11 @@ class FilePlacer:
         Raises:
             OSError: the disk.
         """
-        here = staging.images.get(found.uid)
-        if here is not None and here.md5 == found.md5:
-            staging.adopt(replace(here, check=here.check if check is Check.SIZE else check))
+        staged = staging.images.get(found.uid)
+        if staged is not None and staged.md5 == found.md5:
+            staging.adopt(replace(staged, check=staged.check if check is Check.SIZE else check))
             return "existing" if found.uid in staging.in_place else "staged"
-        if here is not None:
+        if staged is not None:
             staging.discard(found.uid)
         image = StoredImage(found.uid, found.size, found.md5, check, self.source, self.suffix)
         method = self._place(found, Path(staging.path(image)))
@@ -286,9 +286,9 @@ def is_redundant_copy(path: Path, other: Path, size: int, md5: str) -> bool:
     try:
         if os.path.realpath(path) == os.path.realpath(other):
             return False  # one name, reached through a symbolic link
-        mine = path.stat()
-        if os.path.samestat(mine, other.stat()):
-            return mine.st_nlink > 1  # else both are one name, seen through two mounts
+        status = path.stat()
+        if os.path.samestat(status, other.stat()):
+            return status.st_nlink > 1  # else both are one name, seen through two mounts
         return hash_file(other, "md5") == (size, md5)
     except OSError:
         return False

@@ -134,7 +134,7 @@ class StagingRecovery:
     def _drop(self, file: Path, image: StoredImage | None) -> None:
         """Keep what was in the tree for inspection; remove what a dead run left half-way."""
         same = image is not None and self.staging.images[image.uid].md5 == image.md5
-        if file.is_symlink() or (self.staging.known and not same):
+        if file.is_symlink() or (self.staging.recorded and not same):
             self._set_aside(file)
         else:
             self.staging.disk.remove(file)
@@ -142,11 +142,11 @@ class StagingRecovery:
     def _set_aside(self, file: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             set_aside(self.staging.disk, file, self.quarantine)
-            self.staging.set_aside_files += 1
+            self.staging.quarantined_files += 1
 
     def _as_recorded(self, found: FoundImage, source: str) -> StoredImage | None:
         """The image as its receipt has it; None if its bytes are not those of the receipt."""
-        image, known = self.images.stored(found, source), self.staging.known.get(found.uid)
+        image, known = self.images.stored(found, source), self.staging.recorded.get(found.uid)
         if known is None:
             return image
         if known.md5 != image.md5:

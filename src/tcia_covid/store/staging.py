@@ -127,16 +127,16 @@ class Staging:
         """By SOPInstanceUID."""
         self.stored_md5: dict[str, str] = {}
         """The archive's hash by SOPInstanceUID, as the archive spells it."""
-        self.known: dict[str, StoredImage] = {}
+        self.recorded: dict[str, StoredImage] = {}
         """Images that the receipt names, by SOPInstanceUID."""
         self.left_over: set[str] = set()
         """SOPInstanceUIDs of images that count only if a hash proves them: they were on disk before
         this run, or no usual size of parts gives their ETag."""
-        self.set_aside_files = 0
+        self.quarantined_files = 0
         """Files that were moved to quarantine."""
         self.in_place: set[str] = set()
         """SOPInstanceUIDs of images that stay in the tree; all others are in `folder`."""
-        self.place: Path | None = None
+        self.tree_folder: Path | None = None
         """The series' folder in the tree, where images are in place."""
         # Joining Paths takes longer than the rename that they are for.
         self._prefix = os.path.join(folder, "")  # noqa: PTH118
@@ -231,8 +231,8 @@ class Staging:
             return True
         if image.uid is not None:
             return False
-        for uid, here in list(self.images.items()):
-            if here.md5 == image.md5 or self._has_etag(uid, image):
+        for uid, stored in list(self.images.items()):
+            if stored.md5 == image.md5 or self._has_etag(uid, image):
                 self._note(image, uid)
                 return True
         return False
@@ -267,7 +267,7 @@ class Staging:
     def record_verified(self) -> None:
         """Record images as verified by their hash, or as unchanged since they were verified."""
         for uid, image in list(self.images.items()):
-            recorded = self.known.get(uid)
+            recorded = self.recorded.get(uid)
             if self._matches(uid):
                 self.prove([uid], Check.MD5)
             elif recorded is not None and recorded.md5 == image.md5 and image.check is Check.SIZE:
@@ -278,7 +278,7 @@ class Staging:
         return sorted(
             uid
             for uid, image in self.images.items()
-            if uid in self.known and self.known[uid].md5 != image.md5
+            if uid in self.recorded and self.recorded[uid].md5 != image.md5
         )
 
     @property
@@ -292,9 +292,9 @@ class Staging:
 
     def images_in_place(self) -> Iterator[tuple[Path, StoredImage]]:
         """The images that stay in the tree, with their paths."""
-        if self.place is not None:
+        if self.tree_folder is not None:
             for uid in sorted(self.in_place):
-                yield self.place / self.images[uid].file, self.images[uid]
+                yield self.tree_folder / self.images[uid].file, self.images[uid]
 
     def path(self, image: StoredImage) -> str:
         """The path of an image in the staging folder."""
@@ -309,7 +309,7 @@ class Staging:
         """
         if place is not None:
             self.in_place.add(image.uid)
-            self.place = place
+            self.tree_folder = place
         self.images[image.uid] = image
         self.left_over.add(image.uid)
         if image.uid not in self.in_place:
@@ -331,7 +331,7 @@ class Staging:
         """Move an image to quarantine; return its new path. One in place stays where it is."""
         image = self._drop(uid)
         if image is None:
-            return (self.place or self.folder) / f"{uid}.dcm"
+            return (self.tree_folder or self.folder) / f"{uid}.dcm"
         with destination_errors(str(quarantine)):
             return set_aside(self.disk, Path(self.path(image)), quarantine, image.file)
 
@@ -404,17 +404,17 @@ class Staging:
 
     def _keep(self, part: str, stored: StoredImage) -> None:
         with self._lock:
-            here = self.images.get(stored.uid)
-            if here is not None and stored.uid in self._fresh and here.md5 != stored.md5:
+            existing = self.images.get(stored.uid)
+            if existing is not None and stored.uid in self._fresh and existing.md5 != stored.md5:
                 raise ConflictingImageError(
                     f"series {self.series.uid}: image {stored.uid} came twice, with different bytes"
                 )
             self._fresh.add(stored.uid)
-            if here is not None and here.md5 == stored.md5:
+            if existing is not None and existing.md5 == stored.md5:
                 self.disk.remove(part)
                 self._on_bytes(-stored.size)
                 # The same bytes arrived again: the source is the new one.
-                self.images[stored.uid] = replace(stored, check=here.check)
+                self.images[stored.uid] = replace(stored, check=existing.check)
                 self.left_over.discard(stored.uid)
                 return
             self.disk.replace(part, self.path(stored))
@@ -423,8 +423,8 @@ class Staging:
             self.left_over.discard(stored.uid)
             self._origins.note(stored.uid, stored.source)
             self.images[stored.uid] = stored
-            if here is not None:
-                self._on_bytes(-here.size)
+            if existing is not None:
+                self._on_bytes(-existing.size)
 
     def _note(self, image: RemoteImage, uid: str) -> None:
         if image.uid is not None and image.uid != uid:
@@ -442,14 +442,14 @@ class Staging:
 
     def _has_etag(self, uid: str, image: RemoteImage) -> bool:
         """Whether image `uid` has the ETag of an object that was uploaded in parts."""
-        here, parts = self.images[uid], parts_of_etag(image.version)
-        if parts is None or here.size != image.size:
+        stored, parts = self.images[uid], parts_of_etag(image.version)
+        if parts is None or stored.size != image.size:
             return False
-        if (here.md5, parts) not in self._etags:
-            place = self.place if uid in self.in_place else None
-            path = place / here.file if place else Path(self.path(here))
-            self._etags[here.md5, parts] = multipart_etags(path, parts)
-        return image.version in self._etags[here.md5, parts]
+        if (stored.md5, parts) not in self._etags:
+            place = self.tree_folder if uid in self.in_place else None
+            path = place / stored.file if place else Path(self.path(stored))
+            self._etags[stored.md5, parts] = multipart_etags(path, parts)
+        return image.version in self._etags[stored.md5, parts]
 
     def _note_unmatched(self, uid: str) -> None:
         """Have an image fetched again that is damaged, or was uploaded in parts of unusual size.

@@ -329,7 +329,7 @@ class Tree:
         folder = self.staging / uid / self._run
         staging = Staging(series, folder, self.disk, on_bytes)
         others, receipt = self._gather_leftovers(uid, folder, update=update)
-        staging.known = {image.uid: image for image in receipt.images} if receipt else {}
+        staging.recorded = {image.uid: image for image in receipt.images} if receipt else {}
         recovery = StagingRecovery(staging, self.images, self.quarantine / uid)
         recovery.fill(others)
         if not update:

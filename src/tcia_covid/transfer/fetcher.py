@@ -323,8 +323,8 @@ class SeriesFetcher:
 
     def _listed_uids(self) -> set[str]:
         """The SOPInstanceUIDs of the series, from its receipt or another archive; empty if none."""
-        if self.staging.known:
-            return set(self.staging.known)
+        if self.staging.recorded:
+            return set(self.staging.recorded)
         for archive in self.hash_archives:
             try:
                 uids = {image.uid for image in archive.images(self.series)}

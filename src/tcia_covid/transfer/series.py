@@ -94,8 +94,8 @@ def _already_complete(receipt: Receipt, series: Series) -> Outcome:
 def _announce(staging: Staging, tree: Tree, context: TransferContext) -> None:
     uid = staging.series.uid
     context.emit(SeriesStarted(staging.series, len(staging.images), staging.size))
-    if staging.set_aside_files:
-        files = count(staging.set_aside_files, "damaged file")
+    if staging.quarantined_files:
+        files = count(staging.quarantined_files, "damaged file")
         context.emit(Notice(f"{files} of series {uid} moved to {tree.quarantine}"))
 
 
@@ -233,7 +233,7 @@ class _Failover:
             )
         ]
         by_uid = [names for names in by_archive if all(map(is_uid, names))]
-        in_receipt = tuple(sorted(staging.known.keys() - staging.images.keys()))
+        in_receipt = tuple(sorted(staging.recorded.keys() - staging.images.keys()))
         return next(filter(None, [*by_uid, in_receipt, *by_archive]), ())
 
     def _may_list(self, archive: Archive) -> bool:

@@ -54,7 +54,7 @@ def test_every_series_of_the_catalog_has_its_keys() -> None:
             assert all(keys.values())
 
 
-def test_a_patient_id_of_another_form_joins_with_nobody() -> None:
+def test_a_patient_id_of_another_form_gives_no_key() -> None:
     assert join_keys(RICORD[2], of("somebody"))["Anon MRN"] == ""
 
 
@@ -64,7 +64,7 @@ def test_collections_without_a_known_clinical_file_have_no_keys() -> None:
         assert join_keys(name, of("x")) == {}
 
 
-def test_names_are_taken_in_any_case() -> None:
+def test_names_are_matched_in_any_case() -> None:
     assert join_columns("covid-19-ar") == ("PATIENT_ID",)
     known = {one.name for one in load_registry() if one.is_dicom}
     assert all(join_columns(name) for name in known)

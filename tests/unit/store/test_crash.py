@@ -208,7 +208,7 @@ def test_fault_21_a_crash_at_every_side_effect_is_recovered_from(
 
 @each_story
 @pytest.mark.parametrize("error", [28, 5, 13], ids=["ENOSPC", "EIO", "EACCES"])
-def test_fault_20_a_disk_error_at_every_side_effect_is_told_and_recovered_from(
+def test_fault_20_a_disk_error_at_every_side_effect_is_reported_and_recovered_from(
     tmp_path: Path, story: Story, error: int
 ) -> None:
     for number, root in story.states(tmp_path):
@@ -232,7 +232,7 @@ def test_fault_21_after_a_power_cut_only_synced_data_counts(tmp_path: Path, stor
 
 
 @each_unlinked_story
-def test_fault_21_what_a_run_brought_survives_a_power_cut(tmp_path: Path, story: Story) -> None:
+def test_fault_21_what_a_run_downloaded_survives_a_power_cut(tmp_path: Path, story: Story) -> None:
     root = tmp_path / "tree"
     story.before(root)
     disk = PowerLossDisk(root)

@@ -38,7 +38,7 @@ class Scanner:
 
 
 @pytest.mark.parametrize("method", ["rename", "replace"])
-def test_a_rename_that_a_virus_scanner_refuses_is_tried_again(
+def test_a_rename_that_a_virus_scanner_prevents_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     source, target = tmp_path / "a", tmp_path / "b"
@@ -49,7 +49,7 @@ def test_a_rename_that_a_virus_scanner_refuses_is_tried_again(
 
 
 @pytest.mark.parametrize("method", ["rename", "replace"])
-def test_a_rename_that_stays_refused_is_given_up(
+def test_a_rename_that_is_always_refused_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     (tmp_path / "a").write_text("x")
@@ -59,7 +59,7 @@ def test_a_rename_that_stays_refused_is_given_up(
     assert scanner.times == 96
 
 
-def test_a_folder_on_a_drive_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_on_a_missing_drive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def mkdir(path: Path, *args: object, **options: object) -> None:
         raise FileNotFoundError(2, "no such drive", str(path))
 
@@ -77,7 +77,7 @@ def test_an_output_folder_whose_path_is_too_long_is_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("short", [True, False])
-def test_a_path_too_long_for_windows_is_no_file_that_another_run_took(
+def test_a_path_too_long_for_windows_is_not_a_file_taken_by_another_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool
 ) -> None:
     monkeypatch.setattr(windows, "paths_are_short", lambda: short)
@@ -90,7 +90,7 @@ def test_a_path_too_long_for_windows_is_no_file_that_another_run_took(
         Disk().create(tmp_path / ("a" * 200) / ("b" * 200))
 
 
-def test_what_windows_says_of_a_path_that_is_too_long_is_understood() -> None:
+def test_the_error_of_windows_for_a_long_path_is_recognized() -> None:
     error = FileNotFoundError(2, "The filename or extension is too long")
     error.winerror = 206  # type: ignore[attr-defined,unused-ignore]
     with pytest.raises(DestinationError, match="too long"), destination_errors("the folder"):
@@ -98,7 +98,7 @@ def test_what_windows_says_of_a_path_that_is_too_long_is_understood() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EMFILE, errno.ENOMEM])
-def test_a_limit_is_named_as_what_it_is(tmp_path: Path, number: int) -> None:
+def test_the_error_of_a_limit_names_it(tmp_path: Path, number: int) -> None:
     names = {
         errno.EDQUOT: "the disk quota is used up",
         errno.EMFILE: "too many open files: the limit is ",

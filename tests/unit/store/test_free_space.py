@@ -28,13 +28,13 @@ def free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 
 
-def test_what_is_written_about_images_takes_room_as_they_do() -> None:
+def test_receipts_and_reports_need_space_in_proportion_to_images() -> None:
     """COVID-19-NY-SBU's receipts and manifest have 250 MB, its files end in 1 GB of blank."""
     assert space_needed(0) == 64 * 1024 * 1024
     assert space_needed(330 * GB) - space_needed(0) == 1_650_000_000
 
 
-def test_too_little_room_is_told_with_what_to_do(
+def test_too_little_space_is_an_error_with_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free(monkeypatch, 261 * GB)
@@ -46,7 +46,7 @@ def test_too_little_room_is_told_with_what_to_do(
     assert refusal.value.hint == "free 367.1 MB more, or take less; --no-space-check ignores this"
 
 
-def test_nothing_needs_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_needs_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 0)
     check_space(str(tmp_path), 0, "the download needs", "or take less", print)
 

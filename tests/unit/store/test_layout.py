@@ -51,7 +51,7 @@ def test_a_series_has_other_folders_for_when_its_first_one_is_another_series() -
         (".tcia-covid/{series}", "reserved name"),
     ],
 )
-def test_a_template_that_leads_astray_is_refused(template: str, message: str) -> None:
+def test_an_invalid_template_is_refused(template: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Layout.parse(template)
 
@@ -67,5 +67,5 @@ def test_no_series_gets_a_folder_with_a_reserved_name(name: str) -> None:
             assert not part.startswith(".")
 
 
-def test_what_stands_beside_the_patients_is_reserved() -> None:
+def test_names_beside_the_patients_folders_are_reserved() -> None:
     assert all(is_reserved(name) for name in (*REPORT_FILES, FOLDER))

@@ -54,17 +54,17 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_lock_is_held_by_one_and_free_after_it(tmp_path: Path) -> None:
+def test_only_one_run_has_a_lock_which_is_free_after_it(tmp_path: Path) -> None:
     path = tmp_path / "1.lock"
-    held = f"series 1 is locked by another run .process {os.getpid()} on"
-    with Lock(path, "series 1"), pytest.raises(LockedError, match=held):
+    holder = f"series 1 is locked by another run .process {os.getpid()} on"
+    with Lock(path, "series 1"), pytest.raises(LockedError, match=holder):
         Lock(path, "series 1").__enter__()
     with Lock(path, "series 1"):
         pass
     assert os.name == "nt" or not path.exists()
 
 
-def test_what_a_dead_run_wrote_into_its_lock_locks_nothing(tmp_path: Path) -> None:
+def test_the_lock_file_of_a_dead_run_locks_nothing(tmp_path: Path) -> None:
     path = tmp_path / "1.lock"
     path.write_text("not what any run writes")
     with Lock(path, "series 1"):
@@ -73,7 +73,7 @@ def test_what_a_dead_run_wrote_into_its_lock_locks_nothing(tmp_path: Path) -> No
 
 @as_root
 @pytest.mark.parametrize("mask", [0o002, 0o022])
-def test_the_lock_of_another_user_is_held_while_that_run_lives_and_then_free(
+def test_the_lock_of_another_user_is_locked_while_that_run_lives_and_then_free(
     shared: Path, mask: int
 ) -> None:
     path = shared / "1.lock"
@@ -91,7 +91,7 @@ def test_the_lock_of_another_user_is_held_while_that_run_lives_and_then_free(
 
 
 @as_root
-def test_a_lock_that_another_user_keeps_private_is_held(shared: Path) -> None:
+def test_a_lock_that_is_private_to_another_user_counts_as_locked(shared: Path) -> None:
     path = shared / "1.lock"
     with umask(0o077), acting_for(ALICE):
         path.touch()
@@ -101,14 +101,14 @@ def test_a_lock_that_another_user_keeps_private_is_held(shared: Path) -> None:
 
 
 @as_root
-def test_a_folder_that_may_not_be_written_is_no_held_lock(shared: Path) -> None:
+def test_a_read_only_folder_does_not_count_as_locked(shared: Path) -> None:
     shared.chmod(0o750)
     with acting_for(BOB), pytest.raises(PermissionError):
         Lock(shared / "1.lock", "series 1").__enter__()
 
 
 @as_root
-def test_a_user_of_the_group_goes_on_where_another_left_off_and_mends_it(shared: Path) -> None:
+def test_a_user_of_the_group_resumes_and_repairs_another_users_download(shared: Path) -> None:
     series = listed(1)
     with umask(0o002):
         with acting_for(ALICE):
@@ -126,7 +126,7 @@ def test_a_user_of_the_group_goes_on_where_another_left_off_and_mends_it(shared:
             assert run.states == {series.uid: State.COMPLETE}
 
 
-def test_where_an_open_file_is_never_the_one_of_its_name_a_run_goes_on_without_a_lock(
+def test_a_run_continues_without_a_lock_where_open_files_have_other_identities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
@@ -135,7 +135,7 @@ def test_where_an_open_file_is_never_the_one_of_its_name_a_run_goes_on_without_a
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
-def test_nothing_in_a_tree_is_closed_to_a_group_that_the_umask_lets_in(tmp_path: Path) -> None:
+def test_files_and_folders_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
     modes: dict[str, int] = {}
 
     def look(series: Series) -> None:

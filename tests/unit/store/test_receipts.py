@@ -50,7 +50,7 @@ def test_a_receipt_that_is_replaced_leaves_nothing_of_the_old_one(receipts: Rece
     assert list(receipts.folder.parent.rglob("*.part")) == []
 
 
-def test_what_a_newer_program_adds_to_a_receipt_is_passed_over(receipts: Receipts) -> None:
+def test_unknown_keys_in_a_receipt_are_ignored(receipts: Receipts) -> None:
     receipts.write(StoredReceipt(RECEIPT, ""))
     path = receipts.path(SERIES.uid)
     document = json.loads(path.read_bytes())
@@ -59,7 +59,7 @@ def test_what_a_newer_program_adds_to_a_receipt_is_passed_over(receipts: Receipt
     assert receipts.read(SERIES.uid) == StoredReceipt(RECEIPT, "")
 
 
-def test_receipts_name_what_they_say_of_a_series_as_the_archives_do(receipts: Receipts) -> None:
+def test_receipts_describe_a_series_with_the_archives_names(receipts: Receipts) -> None:
     receipts.write(StoredReceipt(RECEIPT, ""))
     document = json.loads(receipts.path(SERIES.uid).read_bytes())
     assert Series.from_dict(document["series"]) == SERIES
@@ -92,7 +92,7 @@ def test_a_receipt_under_another_series_name_is_none(receipts: Receipts) -> None
     assert receipts.read(SERIES.uid) is None
 
 
-def test_files_that_are_no_receipts_are_passed_over(receipts: Receipts) -> None:
+def test_files_that_are_not_receipts_are_ignored(receipts: Receipts) -> None:
     assert receipts.uids() == set()
     receipts.write(StoredReceipt(RECEIPT, ""))
     for name in (".DS_Store", "._1.2.3.json", "notes.txt"):
@@ -114,7 +114,7 @@ def test_notes_are_read_as_they_were_written_until_they_are_cleared(tmp_path: Pa
 
 
 @pytest.mark.parametrize("text", ["", "7", '{"file": 1}', "[1, null]"])
-def test_a_note_that_cannot_be_read_still_says_that_there_is_one(tmp_path: Path, text: str) -> None:
+def test_a_note_that_cannot_be_read_is_still_counted(tmp_path: Path, text: str) -> None:
     notes = Notes(tmp_path / "damaged", Disk(durable=False), tmp_path / "tmp")
     notes.write("1.2.3", [])
     (tmp_path / "damaged" / "1.2.3.json").write_text(text)

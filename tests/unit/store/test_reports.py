@@ -179,14 +179,14 @@ def test_the_manifest_names_every_file_of_the_tree(tree: Tree) -> None:
 
 
 def test_a_series_whose_folder_is_gone_is_in_no_report_until_it_is_back(tree: Tree) -> None:
-    gone, there = grow(tree, series_of(1)), grow(tree, series_of(2))
+    missing, present = grow(tree, series_of(1)), grow(tree, series_of(2))
     away = tree.root.parent / "away"
-    tree.path(gone).rename(away)
+    tree.path(missing).rename(away)
     report(tree)
-    assert {file.rpartition("/")[0] for file in manifest(tree)} == {there.folder}
-    assert [row["Series UID"] for row in rows(tree)] == [there.series.uid]
+    assert {file.rpartition("/")[0] for file in manifest(tree)} == {present.folder}
+    assert [row["Series UID"] for row in rows(tree)] == [present.series.uid]
     assert outdated_reports(tree)
-    away.rename(tree.path(gone))
+    away.rename(tree.path(missing))
     report(tree)
     assert len(manifest(tree)) == 6
     assert not outdated_reports(tree)
@@ -211,7 +211,7 @@ def test_license_and_citation_are_the_registry_s(tree: Tree) -> None:
     assert "10.7937/x" in text(tree, "CITATION.bib")
 
 
-def test_the_terms_of_analysis_results_stand_beside_the_collection_s(tree: Tree) -> None:
+def test_the_terms_of_analysis_results_are_listed_beside_the_collection_s(tree: Tree) -> None:
     results = {"license": "CC BY 3.0", "data_url": "https://doi.org/10.7937/r", "third_party": True}
     grow(tree, series_of(1, **results))
     grow(tree, series_of(2, license="CC BY 4.0"))
@@ -258,7 +258,7 @@ def test_a_collection_outside_the_registry_has_the_license_of_its_series(
     "licenses",
     [["TCIA Restricted"], ["CC BY-SA 4.0"], ["CC BY 4.0", "CC BY-NC 4.0"], ["CC BY 4.0 or other"]],
 )
-def test_no_more_is_claimed_of_a_license_than_the_archive_says(
+def test_a_license_is_described_only_as_far_as_the_archive_does(
     tree: Tree, licenses: list[str]
 ) -> None:
     for number, name in enumerate(licenses):
@@ -271,7 +271,7 @@ def test_no_more_is_claimed_of_a_license_than_the_archive_says(
     assert "commercial" not in terms
 
 
-def test_a_collection_whose_series_tell_nothing_has_its_reports_too(tree: Tree) -> None:
+def test_a_collection_without_a_known_license_has_reports_too(tree: Tree) -> None:
     grow(tree, series_of(1))
     report(tree, None)
     assert "  no license on record\n" in text(tree, "LICENSE.txt")
@@ -328,7 +328,7 @@ def test_a_receipt_that_is_written_meanwhile_is_reported(tmp_path: Path) -> None
     assert not outdated_reports(tree)
 
 
-def test_a_tree_that_grows_without_end_does_not_hold_the_writer(tmp_path: Path) -> None:
+def test_a_tree_that_grows_without_end_does_not_block_the_writer(tmp_path: Path) -> None:
     disk = GrowingDisk(durable=False)
     tree = new_tree(tmp_path, disk=disk)
     numbers = iter(range(1, 100))
@@ -337,7 +337,7 @@ def test_a_tree_that_grows_without_end_does_not_hold_the_writer(tmp_path: Path) 
     assert outdated_reports(tree), "for the run that goes on"
 
 
-def test_no_temporary_file_stays(tree: Tree) -> None:
+def test_no_temporary_file_remains(tree: Tree) -> None:
     grow(tree, series_of(1))
     report(tree)
     assert not list(tree.root.rglob("*.part"))
@@ -359,7 +359,7 @@ class _FailingDisk(Disk):
 
 
 @pytest.mark.parametrize("after", range(5))
-def test_a_full_disk_leaves_the_old_reports_whole_and_stale(tree: Tree, after: int) -> None:
+def test_a_full_disk_leaves_the_old_reports_intact_and_out_of_date(tree: Tree, after: int) -> None:
     grow(tree, series_of(1))
     report(tree)
     grow(tree, series_of(2))
@@ -370,7 +370,7 @@ def test_a_full_disk_leaves_the_old_reports_whole_and_stale(tree: Tree, after: i
     assert outdated_reports(tree)
 
 
-def test_a_series_that_cannot_be_looked_for_is_not_left_out_in_silence(
+def test_a_series_whose_folder_cannot_be_read_is_an_error(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a network folder whose server lost a patient."""
@@ -391,7 +391,7 @@ def test_a_series_that_cannot_be_looked_for_is_not_left_out_in_silence(
 @pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to this user"
 )
-def test_a_folder_that_may_not_be_written_is_told(tree: Tree) -> None:
+def test_a_read_only_folder_is_an_error(tree: Tree) -> None:
     grow(tree, series_of(1))
     tree.root.chmod(0o555)
     try:
@@ -404,10 +404,10 @@ def test_a_folder_that_may_not_be_written_is_told(tree: Tree) -> None:
 # Files of the user's
 
 
-def _told(tree: Tree) -> list[str]:
-    told: list[str] = []
-    write_reports(tree, COLLECTION, REGISTRY, told.append)
-    return told
+def _notices_of(tree: Tree) -> list[str]:
+    notices: list[str] = []
+    write_reports(tree, COLLECTION, REGISTRY, notices.append)
+    return notices
 
 
 @pytest.mark.parametrize("name", REPORT_FILES)
@@ -429,7 +429,7 @@ def test_a_report_replaces_no_file_that_this_program_did_not_write(
         path.symlink_to("mine")
     else:
         path.write_bytes(b"mine")
-    (notice,) = _told(tree)
+    (notice,) = _notices_of(tree)
     assert str(aside) in notice
     assert (aside / "notes" if how == "folder" else aside).read_bytes() == b"mine"
     assert aside.is_symlink() == (how == "link")
@@ -437,7 +437,7 @@ def test_a_report_replaces_no_file_that_this_program_did_not_write(
     assert path.is_file()
     assert not outdated_reports(tree)
     grow(tree, series_of(3))
-    assert _told(tree) == [], "the next reports replace this program's own"
+    assert _notices_of(tree) == [], "the next reports replace this program's own"
 
 
 def test_reports_replace_a_link_to_their_own_bytes_and_not_its_target(tree: Tree) -> None:
@@ -448,7 +448,7 @@ def test_reports_replace_a_link_to_their_own_bytes_and_not_its_target(tree: Tree
     path.symlink_to("annex")
     before = store.read_bytes()
     grow(tree, series_of(2))
-    assert _told(tree) == []
+    assert _notices_of(tree) == []
     assert not path.is_symlink()
     assert store.read_bytes() == before
     assert len(rows(tree)) == 2
@@ -491,7 +491,7 @@ def test_a_run_that_finds_the_reports_being_written_uses_those(tree: Tree) -> No
     assert (tree.root / "metadata.csv").stat().st_mtime_ns == before
 
 
-def test_a_run_whose_series_the_other_had_not_seen_writes_them_anew(tree: Tree) -> None:
+def test_a_run_whose_series_the_other_had_not_seen_writes_them_again(tree: Tree) -> None:
     grow(tree, series_of(1))
     report(tree)
     lock = _held(tree)
@@ -503,7 +503,7 @@ def test_a_run_whose_series_the_other_had_not_seen_writes_them_anew(tree: Tree) 
     assert (len(rows(tree)), outdated_reports(tree)) == (2, [])
 
 
-def test_a_run_that_hangs_with_the_lock_is_not_waited_for_for_ever(tree: Tree) -> None:
+def test_waiting_for_a_run_that_hangs_with_the_lock_ends(tree: Tree) -> None:
     grow(tree, series_of(1))
     with soon(), _held(tree):
         write_reports(tree, COLLECTION, REGISTRY, lock_timeout=0.2)

@@ -53,7 +53,9 @@ def folders(tree: Tree, series: Sequence[Series]) -> list[str | None]:
     return [receipt.folder if receipt else None for receipt in found]
 
 
-def test_series_of_one_folder_name_that_end_together_all_stand(tmp_path: Path) -> None:
+def test_series_with_the_same_folder_name_that_end_together_are_all_complete(
+    tmp_path: Path,
+) -> None:
     tree = Tree(tmp_path / NAME, LAYOUT, PausingDisk(random.Random(1)))
     tree.prepare()
     series = [same_tail(f"{n}.{first}", 10000 + n) for n in range(40) for first in (1, 2)]
@@ -66,7 +68,7 @@ def test_series_of_one_folder_name_that_end_together_all_stand(tmp_path: Path) -
     assert set(again.states.values()) == {State.ALREADY}
 
 
-def test_a_series_whose_name_was_taken_while_it_was_mended_goes_under_its_whole_uid(
+def test_a_series_whose_folder_was_taken_during_its_repair_gets_its_full_uid(
     tmp_path: Path,
 ) -> None:
     one, other = same_tail("1"), same_tail("2")
@@ -83,7 +85,7 @@ def test_a_series_whose_name_was_taken_while_it_was_mended_goes_under_its_whole_
     assert tree.needs_check() == set()
 
 
-def test_a_commit_that_was_cut_short_leaves_a_series_that_took_its_name_alone(
+def test_an_interrupted_commit_does_not_touch_a_series_that_took_its_folder(
     tmp_path: Path,
 ) -> None:
     one, other = same_tail("1"), same_tail("2")
@@ -102,7 +104,7 @@ def test_a_commit_that_was_cut_short_leaves_a_series_that_took_its_name_alone(
     assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
 
 
-def test_a_series_under_its_whole_uid_is_found_again_without_its_receipt(tmp_path: Path) -> None:
+def test_a_series_under_its_full_uid_is_found_again_without_its_receipt(tmp_path: Path) -> None:
     one, other = same_tail("1"), same_tail("2")
     tree = tree_of(tmp_path)
     Run(tree, FakeArchive())([one])
@@ -114,7 +116,7 @@ def test_a_series_under_its_whole_uid_is_found_again_without_its_receipt(tmp_pat
     assert folders(tree, [one, other]) == ["P/12345", f"P/12345-{other.uid}"]
 
 
-def test_a_damaged_series_is_mended_in_place_although_its_name_is_shared(tmp_path: Path) -> None:
+def test_a_damaged_series_is_repaired_in_place_although_its_name_is_shared(tmp_path: Path) -> None:
     one, other = same_tail("1"), same_tail("2")
     tree = tree_of(tmp_path)
     Run(tree, FakeArchive())([one])
@@ -151,7 +153,7 @@ class LateDisk(Disk):
 
 
 @pytest.mark.parametrize("receipt_is_lost", [False, True])
-def test_a_series_that_comes_into_anothers_folder_at_the_last_moment_keeps_it(
+def test_a_series_that_takes_anothers_folder_at_the_last_moment_keeps_it(
     tmp_path: Path, receipt_is_lost: bool
 ) -> None:
     one, other = same_tail("1"), same_tail("2")
@@ -234,7 +236,7 @@ def test_a_folder_that_appears_in_staging_does_not_end_the_run(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "._1.dcm", ".nfs0001"])
-def test_files_of_the_operating_system_count_for_nothing(tmp_path: Path, name: str) -> None:
+def test_files_of_the_operating_system_are_ignored(tmp_path: Path, name: str) -> None:
     tree, series = tree_of(tmp_path), listed(1)
     Run(tree, FakeArchive())([series])
     receipt = tree.complete_receipt(series.uid)

@@ -48,7 +48,9 @@ def test_an_archive_that_cannot_be_reached_comes_last_at_once() -> None:
         RedirectError("elsewhere"),
     ],
 )
-def test_trouble_counts_after_three_times_in_a_row(error: ArchiveError) -> None:
+def test_an_archive_is_skipped_after_three_consecutive_ambiguous_errors(
+    error: ArchiveError,
+) -> None:
     availability = ArchiveAvailability()
     availability.failed(IDC, error)
     availability.failed(IDC, error)
@@ -63,7 +65,7 @@ def test_trouble_counts_after_three_times_in_a_row(error: ArchiveError) -> None:
 @pytest.mark.parametrize(
     "error", [StatusError("HTTP 404", status=404), NotAvailableError("not there")]
 )
-def test_what_an_archive_does_not_have_says_nothing_of_it(error: ArchiveError) -> None:
+def test_a_missing_series_does_not_count_against_the_archive(error: ArchiveError) -> None:
     availability = ArchiveAvailability()
     for _ in range(9):
         availability.failed(IDC, error)

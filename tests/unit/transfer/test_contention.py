@@ -63,24 +63,24 @@ def test_workers_that_do_not_notice_the_interruption_are_abandoned(tree: Tree) -
 
 
 def test_a_series_that_another_run_releases_is_downloaded(tree: Tree) -> None:
-    mine, theirs = listed(1), listed(2)
+    own, theirs = listed(1), listed(2)
     archive = FakeArchive()
     run = Run(tree, archive)
     with locked_by_another_run(tree, theirs):
-        thread = threading.Thread(target=run, args=([theirs, mine],))
+        thread = threading.Thread(target=run, args=([theirs, own],))
         thread.start()
         wait_for(lambda: run.outcomes)
-        assert run.states == {mine.uid: State.COMPLETE}
+        assert run.states == {own.uid: State.COMPLETE}
     thread.join()
-    assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.COMPLETE}
+    assert run.states == {own.uid: State.COMPLETE, theirs.uid: State.COMPLETE}
     assert sum("locked by another run" in text for text in run.texts()) == 1
 
 
 def test_a_series_that_a_stuck_run_has_locked_is_reported_with_that_run(tree: Tree) -> None:
-    mine, theirs = listed(1), listed(2)
+    own, theirs = listed(1), listed(2)
     with locked_by_another_run(tree, theirs):
-        run = Run(tree, FakeArchive())([theirs, mine])
-    assert run.states == {mine.uid: State.COMPLETE, theirs.uid: State.LOCKED}
+        run = Run(tree, FakeArchive())([theirs, own])
+    assert run.states == {own.uid: State.COMPLETE, theirs.uid: State.LOCKED}
     (locked,) = [outcome for outcome in run.outcomes if outcome.state is State.LOCKED]
     assert locked.failure is not None
     assert locked.failure.reason == "locked"

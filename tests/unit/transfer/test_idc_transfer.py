@@ -166,8 +166,8 @@ def test_a_missing_object_leaves_the_series_incomplete_and_keeps_the_rest(
     ):
         fetched(front.url, series, tree)
     assert files_of(tree.root) == {}
-    kept = {path.name.removesuffix(".dcm.staged") for path in tree.staging.rglob("*.staged")}
-    assert kept == {image.uid for image in demo.images} - {demo.images[2].uid}
+    staged = {path.name.removesuffix(".dcm.staged") for path in tree.staging.rglob("*.staged")}
+    assert staged == {image.uid for image in demo.images} - {demo.images[2].uid}
 
 
 def test_an_object_deleted_after_it_was_listed_leaves_the_series_incomplete(
@@ -227,11 +227,11 @@ def test_images_of_an_earlier_run_are_checked_by_the_listing_and_not_fetched_aga
         pytest.raises(IncompleteSeriesError, match="does not give 10 of its images"),
     ):
         fetched(front.url, series, tree)
-    kept = len(list(tree.staging.rglob("*.dcm.staged")))
-    assert kept >= 10
+    staged = len(list(tree.staging.rglob("*.dcm.staged")))
+    assert staged >= 10
     with Front(s3_server.port) as front:
         outcome = fetched(front.url, series, tree)
-        assert len(front.objects()) == 20 - kept
+        assert len(front.objects()) == 20 - staged
     assert outcome.receipt is not None
     assert outcome.receipt.check is Check.MD5
     assert files_of(tree.root) == expected_files(demo)
