@@ -19,6 +19,15 @@ class License:
     commercial_use: bool
     url: str | None = None
 
+    @classmethod
+    def named(cls, name: str, url: str | None = None) -> License:
+        """The license that an archive names; what it permits is read from the name."""
+        return cls(name, commercial_use=not _is_non_commercial(name), url=url)
+
+    def __str__(self) -> str:
+        use = "commercial use allowed" if self.commercial_use else "no commercial use"
+        return ", ".join(filter(None, (f"{self.name} ({use})", self.url)))
+
     @property
     def permission(self) -> str:
         """What the license permits, in one sentence."""
@@ -53,7 +62,7 @@ def check_license(
     if not commercial_use or license is None:
         return
     if isinstance(license, str):
-        license = License(license, commercial_use=not _is_non_commercial(license))
+        license = License.named(license)
     if not license.commercial_use:
         raise LicenseRefusedError(
             f"the license of {collection} ({license.name}) forbids commercial use",

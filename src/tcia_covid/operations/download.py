@@ -74,6 +74,8 @@ def _download_packages(
     collection: Collection, request: Request, registry: Registry, emit: Emit, stop: CancelToken
 ) -> Summary:
     """Download a collection that is not DICOM in the packages that it is published as."""
+    if collection.license is not None:
+        emit(Notice(f"{collection.name}: license {collection.license}"))
     try:
         summary = download_collection(collection, request, registry, emit=emit, stop=stop)
     except NotDicomError:
@@ -223,7 +225,7 @@ class _Run:
         )
 
     def announce(self, jobs: Sequence[Job]) -> None:
-        """Emit what is to do."""
+        """Emit what is to do, and the licenses."""
         self._context.emit(
             RunStarted(
                 series=len(jobs),
@@ -233,6 +235,9 @@ class _Run:
                 output=self._request.output,
             )
         )
+        for group, _ in self._groups:
+            for license_ in group.licenses:
+                self._context.emit(Notice(f"{group.name}: license {license_}"))
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Count the end of a series, and record a failure for `status`."""

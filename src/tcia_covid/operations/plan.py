@@ -14,6 +14,8 @@ from tcia_covid.archives.aspera import find_ascli
 from tcia_covid.archives.factory import open_for_options
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
+from tcia_covid.catalog.data_warnings import data_warnings
+from tcia_covid.catalog.licenses import License
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
@@ -64,6 +66,10 @@ class GroupPlan:
     """Series that are complete in another version than the archive lists now."""
     modalities: dict[str, Amount] = field(default_factory=dict)
     """Selected, by modality; the most bytes first."""
+    licenses: list[License] = field(default_factory=list)
+    """The license of the collection, or those of the selected series outside the registry."""
+    warnings: list[str] = field(default_factory=list)
+    """What a user must know to read and interpret the selected series rightly."""
 
     @property
     def to_fetch(self) -> Amount:
@@ -184,6 +190,7 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
     selected = Amount(len(group.series), group.images, group.size)
     planned = GroupPlan(group.name, group.patients, group.studies, selected)
     planned.modalities = _modalities(group.series)
+    planned.licenses, planned.warnings = group.licenses, data_warnings(group.series)
     tree = Tree(output / collection_folder(group.name))
     if not tree.state.is_dir():
         return planned
@@ -235,9 +242,10 @@ def _package_group(collection: Collection, request: Request) -> GroupPlan:
         max(collection.size or 0, complete.size),
     )
     modalities = dict.fromkeys(collection.modalities[:1], total)
-    return GroupPlan(
-        collection.name, total.series, total.series, total, complete, modalities=modalities
-    )
+    planned = GroupPlan(collection.name, total.series, total.series, total, complete)
+    planned.modalities = modalities
+    planned.licenses = [collection.license] if collection.license else []
+    return planned
 
 
 def _package_notices(collection: Collection) -> list[str]:

@@ -115,6 +115,8 @@ def _group(group: GroupPlan) -> Document:
         "studies": group.studies,
         **_amounts(group),
         "modalities": {name: _object(amount) for name, amount in group.modalities.items()},
+        "licenses": [_object(license) for license in group.licenses],
+        "warnings": group.warnings,
     }
 
 
@@ -324,9 +326,10 @@ def cite_document(collections: Sequence[Collection], registry: Registry) -> Docu
     }
 
 
-def info_document(collection: Collection) -> Document:
+def info_document(collection: Collection, warnings: Sequence[str]) -> Document:
     """Return the document of `info`."""
     fields = _object(collection)
     fields["supporting"] = [_object(file) for file in collection.supporting]
     fields["sources"] = list(sources(collection))
+    fields["warnings"] = list(warnings)
     return {"command": "info", "exit_code": 0, "collection": fields}

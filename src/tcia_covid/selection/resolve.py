@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
-from tcia_covid.catalog.licenses import check_license
+from tcia_covid.catalog.licenses import License, check_license
 from tcia_covid.core.errors import ArchiveError, FailureReason
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.summary import Comparison, ResolvedTarget
@@ -38,6 +38,14 @@ class CollectionSelection:
     def studies(self) -> int:
         """Distinct StudyInstanceUIDs."""
         return len({series.study for series in self.series})
+
+    @property
+    def licenses(self) -> list[License]:
+        """The collection's license, or the different ones of series outside the registry."""
+        if self.collection is not None and self.collection.license is not None:
+            return [self.collection.license]
+        named = {(item.license, item.license_url) for item in self.series if item.license}
+        return [License.named(str(name), url) for name, url in sorted(named, key=str)]
 
     @property
     def images(self) -> int:

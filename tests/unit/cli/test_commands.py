@@ -60,6 +60,30 @@ def test_info_shows_what_a_user_must_know(capsys: Captured, name: str) -> None:
         assert (file.basket or "") in shown
 
 
+def test_info_and_plan_warn_of_what_the_catalog_records(capsys: Captured) -> None:
+    warning = "1,165 of 1,241 series (94 %) are compressed as JPEG Lossless"
+    assert warning in " ".join(shown_by(capsys, "info", "ricord-1c").split())
+    assert read(capsys, "info", "ricord-1c")["collection"]["warnings"][0].startswith(warning)
+    assert f"MIDRC-RICORD-1C: {warning}" in shown_by(capsys, "plan", "ricord-1c")
+    (group,) = read(capsys, "plan", "ricord-1c")["collections"]
+    assert group["warnings"][1].startswith("247 of 720 CR series are MONOCHROME1")
+    (dx,) = read(capsys, "plan", "ricord-1c", "--modality", "DX")["collections"]
+    assert len(dx["warnings"]) == 1
+
+
+def test_plan_names_the_license(capsys: Captured) -> None:
+    shown = shown_by(capsys, "plan", *SMALL)
+    assert "MIDRC-RICORD-1B: license CC BY-NC 4.0 (no commercial use), https://creative" in shown
+    assert read(capsys, "plan", "covid-19-ar")["collections"][0]["licenses"] == [
+        {
+            "name": "CC BY 4.0",
+            "commercial_use": True,
+            "url": "https://creativecommons.org/licenses/by/4.0/",
+        }
+    ]
+    assert "license CC BY 4.0 (commercial" in shown_by(capsys, "plan", "CT Images in COVID-19")
+
+
 def test_series_as_a_table(capsys: Captured) -> None:
     assert run(["series", *SMALL]) == 0
     out, err = capsys.readouterr()
@@ -127,7 +151,7 @@ def test_plan_reports_a_file_in_the_place_of_the_folder(capsys: Captured, output
 
 def test_an_empty_selection_is_an_error(capsys: Captured) -> None:
     assert run(["plan", *SMALL, "--modality", "MR"]) == 2
-    assert "no series has --modality 'MR'" in capsys.readouterr().err
+    assert "no series has --modality 'MR': MIDRC-RICORD-1B has CT (120)" in capsys.readouterr().err
 
 
 def test_dry_run_is_the_plan(capsys: Captured) -> None:

@@ -156,9 +156,10 @@ def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
 
 def test_every_collection_is_told_in_full() -> None:
     for collection in load_registry():
-        document = as_read(json_documents.info_document(collection))["collection"]
+        document = as_read(json_documents.info_document(collection, ["a warning"]))["collection"]
         assert document["name"] == collection.name
         assert document["bytes"] == collection.size
         assert len(document["supporting"]) == len(collection.supporting)
         assert all("size" not in file for file in document["supporting"])
         assert document["pitfalls"] == list(collection.pitfalls)
+        assert document["warnings"] == ["a warning"]

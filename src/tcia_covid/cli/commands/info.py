@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
+from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
+from tcia_covid.catalog.data_warnings import data_warnings, missing_values
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
@@ -29,18 +31,27 @@ def command(console: Console, *, collection: str, registry: tuple[str, ...], **_
     entry = collections.find(collection)
     if entry is None:
         raise unknown_collection(collection, (), collections)
-    console.document(info_document(entry))
-    console.result(describe(entry, width()))
+    warnings = _warnings(entry)
+    console.document(info_document(entry, warnings))
+    console.result(describe(entry, warnings, width()))
     return EXIT_OK
 
 
-def describe(collection: Collection, columns: int | None) -> str:
-    """Everything that the registry has about a collection, for people."""
+def _warnings(collection: Collection) -> list[str]:
+    """What the catalog tells about the data of a collection."""
+    if not series_catalog.has(collection.name):
+        return []
+    series = series_catalog.load(collection.name)
+    return data_warnings(series) + missing_values(series)
+
+
+def describe(collection: Collection, warnings: Sequence[str], columns: int | None) -> str:
+    """Everything that the registry and the catalog have about a collection, for people."""
     citations = filter(None, (collection.citation, *collection.publications))
     sections: dict[str, list[str]] = {
         "Cite as": [str(item) for item in citations],
         "Supporting files": list(_files(collection)),
-        "Know before use": list(collection.pitfalls),
+        "Know before use": [*collection.pitfalls, *warnings],
     }
     return "\n\n".join(
         [
@@ -60,7 +71,7 @@ def _facts(collection: Collection) -> Iterator[tuple[str, object]]:
     yield "aliases", ", ".join(collection.aliases)
     yield "DOI", f"https://doi.org/{collection.doi}" if collection.doi else ""
     yield "page", collection.page
-    yield "license", _license(collection)
+    yield "license", collection.license
     yield "access", collection.access
     yield "format", ", ".join((collection.format, *collection.modalities))
     about = (collection.cancer_type, collection.location, collection.species)
@@ -70,14 +81,6 @@ def _facts(collection: Collection) -> Iterator[tuple[str, object]]:
     yield "size", format_size(collection.size) if collection.size else ""
     yield "version", " of ".join(filter(None, (collection.version, collection.updated)))
     yield "sources", "\n".join(_sources(collection))
-
-
-def _license(collection: Collection) -> str:
-    if collection.license is None:
-        return ""
-    use = "commercial use allowed" if collection.license.commercial_use else "no commercial use"
-    name = f"{collection.license.name} ({use})"
-    return "\n".join(filter(None, (name, collection.license.url)))
 
 
 def _sources(collection: Collection) -> Iterator[str]:

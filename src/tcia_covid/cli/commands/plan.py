@@ -81,6 +81,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         if group.modalities:
             amounts = (f"{name} {_amount(amount)}" for name, amount in group.modalities.items())
             yield clean_line(f"{group.name}: {'; '.join(amounts)}")
+        yield from (clean_line(f"{group.name}: license {item}") for item in group.licenses)
+        yield from (clean_line(f"{group.name}: {warning}") for warning in group.warnings)
     yield from _effort(plan)
     yield from (clean_line(f"note: {notice}") for notice in plan.notices)
     yield from failure_lines(plan.failures)
