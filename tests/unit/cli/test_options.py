@@ -26,8 +26,6 @@ from tcia_covid.cli.options import (
     OPTIONS,
     SUPPORTING,
     Option,
-    UserFolder,
-    parse_bucket_hosts,
 )
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.units import parse_size
@@ -283,32 +281,9 @@ def test_an_invalid_value_is_reported_in_a_sentence(
     assert len(err.splitlines()) <= 3
 
 
-def test_several_bucket_hosts_are_accepted() -> None:
-    assert parse_bucket_hosts("GCS, http://127.0.0.1:9000/s3") == "gcs,http://127.0.0.1:9000/s3"
-
-
 def test_an_invalid_variable_is_reported_by_its_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TCIA_COVID_JOBS", "many")
     assert run(["plan", "COVID-19-AR"]) == 2
     assert "error: TCIA_COVID_JOBS: 'many' is not a valid integer" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        ('C:\\data"', "ends with a quotation mark"),
-        ("C:\\what?\\x", "no folder called 'what\\?'"),
-        ("C:\\x\\aux.1", "no folder called 'aux.1'"),
-        ("x. \\y", "no folder called 'x. '"),
-    ],
-)
-def test_a_folder_that_windows_does_not_permit_is_named(path: str, reason: str) -> None:
-    with pytest.raises(click.BadParameter, match=reason):
-        UserFolder(windows=True).convert(path, None, None)
-
-
-@pytest.mark.parametrize("path", ["C:\\a b\\..\\c.d", "\\\\server\\share\\x", "C:x", ".", "a/b"])
-def test_folders_that_windows_permits_are_accepted(path: str) -> None:
-    assert UserFolder(windows=True).convert(path, None, None) == path

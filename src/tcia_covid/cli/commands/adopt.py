@@ -14,7 +14,8 @@ from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import ADOPT, FOLDER
+from tcia_covid.cli.options import ADOPT
+from tcia_covid.cli.param_types import FOLDER
 from tcia_covid.cli.progress import check_progress, run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size

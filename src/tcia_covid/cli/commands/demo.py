@@ -10,7 +10,8 @@ import click
 
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import FOLDER, PORT, SERVE
+from tcia_covid.cli.options import PORT, SERVE
+from tcia_covid.cli.param_types import FOLDER
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
