@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePosixPath
 
@@ -196,11 +196,15 @@ class PackageFolder:
 
     def missing(self) -> list[str] | None:
         """The paths of the volumes that are not installed; None if it was never received whole."""
-        listed = self._listed()
-        if listed is None:
+        try:
+            document = json.loads(read_state(self._listing))
+            listed = [path for path in document["files"] if isinstance(path, str)]
+            is_known = document["format"] == _FORMAT
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        inventory = self._tree.intact_files()
-        return [path for path in listed if PurePosixPath(path).name not in inventory]
+        installed = self._tree.intact_files()
+        missing = [path for path in listed if PurePosixPath(path).name not in installed]
+        return missing if is_known else None
 
     def begin(self) -> None:
         """Record that files may be half-written from now on."""
@@ -217,7 +221,9 @@ class PackageFolder:
     def finish(self, *, is_whole: bool) -> None:
         """Record that all requested files arrived, and whether that was the whole package."""
         if is_whole:
-            text = json.dumps({"format": _FORMAT, "files": list(self._volumes())}, indent=1)
+            volumes = sorted(self.scanned().volumes.items())
+            paths = [f"/{files[0]}" for _, files in volumes]
+            text = json.dumps({"format": _FORMAT, "files": paths}, indent=1)
             self._tree.write_file(self._listing, text.encode())
         self._tree.disk.remove(self._receiving)
 
@@ -236,16 +242,3 @@ class PackageFolder:
         for folder in sorted(self.files.rglob("*"), reverse=True):
             if folder.is_dir() and not folder.is_symlink():
                 self._tree.disk.remove_empty(folder)
-
-    def _listed(self) -> list[str] | None:
-        try:
-            document = json.loads(read_state(self._listing))
-            listed = [path for path in document["files"] if isinstance(path, str)]
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return listed if document.get("format") == _FORMAT else None
-
-    def _volumes(self) -> Iterator[str]:
-        """The volumes' paths in the package, as they arrived."""
-        for _, files in sorted(self.scanned().volumes.items()):
-            yield f"/{files[0]}"

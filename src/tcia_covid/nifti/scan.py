@@ -17,7 +17,7 @@ _SUMS = ".sums"
 SUFFIX = ".nii.gz"
 _TOKEN = re.compile(r"N{2,}|D{2,}|\[[^\]]*\]|.", re.DOTALL)
 _SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
-ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
+_ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 """By the number of hex digits."""
 _HEX = r"(?P<hash>[0-9A-Fa-f]{32,128})"
 _LINES = (
@@ -136,12 +136,10 @@ class VolumePattern:
         stem = file.removesuffix(SUFFIX)
         if stem == file or not _SAFE.fullmatch(stem):
             return None
-        if self._pattern is None:
-            return VolumeName(stem, stem, stem)
-        match = self._pattern.fullmatch(file)
-        if match is None:
+        match = self._pattern.fullmatch(file) if self._pattern else None
+        if self._pattern and match is None:
             return None
-        if "patient" not in match.groupdict():
+        if match is None or "patient" not in match.groupdict():
             return VolumeName(stem, stem, stem)
         return VolumeName(file[: match.end("patient")], stem, match["patient"])
 
@@ -167,7 +165,8 @@ class Checksums:
 
     def __init__(self, pattern: VolumePattern) -> None:
         self._pattern = pattern
-        self._hashes: dict[str, set[str]] = defaultdict(set)
+        self._hashes: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        """Each hash with its algorithm."""
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -185,15 +184,16 @@ class Checksums:
         """
         for line in _lines(path):
             match = next((hit for form in _LINES if (hit := form.fullmatch(line))), None)
-            if match is None or len(match["hash"]) not in ALGORITHMS:
+            if match is None or len(match["hash"]) not in _ALGORITHMS:
                 continue
             name = re.split(r"[/\\]", match["path"])[-1]
             if self._pattern.read(name) is not None:
-                self._hashes[name].add(match["hash"].lower())
+                algorithm = _ALGORITHMS[len(match["hash"])]
+                self._hashes[name].add((algorithm, match["hash"].lower()))
 
     def algorithms(self, file: str) -> set[str]:
         """The algorithms of the published hashes of a volume."""
-        return {ALGORITHMS[len(digest)] for digest in self._hashes.get(file, ())}
+        return {algorithm for algorithm, _ in self._hashes.get(file, ())}
 
     def agree(self, file: str, digests: Mapping[str, str]) -> bool | None:
         """Whether a volume has one of its published hashes.
@@ -205,9 +205,12 @@ class Checksums:
         Returns:
             None where no hash of these algorithms is published.
         """
-        by_name = [(ALGORITHMS[len(digest)], digest) for digest in self._hashes.get(file, ())]
-        known = [(digests[name], digest) for name, digest in by_name if name in digests]
-        return any(computed == published for computed, published in known) if known else None
+        matches = [
+            digests[algorithm] == published
+            for algorithm, published in self._hashes.get(file, ())
+            if algorithm in digests
+        ]
+        return any(matches) if matches else None
 
 
 def _lines(path: Path) -> Iterator[str]:
