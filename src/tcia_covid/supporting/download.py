@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tcia_covid.archives.portal import PortalApi
@@ -162,84 +162,81 @@ def fetch_supporting(
     """
     lock = tree.state / "locks" / "supporting.lock"
     with destination_errors(str(tree.root)), Lock(lock, f"supporting files of {collection.name}"):
-        installer = _Installer(
-            collection, tree, client, emit, update=update, accept_listed=accept_listed
-        )
+        installer = _Installer(collection, tree, client, emit, update, accept_listed)
         installer.run(site)
     return installer.result
 
 
+@dataclass(slots=True)
 class _Installer:
-    """Installs the files of one collection; `fetch_supporting` explains the arguments."""
+    """Installs the files of one collection; `fetch_supporting` explains the fields."""
 
-    def __init__(
-        self,
-        collection: Collection,
-        tree: Tree,
-        client: Client,
-        emit: Emit,
-        *,
-        update: bool,
-        accept_listed: bool,
-    ) -> None:
-        self.result = SupportingFiles(collection.name)
-        self._collection = collection
-        self._tree = tree
-        self._client = client
-        self._emit = emit
-        self._update = update
-        self._accept_listed = accept_listed
-        self._receipts = FileReceipts(tree)
-        self._parts = tree.state / "supporting-parts"
-        self._retry = self._parts / "owed"
-        """Exists while a file that only the site lists is still to be downloaded."""
-        self._intact = {
+    collection: Collection
+    tree: Tree
+    client: Client
+    emit: Emit
+    update: bool
+    accept_listed: bool
+    result: SupportingFiles = field(init=False)
+    receipts: FileReceipts = field(init=False)
+    parts: Path = field(init=False)
+    """The folder of partial files."""
+    retry: Path = field(init=False)
+    """Exists while a file that only the site lists is still to be downloaded."""
+    intact: dict[str, FileReceipt] = field(init=False)
+    """The receipts of the files that are in place, by key."""
+
+    def __post_init__(self) -> None:
+        self.result = SupportingFiles(self.collection.name)
+        self.receipts = FileReceipts(self.tree)
+        self.parts = self.tree.state / "supporting-parts"
+        self.retry = self.parts / "owed"
+        self.intact = {
             receipt.key: receipt
-            for receipt in self._receipts.all()
-            if not any(True for _ in self._receipts.differing(receipt))
+            for receipt in self.receipts.all()
+            if not any(True for _ in self.receipts.differing(receipt))
         }
-        """The receipts of the files that are in place, by key."""
 
     def run(self, site: PortalApi) -> None:
         """Install what is missing."""
-        registered = registered_files(self._collection)
+        registered = registered_files(self.collection)
         for file in registered:
             if file.url is not None:
                 self._install(file)
         if self._needs_list(registered):
             self._install_listed(registered, site)
             if self.result.failures:
-                self._tree.disk.make_folder(self._parts)
-                self._tree.write_file(self._retry)
+                self.tree.disk.make_folder(self.parts)
+                self.tree.write_file(self.retry)
             else:
-                self._tree.disk.remove(self._retry)
+                self.tree.disk.remove(self.retry)
         else:
             self._add_unchanged()
 
     def _needs_list(self, registered: Sequence[SourceFile]) -> bool:
         """Whether only the site's list can say where a file is, or whether there are any."""
-        recorded = list(self._receipts.all())
+        recorded = list(self.receipts.all())
         return (
-            self._update
-            or self._retry.exists()
+            self.update
+            or self.retry.exists()
             or not (registered or recorded)
-            or any(receipt.key not in self._intact for receipt in recorded)
-            or any(file.url is None and file.key not in self._intact for file in registered)
+            or any(receipt.key not in self.intact for receipt in recorded)
+            or any(file.url is None and file.key not in self.intact for file in registered)
         )
 
     def _install_listed(self, registered: Sequence[SourceFile], site: PortalApi) -> None:
         """Install the files of the site's list."""
-        slug = self._collection.slug
+        slug = self.collection.slug
         try:
             listed = site.downloads(slug) if slug else []
         except ArchiveError as error:
             for file in registered:
-                if file.url is None and file.key not in self._intact:
+                if file.url is None and file.key not in self.intact:
                     self._fail(file, error)
             self._add_unchanged()
             return
         for entry in listed:
-            if entry.is_package and self._collection.is_dicom:
+            if entry.is_package and self.collection.is_dicom:
                 self._notify(
                     f"'{entry.title}' is an Aspera package, which is not downloaded with the "
                     "supporting files"
@@ -249,19 +246,19 @@ class _Installer:
 
     def _install(self, file: SourceFile) -> None:
         """Install one file unless it is in place."""
-        receipt = None if self._update else self._intact.get(file.key)
+        receipt = None if self.update else self.intact.get(file.key)
         if receipt is not None:
             self._add(receipt, fetched=False)
             return
         try:
             if file.error is not None:
                 raise file.error
-            with destination_errors(str(self._receipts.files)):
+            with destination_errors(str(self.receipts.files)):
                 receipt = self._fetch(file, file.url or "")
         except (ArchiveError, SeriesError) as error:
             self._fail(file, error)
         else:
-            self._intact[file.key] = receipt
+            self.intact[file.key] = receipt
             self._add(receipt, fetched=True)
 
     def _add(self, receipt: FileReceipt, *, fetched: bool) -> None:
@@ -280,7 +277,7 @@ class _Installer:
     def _add_unchanged(self) -> None:
         """Add intact files that an earlier run found in the site's list."""
         added = {file.file for file in self.result.files}
-        for receipt in self._intact.values():
+        for receipt in self.intact.values():
             if receipt.file not in added:
                 self._add(receipt, fetched=False)
 
@@ -289,30 +286,30 @@ class _Installer:
         if isinstance(error, ZipError):
             failure = replace(failure, reason=FailureReason.DAMAGED)
         self.result.failures.append(failure)
-        self._emit(Notice(f"failed: {failure.detail}"))
+        self.emit(Notice(f"failed: {failure.detail}"))
 
     def _notify(self, text: str, *, always: bool = False) -> None:
         self.result.notices.append(text)
-        self._emit(Notice(text, always=always))
+        self.emit(Notice(text, always=always))
 
     def _fetch(self, file: SourceFile, url: str) -> FileReceipt:
         """Download a file, check it, and put it in place."""
-        self._client.stop.check()
+        self.client.stop.check()
         name = self._free_name(file_name(file), file.key)
         download = ResumableDownload(
-            self._client,
+            self.client,
             url,
             name,
-            self._tree,
-            self._parts,
-            lambda reason, wait: self._emit(RequestRetried(name, reason, wait)),
+            self.tree,
+            self.parts,
+            lambda reason, wait: self.emit(RequestRetried(name, reason, wait)),
         )
         for attempt in range(1, _ATTEMPTS + 1):
             part = download.run()
             try:
                 receipt = self._publish(self._checked(file, name, part), part)
             except (ChecksumError, ZipError):
-                set_aside(self._tree.disk, part, self._tree.quarantine / "supporting", name)
+                set_aside(self.tree.disk, part, self.tree.quarantine / "supporting", name)
                 download.discard()
                 if attempt == _ATTEMPTS:
                     raise
@@ -323,7 +320,7 @@ class _Installer:
 
     def _free_name(self, name: str, key: str) -> str:
         """A name for a file or a ZIP's folder that no other supporting file has."""
-        others = [receipt for receipt in self._receipts.all() if receipt.key != key]
+        others = [receipt for receipt in self.receipts.all() if receipt.key != key]
         names = [member.file for receipt in others for member in receipt.stated]
         taken = {name.partition("/")[0].casefold() for name in names}
         return str(unique_name(name, key, taken))
@@ -343,7 +340,7 @@ class _Installer:
             check = FileCheck.SHA256
             expected.append(f"SHA-256 {file.sha256}")
         if file.sha256 not in (None, sha256) or file.size not in (None, size):
-            if not self._accept_listed:
+            if not self.accept_listed:
                 raise ChecksumError(
                     f"{name} has {size} bytes and SHA-256 {sha256}, "
                     f"expected {' and '.join(expected)}",
@@ -367,14 +364,14 @@ class _Installer:
 
     def _publish(self, receipt: FileReceipt, part: Path) -> FileReceipt:
         """Unpack a ZIP, put all files in place, and write the receipt last."""
-        disk, files = self._tree.disk, self._receipts.files
-        before = self._receipts.find(receipt.key)
+        disk, files = self.tree.disk, self.receipts.files
+        before = self.receipts.find(receipt.key)
         recorded = {member.file: member for member in before.stated} if before else {}
-        unpacked = self._parts / f"{receipt.file}.unpacked"
+        unpacked = self.parts / f"{receipt.file}.unpacked"
         arrived = {part: Member(receipt.file, receipt.size, receipt.sha256)}
         if receipt.file.lower().endswith(_ZIP):
             disk.remove_folder(unpacked)
-            members = unpack(part, unpacked, disk, self._client.stop.check)
+            members = unpack(part, unpacked, disk, self.client.stop.check)
             plain = receipt.file[: -len(_ZIP)].rstrip("._-") or "unpacked"
             folder = self._free_name(plain, receipt.key)
             placed = tuple(replace(member, file=f"{folder}/{member.file}") for member in members)
@@ -386,7 +383,7 @@ class _Installer:
         self._remove_outdated(recorded)
         disk.remove_folder(unpacked)
         disk.sync_folder(files)
-        self._receipts.write(receipt)
+        self.receipts.write(receipt)
         return receipt
 
     def _put(self, source: Path, member: Member, recorded: Member | None) -> None:
@@ -397,12 +394,12 @@ class _Installer:
             member: its name, size and hash.
             recorded: the member of that name in the receipt before.
         """
-        disk, place = self._tree.disk, self._receipts.files / member.file
+        disk, place = self.tree.disk, self.receipts.files / member.file
         if _has(place, member):
             disk.remove(source)
             return
-        for folder in reversed(place.relative_to(self._tree.root).parents):
-            above = self._tree.root / folder
+        for folder in reversed(place.relative_to(self.tree.root).parents):
+            above = self.tree.root / folder
             if os.path.lexists(above) and not above.is_dir():
                 self._move_aside(above)
         is_ours = recorded is not None and (place.is_symlink() or _has(place, recorded))
@@ -413,16 +410,16 @@ class _Installer:
 
     def _remove_outdated(self, recorded: Mapping[str, Member]) -> None:
         """Remove files of an earlier version that are unchanged; others stay."""
-        files = self._receipts.files
+        files = self.receipts.files
         for name, member in recorded.items():
             place = files / name
             if not place.is_symlink() and _has(place, member):
-                self._tree.disk.remove(place)
+                self.tree.disk.remove(place)
                 if place.parent != files:
-                    self._tree.disk.remove_empty(place.parent)
+                    self.tree.disk.remove_empty(place.parent)
 
     def _move_aside(self, path: Path) -> None:
-        self._notify(move_aside(self._tree.disk, path), always=True)
+        self._notify(move_aside(self.tree.disk, path), always=True)
 
 
 def _has(place: Path, member: Member) -> bool:

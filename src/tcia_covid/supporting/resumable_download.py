@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable, Generator
 from contextlib import closing
-from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
 
+from tcia_covid.archives.portal import NOT_PROVIDED
 from tcia_covid.core.errors import ArchiveError, BadResponseError, NotAvailableError, StatusError
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.http.client import Client
@@ -21,9 +21,6 @@ from tcia_covid.store.tree import Tree
 
 _MAX_SIZE = 8 * 1024**3
 """Bytes; a longer file is not received to its end."""
-_NOT_PROVIDED = frozenset(
-    {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
-)
 _BAD_RESPONSE_RETRIES = 2
 """Retries where something else than the file came."""
 HEAD_SIZE = 512
@@ -93,7 +90,7 @@ class ResumableDownload:
                 if self._size() > size:
                     policy.progressed()
                 limit = _BAD_RESPONSE_RETRIES if isinstance(error, BadResponseError) else None
-                if isinstance(error, StatusError) and error.status in _NOT_PROVIDED:
+                if isinstance(error, StatusError) and error.status in NOT_PROVIDED:
                     raise NotAvailableError(
                         f"the server does not provide {redact(self._url)} (HTTP {error.status})",
                         hint="the file may have moved: look at the collection's page",
