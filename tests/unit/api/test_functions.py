@@ -53,7 +53,7 @@ def test_a_download_gives_its_summary(choices: dict[str, Any], tmp_path: Path) -
     assert len(list(tmp_path.rglob("*.dcm"))) == 4
 
 
-def test_what_was_downloaded_can_be_verified_and_looked_at(
+def test_status_and_verify_read_what_was_downloaded(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:
     tcia_covid.download(NAME, tmp_path, **choices)
@@ -81,7 +81,7 @@ def test_several_targets_and_values_may_be_given(choices: dict[str, Any]) -> Non
     assert len(list(tcia_covid.iter_series(NAME, patient=patients, **choices))) == 2
 
 
-def test_a_series_that_nobody_lists_is_an_error_and_no_shorter_list(
+def test_a_series_that_no_archive_lists_is_an_error_and_no_shorter_list(
     choices: dict[str, Any],
 ) -> None:
     with pytest.raises(
@@ -90,7 +90,7 @@ def test_a_series_that_nobody_lists_is_an_error_and_no_shorter_list(
         list(tcia_covid.iter_series(["1.2.3", "1.2.4"], **choices))
 
 
-def test_a_series_that_nobody_lists_counts_as_one_that_failed(
+def test_a_series_that_no_archive_lists_counts_as_one_that_failed(
     choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
 ) -> None:
     known = [series.uid for series in archive.corpus]
@@ -209,7 +209,7 @@ def test_left_out_and_none_are_the_default() -> None:
         {"description": "("},
     ],
 )
-def test_values_that_make_no_sense_are_refused(choices: dict[str, Any]) -> None:
+def test_values_out_of_range_are_refused(choices: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         request_from("A", **choices)
 
@@ -240,7 +240,7 @@ def test_values_of_the_wrong_kind_are_refused_in_a_sentence(
 @pytest.mark.parametrize(
     "choices", [{"nbia_url": "http://127.0.0.1/v4?a=b"}, {"idc_url": "ftp://127.0.0.1"}]
 )
-def test_addresses_of_no_use_are_refused_where_no_archive_is_asked(
+def test_invalid_addresses_are_refused_even_where_no_archive_is_asked(
     choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
 ) -> None:
     tcia_covid.download(NAME, tmp_path, nbia_url=archive.base_url, source="nbia", no_fsync=True)

@@ -21,7 +21,7 @@ def as_read(content: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def test_a_download_is_told_as_the_contract_says() -> None:
+def test_the_document_of_a_download_has_the_documented_keys() -> None:
     failure = Failure("1.3", "incomplete", "series 1.3 lacks an image", ("1.3.1",), "try later")
     document = json_documents.summary_document(
         summary(complete=2, failed=1, failures=[failure], exit_code=1, already_complete=1)
@@ -83,7 +83,7 @@ def test_an_error_is_a_document_of_its_own() -> None:
     }
 
 
-def test_an_error_before_any_verb_names_none() -> None:
+def test_an_error_before_any_command_names_none() -> None:
     assert json_documents.error_document("", InterruptedRunError())["command"] is None
 
 
@@ -94,7 +94,7 @@ def planned() -> Plan:
     return Plan(("C",), "data", [group], free=10**9, rate=1000, rate_is_assumed=False)
 
 
-def test_a_plan_tells_amounts_disk_and_time() -> None:
+def test_the_document_of_a_plan_has_amounts_disk_and_time() -> None:
     document = as_read(json_documents.plan_document(planned()))
     assert document["command"] == "plan"
     assert document["series"] == {"selected": 3, "already_complete": 1, "partial": 1, "to_fetch": 2}
@@ -143,7 +143,7 @@ def test_series_are_listed_with_all_that_is_known() -> None:
     assert document["notices"] == ["a note"]
 
 
-def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
+def test_the_document_of_list_names_the_sources_of_collections() -> None:
     document = as_read(json_documents.list_document(load_registry()))
     named = {entry["name"]: entry for entry in document["collections"]}
     assert named["COVID-19-AR"]["series"] == 461
@@ -154,7 +154,7 @@ def test_the_registry_is_listed_with_where_collections_can_be_had() -> None:
     assert named["MIDRC-RICORD-1A"]["commercial_use"] is False
 
 
-def test_every_collection_is_told_in_full() -> None:
+def test_the_document_of_info_has_every_field() -> None:
     for collection in load_registry():
         document = as_read(json_documents.info_document(collection, ["a warning"]))["collection"]
         assert document["name"] == collection.name
