@@ -99,7 +99,7 @@ class CommandGroup(_PrintedHelp, click.Group):
         """Import a command's module."""
         if cmd_name not in SUMMARIES:
             return None
-        command: Command = import_module(f"{commands.__name__}.{cmd_name}").command
+        command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:

@@ -109,7 +109,7 @@ def write(stream: TextIO | None, text: str) -> None:
     if stream is None or not text:
         return
     try:
-        stream.write(f"{printable(stream, text)}\n")
+        stream.write(f"{encodable(stream, text)}\n")
         stream.flush()
     except BrokenPipeError:
         discard_output(stream)
@@ -117,14 +117,16 @@ def write(stream: TextIO | None, text: str) -> None:
         return  # the stream is closed
     except OSError as error:
         if stream is sys.stdout:
-            closed = _is_closed_terminal(stream, error)
+            is_closed_terminal = error.errno == errno.EIO and stat.S_ISCHR(
+                os.fstat(stream.fileno()).st_mode
+            )
             discard_output(stream)
-            if not closed:
+            if not is_closed_terminal:
                 reason = error.strerror or error
                 raise DestinationError(f"cannot write to standard output: {reason}") from error
 
 
-def printable(stream: TextIO, text: str) -> str:
+def encodable(stream: TextIO, text: str) -> str:
     """The text without control characters, and without what the stream cannot encode."""
     text = _CONTROL.sub(" ", text)
     encoding = "utf-8" if is_unicode(stream) else stream.encoding or "ascii"
@@ -134,10 +136,6 @@ def printable(stream: TextIO, text: str) -> str:
 def is_unicode(stream: TextIO) -> bool:
     """Whether the stream can encode every character."""
     return (getattr(stream, "encoding", None) or "").lower().replace("-", "") == "utf8"
-
-
-def _is_closed_terminal(stream: TextIO, error: OSError) -> bool:
-    return error.errno == errno.EIO and stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
 
 
 def discard_output(stream: TextIO) -> None:

@@ -63,14 +63,13 @@ def _run(arguments: Sequence[str]) -> int:
         return report(Console(), error, arguments)
 
 
-def _handled_signals() -> list[signal.Signals]:
-    """The signals that cancel a run; not those that are ignored, as SIGHUP is under `nohup`."""
-    return [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
-
-
 def _handle(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:
-    """Set the handler of all signals; give those of before."""
-    return {number: signal.signal(number, handler) for number in _handled_signals()}
+    """Set the handler of the signals that cancel a run; give those of before.
+
+    Ignored signals stay ignored, as SIGHUP is under `nohup`.
+    """
+    handled = [number for number in EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in handled}
 
 
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:

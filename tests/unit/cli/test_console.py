@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tcia_covid.cli.console import Console, printable, write
+from tcia_covid.cli.console import Console, encodable, write
 from tcia_covid.cli.main import run
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.core.errors import DestinationError
@@ -65,7 +65,7 @@ def test_a_full_disk_behind_standard_output_raises(monkeypatch: pytest.MonkeyPat
 
 def test_characters_that_a_stream_cannot_encode_are_replaced() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    assert printable(stream, "Müller…") == "M?ller?"
+    assert encodable(stream, "Müller…") == "M?ller?"
     stream.close()
 
 
