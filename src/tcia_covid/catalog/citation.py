@@ -12,7 +12,6 @@ from itertools import chain, count
 from typing import Literal, NamedTuple
 
 from tcia_covid.catalog.collections import Collection, Publication, Registry
-from tcia_covid.catalog.licenses import License
 from tcia_covid.core.errors import UsageError
 
 Style = Literal["text", "bibtex", "csl-json"]
@@ -95,7 +94,11 @@ def license_text(collection: Collection) -> str:
     citing = "Cite the data as the collection's page asks."
     if data := _data_citation(collection):
         citing = f"Cite the data as:\n{_sentence(Reference(data, Role.DATA, ''))}"
-    paragraphs = [f"{collection.name}{title}", _terms(collection.license), citing, _POLICY]
+    terms = "License: not on record. The collection's page states the terms of use."
+    if license := collection.license:
+        link = f"\n{license.url}" if license.url else ""
+        terms = f"License: {license.name}{link}\n{license.permission}"
+    paragraphs = [f"{collection.name}{title}", terms, citing, _POLICY]
     if collection.page:
         paragraphs.append(f"The collection's page:\n{collection.page}")
     # Addresses stay whole.
@@ -220,10 +223,3 @@ def _csl_authors(publication: Publication) -> list[dict[str, str]]:
         family, comma, given = (part.strip() for part in author.partition(","))
         names.append({"family": family, "given": given} if comma else {"literal": author})
     return [*names, {"literal": "others"}] if publication.more_authors and names else names
-
-
-def _terms(license: License | None) -> str:
-    if license is None:
-        return "License: not on record. The collection's page states the terms of use."
-    link = f"\n{license.url}" if license.url else ""
-    return f"License: {license.name}{link}\n{license.permission}"

@@ -34,8 +34,7 @@ def parallel_map(
                 if len(queue) >= _QUEUED_PER_THREAD * jobs:
                     done, future = queue.popleft()
                     yield done, future.result()
-            while queue:
-                done, future = queue.popleft()
+            for done, future in queue:
                 yield done, future.result()
         finally:
             for _, future in queue:
@@ -71,26 +70,23 @@ class WorkerPool:
         return futures
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            future, work = job
+        while True:
+            with self._condition:
+                self._free += 1
+                self._condition.wait_for(lambda: bool(self._jobs), timeout=self._idle)
+                self._free -= 1
+                if not self._jobs:
+                    self._threads -= 1
+                    return
+                future, work = self._jobs.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
             try:
                 work()
-            except BaseException as error:  # noqa: BLE001 - passed to whoever waits for it
+            except BaseException as error:  # noqa: BLE001 - passed to the thread that waits for it
                 future.set_exception(error)
             else:
                 future.set_result(None)
-
-    def _next(self) -> tuple[Future[None], Callable[[], None]] | None:
-        with self._condition:
-            self._free += 1
-            self._condition.wait_for(lambda: bool(self._jobs), timeout=self._idle)
-            self._free -= 1
-            if self._jobs:
-                return self._jobs.popleft()
-            self._threads -= 1
-            return None
 
 
 class PooledTasks(Generic[T]):

@@ -14,7 +14,7 @@ from tcia_covid.core.errors import (
     FailureReason,
     TciaCovidError,
 )
-from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Receipt, Series, State
+from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Series, State
 from tcia_covid.core.units import count, format_size
 
 
@@ -197,7 +197,9 @@ class SummaryBuilder:
                 summary.checked_size += 1
             else:
                 summary.checked_md5 += 1
-            sources = _sources(outcome.receipt)
+            sources = {image.source for image in outcome.receipt.images}
+            # The archives of adopted images are not known.
+            sources = sources - {ADOPTED} or sources
             self._sources.update(sources)
             if not already:
                 self._fetched.update(sources)
@@ -248,9 +250,3 @@ def exit_code_of(summary: Summary) -> int:
     return (
         EXIT_ARCHIVE if reasons == {FailureReason.ARCHIVE_ERROR} and not has_files else EXIT_PARTIAL
     )
-
-
-def _sources(receipt: Receipt) -> set[str]:
-    """The archives that the images came from; for adopted images these are unknown."""
-    sources = {image.source for image in receipt.images}
-    return sources - {ADOPTED} or sources

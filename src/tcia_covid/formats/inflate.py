@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -74,13 +75,9 @@ def find_isal() -> Engine | None:
     except ImportError:
         return None
 
-    def new_isal_inflater() -> Inflater:
-        # isal_zlib's own decompressor copies its output each time its buffer doubles.
-        inflater: Inflater = igzip.IgzipDecompressor(flag=igzip.DECOMP_DEFLATE)
-        return inflater
-
-    name = f"isal {isal.__version__}"
-    return Engine(name, new_isal_inflater, isal_zlib.crc32, igzip.error)
+    # isal_zlib's own decompressor copies its output each time its buffer doubles.
+    new_inflater = partial(igzip.IgzipDecompressor, flag=igzip.DECOMP_DEFLATE)
+    return Engine(f"isal {isal.__version__}", new_inflater, isal_zlib.crc32, igzip.error)
 
 
 DEFAULT = find_isal() or ZLIB

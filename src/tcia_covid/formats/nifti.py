@@ -161,7 +161,13 @@ def read_header(head: bytes, name: str) -> NiftiHeader:
     Raises:
         ForeignImageError: they are not a valid NIfTI-1 header.
     """
-    order = _byte_order(head, name)
+    # The byte order follows from the first field, the size of the header.
+    sizes = {order: struct.unpack_from(f"{order}i", head)[0] for order in "<>"}
+    if _NIFTI_2_HEADER_SIZE in sizes.values():
+        raise ForeignImageError(f"{name} is a NIfTI-2 volume, not NIfTI-1")
+    order = next((order for order, size in sizes.items() if size == HEADER_SIZE), None)
+    if order is None:
+        raise ForeignImageError(f"{name} has no NIfTI-1 header")
     if head[344:348] == b"ni1\0":
         raise ForeignImageError(f"{name} is a NIfTI-1 header whose voxels are in another file")
     if head[344:348] != b"n+1\0":
@@ -178,17 +184,6 @@ def read_header(head: bytes, name: str) -> NiftiHeader:
     if not math.isfinite(offset) or not 0 <= offset <= 1 << 24 or offset != int(offset):
         raise _invalid(name, f"its voxels begin at byte {offset:g}")
     return NiftiHeader(tuple(shape), bits, max(_MIN_DATA_OFFSET, int(offset)))
-
-
-def _byte_order(head: bytes, name: str) -> str:
-    """Derive the byte order from the first field, the size of the header."""
-    for order in "<>":
-        (size,) = struct.unpack_from(f"{order}i", head)
-        if size == HEADER_SIZE:
-            return order
-        if size == _NIFTI_2_HEADER_SIZE:
-            raise ForeignImageError(f"{name} is a NIfTI-2 volume, not NIfTI-1")
-    raise ForeignImageError(f"{name} has no NIfTI-1 header")
 
 
 def _invalid(name: str, reason: str) -> ForeignImageError:

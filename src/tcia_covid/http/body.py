@@ -80,11 +80,9 @@ class ChunkedBody:
         self._start, self._end = 0, len(rest)
         pieces = self._gather(size)
         if size and not (pieces or self.ended):
-            raise (
-                http.client.IncompleteRead(b"")
-                if self._is_cut
-                else ChunkedFramingError("no valid chunk")
-            )
+            if self._is_cut:
+                raise http.client.IncompleteRead(b"")
+            raise ChunkedFramingError("no valid chunk")
         return b"".join(pieces)
 
     def _gather(self, size: int) -> list[memoryview]:

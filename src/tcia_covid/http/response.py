@@ -107,30 +107,29 @@ class Response:
 
     def _check_end(self) -> None:
         """Distinguish the end of the body from a cut; HTTP cannot where no length is given."""
-        request = self._request
-        if self._error is None and request.read_error is None and request.abort_reason is None:
+        request, settings = self._request, self._request.settings
+        error = request.read_error or self._error
+        if error is None and request.abort_reason is None:
             return
-        is_slow = request.abort_reason is AbortReason.SLOW
-        raise ConnectionLostError(
-            f"the response of {self.url} broke off after {self.received} bytes: {self._reason()}",
-            hint="check the network; the same command resumes from what is complete",
-            retryable=True,
-            push_back=is_slow or isinstance(request.read_error, TimeoutError),
-        ) from (request.read_error or self._error)
-
-    def _reason(self) -> str:
         from tcia_covid.http.body import ChunkedFramingError  # noqa: PLC0415 - needs http.client
 
-        settings, read_error = self._request.settings, self._request.read_error
-        if self._request.abort_reason is AbortReason.SLOW:
-            return f"slower than {settings.min_rate:g} bytes/s for {settings.stall_timeout:g} s"
-        if isinstance(read_error, TimeoutError):
-            return f"no byte for {settings.stall_timeout:g} s"
-        if read_error is not None:
-            return "the connection was reset"
-        if self._error is not None and isinstance(self._error.__cause__, ChunkedFramingError):
-            return "the chunked encoding is invalid"
-        return "the connection was closed too early"
+        is_slow = request.abort_reason is AbortReason.SLOW
+        is_stalled = isinstance(request.read_error, TimeoutError)
+        reason = "the connection was closed too early"
+        if is_slow:
+            reason = f"slower than {settings.min_rate:g} bytes/s for {settings.stall_timeout:g} s"
+        elif is_stalled:
+            reason = f"no byte for {settings.stall_timeout:g} s"
+        elif request.read_error is not None:
+            reason = "the connection was reset"
+        elif error is not None and isinstance(error.__cause__, ChunkedFramingError):
+            reason = "the chunked encoding is invalid"
+        raise ConnectionLostError(
+            f"the response of {self.url} broke off after {self.received} bytes: {reason}",
+            hint="check the network; the same command resumes from what is complete",
+            retryable=True,
+            push_back=is_slow or is_stalled,
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

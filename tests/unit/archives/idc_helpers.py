@@ -34,5 +34,5 @@ def md5s_of(sink: Staging) -> dict[str, str]:
     return {image.uid: image.md5 for image in sink.images.values()}
 
 
-def key_of(demo: DemoSeries, place: int = 0) -> str:
-    return object_key(demo.uid, demo.images[place].uid)
+def key_of(demo: DemoSeries, index: int = 0) -> str:
+    return object_key(demo.uid, demo.images[index].uid)

@@ -57,7 +57,7 @@ def test_a_series_from_another_list_is_found_in_the_catalog(
 
 
 @pytest.mark.parametrize(
-    "place",
+    "location",
     [
         {"bucket": None, "crdc_uuid": None},
         {"bucket": "", "crdc_uuid": ""},
@@ -66,9 +66,9 @@ def test_a_series_from_another_list_is_found_in_the_catalog(
     ],
 )
 def test_a_series_without_a_valid_folder_is_not_available(
-    demo: DemoSeries, tmp_path: Path, place: dict[str, str | None]
+    demo: DemoSeries, tmp_path: Path, location: dict[str, str | None]
 ) -> None:
-    series = replace(cataloged(demo), **place)  # type: ignore[arg-type]
+    series = replace(cataloged(demo), **location)  # type: ignore[arg-type]
     with idc_of(DEAD) as archive:
         assert not archive.holds(series)
         for ask in (archive.images, lambda series: received(archive, series, tmp_path)):
@@ -142,9 +142,9 @@ def test_a_dead_host_is_skipped_in_favor_of_the_next(
         idc_of(f"{DEAD},{broken.url},{s3_server.url}", series) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
-        asked = len(broken.seen)
+        before = len(broken.seen)
         archive.images(series)
-        assert len(broken.seen) == asked == 1
+        assert len(broken.seen) == before == 1
 
 
 def test_a_host_that_dies_in_the_middle_is_replaced_by_the_next(

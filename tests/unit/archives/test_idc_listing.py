@@ -40,7 +40,7 @@ def listed(client: Client, url: str, folder: str = "pair/", **options: int) -> l
 
 
 def listed_behind(s3_server: S3Server, *faults: Fault, **options: int) -> list[RemoteImage]:
-    """What a listing gives where every attempt must succeed."""
+    """The result of a listing where every attempt must succeed."""
     client = Client(HttpSettings(retries=0))
     try:
         with Front(s3_server.port, *faults) as front:

@@ -66,16 +66,16 @@ def read_behind(s3_server: S3Server, client: Client, *faults: Fault) -> Front:
         return front
 
 
-def start_of(seen: Seen) -> int:
-    """The byte that a request asks to go on from."""
-    return int(seen.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+def start_of(request: Seen) -> int:
+    """The first byte that a request asks for."""
+    return int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
 
 
 def test_an_object_is_read_whole_with_one_request(s3_server: S3Server, client: Client) -> None:
     front = read_behind(s3_server, client)
-    (seen,) = front.seen
-    assert "Range" not in seen.headers
-    assert seen.headers["If-Match"] == f'"{MD5}"'
+    (request,) = front.seen
+    assert "Range" not in request.headers
+    assert request.headers["If-Match"] == f'"{MD5}"'
 
 
 def test_a_cut_object_resumes_where_it_stopped(s3_server: S3Server, client: Client) -> None:
@@ -84,7 +84,7 @@ def test_a_cut_object_resumes_where_it_stopped(s3_server: S3Server, client: Clie
     assert 0 < start_of(second) <= 240_000
     assert second.headers["If-Match"] == f'"{MD5}"'
     assert "Range" not in first.headers
-    # A reset throws away what the kernel had not handed over: some buffers, no more.
+    # A reset discards what the kernel has not delivered: a few buffers.
     assert front.sent < 1.25 * len(CONTENT)
 
 
@@ -121,7 +121,7 @@ def test_a_push_back_before_the_first_byte_is_raised_and_halves_the_concurrency(
 
 def test_a_push_back_in_the_middle_is_retried(s3_server: S3Server, client: Client) -> None:
     front = read_behind(s3_server, client, Cut(after_bytes=1000), SlowDown(skip=1, times=2))
-    assert [seen.headers.get("Range") for seen in front.seen[1:]] == ["bytes=1000-"] * 3
+    assert [request.headers.get("Range") for request in front.seen[1:]] == ["bytes=1000-"] * 3
 
 
 def test_retry_after_is_obeyed(s3_server: S3Server, client: Client) -> None:
@@ -341,4 +341,4 @@ def test_an_s3_error_in_place_of_the_rest_of_an_object_is_requested_again(
 ) -> None:
     error = Say(skip=1, body=b"<Error><Code>SlowDown</Code></Error>")
     front = read_behind(s3_server, client, Cut(after_bytes=1000), error)
-    assert [seen.headers.get("Range") for seen in front.seen[1:]] == ["bytes=1000-"] * 2
+    assert [request.headers.get("Range") for request in front.seen[1:]] == ["bytes=1000-"] * 2

@@ -92,8 +92,8 @@ def test_a_stored_image_is_not_downloaded_again(
         sink.discard(demo.images[2].uid)
         front.seen.clear()
         archive.receive_series(series, sink)
-        (seen,) = front.objects()
-    assert key_of(demo, 2) in seen.path
+        (request,) = front.objects()
+    assert key_of(demo, 2) in request.path
     assert md5s_of(sink) == md5s(demo)
 
 
@@ -132,7 +132,7 @@ def test_a_small_series_is_fetched_on_one_connection(s3_server: S3Server, tmp_pa
     series = s3_server.hold(demo)
     with Front(s3_server.port) as front, idc_of(front.url, series) as archive:
         received(archive, series, tmp_path)
-        assert len({seen.connection for seen in front.seen}) == 1
+        assert len({request.connection for request in front.seen}) == 1
 
 
 def test_connections_are_used_again_for_the_next_series(
@@ -146,7 +146,7 @@ def test_connections_are_used_again_for_the_next_series(
         for series in stored:
             received(archive, series, tmp_path / series.uid)
         # The caller's own, and at most as many helpers as the pace has places.
-        assert len({seen.connection for seen in front.seen}) <= 5
+        assert len({request.connection for request in front.seen}) <= 5
 
 
 def test_a_cut_image_resumes_where_it_stopped(s3_server: S3Server, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_objects_that_fail_are_requested_after_all_others(
 ) -> None:
     demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
-    busy = [SlowDown(key_of(demo, place), times=2) for place in (0, 5)]
+    busy = [SlowDown(key_of(demo, index), times=2) for index in (0, 5)]
     with Front(s3_server.port, *busy) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(StatusError, match="SlowDown"):
@@ -184,7 +184,7 @@ def test_fault_39_every_other_object_is_stored_before_a_refused_one_is_reported(
 ) -> None:
     demo = series_of(next(numbers), images=20)
     series = s3_server.hold(demo)
-    refused = [Say(key_of(demo, place), times=None, status=status) for place in range(5)]
+    refused = [Say(key_of(demo, index), times=None, status=status) for index in range(5)]
     with Front(s3_server.port, *refused) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises((NotAvailableError, StatusError)):
@@ -269,9 +269,9 @@ def test_fault_38_no_long_pause_of_one_endpoint_is_waited_for(
         soon(),
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
-        asked = len(first.seen)
+        before = len(first.seen)
         assert len(archive.images(series)) == 12
-        assert len(first.seen) == asked, "the pause is obeyed"
+        assert len(first.seen) == before, "the pause is obeyed"
 
 
 def test_an_image_that_changed_after_it_was_listed_is_listed_again(

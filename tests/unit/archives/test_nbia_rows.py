@@ -88,7 +88,7 @@ def test_half_a_character_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "number"),
+    ("listed", "number"),
     [
         *((3, 3), ("3", 3), ("3.000000", 3), (3.0, 3), (" 3 ", 3), ("1e3", 1000)),
         *((0, None), ("0.000000", None), (1e300, None), (10**15, None), ("9" * 5000, None)),
@@ -96,14 +96,14 @@ def test_half_a_character_is_replaced() -> None:
         *((float("inf"), None), ([3], None), (True, None)),
     ],
 )
-def test_counts_are_read_in_every_spelling(given: object, number: int | None) -> None:
-    series = series_of({**ROW, "ImageCount": given})
+def test_counts_are_read_in_every_spelling(listed: object, number: int | None) -> None:
+    series = series_of({**ROW, "ImageCount": listed})
     assert series is not None
     assert series.image_count == number
 
 
 @pytest.mark.parametrize(
-    ("given", "date"),
+    ("listed", "date"),
     [
         ("08-02-2002", "2002-08-02"),
         ("2002-08-02 00:00:00.0", "2002-08-02"),
@@ -111,8 +111,8 @@ def test_counts_are_read_in_every_spelling(given: object, number: int | None) ->
         *((None, None), ("", None), ("2.8.2002", None), (1030000000000, None)),
     ],
 )
-def test_dates_of_both_generations_are_iso(given: object, date: str | None) -> None:
-    series = series_of({**ROW, "SeriesDate": given})
+def test_dates_of_both_generations_are_iso(listed: object, date: str | None) -> None:
+    series = series_of({**ROW, "SeriesDate": listed})
     assert series is not None
     assert series.date == date
 

@@ -1,4 +1,4 @@
-"""Citations in every style, and the license text that goes with the data."""
+"""Citations in every style, and the license text stored with the data."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def sequence(*items: bytes) -> bytes:
 def identity(
     between: bytes = b"", *, patient: bytes = b"P1", series: bytes = b"1.2.4", rest: bytes = b""
 ) -> bytes:
-    """A small dataset; `between` stands before the patient."""
+    """A small dataset; `between` comes before the patient."""
     return (
         element(0x00080018, b"UI", b"1.2.5")
         + element(0x00080060, b"CS", b"CT")
@@ -64,7 +64,7 @@ def identity(
 def native(
     *, rows: int = 4, columns: int = 6, pixels: bytes = bytes(48), extra: bytes = b""
 ) -> bytes:
-    """Native pixel data, 4 x 6 of 16 bits, and its description, to stand behind `identity`."""
+    """Native pixel data, 4 x 6 of 16 bits, and its description, to follow `identity`."""
     return (
         element(0x00280002, b"US", struct.pack("<H", 1))
         + element(0x00280004, b"CS", b"MONOCHROME2")

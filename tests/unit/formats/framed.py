@@ -122,7 +122,7 @@ def _listing(member: Member, offset: int) -> bytes:
 
 
 def feeder(data: bytes, sizes: Sequence[int] = ()) -> Callable[[int], bytes]:
-    """A `read` that gives pieces of the given sizes, over and over, or all that is asked for."""
+    """A `read` that returns pieces of these sizes, repeatedly, or as much as requested."""
     state = {"at": 0, "turn": 0}
 
     def read(size: int) -> bytes:

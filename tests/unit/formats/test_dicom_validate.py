@@ -36,7 +36,7 @@ CUT_OR_CONTRADICTORY = {
     "MR_truncated.dcm",
     "rtplan_truncated.dcm",
     "badVR.dcm",  # its number of frames is no number
-    "chrJapMulti.dcm",  # these three say they have pixels, and have none
+    "chrJapMulti.dcm",  # these three declare pixels, and have none
     "chrJapMultiExplicitIR6.dcm",
     "chrKoreanMulti.dcm",
 }
@@ -90,7 +90,7 @@ def test_a_truncated_file_is_detected(check):
         whole = archive.read("00000001.dcm")
     assert check(whole) == ""
 
-    # a cut right between two elements that both may lack shows in no byte: 29 meets none
+    # no byte shows a cut between two optional elements; with 29 there is none
     unseen = [length for length in range(0, len(whole), 29) if not check(whole[:length])]
 
     assert not unseen
@@ -157,7 +157,7 @@ def test_deflated_files(check):
 
 @pytest.mark.parametrize("patient", [2, 6, 22, 26, 48, 50])
 def test_a_deflated_file_may_end_at_a_block_boundary(check, patient):
-    """The inflater may have taken all input then, and hold output back."""
+    """The inflater may have taken all input then, and not yet returned all output."""
     rest = element(0x00211001, b"OB", bytes(1024 * 1024 - 74))
     engine = zlib.compressobj(wbits=-15)
     deflated = engine.compress(identity(patient=b"P" * patient, rest=rest)) + engine.flush()

@@ -64,7 +64,7 @@ def test_a_body_is_the_same_however_it_arrives(seed: int, end: bytes) -> None:
 
 
 def data_before(cut: int) -> bytes:
-    """What the chunks hold of the first bytes of `FRAMED`."""
+    """The chunk data in the first bytes of `FRAMED`."""
     found, at = b"", 0
     for line, data in CHUNKS:
         at += len(line)
@@ -155,7 +155,7 @@ def test_pieces_that_come_slowly_are_not_waited_for() -> None:
 
 
 def test_long_lines_between_small_chunks_are_not_kept() -> None:
-    """However little they hold, no more than half a MiB of them is gathered at once."""
+    """However small the chunks are, at most half a MiB of them is gathered at once."""
     framed = (b"1;%s\r\nA\r\n" % (b"x" * 60_000)) * 100 + b"0\r\n\r\n"
     body = chunked(arriving(framed, lambda: 5000))
     first = body.read(65536)

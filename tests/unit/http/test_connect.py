@@ -40,7 +40,7 @@ def listener(address: str, port: int, backlog: int = 8) -> socket.socket:
 
 @contextmanager
 def black_hole(address: str) -> Iterator[int]:
-    """A port that swallows packets, as Linux does where nobody accepts; gives its number."""
+    """A port that drops packets, as Linux does while the backlog is full; yields its number."""
     if sys.platform != "linux":
         pytest.skip("only Linux drops packets to a full backlog")
     with ExitStack() as stack:

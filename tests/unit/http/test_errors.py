@@ -1,4 +1,4 @@
-"""What goes wrong before an response: the type, the sentence, the hint, and no secret in any."""
+"""Errors before a response: type, message and hint, without secrets."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_port_without_a_server() -> None:
 
 
 def test_an_address_without_a_route() -> None:
-    """As the system says it; no test may rely on what lies beyond loopback."""
+    """With the system's own error: no test may rely on a network beyond loopback."""
     cause = OSError(errno.ENETUNREACH, "Network is unreachable")
     inner = urllib3.exceptions.NewConnectionError(None, "no")
     inner.__cause__ = cause

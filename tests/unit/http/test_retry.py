@@ -1,4 +1,4 @@
-"""How long a piece of work goes on trying, and what archives say about when to come back."""
+"""The retry policy, and Retry-After."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_final_error_is_raised_at_once(waits: Waits) -> None:
 
 
 def test_a_smaller_limit_counts_only_errors_of_its_type(waits: Waits) -> None:
-    """A refusal in the middle of an outage is asked about again like any other."""
+    """A push-back during an outage is retried like any other failure."""
     policy = RetryPolicy(HttpSettings(retries=6), waits)
     fail(policy, 3)
     denied = NotAvailableError("no", retryable=True)

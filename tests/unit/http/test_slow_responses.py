@@ -1,4 +1,4 @@
-"""Silence and trickles: each wait has its own bound, and what is merely slow is left alone."""
+"""Silent and slow responses: each wait has its own limit; a merely slow response is accepted."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_pauses_shorter_than_the_stall_timeout_are_accepted() -> None:
 
 
 def test_a_head_that_drips_is_aborted() -> None:
-    """Each byte starts the socket's own time-out anew: the watch alone ends this."""
+    """Each byte restarts the socket's own time-out: only the watchdog ends this."""
     script = [Drip(head(length=4) + b"fine", every=0.05)]
     with ScriptedServer(script) as server, client_with(first_byte_timeout=0.4) as client:
         incomplete = pytest.raises(ConnectionLostError, match="no complete response head within")

@@ -1,4 +1,4 @@
-"""One pace for all workers: halved on push-back, up again later, and Retry-After for everybody."""
+"""One limit for all workers: halved on push-back, raised later; Retry-After; the maximum rate."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
     assert done == [b"fine"] * 64
     reported = sorted(limits(events))
     assert reported[len(reported) // 2] <= 4
-    # What was asked in vain is a fraction of the work, not a storm.
+    # Few requests fail in comparison with the work.
     assert len(server.heads) < 64 + 40
 
 
@@ -143,7 +143,7 @@ def test_retry_after_of_a_plain_500_pauses_all_workers_without_halving_the_limit
 
 
 def test_every_thread_wakes_when_a_pause_ends() -> None:
-    """All who wait for a place start together once the hold is over."""
+    """All who wait for a slot start together once the pause is over."""
     limiter = ConcurrencyLimiter(8, CancelToken())
     together: list[bool] = []
     inside: list[float] = []
@@ -170,12 +170,12 @@ def test_every_thread_wakes_when_a_pause_ends() -> None:
 
 
 class CountingStop(CancelToken):
-    """Counts how often somebody looks whether a slot is free."""
+    """Counts the checks of threads that wait for a slot."""
 
-    looks = 0
+    checks = 0
 
     def check(self) -> None:
-        self.looks += 1
+        self.checks += 1
         super().check()
 
 
@@ -191,32 +191,32 @@ def test_a_freed_slot_wakes_one_waiting_thread() -> None:
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: stop.looks == 1 + 8)
+        wait_for(lambda: stop.checks == 1 + 8)
     for thread in threads:
         thread.join()
-    assert stop.looks == 1 + 8 + 8
+    assert stop.checks == 1 + 8 + 8
 
 
 def test_a_lower_limit_waits_until_enough_requests_have_ended() -> None:
     limiter = ConcurrencyLimiter(4, CancelToken())
-    had = threading.Event()
+    acquired = threading.Event()
 
     def work() -> None:
         with limiter.slot():
-            had.set()
+            acquired.set()
 
     with ExitStack() as stack:
-        places = [stack.enter_context(ExitStack()) for _ in range(4)]
-        moments = [place.enter_context(limiter.slot()) for place in places]
-        limiter.push_back(moments[0], "busy")
+        slots = [stack.enter_context(ExitStack()) for _ in range(4)]
+        started = [slot.enter_context(limiter.slot()) for slot in slots]
+        limiter.push_back(started[0], "busy")
         assert limiter.limit == 2
         thread = threading.Thread(target=work)
         thread.start()
-        for place in places[:2]:
-            place.close()
-            assert not had.wait(0.05)
-        places[2].close()
-        assert had.wait(SOON)
+        for slot in slots[:2]:
+            slot.close()
+            assert not acquired.wait(0.05)
+        slots[2].close()
+        assert acquired.wait(SOON)
         thread.join()
 
 
