@@ -9,7 +9,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import cached_property, partial
 from io import FileIO
@@ -131,32 +131,15 @@ class Disk:
             self.write(file, data)
 
     def sync_file(self, path: StrPath) -> None:
-        """Force a file's content to the disk."""
-        if not self.durable:
-            return
-        handle = self._open_to_sync(path)
-        try:
-            os.fsync(handle)
-        except OSError as error:
-            if error.errno not in _NO_SYNC:
-                raise
-            if _NOT_DURABLE not in self.notices:
-                self.notices.append(_NOT_DURABLE)
-        finally:
-            os.close(handle)
+        """Force a file's content to the disk; where the system cannot, note that once."""
+        is_synced = not self.durable or _sync(self._open_to_sync(path), _NO_SYNC)
+        if not is_synced and _NOT_DURABLE not in self.notices:
+            self.notices.append(_NOT_DURABLE)
 
     def sync_folder(self, path: Path) -> None:
         """Force a folder's entries to the disk, where the system can."""
-        if not self.durable or sys.platform == "win32":
-            return
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_SYNC:
-                raise
-        finally:
-            os.close(handle)
+        if self.durable and sys.platform != "win32":
+            _sync(os.open(path, os.O_RDONLY | os.O_DIRECTORY), _NO_FOLDER_SYNC)
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename a folder.
@@ -195,12 +178,7 @@ class Disk:
         os.link(source, target)
 
     def reflink(self, source: Path, target: Path) -> None:
-        """Make a copy that shares the blocks of another file, where the file system can.
-
-        Args:
-            source: the other file, on the same file system.
-            target: does not exist yet, nor if this fails.
-        """
+        """Make a copy that shares the blocks of another file, where the file system can."""
         part = target.with_name(f".{target.name}.part")
         try:
             with FileIO(source, opener=open_regular) as origin, self.create(part) as file:
@@ -228,11 +206,8 @@ class Disk:
         """Give a function that writes to a new file, which is put in place if no error occurs.
 
         A reader sees the old content or the new one. The file may not survive a power cut: only
-        files that can be written again are written in this way.
-
-        Args:
-            path: the file.
-            temporary: a folder on the same file system; see `remove_abandoned`.
+        files that can be written again are written in this way. The new file is in the folder
+        `temporary` until then, which is on the same file system.
         """
         self.make_folder(temporary)
         part = temporary / temporary_name()
@@ -260,9 +235,7 @@ class Disk:
     def _patiently(self, act: Callable[[], None], removed: StrPath | None = None) -> None:
         """Call a function; where Windows refuses because of an open file, again for a short time.
 
-        Args:
-            act: the function.
-            removed: what it removes or replaces, whose read-only attributes are cleared.
+        The read-only attributes of what it removes or replaces (`removed`) are cleared.
         """
         waits = iter(self.in_use_waits)
         while True:
@@ -277,6 +250,19 @@ class Disk:
                 if not place or wait is None:
                     raise
             time.sleep(wait)
+
+
+def _sync(handle: int, unsupported: Set[int]) -> bool:
+    """Sync and close an open file; False if the system cannot, with one of these errors."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in unsupported:
+            raise
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def read_state(path: StrPath) -> bytes:

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from tcia_covid.core.errors import LockedError
 from tcia_covid.core.files import open_own
@@ -70,12 +69,7 @@ class Lock:
         # Some file systems give an open file another identity than its name: there is no lock.
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._handle is None:
             return
         if sys.platform == "win32":  # an open file has to be closed first, also by other runs

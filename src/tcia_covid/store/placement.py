@@ -275,14 +275,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def is_redundant_copy(path: Path, other: Path, size: int, md5: str) -> bool:
-    """Whether a file may be removed because another one has the same bytes, which is read.
-
-    Args:
-        path: the file, of `size` bytes and this MD5.
-        other: the one that stays.
-        size: bytes.
-        md5: 32 hex digits.
-    """
+    """Whether a file of this size and MD5 may be removed: another one, which is read, equals it."""
     try:
         if os.path.realpath(path) == os.path.realpath(other):
             return False  # one name, reached through a symbolic link

@@ -26,13 +26,9 @@ def refuse_link(path: Path) -> None:
 
 
 def set_aside(disk: Disk, source: Path, quarantine: Path, name: str = "") -> Path:
-    """Move a file or a folder of this program into quarantine; return its new path.
+    """Move a file or folder of this program into the folder `quarantine`; return its new path.
 
-    Args:
-        disk: all file-system writes.
-        source: the file or folder.
-        quarantine: the folder in quarantine.
-        name: its name, if not the one it has.
+    It gets the name `name`, if that is given, and a suffix.
 
     Raises:
         FileNotFoundError: it is gone.

@@ -57,10 +57,6 @@ class DicomImages:
             return None
         return FoundImage(header.sop, header.series, size, md5)
 
-    def stored(self, found: FoundImage, source: str) -> StoredImage:
-        """An image as receipts record it; nothing but its size is checked yet."""
-        return StoredImage(found.uid, found.size, found.md5, source=source, suffix=self.suffix)
-
 
 @dataclass(frozen=True, slots=True)
 class StagingRecovery:
@@ -146,9 +142,8 @@ class StagingRecovery:
 
     def _as_recorded(self, found: FoundImage, source: str) -> StoredImage | None:
         """The image as its receipt has it; None if its bytes are not those of the receipt."""
-        image, known = self.images.stored(found, source), self.staging.recorded.get(found.uid)
-        if known is None:
-            return image
-        if known.md5 != image.md5:
-            return None
-        return replace(image, check=known.check, source=known.source)
+        known = self.staging.recorded.get(found.uid)
+        if known is not None:  # its receipt may have a wrong size
+            return replace(known, size=found.size) if known.md5 == found.md5 else None
+        suffix = self.images.suffix
+        return StoredImage(found.uid, found.size, found.md5, source=source, suffix=suffix)

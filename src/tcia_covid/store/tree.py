@@ -307,10 +307,7 @@ class Tree:
             on_bytes: see `Staging`.
             update: whether a complete series is downloaded again beside the old version.
 
-        Raises:
-            LockedError: another run works on the series.
-            TakenOverError: another run does so although it holds no lock.
-            DestinationError: the disk.
+        Raises what `hold` raises.
         """
         with self.hold(series) as receipt:
             if receipt is not None and not update:

@@ -272,17 +272,12 @@ class Scheduler:
         return True
 
     def _put_locked(self, job: Job, error: TciaCovidError, locked: LockedSeries | None) -> None:
-        """Keep a series for later as long as the run that works on it makes progress."""
-        if locked is None:
-            locked = LockedSeries(job, error)
-            if not self._lock_notice_sent:
-                self._lock_notice_sent = True
-                text = f"{error.message}; this run takes over series that other runs release"
-                self.context.emit(Notice(text))
-        elif self._is_stuck(locked):
-            self._give_up(locked)
-            return
-        self._wait_longer(locked, error)
+        """Keep a series for later that another run works on; report the first one."""
+        if not self._lock_notice_sent:
+            self._lock_notice_sent = True
+            text = f"{error.message}; this run takes over series that other runs release"
+            self.context.emit(Notice(text))
+        self._wait_longer(locked or LockedSeries(job, error), error)
 
     def _retry_locked(self, locked: LockedSeries) -> None:
         """After a pause, try a series that another run worked on."""
@@ -292,23 +287,19 @@ class Scheduler:
             return
         if locked.ready:
             self._fetch(locked.job, locked)
-        elif self._is_stuck(locked):
-            self._give_up(locked)
         else:
             self._wait_longer(locked)
 
     def _wait_longer(self, locked: LockedSeries, error: TciaCovidError | None = None) -> None:
+        """Keep a series for later as long as the run that works on it makes progress."""
         locked.refresh(error)
+        if locked.idle > self.context.settings.first_byte_timeout:
+            series = locked.job.series
+            failure = failure_of(series, locked.error)
+            self._report(locked.job, Outcome(series, State.LOCKED, failure=failure))
+            return
         with self._lock:
             self._locked.append(locked)
-
-    def _is_stuck(self, locked: LockedSeries) -> bool:
-        return locked.idle > self.context.settings.first_byte_timeout
-
-    def _give_up(self, locked: LockedSeries) -> None:
-        series = locked.job.series
-        failure = failure_of(series, locked.error)
-        self._report(locked.job, Outcome(series, State.LOCKED, failure=failure))
 
     def _report(self, job: Job, outcome: Outcome) -> None:
         with self._lock:
