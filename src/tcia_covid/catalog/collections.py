@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from tcia_covid.catalog.licenses import License
@@ -154,7 +155,7 @@ class Collection:
         return tuple(name for name in known if name) + wiki
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registry:
     """Collections in the order of their files, and TCIA's own citation."""
 
@@ -169,11 +170,17 @@ class Registry:
 
     def find(self, name: str) -> Collection | None:
         """Find a collection by name or alias (see `fold_name`), slug, DOI or page; or None."""
-        wanted = {fold_name(name), *names_in_address(name)} - {""}
-        for collection in self.collections:
-            if wanted & {fold_name(known) for known in collection.names}:
-                return collection
-        return None
+        names = (fold_name(name), *sorted(names_in_address(name)))
+        return next((self._by_name[one] for one in names if one in self._by_name), None)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Collection]:
+        """Every collection by each of its folded names."""
+        return {
+            fold_name(name): collection
+            for collection in reversed(self.collections)
+            for name in collection.names
+        }
 
     def listed_as(self, name: str) -> Collection | None:
         """Find the collection that archives list as `name`, or None."""

@@ -178,7 +178,8 @@ class _TargetLists:
         """Tell what a target was taken for."""
         uids = self._uids[target.word]
         names = [collection.name for collection in target.collections]
-        names += (self._name(self.series[uid]) for uid in uids if uid in self.series)
+        if not names:
+            names += (self._name(self.series[uid]) for uid in uids if uid in self.series)
         kind = target.kind or self._kinds.get(target.word, "")
         return ResolvedTarget(target.word, kind, list(dict.fromkeys(names)), len(uids))
 
