@@ -19,12 +19,12 @@ from typing import NamedTuple
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError, ForeignImageError, NotAvailableError
+from tcia_covid.core.errors import ArchiveError, ForeignImageError
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.formats.dicom import header_of_file
-from tcia_covid.selection.listing import SeriesLister
+from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesLister
 from tcia_covid.store.placement import Entry, EntryKind, FoundFile, walk
 
 _HEAD_SIZE = 64 * 1024
@@ -225,7 +225,9 @@ def match(
     matches = Matches()
     uids = sorted(files)
     if collection is not None:
-        known, looked_up = _series_of(collection, lister), True
+        online = ArchiveSource(lister, accept_listed=True, quick=None) if lister else None
+        listed = CatalogSource(online).collection(collection).series
+        known, looked_up = {series.uid: series for series in listed}, True
     else:
         known, looked_up = _look_up(uids, lister, matches)
     matches.known = [known[uid] for uid in uids if uid in known]
@@ -236,19 +238,6 @@ def match(
         example = files[uid][0].file
         matches.foreign.append(ForeignSeries(uid, len(files[uid]), example, name, looked_up))
     return matches
-
-
-def _series_of(collection: Collection, lister: SeriesLister | None) -> dict[str, Series]:
-    if series_catalog.has(collection.name):
-        listed = series_catalog.load(collection.name)
-    elif lister is not None:
-        listed = lister.list_collection(collection.nbia or collection.name)
-    else:
-        raise NotAvailableError(
-            f"the catalog does not list {collection.name}",
-            hint="use --source nbia or --source auto for it",
-        )
-    return {series.uid: series for series in listed}
 
 
 def _look_up(
