@@ -6,7 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tcia_covid.api.functions import download, iter_series, plan, status, verify
+    from tcia_covid.api.functions import (
+        download,
+        iter_series,
+        other_collections,
+        plan,
+        status,
+        verify,
+    )
     from tcia_covid.api.options import Choices
     from tcia_covid.catalog.collections import Registry
     from tcia_covid.catalog.registry import load_registry
@@ -39,6 +46,7 @@ __all__ = [
     "download",
     "iter_series",
     "load_registry",
+    "other_collections",
     "plan",
     "status",
     "verify",
@@ -61,6 +69,7 @@ _MODULES = {
     "download": "api.functions",
     "iter_series": "api.functions",
     "load_registry": "catalog.registry",
+    "other_collections": "api.functions",
     "plan": "api.functions",
     "status": "api.functions",
     "verify": "api.functions",

@@ -160,7 +160,7 @@ def test_an_adoption(told: Told) -> None:
 def test_what_the_registry_and_the_catalog_tell(told: Told) -> None:
     some = ("MIDRC-RICORD-1B", "--max-series", "2")
     compare("series", [told("series", *some), told("series", "no.tcia")])
-    compare("list", [told("list")])
+    compare("list", [told("list"), told("list", "--all")])
     compare("info", [told("info", "ar"), told("info", "CT Images in COVID-19")])
     compare("cite", [told("cite", "COVID-19-AR")])
     compare("--version", [told("--version")])

@@ -26,6 +26,7 @@ from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.summary import Summary
+from tcia_covid.operations import select
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Plan, plan_request
 from tcia_covid.operations.select import select_offline
@@ -118,6 +119,22 @@ def iter_series(
         more = f" (and {others} more like it)" if others else ""
         raise NotAvailableError(first.detail + more, hint=first.hint)
     yield from selected.series
+
+
+@accepts(ConnectionChoices)
+def other_collections(
+    *, emit: Emit = discard, stop: CancelToken | None = None, **choices: Unpack[ConnectionChoices]
+) -> list[str]:
+    """Ask NBIA for the names of its public collections that the registry does not have, sorted.
+
+    Each is a target of `download`. The arguments are those of `verify`.
+
+    Raises:
+        ArchiveError: NBIA gave no list.
+    """
+    options = build_options(check_choices(choices, ConnectionChoices))
+    with cancellable(stop) as token:
+        return select.other_collections(options, emit=emit, stop=token)
 
 
 def status(

@@ -155,12 +155,24 @@ class Collection:
         return tuple(name for name in known if name) + wiki
 
 
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A page about the subject of the collections."""
+
+    title: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.url}"
+
+
 @dataclass(frozen=True)
 class Registry:
-    """Collections in the order of their files, and TCIA's own citation."""
+    """Collections in the order of their files, TCIA's own citation, and further resources."""
 
     collections: tuple[Collection, ...] = ()
     tcia: Publication | None = None
+    resources: tuple[Resource, ...] = ()
 
     def __iter__(self) -> Iterator[Collection]:
         return iter(self.collections)

@@ -20,6 +20,7 @@ from tcia_covid.catalog.collections import (
     IdcLocation,
     Publication,
     Registry,
+    Resource,
     SupportingFile,
     bare_doi,
     fold_name,
@@ -47,7 +48,7 @@ def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
     """Load the shipped registry and the file or files in `extra`.
 
     An entry replaces an earlier one with the same name as a whole; other entries are added at the
-    end. TCIA's own citation comes from the last file that has one.
+    end. TCIA's own citation comes from the last file that has one; further resources from all.
 
     Raises:
         RegistryError: a file cannot be read, breaks the schema, or gives two collections one name.
@@ -67,6 +68,7 @@ def load_registry(extra: str | Path | Sequence[str | Path] = ()) -> Registry:
     return Registry(
         collections=tuple(entry.collection for entry in entries.values()),
         tcia=citations[-1] if citations else None,
+        resources=tuple(dict.fromkeys(page for file in registry_files for page in file.resources)),
     )
 
 
@@ -80,11 +82,12 @@ def read_registry_file(path: str | Path) -> Contents:
     document = parse(content, Source(f"registry {path}", RegistryError))
     if document.is_null:
         raise document.error("is empty")
-    table = document.table(("tcia", "collections"), required=("collections",))
-    tcia = table.get("tcia")
+    table = document.table(("tcia", "resources", "collections"), required=("collections",))
+    tcia, resources = table.get("tcia"), table.get("resources")
     return Contents(
         entries=[_entry(name, facts) for name, facts in table["collections"].pairs()],
         tcia=_publication(tcia) if tcia and not tcia.is_null else None,
+        resources=_resources(resources) if resources and not resources.is_null else (),
     )
 
 
@@ -125,6 +128,7 @@ class Contents(NamedTuple):
 
     entries: list[Entry]
     tcia: Publication | None
+    resources: tuple[Resource, ...]
 
 
 def _entry(key: Item, facts: Item) -> Entry:
@@ -170,6 +174,12 @@ def _publication(item: Item) -> Publication:
 
 def _supporting_file(item: Item) -> SupportingFile:
     return SupportingFile(**_converted(item.table(_SUPPORTING, ("title", "kind")), _SUPPORTING))
+
+
+def _resources(item: Item) -> tuple[Resource, ...]:
+    schema = {"title": Item.text, "url": _url}
+    tables = (entry.table(schema, tuple(schema)) for entry in item.items())
+    return tuple(Resource(**_converted(table, schema)) for table in tables)
 
 
 def _idc(item: Item) -> IdcLocation:

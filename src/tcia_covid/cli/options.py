@@ -18,6 +18,7 @@ from tcia_covid.cli.param_types import (
     SIZE,
     URL,
 )
+from tcia_covid.core.errors import UsageError
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 
 ENVIRONMENT = "TCIA_COVID"
@@ -28,6 +29,7 @@ _TRANSFER = "Transfer"
 _OUTPUT = "Output"
 _SOURCES = "Sources"
 _ONLINE = "With --online"
+_ALL = "With --all"
 
 
 class Option(click.Option):
@@ -334,6 +336,13 @@ ADOPT = (
     KEEP_FORMULAS,
     *_CONNECTION,
 )
+ALL_ONLY = tuple(option.moved_to(_ALL) for option in (*RETRY, NBIA_URL))
+LIST = (
+    _flag(
+        _GENERAL, "--all", text="Also ask NBIA for the names of the archive's other collections."
+    ),
+    *ALL_ONLY,
+)
 ONLINE_ONLY = tuple(option.moved_to(_ONLINE) for option in (*RETRY, NBIA_URL))
 VERIFY = (
     _flag(_GENERAL, "--deep", "Also parse each file as DICOM: header, length, UIDs."),
@@ -367,3 +376,23 @@ OPTIONS = {
     if isinstance(option, Option)
 }
 """Every option by its key: what files and the environment may set."""
+
+
+def refuse_unused(options: tuple[Option, ...], flag: str, purpose: str) -> None:
+    """Refuse options of a connection that is never made.
+
+    Args:
+        options: those that have an effect with `flag` only.
+        flag: what is missing.
+        purpose: what it does, after "to".
+
+    Raises:
+        UsageError: one of the options is on the command line.
+    """
+    context = click.get_current_context()
+    for option in options:
+        source = context.get_parameter_source(str(option.name))
+        if source is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{option.key} has no effect without {flag}", hint=f"add {flag} to {purpose}"
+            )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tcia_covid.archives.factory import Archives, open_for_options
 from tcia_covid.catalog.collections import Registry
+from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.events import Emit
+from tcia_covid.core.events import Emit, discard
 from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesSource
 from tcia_covid.selection.lookup import ArchiveLookup
-from tcia_covid.selection.request import Request
+from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import Target, cart_uids, parse_targets
 
@@ -71,3 +72,20 @@ def select_offline(
         return select(request, registry, archives, stop, offline=True)
     finally:
         archives.close()
+
+
+def other_collections(
+    options: Options, *, emit: Emit = discard, stop: CancelToken | None = None
+) -> list[str]:
+    """Ask NBIA for the names of its public collections that the registry does not have, sorted.
+
+    Raises:
+        ArchiveError: NBIA gave no list.
+    """
+    registry = load_registry(options.registry)
+    archives = open_for_options(options, stop or CancelToken(), emit)
+    try:
+        names = archives.nbia.collections()
+    finally:
+        archives.close()
+    return [name for name in names if registry.listed_as(name) is None]

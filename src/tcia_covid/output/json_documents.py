@@ -15,7 +15,7 @@ from tcia_covid.core.version import __version__
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from tcia_covid.catalog.collections import Collection, Registry
+    from tcia_covid.catalog.collections import Collection, Registry, Resource
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
     from tcia_covid.nifti.adopt import VolumeAdoption
     from tcia_covid.operations.adopt import AdoptResult
@@ -259,12 +259,14 @@ def series_document(targets: Sequence[str], selected: Selection, exit_code: int)
     }
 
 
-def list_document(registry: Registry) -> Document:
-    """Return the document of `list`."""
+def list_document(registry: Registry, others: Sequence[str] | None = None) -> Document:
+    """Return the document of `list`; `others` are None without `--all`."""
     return {
         "command": "list",
         "exit_code": 0,
         "collections": [_short(collection) for collection in registry],
+        "resources": list(map(_object, registry.resources)),
+        **({} if others is None else {"other_collections": list(others)}),
     }
 
 
@@ -326,10 +328,13 @@ def cite_document(collections: Sequence[Collection], registry: Registry) -> Docu
     }
 
 
-def info_document(collection: Collection, warnings: Sequence[str]) -> Document:
+def info_document(
+    collection: Collection, warnings: Sequence[str] = (), resources: Sequence[Resource] = ()
+) -> Document:
     """Return the document of `info`."""
     fields = _object(collection)
     fields["supporting"] = [_object(file) for file in collection.supporting]
     fields["sources"] = list(sources(collection))
     fields["warnings"] = list(warnings)
+    fields["resources"] = list(map(_object, resources))
     return {"command": "info", "exit_code": 0, "collection": fields}

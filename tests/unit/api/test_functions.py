@@ -178,6 +178,11 @@ def test_plain_values_make_a_request() -> None:
     assert not options.durable
 
 
+def test_other_collections_are_those_beside_the_registry(archive: ArchiveServer) -> None:
+    names = tcia_covid.other_collections(nbia_url=archive.base_url, retries=0)
+    assert names == [NAME]
+
+
 def test_values_of_a_filter_may_be_separated_by_commas() -> None:
     request = request_from("A", modality="CT, DX", patient=["P1,P2", "P3"], where="PatientSex=F,M")
     assert request.filters == Filters(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ import pytest
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.main import run
 from tcia_covid.selection.manifests.read import read_manifest
+from tests.fakes.corpus import Corpus
+from tests.fakes.nbia import ArchiveServer
+from tests.fakes.scripted import closed_port
+from tests.fakes.synthetic import synthetic_corpus
 
 Captured = pytest.CaptureFixture[str]
 SMALL = ("MIDRC-RICORD-1B", "--first-patients", "2")
@@ -32,7 +37,7 @@ def read(capsys: Captured, *arguments: str, code: int = 0) -> dict[str, Any]:
 
 
 def test_list_shows_every_collection(capsys: Captured) -> None:
-    lines = shown_by(capsys, "list").splitlines()
+    lines = shown_by(capsys, "list", "--quiet").splitlines()
     assert len(lines) == 1 + len(load_registry())
     volumes = next(line for line in lines if line.startswith("CT Images in COVID-19"))
     assert "  771 volumes  " in volumes
@@ -40,6 +45,39 @@ def test_list_shows_every_collection(capsys: Captured) -> None:
     assert {collection["name"] for collection in read(capsys, "list")["collections"]} == {
         collection.name for collection in load_registry()
     }
+
+
+@pytest.mark.parametrize("command", [("list",), ("info", "ar")])
+def test_further_resources_are_shown(capsys: Captured, command: tuple[str, ...]) -> None:
+    shown = shown_by(capsys, *command)
+    document = read(capsys, *command)
+    pages = document.get("collection", document)["resources"]
+    assert len(pages) == 4
+    for words in ("American College of Radiology", "Radiological Society", "LitCovid", "(N3C)"):
+        assert words in " ".join(shown.split())
+        assert any(words in page["title"] and page["url"] in shown for page in pages)
+
+
+def test_list_all_adds_the_other_collections_of_the_archive(capsys: Captured) -> None:
+    names = ("LIDC-IDRI", "COVID-19-AR", "CMB-LCA")
+    corpora = (synthetic_corpus(name, seed=seed) for seed, name in enumerate(names))
+    with ArchiveServer(Corpus((), chain.from_iterable(corpora))) as archive:
+        options = ("--all", "--nbia-url", archive.base_url, "--retries", "0")
+        assert read(capsys, "list", *options)["other_collections"] == ["CMB-LCA", "LIDC-IDRI"]
+        shown = shown_by(capsys, "list", *options)
+    assert "2 other public collections in NBIA, by the exact names:\nCMB-LCA\nLIDC-IDRI\n" in shown
+    assert "other_collections" not in read(capsys, "list")
+
+
+def test_list_all_without_an_archive_has_its_exit_code(capsys: Captured) -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    assert run(["list", "--all", "--nbia-url", url, "--retries", "0"]) == 3
+    assert "refused the connection" in capsys.readouterr().err
+
+
+def test_list_refuses_options_of_a_connection_that_it_does_not_make(capsys: Captured) -> None:
+    assert run(["list", "--nbia-url", "http://127.0.0.1:9"]) == 2
+    assert "--nbia-url has no effect without --all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["covid-19-ar", "10.7937/TCIA.2020.PY71-5978", "ar"])

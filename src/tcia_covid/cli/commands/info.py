@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tcia_covid.catalog import series_catalog
-from tcia_covid.catalog.collections import Collection
+from tcia_covid.catalog.collections import Collection, Resource
 from tcia_covid.catalog.data_warnings import data_warnings, missing_values
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
@@ -32,8 +32,8 @@ def command(console: Console, *, collection: str, registry: tuple[str, ...], **_
     if entry is None:
         raise unknown_collection(collection, (), collections)
     warnings = _warnings(entry)
-    console.document(info_document(entry, warnings))
-    console.result(describe(entry, warnings, width()))
+    console.document(info_document(entry, warnings, collections.resources))
+    console.result(describe(entry, warnings, collections.resources, width()))
     return EXIT_OK
 
 
@@ -45,13 +45,19 @@ def _warnings(collection: Collection) -> list[str]:
     return data_warnings(series) + missing_values(series)
 
 
-def describe(collection: Collection, warnings: Sequence[str], columns: int | None) -> str:
+def describe(
+    collection: Collection,
+    warnings: Sequence[str],
+    resources: Sequence[Resource],
+    columns: int | None,
+) -> str:
     """Everything that the registry and the catalog have about a collection, for people."""
     citations = filter(None, (collection.citation, *collection.publications))
     sections: dict[str, list[str]] = {
         "Cite as": [str(item) for item in citations],
         "Supporting files": list(_files(collection)),
         "Know before use": [*collection.pitfalls, *warnings],
+        "Further resources": list(map(str, resources)),
     }
     return "\n\n".join(
         [

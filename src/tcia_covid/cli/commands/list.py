@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -10,25 +11,54 @@ from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import ALL_ONLY, LIST, refuse_unused
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import count, format_size
 from tcia_covid.output.json_documents import list_document, sources
-from tcia_covid.output.tables import format_number, table, width
+from tcia_covid.output.progress import clean_line
+from tcia_covid.output.tables import format_number, paragraphs, table, width
 
 _HEADS = ("collection", "patients", "series", "size", "type", "license", "sources", "title")
 _DROPPED = ("title", "type", "sources", "license", "patients")
 """Left out in turn on a terminal that is too narrow."""
 
 
-@click.command("list", cls=Command)
-def command(console: Console, *, registry: tuple[str, ...], **_: Any) -> int:
-    """List the known collections with size, license and sources."""
+@click.command("list", cls=Command, params=LIST)
+def command(
+    console: Console,
+    *,
+    all: bool,  # noqa: A002 - the option's name
+    registry: tuple[str, ...],
+    **choices: Any,
+) -> int:
+    """List the known collections with size, license and sources.
+
+    --all adds the names of the archive's other public collections: each is a TARGET, too.
+    """
     collections = load_registry(registry)
-    console.document(list_document(collections))
+    if all:
+        others: list[str] | None = _others(console, registry=registry, **choices)
+    else:
+        refuse_unused(ALL_ONLY, "--all", "ask the archive")
+        others = None
+    console.document(list_document(collections, others))
     rows = map(_row, collections)
     right, keep = ("patients", "series", "size"), ("collection",)
     console.result(table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width()))
+    if others is not None:
+        head = f"{count(len(others), 'other public collection')} in NBIA"
+        console.result("\n".join([f"\n{head}, by the exact names:", *map(clean_line, others)]))
+    if collections.resources and not console.quiet:
+        pages = paragraphs(map(str, collections.resources), width())
+        console.result(f"\nFurther resources:\n{pages}")
     return EXIT_OK
+
+
+def _others(console: Console, **choices: Any) -> list[str]:
+    from tcia_covid.api.functions import other_collections  # noqa: PLC0415 - imports all archives
+
+    return run_displayed(console, partial(other_collections, **choices))
 
 
 def _row(collection: Collection) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ import click
 
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import DATA_FOLDER, ONLINE_ONLY, VERIFY
+from tcia_covid.cli.options import DATA_FOLDER, ONLINE_ONLY, VERIFY, refuse_unused
 from tcia_covid.cli.progress import check_progress, run_displayed
-from tcia_covid.core.errors import EXIT_OK, UsageError
+from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.output.json_documents import verify_document
@@ -54,15 +54,7 @@ def _online(choices: dict[str, Any]) -> Callable[..., VerifyResult]:
 
 
 def _offline() -> Callable[..., VerifyResult]:
-    """Refuse options of a connection that is never made."""
-    context = click.get_current_context()
-    for option in ONLINE_ONLY:
-        source = context.get_parameter_source(str(option.name))
-        if source is click.core.ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--{option.key} has no effect without --online",
-                hint="add --online to compare with the archive",
-            )
+    refuse_unused(ONLINE_ONLY, "--online", "compare with the archive")
     return verify_directory
 
 
