@@ -130,7 +130,7 @@ def _read_json(response: Response, kind: type[T]) -> T:
         content = json.loads(body)
         if isinstance(content, kind):
             return content
-        what = f"something that is not a {kind.__name__}"
+        what = f"something that is not a {'list' if kind is list else 'record'}"
     except (ValueError, RecursionError):
         what = f"something that is not JSON ({excerpt(body) or 'nothing'})"
     raise BadResponseError(

@@ -139,13 +139,14 @@ class Client:
 
     def limiter(self, url: str) -> ConcurrencyLimiter:
         """The limiter of the URL's host: what one host asks for delays no other."""
-        host = urlsplit(redact(url)).netloc
+        origin = "/".join(url.split("/", 3)[:3])  # quicker than parsing it for each request
         with self._lock:
-            if host not in self._limiters:
-                self._limiters[host] = ConcurrencyLimiter(
+            if origin not in self._limiters:
+                host = urlsplit(redact(url)).netloc
+                self._limiters[origin] = ConcurrencyLimiter(
                     self.connections, self.stop, self.emit, host=host, max_pause=self.max_pause
                 )
-            return self._limiters[host]
+            return self._limiters[origin]
 
     def session(self) -> ArchiveSession:
         """The session of this thread."""

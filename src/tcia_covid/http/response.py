@@ -50,7 +50,6 @@ class Response:
         """Bytes of the body so far, as sent."""
         self.status = response.status_code
         self.headers = response.headers
-        self.url = redact(response.url)
 
     def read(self, size: int = _MAX_READ) -> bytes:
         """Read at most `size` bytes, perhaps fewer; empty at the end of the body.
@@ -82,6 +81,11 @@ class Response:
             if self.received > limit:
                 raise BadResponseError(f"{self.url} sent more than {limit} bytes")
         return b"".join(pieces)
+
+    @property
+    def url(self) -> str:
+        """Where it came from, without credentials and query."""
+        return redact(self._response.url)
 
     @property
     def links(self) -> dict[str, dict[str, str]]:
