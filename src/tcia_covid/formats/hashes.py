@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import Literal
@@ -21,15 +22,34 @@ _PART_SIZES = (5, 6, 7, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 6
 """Sizes that upload programs use, in 2**20 or 10**6 bytes."""
 
 
-def hash_file(path: Path, algorithm: Literal["md5", "sha256"]) -> tuple[int, str]:
-    """Return the size of a file and its hash in hexadecimal digits."""
+def hash_file(
+    path: str | Path,
+    algorithm: Literal["md5", "sha256"],
+    *,
+    buffer: memoryview | None = None,
+    on_block: Callable[[], None] = lambda: None,
+) -> tuple[int, str]:
+    """Return the size of a file and its hash in hexadecimal digits.
+
+    Args:
+        path: the file.
+        algorithm: the hash.
+        buffer: used to read, by whoever hashes many files; making one takes time.
+        on_block: called after each block; what it raises ends the reading.
+    """
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    size = 0
+    size, buffer = 0, buffer or new_buffer()
     with FileIO(path, opener=open_regular) as file:
-        while block := file.read(_BLOCK_SIZE):
-            digest.update(block)
-            size += len(block)
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            size += count
+            on_block()
     return size, digest.hexdigest()
+
+
+def new_buffer() -> memoryview:
+    """A buffer for `hash_file`."""
+    return memoryview(bytearray(_BLOCK_SIZE))
 
 
 def parts_of_etag(etag: str | None) -> int | None:

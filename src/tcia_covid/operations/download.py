@@ -24,7 +24,6 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, discard
 from tcia_covid.core.limits import affordable_jobs
 from tcia_covid.core.models import Failure, Outcome, Series, State
-from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import format_size
 from tcia_covid.nifti.download import download_collection
@@ -33,7 +32,7 @@ from tcia_covid.selection.request import Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import BytesOnDisk, check_space
-from tcia_covid.store.layout import Layout
+from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.reports import outdated_reports, update_reports
 from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.store.windows import MAX_PATH, excess_length
@@ -134,13 +133,18 @@ def _select(
         return select(request, registry, archives, stop)
     except (ArchiveError, InterruptedRunError):
         for collection in filter(None, map(registry.find, request.targets)):
-            root = Path(request.output) / collection_folder(collection.name)
-            if (root / STATE_FOLDER).is_dir():
-                tree = Tree(root, disk=Disk(durable=request.options.durable))
-                tree.keep_formulas = request.options.keep_formulas
+            tree = _tree(request, collection.name)
+            if tree.state.is_dir():
                 with contextlib.suppress(DestinationError):
                     update_reports(tree, collection, registry, stop)
         raise
+
+
+def _tree(request: Request, collection: str, layout: Layout = UID) -> Tree:
+    root = Path(request.output) / collection_folder(collection)
+    tree = Tree(root, layout, Disk(durable=request.options.durable))
+    tree.keep_formulas = request.options.keep_formulas
+    return tree
 
 
 class _Run:
@@ -162,9 +166,7 @@ class _Run:
         self._complete: list[tuple[Series, State]] = []
 
     def _open_tree(self, group: CollectionSelection, layout: Layout) -> Tree:
-        disk = Disk(durable=self._request.options.durable)
-        tree = Tree(Path(self._request.output) / collection_folder(group.name), layout, disk)
-        tree.keep_formulas = self._request.options.keep_formulas
+        tree = _tree(self._request, group.name, layout)
         tree.check_links()
         try:
             tree.prepare()
