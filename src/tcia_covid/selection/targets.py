@@ -171,7 +171,7 @@ def _refuse(word: str, registry: Registry) -> None:
     if cart := _SAVED_CART.search(word):
         raise UsageError(
             f"{word} is the address of a shared cart, which is no target",
-            hint=f"did you mean --shared-cart {unquote(cart[1])}?",
+            hint=f"did you mean --shared-cart {unquote(cart[1])!r}?",
         )
     if os.path.isdir(word):  # noqa: PTH112 - False for invalid names
         raise UsageError(f"{word} is a folder, which is no target", hint=f"did you mean -o {word}?")
