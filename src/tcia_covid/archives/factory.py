@@ -16,6 +16,7 @@ from tcia_covid.core.events import Emit
 from tcia_covid.http.client import Client
 from tcia_covid.http.settings import HttpSettings, check_nbia_url
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
+from tcia_covid.selection.manifests.web import WebManifests
 from tcia_covid.selection.request import Options
 
 _IDC_CONNECTIONS_PER_JOB = 2
@@ -38,6 +39,8 @@ class Archives:
     """Where series are downloaded from, in order of preference."""
     hash_archives: Sequence[Archive]
     """For hashes of images from another archive, with short timeouts and few retries."""
+    manifests: WebManifests
+    """Gets manifests from the web."""
     meter: ByteCounter
     clients: tuple[Client, ...]
 
@@ -76,6 +79,7 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
         idc=idc,
         order=orders[options.source],
         hash_archives=[NbiaArchive(nbia_clients[2], options.nbia_url)] if is_auto else [],
+        manifests=WebManifests(nbia_clients[1], allow_http=options.site_url.startswith("http:")),
         meter=meter,
         clients=(*nbia_clients, s3_client),
     )

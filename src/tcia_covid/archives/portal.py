@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from tcia_covid.core.errors import BadResponseError, NotAvailableError, StatusEr
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.http.client import Client
 from tcia_covid.http.response import Response
+from tcia_covid.http.settings import is_safe_address
 
 DEFAULT_PORTAL_URL = "https://cancerimagingarchive.net"
 _COLLECTION_FIELDS = (
@@ -279,7 +279,7 @@ def decimal(value: object) -> float | None:
 
 def check_base_url(url: str) -> str:
     """Return the site's base URL without a slash at its end, or raise `UsageError`."""
-    if not _is_safe(url, allow_http=True):
+    if not is_safe_address(url, allow_http=True):
         raise UsageError(
             f"{redact(url)} cannot be the site's address",
             hint="give an https address, such as https://cancerimagingarchive.net",
@@ -298,28 +298,11 @@ def safe_url(url: str, base: str) -> str | None:
     try:
         absolute = urljoin(f"{base}/", url.strip())
         allow_http = urlsplit(base).scheme == "http"
-        if not _is_safe(absolute, allow_http=allow_http):
+        if not is_safe_address(absolute, allow_http=allow_http):
             absolute = re.sub(r"\Ahttp://", "https://", absolute, flags=re.IGNORECASE)
-        return _quoted(absolute) if _is_safe(absolute, allow_http=allow_http) else None
+        return _quoted(absolute) if is_safe_address(absolute, allow_http=allow_http) else None
     except ValueError:
         return None
-
-
-def _is_safe(url: str, *, allow_http: bool) -> bool:
-    try:
-        parts = urlsplit(url)
-        is_usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        return False
-    may_use_http = allow_http and parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    return is_usable and (parts.scheme == "https" or may_use_http)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _quoted(url: str) -> str:

@@ -278,7 +278,7 @@ FORMAT = _option(
     _GENERAL,
     "--format",
     "Output format; --json overrides it.",
-    type=click.Choice(("table", "csv", "json", "tcia", "txt")),
+    type=click.Choice(("table", "csv", "tsv", "json", "tcia", "s5cmd", "urls", "txt")),
     default="table",
     show_default=True,
 )

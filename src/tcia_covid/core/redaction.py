@@ -16,7 +16,10 @@ _USERINFO = re.compile(
     | (?<![\w./\\~+-])(?![A-Za-z]:[/\\])[^\s'"<>:/]+:[^\s'"<>]*@""",
     re.VERBOSE,
 )
-_QUERY = re.compile(r"\?[^\s'\"<>)]+")
+_QUERY = re.compile(
+    r"""(://[^\s'"<>?]* | (?<![^\s'"(:])/[^\s'"<>?]*(?=\?[^\s?=]+=))\?[^\s'"<>)]+""", re.VERBOSE
+)
+"""A query: of a URL, or of an address without its host, which has a name and a value."""
 _HEADER = re.compile(r"(?i)\b(authorization)\b['\"]?\s*[:=]\s*['\"]?(?:\w+\s+)?[^\s'\"]+")
 _NAMED = re.compile(
     r"(?i)(?<![\w-])([\w-]{0,40}(?:token|passw(?:or)?d|pwd|secret|api[_-]?key|signature|credential)"
@@ -42,7 +45,7 @@ def redact(url: str) -> str:
 def scrub(text: str) -> str:
     """Remove credentials, and the user information and queries of URLs, from a text."""
     text = _USERINFO.sub("", text)
-    text = _HEADER.sub(r"\1: …", _QUERY.sub("?…", text))
+    text = _HEADER.sub(r"\1: …", _QUERY.sub(r"\1?…", text))
     return _NAMED.sub(r"\1…", text)
 
 

@@ -16,6 +16,7 @@ DEFAULT_OUTPUT = "tcia-data"
 MAX_UID = 64
 """Characters of the longest UID."""
 _UID = re.compile(rf"(?=.{{1,{MAX_UID}}}\Z)[0-9]+(\.[0-9]+)*\Z")
+_NUMBER_OF_A_SPREADSHEET = re.compile(r"[0-9]+([.,][0-9]+)?[eE]\+?[0-9]+")
 _SAFE = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
 _TAG = re.compile(r"[a-f][0-9a-f]{7}")
 _TAGGED = re.compile(r"-[A-F][0-9A-F]{7}\Z")
@@ -37,6 +38,25 @@ def is_uid(text: str) -> bool:
     Leading zeros are accepted, against PS3.5 section 9.1: files in the archives have them.
     """
     return _UID.match(text) is not None
+
+
+def uid_problem(text: str) -> str:
+    """Say why `text` is no UID: the character, the length, the position; empty if it is one.
+
+    A number without a dot is a UID by DICOM's grammar, but in a list it is something else.
+    """
+    wrong = next((at for at, char in enumerate(text) if char not in "0123456789."), None)
+    if _NUMBER_OF_A_SPREADSHEET.fullmatch(text):
+        return "a spreadsheet turned it into a number, which has fewer digits"
+    if wrong is not None:
+        return f"character {text[wrong]!r} at position {wrong + 1} is not a digit or a dot"
+    if len(text) > MAX_UID:
+        return f"it has {len(text)} characters, and a UID at most {MAX_UID}"
+    if "." not in text:
+        return "it has no dot"
+    if is_uid(text):
+        return ""
+    return f"nothing is next to the dot at position {(f'.{text}.'.find('..') or 1)}"
 
 
 def is_system_file(name: str) -> bool:

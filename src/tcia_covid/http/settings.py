@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from dataclasses import dataclass, fields
+from urllib.parse import urlsplit
 
 from tcia_covid.core.errors import UsageError
 
@@ -67,3 +69,26 @@ def check_nbia_url(base_url: str) -> None:
             "the URL of NBIA must end with the API version and have no query",
             hint=f"such as {DEFAULT_NBIA_URL}",
         )
+
+
+def is_safe_address(url: str, *, allow_http: bool) -> bool:
+    """Whether a URL is https, without credentials; `allow_http`: or http on this machine."""
+    try:
+        parts = urlsplit(url)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    if not is_usable or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (
+        allow_http and parts.scheme == "http" and _is_loopback(parts.hostname or "")
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

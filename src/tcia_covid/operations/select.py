@@ -41,7 +41,9 @@ def select(
         offline=offline,
     )
     words = request.targets if request.targets or request.carts else request.filters.identifiers
-    targets = parse_targets(words, registry) if words or not request.carts else []
+    targets = (
+        parse_targets(words, registry, archives.manifests) if words or not request.carts else []
+    )
     for name in request.carts:
         uids = dict.fromkeys(cart_uids(archives.nbia, name))
         targets.append(Target(name, "shared cart", uids=uids))

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -20,8 +19,8 @@ from tcia_covid.core.errors import (
     did_you_mean,
     suggest,
 )
-from tcia_covid.core.safe_names import MAX_UID, is_uid
-from tcia_covid.selection.manifests.model import Kind, Manifest
+from tcia_covid.core.safe_names import is_uid, uid_problem
+from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest
 from tcia_covid.selection.manifests.read import read_manifest
 
 _MANIFESTS = (
@@ -30,6 +29,7 @@ _MANIFESTS = (
 )
 _SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.")
 _BUCKET_ADDRESS = re.compile(r"(?:s3|gs)://", re.IGNORECASE)
 _WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 TARGET_COLUMNS: dict[Kind, tuple[str, ...]] = {
@@ -79,10 +79,17 @@ def split_targets(words: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def parse_targets(words: Sequence[str], registry: Registry) -> list[Target]:
+def parse_targets(
+    words: Sequence[str], registry: Registry, fetch: Fetch | None = None
+) -> list[Target]:
     """Tell what targets name, without asking an archive.
 
     A word is looked up as a collection and in the catalog, then as a file.
+
+    Args:
+        words: the targets.
+        registry: the known collections.
+        fetch: gets manifests from the web; without it, their addresses are refused.
 
     Raises:
         UsageError: there is no target, or a word that cannot be one.
@@ -96,16 +103,15 @@ def parse_targets(words: Sequence[str], registry: Registry) -> list[Target]:
             hint="name a collection ('tcia-covid list' shows them), a manifest, a series, a study "
             "or a patient",
         )
-    return [_parse(word, registry) for word in dict.fromkeys(words)]
+    return [_parse(word, registry, fetch) for word in dict.fromkeys(words)]
 
 
-def _parse(word: str, registry: Registry) -> Target:
+def _parse(word: str, registry: Registry, fetch: Fetch | None) -> Target:
     target = Target(word)
     if _find(target, "word", word, registry):
         return target
     if _is_manifest(word):
-        manifest = read_manifest("-" if word == "-" else word if "://" in word else Path(word))
-        _add_manifest(target, manifest, registry)
+        _add_manifest(target, read_manifest(word, fetch=fetch), registry)
         return target
     _refuse(word, registry)
     target.unknown.append(Unknown(_unknown_kind(word), word))
@@ -180,20 +186,10 @@ def _refuse(word: str, registry: Registry) -> None:
             f"{word} names no series: a series of IDC has a folder named by its crdc_series_uuid",
             hint="write s3://BUCKET/UUID/",
         )
-    if (problem := uid_problem(word)) is not None:
+    if _LIKE_A_UID.match(word) and (problem := uid_problem(word)):
         raise UsageError(f"{word} is not a UID: {problem}", hint="copy the whole UID, and only it")
     if registry.near(word):
         raise unknown_collection(word, (), registry)
-
-
-def uid_problem(word: str) -> str | None:
-    """What is wrong with a word that looks like a UID; None if it is one, or looks otherwise."""
-    if is_uid(word) or not re.match(r"[0-9]+\.[0-9]+\.[0-9]+\.", word):
-        return None
-    if len(word) > MAX_UID and re.fullmatch(r"[0-9.]+", word):
-        return f"it has {len(word)} characters, and a UID has {MAX_UID} at most"
-    wrong = next((char for char in word if char not in "0123456789."), None)
-    return f"{wrong!r} is no character of a UID" if wrong else "two dots are not next to each other"
 
 
 def uuid_in_address(address: str) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tcia_covid.archives.portal import NOT_PROVIDED
 from tcia_covid.core.errors import ArchiveError, BadResponseError, NotAvailableError, StatusError
 from tcia_covid.core.redaction import excerpt, redact
+from tcia_covid.formats.signatures import is_web_page
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError
 from tcia_covid.http.response import Response
@@ -33,7 +34,6 @@ _SIGNATURES = {
     ".gz": (b"\x1f\x8b",),
 }
 _TEXT_FORMATS = (".csv", ".tsv", ".txt", ".tcia", ".json", ".xml")
-_HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<body")
 
 
 class ResumableDownload:
@@ -182,7 +182,7 @@ def check_format(head: bytes, name: str, where: str) -> None:
     what = ""
     if not head:
         what = "nothing"
-    elif start.startswith(_HTML_STARTS) and extension not in (".html", ".htm"):
+    elif is_web_page(head) and extension not in (".html", ".htm"):
         what = "a web page"
     elif signatures is not None and not head.startswith(signatures):
         what = f"something that is not a {extension} file"

@@ -35,6 +35,9 @@ def test_a_url_is_shown_without_user_password_query_and_fragment(url: str, shown
         "GET https://user:hunter2@h/a failed",
         "url: /a?token=hunter2&b=c (Caused by X)",
         "'https://h/a?X-Amz-Signature=hunter2'",
+        "GET https://h?hunter2",
+        "(https://h/a?hunter2)",
+        "url:/a?b=hunter2",
         "proxy http://user:p@hunter2@proxy:3128 is down",
         "proxy http://user:hunter2/hunter2@proxy:3128 is down",
         "No connection adapters were found for 'user:hunter2@host/x'",
@@ -74,6 +77,10 @@ def test_credentials_are_removed_from_text(text: str) -> None:
         "changed: C:\\Users\\ann@corp\\scans\\1-001.dcm",
         "changed: C:/Users/ann@corp/scans/1-001.dcm",
         "/data/12:30/ann@corp/1-001.dcm",
+        "the description filter 'colou?r (' is not a regular expression",
+        "what?.tcia cannot be read",
+        "/data/what?.tcia cannot be read",
+        "no series matches --where 'Manufacturer~^GE?=x'",
     ],
 )
 def test_text_without_credentials_is_unchanged(text: str) -> None:

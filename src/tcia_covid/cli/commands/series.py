@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TextIO
 
@@ -16,20 +17,31 @@ from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import FILTERS, FORMAT, KEEP_FORMULAS, SELECT, TARGETS
 from tcia_covid.cli.progress import run_displayed
-from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
-from tcia_covid.core.models import Series
+from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, FailureReason
+from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.units import count, format_size
 from tcia_covid.operations.select import select_offline
 from tcia_covid.output.json_documents import series_document
 from tcia_covid.output.tables import failure_lines, format_number, table, width
-from tcia_covid.selection.manifests.write import write_csv, write_tcia, write_txt
+from tcia_covid.selection.manifests.write import (
+    idc_address,
+    write_csv,
+    write_s5cmd,
+    write_tcia,
+    write_txt,
+    write_urls,
+)
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection
 
 _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
     "tcia": write_tcia,
     "txt": write_txt,
+    "s5cmd": write_s5cmd,
+    "urls": write_urls,
 }
+_OF_IDC = ("s5cmd", "urls")
+"""Formats that name series by their addresses in IDC."""
 _HEADS = ("patient", "date", "modality", "body part", "images", "size", "description", "series")
 _DROPPED = ("description", "body part", "date", "size", "images")
 """Left out in turn on a terminal that is too narrow."""
@@ -44,6 +56,8 @@ def command(console: Console, *, targets: tuple[str, ...], format: str, **choice
     """
     request = request_from(targets, **choices)
     selection = select_series(console, request)
+    if format in _OF_IDC:
+        selection = _with_address(selection)
     code = EXIT_PARTIAL if selection.failures else EXIT_OK
     document = series_document(request.targets, selection, code)
     console.document(document)
@@ -69,13 +83,29 @@ def select_series(console: Console, request: Request) -> Selection:
     return run_displayed(console, partial(select_offline, request, registry))
 
 
+def _with_address(selection: Selection) -> Selection:
+    """Make failures of the series that are not in IDC."""
+    failures = [
+        Failure(
+            series=series.uid,
+            reason=FailureReason.NOT_AVAILABLE,
+            detail=f"series {series.uid} is not in IDC, so it has no address there",
+            hint="--format tcia or csv names every series",
+        )
+        for series in selection.series
+        if not idc_address(series)
+    ]
+    return replace(selection, failures=selection.failures + failures)
+
+
 def _formatted(series: Sequence[Series], format: str, options: Options) -> str:  # noqa: A002
     if format == "table":
         rows, right, keep = map(_row, series), ("images", "size"), ("patient", "series")
         return table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width())
     out = io.StringIO(newline="")
-    if format == "csv":
-        write_csv(series, out, keep_formulas=options.keep_formulas)
+    if format in ("csv", "tsv"):
+        delimiter = "," if format == "csv" else "\t"
+        write_csv(series, out, delimiter=delimiter, keep_formulas=options.keep_formulas)
     else:
         _WRITERS[format](series, out)
     return out.getvalue().removesuffix("\n")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+from tcia_covid.core.errors import ManifestError
+from tcia_covid.core.redaction import printable
+from tcia_covid.core.safe_names import is_uid, uid_problem
 
 Kind = Literal["series", "study", "patient", "crdc_series_uuid", "address", "word"]
 """Kinds of identifiers in manifests.
@@ -15,6 +21,46 @@ without a trailing `/*`. `word` is an entry of a plain list, which does not say 
 TARGET but a file.
 """
 KINDS: tuple[Kind, ...] = ("series", "study", "patient", "crdc_series_uuid", "address", "word")
+Fetch = Callable[[str], bytes]
+"""Gets the content of an https address; raises a `TciaCovidError`."""
+_COLUMNS: Mapping[str, Kind] = {
+    "seriesinstanceuid": "series",
+    "seriesuid": "series",
+    "seriesid": "series",
+    "crdcseriesuuid": "crdc_series_uuid",
+    "seriesawsurl": "address",
+    "awsurl": "address",
+    "s3url": "address",
+    "seriesgcsurl": "address",
+    "gcsurl": "address",
+    "studyinstanceuid": "study",
+    "studyuid": "study",
+    "patientid": "patient",
+    "subjectid": "patient",
+}
+"""Names of columns in lower case, without spaces and punctuation; the best column first."""
+_RANKS = {name: rank for rank, name in enumerate(_COLUMNS)}
+_TAGS: Mapping[str, str] = {
+    "0020000e": "seriesinstanceuid",
+    "0020000d": "studyinstanceuid",
+    "00100020": "patientid",
+}
+_TAG = re.compile(r"\(?\b([0-9]{4})[,|]?([0-9a-f]{4})\)?\Z")
+_MERGED = re.compile(r"[._](?:x|y|left|right|[0-9]{1,2})\Z")
+"""What pandas and R append to a column that both tables have."""
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]")
+_ADDRESS = re.compile(r"(s3|gs)://([a-z0-9][a-z0-9._-]*)/([^/*?]+)(?:/.*)?", re.IGNORECASE)
+_WORD = re.compile(r"\w[\w .^+&()'/:-]{0,63}", re.ASCII)
+_HINTS = {
+    "": "is it the right file, and complete?",
+    "TCIA manifest": "its series follow the line ListOfSeriesToDownload=: if it is truncated, "
+    "download it again from TCIA's page of the collection",
+}
+"""What to do about a manifest without series, by its format."""
+_MAX_NAME = 100
+"""Characters of the longest name of a column."""
+_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +84,137 @@ class Manifest:
     def series(self) -> tuple[str, ...]:
         """The SeriesInstanceUIDs that it names as such, in its order."""
         return tuple(self.identifiers.get("series", ()))
+
+
+class Entries:
+    """Collects and checks the identifiers of one manifest.
+
+    Args:
+        name: the file or address, for messages.
+        format: the recognized format, for messages.
+    """
+
+    def __init__(self, name: str, format: str) -> None:  # noqa: A002 - as in `Manifest`
+        self.name = name
+        self.format = format
+        self.parts: list[str] = []
+        """The sheet and column that are read, for messages."""
+        self.notices: list[str] = []
+        self.server: str | None = None
+        self._duplicates = 0
+        self._identifiers: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+
+    def add(self, kind: Kind, value: str, line: int) -> None:
+        """Add an identifier.
+
+        Raises:
+            ManifestError: it is not one of that kind.
+        """
+        if kind == "series" or kind == "study":  # noqa: PLR1714 - the fastest form
+            if not (is_uid(value) and "." in value):
+                name = "SeriesInstanceUID" if kind == "series" else "StudyInstanceUID"
+                raise self.error(line, f"{quote(value)} is not a {name}: {uid_problem(value)}")
+        elif kind == "address":
+            value = self._folder(value, line)
+        elif kind == "crdc_series_uuid":
+            if not _UUID.fullmatch(value):
+                raise self.error(line, f"{quote(value)} is not a UUID, as crdc_series_uuid is")
+            value = value.lower()
+        known = self._identifiers[kind]
+        if value in known:
+            self._duplicates += 1
+        else:
+            known[value] = line
+
+    def add_word(self, text: str, line: int) -> None:
+        """Add an entry of a list that does not say what it is.
+
+        Raises:
+            ManifestError: it cannot be an identifier.
+        """
+        if is_uid(text) and "." in text:
+            self.add("word", text, line)
+        elif _UUID.fullmatch(text):
+            self.add("crdc_series_uuid", text, line)
+        elif "://" in text:
+            self.add("address", text, line)
+        elif _LIKE_A_UID.match(text):
+            raise self.error(line, f"{quote(text)} is not a UID: {uid_problem(text)}")
+        elif _WORD.fullmatch(text):
+            self.add("word", text, line)
+        else:
+            raise self.error(
+                line,
+                f"{quote(text)} is not a UID, UUID, PatientID or s3:// or gs:// address",
+            )
+
+    def include(self, other: Manifest) -> None:
+        """Add the content of a manifest that is a part of this one."""
+        for kind, values in other.identifiers.items():
+            for value, line in values.items():
+                self.add(kind, value, line)
+        self._duplicates += other.duplicates
+        self.notices += other.notices
+
+    def manifest(self) -> Manifest:
+        """Return what was collected.
+
+        Raises:
+            ManifestError: that is nothing.
+        """
+        identifiers = {kind: values for kind, values in self._identifiers.items() if values}
+        if not identifiers:
+            raise ManifestError(
+                f"{self.name} ({self.format}) names no series",
+                hint="; ".join(self.notices) or _HINTS.get(self.format, _HINTS[""]),
+            )
+        notices = tuple(dict.fromkeys(self.notices))
+        return Manifest(self.name, self.format, identifiers, self._duplicates, notices, self.server)
+
+    def error(self, line: int, problem: str, *, hint: str = "") -> ManifestError:
+        """The error for a line: file, line, recognized format, problem."""
+        kind = ", ".join([self.format, *self.parts])
+        return ManifestError(f"{self.name}, line {line} ({kind}): {problem}", hint=hint)
+
+    def _folder(self, address: str, line: int) -> str:
+        """Return the address of the folder of a series: without what follows the folder."""
+        match = _ADDRESS.fullmatch(address)
+        if match is None:
+            raise self.error(
+                line,
+                f"{quote(address)} is not the address of a series in a bucket",
+                hint="such an address is s3://BUCKET/UUID/ or gs://BUCKET/UUID/",
+            )
+        scheme, bucket, folder = match.groups()
+        return f"{scheme.lower()}://{bucket}/{folder}"
+
+
+@lru_cache(maxsize=4096)
+def column_kind(name: str) -> tuple[Kind, int] | None:
+    """What a column or key of this name contains, and its rank: the lowest is the best.
+
+    Case, spaces, punctuation, DICOM tags as in `Series Instance UID (0020,000e)`, and suffixes of
+    merged tables as in `SeriesInstanceUID_x` do not matter.
+    """
+    if len(name) > _MAX_NAME:
+        return None
+    text = name.strip("\ufeff \t\"'").casefold()
+    tag = _TAG.search(text)
+    tagged = _TAGS.get(tag[1] + tag[2], "") if tag else ""
+    for candidate in (text, _TAG.sub("", text), tagged, _MERGED.sub("", text)):
+        plain = re.sub(r"[\W_]", "", candidate)
+        if plain in _COLUMNS:
+            return _COLUMNS[plain], _RANKS[plain]
+    return None
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a text is a UID, a UUID or the address of a series, and no mere word."""
+    is_uid_with_dot = "." in text and is_uid(text)
+    return is_uid_with_dot or bool(_UUID.fullmatch(text) or _ADDRESS.fullmatch(text))
+
+
+def quote(text: str) -> str:
+    """Quote a value for a message: whole, unless it is very long."""
+    text = printable(text)
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")

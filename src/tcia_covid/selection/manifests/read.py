@@ -1,198 +1,364 @@
-"""Reads manifests.
+"""Reads manifests: opens and unpacks them, recognizes the format, and calls its reader.
 
-Reading is lenient in form and strict in content: line ends, byte order marks, blank lines and
-order do not matter, but a line that names no series is an error.
+Reading is lenient in form and strict in content: encodings, line ends, names of columns and order
+do not matter, but an entry that cannot name a series is an error.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
+import gzip
+import hashlib
 import io
 import re
 import sys
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Literal
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from tcia_covid.core.errors import ManifestError
-from tcia_covid.core.safe_names import is_uid
-from tcia_covid.selection.manifests.model import Manifest
+from tcia_covid.core.redaction import redact
+from tcia_covid.core.safe_names import is_system_file
+from tcia_covid.formats import signatures
+from tcia_covid.formats.xlsx import Workbook, XlsxError
+from tcia_covid.selection.manifests import lists, tables
+from tcia_covid.selection.manifests.documents import read_json
+from tcia_covid.selection.manifests.model import Entries, Fetch, Kind, Manifest
 
-Format = Literal["tcia", "csv", "txt"]
-Numbered = Iterator[tuple[int, str]]
-"""Line numbers, counted from 1, with content."""
-MAX_MANIFEST_SIZE = 64 * 1024 * 1024
-"""A manifest of every series in TCIA is smaller than this."""
-_LIST_KEY = "listofseriestodownload"
-_TCIA_KEYS = (_LIST_KEY, "downloadserverurl", "manifestversion")
-_COLUMNS = ("seriesinstanceuid", "seriesuid", "seriesid")
-_KEY = re.compile(r"([A-Za-z][A-Za-z0-9_.]*)\s*=")
-_SERVER = re.compile(r"^[ \t]*downloadServerUrl[ \t]*=[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
-_TCIA_LINE = re.compile(rf"^[ \t]*(?:{'|'.join(_TCIA_KEYS)})\s*=", re.IGNORECASE | re.MULTILINE)
-_ANY_UID = re.compile(r"[0-9]\.[0-9]")
-_LARGE = 1024 * 1024
-"""Characters; a longer list is searched for a UID before its lines are read one by one."""
-_SHOWN = 64
+MAX_MANIFEST_SIZE = 1024**3
+"""Bytes, unpacked. A table of all series of TCIA is smaller."""
+_MAX_DOCUMENT = 256 * 1024**2
+"""Bytes of JSON and XML, which are held in memory."""
+_MAX_LINE = 256 * 1024**2
+_MAX_MEMBERS = 100
+"""Files in a ZIP."""
+_MAX_DEPTH = 2
+"""Manifests in a manifest: a ZIP that a Croissant description leads to, but no more."""
+_HEAD = 64 * 1024
+"""Bytes from which the format is recognized."""
+_BLOCK = 1024**2
+_ZIP = b"PK\x03\x04"
+_EMPTY_ZIP = b"PK\x05\x06"
+_GZIP = b"\x1f\x8b"
+_TABLES = {".csv": "CSV", ".tsv": "TSV"}
+_PADDING = "\x00\x1a"
+"""What some systems write after the end of a text."""
+_HEADER_LINES = 100
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")
+_UNPACK_ERRORS = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 
 
-def read_manifest(source: Path | str, *, stdin: BinaryIO | None = None) -> Manifest:
-    """Read a manifest: `.tcia`, CSV, TSV, or one UID per line; `-` is standard input.
+def read_manifest(
+    source: Path | str,
+    *,
+    stdin: BinaryIO | None = None,
+    fetch: Fetch | None = None,
+    only: Kind | None = None,
+) -> Manifest:
+    """Read a manifest of any format; the content decides which.
 
-    The content decides the format, and otherwise the suffix of the name.
+    Args:
+        source: a file, `-` for standard input, or an https address.
+        stdin: in place of standard input.
+        fetch: gets addresses; without it, they are refused.
+        only: take the identifiers of this kind from tables and JSON, whatever else there is.
 
     Raises:
-        ManifestError: it cannot be read, is no text or too large, names no series, or holds
-            something that is not a SeriesInstanceUID: with the number of its line.
+        ManifestError: it cannot be read, is something else or too large, names no series, or has
+            an entry that cannot name one: with its line, the format and the columns.
+        ArchiveError: an address did not respond.
     """
+    reader = _Reader(fetch, only)
+    if is_address(str(source)):
+        return reader.load(str(source), None)
     name = "standard input" if str(source) == "-" else str(source)
-    text = _decode(name, _read(name, source, stdin)).replace("\r\n", "\n").replace("\r", "\n")
-    if len(text) > _LARGE and not _ANY_UID.search(text):
-        raise _no_series(name)
-    kind = _kind(text, Path(source).suffix.lower())
-    entries = list(_checked(name, _READERS[kind](name, text)))
-    if not entries:
-        raise _no_series(name)
-    series = {uid: number for number, uid in reversed(entries)}
-    series = {uid: series[uid] for _, uid in entries}
-    server = _SERVER.search(text) if kind == "tcia" else None
-    repeated = len(entries) - len(series)
-    return Manifest(name, kind, {"series": series}, repeated, server=server and server[1])
+    with _opened(name, source, stdin) as file:
+        return reader.read(_Source(name, Path(str(source)).suffix.lower(), file))
 
 
-def _no_series(name: str) -> ManifestError:
-    return ManifestError(f"{name} names no series", hint="is it the right file, and whole?")
+def is_address(text: str) -> bool:
+    """Whether a target is the address of a manifest on the web."""
+    return text.lower().startswith(("https://", "http://"))
 
 
-def _read(name: str, source: Path | str, stdin: BinaryIO | None) -> bytes:
-    try:
-        if str(source) == "-":
-            # There is no standard input if the caller closed it.
-            given: BinaryIO | None = stdin or getattr(sys.stdin, "buffer", None)
-            data = given.read(MAX_MANIFEST_SIZE + 1) if given else b""
-        else:
-            with Path(source).open("rb") as file:
-                data = file.read(MAX_MANIFEST_SIZE + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ManifestError(f"the manifest {name} cannot be read: {reason}") from error
-    if len(data) > MAX_MANIFEST_SIZE:
-        raise ManifestError(
-            f"{name} is not a manifest: it is larger than {MAX_MANIFEST_SIZE >> 20} MiB"
-        )
-    return data
+@dataclass(slots=True)
+class _Source:
+    """An open file, with its name for messages and its suffix."""
+
+    name: str
+    suffix: str
+    file: BinaryIO
+    """Seekable."""
+
+    def entries(self, format: str) -> Entries:  # noqa: A002 - as in `Manifest`
+        return Entries(self.name, format)
 
 
-def _decode(name: str, data: bytes) -> str:
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return data.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"{name}, line {line}: not UTF-8 text", hint="save the manifest as UTF-8"
-        ) from error
+class _Reader:
+    """Reads a manifest and those that it leads to."""
 
+    def __init__(self, fetch: Fetch | None, only: Kind | None) -> None:
+        self._fetch = fetch
+        self._only = only
+        self._depth = 0
 
-def _kind(text: str, suffix: str) -> Format:
-    if suffix == ".tcia" or _TCIA_LINE.search(text):
-        return "tcia"
-    if suffix in {".csv", ".tsv"} or _delimiter(next(_lines(text), (0, ""))[1]):
-        return "csv"
-    return "txt"
+    def load(self, url: str, sha256: str | None) -> Manifest:
+        """Read the manifest at an address.
 
-
-def _tcia(name: str, text: str) -> Numbered:
-    listing = False
-    for number, line in _lines(text):
-        key = _key(line)
-        listing = listing or key == _LIST_KEY
-        if not key and not listing:
+        Args:
+            url: the address.
+            sha256: what its content must have, or None.
+        """
+        name = redact(url)
+        if self._fetch is None:
             raise ManifestError(
-                f"{name}, line {number}: {_short(line.strip())} before the list of series"
+                f"{name} is not read from here", hint="download it, and give the file"
             )
-        if not key or key == _LIST_KEY:
-            yield from _entries(number, line.partition("=")[2] if key else line)
-    if not listing:
-        raise ManifestError(
-            f"{name} has no line ListOfSeriesToDownload=: it is truncated, or of an old version",
-            hint="download the manifest again from TCIA's page of the collection",
-        )
-
-
-def _txt(_name: str, text: str) -> Numbered:
-    for number, line in _lines(text):
-        yield from _entries(number, line.partition("#")[0])
-
-
-def _csv(name: str, text: str) -> Numbered:
-    delimiter = _delimiter(next(_lines(text), (0, ""))[1]) or ","
-    # strict: an unclosed quote would silently swallow the rest of the list
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-    rows = (row for row in reader if any(cell.strip() for cell in row))
-    try:
-        header = next(rows, None)
-        if header is None:
-            return
-        column = _column(header)
-        if column is None:
+        content = self._fetch(url)
+        digest = hashlib.sha256(content).hexdigest()
+        if sha256 is not None and digest != sha256.lower():
             raise ManifestError(
-                f"{name}, line {reader.line_num}: no column SeriesInstanceUID or Series UID",
-                hint="the first line of a CSV manifest names its columns",
+                f"{name} is not the file that was described: its SHA-256 is {digest}, not {sha256}",
+                hint="it changed or was damaged on the way: look for a newer description",
             )
-        for row in rows:
-            yield reader.line_num, row[column].strip() if column < len(row) else ""
-    except csv.Error as error:
-        raise ManifestError(f"{name}, line {reader.line_num}: {error}") from error
+        suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+        return self._nested(_Source(name, suffix, io.BytesIO(content)))
+
+    def _nested(self, source: _Source) -> Manifest:
+        if self._depth >= _MAX_DEPTH:
+            raise ManifestError(f"{source.name} is nested too deeply in other manifests")
+        self._depth += 1
+        try:
+            return self.read(source)
+        finally:
+            self._depth -= 1
+
+    def read(self, source: _Source) -> Manifest:
+        """Unpack the file if it is packed, and read it by its format."""
+        head = source.file.read(_HEAD)
+        source.file.seek(0)
+        if head.startswith(_GZIP):
+            return self._read_gzip(source)
+        if head.startswith((_ZIP, _EMPTY_ZIP)):
+            return self._read_zip(source)
+        if described := signatures.describe(head):
+            raise _not_a_manifest(source.name, described)
+        return self._read_text(source, head)
+
+    def _read_gzip(self, source: _Source) -> Manifest:
+        inner = PurePosixPath(Path(source.name).stem).suffix.lower()
+        try:
+            with gzip.GzipFile(fileobj=source.file, mode="rb") as file:
+                return self._nested(_Source(source.name, inner, file))  # type: ignore[arg-type]
+        except _UNPACK_ERRORS as error:
+            raise ManifestError(f"{source.name} is a damaged gzip file: {error}") from error
+
+    def _read_zip(self, source: _Source) -> Manifest:
+        try:
+            with zipfile.ZipFile(source.file) as archive:
+                members = [info for info in archive.infolist() if _is_content(info)]
+                if any(info.filename == "xl/workbook.xml" for info in members):
+                    return self._read_workbook(source)
+                if len(members) > _MAX_MEMBERS or not members:
+                    raise _not_a_manifest(source.name, f"a ZIP of {len(members)} files")
+                for info in members:
+                    with archive.open(info) as file:
+                        if described := signatures.describe(file.read(signatures.HEAD_SIZE)):
+                            raise _not_a_manifest(f"{source.name}:{info.filename}", described)
+                entries = source.entries("ZIP")
+                for info in members:
+                    entries.include(self._read_member(source, archive, info))
+                return entries.manifest()
+        except (*_UNPACK_ERRORS, RuntimeError) as error:  # RuntimeError: encrypted
+            raise ManifestError(f"{source.name} is a ZIP that cannot be read: {error}") from error
+
+    def _read_member(
+        self, source: _Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo
+    ) -> Manifest:
+        suffix = PurePosixPath(info.filename).suffix.lower()
+        with archive.open(info) as file:
+            return self._nested(_Source(f"{source.name}:{info.filename}", suffix, file))  # type: ignore[arg-type]
+
+    def _read_workbook(self, source: _Source) -> Manifest:
+        """Read the first sheet with a known column."""
+        entries = source.entries("Excel workbook")
+        try:
+            workbook = Workbook(source.file)
+            sheets = workbook.sheets()
+            first = next(iter(sheets), "")
+            chosen = next(
+                (name for name in sheets if tables.has_header(workbook.rows(sheets[name]))), first
+            )
+            entries.parts.append(f"sheet {chosen}")
+            if sheets:
+                tables.read_rows(workbook.rows(sheets[chosen]), entries, only=self._only)
+        except XlsxError as error:
+            raise ManifestError(f"{source.name}: {error}") from error
+        return entries.manifest()
+
+    def _read_text(self, source: _Source, head: bytes) -> Manifest:
+        encoding, size = _check_text(source, head)
+        start = head.decode(encoding, "ignore").lstrip("\ufeff").strip(_PADDING)
+        format = _recognize(start, source.suffix)  # noqa: A001 - as in `Manifest`
+        entries = source.entries(format)
+        text = io.TextIOWrapper(source.file, encoding, newline=None)
+        numbered = _Numbered(text)
+        try:
+            if format in ("JSON", "XML"):
+                if size > _MAX_DOCUMENT:
+                    raise _too_large(source.name, _MAX_DOCUMENT)
+                if format == "JSON":
+                    read_json(text, entries, self.load, only=self._only)
+                else:
+                    lists.read_xml(text.read(), entries, self.load)
+            elif format in ("CSV", "TSV"):
+                tables.read_csv(numbered.raw(), entries, only=self._only)
+            elif format == "TCIA manifest":
+                lists.read_tcia(numbered.filled(), entries)
+            else:
+                lists.read_list(numbered.filled(), entries)
+        except UnicodeDecodeError as error:
+            raise entries.error(numbered.line + 1, f"not {encoding} text") from error
+        finally:
+            text.detach()
+        return entries.manifest()
 
 
-_READERS = {"tcia": _tcia, "csv": _csv, "txt": _txt}
+class _Numbered:
+    """The lines of a text, without what some systems write after its end."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.line = 0
+        """The number of the last line."""
+
+    def raw(self) -> Iterator[str]:
+        """Yield every line with its end."""
+        for self.line, line in enumerate(self._text, start=1):  # noqa: B020
+            yield line.strip(_PADDING) if "\0" in line or "\x1a" in line else line
+
+    def filled(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines that are not blank, stripped, with their numbers."""
+        for self.line, line in enumerate(self._text, start=1):  # noqa: B020
+            if line != "\n" and (stripped := line.strip(" \t\n\x00\x1a\ufeff")):
+                yield self.line, stripped
 
 
-def _lines(text: str) -> Numbered:
-    """Yield the lines that are not blank."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
+def _recognize(start: str, suffix: str) -> str:
+    """The format of a text, by its first characters, else by the suffix of its name."""
+    first = start.lstrip()[:1]
+    if first in ("{", "["):
+        return "JSON"
+    if first == "<":
+        return "XML"
+    if suffix == ".tcia" or lists.TCIA_LINE.search(start):
+        return "TCIA manifest"
+    if suffix in _TABLES or tables.is_table(start.splitlines()[:_HEADER_LINES]):
+        return _TABLES.get(suffix, "CSV")
+    is_of_buckets = suffix == ".s5cmd" or lists.BUCKET_LINE.search(start)
+    return "s5cmd manifest" if is_of_buckets else "plain list"
 
 
-def _key(line: str) -> str:
-    """The key of a line `key=value`, in lower case; empty for other lines."""
-    match = _KEY.match(line.strip())
-    return match[1].lower() if match else ""
+def _check_text(source: _Source, head: bytes) -> tuple[str, int]:
+    """Read the file to its end once, within the bounds; returns its encoding and size.
+
+    Text that is not UTF-8 counts as Latin-1: identifiers are ASCII.
+    """
+    encoding = _wide_encoding(head)
+    if not encoding and (control := _CONTROL.search(head.rstrip(b"\0\x1a"))):
+        raise _not_a_manifest(source.name, f"binary data (byte {control[0][0]:#04x})")
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_utf8, is_blank, line, longest, size = True, True, 0, 0, 0
+    while block := source.file.read(_BLOCK):
+        size += len(block)
+        first, last = block.find(b"\n"), block.rfind(b"\n")
+        longest = max(longest, line + (len(block) if first < 0 else first))
+        line = line + len(block) if last < 0 else len(block) - 1 - last
+        is_blank = is_blank and block.isspace()
+        is_utf8 = is_utf8 and _continues_utf8(decoder, block)
+        if size > MAX_MANIFEST_SIZE:
+            raise _too_large(source.name, MAX_MANIFEST_SIZE)
+        if longest > _MAX_LINE:
+            raise _not_a_manifest(source.name, f"text with a line of more than {longest} bytes")
+    source.file.seek(0)
+    if is_blank:
+        raise ManifestError(f"{source.name} names no series: it is empty")
+    return encoding or ("utf-8-sig" if is_utf8 else "latin-1"), size
 
 
-def _entries(number: int, line: str) -> Numbered:
-    if _plain(line.strip(",; \t")) not in _COLUMNS:
-        yield from ((number, word.strip("\"'")) for word in re.split(r"[,;\s]+", line) if word)
+def _continues_utf8(decoder: codecs.IncrementalDecoder, block: bytes) -> bool:
+    if block.isascii() and not decoder.getstate()[0]:
+        return True
+    try:
+        decoder.decode(block)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
-def _delimiter(header: str) -> str | None:
-    """The separator of the columns of `header`, if one has UIDs."""
-    for delimiter in ",\t;":
-        if any(_plain(cell) in _COLUMNS for cell in header.split(delimiter)):
-            return delimiter
-    return None
+def _wide_encoding(head: bytes) -> str:
+    """UTF-16, with or without a byte order mark; empty for other encodings."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
+        if len(head) > 1 and zeros.count(0) > 0.9 * len(zeros) and head.count(0) < 0.6 * len(head):
+            return encoding
+    return ""
 
 
-def _column(header: list[str]) -> int | None:
-    """The index of the column of UIDs, the best name first."""
-    plain = [_plain(cell) for cell in header]
-    return next((plain.index(name) for name in _COLUMNS if name in plain), None)
+@contextmanager
+def _opened(name: str, source: Path | str, stdin: BinaryIO | None) -> Iterator[BinaryIO]:
+    """Open a source so that it is seekable: the start, which tells the format, is read again."""
+    with ExitStack() as stack:
+        try:
+            if str(source) == "-":
+                # There is no standard input if the caller closed it.
+                stream: BinaryIO = stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO()
+            else:
+                stream = stack.enter_context(Path(source).open("rb"))
+        except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+            raise _unreadable(name, error) from error
+        try:
+            if str(source) == "-" or not stream.seekable():
+                stream = _copy(name, stream, stack.enter_context(tempfile.TemporaryFile()))
+            yield stream
+        except OSError as error:
+            raise _unreadable(name, error) from error
 
 
-def _plain(cell: str) -> str:
-    return re.sub('[ _"]', "", cell).casefold()
+def _copy(name: str, stream: BinaryIO, copy: BinaryIO) -> BinaryIO:
+    while block := stream.read(_BLOCK):
+        copy.write(block)
+        if copy.tell() > MAX_MANIFEST_SIZE:
+            raise _too_large(name, MAX_MANIFEST_SIZE)
+    copy.seek(0)
+    return copy
 
 
-def _checked(name: str, entries: Numbered) -> Numbered:
-    for number, uid in entries:
-        if not uid:
-            raise ManifestError(f"{name}, line {number}: no SeriesInstanceUID in this row")
-        if not (is_uid(uid) and "." in uid):
-            raise ManifestError(f"{name}, line {number}: {_short(uid)} is not a SeriesInstanceUID")
-        yield number, uid
+def _is_content(info: zipfile.ZipInfo) -> bool:
+    """Whether a member of a ZIP is a file, and none that operating systems add."""
+    path = PurePosixPath(info.filename)
+    return not (info.is_dir() or path.parts[:1] == ("__MACOSX",) or is_system_file(path.name))
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+def _unreadable(name: str, error: OSError | ValueError) -> ManifestError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return ManifestError(f"the manifest {name} cannot be read: {reason}")
+
+
+def _too_large(name: str, limit: int) -> ManifestError:
+    return ManifestError(f"{name} is not a manifest: it is larger than {limit >> 20} MiB")
+
+
+def _not_a_manifest(name: str, what: str) -> ManifestError:
+    return ManifestError(
+        f"{name} is {what}, not a manifest",
+        hint="a manifest is a .tcia, .s5cmd, CSV, TSV, Excel (.xlsx), JSON, Croissant or text file "
+        "with series, studies or patients",
+    )

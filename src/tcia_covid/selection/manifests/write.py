@@ -41,6 +41,26 @@ def write_txt(series: Iterable[Series], out: TextIO) -> None:
     out.writelines(f"{item.uid}\n" for item in series)
 
 
+def write_s5cmd(series: Iterable[Series], out: TextIO) -> None:
+    """Write `cp` commands, as IDC's portal does; omits series that are not in IDC.
+
+    `s5cmd --no-sign-request run FILE` downloads them.
+    """
+    out.write("# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n")
+    out.writelines(f"cp {address}* .\n" for item in series if (address := idc_address(item)))
+
+
+def write_urls(series: Iterable[Series], out: TextIO) -> None:
+    """Write the address of the folder of each series; omits series that are not in IDC."""
+    out.writelines(f"{address}\n" for item in series if (address := idc_address(item)))
+
+
+def idc_address(series: Series) -> str:
+    """The `s3://` address of the folder of a series in IDC; empty if it is not there."""
+    in_idc = series.bucket and series.crdc_uuid
+    return f"s3://{series.bucket}/{series.crdc_uuid}/" if in_idc else ""
+
+
 def write_csv(
     series: Iterable[Series], out: TextIO, *, delimiter: str = ",", keep_formulas: bool = False
 ) -> None:

@@ -1,0 +1,194 @@
+"""Manifests in JSON: lists of UIDs or objects, NBIA's answers, this program's documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from tcia_covid.core.errors import ManifestError
+from tcia_covid.selection.manifests.croissant import is_croissant, read_croissant
+from tcia_covid.selection.manifests.model import Entries, Kind, Manifest, column_kind, quote
+
+_SPACE = re.compile(r"[\s,\x00\x1a\ufeff]*")
+_MAX_DEPTH = 50
+_BLOCK = 256 * 1024
+_SHOWN = 20
+"""Characters of what is no JSON."""
+_SHOWN_KEYS = 20
+_NESTED = ("study", "patient")
+"""Kinds of objects that may contain their series."""
+
+
+def read_json(
+    file: TextIO,
+    entries: Entries,
+    load: Callable[[str, str | None], Manifest],
+    *,
+    only: Kind | None = None,
+) -> None:
+    """Read a document, an array, or documents one after another (JSON Lines).
+
+    Args:
+        file: the text.
+        entries: where to add to.
+        load: reads the manifest at an address; its second argument is the SHA-256 or None.
+        only: use the keys of this kind, whatever else there is.
+    """
+    is_empty, keys = True, ""
+    for item in _Stream(file, entries).items():
+        value = item.value
+        if isinstance(value, Mapping):
+            keys = keys or ", ".join(quote(key) for key in list(value)[:_SHOWN_KEYS])
+            if is_croissant(value):
+                entries.format = "Croissant"
+                read_croissant(value, entries, load)
+                continue
+            if isinstance(value.get("command"), str):
+                entries.format = f"JSON of 'tcia-covid {value['command'][:20]}'"
+        if _Walk(entries, item, only).add(value):
+            is_empty = False
+    if is_empty and entries.format != "Croissant":
+        found = f"; its keys are {keys}" if keys else ""
+        raise ManifestError(
+            f"{entries.name} ({entries.format}) names no series{found}",
+            hint="series are objects with SeriesInstanceUID, or UIDs in an array",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One element of the outermost array, or one document."""
+
+    value: Any
+    line: int
+    text: str
+    start: int
+    """Its offset in the text."""
+
+
+class _Stream:
+    """JSON that is parsed value by value: a list of a million series needs little memory."""
+
+    def __init__(self, file: TextIO, entries: Entries) -> None:
+        self._file = file
+        self._entries = entries
+        self._text = ""
+        self._position = 0
+        self._line, self._counted = 1, 0
+        self._decode = json.JSONDecoder().raw_decode
+
+    def items(self) -> Iterator[_Item]:
+        """Yield the elements of the outermost array, or documents one after another.
+
+        Raises:
+            ManifestError: it is not JSON.
+        """
+        is_array = self._peek() == "["
+        self._position += is_array
+        while (following := self._peek()) and not (is_array and following == "]"):
+            yield self._item()
+        if is_array and not following:
+            raise self._error("not JSON: the array does not end; is it truncated?")
+
+    def _item(self) -> _Item:
+        while True:
+            try:
+                value, end = self._decode(self._text, self._position)
+            except RecursionError as error:
+                raise self._error("it is nested too deeply") from error
+            except ValueError as error:
+                if self._fill():
+                    continue
+                at = getattr(error, "pos", self._position)
+                what = getattr(error, "msg", str(error))
+                rest = quote(self._text[at : at + _SHOWN])
+                raise self._error(f"not JSON: {what} at {rest}", at) from error
+            item = _Item(value, self._line_at(self._position), self._text, self._position)
+            self._position = end
+            return item
+
+    def _peek(self) -> str:
+        """The next character that is no space or comma; empty at the end."""
+        while True:
+            space = _SPACE.match(self._text, self._position)
+            self._position = space.end() if space else self._position
+            if self._position < len(self._text) or not self._fill():
+                return self._text[self._position : self._position + 1]
+
+    def _fill(self) -> bool:
+        """Read on, twice as much as is left, and forget what was parsed."""
+        rest = self._text[self._position :]
+        more = self._file.read(max(_BLOCK, 2 * len(rest)))
+        if more:
+            self._line_at(self._position)
+            self._text, self._position, self._counted = rest + more, 0, 0
+        return bool(more)
+
+    def _line_at(self, position: int) -> int:
+        self._line += self._text.count("\n", self._counted, position)
+        self._counted = max(self._counted, position)
+        return self._line
+
+    def _error(self, problem: str, at: int | None = None) -> ManifestError:
+        return self._entries.error(self._line_at(self._position if at is None else at), problem)
+
+
+class _Walk:
+    """Collects the identifiers in one item, at any depth."""
+
+    def __init__(self, entries: Entries, item: _Item, only: Kind | None) -> None:
+        self._entries = entries
+        self._item = item
+        self._text = item.text
+        self._only = only
+        self._line, self._position = item.line, item.start
+
+    def add(self, value: Any, depth: int = 0) -> int:
+        """Add the identifiers in a value; returns how many."""
+        if depth > _MAX_DEPTH:
+            raise self._entries.error(self._item.line, "it is nested too deeply")
+        if isinstance(value, Mapping):
+            return self._add_object(value, depth)
+        if isinstance(value, list):
+            return sum(self.add(element, depth + 1) for element in value)
+        if isinstance(value, str) and value.strip() and depth == 0:
+            self._entries.add_word(value.strip(), self._line_of(value))
+            return 1
+        return 0
+
+    def _add_object(self, value: Mapping[str, Any], depth: int) -> int:
+        identifier = self._identifier(value)
+        added = 0
+        if identifier is None or identifier[0] in _NESTED:
+            children = (child for child in value.values() if isinstance(child, Mapping | list))
+            added = sum(self.add(child, depth + 1) for child in children)
+        return self._add(*identifier) if identifier and not added else added
+
+    def _identifier(self, value: Mapping[str, Any]) -> tuple[Kind, str | list[Any]] | None:
+        best: tuple[int, Kind, str | list[Any]] | None = None
+        for key, content in value.items():
+            column = column_kind(key)
+            if column is None or not isinstance(content, str | list) or not content:
+                continue
+            kind, rank = column
+            if self._only in (None, kind) and (best is None or rank < best[0]):
+                best = rank, kind, content
+        return None if best is None else best[1:]
+
+    def _add(self, kind: Kind, content: str | list[Any]) -> int:
+        values = content if isinstance(content, list) else [content]
+        texts = [value for value in values if isinstance(value, str) and value.strip()]
+        for value in texts:
+            self._entries.add(kind, value.strip(), self._line_of(value))
+        return len(texts)
+
+    def _line_of(self, value: str) -> int:
+        """The line of a value: they are added in their order, so the search only moves on."""
+        found = self._text.find(f'"{value}"', self._position)
+        if found >= 0:
+            self._line += self._text.count("\n", self._position, found)
+            self._position = found
+        return self._line
