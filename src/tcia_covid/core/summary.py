@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tcia_covid.core.errors import (
     EXIT_ARCHIVE,
@@ -125,6 +126,18 @@ class SupportingFiles:
         return f"{self.collection}: {files}, {len(self.fetched)} downloaded{failed}"
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesResult:
+    """How one requested series ended."""
+
+    series: str
+    """SeriesInstanceUID."""
+    state: str
+    """A value of `State`."""
+    path: str | None = None
+    """The folder of its images, if it is complete; begins with the output folder as given."""
+
+
 @dataclass(slots=True)
 class Summary:
     """What a download did."""
@@ -157,6 +170,8 @@ class Summary:
     partial_bytes: int = 0
     supporting: list[SupportingFiles] = field(default_factory=list)
     """By collection, if they were requested."""
+    results: list[SeriesResult] = field(default_factory=list)
+    """Each requested series."""
     failures: list[Failure] = field(default_factory=list)
     catalog_differences: list[Comparison] = field(default_factory=list)
     """NBIA's lists that differ from the catalog, before filters."""
@@ -177,16 +192,20 @@ class SummaryBuilder:
         self.summary = Summary(targets=list(targets), output=output)
         self._sources: Counter[str] = Counter()
         self._fetched: Counter[str] = Counter()
+        self._results: dict[str, SeriesResult] = {}
 
     def selected(self, series: Iterable[Series]) -> None:
         """Count the requested series."""
         for requested in series:
             self.summary.selected += 1
             self.summary.images_expected += requested.image_count or 0
+            self._results[requested.uid] = SeriesResult(requested.uid, State.REMAINING.value)
 
-    def outcome(self, outcome: Outcome) -> None:
-        """Count the outcome of one series."""
-        summary = self.summary
+    def outcome(self, outcome: Outcome, folder: Path) -> None:
+        """Count the outcome of one series; `folder` is that of its collection."""
+        summary, uid = self.summary, outcome.series.uid
+        path = str(folder / outcome.receipt.folder) if outcome.receipt is not None else None
+        self._results[uid] = SeriesResult(uid, outcome.state.value, path)
         if outcome.receipt is not None:
             already = outcome.state is State.ALREADY
             summary.already_complete += already
@@ -230,6 +249,12 @@ class SummaryBuilder:
         summary.selected += unlisted
         summary.failed += unlisted
         summary.failures = listings + summary.failures
+        unlisted_results = [
+            SeriesResult(failure.series, State.FAILED.value)
+            for failure in listings
+            if failure.series
+        ]
+        summary.results = [*self._results.values(), *unlisted_results]
         summary.notices = [*notices, *summary.notices]
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
         summary.fetched_from = dict(sorted(self._fetched.items()))

@@ -242,7 +242,7 @@ class _Run:
         for subject, receipt in tree.complete_receipts().items():
             if subject not in failed:
                 state = State.ALREADY if subject in before else State.COMPLETE
-                builder.outcome(Outcome(receipt.series, state, receipt))
+                builder.outcome(Outcome(receipt.series, state, receipt), tree.root)
         summary = builder.finish(self.failures, tree.notices, ended)
         now = Inventory.of(tree)
         if ended is None and not self.failures and not accepted:

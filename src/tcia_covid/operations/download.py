@@ -252,7 +252,7 @@ class _Run:
                 self._trees[uid].failures.write(uid, [asdict(outcome.failure)])
 
     def _count(self, outcome: Outcome) -> None:
-        self._builder.outcome(outcome)
+        self._builder.outcome(outcome, self._trees[outcome.series.uid].root)
         if outcome.receipt is not None:
             self._complete.append((outcome.series, outcome.state))
 
@@ -260,9 +260,10 @@ class _Run:
         """Count the complete series by the files there are now: others may change the folder."""
         self._builder.reset_complete()
         for series, state in self._complete:
-            receipt = self._trees[series.uid].complete_receipt(series.uid)
+            tree = self._trees[series.uid]
+            receipt = tree.complete_receipt(series.uid)
             if receipt is not None:
-                self._builder.outcome(Outcome(series, state, receipt))
+                self._builder.outcome(Outcome(series, state, receipt), tree.root)
                 continue
             failure = Failure(
                 series.uid,
@@ -270,7 +271,7 @@ class _Run:
                 f"series {series.uid} was complete, and now files of it are missing",
                 hint="another program changes the folder; run the same command again",
             )
-            self._builder.outcome(Outcome(series, State.FAILED, failure=failure))
+            self._builder.outcome(Outcome(series, State.FAILED, failure=failure), tree.root)
 
     def error(self, jobs: Sequence[Job]) -> TciaCovidError | None:
         """Return what ended the run early; for a full disk with the bytes still missing."""

@@ -62,6 +62,7 @@ def summary_document(summary: Summary) -> Document:
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
         "supporting": [_supporting(files) for files in summary.supporting],
+        "results": [name_series(asdict(result)) for result in summary.results],
         "failures": [failure.to_dict() for failure in summary.failures],
         "catalog_differences": [
             _comparison(comparison) for comparison in summary.catalog_differences

@@ -53,6 +53,20 @@ def test_a_download_gives_its_summary(choices: dict[str, Any], tmp_path: Path) -
     assert len(list(tmp_path.rglob("*.dcm"))) == 4
 
 
+def test_a_summary_says_where_each_series_is(choices: dict[str, Any], tmp_path: Path) -> None:
+    one, two, three = tcia_covid.iter_series(NAME, **choices)
+    tcia_covid.download(NAME, tmp_path, series=one.uid, **choices)
+    summary = tcia_covid.download([one.uid, two.uid, "1.2.3"], tmp_path, **choices)
+    states = {result.series: result.state for result in summary.results}
+    assert states == {one.uid: "already-complete", two.uid: "complete", "1.2.3": "failed"}
+    for result in summary.results:
+        if result.state == "failed":
+            assert result.path is None
+        else:
+            assert len(list(Path(str(result.path)).glob("*.dcm"))) == 2
+    assert three.uid not in states
+
+
 def test_status_and_verify_read_what_was_downloaded(
     choices: dict[str, Any], tmp_path: Path
 ) -> None:

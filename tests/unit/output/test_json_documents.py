@@ -8,7 +8,7 @@ from typing import Any
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, UnknownCollectionError
 from tcia_covid.core.models import Failure
-from tcia_covid.core.summary import Comparison, Difference
+from tcia_covid.core.summary import Comparison, Difference, SeriesResult
 from tcia_covid.operations.plan import Amount, GroupPlan, Plan
 from tcia_covid.output import json_documents
 from tcia_covid.selection.resolve import CollectionSelection, Selection
@@ -23,8 +23,16 @@ def as_read(content: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_document_of_a_download_has_the_documented_keys() -> None:
     failure = Failure("1.3", "incomplete", "series 1.3 lacks an image", ("1.3.1",), "try later")
+    results = [SeriesResult("1.3", "failed")]
     document = json_documents.summary_document(
-        summary(complete=2, failed=1, failures=[failure], exit_code=1, already_complete=1)
+        summary(
+            complete=2,
+            failed=1,
+            failures=[failure],
+            exit_code=1,
+            already_complete=1,
+            results=results,
+        )
     )
     assert as_read(document) == {
         "command": "download",
@@ -47,6 +55,7 @@ def test_the_document_of_a_download_has_the_documented_keys() -> None:
         "sources": {"nbia": 3, "idc": 0},
         "supporting": [],
         "catalog_differences": [],
+        "results": [{"SeriesInstanceUID": "1.3", "state": "failed", "path": None}],
         "failures": [
             {
                 "SeriesInstanceUID": "1.3",
