@@ -94,7 +94,7 @@ def test_fault_10_a_list_of_images_that_errs_costs_one_budget_of_attempts(trial:
     assert trial.asked("getSOPInstanceUIDs") <= 2 * attempts, "once, and the second attempt"
 
 
-def test_fault_10_an_archive_that_goes_away_in_the_middle_ends_the_run_with_3(
+def test_fault_10_an_archive_that_goes_away_in_the_middle_ends_the_run_with_1(
     tmp_path: Path,
 ) -> None:
     corpus = synthetic_corpus(NAME, patients=20, series_per_patient=1, images_per_series=1)
@@ -102,10 +102,24 @@ def test_fault_10_an_archive_that_goes_away_in_the_middle_ends_the_run_with_3(
         trial.settings = replace(trial.settings, outage_timeout=0)
         trial.add(Status(IMAGES, code=503, skip=5, times=None))
         summary = trial.download(jobs=2)
-        assert summary.exit_code == 3
+        assert isinstance(summary.error, ArchiveError)
+        assert summary.exit_code == 1, "3 is for runs that received nothing"
         assert summary.complete == 5
         assert summary.remaining > 0
+        summary = trial.download(jobs=2)
+        assert (summary.exit_code, summary.complete) == (3, 5)
         trial.assert_heals()
+
+
+def test_fault_10_an_archive_that_goes_away_in_a_series_ends_the_run_with_1(trial: Trial) -> None:
+    uid = trial.series.uid
+    trial.settings = replace(trial.settings, outage_timeout=0)
+    trial.add(Cut("getImage", at=trial.series.size // 3))
+    trial.add(Status(IMAGES, code=503, skip=1, times=None))
+    summary = trial.download(uid, jobs=1)
+    assert (summary.complete, summary.partial_series) == (0, 1)
+    assert summary.exit_code == 1
+    trial.assert_heals()
 
 
 def test_fault_11_not_granted_is_asked_once_more(trial: Trial) -> None:

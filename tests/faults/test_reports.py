@@ -295,6 +295,24 @@ def test_fault_34_a_killed_adopt_move_continues_with_the_same_command(
     assert (have / "mine.txt").read_text() == "mine"
 
 
+def test_fault_34_adopt_move_that_was_killed_goes_on_beside_foreign_images(trial: Trial) -> None:
+    have = trial.folder / "have"
+    have.mkdir()
+    flat(have, trial.corpus)
+    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    command = ("adopt", have, "--move", "--json", "-j", "1", *where)
+    killed = start(
+        *map(str, (have, -1, *command)), home=trial.folder, prefix=[sys.executable, "-c", KILLED]
+    )
+    killed.communicate(timeout=SOON)
+    flat(have, synthetic_corpus("OTHER", patients=1, series_per_patient=1, seed=34))
+    known = ("--collection", NAME, "--registry", trial.registry())
+    again = run(*command, *known, home=trial.folder)
+    assert again.returncode == 0, again.stderr
+    assert "nothing is left to adopt" in again.stderr
+    _assert_reports_true(trial, 2)
+
+
 def test_a_folder_that_nothing_was_moved_from_is_still_refused(trial: Trial) -> None:
     trial.download()
     (trial.folder / "have").mkdir()

@@ -12,6 +12,7 @@ from tcia_covid.core.errors import (
     EXIT_DESTINATION,
     EXIT_OK,
     EXIT_PARTIAL,
+    ArchiveError,
     FailureReason,
     TciaCovidError,
 )
@@ -168,6 +169,8 @@ class Summary:
     partial_series: int = 0
     """Incomplete series, some of whose images are kept for the next run."""
     partial_bytes: int = 0
+    received_images: bool = False
+    """Whether this run received images that are kept, of complete series or for the next run."""
     supporting: list[SupportingFiles] = field(default_factory=list)
     """By collection, if they were requested."""
     results: list[SeriesResult] = field(default_factory=list)
@@ -259,19 +262,23 @@ class SummaryBuilder:
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
         summary.fetched_from = dict(sorted(self._fetched.items()))
         summary.remaining = summary.selected - summary.complete - summary.failed
+        summary.received_images |= summary.complete > summary.already_complete
         summary.error = ended
-        summary.exit_code = ended.exit_code if ended else exit_code_of(summary)
+        summary.exit_code = exit_code_of(summary)
         return summary
 
 
 def exit_code_of(summary: Summary) -> int:
-    """The exit code of a run that no error ended early."""
+    """The exit code of a run: never that of an archive's failure where it received images."""
+    if summary.error is not None:
+        is_partial = isinstance(summary.error, ArchiveError) and summary.received_images
+        return EXIT_PARTIAL if is_partial else summary.error.exit_code
     reasons = {failure.reason for failure in summary.failures}
     if not reasons and not summary.remaining:
         return EXIT_OK
     if reasons == {FailureReason.LOCKED}:
         return EXIT_DESTINATION
-    has_files = summary.complete or any(group.files for group in summary.supporting)
-    return (
-        EXIT_ARCHIVE if reasons == {FailureReason.ARCHIVE_ERROR} and not has_files else EXIT_PARTIAL
-    )
+    has_images = summary.complete or summary.received_images
+    if has_images or any(group.files for group in summary.supporting):
+        return EXIT_PARTIAL
+    return EXIT_ARCHIVE if reasons == {FailureReason.ARCHIVE_ERROR} else EXIT_PARTIAL

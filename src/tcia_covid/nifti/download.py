@@ -13,7 +13,6 @@ from tcia_covid.archives.portal import PortalApi
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
-    EXIT_PARTIAL,
     ArchiveError,
     DestinationError,
     FailureReason,
@@ -257,10 +256,7 @@ class _Run:
         summary.partial_series, summary.partial_bytes = len(interrupted), sum(interrupted)
         names = outdated_reports(tree)
         summary.outdated_reports = [f"{tree.root.name}/{name}" for name in names]
-        if ended is None:
-            summary.exit_code = exit_code_of(summary)
-        elif isinstance(ended, ArchiveError) and summary.complete:
-            summary.exit_code = exit_code_of(summary) or EXIT_PARTIAL
+        summary.exit_code = exit_code_of(summary)
         return summary
 
 

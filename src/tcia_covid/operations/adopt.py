@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,6 +128,8 @@ class AdoptResult:
     foreign: list[ForeignSeries] = field(default_factory=list)
     duplicates: list[DuplicateFile] = field(default_factory=list)
     """The first ones; `images.duplicate` counts all."""
+    moved_before: bool = False
+    """Whether an earlier run moved all images of the folder."""
     notices: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -138,7 +140,7 @@ class AdoptResult:
         Foreign series count only if no collection was asked for.
         """
         foreign = bool(self.foreign) and self.collection is None
-        in_layout = self.series.adopted or self.series.already_complete
+        in_layout = self.series.adopted or self.series.already_complete or self.moved_before
         nothing = bool(self.series.found) and not in_layout
         if not (self.incomplete or self.damaged or foreign or nothing):
             return EXIT_OK
@@ -222,11 +224,14 @@ class _Run:
     def adopt(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
         inventory = self._scan(on_progress)
         self.result.files = inventory.files
-        if not inventory.images and not inventory.damaged:
-            return self._nothing_left()
+        moved_before = self._write_owed_reports()  # before an archive is asked that may be down
         lister = None if self.options.source == "idc" else archives.nbia
-        matches = match(inventory.series, self.collection, lister)
+        matches = Matches()
+        if inventory.series:
+            matches = match(inventory.series, self.collection, lister)
         self._count_scanned(inventory, matches)
+        if not (matches.known or inventory.damaged):
+            return self._nothing_left(moved_before=moved_before)
         candidates = [
             Candidate(series, inventory.series[series.uid], self._tree_of(series))
             for series in matches.known
@@ -240,7 +245,7 @@ class _Run:
         self._check_space(adopter, candidates)
         self._notify(f"comparing {len(candidates)} series with the archive's hashes")
         jobs = affordable_jobs(self.options.jobs)
-        with reports_at_end(self._write_reports):
+        with reports_at_end(lambda: self._write_reports(self.trees)):
             for candidate, adopted in parallel_map(adopter.adopt, candidates, jobs, self.stop):
                 self._count(candidate, adopted)
         return self.result
@@ -259,27 +264,36 @@ class _Run:
             refuse_emptying(self.root, has_tree=inventory.has_tree)
         return inventory
 
-    def _nothing_left(self) -> AdoptResult:
-        """Write the reports that an earlier run, which moved all images of the folder, did not.
+    def _write_owed_reports(self) -> bool:
+        """Write the reports that an earlier run, which moved images of the folder, did not.
+
+        Returns whether there was such a run.
+        """
+        trees = {root.name: self._tree(root) for root in _tree_roots(self.output)}
+        moved_to = {name: tree for name, tree in trees.items() if tree.has_moved_from(self.root)}
+        for tree in moved_to.values():
+            tree.prepare()
+        self._write_reports(moved_to)
+        return bool(moved_to)
+
+    def _nothing_left(self, *, moved_before: bool) -> AdoptResult:
+        """Return the result where the folder has no image to adopt.
 
         Raises:
-            RequestError: there was no such run.
+            RequestError: it has no image at all, and none was moved from it.
         """
-        for root in _tree_roots(self.output):
-            tree = self._tree(root)
-            if tree.has_moved_from(self.root):
-                self.trees[root.name] = tree
-        if not self.trees:
+        directory = self.result.directory
+        if moved_before:
+            self.result.moved_before = True
+            self._note(f"nothing is left to adopt: the images of {directory} were moved before")
+        elif not self.result.series.found:
             zip_files = len(self.result.files.zip_files)
             raise RequestError(
-                f"there is no DICOM file in {self.result.directory}",
+                f"there is no DICOM file in {directory}",
                 hint=f"it contains {zip_files} ZIP files: unpack them first"
                 if zip_files
                 else "give the folder that the other program downloaded to",
             )
-        directory = self.result.directory
-        self._note(f"nothing is left to adopt: the images of {directory} were moved before")
-        self._write_reports()
         return self.result
 
     def _count_scanned(self, inventory: Inventory, matches: Matches) -> None:
@@ -375,13 +389,13 @@ class _Run:
         for file, used in adopted.duplicates[: MAX_DUPLICATES - len(result.duplicates)]:
             result.duplicates.append(DuplicateFile(file.file, used.file, file.md5 == used.md5))
 
-    def _write_reports(self) -> None:
+    def _write_reports(self, trees: Mapping[str, Tree]) -> None:
         """Write the report files of each collection that gained a series."""
 
         def note_moved(text: str) -> None:
             self._note(text, always=True)
 
-        for name, tree in self.trees.items():
+        for name, tree in trees.items():
             for text in tree.notices:
                 note_moved(text)
             collection = self.registry.find(name)

@@ -163,6 +163,8 @@ class _Run:
         self._groups = [(group, self._open_tree(group, layout)) for group in selection.groups]
         self._trees = {series.uid: tree for group, tree in self._groups for series in group.series}
         self._finished: set[str] = set()
+        self._partial_bytes = 0
+        """In staging before this run."""
         self._complete: list[tuple[Series, State]] = []
 
     def _open_tree(self, group: CollectionSelection, layout: Layout) -> Tree:
@@ -189,6 +191,8 @@ class _Run:
                     tree.record_request(len(group.series))
         with destination_errors(self._request.output):
             jobs = [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
+            partial = [_partial_sizes(group, tree) for group, tree in self._groups]
+            self._partial_bytes = sum(sum(sizes.values()) for sizes in partial)
         for job in jobs:
             if job.tree in self._unwritable:
                 raise self._unwritable[job.tree]
@@ -318,16 +322,23 @@ class _Run:
         summary.resolved = self._selection.resolved
         for group, tree in self._groups:
             with contextlib.suppress(OSError):  # the next run reports it
-                begun = tree.series_in_staging() & {series.uid for series in group.series}
-                summary.partial_series += len(begun)
-                summary.partial_bytes += sum(sum(tree.staged_sizes(uid)) for uid in begun)
+                partial = _partial_sizes(group, tree)
+                summary.partial_series += len(partial)
+                summary.partial_bytes += sum(partial.values())
             for notice in tree.notices:
                 if notice not in summary.notices:
                     self._note_moved(notice)
             with contextlib.suppress(OSError):
                 names = outdated_reports(tree)
                 summary.outdated_reports += [f"{tree.root.name}/{name}" for name in names]
+        summary.received_images = summary.partial_bytes > self._partial_bytes
         return self._builder.finish(self._selection.failures, self._selection.notices, error)
+
+
+def _partial_sizes(group: CollectionSelection, tree: Tree) -> dict[str, int]:
+    """Bytes in staging of each selected series that has images there."""
+    begun = tree.series_in_staging() & {series.uid for series in group.series}
+    return {uid: sum(tree.staged_sizes(uid)) for uid in begun}
 
 
 def check_path_lengths(jobs: Sequence[Job]) -> None:
