@@ -56,7 +56,7 @@ def uid_problem(text: str) -> str:
         return "it has no dot"
     if is_uid(text):
         return ""
-    return f"nothing is next to the dot at position {(f'.{text}.'.find('..') or 1)}"
+    return f"a number is missing next to the dot at position {(f'.{text}.'.find('..') or 1)}"
 
 
 def is_system_file(name: str) -> bool:

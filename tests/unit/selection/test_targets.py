@@ -96,9 +96,9 @@ def test_only_an_archive_knows_the_rest(word: str, kind: str) -> None:
         ("", "a target is blank", "tcia-covid list"),
         ("covid-19-arr", "there is no collection", "did you mean 'COVID-19-AR'?"),
         ("COVD19NYSBU", "there is no collection", "did you mean 'COVID-19-NY-SBU'"),
-        ("1.2.840." + "1" * 64, "it has 72 characters, and a UID has 64 at most", "whole UID"),
-        ("1.2.840.1l3", "'l' is no character of a UID", "whole UID"),
-        ("1.2.840..113", "two dots", "whole UID"),
+        ("1.2.840." + "1" * 64, "it has 72 characters, and a UID at most 64", "whole UID"),
+        ("1.2.840.1l3", "character 'l' at position 10", "whole UID"),
+        ("1.2.840..113", "a number is missing next to the dot at position 8", "whole UID"),
         ("s3://idc-open-data/", "names no series", "s3://BUCKET/UUID/"),
         ("gs://idc-open-data/readme.txt", "names no series", "s3://BUCKET/UUID/"),
         (
