@@ -19,12 +19,7 @@ T = TypeVar("T")
 
 
 def run_displayed(console: Console, work: Callable[..., T]) -> T:
-    """Run `work` until it ends or a signal cancels it; show the events that it emits.
-
-    Args:
-        console: where to show them.
-        work: gets `emit` and `stop`.
-    """
+    """Run `work(emit=…, stop=…)` until it ends or a signal cancels it; show its events."""
     with progress_display(console) as emit:
         return run_cancellable(lambda stop: work(emit=emit, stop=stop))
 

@@ -177,14 +177,7 @@ def _result(
     size_key: str,
     of_series: Sequence[str],
 ) -> Document:
-    """Return the document of a result whose fields are the keys.
-
-    Args:
-        command: its name.
-        result: has the field `size`.
-        size_key: what is done with these bytes.
-        of_series: the lists of entries that belong to a series.
-    """
+    """Return the document of a result whose fields are the keys; `size_key` names its bytes."""
     fields = asdict(result)
     sizes = {size_key: fields.pop("size")}
     for name in of_series:

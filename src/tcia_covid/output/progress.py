@@ -280,13 +280,7 @@ def short_uid(uid: str) -> str:
 
 
 class Ticker:
-    """Calls a function at intervals from its own thread, until it is closed.
-
-    Args:
-        act: the function.
-        interval: seconds between two calls.
-        first: seconds until the first one, if shorter.
-    """
+    """Calls a function every `interval` seconds from its own thread, first after `first`."""
 
     def __init__(self, act: Callable[[], None], interval: float, first: float) -> None:
         self._act = act

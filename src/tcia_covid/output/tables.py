@@ -64,12 +64,7 @@ def table(
 
 
 def key_values(pairs: Iterable[tuple[str, object]], columns: int | None = None) -> str:
-    """Names with their values, one pair per line; long values are wrapped.
-
-    Args:
-        pairs: those with an empty value are left out.
-        columns: the maximal width of a line; None for 100.
-    """
+    """Names with their values, one pair per line: wrapped, and left out if they are empty."""
     shown = [(name, str(value)) for name, value in pairs if value not in (None, "", ())]
     indent = max((len(name) for name, _ in shown), default=0) + len(_SEPARATOR)
     room = max(_MIN_WIDTH, (columns or 100) - indent)
@@ -159,13 +154,7 @@ def _cut(text: str, columns: int) -> str:
 
 
 def first_lines(lines: Iterable[str], indent: str = "  ", what: str = "") -> Iterator[str]:
-    """The first lines, and how many more there are.
-
-    Args:
-        lines: one for each item.
-        indent: before each line.
-        what: before each line and the number of the rest.
-    """
+    """The first lines, and how many more there are; `what` begins each of them."""
     cleaned = [clean_line(line) for line in lines]
     yield from (f"{indent}{what}{line}" for line in cleaned[:MAX_LINES])
     if len(cleaned) > MAX_LINES:
