@@ -66,6 +66,24 @@ def test_analysis_results_are_found_only_by_uid(index: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "uids"),
+    [
+        ("StudyInstanceUID", "1.2.3", ["1.2.3.4", "1.2.3.5", "1.2.3.6"]),
+        ("PatientID", "LIDC-IDRI-0001", ["1.2.3.4", "1.2.3.5", "1.2.3.6"]),
+        ("crdc_series_uuid", ROW["crdc_series_uuid"], ["1.2.3.4", "1.2.3.5", "1.2.3.6"]),
+        ("SeriesInstanceUID", "1.2.3.5", ["1.2.3.5"]),
+    ],
+)
+def test_series_are_found_by_any_identifier(
+    index: Path, column: str, value: str, uids: list[str]
+) -> None:
+    matches = idc_index.search(column, [value, "nothing"], index=index)
+    assert {key: [series.uid for series in found] for key, found in matches.items()} == {
+        value: uids
+    }
+
+
 def test_series_found_by_uid_have_tcias_collection_name(index: Path) -> None:
     assert idc_index.find(["1.2.3.4"], index=index)["1.2.3.4"].collection == "LIDC-IDRI"
 
