@@ -193,7 +193,11 @@ def test_an_empty_selection_is_an_error(capsys: Captured) -> None:
 
 
 def test_dry_run_is_the_plan(capsys: Captured) -> None:
-    assert shown_by(capsys, "download", *SMALL, "--dry-run") == shown_by(capsys, "plan", *SMALL)
+    dry_run, plan = (
+        [line for line in shown_by(capsys, *command, *SMALL).splitlines() if "disk:" not in line]
+        for command in (["download", "--dry-run"], ["plan"])
+    )  # the free space changes between the two commands
+    assert dry_run == plan
     assert read(capsys, "download", *SMALL, "--dry-run")["dry_run"] is True
 
 
