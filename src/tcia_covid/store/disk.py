@@ -51,7 +51,9 @@ if sys.platform == "linux":
     import fcntl
 
 if sys.platform == "win32":
-    from socket import gethostname as machine_name
+    import socket
+
+    machine_name = socket.gethostname
 else:
 
     def machine_name() -> str:
@@ -364,9 +366,11 @@ def _no_space_error(number: int | None, what: str) -> NoSpaceError:
 
 def _has_no_inodes(folder: str) -> bool:
     """Whether inodes are used up; temporary files may be gone by now, and have freed some."""
+    if sys.platform == "win32":
+        return False
     try:
         counts = os.statvfs(folder)
-    except (AttributeError, OSError):  # Windows has no statvfs
+    except OSError:
         return False
     has_blocks = counts.f_bavail * counts.f_frsize > _SOME_SPACE
     return has_blocks and counts.f_files > 0 and counts.f_favail < _FEW_INODES
