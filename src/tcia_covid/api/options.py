@@ -25,6 +25,8 @@ from tcia_covid.core.safe_names import DEFAULT_OUTPUT, STATE_FOLDER
 from tcia_covid.core.units import parse_rate, parse_size
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.manifests.model import Kind
+from tcia_covid.selection.manifests.read import read_manifest
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.selection.shards import Shard, parse_shard
 from tcia_covid.selection.targets import split_targets
@@ -85,7 +87,8 @@ class Choices(ConnectionChoices, total=False):
     shared_cart: Words | None
     """Names of carts shared on NBIA's page: further targets."""
     patient: Words | None
-    """PatientID."""
+    """PatientID. Here and in the next four, commas separate values; `@FILE` reads them from a list
+    or from a column of a table."""
     study: Words | None
     """StudyInstanceUID."""
     series: Words | None
@@ -150,8 +153,14 @@ _FILTERS = {
     "max_series": "max_series",
 }
 """Keyword to field of `Filters`."""
-_LISTS = {"patients", "studies", "series", "modalities", "body_parts"}
-"""Fields whose values may be separated by commas."""
+_LISTS: dict[str, Kind] = {
+    "patients": "patient",
+    "studies": "study",
+    "series": "series",
+    "modalities": "modality",
+    "body_parts": "body_part",
+}
+"""Fields that take commas and `@FILE`, and the kind of column in such a file."""
 
 
 def accepts(choices: type) -> Callable[[_Function], _Function]:
@@ -298,9 +307,22 @@ def _settings(checked: Mapping[str, Any]) -> HttpSettings:
 
 def _filters(checked: Mapping[str, Any]) -> Filters:
     own = {field: checked[name] for name, field in _FILTERS.items() if name in checked}
-    for name in own.keys() & _LISTS:
-        own[name] = tuple(part.strip() for value in own[name] for part in value.split(","))
+    for name in own.keys() & _LISTS.keys():
+        own[name] = tuple(part for value in own[name] for part in _values(value, _LISTS[name]))
     if "max_size" in checked:
         size = checked["max_size"]
         own["max_size"] = parse_size(size) if isinstance(size, str) else int(size)
     return Filters(**own)
+
+
+def _values(text: str, kind: Kind) -> Iterable[str]:
+    """Split values at commas; read those of `@FILE` from a list, or from a column of a table.
+
+    Raises:
+        ManifestError: the file cannot be read, or has no such column.
+    """
+    if not text.startswith("@"):
+        return [part.strip() for part in text.split(",")]
+    file = os.path.expanduser(text[1:])  # noqa: PTH111 - "-" stays "-"
+    named = read_manifest(file, only=kind).identifiers
+    return [*named.get(kind, ()), *named.get("word", ())]

@@ -111,7 +111,12 @@ FILTERS = (
         type=ONE_PER_LINE,
         metavar="NAME",
     ),
-    _filter("--patient", "Only these patients (PatientID).", type=ONE_PER_LINE),
+    _filter(
+        "--patient",
+        "Only these patients (PatientID). Here and in the next four, commas separate values, and "
+        "@FILE reads them from a list, or from a column of a CSV or Excel table.",
+        type=ONE_PER_LINE,
+    ),
     _filter("--study", "Only these studies (StudyInstanceUID)."),
     _filter("--series", "Only these series (SeriesInstanceUID)."),
     _filter("--modality", "Only these modalities: CT, MR, CR, DX, ..."),

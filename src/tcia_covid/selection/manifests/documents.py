@@ -10,7 +10,14 @@ from typing import Any, TextIO
 
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.selection.manifests.croissant import is_croissant, read_croissant
-from tcia_covid.selection.manifests.model import Entries, Kind, Manifest, column_kind, quote
+from tcia_covid.selection.manifests.model import (
+    Entries,
+    Kind,
+    Manifest,
+    column_kind,
+    is_wanted,
+    quote,
+)
 
 _SPACE = re.compile(r"[\s,\x00\x1a\ufeff]*")
 _MAX_DEPTH = 50
@@ -174,7 +181,7 @@ class _Walk:
             if column is None or not isinstance(content, str | list) or not content:
                 continue
             kind, rank = column
-            if self._only in (None, kind) and (best is None or rank < best[0]):
+            if is_wanted(kind, self._only) and (best is None or rank < best[0]):
                 best = rank, kind, content
         return None if best is None else best[1:]
 

@@ -6,21 +6,25 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.core.redaction import printable
 from tcia_covid.core.safe_names import is_uid, uid_problem
 
-Kind = Literal["series", "study", "patient", "crdc_series_uuid", "address", "word"]
+Kind = Literal[
+    "series", "study", "patient", "crdc_series_uuid", "address", "word", "modality", "body_part"
+]
 """Kinds of identifiers in manifests.
 
 `series` and `study` are UIDs of DICOM, `patient` is a PatientID, `crdc_series_uuid` is IDC's UUID
 of a series. `address` is the folder of a series in a bucket, such as `s3://idc-open-data/<uuid>`,
 without a trailing `/*`. `word` is an entry of a plain list, which does not say what it is: any
-TARGET but a file.
+TARGET but a file. `modality` and `body_part` are read for filters only.
 """
-KINDS: tuple[Kind, ...] = ("series", "study", "patient", "crdc_series_uuid", "address", "word")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FILTER_KINDS: frozenset[Kind] = frozenset(("modality", "body_part"))
+"""Columns that select series, but name none."""
 Fetch = Callable[[str], bytes]
 """Gets the content of an https address; raises a `TciaCovidError`."""
 _COLUMNS: Mapping[str, Kind] = {
@@ -35,10 +39,17 @@ _COLUMNS: Mapping[str, Kind] = {
     "gcsurl": "address",
     "studyinstanceuid": "study",
     "studyuid": "study",
+    "anonstudyuid": "study",
     "patientid": "patient",
     "subjectid": "patient",
+    "topatientid": "patient",
+    "anonmrn": "patient",
+    "modality": "modality",
+    "bodypartexamined": "body_part",
+    "bodypart": "body_part",
 }
-"""Names of columns in lower case, without spaces and punctuation; the best column first."""
+"""Names of columns in lower case, without spaces and punctuation; the best column first. Some are
+those of the collections' clinical tables (docs/clinical-data.md)."""
 _RANKS = {name: rank for rank, name in enumerate(_COLUMNS)}
 _TAGS: Mapping[str, str] = {
     "0020000e": "seriesinstanceuid",
@@ -206,6 +217,11 @@ def column_kind(name: str) -> tuple[Kind, int] | None:
         if plain in _COLUMNS:
             return _COLUMNS[plain], _RANKS[plain]
     return None
+
+
+def is_wanted(kind: Kind, only: Kind | None) -> bool:
+    """Whether identifiers of a kind are read: those of `only`, or else all that name series."""
+    return kind == only if only else kind not in FILTER_KINDS
 
 
 def is_identifier(text: str) -> bool:

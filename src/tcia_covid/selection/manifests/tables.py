@@ -10,7 +10,14 @@ from functools import partial
 from itertools import chain, islice
 
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.selection.manifests.model import Entries, Kind, column_kind, is_identifier, quote
+from tcia_covid.selection.manifests.model import (
+    Entries,
+    Kind,
+    column_kind,
+    is_identifier,
+    is_wanted,
+    quote,
+)
 
 Rows = Iterable[tuple[int, Sequence[str]]]
 """Line or row numbers, counted from 1, with cells."""
@@ -32,6 +39,23 @@ _NOT_SERIES = {
 """Columns, in lower case and without punctuation, of what cannot be downloaded from here."""
 
 
+_SERIES_NAMES = "SeriesInstanceUID, StudyInstanceUID, PatientID or crdc_series_uuid"
+_NAMES: dict[Kind | None, str] = {
+    "series": "SeriesInstanceUID",
+    "study": "StudyInstanceUID",
+    "patient": "PatientID",
+    "modality": "Modality",
+    "body_part": "BodyPartExamined",
+}
+_PLURALS: dict[Kind | None, str] = {
+    "series": "series",
+    "study": "studies",
+    "patient": "patients",
+    "modality": "modalities",
+    "body_part": "body parts",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The columns of a table that identify series, the best first."""
@@ -51,7 +75,7 @@ class Columns:
             only: use the columns of this kind, whatever else there is.
         """
         kinds = [(column_kind(cell), index) for index, cell in enumerate(header)]
-        known = [(kind[1], at, kind[0]) for kind, at in kinds if kind and only in (None, kind[0])]
+        known = [(kind[1], at, kind[0]) for kind, at in kinds if kind and is_wanted(kind[0], only)]
         exact = [column for column in known if column[2] != "patient"]
         ordered = sorted(exact or known)
         return cls(tuple((kind, index) for _, index, kind in ordered)) if ordered else None
@@ -111,9 +135,9 @@ def read_rows(rows: Rows, entries: Entries, *, only: Kind | None = None) -> None
             entries.add(kind, value, number)
         elif repeated := Columns.of(cells, only):
             columns = repeated  # files were joined
-        elif not value and not _is_empty_or_total(cells):
+        elif not value and only is None and not _is_empty_or_total(cells):
             raise entries.error(number, f"no SeriesInstanceUID in this row: {_shown(cells)}")
-        elif not _is_empty_or_total(cells):
+        elif value and not _is_empty_or_total(cells):
             (entries.add_word if kind == "word" else partial(entries.add, kind))(value, number)
 
 
@@ -189,12 +213,11 @@ def _guess_columns(
     others = {_NOT_SERIES[plain] for cell in cells if (plain := _plain(cell)) in _NOT_SERIES}
     raise entries.error(
         number,
-        f"no column names {'patients' if only == 'patient' else 'series, studies or patients'}; "
+        f"no column names {_PLURALS.get(only, 'series, studies or patients')}; "
         f"the columns are {_shown(cells)}",
         hint=f"it names {' and '.join(sorted(others))}"
         if others
-        else "the header must have a column SeriesInstanceUID, StudyInstanceUID, PatientID or "
-        "crdc_series_uuid",
+        else f"the header must have a column {_NAMES.get(only, _SERIES_NAMES)}",
     )
 
 
