@@ -12,12 +12,12 @@ import pytest
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import IncompleteSeriesError, UnreachableError
-from tcia_covid.core.models import Series, State
+from tcia_covid.core.models import ADOPTED, Series, State
 from tcia_covid.core.safe_names import is_reserved
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath
 from tcia_covid.store.layout import Layout
-from tcia_covid.store.staging import Staging
+from tcia_covid.store.staging import ImageOrigins, Staging
 from tcia_covid.store.tree import Tree, collection_folder
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
@@ -299,3 +299,18 @@ def test_an_update_moves_a_file_aside_that_the_user_put_in_place_of_an_image(
 @pytest.mark.parametrize("name", ["CON", "nul", "Com1", "LPT1.x"])
 def test_a_collection_with_the_name_of_a_device_gets_another_folder(name: str) -> None:
     assert not is_reserved(collection_folder(name))
+
+
+@pytest.mark.parametrize("first", ["idc", ADOPTED])
+def test_the_source_of_the_first_image_is_recorded_for_all(tmp_path: Path, first: str) -> None:
+    origins = ImageOrigins(tmp_path, Disk())
+    for number in range(20):
+        origins.note(f"1.2.{number}", first)
+    origins.note("1.2.3", "nbia")
+    origins.note("1.2.4", "nbia")
+    origins.note("1.2.4", first)
+    source_of = ImageOrigins(tmp_path, Disk()).read()
+    sources = {uid: source_of(uid) for uid in (f"1.2.{number}" for number in range(20))}
+    assert sources == dict.fromkeys(sources, first) | {"1.2.3": "nbia"}
+    (record,) = tmp_path.iterdir()
+    assert len(record.read_text().splitlines()) <= 4
