@@ -117,7 +117,10 @@ def run_cancellable(work: Callable[[CancelToken], T], *, grace_period: float = G
 
     thread = threading.Thread(target=run, name="job", daemon=True)
     with _cancelling(stop):
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system permits no more threads
+            return work(stop)
         deadline = None
         while thread.is_alive():
             thread.join(_POLL_INTERVAL)

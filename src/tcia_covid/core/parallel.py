@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 from tcia_covid.core.cancellation import CancelToken
@@ -15,6 +15,8 @@ from tcia_covid.core.errors import ArchiveError, DestinationError, SeriesError, 
 T = TypeVar("T")
 Result = TypeVar("Result")
 _QUEUED_PER_THREAD = 4
+_IDLE = 0.2
+"""Seconds after which a thread of `parallel_map` ends that has no work."""
 
 
 def parallel_map(
@@ -22,23 +24,44 @@ def parallel_map(
 ) -> Iterator[tuple[T, Result]]:
     """Yield each item with its result, in the order of the items.
 
-    Takes no more items than the threads need to stay busy. Raises what `function`, `items` or
+    Takes no more items than the threads need to stay busy. Where the system permits fewer threads
+    than `jobs`, or none, the calling thread does the work. Raises what `function`, `items` or
     `stop` raise.
     """
-    queue: deque[tuple[T, Future[Result]]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="parallel") as pool:
-        try:
-            for item in items:
-                stop.check()
-                queue.append((item, pool.submit(function, item)))
-                if len(queue) >= _QUEUED_PER_THREAD * jobs:
-                    done, future = queue.popleft()
-                    yield done, future.result()
-            for done, future in queue:
-                yield done, future.result()
-        finally:
-            for _, future in queue:
-                future.cancel()
+    queue: deque[_Call[T, Result]] = deque()
+    pool = WorkerPool(jobs, idle=_IDLE)
+    try:
+        for item in items:
+            stop.check()
+            queue.append(_Call(function, item, pool))
+            if len(queue) >= _QUEUED_PER_THREAD * jobs:
+                call = queue.popleft()
+                yield call.item, call.result()
+        while queue:
+            call = queue.popleft()
+            yield call.item, call.result()
+    finally:
+        wait([call.future for call in queue if not call.future.cancel()])
+
+
+class _Call(Generic[T, Result]):
+    """A function that a pool calls with one item."""
+
+    def __init__(self, function: Callable[[T], Result], item: T, pool: WorkerPool) -> None:
+        self.item = item
+        self._function = function
+        self._results: list[Result] = []
+        (self.future,) = pool.submit(self._call, 1)
+
+    def _call(self) -> None:
+        self._results.append(self._function(self.item))
+
+    def result(self) -> Result:
+        """Wait for the result; call the function here if no thread has begun to."""
+        if self.future.cancel():
+            return self._function(self.item)
+        self.future.result()
+        return self._results[0]
 
 
 class WorkerPool:

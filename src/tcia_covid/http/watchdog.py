@@ -192,17 +192,23 @@ class Watchdog:
         with self._lock:
             self._requests.add(request)
             if self._thread is None:
-                self._closed = threading.Event()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._closed,), name="http-watchdog", daemon=True
-                )
-                self._thread.start()
+                self._start()
         try:
             yield
         finally:
             with self._lock:
                 self._requests.discard(request)
             request.finish()
+
+    def _start(self) -> None:
+        """Start the thread; the next request tries again if the system permits no more threads."""
+        self._closed = threading.Event()
+        thread = threading.Thread(
+            target=self._run, args=(self._closed,), name="http-watchdog", daemon=True
+        )
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def active(self) -> list[ActiveRequest]:
         """The requests being watched."""

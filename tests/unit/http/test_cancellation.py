@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,11 @@ def test_reading_a_body_that_comes_fast() -> None:
         assert_interrupted(stop_while(lambda: get(client, server.url), stop, lambda: server.heads))
 
 
+@pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="only closing wakes a reader there, and the socket that reads the handshake is known "
+    "after it: the connection timeout ends it, and a canceled command does not wait for it",
+)
 def test_a_tls_handshake_that_never_comes() -> None:
     stop = CancelToken()
     with ScriptedServer([Sleep(LONG)]) as server, client_with(stop=stop) as client:
