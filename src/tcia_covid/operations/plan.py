@@ -20,9 +20,9 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from tcia_covid.core.events import Emit, discard
-from tcia_covid.core.models import Failure, Series
+from tcia_covid.core.models import Failure, Series, State
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.core.summary import Comparison, ResolvedTarget
+from tcia_covid.core.summary import Comparison, ResolvedTarget, SeriesResult
 from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.select import select_offline
 from tcia_covid.selection.filters import apply_filters
@@ -64,6 +64,8 @@ class GroupPlan:
     """Images on disk of series that are not complete: started, or damaged later."""
     changed: list[str] = field(default_factory=list)
     """Series that are complete in another version than the archive lists now."""
+    results: list[SeriesResult] = field(default_factory=list)
+    """How each selected series is on disk."""
     modalities: dict[str, Amount] = field(default_factory=dict)
     """Selected, by modality; the most bytes first."""
     licenses: list[License] = field(default_factory=list)
@@ -193,6 +195,7 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
     planned.licenses, planned.warnings = group.licenses, data_warnings(group.series)
     tree = Tree(output / collection_folder(group.name))
     if not tree.state.is_dir():
+        planned.results = [SeriesResult(item.uid, State.REMAINING.value) for item in group.series]
         return planned
     partial, unsettled = BytesOnDisk(tree), tree.needs_check()
     for series in group.series:
@@ -200,11 +203,15 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
         changed = receipt is not None and receipt.differs_from(series)
         if changed:
             planned.changed.append(series.uid)
+        result = SeriesResult(series.uid, State.REMAINING.value)
         if receipt is not None and not (update and changed):
+            path = str(tree.root / receipt.folder)
+            result = SeriesResult(series.uid, State.ALREADY.value, path)
             images = series.image_count or len(receipt.images)
             planned.complete += Amount(1, images, series.size or receipt.size)
         elif any(amount := partial.of(series)):
             planned.partial += Amount(1, *amount)
+        planned.results.append(result)
     return planned
 
 

@@ -25,6 +25,10 @@ _BLOCK = 256 * 1024
 _SHOWN = 20
 """Characters of what is no JSON."""
 _SHOWN_KEYS = 20
+_LISTS_OF_UIDS = ("damaged", "missing_files")
+"""Keys of `status` whose values are SeriesInstanceUIDs."""
+_OTHER_SERIES = ("catalog_differences", "collections")
+"""Keys of this program's documents with series that were not requested, or that are read apart."""
 _NESTED = ("study", "patient")
 """Kinds of objects that may contain their series."""
 
@@ -55,14 +59,28 @@ def read_json(
                 continue
             if isinstance(value.get("command"), str):
                 entries.format = f"JSON of 'tcia-covid {value['command'][:20]}'"
+                value = _own(value)
         if _Walk(entries, item, only).add(value):
             is_empty = False
     if is_empty and entries.format != "Croissant":
         found = f"; its keys are {keys}" if keys else ""
         raise ManifestError(
             f"{entries.name} ({entries.format}) names no series{found}",
-            hint="series are objects with SeriesInstanceUID, or UIDs in an array",
+            hint="series are objects with SeriesInstanceUID, or UIDs in an array; documents of "
+            "'status' and 'verify' name only series that are incomplete or damaged",
         )
+
+
+def _own(document: Mapping[str, Any]) -> list[Any]:
+    """Return the parts of a document of this program that name series of its request."""
+    collections = document.get("collections")
+    inner = collections if isinstance(collections, list) else []
+    parts: list[Any] = []
+    for part in (document, *(part for part in inner if isinstance(part, Mapping))):
+        parts.append({key: value for key, value in part.items() if key not in _OTHER_SERIES})
+        lists = (part.get(key) for key in _LISTS_OF_UIDS)
+        parts += [{"SeriesInstanceUID": uids} for uids in lists if isinstance(uids, list)]
+    return parts
 
 
 @dataclass(frozen=True, slots=True)
