@@ -11,6 +11,7 @@ from tcia_covid.api.options import (
     Choices,
     ConnectionChoices,
     Paths,
+    Targets,
     accepts,
     build_options,
     check_choices,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 @accepts(Choices)
 def download(
-    targets: Paths,
+    targets: Targets,
     output: str | Path = DEFAULT_OUTPUT,
     *,
     emit: Emit = discard,
@@ -53,7 +54,8 @@ def download(
     Series that fail raise nothing: they are in the summary's `failures`.
 
     Args:
-        targets: a collection, manifest or SeriesInstanceUID, or several.
+        targets: what the command line takes (names, UIDs, files, addresses), or series, dicts and
+            DataFrames of series as `iter_series` and `series --format csv` give them, or several.
         output: the folder that holds the collections' folders.
         emit: receives progress events, from any thread.
         stop: set it from another thread to end the run early.
@@ -74,7 +76,7 @@ def download(
 
 @accepts(Choices)
 def plan(
-    targets: Paths,
+    targets: Targets,
     output: str | Path = DEFAULT_OUTPUT,
     *,
     emit: Emit = discard,
@@ -95,7 +97,7 @@ def plan(
 
 @accepts(Choices)
 def iter_series(
-    targets: Paths,
+    targets: Targets,
     *,
     emit: Emit = discard,
     stop: CancelToken | None = None,

@@ -21,11 +21,13 @@ from typing import (
 )
 
 from tcia_covid.core.errors import UsageError, did_you_mean
+from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT, STATE_FOLDER
 from tcia_covid.core.units import parse_rate, parse_size
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.filters import Filters
-from tcia_covid.selection.manifests.model import Kind
+from tcia_covid.selection.manifests.model import Kind, Manifest
+from tcia_covid.selection.manifests.objects import is_table, read_objects
 from tcia_covid.selection.manifests.read import read_manifest
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.selection.shards import Shard, parse_shard
@@ -41,6 +43,8 @@ Bytes = int | str
 """A number of bytes, or text such as `20GB`."""
 Paths = str | Path | Sequence[str | Path]
 """One path or name, or several."""
+Targets = str | Path | Series | Mapping[str, Any] | Iterable[Any]
+"""A name, path, series, dict of a series or table (DataFrame) of series, or several of them."""
 
 
 class ConnectionChoices(TypedDict, total=False):
@@ -264,8 +268,34 @@ def output_from(value: str | Path) -> str:
     return str(value)
 
 
+def targets_from(values: Targets) -> tuple[tuple[str, ...], tuple[Manifest, ...]]:
+    """Return the words among the targets, and the series, dicts and tables as one manifest.
+
+    Raises:
+        UsageError: a value cannot be a target.
+        ManifestError: an object names no series.
+    """
+    if isinstance(values, str | Path | Series | Mapping) or is_table(values):
+        items: list[Any] = [values]
+    elif isinstance(values, Iterable):
+        items = list(values)
+    else:
+        raise _no_target(values)
+    words = [str(item) for item in items if isinstance(item, str | Path)]
+    objects = [item for item in items if not isinstance(item, str | Path)]
+    for item in objects:
+        if not (isinstance(item, Series | Mapping) or is_table(item)):
+            raise _no_target(item)
+    return split_targets(words), (read_objects(objects),) if objects else ()
+
+
+def _no_target(value: object) -> UsageError:
+    wanted = "text, paths, series, dicts with SeriesInstanceUID, or tables with such a column"
+    return UsageError(f"targets must be {wanted}, not {value!r}"[:200])
+
+
 def request_from(
-    targets: Paths, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
+    targets: Targets, output: str | Path = DEFAULT_OUTPUT, **choices: Unpack[Choices]
 ) -> Request:
     """Build a request from plain values.
 
@@ -274,8 +304,10 @@ def request_from(
         TypeError: a keyword does not exist.
     """
     checked = check_choices(choices)
+    words, manifests = targets_from(targets)
     return Request(
-        targets=split_targets(paths_from("targets", targets)),
+        targets=words,
+        manifests=manifests,
         output=output_from(output),
         carts=checked.get("shared_cart", ()),
         options=build_options(checked),

@@ -11,7 +11,7 @@ from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesSou
 from tcia_covid.selection.lookup import ArchiveLookup
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection, resolve
-from tcia_covid.selection.targets import Target, cart_uids, parse_targets
+from tcia_covid.selection.targets import Target, cart_uids, manifest_target, parse_targets
 
 
 def select(
@@ -40,10 +40,10 @@ def select(
         has_idc=options.source != "nbia",
         offline=offline,
     )
-    words = request.targets if request.targets or request.carts else request.filters.identifiers
-    targets = (
-        parse_targets(words, registry, archives.manifests) if words or not request.carts else []
-    )
+    others = request.manifests or request.carts
+    words = request.targets if request.targets or others else request.filters.identifiers
+    targets = parse_targets(words, registry, archives.manifests) if words or not others else []
+    targets += (manifest_target(manifest, registry) for manifest in request.manifests)
     for name in request.carts:
         uids = dict.fromkeys(cart_uids(archives.nbia, name))
         targets.append(Target(name, "shared cart", uids=uids))

@@ -12,6 +12,7 @@ from tcia_covid.core.files import check_working_folder
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.http.settings import DEFAULT_NBIA_URL, HttpSettings
 from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.manifests.model import Manifest
 from tcia_covid.selection.shards import Shard
 
 Source = Literal["auto", "nbia", "idc"]
@@ -66,6 +67,8 @@ class Request:
 
     targets: tuple[str, ...]
     output: str = DEFAULT_OUTPUT
+    manifests: tuple[Manifest, ...] = ()
+    """Further targets that are not files."""
     carts: tuple[str, ...] = ()
     """Names of shared carts of NBIA, whose series are targets, too."""
     filters: Filters = field(default_factory=Filters)
@@ -77,7 +80,7 @@ class Request:
 
 def package_collection(request: Request, registry: Registry) -> Collection | None:
     """The collection of a request that names one published as Aspera packages, or None."""
-    if len(request.targets) != 1 or request.carts:
+    if len(request.targets) != 1 or request.carts or request.manifests:
         return None
     collection = registry.find(request.targets[0])
     return collection if collection and collection.aspera and not collection.is_dicom else None

@@ -111,8 +111,7 @@ def _parse(word: str, registry: Registry, fetch: Fetch | None) -> Target:
     if _find(target, "word", word, registry):
         return target
     if _is_manifest(word):
-        _add_manifest(target, read_manifest(word, fetch=fetch), registry)
-        return target
+        return manifest_target(read_manifest(word, fetch=fetch), registry, word)
     _refuse(word, registry)
     target.unknown.append(Unknown(_unknown_kind(word), word))
     return target
@@ -133,9 +132,9 @@ def _find(target: Target, kind: Kind, value: str, registry: Registry) -> bool:
     return match is not None
 
 
-def _add_manifest(target: Target, manifest: Manifest, registry: Registry) -> None:
-    target.kind = manifest.format
-    target.notices += manifest.notices
+def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> Target:
+    """Tell what a manifest names; `word` is the target, if it has another name."""
+    target = Target(word or manifest.name, manifest.format, notices=list(manifest.notices))
     if manifest.duplicates:
         target.notices.append(f"{target.word}: {manifest.duplicates} repeated entries were merged")
     for kind, identifiers in manifest.identifiers.items():
@@ -146,6 +145,7 @@ def _add_manifest(target: Target, manifest: Manifest, registry: Registry) -> Non
             if not _find(target, kind, value, registry):
                 asked = _unknown_kind(value) if kind == "word" else kind
                 target.unknown.append(Unknown(asked, value, f"{manifest.name}, line {line}: "))
+    return target
 
 
 def _unknown_kind(word: str) -> Kind:

@@ -34,9 +34,13 @@ def command(
 ) -> int:
     """Download what TARGET names, complete and checked.
 
-    TARGET is a collection (name, alias, slug or DOI), a manifest (.tcia, .csv, .tsv, .txt, or
-    - for standard input) or a SeriesInstanceUID. Run the same command again to resume an
-    interrupted download or to repair damaged files; it does nothing if all is complete.
+    TARGET is a collection (name, alias, DOI or page), a series, study or patient (UID, PatientID,
+    crdc_series_uuid or s3:// address), or a manifest (.tcia, .s5cmd, .csv, .xlsx, .json, ..., an
+    https:// address, or - for standard input); commas separate several. Without a TARGET, the
+    values of --series, --study or --patient are the targets.
+
+    Run the same command again to resume an interrupted download or to repair damaged files; it
+    does nothing if all is complete.
     """
     request = request_from(targets, output, **choices)
     if dry_run:

@@ -45,8 +45,8 @@ def command(
     """Show what 'download' would do, without doing it.
 
     Shows patients, series, images and bytes, what is complete already, whether the rest fits
-    on the disk, and how long it takes. Needs no network for the collections in the shipped
-    catalog. Takes the same options as 'download'.
+    on the disk, and how long it takes. Needs no network for what the shipped catalog has.
+    Takes the same targets and options as 'download'.
     """
     request = request_from(targets, output, **choices)
     return (show_comparison if compare else show_plan)(console, request)

@@ -52,7 +52,7 @@ def command(console: Console, *, targets: tuple[str, ...], format: str, **choice
     """List the series that TARGET and the filters select.
 
     'tcia-covid series COVID-19-AR --modality CT --format tcia > ct.tcia' writes a manifest
-    for TCIA's own Data Retriever; 'download' reads it too.
+    for TCIA's own Data Retriever; 'download' reads it too. TARGET is as for 'download'.
     """
     request = request_from(targets, **choices)
     selection = select_series(console, request)
