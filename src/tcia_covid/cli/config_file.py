@@ -90,10 +90,12 @@ def _read(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except PermissionError as error:  # jobs and services often run with somebody else's HOME
-        write(sys.stderr, f"warning: cannot read {path}, ignored: {error.strerror}")
-        return {}
     except OSError as error:
+        # Windows refuses to read a folder in the same way.
+        if isinstance(error, PermissionError) and not os.path.isdir(path):  # noqa: PTH112
+            # Jobs and services often run with somebody else's HOME.
+            write(sys.stderr, f"warning: cannot read {path}, ignored: {error.strerror}")
+            return {}
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     from tcia_covid.core.yaml_reader import Source, parse  # noqa: PLC0415 - most runs have no file
 

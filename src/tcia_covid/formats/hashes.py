@@ -20,6 +20,8 @@ _BLOCK_SIZE = 256 * 1024
 _MULTIPART_ETAG = re.compile(rf"[0-9a-f]{{{_MD5_DIGITS}}}-([1-9][0-9]{{0,4}})")
 _PART_SIZES = (5, 6, 7, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 100, 128)
 """Sizes that upload programs use, in 2**20 or 10**6 bytes."""
+_MORE_PART_SIZES = 16
+"""Numbers of megabytes to try from that of equal parts on; each takes a look at the whole file."""
 
 
 def hash_file(
@@ -62,13 +64,16 @@ def multipart_etags(path: Path, parts: int) -> frozenset[str]:
     """The ETags that S3 may give a file that is uploaded in `parts` parts, one per part size.
 
     Such an ETag is the MD5 over the MD5s of the parts. It does not tell how long they were: tried
-    are the usual sizes, and equal parts.
+    are the usual sizes, equal parts, and for small files all whole megabytes.
     """
     size = path.stat().st_size
     equal = -(-size // parts)
     units = (2**20, 10**6)
     part_sizes = {number * unit for number in _PART_SIZES for unit in units}
-    part_sizes |= {equal, *(-(-equal // unit) * unit for unit in units)}
+    part_sizes |= {equal}
+    for unit in units:
+        first = -(-equal // unit)
+        part_sizes |= {number * unit for number in range(first, first + _MORE_PART_SIZES)}
     return frozenset(
         _multipart_etag(path, part_size, parts)
         for part_size in part_sizes

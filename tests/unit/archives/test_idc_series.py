@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import threading
+from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tcia_covid.archives.idc.archive import IdcArchive, threads_for
+from tcia_covid.archives.idc.s3 import parse_goog_hash
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     BadResponseError,
@@ -26,7 +29,7 @@ from tcia_covid.store.staging import Staging
 from tests.fakes import s3
 from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import BUCKET, QUICK, RESTRICTED_BUCKET, S3Server, idc_of, object_key, series_of
-from tests.fakes.s3_faults import Cut, Delay, Fault, Meanwhile, Rewrite, Say, SlowDown
+from tests.fakes.s3_faults import Cut, Delay, Fault, Forge, Meanwhile, Rewrite, Say, SlowDown
 from tests.fakes.s3_front import Front
 from tests.unit.archives.idc_helpers import key_of, md5s, md5s_of, received, sink_for
 from tests.waiting import soon
@@ -70,6 +73,26 @@ def test_images_uploaded_in_parts_are_recognized_by_the_hash_of_their_parts(
     assert md5s_of(sink) == md5s(demo)
     assert sink.unproven() == [parted], "the archive of record is asked first"
     assert sink.etag_matches == {parted}
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_the_hash_in_googles_responses_verifies_images_uploaded_in_parts(
+    s3_server: S3Server, demo: DemoSeries, tmp_path: Path, is_right: bool
+) -> None:
+    parted = demo.images[1]
+    series = s3_server.hold(demo, in_parts=[parted.uid])
+    content = parted.read() if is_right else b"other"
+    md5 = b64encode(hashlib.md5(content).digest()).decode()
+    forged = Forge(on=key_of(demo, 1), headers={"x-goog-hash": f"crc32c=n03x6A==,md5={md5}"})
+    with Front(s3_server.port, forged) as front, idc_of(front.url, series) as archive:
+        sink = received(archive, series, tmp_path)
+    assert parted.uid not in sink.unproven()
+    assert sink.wrong() == ([] if is_right else [parted.uid])
+
+
+@pytest.mark.parametrize("header", ["", "crc32c=n03x6A==", "md5=", "md5=AAAA", "md5=*"])
+def test_a_header_without_a_usable_md5_has_none(header: str) -> None:
+    assert parse_goog_hash(header) is None
 
 
 def test_images_are_listed_with_key_size_and_hash(s3_server: S3Server, demo: DemoSeries) -> None:

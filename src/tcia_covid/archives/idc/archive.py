@@ -292,4 +292,7 @@ def _store(reader: ObjectReader, sink: Sink) -> StoredImage:
     reader.offset = sink.partial_size(reader.image)
     # Closed at once, whatever happens: an abandoned reader would keep its slot.
     with closing(reader.chunks()) as chunks:
-        return sink.receive(chunks, source=IdcArchive.name, image=reader.image)
+        stored = sink.receive(chunks, source=IdcArchive.name, image=reader.image)
+    if reader.md5 is not None and reader.image.md5 is None:
+        sink.note_md5(stored.uid, reader.md5)
+    return stored

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from xml.etree import ElementTree as ET
@@ -40,6 +41,7 @@ _PAGE_LIMIT = 4 * 1024 * 1024
 """Bytes; a full page of 1,000 keys has about 0.4 MB."""
 _MAX_PAGES = 1000
 """The biggest series has three."""
+_MD5_SIZE = 16
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -52,6 +54,7 @@ class ObjectReader:
         is_needed: whether an interruption is still worth a retry.
         offset: bytes of the object that were received before.
         retries: of an interruption; None for as many as the client's settings say.
+        md5: the hash that Google's response has, also of an object that was uploaded in parts.
     """
 
     client: Client
@@ -60,6 +63,7 @@ class ObjectReader:
     is_needed: Callable[[], bool] = lambda: True
     offset: int = 0
     retries: int | None = None
+    md5: str | None = None
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Read the object from `offset` to its end.
@@ -76,6 +80,7 @@ class ObjectReader:
         def check_version(response: Response) -> None:
             if version and parse_etag(response.headers.get("ETag", "")) not in (None, version):
                 raise get.unexpected("another ETag than the listed one")
+            self.md5 = parse_goog_hash(response.headers.get("x-goog-hash", "")) or self.md5
 
         get = RangedGet(
             self.client,
@@ -191,6 +196,20 @@ def parse_etag(etag: str) -> str | None:
     """Return an ETag without its quotes; None where it is weak and so identifies no bytes."""
     etag = etag.strip()
     return None if etag.startswith("W/") else etag.strip('"') or None
+
+
+def parse_goog_hash(header: str) -> str | None:
+    """Return the MD5 of an `x-goog-hash` header (`crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==`).
+
+    None where it has none: Google stores no MD5 of objects that were composed of others.
+    """
+    for part in header.split(","):
+        name, _, value = part.strip().partition("=")
+        if name.lower() == "md5":
+            with suppress(ValueError):
+                digest = base64.b64decode(value, validate=True)
+                return digest.hex() if len(digest) == _MD5_SIZE else None
+    return None
 
 
 def _parse(body: bytes) -> ET.Element:
