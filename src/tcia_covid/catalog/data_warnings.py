@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
 from tcia_covid.core.models import SERIES_NAMES, Series
 
@@ -28,13 +30,28 @@ _OPTIONAL = ("body_part", "patient_age", "patient_sex", "manufacturer", "descrip
 """Attributes that users filter by, and that archives often do not record."""
 
 
+class _Kind(NamedTuple):
+    """What series of one kind have in common."""
+
+    modality: str | None
+    sop_class: str | None
+    photometric_interpretation: str | None
+    transfer_syntax: str | None
+
+
+_Kinds = Mapping[_Kind, int]
+"""Numbers of series by kind: a collection has few kinds, so counting them first is fast."""
+
+
 def data_warnings(series: Sequence[Series]) -> list[str]:
     """Say what a user of these series must know to read and interpret them rightly."""
+    counts = Counter(map(attrgetter(*_Kind._fields), series))
+    kinds = {_Kind(*values): number for values, number in counts.items()}
     return [
-        *_compressed(series),
-        *_monochrome1(series),
-        *_secondary_captures(series),
-        *_without_pixels_or_in_color(series),
+        *_compressed(kinds),
+        *_monochrome1(kinds),
+        *_secondary_captures(kinds),
+        *_without_pixels_or_in_color(kinds),
         *_short_ct(series),
     ]
 
@@ -49,43 +66,37 @@ def missing_values(series: Sequence[Series]) -> list[str]:
     ]
 
 
-def _compressed(series: Sequence[Series]) -> Iterator[str]:
-    kinds = Counter(
-        _COMPRESSED[uid]
-        for item in series
-        for uid in set((item.transfer_syntax or "").split(","))
-        if uid in _COMPRESSED
-    )
-    for (name, packages), number in kinds.most_common():
-        percent = f" ({100 * number / len(series):.0f} %)"
+def _compressed(kinds: _Kinds) -> Iterator[str]:
+    total = sum(kinds.values())
+    encodings: Counter[tuple[str, str]] = Counter()
+    for kind, number in kinds.items():
+        uids = set((kind.transfer_syntax or "").split(",")) & _COMPRESSED.keys()
+        encodings.update(dict.fromkeys((_COMPRESSED[uid] for uid in uids), number))
+    for (name, packages), number in encodings.most_common():
         yield (
-            f"{number:,} of {len(series):,} series{percent} are compressed as {name}: to decode "
-            f"their pixels, pydicom needs {packages}."
+            f"{number:,} of {total:,} series ({100 * number / total:.0f} %) are compressed as "
+            f"{name}: to decode their pixels, pydicom needs {packages}."
         )
 
 
-def _monochrome1(series: Sequence[Series]) -> Iterator[str]:
-    for share in _by_modality(
-        series, lambda item: item.photometric_interpretation == "MONOCHROME1"
-    ):
+def _monochrome1(kinds: _Kinds) -> Iterator[str]:
+    for share in _by_modality(kinds, lambda kind: kind.photometric_interpretation == "MONOCHROME1"):
         yield f"{share} are MONOCHROME1: their lowest value is white, so invert them."
 
 
-def _secondary_captures(series: Sequence[Series]) -> Iterator[str]:
-    for share in _by_modality(series, lambda item: item.sop_class == SECONDARY_CAPTURE):
+def _secondary_captures(kinds: _Kinds) -> Iterator[str]:
+    for share in _by_modality(kinds, lambda kind: kind.sop_class == SECONDARY_CAPTURE):
         yield (
             f"{share} are secondary captures, such as screenshots and reformatted images, not "
             f"original ones: --where 'SOPClassUID!={SECONDARY_CAPTURE}' leaves them out."
         )
 
 
-def _without_pixels_or_in_color(series: Sequence[Series]) -> Iterator[str]:
-    for share in _by_modality(
-        series, lambda item: "RGB" in (item.photometric_interpretation or "")
-    ):
+def _without_pixels_or_in_color(kinds: _Kinds) -> Iterator[str]:
+    for share in _by_modality(kinds, lambda kind: "RGB" in (kind.photometric_interpretation or "")):
         yield f"{share} are in color (RGB)."
     for share in _by_modality(
-        series, lambda item: bool(item.sop_class) and not item.photometric_interpretation
+        kinds, lambda kind: bool(kind.sop_class) and not kind.photometric_interpretation
     ):
         yield f"{share} have no pixels."
 
@@ -100,11 +111,15 @@ def _short_ct(series: Sequence[Series]) -> Iterator[str]:
         )
 
 
-def _by_modality(series: Iterable[Series], has: Callable[[Series], bool]) -> Iterator[str]:
+def _by_modality(kinds: _Kinds, has: Callable[[_Kind], bool]) -> Iterator[str]:
     """Count the series of each modality for which `has` is true: `247 of 720 CR series`."""
-    totals = Counter(item.modality or "other" for item in series)
-    found = Counter(item.modality or "other" for item in series if has(item))
-    for modality, number in sorted(found.items(), key=lambda pair: (-pair[1], pair[0])):
+    totals: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    for kind, number in kinds.items():
+        modality = kind.modality or "other"
+        totals[modality] += number
+        found[modality] += number * has(kind)
+    for modality, number in sorted((+found).items(), key=lambda pair: (-pair[1], pair[0])):
         yield f"{number:,} of {totals[modality]:,} {modality} series"
 
 

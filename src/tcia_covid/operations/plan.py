@@ -26,7 +26,7 @@ from tcia_covid.core.summary import Comparison, ResolvedTarget, SeriesResult
 from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.select import select_offline
 from tcia_covid.selection.filters import apply_filters
-from tcia_covid.selection.listing import compare_lists
+from tcia_covid.selection.listing import compare_lists, located
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.disk import destination_error
@@ -291,18 +291,24 @@ def compare_with_catalog(
         ]
     finally:
         archives.close()
+    known = [series_catalog.load(collection.name) for collection in collections]
     return [
         compare_lists(
-            collection.name,
-            _filtered(request, listed),
-            _filtered(request, series_catalog.load(collection.name)),
+            collection.name, _filtered(request, listed, of_it), _filtered(request, of_it, of_it)
         )
-        for collection, listed in zip(collections, lists, strict=True)
+        for collection, listed, of_it in zip(collections, lists, known, strict=True)
     ]
 
 
-def _filtered(request: Request, listed: Sequence[Series]) -> dict[str, Series]:
-    return {series.uid: series for series in apply_filters(request.filters, listed).series}
+def _filtered(
+    request: Request, listed: Sequence[Series], known: Sequence[Series]
+) -> dict[str, Series]:
+    """Apply the filters, with what NBIA omits from the catalog."""
+    by_uid, original = {series.uid: series for series in known}, {s.uid: s for s in listed}
+    complete = [located(series, by_uid) for series in listed]
+    return {
+        item.uid: original[item.uid] for item in apply_filters(request.filters, complete).series
+    }
 
 
 def _cataloged(target: str, collection: Collection | None) -> Collection:

@@ -231,3 +231,29 @@ def test_a_missing_registry_file_is_named(tmp_path):
 def test_a_folder_is_not_a_registry(tmp_path):
     with pytest.raises(RegistryError, match="cannot be read"):
         load_registry([tmp_path])
+
+
+# Further resources
+
+
+def test_resources_of_all_files_are_kept_once(tmp_path: Path) -> None:
+    shipped = load_registry().resources
+    page = f"{{title: {shipped[0].title!r}, url: {shipped[0].url!r}}}"
+    text = f"resources: [{page}, {{title: Mine, url: https://host/mine}}]\ncollections: {{}}\n"
+    found = load_registry([write(tmp_path, text)]).resources
+    assert found[:-1] == shipped
+    assert str(found[-1]) == "Mine: https://host/mine"
+
+
+@pytest.mark.parametrize(
+    ("page", "complaint"),
+    [
+        ("{title: Mine}", "url"),
+        ("{title: Mine, url: mine}", "is not an http or https address"),
+        ("{title: Mine, url: https://host, kind: x}", "kind"),
+    ],
+)
+def test_a_resource_needs_a_title_and_an_address(tmp_path: Path, page: str, complaint: str) -> None:
+    path = write(tmp_path, f"resources: [{page}]\ncollections: {{}}\n")
+    with pytest.raises(RegistryError, match=complaint):
+        load_registry([path])

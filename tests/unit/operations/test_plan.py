@@ -174,6 +174,18 @@ def test_filters_apply_to_both_lists(
     assert (found.listed, found.known) == (3, 3)
 
 
+def test_a_comparison_filters_by_columns_that_nbia_does_not_list(
+    monkeypatch: pytest.MonkeyPatch, archive: ArchiveServer
+) -> None:
+    name = "MIDRC-RICORD-1B"
+    known = series_catalog.load(name)
+    listed = [replace(item, transfer_syntax=None, bucket=None) for item in known]
+    monkeypatch.setattr(NbiaArchive, "list_collection", lambda *_: listed)
+    compressed = "TransferSyntaxUID=1.2.840.10008.1.2.4.70"
+    (found,) = compare_with_catalog(request_from(name, nbia_url=archive.base_url, where=compressed))
+    assert (found.listed, found.known, found.same) == (30, 30, 30)
+
+
 def test_only_collections_of_the_catalog_can_be_compared() -> None:
     with pytest.raises(UsageError, match="cannot be compared"):
         compare_with_catalog(request_from("CT Images in COVID-19"))
