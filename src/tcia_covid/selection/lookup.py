@@ -27,9 +27,9 @@ from tcia_covid.selection.targets import (
 )
 
 T = TypeVar("T")
-_CHECK = "check it; withdrawn and restricted series are not listed"
-_MAX_ASKED = 100
-"""Identifiers that are looked up with a request each: a manifest may have millions."""
+_MAX_MISSES = 100
+"""Identifiers, one request each, that no archive knows before no more are looked up: a manifest
+may have millions."""
 _NAMES: dict[Kind, str] = {
     "series": "a series",
     "study": "a study",
@@ -100,7 +100,7 @@ class ArchiveLookup:
         self._has_idc = has_idc
         self._offline = offline
         self._indexed: dict[tuple[str, str], list[Series]] = {}
-        self._asked = 0
+        self._misses = 0
 
     def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
         """Yield what each is; what no archive knows has a failure in its listing.
@@ -116,8 +116,19 @@ class ArchiveLookup:
             if item.value in listed and _is_any_uid(item):
                 yield item, Found("SeriesInstanceUID", SeriesListing([listed[item.value]]))
             else:
-                failure = not_found(item, FailureReason.NOT_AVAILABLE, "", _CHECK)
-                yield item, self._find(item) or Found("", SeriesListing(failures=[failure]))
+                yield item, self._find_or_fail(item)
+
+    def _find_or_fail(self, item: Unknown) -> Found:
+        hint = "check it; withdrawn and restricted series are not listed"
+        if self._misses >= _MAX_MISSES:
+            why, hint = f"not asked, since {_MAX_MISSES} others are unknown", "check the manifest"
+        elif found := self._find(item):
+            return found
+        else:
+            why = ""
+        self._misses += 1
+        failure = not_found(item, FailureReason.NOT_AVAILABLE, why, hint)
+        return Found("", SeriesListing(failures=[failure]))
 
     def _read_index(self, unknown: Sequence[Unknown]) -> None:
         """Look everything up in IDC's index at once: reading it takes a second."""
@@ -190,17 +201,12 @@ class ArchiveLookup:
     def _by_column(self, column: str, value: str) -> list[Series]:
         if series := self._indexed.get((column, value)):
             return series
-        if self._nbia is None or self._asked >= _MAX_ASKED:
-            return []
-        self._asked += 1
         nbia = self._nbia
-        return _ask(value, lambda: nbia.find_series(column, value))
+        return _ask(value, lambda: nbia.find_series(column, value)) if nbia else []
 
     def _find_image(self, uid: str) -> Found | None:
-        if self._nbia is None or self._asked >= _MAX_ASKED:
-            return None
         nbia = self._nbia
-        if not _ask(uid, lambda: nbia.has_image(uid)):
+        if nbia is None or not _ask(uid, lambda: nbia.has_image(uid)):
             return None
         failure = Failure(
             series="",
@@ -214,9 +220,8 @@ class ArchiveLookup:
         """Find a folder of IDC: in its index, else by the images in it."""
         if series := self._indexed.get(("crdc_series_uuid", _identifier(item))):
             return Found("crdc_series_uuid", SeriesListing(series))
-        if not self._has_idc or self._asked >= _MAX_ASKED:
+        if not self._has_idc:
             return None
-        self._asked += 1
         bucket = item.value.partition("://")[2].partition("/")[0]
         in_folder = self._find_folder(bucket, _identifier(item))
         if in_folder is None:

@@ -119,7 +119,7 @@ def _parse(word: str, registry: Registry, fetch: Fetch | None) -> Target:
 
 def _find(target: Target, kind: Kind, value: str, registry: Registry) -> bool:
     """Find a value in the registry or catalog; add what it names to the target."""
-    collection = registry.find(value) if kind == "word" else None
+    collection = registry.find(value) if kind == "word" and not is_uid(value) else None
     if collection is not None:
         target.kind = target.kind or "collection"
         target.collections.append(dicom_only(collection))
