@@ -15,6 +15,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     ArchiveError,
     ChecksumError,
+    DestinationError,
     FailureReason,
     InterruptedRunError,
     LockedError,
@@ -105,7 +106,6 @@ def add_supporting(
         for collection in collections:
             root = Path(request.output) / collection_folder(collection.name)
             tree = Tree(root, disk=Disk(durable=options.durable))
-            tree.prepare()
             try:
                 result = fetch_supporting(
                     collection,
@@ -146,7 +146,7 @@ def fetch_supporting(
 
     Args:
         collection: whose files.
-        tree: its folder; has been prepared.
+        tree: its folder; need not be writable if nothing is to do.
         client: for the files.
         site: TCIA's site, for the list.
         update: download everything again.
@@ -160,6 +160,15 @@ def fetch_supporting(
 
     Errors about single files are in the result.
     """
+    tree.check_links()
+    try:
+        tree.prepare()
+    except DestinationError:
+        installer = _Installer(collection, tree, client, emit, update, accept_listed)
+        if not installer.is_complete():
+            raise
+        installer.run(site)
+        return installer.result
     lock = tree.state / "locks" / "supporting.lock"
     with destination_errors(str(tree.root)), Lock(lock, f"supporting files of {collection.name}"):
         installer = _Installer(collection, tree, client, emit, update, accept_listed)
@@ -212,6 +221,12 @@ class _Installer:
                 self.tree.disk.remove(self.retry)
         else:
             self._add_unchanged()
+
+    def is_complete(self) -> bool:
+        """Whether nothing is to do, so that nothing is written."""
+        registered = registered_files(self.collection)
+        is_stored = all(file.url is None or file.key in self.intact for file in registered)
+        return is_stored and not self._needs_list(registered)
 
     def _needs_list(self, registered: Sequence[SourceFile]) -> bool:
         """Whether only the site's list can say where a file is, or whether there are any."""

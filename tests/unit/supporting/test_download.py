@@ -25,6 +25,7 @@ from tests.unit.supporting.helpers import (
     fetch,
     files_in_place,
     receipts,
+    unchanged,
     zipped,
 )
 
@@ -124,6 +125,15 @@ def test_a_read_only_folder_ends_the_run(site: FakeSite, tree: Tree) -> None:
     tree.disk = _ReadOnly(durable=False)
     with pytest.raises(PermissionDeniedError):
         fetch(site, tree, entry(site, "table.csv"))
+
+
+def test_a_read_only_folder_that_is_complete_is_no_error(site: FakeSite, tree: Tree) -> None:
+    site.file("table.csv", CSV)
+    file = entry(site, "table.csv")
+    fetch(site, tree, file)
+    tree.disk = _ReadOnly(durable=False)
+    result = fetch(site, tree, file)
+    assert (unchanged(result), result.failures) == (["table.csv"], [])
 
 
 @pytest.mark.parametrize("error", [None, 28], ids=["crash", "ENOSPC"])
