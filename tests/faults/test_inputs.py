@@ -13,7 +13,7 @@ UID = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
 
 BROKEN = {
     "uid.tcia": (f"manifestVersion=3.0\nListOfSeriesToDownload=\n{UID}\n1.2..3\n", "line 4"),
-    "uid.txt": (f"{UID}\nnot-a-uid\n", "line 2"),
+    "uid.txt": (f"{UID}\n1.2.3.l\n", "line 2"),
     "column.csv": ("Name,Value\na,b\n", "SeriesInstanceUID"),
     "cell.csv": (f"SeriesInstanceUID,Modality\n{UID},CT\nx,CT\n", "line 3"),
     "empty.txt": ("\n\n", "empty.txt"),
