@@ -20,7 +20,7 @@ from typing import (
     get_type_hints,
 )
 
-from tcia_covid.core.errors import UsageError, did_you_mean
+from tcia_covid.core.errors import ManifestError, UsageError, did_you_mean
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT, STATE_FOLDER
 from tcia_covid.core.units import parse_rate, parse_size
@@ -357,4 +357,10 @@ def _values(text: str, kind: Kind) -> Iterable[str]:
         return [part.strip() for part in text.split(",")]
     file = os.path.expanduser(text[1:])  # noqa: PTH111 - "-" stays "-"
     named = read_manifest(file, only=kind).identifiers
-    return [*named.get(kind, ()), *named.get("word", ())]
+    values = [*named.get(kind, ()), *named.get("word", ())]
+    if not values:  # a filter without values would select everything
+        raise ManifestError(
+            f"{file} names values of {', '.join(named)}, and none of {kind}",
+            hint="give the file as a TARGET instead",
+        )
+    return values

@@ -96,6 +96,16 @@ def test_rows_without_a_value_are_skipped(tmp_path: Path) -> None:
     assert filters(modality=f"@{table}").modalities == ("CT", "DX")
 
 
+def test_a_file_without_such_values_never_selects_everything(tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{FIRST.crdc_uuid}\n")
+    with pytest.raises(ManifestError, match="values of crdc_series_uuid, and none of series"):
+        filters(series=f"@{listed}")
+    listed.write_text("\n")
+    with pytest.raises(ManifestError, match="names no series"):
+        filters(patient=f"@{listed}")
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"nothing\.csv"):
         filters(patient=f"@{tmp_path}/nothing.csv")
