@@ -296,9 +296,7 @@ def test_fault_14_series_of_another_collection_hide_no_short_list(trial: Trial) 
     assert summary.selected == 1
     assert [folder.name for folder in trial.output.iterdir()] == [NAME]
     notices = [one.text for one in trial.events if isinstance(one, Notice)]
-    assert notices == [
-        f"the archive's list of {NAME} names 1 series of other collections: left out"
-    ]
+    assert f"the archive's list of {NAME} names 1 series of other collections: left out" in notices
 
 
 def test_fault_14_a_list_of_another_collection_alone_is_asked_again(trial: Trial) -> None:

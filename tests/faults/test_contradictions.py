@@ -32,6 +32,17 @@ def test_fault_42_a_series_without_a_zip_is_completed_from_single_images(
     assert trial.asked("getSingleImage") == len(trial.series.images)
 
 
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("retries", [3, 6])
+def test_fault_42_a_series_whose_zip_is_refused_for_ever_is_completed_from_single_images(
+    trial: Trial, code: int, retries: int
+) -> None:
+    trial.settings = replace(trial.settings, retries=retries)
+    trial.add(Status("getImage", code=code, series=trial.series.uid, times=None))
+    trial.assert_complete(trial.download())
+    assert trial.asked("getSingleImage") == len(trial.series.images)
+
+
 def test_fault_42_a_list_of_md5s_that_the_hash_of_the_series_refutes_is_ignored(
     trial: Trial,
 ) -> None:

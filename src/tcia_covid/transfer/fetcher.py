@@ -49,6 +49,9 @@ _MAX_FAILURES = 3
 """Consecutive single images that fail before the others are not requested."""
 _FAILED_STREAM = (500, 502, 504)
 """HTTP statuses of a server that cannot make a ZIP, or not in time."""
+_REFUSED_STREAM = (429, 503)
+"""Those of a server that has too much to do: only after most of the retries single images are
+requested instead."""
 _STREAM_RETRIES = 1
 _REQUEST_BYTES = 64 * 1024
 """Bytes that a slow line could receive in the time that a request waits for its response."""
@@ -106,6 +109,7 @@ class SeriesFetcher:
     context: TransferContext
     _streaming: Streaming = field(default=Streaming.USEFUL, init=False)
     _failed_streams: int = field(default=0, init=False)
+    _refused_streams: int = field(default=0, init=False)
     _listing: list[RemoteImage] = field(default_factory=list, init=False)
     _wrong_downloads: Counter[str] = field(default_factory=Counter, init=False)
     _looked_up: set[str] = field(default_factory=set, init=False)
@@ -230,8 +234,12 @@ class SeriesFetcher:
         """Whether the archive fails to make the ZIP of the series: it may give single images."""
         if self.archive.skips_known or not isinstance(error, StatusError):
             return False
+        retries = self.context.settings.retries
         self._failed_streams += error.status in _FAILED_STREAM
-        return self._failed_streams > min(_STREAM_RETRIES, self.context.settings.retries)
+        self._refused_streams += error.status in _REFUSED_STREAM
+        return self._failed_streams > min(_STREAM_RETRIES, retries) or self._refused_streams > max(
+            _STREAM_RETRIES, retries - 2
+        )
 
     def fill(self, missing: list[RemoteImage]) -> None:
         """Fetch missing images, by stream or one by one, whichever moves fewer bytes.

@@ -101,7 +101,7 @@ def test_the_error_of_windows_for_a_long_path_is_recognized() -> None:
 def test_the_error_of_a_limit_names_it(tmp_path: Path, number: int) -> None:
     names = {
         errno.EDQUOT: "the disk quota is used up",
-        errno.EMFILE: "too many open files: the limit is ",
+        errno.EMFILE: "too many open files",
         errno.ENOMEM: "not enough memory",
     }
     error = destination_error(OSError(number, os.strerror(number)), str(tmp_path))
