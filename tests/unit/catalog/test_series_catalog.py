@@ -29,7 +29,7 @@ FOLDER = Path(str(MODULE.__file__)).parent
 
 def test_the_catalog_records_its_source() -> None:
     info = series_catalog.info()
-    assert [one.collection for one in info.entries] == NAMES
+    assert [item.collection for item in info.entries] == NAMES
     assert info.series == 20001
     assert info.version.startswith(f"{info.idc_version}.")
     assert len(info.built) == len("2026-01-01")
@@ -41,60 +41,60 @@ def test_the_tables_agree_with_the_registry_to_the_byte(name: str) -> None:
     entry, expected = series_catalog.entry(name), REGISTRY[name]
     assert entry is not None
     totals = {
-        "patients": len({one.patient for one in series}),
-        "studies": len({one.study for one in series}),
-        "series": len({one.uid for one in series}),
-        "images": sum(one.image_count or 0 for one in series),
-        "bytes": sum(one.size or 0 for one in series),
+        "patients": len({item.patient for item in series}),
+        "studies": len({item.study for item in series}),
+        "series": len({item.uid for item in series}),
+        "images": sum(item.image_count or 0 for item in series),
+        "bytes": sum(item.size or 0 for item in series),
     }
     assert totals == {key: expected[key] for key in totals}
     listed = (entry.patients, entry.studies, entry.series, entry.images, entry.size)
     assert listed == tuple(totals.values())
-    assert {one.modality for one in series} == set(expected["modalities"])
-    assert {one.license for one in series} == {expected["license"]["name"]}
-    assert {one.license_url for one in series} == {expected["license"]["url"]}
-    assert {one.bucket for one in series} == {expected["idc"]["bucket"]}
-    assert {one.collection for one in series} == {name}
-    assert {str(one.data_url).lower() for one in series} == {
+    assert {item.modality for item in series} == set(expected["modalities"])
+    assert {item.license for item in series} == {expected["license"]["name"]}
+    assert {item.license_url for item in series} == {expected["license"]["url"]}
+    assert {item.bucket for item in series} == {expected["idc"]["bucket"]}
+    assert {item.collection for item in series} == {name}
+    assert {str(item.data_url).lower() for item in series} == {
         f"https://doi.org/{expected['doi']}".lower()
     }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_series_has_all_identifiers_and_counts(name: str) -> None:
-    for one in series_catalog.load(name):
-        assert is_uid(one.uid)
-        assert is_uid(one.study)
-        assert one.patient
-        assert one.image_count is not None
-        assert one.image_count > 0
-        assert one.size is not None
-        assert one.size > 0
-        assert len(str(one.crdc_uuid)) == 36
-        assert one.date is None or len(one.date) == len("2012-01-17")
+    for item in series_catalog.load(name):
+        assert is_uid(item.uid)
+        assert is_uid(item.study)
+        assert item.patient
+        assert item.image_count is not None
+        assert item.image_count > 0
+        assert item.size is not None
+        assert item.size > 0
+        assert len(str(item.crdc_uuid)) == 36
+        assert item.date is None or len(item.date) == len("2012-01-17")
 
 
 def test_a_known_series_has_its_facts() -> None:
     uid = "1.3.6.1.4.1.14519.5.2.1.9999.103.2772748514240373421475911810044"
-    one = series_catalog.find([uid])[uid]
-    assert (one.collection, one.patient) == ("COVID-19-AR", "COVID-19-AR-16406488")
-    assert (one.modality, one.body_part, one.number) == ("DX", "CHEST", 1)
-    assert (one.date, one.study_date) == ("2012-01-17", "2012-01-17")
-    assert (one.description, one.study_description) == ("Lateral L", "XR CHEST AP ONLY")
-    assert (one.manufacturer, one.manufacturer_model) == ("Philips", "MobileDiagnost wDR")
-    assert (one.patient_sex, one.patient_age) == ("M", "067Y")
-    assert one.sop_class == "1.2.840.10008.5.1.4.1.1.1.1"
-    assert one.transfer_syntax == "1.2.840.10008.1.2"
-    assert one.photometric_interpretation == "MONOCHROME2"
-    assert (one.image_count, one.size) == (1, 13_266_126)
-    assert one.crdc_uuid == "35823972-03f1-41e3-8ab2-418c862ec07c"
+    item = series_catalog.find([uid])[uid]
+    assert (item.collection, item.patient) == ("COVID-19-AR", "COVID-19-AR-16406488")
+    assert (item.modality, item.body_part, item.number) == ("DX", "CHEST", 1)
+    assert (item.date, item.study_date) == ("2012-01-17", "2012-01-17")
+    assert (item.description, item.study_description) == ("Lateral L", "XR CHEST AP ONLY")
+    assert (item.manufacturer, item.manufacturer_model) == ("Philips", "MobileDiagnost wDR")
+    assert (item.patient_sex, item.patient_age) == ("M", "067Y")
+    assert item.sop_class == "1.2.840.10008.5.1.4.1.1.1.1"
+    assert item.transfer_syntax == "1.2.840.10008.1.2"
+    assert item.photometric_interpretation == "MONOCHROME2"
+    assert (item.image_count, item.size) == (1, 13_266_126)
+    assert item.crdc_uuid == "35823972-03f1-41e3-8ab2-418c862ec07c"
 
 
 def test_series_are_found_across_collections_in_the_order_given() -> None:
     uids = [series_catalog.load(name)[-1].uid for name in reversed(NAMES)]
     found = series_catalog.find([uids[0], "1.2.3", *uids])
     assert list(found) == uids
-    assert [one.collection for one in found.values()] == NAMES[::-1]
+    assert [item.collection for item in found.values()] == NAMES[::-1]
     assert series_catalog.find([]) == {}
 
 
@@ -113,7 +113,9 @@ UID = "1.3.6.1.4.1.14519.5.2.1.9999.103.2772748514240373421475911810044"
 def test_an_identifier_is_looked_up_in_any_case(attribute: str, column: str) -> None:
     identifier = getattr(series_catalog.find([UID])[UID], attribute)
     expected = [
-        one for one in series_catalog.load("COVID-19-AR") if getattr(one, attribute) == identifier
+        item
+        for item in series_catalog.load("COVID-19-AR")
+        if getattr(item, attribute) == identifier
     ]
     for text in (identifier, identifier.lower(), identifier.upper()):
         assert series_catalog.lookup(text) == (column, expected)
@@ -124,10 +126,10 @@ def test_no_identifier_means_two_things() -> None:
     """So the one column that `lookup` names is the only one."""
     owners: dict[str, tuple[str, str]] = {}
     for name in NAMES:
-        for one in series_catalog.load(name):
-            values = (one.uid, one.study, one.patient, str(one.crdc_uuid))
+        for item in series_catalog.load(name):
+            values = (item.uid, item.study, item.patient, str(item.crdc_uuid))
             for column, value in zip(series_catalog.IDENTIFIERS, values, strict=True):
-                key = value if column in {"PatientID", "StudyInstanceUID"} else one.uid
+                key = value if column in {"PatientID", "StudyInstanceUID"} else item.uid
                 assert owners.setdefault(value.casefold(), (column, key)) == (column, key)
 
 

@@ -26,11 +26,11 @@ SOME = [
 ]
 
 
-def kept(**filters: object) -> set[str]:
-    return {one.uid for one in apply_filters(Filters(**filters), SOME).series}  # type: ignore[arg-type]
+def selected(**filters: object) -> set[str]:
+    return {item.uid for item in apply_filters(Filters(**filters), SOME).series}  # type: ignore[arg-type]
 
 
-def test_no_filter_keeps_everything() -> None:
+def test_no_filter_selects_everything() -> None:
     result = apply_filters(Filters(), iter(SOME))
     assert len(result.series) == len(SOME)
     assert result.without_value == {}
@@ -38,28 +38,28 @@ def test_no_filter_keeps_everything() -> None:
 
 
 def test_values_of_one_filter_are_alternatives_and_filters_combine() -> None:
-    assert kept(modalities=("CT", "DX")) == {"1.1", "1.2", "1.3"}
-    assert kept(modalities=("CT", "DX"), patients=("P2",)) == {"1.3"}
-    assert kept(studies=("1.9",)) == {"1.6"}
-    assert kept(series=("1.1", "1.4"), modalities=("CR",)) == {"1.4"}
+    assert selected(modalities=("CT", "DX")) == {"1.1", "1.2", "1.3"}
+    assert selected(modalities=("CT", "DX"), patients=("P2",)) == {"1.3"}
+    assert selected(studies=("1.9",)) == {"1.6"}
+    assert selected(series=("1.1", "1.4"), modalities=("CR",)) == {"1.4"}
 
 
 def test_modality_and_body_part_match_in_any_case() -> None:
-    assert kept(modalities=("ct",)) == {"1.1", "1.2"}
-    assert kept(body_parts=("chest",)) == {"1.1", "1.3", "1.6"}
+    assert selected(modalities=("ct",)) == {"1.1", "1.2"}
+    assert selected(body_parts=("chest",)) == {"1.1", "1.3", "1.6"}
 
 
 def test_an_exact_patient_is_preferred_to_other_cases() -> None:
-    assert kept(patients=("P10",)) == {"1.4"}
-    assert kept(patients=("p10",)) == {"1.5"}
-    assert kept(patients=("p2",)) == {"1.3"}
-    assert kept(patients=("P10", "p2")) == {"1.4", "1.3"}
+    assert selected(patients=("P10",)) == {"1.4"}
+    assert selected(patients=("p10",)) == {"1.5"}
+    assert selected(patients=("p2",)) == {"1.3"}
+    assert selected(patients=("P10", "p2")) == {"1.4", "1.3"}
 
 
 def test_descriptions_match_regular_expressions() -> None:
-    assert kept(descriptions=("lung",)) == {"1.1", "1.2"}
-    assert kept(descriptions=(r"^lung 5\.", "^pa$")) == {"1.2", "1.5"}
-    assert kept(descriptions=("",)) == {"1.1", "1.2", "1.4", "1.5"}
+    assert selected(descriptions=("lung",)) == {"1.1", "1.2"}
+    assert selected(descriptions=(r"^lung 5\.", "^pa$")) == {"1.2", "1.5"}
+    assert selected(descriptions=("",)) == {"1.1", "1.2", "1.4", "1.5"}
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{2,1}", "*", "(?P<1>a)", "a{99999999999999999999}"])
@@ -108,34 +108,34 @@ def test_a_value_that_only_another_filter_excludes_is_not_reported() -> None:
 
 
 def test_first_patients_are_in_natural_order() -> None:
-    assert kept(first_patients=2) == {"1.1", "1.2", "1.3"}
-    assert kept(first_patients=3) == {"1.1", "1.2", "1.3", "1.6"}
-    assert kept(first_patients=0) == set()
-    assert kept(first_patients=1, modalities=("CR",)) == {"1.4"}
+    assert selected(first_patients=2) == {"1.1", "1.2", "1.3"}
+    assert selected(first_patients=3) == {"1.1", "1.2", "1.3", "1.6"}
+    assert selected(first_patients=0) == set()
+    assert selected(first_patients=1, modalities=("CR",)) == {"1.4"}
 
 
 def test_first_patients_are_per_collection() -> None:
     two = [*SOME, series("2.1", collection="D", patient="P1"), series("2.2", collection="D")]
     two.append(series("2.3", collection="D", patient="P2"))
-    uids = [one.uid for one in apply_filters(Filters(first_patients=1), two).series]
+    uids = [item.uid for item in apply_filters(Filters(first_patients=1), two).series]
     assert uids == ["1.2", "1.1", "2.1", "2.2"]
 
 
 def test_max_series_is_applied_last() -> None:
-    assert kept(max_series=2) == {"1.1", "1.2"}
-    assert kept(max_series=1, modalities=("CR",)) == {"1.4"}
-    assert kept(max_series=0) == set()
+    assert selected(max_series=2) == {"1.1", "1.2"}
+    assert selected(max_series=1, modalities=("CR",)) == {"1.4"}
+    assert selected(max_series=0) == set()
 
 
 def test_max_size_selects_series_in_order_while_they_fit() -> None:
-    assert kept(max_size=180) == {"1.2", "1.1", "1.3"}
-    assert kept(max_size=179) == {"1.2", "1.1"}
-    assert kept(max_size=49) == set()
+    assert selected(max_size=180) == {"1.2", "1.1", "1.3"}
+    assert selected(max_size=179) == {"1.2", "1.1"}
+    assert selected(max_size=49) == set()
 
 
 def test_max_size_excludes_series_of_unknown_size() -> None:
     result = apply_filters(Filters(max_size=10**12, max_series=5), SOME)
-    assert {one.uid for one in result.series} == {"1.1", "1.2", "1.3", "1.4", "1.5"}
+    assert {item.uid for item in result.series} == {"1.1", "1.2", "1.3", "1.4", "1.5"}
     assert result.without_value == {"--max-size": 1}
 
 
@@ -143,12 +143,12 @@ def test_the_order_does_not_depend_on_the_archive() -> None:
     expected = ["1.2", "1.1", "1.3", "1.6", "1.4", "1.5"]
     for seed in range(5):
         shuffled = random.Random(seed).sample(SOME, len(SOME))
-        assert [one.uid for one in apply_filters(Filters(), shuffled).series] == expected
+        assert [item.uid for item in apply_filters(Filters(), shuffled).series] == expected
 
 
 def test_series_without_a_number_come_after_those_with_one() -> None:
     some = [series("1.1"), series("1.2", number=7), series("1.3", number=-1)]
-    assert [one.uid for one in apply_filters(Filters(), some).series] == ["1.3", "1.2", "1.1"]
+    assert [item.uid for item in apply_filters(Filters(), some).series] == ["1.3", "1.2", "1.1"]
 
 
 def test_natural_order_is_total_and_counts() -> None:
@@ -175,11 +175,11 @@ def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
 
 @pytest.mark.parametrize("pattern", ["lung.*0$", "lung [0-9.]+", "LUNG|nothing"])
 def test_a_regular_expression_finds_the_same_in_a_process_of_its_own(pattern: str) -> None:
-    assert kept(descriptions=(pattern,)) == {"1.1", "1.2"}
+    assert selected(descriptions=(pattern,)) == {"1.1", "1.2"}
 
 
 def test_descriptions_of_any_characters_are_matched() -> None:
     texts = ["Größe 1\n", "\udcff x1", "日本1", "none"]
     some = [series(f"1.{number}", description=text) for number, text in enumerate(texts)]
     result = apply_filters(Filters(descriptions=(".*1",)), some)
-    assert [one.description for one in result.series] == texts[:3]
+    assert [item.description for item in result.series] == texts[:3]
