@@ -46,7 +46,7 @@ ROWS = {
     9: ("the first byte arrives only after minutes", "the first byte has its own, longer time-out"),
     10: (
         "500, 502, 503, 504, 429, with and without Retry-After",
-        "retried with back-off; fewer simultaneous requests, later more; exit code 3 if nothing came",
+        "retried with back-off; fewer simultaneous requests, later more; exit 3 if nothing came",
     ),
     11: (
         "400: access not granted, collection not public",
