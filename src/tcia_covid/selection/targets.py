@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
 from tcia_covid.catalog import series_catalog
@@ -59,14 +59,19 @@ class Target:
     notices: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """An identifier or a name that the catalog does not have."""
 
     kind: Kind
     value: str
-    place: str = ""
-    """The manifest and line that name it."""
+    manifest: str = ""
+    """The manifest that names it; empty on the command line."""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """The manifest and line, to begin a message with."""
+        return f"{self.manifest}, line {self.line}: " if self.manifest else ""
 
 
 def split_targets(words: Iterable[str]) -> tuple[str, ...]:
@@ -144,7 +149,7 @@ def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> T
         for value, line in identifiers.items():
             if not _find(target, kind, value, registry):
                 asked = _unknown_kind(value) if kind == "word" else kind
-                target.unknown.append(Unknown(asked, value, f"{manifest.name}, line {line}: "))
+                target.unknown.append(Unknown(asked, value, manifest.name, line))
     return target
 
 

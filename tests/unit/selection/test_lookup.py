@@ -54,8 +54,8 @@ def _first(archive: ArchiveServer) -> DemoSeries:
     return min(archive.corpus, key=lambda series: series.uid)
 
 
-def found(lookup: ArchiveLookup, value: str, kind: Kind = "word", place: str = "") -> Found:
-    ((_, what),) = lookup.find([Unknown(kind, value, place)])
+def found(lookup: ArchiveLookup, value: str, kind: Kind = "word", manifest: str = "") -> Found:
+    ((_, what),) = lookup.find([Unknown(kind, value, manifest, 3)])
     return what
 
 
@@ -123,7 +123,7 @@ def test_an_image_is_said_to_be_one(nbia: NbiaArchive, first: DemoSeries) -> Non
 def test_a_line_that_nobody_knows_is_a_named_failure(
     nbia: NbiaArchive, kind: Kind, value: str, name: str
 ) -> None:
-    what = found(ArchiveLookup(nbia, REGISTRY), value, kind, "list.txt, line 3: ")
+    what = found(ArchiveLookup(nbia, REGISTRY), value, kind, "list.txt")
     (failure,) = what.listing.failures
     assert failure.detail == f"list.txt, line 3: no archive lists {name}"
     assert (what.kind, failure.reason) == ("", "not-available")
@@ -132,7 +132,7 @@ def test_a_line_that_nobody_knows_is_a_named_failure(
 def test_a_manifest_of_unknown_uids_takes_a_bounded_number_of_requests(
     nbia: NbiaArchive, archive: ArchiveServer
 ) -> None:
-    unknown = [Unknown("word", f"1.2.{number}", "x: ") for number in range(300)]
+    unknown = [Unknown("word", f"1.2.{number}", "x", number) for number in range(300)]
     results = dict(ArchiveLookup(nbia, REGISTRY).find(unknown))
     assert sum(len(what.listing.failures) for what in results.values()) == 300
     assert len(archive.requests) < 250
@@ -141,7 +141,7 @@ def test_a_manifest_of_unknown_uids_takes_a_bounded_number_of_requests(
 
 
 def test_any_number_of_known_identifiers_is_looked_up(nbia: NbiaArchive, first: DemoSeries) -> None:
-    known = [Unknown("study", first.study.uid, f"line {number}: ") for number in range(120)]
+    known = [Unknown("study", first.study.uid, "x", number) for number in range(120)]
     results = dict(ArchiveLookup(nbia, REGISTRY).find(known))
     assert {what.kind for what in results.values()} == {"StudyInstanceUID"}
 
