@@ -28,6 +28,7 @@ COMMANDS = (
     "cite",
     "adopt",
     "demo",
+    "help",
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")
 
@@ -114,10 +115,10 @@ def test_ci_takes_the_commands_for_a_fresh_machine_from_the_readme() -> None:
 
 
 def test_the_readme_names_every_command_and_no_option_that_does_not_exist(tmp_path: Path) -> None:
-    helps = {name: run(name, "--help", home=tmp_path).stdout for name in COMMANDS}
+    helps = {name: run(name, "--help-all", home=tmp_path).stdout for name in COMMANDS}
     for name in COMMANDS:
         assert re.search(rf"tcia-covid {name}\b|`{name}`", README), name
-    known = " ".join([*helps.values(), run("--help", home=tmp_path).stdout])
+    known = " ".join([*helps.values(), run("--help-all", home=tmp_path).stdout])
     readme = re.sub(r"^```sh\ndocker .*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
     ours = [line for line in readme.splitlines() if "pip" not in line]
     for option in sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", "\n".join(ours)))):

@@ -1,59 +1,93 @@
-"""click, extended: groups of commands, sections of options, modules imported when they are used."""
+"""click, extended: groups of commands, short and full help, functions imported when they run."""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 import click
 
-from tcia_covid.cli import commands
 from tcia_covid.cli.config_file import read_settings
 from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import UsageError, did_you_mean
 
-SUMMARIES = {name: text for group in commands.GROUPS.values() for name, text in group.items()}
-"""Each command with its one-line help."""
 _EPILOG = (
     "Every option can also be set by an environment variable (--max-rate by "
     "TCIA_COVID_MAX_RATE) or in tcia-covid.yaml. The command line overrides the environment, "
     "which overrides the file. To unset a flag, use its opposite: --no-json, --progress."
 )
+_FULL = "tcia_covid.full_help"
+"""The key of a context that says whether its help text has all options."""
+_FIRST_SENTENCE = re.compile(r"(.*?[.])(?:\s|$)", re.DOTALL)
+_DEFAULT = re.compile(r"\[default: [^\]]*\]")
 
 
 class _PrintedHelp(click.Command):
-    """A command whose help text is written as all results are: a full disk is an error."""
+    """A command whose help texts are written as all results are: a full disk is an error."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The parameters, and --help-all."""
+        *params, help_option = super().get_params(ctx)
+        return [*params, _HELP_ALL, help_option]
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """Give the option that shows the help text."""
+        """Give the option that shows the short help text."""
         option = super().get_help_option(ctx)
         if option is not None:
             option.callback = _show_help
+            option.help = "Show the most used options."
         return option
 
 
-def _show_help(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
+def _show_help(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001
     if wanted and not ctx.resilient_parsing:
+        ctx.meta[_FULL] = option is _HELP_ALL
         write(sys.stdout, ctx.get_help())
         ctx.exit()
+
+
+_HELP_ALL = click.Option(
+    ["--help-all"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    allow_from_autoenv=False,
+    callback=_show_help,
+    help="Show all options.",
+)
 
 
 class Command(_PrintedHelp):
     """A command that also takes the options of `DISPLAY`.
 
-    Its function gets the console and the values of its parameters, and gives the exit code.
+    The function `command` in its module gets the console and the values of its parameters, and
+    gives the exit code. The module is imported when the command runs: help texts, completion and
+    manual pages need none.
+
+    Args:
+        name: of the command and of its module in `cli.commands`.
+        params: its arguments and options.
+        help: paragraphs: a summary, what the short help text says, and what only the full one says.
+        everyday: names of the options in the short help text, in this order.
+        examples: command lines, without the program's name.
+        unused: names of options of `DISPLAY` that have no effect here: no help text shows them.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        callback: Callable[..., int],
-        params: Sequence[click.Parameter],
-        help: str,  # noqa: A002 - click's names
+        params: Sequence[click.Parameter] = (),
+        help: str,  # noqa: A002 - click's name
+        everyday: Sequence[str] = (),
+        examples: Sequence[str],
+        unused: Sequence[str] = (),
+        callback: Callable[..., int] | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -63,51 +97,114 @@ class Command(_PrintedHelp):
             epilog=_EPILOG,
             context_settings={"auto_envvar_prefix": ENVIRONMENT},
         )
+        self.everyday = tuple(everyday)
+        self.examples = tuple(examples)
+        self.unused = frozenset(unused)
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the help text."""
+        return str(self.help).partition("\n")[0]
 
     def invoke(self, ctx: click.Context) -> int:
         """Configure the console, then run, with a log where one is asked for."""
         console = ctx.ensure_object(Console)
         console.configure(str(self.name), ctx.params)
-        work: Callable[[], int] = partial(ctx.invoke, self.callback, console=console, **ctx.params)
+        work: Callable[[], int] = partial(
+            ctx.invoke, self.function(), console=console, **ctx.params
+        )
         if not (console.log_file or console.events):
             return work()
         from tcia_covid.cli.recording import run_recorded  # noqa: PLC0415 - most runs have no log
 
         return run_recorded(console, work)
 
+    def function(self) -> Callable[..., int]:
+        """Import the function that does the work."""
+        imported: Callable[..., int] = import_module(f"tcia_covid.cli.commands.{self.name}").command
+        return self.callback or imported
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the command does: two paragraphs, or all of them."""
+        paragraphs = str(self.help).split("\n\n")
+        shown = paragraphs if _is_full(ctx) else paragraphs[:2]
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text("\n\n".join(shown))
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, a section at a time."""
+        """Write the everyday options, or all options, a section at a time."""
+        if _is_full(ctx):
+            for section, records in self.sections(ctx).items():
+                with formatter.section(section):
+                    formatter.write_dl(records)
+            return
+        options = {str(param.name): param for param in self.get_params(ctx)}
+        with formatter.section("Options"):
+            formatter.write_dl(
+                _short_record(options[name], ctx) for name in (*self.everyday, "help_all")
+            )
+
+    def sections(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        """All options that have an effect, with their help texts, by section."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
-            if record is not None:
+            if record is not None and param.name not in self.unused:
                 section = param.section if isinstance(param, Option) else "Help"
                 sections.setdefault(section, []).append(record)
-        for section, records in sections.items():
-            with formatter.section(section):
-                formatter.write_dl(records)
+        return sections
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples; in the full text also how else options can be set."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"  {ctx.find_root().command_path} {example}\n")
+        if _is_full(ctx):
+            super().format_epilog(ctx, formatter)
+
+
+def _is_full(ctx: click.Context) -> bool:
+    return bool(ctx.meta.get(_FULL))
+
+
+def _short_record(param: click.Parameter, ctx: click.Context) -> tuple[str, str]:
+    """An option with the first sentence of its help text, and its default."""
+    names, text = param.get_help_record(ctx) or ("", "")
+    sentence = _FIRST_SENTENCE.match(text)
+    default = _DEFAULT.search(text)
+    shown = sentence[1] if sentence else text
+    return names, f"{shown}  {default[0]}" if default else shown
 
 
 class CommandGroup(_PrintedHelp, click.Group):
-    """The program itself: the commands of `commands.GROUPS`."""
+    """The program itself.
+
+    Args:
+        groups: the commands, by the heads of their groups in the help text.
+    """
+
+    def __init__(self, *, groups: Mapping[str, Sequence[Command]], **attributes: Any) -> None:
+        self.groups = groups
+        commands: dict[str, click.Command] = {
+            str(command.name): command for group in groups.values() for command in group
+        }
+        super().__init__(commands=commands, **attributes)
 
     def list_commands(self, _: click.Context) -> list[str]:
         """The commands' names; click sorts them."""
-        return [*SUMMARIES]
+        return [*self.commands]
 
-    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command's module."""
-        if cmd_name not in SUMMARIES:
-            return None
-        command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
-        return command
-
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, a group at a time, without importing them."""
-        width = max(map(len, SUMMARIES))
-        for group, summaries in commands.GROUPS.items():
-            with formatter.section(group):
-                formatter.write_dl([(f"{name:{width}}", text) for name, text in summaries.items()])
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, a group at a time; in the full text the options, too."""
+        if _is_full(ctx):
+            click.Command.format_options(self, ctx, formatter)
+        width = max(map(len, self.commands))
+        for head, group in self.groups.items():
+            with formatter.section(head):
+                formatter.write_dl(
+                    (f"{command.name:{width}}", command.summary) for command in group
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -118,12 +215,12 @@ class CommandGroup(_PrintedHelp, click.Group):
             UsageError: it does not exist.
             ConfigError: a file is broken.
         """
-        if args[0] not in SUMMARIES:
-            suggestion = did_you_mean(args[0], SUMMARIES)
+        if args[0] not in self.commands:
+            suggestion = did_you_mean(args[0], self.commands)
             hint = f"{suggestion} 'tcia-covid --help' lists all commands".lstrip()
             raise UsageError(f"unknown command {args[0]!r}", hint=hint)
         ctx.ensure_object(Console).command = args[0]
-        if not set(args) & set(ctx.help_option_names):
+        if not set(args) & {*ctx.help_option_names, *_HELP_ALL.opts}:
             ctx.default_map = {args[0]: read_settings()}
         return super().resolve_command(ctx, args)
 
@@ -131,6 +228,6 @@ class CommandGroup(_PrintedHelp, click.Group):
         """Move options from before the command to behind it, where they mean the same."""
         given, rest, _ = self.make_parser(ctx).parse_args(list(args))
         before = args[: len(args) - len(rest)]
-        if rest and not given.keys() & {"help", "version"}:
+        if rest and not given.keys() & {"help", "help_all", "version"}:
             args = [rest[0], *(word for word in before if word != "--"), *rest[1:]]
         return super().parse_args(ctx, args)

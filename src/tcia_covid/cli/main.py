@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from tcia_covid.cli.click_commands import SUMMARIES, CommandGroup
-from tcia_covid.cli.console import Console
+from tcia_covid.cli.click_commands import CommandGroup
+from tcia_covid.cli.command_table import GROUPS
+from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
-from tcia_covid.core.errors import EXIT_OK, UsageError
+from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.version import __version__
 
 _EPILOG = """\b
@@ -20,11 +22,13 @@ First steps:
   tcia-covid plan COVID-19-AR                          what a download would fetch
   tcia-covid download COVID-19-AR --first-patients 1   a first real download
   tcia-covid COMMAND --help                            help on one command
+  tcia-covid help exit-codes    or environment, layout, targets
 """
 
 
 @click.group(
     cls=CommandGroup,
+    groups=GROUPS,
     name="tcia-covid",
     invoke_without_command=True,
     subcommand_metavar="COMMAND ...",
@@ -48,10 +52,7 @@ def program(ctx: click.Context, /, *, version: bool, **values: Any) -> int:
         show_version(console)
         ctx.exit(EXIT_OK)
     if ctx.invoked_subcommand is None:
-        raise UsageError(
-            "no command given",
-            hint=f"use one of {', '.join(SUMMARIES)}; 'tcia-covid --help' describes them",
-        )
+        write(sys.stdout, ctx.get_help())
     return EXIT_OK
 
 

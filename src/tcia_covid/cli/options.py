@@ -131,8 +131,8 @@ FILTERS = (
     ),
     _filter(
         "--where",
-        "Only series for which a condition on any column holds: 'PatientSex=F', "
-        "'PatientAge>=60', 'StudyDate<2020-07', 'Manufacturer~siemens|ge', 'ImageCount!=1'. "
+        "Only series with, for instance, 'PatientAge>=60'. Any column can be compared: "
+        "'PatientSex=F', 'StudyDate<2020-07', 'Manufacturer~siemens|ge', 'ImageCount!=1'. "
         "Repeat it for further conditions: all must hold.",
         type=ONE_PER_LINE,
         metavar="CONDITION",
@@ -142,7 +142,7 @@ FILTERS = (
     _option(
         _FILTERS,
         "--max-size",
-        "Only the first series that fit into this size, such as 20GB.",
+        "Only the first series, up to this size: 20GB.",
         type=SIZE,
     ),
     _option(
@@ -155,7 +155,7 @@ FILTERS = (
 OUTPUT = _option(
     _GENERAL,
     "--output -o",
-    "Folder that holds the collections' folders.",
+    "Output folder. It holds one folder per collection.",
     type=FOLDER,
     metavar="DIR",
     default=DEFAULT_OUTPUT,
@@ -196,14 +196,11 @@ KEEP_FORMULAS = _flag(
     "--keep-formulas",
     "In CSV, put no quote (') before values that a spreadsheet would evaluate, such as =1+1.",
 )
-JOBS = _jobs(
-    _TRANSFER, "Number of series to download in parallel; from IDC, a third more.  [default: 8]"
-)
+JOBS = _jobs(_TRANSFER, "Series to download in parallel.  [default: 8]  From IDC, a third more.")
 MAX_RATE = _option(
     _TRANSFER,
     "--max-rate",
-    "Limit all connections together to this many bytes per second, such as 50MB. Progress "
-    "bars count uncompressed bytes.",
+    "Bytes per second of all connections, such as 50MB. Progress bars count uncompressed bytes.",
     type=RATE,
 )
 NO_FSYNC = _flag(
@@ -282,17 +279,19 @@ COMPARE = _flag(
 FORMAT = _option(
     _GENERAL,
     "--format",
-    "Output format; --json overrides it.",
+    "table, csv, tsv, json, tcia, s5cmd, urls or txt. --json overrides it.",
     type=click.Choice(("table", "csv", "tsv", "json", "tcia", "s5cmd", "urls", "txt")),
+    metavar="FORMAT",
     default="table",
     show_default=True,
 )
 CITE_FORMAT = _option(
     _GENERAL,
     "cite_format --format",
-    "Output format; --json overrides it. In files it is cite-format, in the environment "
-    "TCIA_COVID_CITE_FORMAT.",
+    "text, bibtex or csl-json. --json overrides it. In files it is cite-format, in the "
+    "environment TCIA_COVID_CITE_FORMAT.",
     type=click.Choice(("text", "bibtex", "csl-json")),
+    metavar="FORMAT",
     default="text",
     show_default=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
+from typing import NamedTuple
 
 EXIT_OK = 0
 EXIT_PARTIAL = 1
@@ -14,6 +15,48 @@ EXIT_DESTINATION = 4
 EXIT_SIGHUP = 129
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
+
+
+class ExitCode(NamedTuple):
+    """What an exit code means, and what the user can do."""
+
+    codes: tuple[int, ...]
+    meaning: str
+    advice: str = ""
+
+
+EXIT_CODES = (
+    ExitCode((EXIT_OK,), "everything requested is present, complete and verified"),
+    ExitCode(
+        (EXIT_PARTIAL,),
+        "finished, but some series failed, are incomplete, or (verify) damaged: each is listed",
+        "run again later; 'tcia-covid status data' shows failed series, but not series that no "
+        "archive lists",
+    ),
+    ExitCode(
+        (EXIT_REQUEST,),
+        "the request is invalid: unknown collection or option, broken manifest or config, "
+        "license refused",
+        "read the message; 'tcia-covid list'",
+    ),
+    ExitCode(
+        (EXIT_ARCHIVE,),
+        "no archive could be reached, or none gave usable answers; never if this run received "
+        "images",
+        "check the network, proxy, CA bundle; try later",
+    ),
+    ExitCode(
+        (EXIT_DESTINATION,),
+        "problem with the destination: no space, no permission, locked by another run",
+        "free space, or use another '--output'",
+    ),
+    ExitCode(
+        (EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM),
+        "interrupted (SIGHUP, SIGINT, SIGTERM); complete series are kept",
+        "run the same command again to continue",
+    ),
+)
+"""Every exit code of the commands; README has the same table."""
 
 
 class FailureReason(str, Enum):

@@ -54,7 +54,7 @@ _NOT_HTTP = (
     requests.exceptions.InvalidHeader,
 )
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"})
-_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXY_VARIABLES = "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
 _TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 _PUSH_BACK = frozenset({429, 502, 503, 504})
@@ -71,7 +71,7 @@ def ca_bundles() -> Iterator[tuple[str, str]]:
 
     requests reads the first two, OpenSSL and other programs the others.
     """
-    for name in _CA_VARIABLES:
+    for name in CA_VARIABLES:
         if value := os.environ.get(name):
             yield name, value
 
@@ -93,7 +93,7 @@ def error_from_exception(
         isinstance(cause, ssl.SSLError) and "NO_CERTIFICATE" in str(cause) for cause in causes
     ):
         return ConfigError(
-            f"the CA bundle named by {next(ca_bundles(), _CA_VARIABLES)[0]} cannot be read",
+            f"the CA bundle named by {next(ca_bundles(), CA_VARIABLES)[0]} cannot be read",
             hint="set the variable to a PEM file with certificates, or unset it",
         )
     if isinstance(error, requests.exceptions.TooManyRedirects):

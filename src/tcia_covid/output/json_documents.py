@@ -290,6 +290,11 @@ def version_document(details: Mapping[str, str]) -> Document:
     return {"command": "version", "exit_code": 0, "version": __version__, **details}
 
 
+def help_document(topic: str | None, text: str) -> Document:
+    """Return the document of `help`."""
+    return {"command": "help", "exit_code": 0, "topic": topic, "text": text}
+
+
 def demo_document(lines: Sequence[str], exit_code: int) -> Document:
     """Return the document of `demo`: what it shows."""
     return {"command": "demo", "exit_code": exit_code, "lines": [*lines]}

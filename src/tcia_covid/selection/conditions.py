@@ -28,7 +28,9 @@ faulthandler.dump_traceback_later(timeout, exit=True)  # its thread needs no loc
 search = re.compile(pattern, re.IGNORECASE).search
 print(json.dumps([index for index, text in enumerate(texts) if search(text)]))
 """
-_FORM = re.compile(r"([\w\s]+?)\s*(==|!=|<=|>=|=|~|<|>)(.*)", re.DOTALL)
+RELATIONS = ("=", "!=", "~", "<", "<=", ">", ">=")
+_SIGNS = "|".join(sorted(("==", *RELATIONS), key=len, reverse=True))
+_FORM = re.compile(rf"([\w\s]+?)\s*({_SIGNS})(.*)", re.DOTALL)
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -60,7 +62,7 @@ class Condition:
     attribute: str
     """Of `Series`."""
     relation: str
-    """`=`, `!=`, `~`, `<`, `<=`, `>` or `>=`."""
+    """One of `RELATIONS`."""
     value: str
 
     @property

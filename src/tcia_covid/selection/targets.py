@@ -23,10 +23,11 @@ from tcia_covid.core.safe_names import is_uid, uid_problem
 from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest
 from tcia_covid.selection.manifests.read import read_manifest
 
-_MANIFESTS = (
+MANIFEST_SUFFIXES = (
     *(".tcia", ".s5cmd", ".csv", ".tsv", ".txt", ".xlsx", ".json", ".jsonl", ".jsonld"),
     *(".zip", ".gz"),
 )
+"""Words that end so are taken for manifests."""
 _SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.")
@@ -168,7 +169,7 @@ def _is_manifest(word: str) -> bool:
 
 
 def _has_suffix(word: str) -> bool:
-    return word.lower().endswith(_MANIFESTS)
+    return word.lower().endswith(MANIFEST_SUFFIXES)
 
 
 def _exists(word: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -33,13 +33,13 @@ class Layout:
         Raises:
             UsageError: an unknown field, or a template with the same folder for several series.
         """
-        if text in _NAMED:
-            return _NAMED[text]
+        if text in NAMED:
+            return NAMED[text]
         layout = cls(text)
         names = layout._fields()
-        unknown = sorted(names - _FIELDS.keys())
+        unknown = sorted(names - FIELDS.keys())
         if unknown:
-            known = ", ".join(sorted(_FIELDS))
+            known = ", ".join(sorted(FIELDS))
             raise UsageError(
                 f"the layout has an unknown field {{{unknown[0]}}}", hint=f"known fields: {known}"
             )
@@ -81,7 +81,7 @@ class Layout:
 
 @lru_cache(maxsize=256)  # called five times per series
 def _folders(template: str, series: Series) -> tuple[PurePosixPath, ...]:
-    fields = {name: value(series) for name, value in _FIELDS.items()}
+    fields = {name: value(series) for name, value in FIELDS.items()}
     parts = [part.format_map(fields) for part in template.split("/") if part]
     names = [_component(part) for part in parts]
     first, last = (_component(f"{part[:60]}-{series.uid}") for part in (parts[0], parts[-1]))
@@ -96,7 +96,7 @@ def _component(part: str) -> str:
     return plain if safe and not is_reserved(plain) else str(safe_name(plain))
 
 
-_FIELDS: dict[str, Callable[[Series], str]] = {
+FIELDS: Mapping[str, Callable[[Series], str]] = {
     "patient": lambda series: safe_name(series.patient),
     "study": lambda series: series.study,
     "series": lambda series: series.uid,
@@ -108,6 +108,7 @@ _FIELDS: dict[str, Callable[[Series], str]] = {
     "study_tail": lambda series: series.study[-_TAIL:].replace(".", "_"),
     "series_tail": lambda series: series.uid[-_TAIL:].replace(".", "_"),
 }
+"""The fields of templates, and their values."""
 
 
 def _readable(text: str | None) -> str:
@@ -121,4 +122,5 @@ DESCRIPTIVE = Layout(
     "{patient}/{study_date}-{study_description}-{study_tail}/"
     "{modality}-{number}-{description}-{series_tail}"
 )
-_NAMED = {"uid": UID, "descriptive": DESCRIPTIVE}
+NAMED = {"uid": UID, "descriptive": DESCRIPTIVE}
+"""Layouts that have a name."""

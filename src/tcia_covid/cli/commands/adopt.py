@@ -7,15 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 from tcia_covid.api.options import build_options, check_choices, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import ADOPT
-from tcia_covid.cli.param_types import FOLDER
 from tcia_covid.cli.progress import check_progress, run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
@@ -37,9 +32,6 @@ _METHODS = {
 }
 
 
-@click.command(
-    "adopt", cls=Command, params=[click.Argument(["directory"], metavar="DIR", type=FOLDER), *ADOPT]
-)
 def command(
     console: Console,
     *,
@@ -51,14 +43,7 @@ def command(
     copy: bool,
     **choices: Any,
 ) -> int:
-    """Import DICOM files that you already have in DIR.
-
-    DIR may be the output of any other program: file names and folders do not matter. Each
-    file is compared with the archive's MD5. Complete series go into the layout; images of
-    incomplete ones are staged, and 'download' fetches only the rest. DIR is not changed,
-    unless --move removes what was imported. NIfTI volumes of 'CT Images in COVID-19' are
-    imported, by their names, with --collection.
-    """
+    """Import DICOM files that you already have in DIR."""
     mode = mode_from(link=link, move=move, copy=copy)
     folder, output_folder = Path(directory), Path(output_from(output))
     options = build_options(check_choices(choices))

@@ -6,16 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import click
-
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.citation import format_citation
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.commands.series import select_series
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import ARCHIVES, CITE_FORMAT
 from tcia_covid.core.errors import EXIT_OK, UnknownCollectionError, suggest
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.output.json_documents import cite_document
@@ -23,20 +19,8 @@ from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import parse_targets
 
 
-@click.command(
-    "cite",
-    cls=Command,
-    params=[
-        click.Argument(["targets"], nargs=-1, required=True, metavar="TARGET..."),
-        CITE_FORMAT,
-        *ARCHIVES,
-    ],
-)
 def command(console: Console, *, targets: tuple[str, ...], cite_format: str, **choices: Any) -> int:
-    """Print the citations that users of TARGET must give.
-
-    The data, the publications about them, and The Cancer Imaging Archive itself.
-    """
+    """Print the citations that users of TARGET must give."""
     request = request_from(targets, **choices)
     registry = load_registry(request.options.registry)
     collections = _collections(console, request, registry)

@@ -6,34 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import PORT, SERVE
-from tcia_covid.cli.param_types import FOLDER
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError
 from tcia_covid.output.json_documents import demo_document, served_demo_document
 
 
-@click.command(
-    "demo",
-    cls=Command,
-    params=[
-        click.Argument(["directory"], required=False, metavar="[DIR]", type=FOLDER),
-        SERVE,
-        PORT,
-    ],
-)
 def command(console: Console, *, directory: str | None, serve: bool, port: int, **_: Any) -> int:
-    """Try a download in seconds, without a network.
-
-    Starts a small archive on this computer, downloads from it into DIR (default: a new
-    temporary folder), is interrupted, resumes, finds a damaged file, repairs it, and verifies
-    the result.
-    """
+    """Try a download in seconds, without a network."""
     from tcia_covid.demo import walkthrough  # noqa: PLC0415 - pydicom is slow to import, for help
 
     lines: list[str] = []

@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import click
-
 from tcia_covid.api.options import request_from
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import DOWNLOAD, DRY_RUN, FILTERS, SUPPORTING, TARGETS
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, FailureReason, InterruptedRunError
 from tcia_covid.core.models import ADOPTED
@@ -28,20 +24,10 @@ _OTHER_CONTENT = (FailureReason.CONFLICT, FailureReason.UNEXPECTED)
 _OUTDATED = "metadata.csv and the other report files are out of date: the same command writes them"
 
 
-@click.command("download", cls=Command, params=[TARGETS, *FILTERS, *DOWNLOAD, DRY_RUN, *SUPPORTING])
 def command(
     console: Console, *, targets: tuple[str, ...], output: str, dry_run: bool, **choices: Any
 ) -> int:
-    """Download what TARGET names, complete and checked.
-
-    TARGET is a collection (name, alias, DOI or page), a series, study or patient (UID, PatientID,
-    crdc_series_uuid or s3:// address), or a manifest (.tcia, .s5cmd, .csv, .xlsx, .json, ..., an
-    https:// address, or - for standard input); commas separate several. Without a TARGET, the
-    values of --series, --study or --patient are the targets.
-
-    Run the same command again to resume an interrupted download or to repair damaged files; it
-    does nothing if all is complete.
-    """
+    """Download what TARGET names, complete and checked."""
     request = request_from(targets, output, **choices)
     if dry_run:
         return show_plan(console, request)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
-
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Resource
 from tcia_covid.catalog.data_warnings import data_warnings, missing_values
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import format_size
@@ -20,13 +17,8 @@ from tcia_covid.output.tables import format_number, key_values, paragraphs, widt
 from tcia_covid.selection.targets import unknown_collection
 
 
-@click.command("info", cls=Command, params=[click.Argument(["collection"], metavar="COLLECTION")])
 def command(console: Console, *, collection: str, registry: tuple[str, ...], **_: Any) -> int:
-    """Show details of one COLLECTION.
-
-    Counts, license, citation, publications, supporting files, sources, and what to know
-    before using the data. COLLECTION is a name, an alias, a slug or a DOI.
-    """
+    """Show details of one COLLECTION."""
     collections = load_registry(registry)
     entry = collections.find(collection)
     if entry is None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import click
-
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import ALL_ONLY, LIST, refuse_unused
+from tcia_covid.cli.options import ALL_ONLY, refuse_unused
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import count, format_size
@@ -24,7 +21,6 @@ _DROPPED = ("title", "type", "sources", "license", "patients")
 """Left out in turn on a terminal that is too narrow."""
 
 
-@click.command("list", cls=Command, params=LIST)
 def command(
     console: Console,
     *,
@@ -32,10 +28,7 @@ def command(
     registry: tuple[str, ...],
     **choices: Any,
 ) -> int:
-    """List the known collections with size, license and sources.
-
-    --all adds the names of the archive's other public collections: each is a TARGET, too.
-    """
+    """List the known collections with size, license and sources."""
     collections = load_registry(registry)
     if all:
         others: list[str] | None = _others(console, registry=registry, **choices)

@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import click
-
 from tcia_covid.api.options import request_from
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import COMPARE, DOWNLOAD, FILTERS, TARGETS
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.core.summary import Comparison
@@ -38,16 +34,10 @@ _DROPPED = ("studies", "patients", "complete", "images")
 _MINUTE = 60
 
 
-@click.command("plan", cls=Command, params=[TARGETS, *FILTERS, *DOWNLOAD, COMPARE])
 def command(
     console: Console, *, targets: tuple[str, ...], output: str, compare: bool, **choices: Any
 ) -> int:
-    """Show what 'download' would do, without doing it.
-
-    Shows patients, series, images and bytes, what is complete already, whether the rest fits
-    on the disk, and how long it takes. Needs no network for what the shipped catalog has.
-    Takes the same targets and options as 'download'.
-    """
+    """Show what 'download' would do, without doing it."""
     request = request_from(targets, output, **choices)
     return (show_comparison if compare else show_plan)(console, request)
 

@@ -9,13 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TextIO
 
-import click
-
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import FILTERS, FORMAT, KEEP_FORMULAS, SELECT, TARGETS
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, FailureReason
 from tcia_covid.core.models import Failure, Series
@@ -47,13 +43,8 @@ _DROPPED = ("description", "body part", "date", "size", "images")
 """Left out in turn on a terminal that is too narrow."""
 
 
-@click.command("series", cls=Command, params=[TARGETS, *FILTERS, FORMAT, KEEP_FORMULAS, *SELECT])
 def command(console: Console, *, targets: tuple[str, ...], format: str, **choices: Any) -> int:  # noqa: A002 - the option's name
-    """List the series that TARGET and the filters select.
-
-    'tcia-covid series COVID-19-AR --modality CT --format tcia > ct.tcia' writes a manifest
-    for TCIA's own Data Retriever; 'download' reads it too. TARGET is as for 'download'.
-    """
+    """List the series that TARGET and the filters select."""
     request = request_from(targets, **choices)
     selection = select_series(console, request)
     if format in _OF_IDC:

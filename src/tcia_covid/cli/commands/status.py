@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
-
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import DATA_FOLDER
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.models import Check
 from tcia_covid.core.units import count, format_size
@@ -21,13 +17,8 @@ from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines, first_lines, outdated_line, unchecked_line
 
 
-@click.command("status", cls=Command, params=[DATA_FOLDER])
 def command(console: Console, *, directory: str, registry: tuple[str, ...], **_: Any) -> int:
-    """Show what is complete, running or failed in DIR, and why.
-
-    Reads only receipts and file names: opens no image, needs no network. DIR is the output
-    folder of 'download', or the folder of one collection in it.
-    """
+    """Show what is complete, running or failed in DIR, and why."""
     result = read_status(Path(directory), load_registry(registry))
     console.document(status_document(result))
     console.result("\n".join(status_lines(result)))

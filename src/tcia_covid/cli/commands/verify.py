@@ -7,11 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-
-from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import DATA_FOLDER, ONLINE_ONLY, VERIFY, refuse_unused
+from tcia_covid.cli.options import ONLINE_ONLY, refuse_unused
 from tcia_covid.cli.progress import check_progress, run_displayed
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import count, format_duration, format_size
@@ -20,7 +17,6 @@ from tcia_covid.output.json_documents import verify_document
 from tcia_covid.output.tables import first_lines, outdated_line, unchecked_line
 
 
-@click.command("verify", cls=Command, params=[DATA_FOLDER, *VERIFY])
 def command(
     console: Console,
     *,
@@ -31,11 +27,7 @@ def command(
     jobs: int | None,
     **choices: Any,
 ) -> int:
-    """Re-check every file in DIR against its recorded MD5.
-
-    Lists missing, changed and unreadable files (exit code 1); the next 'download' repairs
-    only those. Files that this program did not write are listed as unexpected.
-    """
+    """Re-check every file in DIR against its recorded MD5."""
     verify = _online(choices) if online else _offline()
     with check_progress(console) as on_progress:
         check = partial(verify, Path(directory), deep=deep, strict=strict, jobs=jobs)

@@ -1,0 +1,182 @@
+"""Every command: its arguments, options, help text and examples; its function is in `commands`."""
+
+from __future__ import annotations
+
+import click
+
+from tcia_covid.cli.click_commands import Command
+from tcia_covid.cli.options import (
+    ADOPT,
+    ARCHIVES,
+    CITE_FORMAT,
+    COMPARE,
+    DATA_FOLDER,
+    DOWNLOAD,
+    DRY_RUN,
+    FILTERS,
+    FORMAT,
+    KEEP_FORMULAS,
+    LIST,
+    PORT,
+    SELECT,
+    SERVE,
+    SUPPORTING,
+    TARGETS,
+    VERIFY,
+)
+from tcia_covid.cli.param_types import FOLDER
+
+_FIND = (
+    Command(
+        "list",
+        params=LIST,
+        everyday=("all", "registry", "json"),
+        help="""List the known collections with size, license and sources.
+
+--all adds the names of the archive's other public collections: each is a TARGET, too.""",
+        examples=("list", "list --all"),
+    ),
+    Command(
+        "info",
+        params=[click.Argument(["collection"], metavar="COLLECTION")],
+        everyday=("registry", "json"),
+        help="""Show details of one COLLECTION.
+
+Counts, license, citation, publications, supporting files, sources, and what to know before using \
+the data. COLLECTION is a name, an alias, a slug or a DOI.""",
+        examples=("info COVID-19-AR", "info ricord-1a --json"),
+        unused=("no_progress",),
+    ),
+    Command(
+        "series",
+        params=[TARGETS, *FILTERS, FORMAT, KEEP_FORMULAS, *SELECT],
+        everyday=("patient", "modality", "where", "max_series", "format", "json"),
+        help="""List the series that TARGET and the filters select.
+
+--format writes manifests: 'download' reads all of them, TCIA's Data Retriever reads tcia, s5cmd \
+reads s5cmd.
+
+'tcia-covid help targets' explains TARGET and all filters.""",
+        examples=(
+            "series COVID-19-AR --where 'PatientAge>=60'",
+            "series COVID-19-AR --modality CT --format tcia > ct.tcia",
+        ),
+    ),
+    Command(
+        "plan",
+        params=[TARGETS, *FILTERS, *DOWNLOAD, COMPARE],
+        everyday=("output", "modality", "where", "first_patients", "max_size", "json"),
+        help="""Show what 'download' would do, without doing it.
+
+Shows series, images and bytes, what is complete already, whether the rest fits on the disk, and \
+how long it takes. Needs no network for what the shipped catalog has.
+
+Takes the same options as 'download', so that one word of a command line changes. \
+'tcia-covid help targets' explains TARGET and all filters.""",
+        examples=("plan COVID-19-AR", "plan COVID-19-NY-SBU --modality CR,DX -o data"),
+    ),
+)
+_GET = (
+    Command(
+        "download",
+        params=[TARGETS, *FILTERS, *DOWNLOAD, DRY_RUN, *SUPPORTING],
+        everyday=(
+            *("output", "modality", "where", "first_patients", "max_size"),
+            *("jobs", "max_rate", "dry_run"),
+        ),
+        help="""Download what TARGET names, complete and checked.
+
+TARGET is a collection, a manifest, or a series, study or patient. Run the same command again to \
+resume or repair; it does nothing if all is complete.
+
+Without a TARGET, the values of --series, --study or --patient are the targets.
+
+'tcia-covid help targets' explains TARGET and all filters, 'tcia-covid help layout' the files.""",
+        examples=(
+            "download COVID-19-AR --first-patients 1 -o data",
+            "download cart.tcia --max-rate 5MB",
+        ),
+    ),
+    Command(
+        "adopt",
+        params=[click.Argument(["directory"], metavar="DIR", type=FOLDER), *ADOPT],
+        everyday=("output", "collection", "link", "move", "copy", "json"),
+        help="""Import DICOM files that you already have in DIR.
+
+Each file is compared with the archive's MD5. Complete series go into the layout; images of \
+incomplete ones are staged, and 'download' fetches only the rest.
+
+DIR may be the output of any other program: file names and folders do not matter. DIR is not \
+changed, unless --move removes what was imported. NIfTI volumes of 'CT Images in COVID-19' are \
+imported, by their names, with --collection.""",
+        examples=("adopt old-files -o data", "adopt old-files --collection COVID-19-AR --move"),
+    ),
+)
+_CHECK = (
+    Command(
+        "status",
+        params=[DATA_FOLDER],
+        everyday=("json",),
+        help="""Show what is complete, running or failed in DIR, and why.
+
+Reads only receipts and file names: opens no image, needs no network. DIR is the output folder of \
+'download', or the folder of one collection in it.""",
+        examples=("status data", "status data/COVID-19-AR --json"),
+        unused=("no_progress",),
+    ),
+    Command(
+        "verify",
+        params=[DATA_FOLDER, *VERIFY],
+        everyday=("deep", "online", "strict", "jobs", "json"),
+        help="""Re-check every file in DIR against its recorded MD5.
+
+Lists missing, changed and unreadable files (exit code 1); the next 'download' repairs only those. \
+Files that this program did not write are listed as unexpected.""",
+        examples=("verify data", "verify data --online --json"),
+    ),
+)
+_USE = (
+    Command(
+        "cite",
+        params=[
+            click.Argument(["targets"], nargs=-1, required=True, metavar="TARGET..."),
+            CITE_FORMAT,
+            *ARCHIVES,
+        ],
+        everyday=("cite_format", "json"),
+        help="""Print the citations that users of TARGET must give.
+
+The data, the publications about them, and The Cancer Imaging Archive itself.""",
+        examples=("cite COVID-19-AR", "cite COVID-19-AR --format bibtex > covid.bib"),
+    ),
+)
+_SET_UP = (
+    Command(
+        "demo",
+        params=[
+            click.Argument(["directory"], required=False, metavar="[DIR]", type=FOLDER),
+            SERVE,
+            PORT,
+        ],
+        everyday=("serve", "port", "json"),
+        help="""Try a download in seconds, without a network.
+
+Starts a small archive on this computer, downloads from it into DIR (default: a new temporary \
+folder), is interrupted, resumes, finds a damaged file, repairs it, and verifies the result.""",
+        examples=("demo", "demo --serve --port 8080"),
+        unused=("no_progress", "registry"),
+    ),
+    Command(
+        "help",
+        params=[click.Argument(["topic"], required=False, metavar="[COMMAND|TOPIC]")],
+        everyday=("json",),
+        help="""Explain a COMMAND, or a TOPIC.
+
+The topics are exit-codes, environment, layout and targets.""",
+        examples=("help download", "help exit-codes"),
+        unused=("no_progress", "registry"),
+    ),
+)
+GROUPS = {"Find": _FIND, "Get": _GET, "Check": _CHECK, "Use": _USE, "Set up": _SET_UP}
+"""The commands, by the heads of their groups in help texts."""
+COMMANDS = {str(command.name): command for group in GROUPS.values() for command in group}

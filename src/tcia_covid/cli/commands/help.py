@@ -1,0 +1,172 @@
+"""`help`: explains commands, and topics from the tables that the program itself uses."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import click
+
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.command_table import COMMANDS
+from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import FILTERS, OPTIONS
+from tcia_covid.core.errors import EXIT_CODES, EXIT_OK, UsageError, did_you_mean
+from tcia_covid.core.models import SERIES_NAMES, Series
+from tcia_covid.core.safe_names import STATE_FOLDER
+from tcia_covid.http.errors import CA_VARIABLES
+from tcia_covid.output.json_documents import help_document
+from tcia_covid.output.tables import key_values
+from tcia_covid.selection.conditions import RELATIONS
+from tcia_covid.selection.targets import MANIFEST_SUFFIXES
+from tcia_covid.store.layout import FIELDS, NAMED
+from tcia_covid.store.reports import REPORT_FILES
+
+WIDTH = 80
+_OTHER_VARIABLES = {
+    "HTTPS_PROXY, NO_PROXY": "proxies, as in most programs",
+    **dict.fromkeys(CA_VARIABLES, "CA certificates; the first of these that is set counts"),
+    "XDG_CONFIG_HOME": "folder for the user's configuration file, see 'tcia-covid config'",
+    "APPDATA": "the same on Windows",
+    "TERM, CI": "TERM=dumb and CI=true: progress as plain lines, not bars",
+}
+"""Variables of other programs that this one reads, too."""
+_EXAMPLE = Series(
+    uid="1.3.6.1.4.1.14519.2",
+    collection="COVID-19-AR",
+    patient="AR-16434409",
+    study="1.3.6.1.4.1.14519.1",
+    modality="CT",
+    number=2,
+    description="AXIAL",
+    study_date="2012-03-08",
+    study_description="CT CHEST",
+)
+
+
+def command(console: Console, *, topic: str | None, **_: Any) -> int:
+    """Explain a command or a topic; without one, list the commands."""
+    text = help_text(topic, click.get_current_context().find_root())
+    console.document(help_document(topic, text))
+    console.result(text)
+    return EXIT_OK
+
+
+def help_text(topic: str | None, program: click.Context) -> str:
+    """The help text of a command or topic, or of the program.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if topic is None:
+        return program.get_help()
+    if topic in TOPICS:
+        return TOPICS[topic]()
+    if topic in COMMANDS:
+        return click.Context(COMMANDS[topic], info_name=topic, parent=program).get_help()
+    suggestion = did_you_mean(topic, [*COMMANDS, *TOPICS])
+    hint = f"{suggestion} the topics are {', '.join(TOPICS)}; 'tcia-covid help' lists the commands"
+    raise UsageError(f"there is no help on {topic[:60]!r}", hint=hint.lstrip())
+
+
+def exit_codes() -> str:
+    """What each exit code means, and what to do."""
+    rows = []
+    for entry in EXIT_CODES:
+        advice = f" To do: {entry.advice}." if entry.advice else ""
+        rows.append((", ".join(map(str, entry.codes)), f"{entry.meaning}.{advice}"))
+    return _page("Exit codes", "The exit code of a command says what happened.", rows)
+
+
+def environment() -> str:
+    """The variables that set options, and others that are read."""
+    options = sorted(OPTIONS.values(), key=lambda option: option.variable)
+    return "\n\n".join(
+        [
+            _page(
+                "Environment",
+                "Each option has a variable. The command line overrides the environment, which "
+                "overrides tcia-covid.yaml; 'tcia-covid config' shows what is set where. The "
+                "value of a flag is true or false. Several values are separated by spaces, or by "
+                "line breaks where a value may contain spaces.",
+                ((option.variable, max(option.opts, key=len)) for option in options),
+            ),
+            _page("Other variables", "", _OTHER_VARIABLES.items()),
+        ]
+    )
+
+
+def layout() -> str:
+    """What is in the output folder, and how series are named."""
+    reports = ", ".join(REPORT_FILES)
+    tree = f"""\
+DIR/COVID-19-AR/
+  <PatientID>/<StudyInstanceUID>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm
+  {reports}
+  {STATE_FOLDER}/   receipts, images of incomplete series, files set aside"""
+    rows = [(name, str(named.folder(_EXAMPLE))) for name, named in NAMED.items()]
+    intro = (
+        "A series folder has its images in place if and only if every image of the series is "
+        "there and checked. Files that this program did not write are never deleted, changed or "
+        "moved out of sight. --layout names the folders of new series:"
+    )
+    fields = (
+        "Your own template has these fields in braces, and / between folders: "
+        f"{', '.join(sorted(FIELDS))}. It needs series or series_tail. Example: "
+        "--layout '{patient}/{modality}-{series}'."
+    )
+    return "\n\n".join(["Layout", tree, _page("", intro, rows), _wrapped(fields)])
+
+
+def targets() -> str:
+    """What a TARGET can be, and the filters that select from it."""
+    collections = ", ".join(collection.name for collection in load_registry())
+    kinds = {
+        "collection": f"name, alias, slug, DOI or address of its page: {collections}. Any other "
+        "public TCIA collection by its exact name ('tcia-covid list --all')",
+        "identifier": "SeriesInstanceUID, StudyInstanceUID, PatientID, crdc_series_uuid, or an "
+        "s3:// or gs:// address of IDC",
+        "manifest": f"a file ({', '.join(MANIFEST_SUFFIXES)}), an https:// address of one, or - "
+        "for standard input",
+    }
+    filters = [
+        (max(option.opts, key=len), str(option.help)) for option in FILTERS if option.multiple
+    ]
+    return "\n\n".join(
+        [
+            _page(
+                "Targets",
+                "A TARGET is one of these, tried in this order. Commas separate several. Without a "
+                "TARGET, the values of --series, --study or --patient are the targets.",
+                kinds.items(),
+            ),
+            _page(
+                "Filters",
+                "Values of one filter are alternatives (repeated, or with commas); different "
+                "filters combine.",
+                filters,
+            ),
+            _wrapped(f"Columns for --where: {', '.join(SERIES_NAMES.values())}."),
+            _wrapped(f"Relations: {'  '.join(RELATIONS)} (~ is a regular expression)."),
+        ]
+    )
+
+
+TOPICS: Mapping[str, Callable[[], str]] = {
+    "exit-codes": exit_codes,
+    "environment": environment,
+    "layout": layout,
+    "targets": targets,
+}
+"""The topics, by the names that `help` takes."""
+
+
+def _page(head: str, intro: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A head, a paragraph, and a list of terms with their meanings."""
+    terms = textwrap.indent(key_values(rows, WIDTH - 2), "  ")
+    return "\n\n".join(filter(None, (head, _wrapped(intro), terms)))
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
