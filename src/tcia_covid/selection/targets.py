@@ -145,7 +145,7 @@ def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> T
         target.notices.append(f"{target.word}: {manifest.duplicates} repeated entries were merged")
     for kind, identifiers in manifest.identifiers.items():
         if kind == "series":
-            target.uids.update(dict.fromkeys(identifiers))
+            target.uids.update((uid, None) for uid in identifiers)
             continue
         for value, line in identifiers.items():
             if not _find(target, kind, value, registry):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tcia_covid.core.safe_names import is_system_file, is_uid, safe_name
+from tcia_covid.core.safe_names import is_system_file, is_uid, safe_name, uid_problem
 
 ANYTHING = st.text(st.characters(), max_size=90)
 NEARLY_SAFE = st.text("ABCDEFX019.-_", min_size=1, max_size=70)
@@ -155,3 +155,24 @@ def test_system_files_are_recognized(name):
 @pytest.mark.parametrize("name", ["1.2.3.dcm", "notes.txt", "nfs01", ".git", "DS_Store", "_1"])
 def test_other_files_are_not_system_files(name):
     assert not is_system_file(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("1.2.840", ""),
+        ("1." * 31 + "11", ""),
+        ("1." * 32 + "1", "it has 65 characters, and a UID at most 64"),
+        ("1.2,3", "character ',' at position 4 is not a digit or a dot"),
+        ("1.2\u0663", "character '\u0663' at position 4 is not a digit or a dot"),
+        ("1.2..3", "a number is missing next to the dot at position 4"),
+        (".1.2", "a number is missing next to the dot at position 1"),
+        ("1.2.", "a number is missing next to the dot at position 4"),
+        ("12", "it has no dot"),
+        ("", "it has no dot"),
+        ("1.3614E+10", "a spreadsheet turned it into a number, which has fewer digits"),
+    ],
+)
+def test_what_is_wrong_with_a_uid_is_said(text: str, problem: str) -> None:
+    assert uid_problem(text) == problem
+    assert bool(problem) is not (is_uid(text) and "." in text)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -241,6 +242,7 @@ class TestDocuments:
             ([{"SeriesInstanceUID": A}, {"SeriesInstanceUID": B}], {"series": (A, B)}),
             ([{"Series UID": A}, {"seriesuid": B}], {"series": (A, B)}),
             ({"SERIES_INSTANCE_UID": [A, B]}, {"series": (A, B)}),
+            ({"N": {"0": 1, "1": 2}, NAME: {"0": A, "1": B}}, {"series": (A, B)}),
             ({"data": {"rows": [{"SeriesInstanceUID": A, "StudyInstanceUID": STUDY}]}},
              {"series": (A,)}),
             ([{"PatientID": "P1", "studies": [{"SeriesInstanceUID": A}]}], {"series": (A,)}),
@@ -253,7 +255,7 @@ class TestDocuments:
              {"series": (A, B)}),
         ],
         ids=[
-            "UIDs", "objects", "other names", "a list in an object", "nested", "below a patient",
+            "UIDs", "objects", "other names", "a list in an object", "pandas", "nested", "patient",
             "getStudy", "getPatient", "UUIDs", "own document",
         ],
     )  # fmt: skip
@@ -269,6 +271,13 @@ class TestDocuments:
         assert manifest.identifiers["series"] == {A: 4, B: 7}
         bad = text.replace(B, "1.2.x")
         assert "line 7 (JSON): '1.2.x' is not" in str(refusal(tmp_path, "a.json", bad))
+
+    def test_escaped_values_are_read_without_searching_for_each(self, tmp_path: Path) -> None:
+        rows = ",".join(f'{{"{NAME}": "\\u0031.2.{number}"}}' for number in range(20_000))
+        started = time.process_time()
+        manifest = read(tmp_path, "a.json", f'{{"rows": [{rows}]}}')
+        assert len(manifest.series) == 20_000
+        assert time.process_time() - started < 5
 
     def test_json_lines_may_be_joined_files(self, tmp_path: Path) -> None:
         text = f'{{"SeriesInstanceUID": "{A}"}}\n\n{{"SeriesInstanceUID": "{B}"}}\n'
@@ -461,8 +470,12 @@ class TestPackedAndFetched:
                 archive.writestr(f"{number}.txt", A)
         assert "is a ZIP of 101 files" in str(refusal(tmp_path, "a.zip", out.getvalue()))
         monkeypatch.setattr(reading, "MAX_MANIFEST_SIZE", 2 << 20)
-        bomb = gzip.compress(b"\n" * (50 << 20))
-        assert "larger than 2 MiB" in str(refusal(tmp_path, "a.gz", bomb))
+        bomb = b"\n" * (50 << 20)
+        assert "larger than 2 MiB" in str(refusal(tmp_path, "a.gz", gzip.compress(bomb)))
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.txt", bomb)
+        assert "larger than 2 MiB" in str(refusal(tmp_path, "a.zip", out.getvalue()))
         nested = gzip.compress(gzip.compress(gzip.compress(gzip.compress(A.encode()))))
         assert "nested too deeply" in str(refusal(tmp_path, "a.gz", nested))
 

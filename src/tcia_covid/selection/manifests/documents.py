@@ -58,7 +58,7 @@ def read_json(
                 read_croissant(value, entries, load)
                 continue
             if isinstance(value.get("command"), str):
-                entries.format = f"JSON of 'tcia-covid {value['command'][:20]}'"
+                entries.format = f"{value['command'][:20]!r} document"
                 value = _own(value)
         if _Walk(entries, item, only).add(value):
             is_empty = False
@@ -192,28 +192,38 @@ class _Walk:
             added = sum(self.add(child, depth + 1) for child in children)
         return self._add(*identifier) if identifier and not added else added
 
-    def _identifier(self, value: Mapping[str, Any]) -> tuple[Kind, str | list[Any]] | None:
-        best: tuple[int, Kind, str | list[Any]] | None = None
+    def _identifier(self, value: Mapping[str, Any]) -> tuple[Kind, list[str]] | None:
+        """The kind and values of the best key of an object."""
+        best: tuple[int, Kind, list[str]] | None = None
         for key, content in value.items():
             column = column_kind(key)
-            if column is None or not isinstance(content, str | list) or not content:
+            if column is None or not is_wanted(column[0], self._only):
                 continue
             kind, rank = column
-            if is_wanted(kind, self._only) and (best is None or rank < best[0]):
-                best = rank, kind, content
+            if (best is None or rank < best[0]) and (texts := _texts(content)):
+                best = rank, kind, texts
         return None if best is None else best[1:]
 
-    def _add(self, kind: Kind, content: str | list[Any]) -> int:
-        values = content if isinstance(content, list) else [content]
-        texts = [value for value in values if isinstance(value, str) and value.strip()]
-        for value in texts:
-            self._entries.add(kind, value.strip(), self._line_of(value))
+    def _add(self, kind: Kind, texts: list[str]) -> int:
+        for text in texts:
+            self._entries.add(kind, text.strip(), self._line_of(text))
         return len(texts)
 
     def _line_of(self, value: str) -> int:
-        """The line of a value: they are added in their order, so the search only moves on."""
+        """The line of a value: they are added in their order, so the search only moves on.
+
+        After one that is not found (it has an escape sequence), lines are not known any more.
+        """
         found = self._text.find(f'"{value}"', self._position)
         if found >= 0:
             self._line += self._text.count("\n", self._position, found)
-            self._position = found
+        self._position = found if found >= 0 else len(self._text)
         return self._line
+
+
+def _texts(content: Any) -> list[str]:
+    """The texts of a value: one, a list, or an object of them, as pandas writes a column."""
+    if isinstance(content, Mapping):
+        content = list(content.values())
+    values = content if isinstance(content, list) else [content]
+    return [value for value in values if isinstance(value, str) and value.strip()]
