@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tcia_covid.cli.commands.demo import NEXT
 from tcia_covid.demo.walkthrough import REGISTRY
 from tests.e2e.command import QUICK, SIGNALS, document, run, start
 from tests.fakes.archive import NAME
@@ -320,6 +321,9 @@ def test_the_demo_runs(tmp_path: Path) -> None:
     ran = run("demo", "shown", home=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "the files are in shown" in ran.stdout
+    last = [line.strip() for line in ran.stdout.splitlines()[-3:]]
+    called = f"{sys.executable} -m tcia_covid"
+    assert last == [f"{called} {words}" for words in NEXT]
     assert document(run("demo", "again", "--json", home=tmp_path))["exit_code"] == 0
     twice = run("demo", "shown", home=tmp_path)
     assert (twice.returncode, twice.stdout) == (2, "")

@@ -150,3 +150,24 @@ def test_the_fault_table_is_that_of_the_tests() -> None:
     proved = {int(number) for text in tests for number in re.findall(named, text)}
     assert {int(number) for number, _ in rows} == proved
     assert not any(without_proof for _, without_proof in rows)
+
+
+def test_the_line_without_an_installer_leaves_the_command_on_the_path(tmp_path: Path) -> None:
+    (line,) = [line for block in _blocks("sh") for line in block.splitlines() if "demo" in line]
+    steps = line.split(" && ")
+    assert steps[2:] == ["pip install .", "tcia-covid demo"]
+    subprocess.run(["bash", "-c", steps[0]], cwd=tmp_path, check=True, timeout=110)
+    command = tmp_path / "tcia" / "bin" / "tcia-covid"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m tcia_covid "$@"\n')
+    command.chmod(0o755)
+    ran = subprocess.run(
+        ["bash", "-c", f"{steps[1]} && tcia-covid list"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "COVID-19-AR" in ran.stdout

@@ -383,7 +383,7 @@ OPTIONS = {
 
 
 def refuse_unused(options: tuple[Option, ...], flag: str, purpose: str) -> None:
-    """Refuse options of a connection that is never made.
+    """Refuse options that have an effect with another one only.
 
     Args:
         options: those that have an effect with `flag` only.
