@@ -132,6 +132,7 @@ class TestLists:
         assert found(manifest) == {"series": (A,)}
         assert manifest.identifiers["series"][A] == 5
 
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev/fd")
     def test_a_pipe_is_read(self) -> None:
         reader, writer = os.pipe()
         thread = threading.Thread(target=lambda: (os.write(writer, A.encode()), os.close(writer)))
@@ -396,6 +397,14 @@ class TestCroissant:
         alone = croissant(files[1])
         assert "is an Aspera package" in refusal(tmp_path, "b.jsonld", alone).hint
 
+    def test_the_number_of_files_is_bounded(self, tmp_path: Path) -> None:
+        names = [f"{number}.tcia" for number in range(51)]
+        web = Web(**dict.fromkeys(names, A.encode()))
+        text = croissant(*map(file_object, names))
+        with pytest.raises(ManifestError, match="leads to more than 50 others"):
+            read(tmp_path, "a.json", text, fetch=web)
+        assert len(web.asked) == 50
+
     def test_a_description_that_leads_to_itself_ends(self, tmp_path: Path) -> None:
         text = croissant(file_object("a.json", **role("manifest")))
         with pytest.raises(ManifestError, match="nested too deeply"):
@@ -453,6 +462,24 @@ class TestPackedAndFetched:
         error = refusal(tmp_path, name, content)
         assert error.message == f"{tmp_path / name} is {what}, not a manifest"
         assert "a manifest is a .tcia, .s5cmd, CSV" in error.hint
+
+    @pytest.mark.parametrize(
+        ("member", "what"),
+        [
+            ("xl/workbook.bin", "a binary Excel workbook (.xlsb)"),
+            ("word/document.xml", "a Word document"),
+            ("META-INF/manifest.xml", "an OpenDocument file (.ods, .odt)"),
+        ],
+    )
+    def test_documents_that_are_zips_are_named(
+        self, tmp_path: Path, member: str, what: str
+    ) -> None:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("content.xml", "<a/>")
+            archive.writestr(member, "<a/>")
+        error = refusal(tmp_path, "a.xlsx", out.getvalue())
+        assert error.message == f"{tmp_path / 'a.xlsx'} is {what}, not a manifest"
 
     def test_images_in_a_zip_are_named(self, tmp_path: Path) -> None:
         images = Path(__file__).parents[2] / "data" / "getImage-complete.zip"

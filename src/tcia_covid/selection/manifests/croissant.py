@@ -16,7 +16,6 @@ from tcia_covid.core.redaction import redact
 from tcia_covid.selection.manifests.model import Entries, Manifest, column_kind
 
 _MANIFESTS = (".tcia", ".s5cmd", ".csv", ".tsv", ".xlsx", ".json", ".jsonld", ".txt", ".zip", ".gz")
-_MAX_FILES = 50
 _LISTS_OF_SERIES = (".tcia", ".s5cmd")
 
 
@@ -40,10 +39,7 @@ def read_croissant(
         entries: where to add to.
         load: reads the manifest at an address; its second argument is the SHA-256 or None.
     """
-    files = list(_files(document))
-    if len(files) > _MAX_FILES:
-        raise entries.error(1, f"it describes more than {_MAX_FILES} files")
-    for file in files:
+    for file in _files(document):
         if file.other:
             entries.notices.append(f"{file.name!r} is {file.other}")
         else:

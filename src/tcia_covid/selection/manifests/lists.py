@@ -25,7 +25,6 @@ _COPY = re.compile(r"^\W*(?:\S+\s+)*?(?:cp|sync|mv)\s", re.IGNORECASE)
 _BETWEEN_ENTRIES = re.compile(r"[,;\t]")
 _BETWEEN_UIDS = re.compile(r"[,;\s]+")
 _ELEMENT = re.compile(r"<(URL|SeriesInstanceUID)\b[^>]*>([^<]{1,4096})</\1\s*>", re.IGNORECASE)
-_MAX_ELEMENTS = 50
 
 
 def read_tcia(lines: Lines, entries: Entries) -> None:
@@ -103,10 +102,7 @@ def read_xml(text: str, entries: Entries, load: Callable[[str, str | None], Mani
     """
     if "<!doctype" in text.lower():
         raise entries.error(1, "XML with a document type definition is not read")
-    elements = _ELEMENT.findall(text)
-    if len(elements) > _MAX_ELEMENTS:
-        raise entries.error(1, f"it names more than {_MAX_ELEMENTS} manifests")
-    for name, content in elements:
+    for name, content in _ELEMENT.findall(text):
         value = html.unescape(content).strip()
         if name.lower() == "url":
             entries.include(load(value, None))

@@ -38,6 +38,8 @@ _MAX_DOCUMENT = 256 * 1024**2
 _MAX_LINE = 256 * 1024**2
 _MAX_MEMBERS = 100
 """Files in a ZIP."""
+_MAX_ADDRESSES = 50
+"""Manifests on the web to which a manifest leads."""
 _MAX_DEPTH = 2
 """Manifests in a manifest: a ZIP that a Croissant description leads to, but no more."""
 _HEAD = 64 * 1024
@@ -46,6 +48,12 @@ _BLOCK = 1024**2
 _ZIP = b"PK\x03\x04"
 _EMPTY_ZIP = b"PK\x05\x06"
 _GZIP = b"\x1f\x8b"
+_DOCUMENTS = {
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)",
+    "word/document.xml": "a Word document",
+    "META-INF/manifest.xml": "an OpenDocument file (.ods, .odt)",
+}
+"""Files that are ZIPs, by the name of a member."""
 _TABLES = {".csv": "CSV", ".tsv": "TSV"}
 _PADDING = "\x00\x1a"
 """What some systems write after the end of a text."""
@@ -107,6 +115,7 @@ class _Reader:
         self._fetch = fetch
         self._only = only
         self._depth = 0
+        self._loaded = 0
 
     def load(self, url: str, sha256: str | None) -> Manifest:
         """Read the manifest at an address.
@@ -116,6 +125,9 @@ class _Reader:
             sha256: what its content must have, or None.
         """
         name = redact(url)
+        self._loaded += 1
+        if self._loaded > _MAX_ADDRESSES:
+            raise ManifestError(f"the manifest leads to more than {_MAX_ADDRESSES} others")
         if self._fetch is None:
             raise ManifestError(
                 f"{name} is not read from here", hint="download it, and give the file"
@@ -163,8 +175,11 @@ class _Reader:
         try:
             with zipfile.ZipFile(source.file) as archive:
                 members = [info for info in archive.infolist() if _is_content(info)]
-                if any(info.filename == "xl/workbook.xml" for info in members):
+                names = {info.filename for info in members}
+                if "xl/workbook.xml" in names:
                     return self._read_workbook(source)
+                if document := next((_DOCUMENTS[name] for name in _DOCUMENTS if name in names), ""):
+                    raise _not_a_manifest(source.name, document)
                 if len(members) > _MAX_MEMBERS or not members:
                     raise _not_a_manifest(source.name, f"a ZIP of {len(members)} files")
                 for info in members:
