@@ -110,6 +110,15 @@ class TestLists:
         manifest = read(tmp_path, "a.s5cmd", f"# one\n\ncp s3://b/{UUIDS[0]}/* .\n")
         assert manifest.identifiers == {"address": {f"s3://b/{UUIDS[0]}": 3}}
 
+    @pytest.mark.parametrize("text", ["!" * 5_000_000 + " s3://b", "<URL " * 1_000_000])
+    @pytest.mark.parametrize("name", ["a.txt", "a.xml"])
+    def test_long_lines_are_searched_in_linear_time(
+        self, tmp_path: Path, name: str, text: str
+    ) -> None:
+        started = time.process_time()
+        refusal(tmp_path, name, text)
+        assert time.process_time() - started < 5
+
     def test_names_with_spaces_are_one_entry(self, tmp_path: Path) -> None:
         words = found(read(tmp_path, "a.txt", f"CT Images in COVID-19, A 1\n{A} {B}\n"))["word"]
         assert words == ("CT Images in COVID-19", "A 1", A, B)
@@ -220,6 +229,11 @@ class TestTables:
     )
     def test_refusals(self, tmp_path: Path, text: str, complaint: str) -> None:
         assert complaint in str(refusal(tmp_path, "a.csv", text))
+
+    def test_a_line_with_a_million_cells_is_refused(self, tmp_path: Path) -> None:
+        text = f"{NAME}\n{A}\n" + "," * 1_100_000
+        complaint = f"line 3 (CSV, column {NAME}): it has 1100000 characters"
+        assert complaint.replace(f", column {NAME}", "") in str(refusal(tmp_path, "a.csv", text))
 
     @pytest.mark.parametrize(
         ("column", "hint"),

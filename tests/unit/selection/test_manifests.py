@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import time
 from contextlib import suppress
@@ -23,6 +24,7 @@ A = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
 B = "1.3.6.1.4.1.14519.5.2.1.9999.103.2009432504168213786754397912410"
 C = "1.2.826.0.1.3680043.10.474.419639.108518937868403894887894311320"
 
+DATA = Path(__file__).parents[2] / "data" / "manifests"
 TCIA = f"""\
 downloadServerUrl=https://public.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet
 includeAnnotation=true
@@ -277,16 +279,21 @@ def test_a_csv_has_the_column_names_of_the_archives() -> None:
 
 
 SEEDS = [
-    TCIA,
-    f"SeriesInstanceUID,Modality\n{A},CT\n{B},CT\n",
-    f"# list\n{A}\n{B}\n",
-    NBIA_METADATA,
+    TCIA.encode(),
+    f"SeriesInstanceUID,Modality\n{A},CT\n{B},CT\n".encode(),
+    f"# list\n{A}\n{B}\n".encode(),
+    NBIA_METADATA.encode(),
+    f'[{{"SeriesInstanceUID": "{A}"}}, {{"Series UID": "{B}", "x": [1]}}]'.encode(),
+    f'{{"@type": "Dataset", "distribution": [{{"name": "{A}", "contentUrl": "x.tcia"}}]}}'.encode(),
+    b"cp s3://idc-open-data/35823972-03f1-41e3-8ab2-418c862ec07c/* .\n" * 4,
+    gzip.compress(TCIA.encode()),
+    (DATA / "spreadsheet.xlsx").read_bytes(),
 ]
 
 
 @given(
     seed=st.sampled_from(SEEDS),
-    where=st.integers(0, 800),
+    where=st.integers(0, 5000),
     drop=st.integers(0, 40),
     extra=st.one_of(
         st.binary(max_size=20), st.sampled_from([b'"', b"\r", b"\0", b"=", b",", b"\n"])
@@ -295,14 +302,14 @@ SEEDS = [
 )
 def test_a_damaged_manifest_is_read_or_gives_a_typed_error(
     tmp_path_factory: pytest.TempPathFactory,
-    seed: str,
+    seed: bytes,
     where: int,
     drop: int,
     extra: bytes,
     name: str,
 ) -> None:
-    data = seed.encode()
-    data = data[:where] + extra + data[where + drop :]
+    where %= len(seed)
+    data = seed[:where] + extra + seed[where + drop :]
     with suppress(ManifestError):
         manifest = read_file(tmp_path_factory.getbasetemp(), name, data)
         assert uids(manifest)

@@ -21,10 +21,12 @@ BUCKET_LINE = re.compile(r"^[^#\n]*\b(?:s3|gs)://", re.IGNORECASE | re.MULTILINE
 """A line with the address of an object or folder."""
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _BUCKET_ADDRESS = re.compile(r"\b(?:s3|gs)://[^\s'\",;]+", re.IGNORECASE)
-_COPY = re.compile(r"^\W*(?:\S+\s+)*?(?:cp|sync|mv)\s", re.IGNORECASE)
-_BETWEEN_ENTRIES = re.compile(r"[,;\t]")
-_BETWEEN_UIDS = re.compile(r"[,;\s]+")
-_ELEMENT = re.compile(r"<(URL|SeriesInstanceUID)\b[^>]*>([^<]{1,4096})</\1\s*>", re.IGNORECASE)
+_COPY = re.compile(r"\b(?:cp|sync|mv)\s", re.IGNORECASE)
+_ENTRY = re.compile(r"[^,;\t]+")
+_UID = re.compile(r"[^,;\s]+")
+_ELEMENT = re.compile(
+    r"<(URL|SeriesInstanceUID)(?:\s[^<>]{0,200})?>([^<]{1,4096})</\1\s{0,9}>", re.IGNORECASE
+)
 
 
 def read_tcia(lines: Lines, entries: Entries) -> None:
@@ -47,8 +49,8 @@ def read_tcia(lines: Lines, entries: Entries) -> None:
 
 
 def _add_series(text: str, number: int, entries: Entries) -> None:
-    for word in _BETWEEN_UIDS.split(_COMMENT.sub("", text)):
-        if uid := word.strip("\"'"):
+    for word in _UID.finditer(_COMMENT.sub("", text)):
+        if uid := word[0].strip("\"'"):
             entries.add("series", uid, number)
 
 
@@ -67,14 +69,15 @@ def read_list(lines: Lines, entries: Entries) -> None:
 
 
 def _add_addresses(text: str, number: int, entries: Entries) -> None:
-    addresses = _BUCKET_ADDRESS.findall(text)
+    addresses = [match[0] for match in _BUCKET_ADDRESS.finditer(text)]
     if not addresses:
         raise entries.error(
             number,
             f"{quote(text.strip())} has no s3:// or gs:// address",
             hint="other addresses are targets of their own, and are not followed from a list",
         )
-    for address in addresses[:1] if _COPY.match(text) else addresses:
+    is_command = _COPY.search(text.partition("://")[0]) is not None
+    for address in addresses[:1] if is_command else addresses:
         entries.add("address", address, number)
 
 
@@ -83,8 +86,8 @@ def _entries(text: str) -> Iterator[str]:
 
     The names of some collections and patients have spaces.
     """
-    for part in _BETWEEN_ENTRIES.split(text):
-        entry = part.strip(" \"'")
+    for part in _ENTRY.finditer(text):
+        entry = part[0].strip(" \"'")
         words = entry.split()
         if len(words) > 1 and all(word[0].isdigit() for word in words):
             yield from words

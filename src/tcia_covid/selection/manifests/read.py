@@ -36,6 +36,8 @@ MAX_MANIFEST_SIZE = 1024**3
 _MAX_DOCUMENT = 256 * 1024**2
 """Bytes of JSON and XML, which are held in memory."""
 _MAX_LINE = 256 * 1024**2
+_MAX_ROW = 1024**2
+"""Characters of a line of a table."""
 _MAX_MEMBERS = 100
 """Files in a ZIP."""
 _MAX_ADDRESSES = 50
@@ -223,7 +225,7 @@ class _Reader:
         format = _recognize(start, source.suffix)  # noqa: A001 - as in `Manifest`
         entries = source.entries(format)
         text = io.TextIOWrapper(source.file, encoding, newline=None)
-        numbered = _Numbered(text)
+        numbered = _Numbered(text, entries)
         try:
             if format in ("JSON", "XML"):
                 if size > _MAX_DOCUMENT:
@@ -248,14 +250,21 @@ class _Reader:
 class _Numbered:
     """The lines of a text, without what some systems write after its end."""
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
+    def __init__(self, text: io.TextIOWrapper, entries: Entries) -> None:
         self._text = text
+        self._entries = entries
         self.line = 0
         """The number of the last line."""
 
     def raw(self) -> Iterator[str]:
-        """Yield every line with its end."""
+        """Yield every line with its end.
+
+        Raises:
+            ManifestError: a line is too long for a row of a table.
+        """
         for self.line, line in enumerate(self._text, start=1):  # noqa: B020
+            if len(line) > _MAX_ROW:
+                raise self._entries.error(self.line, f"it has {len(line)} characters")
             yield line.strip(_PADDING) if "\0" in line or "\x1a" in line else line
 
     def filled(self) -> Iterator[tuple[int, str]]:

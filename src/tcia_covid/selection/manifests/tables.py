@@ -23,6 +23,8 @@ Rows = Iterable[tuple[int, Sequence[str]]]
 """Line or row numbers, counted from 1, with cells."""
 _HEADER_ROWS = 100
 """Rows that are searched for the header, below what exports write before it."""
+_MAX_HEADER = 64 * 1024
+"""Characters of the line of a header."""
 _DELIMITERS = ",\t;|"
 _SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
 _TAG = re.compile(r"\(([0-9]{4}),([0-9A-Fa-f]{4})\)")
@@ -185,7 +187,7 @@ def _find_delimiter(lines: Sequence[str], only: Kind | None) -> tuple[int, str]:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    return [cell.strip(" \"'\r\n") for cell in line.split(delimiter)]
+    return [cell.strip(" \"'\r\n") for cell in line[:_MAX_HEADER].split(delimiter)]
 
 
 def _guess_columns(
