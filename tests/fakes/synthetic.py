@@ -44,6 +44,8 @@ class ImageSpec:
     rows: int = 16
     columns: int = 16
     seed: int = 0
+    position: str = ""
+    """ImagePositionPatient; with it, the image is axial."""
 
 
 def synthetic_image(spec: ImageSpec) -> bytes:
@@ -211,6 +213,7 @@ def _dataset(spec: ImageSpec, sop_class: str) -> bytes:
             _text(0x0020, 0x0011, "IS", "1"),
             _text(0x0020, 0x0012, "IS", "1"),
             _text(0x0020, 0x0013, "IS", str(spec.number)),
+            _place(spec.position),
             _short(0x0028, 0x0002, 1),
             _text(0x0028, 0x0004, "CS", "MONOCHROME2"),
             _short(0x0028, 0x0010, spec.rows),
@@ -221,6 +224,13 @@ def _dataset(spec: ImageSpec, sop_class: str) -> bytes:
             _short(0x0028, 0x0103, 0),
         )
     )
+
+
+def _place(position: str) -> bytes:
+    if not position:
+        return b""
+    axial = _text(0x0020, 0x0037, "DS", "1\\0\\0\\0\\1\\0")
+    return _text(0x0020, 0x0032, "DS", position) + axial
 
 
 def _element(group: int, number: int, vr: str, value: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -159,6 +159,35 @@ class Check(str, Enum):
     """By count, bytes and header alone: the archive has no hash for it."""
 
 
+IMAGE_NAMES: Mapping[str, str] = {
+    "sop_class": "SOPClassUID",
+    "number": "InstanceNumber",
+    "acquisition": "AcquisitionNumber",
+    "position": "ImagePositionPatient",
+    "orientation": "ImageOrientationPatient",
+    "transfer_syntax": "TransferSyntaxUID",
+}
+"""Attribute of `ImageAttributes` to its DICOM keyword, which JSON, CSV and receipts use."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAttributes:
+    """What the header of one image says about it, as text; empty where it has no valid value.
+
+    An enhanced multi-frame image has positions per frame: `position` and `orientation` are empty.
+    """
+
+    sop_class: str = ""
+    number: str = ""
+    """InstanceNumber, a whole number."""
+    acquisition: str = ""
+    position: str = ""
+    """ImagePositionPatient in mm: x, y and z, separated by backslashes as in DICOM."""
+    orientation: str = ""
+    """ImageOrientationPatient: the directions of rows and columns, six numbers."""
+    transfer_syntax: str = ""
+
+
 ADOPTED = "adopted"
 """The source of an image that was on disk, from an unknown archive."""
 
@@ -177,11 +206,26 @@ class StoredImage:
     """The archive it came from, or `ADOPTED`."""
     suffix: str = ".dcm"
     """Of its file name."""
+    attributes: ImageAttributes | None = field(default=None, compare=False, repr=False)
+    """From its header, while the series is in staging; later `Receipt.attributes` has them."""
 
     @property
     def file(self) -> str:
         """The file name in the series folder."""
         return f"{self.uid}{self.suffix}"
+
+
+def shared_headers(attributes: Sequence[ImageAttributes | None]) -> dict[str, Any] | None:
+    """The `headers` of a receipt; None if those of an image are not known."""
+    known = [each for each in attributes if each is not None]
+    if len(known) < len(attributes):
+        return None
+    headers: dict[str, Any] = {}
+    for name, keyword in IMAGE_NAMES.items():
+        values = [getattr(each, name) for each in known]
+        if any(values):
+            headers[keyword] = values[0] if len(set(values)) == 1 else values
+    return headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +240,23 @@ class Receipt:
     """UTC, ISO 8601."""
     program: str
     """Name and version of the program that wrote it."""
+    headers: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """The attributes of the images by DICOM keyword: a text where all images have the same, else a
+    list of one per image. None where they were not recorded. Not validated before they are used:
+    most commands read every receipt, and none of the headers."""
+
+    def attributes(self) -> list[ImageAttributes] | None:
+        """What the headers of `images` say, in their order; None where this was not recorded."""
+        if not isinstance(self.headers, Mapping):
+            return None
+        columns: list[list[str]] = []
+        for keyword in IMAGE_NAMES.values():
+            value = self.headers.get(keyword, "")
+            column = value if isinstance(value, list) else [value] * len(self.images)
+            if len(column) != len(self.images) or not all(isinstance(text, str) for text in column):
+                return None
+            columns.append(column)
+        return [ImageAttributes(*values) for values in zip(*columns, strict=True)]
 
     @property
     def size(self) -> int:

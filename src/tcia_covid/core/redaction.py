@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL})*")
+"""A number, or several as DICOM writes them: no spreadsheet evaluates a backslash."""
 _UNREADABLE = "(unreadable URL)"
 # Greedy up to the last "@": a password may contain an "@" or "/" that is not encoded.
 # Without "://" it begins a word and is not a drive: paths may contain ":" and "@", too.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.files import open_regular
+from tcia_covid.core.models import IMAGE_NAMES, ImageAttributes
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.inflate import ZLIB
 
@@ -25,7 +28,16 @@ _OTHER = {"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.95", "1.2.840.113619.5.2"}
 _TRANSFER_SYNTAX = 0x00020010
 _SOP, _MODALITY, _PATIENT = 0x00080018, 0x00080060, 0x00100020
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
-_WANTED = frozenset((_SOP, _MODALITY, _PATIENT, _STUDY, _SERIES))
+_SOP_CLASS, _ACQUISITION, _NUMBER = 0x00080016, 0x00200012, 0x00200013
+_POSITION, _ORIENTATION = 0x00200032, 0x00200037
+_IDENTITY = (_SOP, _STUDY, _SERIES, _PATIENT, _MODALITY)
+_ATTRIBUTES = (_SOP_CLASS, _NUMBER, _ACQUISITION, _POSITION, _ORIENTATION)
+_WANTED = frozenset((*_IDENTITY, *_ATTRIBUTES))
+_LAST = max(_WANTED)
+_DECIMAL = r" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *"
+_is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
+_is_position = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{2}}").fullmatch
+_is_orientation = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{5}}").fullmatch
 _KEYWORDS = ["SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 _META = 132
 """Where the elements begin, after 128 arbitrary bytes and `DICM`."""
@@ -73,7 +85,12 @@ class Header:
     series: str
     patient: str
     modality: str
-    transfer_syntax: str
+    attributes: ImageAttributes
+
+    @property
+    def transfer_syntax(self) -> str:
+        """TransferSyntaxUID."""
+        return self.attributes.transfer_syntax
 
 
 class _Dataset(NamedTuple):
@@ -90,21 +107,39 @@ class _Dataset(NamedTuple):
 
 
 def read_header(head: bytes) -> Header | None:
-    """Read the identity of an image from the first bytes of its file, in some 30 microseconds.
+    """Read the identity of an image from the first bytes of its file, in some 40 microseconds.
 
     None if `head` is too short, or the file is unusual or not DICOM: then `header_of_file` decides.
     """
     try:
         dataset = _open_dataset(head)
-        values = {tag: _text(value) for tag, value in _identity(dataset).items()}
+        values = _wanted_values(dataset)
+        sop, study, series, patient, modality = (_text(values.get(tag, b"")) for tag in _IDENTITY)
     except _UndecidedError:
         return None
-    sop, study, series, patient, modality = (
-        values.get(tag, "") for tag in (_SOP, _STUDY, _SERIES, _PATIENT, _MODALITY)
-    )
     if not (is_uid(sop) and is_uid(study) and is_uid(series)):
         return None
-    return Header(sop, study, series, patient, modality, dataset.syntax)
+    texts = (values.get(tag, b"").decode("ascii", "replace").strip(_PADDING) for tag in _ATTRIBUTES)
+    return Header(sop, study, series, patient, modality, _attributes(dataset.syntax, *texts))
+
+
+def _attributes(
+    transfer_syntax: str,
+    sop_class: str,
+    number: str,
+    acquisition: str,
+    position: str,
+    orientation: str,
+) -> ImageAttributes:
+    """Keep valid values; the images of a series share most of them, so these are interned."""
+    return ImageAttributes(
+        sys.intern(sop_class) if is_uid(sop_class) else "",
+        number if _is_number(number) else "",
+        sys.intern(acquisition) if _is_number(acquisition) else "",
+        position if _is_position(position) else "",
+        sys.intern(orientation) if _is_orientation(orientation) else "",
+        sys.intern(transfer_syntax),
+    )
 
 
 def _open_dataset(data: bytes) -> _Dataset:
@@ -177,17 +212,27 @@ def _header_by_pydicom(start: bytes) -> Header:
             dataset = pydicom.dcmread(
                 io.BytesIO(start[:_MAX_FOR_PYDICOM]),
                 stop_before_pixels=True,
-                specific_tags=list(_KEYWORDS),
+                specific_tags=[*_KEYWORDS, *IMAGE_NAMES.values()],
             )
             values = [_plain(dataset.get(keyword)) for keyword in _KEYWORDS]
             syntax = _plain(dataset.file_meta.get("TransferSyntaxUID"))
+            attributes = _attributes_by_pydicom(dataset, syntax)
         except Exception as error:  # a hostile header may raise anything there
             raise ForeignImageError("the file's header cannot be read as DICOM") from error
     sop, modality, patient, study, series = values
     for keyword, uid in zip(("SOP", "Study", "Series"), (sop, study, series), strict=True):
         if not is_uid(uid):
             raise ForeignImageError(f"the file's header has no valid {keyword}InstanceUID")
-    return Header(sop, study, series, patient, modality, syntax)
+    return Header(sop, study, series, patient, modality, attributes)
+
+
+def _attributes_by_pydicom(dataset: Any, syntax: str) -> ImageAttributes:
+    texts = dict.fromkeys(IMAGE_NAMES, "")
+    for name, keyword in IMAGE_NAMES.items():
+        with suppress(Exception):  # a value that is not valid, of whatever kind
+            value = dataset.get(keyword)
+            texts[name] = _plain(str(value) if isinstance(value, int) else value)
+    return _attributes(**{**texts, "transfer_syntax": syntax})
 
 
 def _plain(value: Any) -> str:
@@ -337,25 +382,25 @@ def _implicit_element(data: bytes, at: int) -> tuple[int, int, int]:
     return group << 16 | element, length, at + 8
 
 
-def _identity(dataset: _Dataset) -> dict[int, bytes]:
-    """Collect the values of `_WANTED`, the last of which is the SeriesInstanceUID."""
-    data, at, read = dataset.data, dataset.start, dataset.read
+def _wanted_values(dataset: _Dataset) -> dict[int, bytes]:
+    """Collect the values of `_WANTED`; from the SeriesInstanceUID on, as far as they are valid."""
+    data, at, read, size = dataset.data, dataset.start, dataset.read, len(dataset.data)
     values: dict[int, bytes] = {}
     previous = -1
     try:
-        while previous < _SERIES:
+        while previous < _LAST:
             tag, length, value = read(data, at)
-            if tag <= previous:
-                raise _UndecidedError
-            if tag > _SERIES:
+            if tag > _LAST:
+                break
+            at = _end_of_items(data, value, read) if length == _UNDEFINED else value + length
+            if tag <= previous or at > size:
                 break
             previous = tag
-            at = _end_of_items(data, value, read) if length == _UNDEFINED else value + length
             if tag in _WANTED:
                 values[tag] = data[value:at]
-    except struct.error as error:
-        raise _UndecidedError from error
-    if at > len(data):
+    except (struct.error, _UndecidedError):
+        pass
+    if previous < _SERIES:
         raise _UndecidedError
     return values
 

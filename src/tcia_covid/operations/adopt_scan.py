@@ -183,7 +183,8 @@ def _read(root: Path, entry: Entry, stop: CancelToken) -> DicomFile | DamagedFil
         return DamagedFile(entry.file, Reason.UNREADABLE, detail)
     except ForeignImageError as error:
         return DamagedFile(entry.file, Reason.UNREADABLE, error.message)
-    file = FoundFile(entry.folder, entry.name, header.sop, size, modified, md5.hexdigest())
+    identity = (header.sop, size, modified, md5.hexdigest())
+    file = FoundFile(entry.folder, entry.name, *identity, header.attributes)
     return DicomFile(header.series, file)
 
 

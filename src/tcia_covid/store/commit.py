@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, TakenOverError
 from tcia_covid.core.files import is_foreign_link
-from tcia_covid.core.models import Receipt, Series, StoredImage
+from tcia_covid.core.models import Receipt, Series, StoredImage, shared_headers
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.core.version import __version__
 from tcia_covid.store.disk import Disk, files_in
@@ -93,12 +93,14 @@ class Committer:
         folders = self.folders(staging.series, old.receipt if old else None)
         if staging.in_place and staging.tree_folder is not None:
             folders = [staging.tree_folder.relative_to(self.root).as_posix()]
+        images = tuple(image for _, image in sorted(staging.images.items()))
         receipt = Receipt(
             series=staging.series,
             folder=folders[0],
-            images=tuple(image for _, image in sorted(staging.images.items())),
+            images=images,
             finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             program=f"tcia-covid {__version__}",
+            headers=shared_headers([image.attributes for image in images]),
         )
         self._check_path_lengths(receipt)
         replaces: dict[str, str] = {}

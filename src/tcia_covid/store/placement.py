@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from tcia_covid.core.errors import RequestError, UsageError
 from tcia_covid.core.files import open_regular
-from tcia_covid.core.models import ADOPTED, Check, StoredImage
+from tcia_covid.core.models import ADOPTED, Check, ImageAttributes, StoredImage
 from tcia_covid.core.safe_names import STATE_FOLDER, is_in_hidden_folder
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import Disk, succeeded
@@ -67,6 +67,8 @@ class FoundFile(NamedTuple):
     modified: int
     """Its `st_mtime_ns` before it was hashed."""
     md5: str
+    attributes: ImageAttributes | None = None
+    """From its header; None of a file that is not DICOM."""
 
     @property
     def file(self) -> str:
@@ -192,7 +194,9 @@ class FilePlacer:
             return "existing" if found.uid in staging.in_place else "staged"
         if staged is not None:
             staging.discard(found.uid)
-        image = StoredImage(found.uid, found.size, found.md5, check, self.source, self.suffix)
+        image = StoredImage(
+            found.uid, found.size, found.md5, check, self.source, self.suffix, found.attributes
+        )
         method = self._place(found, Path(staging.path(image)))
         if method:
             staging.adopt(image)

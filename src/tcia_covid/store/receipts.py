@@ -135,6 +135,7 @@ def _to_document(stored: StoredReceipt) -> dict[str, Any]:
         **({"replaces": dict(stored.replaces)} if stored.replaces else {}),
         "finished": receipt.finished,
         "program": receipt.program,
+        **({"headers": dict(receipt.headers)} if receipt.headers is not None else {}),
         "images": [_image_document(image) for image in receipt.images],
     }
 
@@ -159,6 +160,7 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
         images=tuple(_image(image) for image in document["images"]),
         finished=str(document["finished"]),
         program=str(document["program"]),
+        headers=headers if isinstance(headers := document.get("headers"), dict) else None,
     )
     staged = str(document["staged"])
     if not _NAME.fullmatch(receipt.series.uid) or "/" in (staged and _inside(staged)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcia_covid.core.errors import ForeignImageError
-from tcia_covid.core.models import ADOPTED, StoredImage
+from tcia_covid.core.models import ADOPTED, ImageAttributes, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.formats.hashes import hash_file
@@ -35,6 +35,8 @@ class FoundImage:
     series: str
     size: int
     md5: str
+    attributes: ImageAttributes | None = None
+    """From its header; None of a file that is not DICOM."""
 
 
 class DicomImages:
@@ -55,7 +57,7 @@ class DicomImages:
             header = header_of_file(path)
         except (OSError, ForeignImageError):
             return None
-        return FoundImage(header.sop, header.series, size, md5)
+        return FoundImage(header.sop, header.series, size, md5, header.attributes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,14 @@ class StagingRecovery:
         """The image as its receipt has it; None if its bytes are not those of the receipt."""
         known = self.staging.recorded.get(found.uid)
         if known is not None:  # its receipt may have a wrong size
-            return replace(known, size=found.size) if known.md5 == found.md5 else None
-        suffix = self.images.suffix
-        return StoredImage(found.uid, found.size, found.md5, source=source, suffix=suffix)
+            if known.md5 != found.md5:
+                return None
+            return replace(known, size=found.size, attributes=found.attributes)
+        return StoredImage(
+            found.uid,
+            found.size,
+            found.md5,
+            source=source,
+            suffix=self.images.suffix,
+            attributes=found.attributes,
+        )

@@ -1,4 +1,4 @@
-"""What is in `metadata.csv`, `manifest-md5.txt` and `LICENSE.txt`."""
+"""What is in `metadata.csv`, `images.csv`, `manifest-md5.txt` and `LICENSE.txt`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from tcia_covid.catalog.citation import license_text
 from tcia_covid.catalog.collections import DICOM, DOI, Collection, bare_doi, fold_name
 from tcia_covid.catalog.licenses import License
-from tcia_covid.core.models import Receipt, Series
+from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage
 from tcia_covid.core.redaction import csv_row, printable
+from tcia_covid.formats.slice_order import slice_order
 
 _COLUMNS: Mapping[str, Callable[[Receipt], object]] = {
     "Series UID": lambda receipt: receipt.series.uid,
@@ -110,6 +111,66 @@ def join_keys(collection: str, series: Series) -> dict[str, str]:
     known = series.patient.startswith(file.prefix)
     patient = series.patient.removeprefix(file.prefix) if known else ""
     return dict(zip(join_columns(collection), (patient, series.study), strict=False))
+
+
+_IMAGE_COLUMNS = (
+    "path",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SOPClassUID",
+    "InstanceNumber",
+    "AcquisitionNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "TransferSyntaxUID",
+    "bytes",
+    "md5",
+)
+"""Columns of `images.csv`."""
+_HEADER_COLUMNS = slice(3, 9)
+_NUMBERS = re.compile(r"[0-9.\\eE+ -]*")
+"""UIDs and numbers, which need no quotes in CSV, and that no spreadsheet evaluates."""
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+"""The same of a folder."""
+
+
+def images_header() -> bytes:
+    """The first line of `images.csv`."""
+    return csv.writer(_Encoder()).writerow(_IMAGE_COLUMNS)  # type: ignore[no-any-return]
+
+
+def image_rows(receipt: Receipt, *, keep_formulas: bool = False) -> bytes:
+    """The rows of `images.csv` for one series, in slice order; CSV as in `metadata`.
+
+    `path` is relative to the file. Values of the header are as archived: numbers of one value are
+    separated by backslashes. They are empty where a header has no valid value, and where the
+    images are not DICOM; a receipt without headers has none of them.
+    """
+    attributes = receipt.attributes() or [ImageAttributes()] * len(receipt.images)
+    order = slice_order(attributes, [image.uid for image in receipt.images])
+    rows = [_image_row(receipt, receipt.images[index], attributes[index]) for index in order]
+    numbers = "".join(["".join(row[_HEADER_COLUMNS]) for row in rows])
+    if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch(receipt.folder):
+        return "".join([f"{','.join(row)}\r\n" for row in rows]).encode()
+    # Text that CSV has to quote, or that a spreadsheet evaluates: no download of ours has it here.
+    writer = csv.writer(_Encoder())
+    return b"".join(writer.writerow(csv_row(row, keep_formulas=keep_formulas)) for row in rows)
+
+
+def _image_row(receipt: Receipt, image: StoredImage, known: ImageAttributes) -> tuple[str, ...]:
+    return (
+        f"{receipt.folder}/{image.file}",
+        image.uid if image.suffix == ".dcm" else "",
+        receipt.series.uid if image.suffix == ".dcm" else "",
+        known.sop_class,
+        known.number,
+        known.acquisition,
+        known.position,
+        known.orientation,
+        known.transfer_syntax,
+        str(image.size),
+        image.md5,
+    )
 
 
 def manifest(receipts: Iterable[Receipt]) -> Iterator[bytes]:

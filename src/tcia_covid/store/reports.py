@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -24,18 +24,22 @@ from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     DestinationError,
+    ForeignImageError,
     InterruptedRunError,
     LockedError,
     TciaCovidError,
 )
 from tcia_covid.core.files import open_regular
-from tcia_covid.core.models import Receipt
+from tcia_covid.core.models import ImageAttributes, Receipt, shared_headers
+from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import destination_error, destination_errors, read_state
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import move_aside
 from tcia_covid.store.report_files import (
     LicenseTerms,
+    image_rows,
+    images_header,
     license_file,
     manifest,
     metadata,
@@ -45,10 +49,11 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.store.windows import file_in_use
 
 METADATA = "metadata.csv"
+IMAGES = "images.csv"
 MANIFEST = "manifest-md5.txt"
 LICENSE = "LICENSE.txt"
 CITATION = "CITATION.bib"
-REPORT_FILES = (METADATA, MANIFEST, LICENSE, CITATION)
+REPORT_FILES = (METADATA, IMAGES, MANIFEST, LICENSE, CITATION)
 Notify = Callable[[str], None]
 """Takes a sentence for the user."""
 _ATTEMPTS = 3
@@ -57,6 +62,8 @@ _POLL = 0.1
 _AFTER_SIGNAL = 1.6
 """Seconds after a signal in which reports are still written; the program ends within 2."""
 _A_DAY = 24 * 3600.0
+_HEAD = 64 * 1024
+"""Bytes in which nearly every header fits."""
 _NOT_WRITTEN = -1
 """As a file's size in the stamp: the report is out of date."""
 
@@ -138,7 +145,7 @@ def update_reports(
         if not outdated_reports(tree):
             return True
         try:
-            write_reports(tree, collection, registry, notify, until=until)
+            write_reports(tree, collection, registry, notify, until=until, stop=stop)
         except OutOfTimeError:
             return False
         return not outdated_reports(tree)
@@ -177,9 +184,10 @@ def write_reports(
     notify: Notify = lambda text: None,
     *,
     until: float | None = None,
+    stop: CancelToken | None = None,
     lock_timeout: float = 60.0,
 ) -> None:
-    """Write metadata.csv, manifest-md5.txt, LICENSE.txt and CITATION.bib from the receipts.
+    """Write metadata.csv, images.csv, manifest-md5.txt and the others from the receipts.
 
     Each file is replaced as a whole. While another process writes them this one waits, and writes
     them again only if the other had not seen the latest receipt. A file of one of these names that
@@ -191,13 +199,14 @@ def write_reports(
         registry: the whole registry, for TCIA's own citation.
         notify: called with the new path of a file that was moved aside.
         until: when to give up, in seconds of the monotonic clock.
+        stop: when it is set, no further headers are read, and images.csv may stay out of date.
         lock_timeout: seconds to wait for another run that writes them.
 
     Raises:
         OutOfTimeError: that time has come.
         DestinationError: the folder cannot be written.
     """
-    writer = _ReportWriter(tree, collection, registry, notify, until)
+    writer = _ReportWriter(tree, collection, registry, notify, until, stop or CancelToken())
     locks = tree.state / "locks"
     deadline = time.monotonic() + lock_timeout
     try:
@@ -226,6 +235,8 @@ class _Contents:
     terms: set[LicenseTerms] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     """Of the collection, as archives spell it."""
+    without_headers: int = 0
+    """Series whose receipt has no attributes of their images."""
 
 
 @dataclass(slots=True)
@@ -237,9 +248,12 @@ class _ReportWriter:
     registry: Registry
     notify: Notify
     until: float | None
+    stop: CancelToken
     written: dict[str, WrittenFile] = field(default_factory=dict)
     in_use: set[str] = field(default_factory=set)
     """Names of reports that another program has open."""
+    has_notified: bool = False
+    """Whether the user knows that headers are read."""
 
     @property
     def _records(self) -> Path:
@@ -271,10 +285,14 @@ class _ReportWriter:
         """Write the reports once; False if a series was left out that is being replaced."""
         contents, tree = _Contents(), self.tree
         name = self.collection.name if self.collection else ""
-        with self._replace(MANIFEST) as write_manifest:  # each receipt is read once
-            receipts = self._receipts(contents, write_manifest)
+        # Each receipt is read once.
+        with self._replace(MANIFEST) as write_manifest, self._replace(IMAGES) as write_images:
+            write_images(images_header())
+            receipts = self._receipts(contents, write_manifest, write_images)
             rows = metadata(receipts, name, keep_formulas=tree.keep_formulas)
             self._put(METADATA, rows)
+        if contents.without_headers:
+            self.written[IMAGES]["size"] = _NOT_WRITTEN
         known = self.collection or unregistered_collection(
             min(contents.names, default=tree.root.name), contents.terms
         )
@@ -283,18 +301,41 @@ class _ReportWriter:
         return contents.series == len(tree.receipts.uids())
 
     def _receipts(
-        self, contents: _Contents, write_manifest: Callable[[bytes], None]
+        self,
+        contents: _Contents,
+        write_manifest: Callable[[bytes], None],
+        write_images: Callable[[bytes], None],
     ) -> Iterator[Receipt]:
-        """The receipts whose series' folder exists; their lines of the manifest are written."""
-        for receipt in self.tree.receipts.all():
-            if not _has_folder(self.tree, receipt):
+        """The receipts whose series' folder exists; the rows of their images are written."""
+        for stored in self.tree.receipts.all():
+            if not _has_folder(self.tree, stored):
                 continue
+            receipt = self._with_headers(stored)
             contents.series += 1
             contents.terms.add(LicenseTerms.of(receipt.series))
             contents.names.add(receipt.series.collection)
             for lines in manifest([receipt]):
                 write_manifest(lines)
+            contents.without_headers += receipt.headers is None and receipt.is_dicom
+            write_images(image_rows(receipt, keep_formulas=self.tree.keep_formulas))
             yield receipt
+
+    def _with_headers(self, receipt: Receipt) -> Receipt:
+        """The receipt with the attributes of its images.
+
+        Receipts of versions that wrote no images.csv have none: their images are read, once.
+        """
+        if receipt.headers is not None or not receipt.is_dicom:
+            return receipt
+        if self.stop.is_set() or self.tree.foreign_link(receipt):
+            return receipt
+        if not self.has_notified:
+            self.has_notified = True
+            self.notify(f"reading headers of images in {self.tree.root} once, for {IMAGES}")
+        folder = self.tree.path(receipt)
+        headers = shared_headers([_read_attributes(folder / i.file) for i in receipt.images])
+        self.tree.record_headers(receipt, headers)
+        return replace(receipt, headers=headers)
 
     def _put(self, name: str, content: Iterable[bytes]) -> None:
         with self._replace(name) as write:
@@ -357,6 +398,16 @@ class _ReportWriter:
                 old = time.time() - record.stat().st_mtime > _A_DAY
                 if old and record.name != f"{name}.{md5}":
                     self.tree.disk.remove(record)
+
+
+def _read_attributes(path: Path) -> ImageAttributes:
+    """The attributes of an image; empty ones where its file cannot be read."""
+    try:
+        with open(path, "rb", opener=open_regular) as file:
+            head = file.read(_HEAD)
+        return header_of_file(path, head).attributes
+    except (OSError, ForeignImageError):
+        return ImageAttributes()
 
 
 def _has_folder(tree: Tree, receipt: Receipt) -> bool:

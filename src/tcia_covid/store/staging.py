@@ -173,7 +173,9 @@ class Staging:
                 size, md5, head = self._write(part, chunks, is_resumed=is_resumed)
                 counted = size
                 header = self._header(part, head, is_resumed=is_resumed)
-                stored = StoredImage(header.sop, size, md5, source=source)
+                stored = StoredImage(
+                    header.sop, size, md5, source=source, attributes=header.attributes
+                )
                 self._keep(part, stored)
         except TakenOverError:
             raise

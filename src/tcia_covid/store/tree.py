@@ -9,11 +9,13 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from tcia_covid.core.errors import ForeignImageError, PermissionDeniedError
+from tcia_covid.core.errors import ForeignImageError, LockedError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import Receipt, Series
 from tcia_covid.core.safe_names import (
@@ -354,6 +356,14 @@ class Tree:
                 self.invalidate_reports()
             self._clear_notes(uid)
         return receipt
+
+    def record_headers(self, receipt: Receipt, headers: Mapping[str, Any] | None) -> None:
+        """Add the attributes of its images to a receipt, unless another run works on the series."""
+        uid = receipt.series.uid
+        with contextlib.suppress(LockedError), Lock(self._locks / f"{uid}.lock", f"series {uid}"):
+            stored = self.receipts.read(uid)
+            if stored is not None and stored.receipt == receipt:
+                self.receipts.write(replace(stored, receipt=replace(receipt, headers=headers)))
 
     def clear_staging(self, series: Series) -> None:
         """Remove what earlier runs left in staging of a series that is complete."""

@@ -15,8 +15,10 @@ import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.multival import MultiValue
 
 from tcia_covid.core.errors import ForeignImageError
+from tcia_covid.core.models import IMAGE_NAMES, ImageAttributes
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.dicom import Header, header_of_file, read_header
 from tests.unit.formats.elements import (
@@ -38,7 +40,7 @@ SHIPPED = Path(pydicom.__file__).parent / "data"
 FILES = sorted(
     path for path in SHIPPED.rglob("*") if path.is_file() and path.read_bytes()[128:132] == b"DICM"
 )
-SMALL = Header("1.2.5", "1.2.3", "1.2.4", "P1", "CT", EXPLICIT)
+SMALL = Header("1.2.5", "1.2.3", "1.2.4", "P1", "CT", ImageAttributes(transfer_syntax=EXPLICIT))
 
 
 def by_pydicom(path: Path) -> Header | None:
@@ -47,8 +49,16 @@ def by_pydicom(path: Path) -> Header | None:
         dataset = pydicom.dcmread(path, stop_before_pixels=True)
         words = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Modality")
         values = [str(dataset.get(word) or "").strip() for word in words]
-        syntax = str(dataset.file_meta.get("TransferSyntaxUID", ""))
-    return Header(*values, syntax) if all(map(is_uid, values[:3])) else None
+        texts = {name: as_text(dataset.get(word)) for name, word in IMAGE_NAMES.items()}
+        texts["transfer_syntax"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+    header = Header(*values, ImageAttributes(**texts))
+    return header if all(map(is_uid, values[:3])) else None
+
+
+def as_text(value) -> str:
+    if isinstance(value, MultiValue):
+        return "\\".join(map(str, value))
+    return "" if value is None else str(value).strip()
 
 
 def test_pydicom_ships_enough_files_to_compare_with():
@@ -66,6 +76,62 @@ def test_agrees_with_pydicom(path):
     else:
         assert header_of_file(path) == expected
         assert header_of_file(path, path.read_bytes()[:300]) == expected
+
+
+ATTRIBUTES = (
+    element(0x00200012, b"IS", b"2"),
+    element(0x00200013, b"IS", b"17 "),
+    element(0x00200032, b"DS", b"-1.5\\2\\3e1"),
+    element(0x00200037, b"DS", b"1\\0\\0\\0\\1\\0"),
+)
+
+
+def test_reads_what_orders_the_images_of_a_series():
+    sop_class = element(0x00080016, b"UI", b"1.2.840.10008.5.1.4.1.1.2")
+    header = read_header(meta() + sop_class + identity(rest=b"".join(ATTRIBUTES)))
+
+    assert header is not None
+    assert header.attributes == ImageAttributes(
+        sop_class="1.2.840.10008.5.1.4.1.1.2",
+        number="17",
+        acquisition="2",
+        position="-1.5\\2\\3e1",
+        orientation="1\\0\\0\\0\\1\\0",
+        transfer_syntax=EXPLICIT,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00200013, b"IS", b"=1+1"),
+        (0x00200013, b"IS", b"1\\2"),
+        (0x00200032, b"DS", b"1\\2"),
+        (0x00200032, b"DS", b"nan\\2\\3"),
+        (0x00200032, b"DS", b"\xff\\2\\3"),
+        (0x00200037, b"DS", b"1\\0\\0"),
+    ],
+)
+def test_an_attribute_without_a_valid_value_is_empty(tag, vr, value):
+    header = read_header(meta() + identity(rest=element(tag, vr, value)))
+
+    assert header == SMALL
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"".join(ATTRIBUTES)[:-3],
+        element(0x00200013, b"IS", b"1") + element(0x00200012, b"IS", b"2"),
+        b"\x20\x00\x13\x00??",
+        element(0x00200013, b"IS", b"1", length=5000),
+    ],
+)
+def test_what_is_wrong_behind_the_identity_does_not_hide_it(rest):
+    header = read_header(meta() + identity(rest=rest))
+
+    assert header is not None
+    assert (header.sop, header.series) == (SMALL.sop, SMALL.series)
 
 
 def test_the_walker_alone_reads_nearly_all_little_endian_files():
@@ -119,7 +185,9 @@ def test_reads_implicit_vr():
 
     header = read_header(meta(IMPLICIT) + data)
 
-    assert header == Header("1.2.5", "1.2.3", "1.2.4", "P1", "CT", IMPLICIT)
+    assert header == Header(
+        "1.2.5", "1.2.3", "1.2.4", "P1", "CT", ImageAttributes(transfer_syntax=IMPLICIT)
+    )
 
 
 def test_reads_deflated_datasets():
