@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import struct
 import subprocess
@@ -73,6 +74,39 @@ def test_a_terminal_that_cannot_show_bars_gets_plain_lines(
     assert "downloading 6 series" in shown
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "series ricord-1a --max-series 5",
+        "series COVID-19-NY-SBU --max-series 20",
+        "plan ricord-1a ar",
+        "info ar",
+        "help targets",
+        "download covid-19-arr",
+    ],
+)
+def test_no_word_is_broken_at_any_width(tmp_path: Path, command: str) -> None:
+    whole = on_a_terminal([*COMMAND, *command.split()], tmp_path, 2000)
+    words = {*re.findall(r"\w+", whole), "SeriesInstanceUID"}
+    for columns in (40, 60, 80):
+        shown = on_a_terminal([*COMMAND, *command.split()], tmp_path, columns)
+        assert {*re.findall(r"(?<!…)\b\w+", shown)} <= words
+        long = [line for line in shown.splitlines() if len(line) > columns]
+        assert all(len(line.split()) == 1 or "://" in line for line in long), long
+
+
+def test_at_80_columns_tables_keep_what_one_chooses_by(tmp_path: Path) -> None:
+    listed = on_a_terminal([*COMMAND, "list"], tmp_path).splitlines()
+    assert listed[0].split() == ["collection", "modality", "size", "about"]
+    assert "CR, DX" in listed[5]
+    assert "COVID-positive, annotated" in listed[5]
+    series = on_a_terminal([*COMMAND, "series", "ricord-1a", "--max-series", "2"], tmp_path)
+    assert series.split()[:6] == ["patient", "modality", "images", "size", "description", "series"]
+    assert re.search(r"  CT +2 +944\.2 kB  SCOUT CHEST +…997846\r?\n", series)
+    assert "'--format txt' prints every SeriesInstanceUID whole" in series
+
+
 @dataclass(kw_only=True)
 class Waiting(Fault):
     """The answer waits for something."""
@@ -88,7 +122,7 @@ def open_terminal(
     command: list[str], home: Path, columns: int = 80, **more: str
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Start a command on a terminal of its own."""
-    variables = {"CI": "", "TERM": "xterm", **more}
+    variables = {"CI": "", "TERM": "xterm", "COLUMNS": "", **more}
     terminal, end = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(

@@ -105,6 +105,8 @@ class Collection:
     """One of `FORMATS`."""
     title: str
     """The name if the title is unknown."""
+    about: str | None = None
+    """What tells it from the others, in at most 30 characters."""
     aliases: tuple[str, ...] = ()
     doi: str | None = None
     """Of the data set, bare: `10.7937/…`."""

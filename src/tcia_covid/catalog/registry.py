@@ -251,7 +251,7 @@ _SUPPORTING: dict[str, Callable[[Item], Any]] = {
     "sha256": _sha256,
 }
 _COLLECTION: dict[str, Callable[[Item], Any]] = {
-    **dict.fromkeys(("title", "slug", "access", "cancer_type", "location"), Item.text),
+    **dict.fromkeys(("title", "about", "slug", "access", "cancer_type", "location"), Item.text),
     **dict.fromkeys(("species", "nbia"), Item.text),
     **dict.fromkeys(("aliases", "modalities", "pitfalls"), Item.texts),
     **dict.fromkeys(("patients", "studies", "series", "images", "volumes", "bytes"), Item.count),

@@ -9,12 +9,13 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tcia_covid.core.errors import EXIT_DESTINATION, EXIT_OK, DestinationError
 from tcia_covid.core.redaction import scrub
+from tcia_covid.core.units import display_width, terminal_width
 
 if TYPE_CHECKING:
     from tcia_covid.output.logs import EventLog, LogFile
@@ -56,9 +57,13 @@ class Console:
         self.events = values.pop("events")
 
     def result(self, text: str) -> None:
-        """Write a result; nothing where JSON is wanted."""
+        """Write a result as it is; nothing where JSON is wanted."""
         if not self.json:
             write(sys.stdout, text)
+
+    def prose(self, text: str) -> None:
+        """Write a result of sentences, wrapped on a terminal; nothing where JSON is wanted."""
+        self.result(_fitted(sys.stdout, text))
 
     def document(self, content: Mapping[str, Any]) -> None:
         """Write the result as the JSON document, where that is wanted; only the first one."""
@@ -84,20 +89,52 @@ class Console:
     def message(self, text: str) -> None:
         """Write a message; --quiet silences it."""
         if not self.quiet:
-            write(sys.stderr, text)
+            self.warning(text)
 
     def warning(self, text: str) -> None:
         """Write a message that nothing silences."""
-        write(sys.stderr, text)
+        write(sys.stderr, _fitted(sys.stderr, text))
 
     def error(self, message: str, hint: str = "") -> None:
         """Write an error: what happened, and what to do next."""
-        write(sys.stderr, "\n".join(filter(None, (f"error: {message}", hint))))
+        self.warning("\n".join(filter(None, (f"error: {message}", hint))))
 
     def trace(self, error: BaseException) -> None:
         """Write the traceback of an error; needs --verbose."""
         if self.verbose:
             write(sys.stderr, scrub("".join(traceback.format_exception(error))).rstrip())
+
+
+def _fitted(stream: TextIO | None, text: str) -> str:
+    """Sentences, wrapped between words where the stream is a terminal."""
+    columns = terminal_width(stream)
+    return text if columns is None else wrap(text, columns)
+
+
+def wrap(text: str, columns: int) -> str:
+    """Break lines that are too long, between words; what follows is indented by two more.
+
+    Args:
+        text: lines.
+        columns: the maximal width of a line. Longer words stay whole.
+    """
+    return "\n".join(piece for line in text.split("\n") for piece in _wrapped(line, columns))
+
+
+def _wrapped(line: str, columns: int) -> Iterator[str]:
+    if display_width(line) <= columns:
+        yield line
+        return
+    indent = line[: len(line) - len(line.lstrip())]
+    first, *words = line.split()
+    piece = indent + first
+    for word in words:
+        if display_width(piece) + 1 + display_width(word) > columns:
+            yield piece
+            piece = f"{indent}  {word}"
+        else:
+            piece = f"{piece} {word}"
+    yield piece
 
 
 def write(stream: TextIO | None, text: str) -> None:

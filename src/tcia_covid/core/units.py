@@ -1,14 +1,19 @@
-"""Parses and formats sizes, counts and durations."""
+"""Parses and formats sizes, counts and durations; measures text and terminals."""
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
+from contextlib import suppress
 from decimal import Decimal
+from typing import TextIO
 
 from tcia_covid.core.errors import UsageError
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?)\s*([KMGTP]?)(I?)B?", re.IGNORECASE)
 _PREFIXES = "kMGTP"
+_DEFAULT_WIDTH = 80
 
 
 def parse_size(text: str) -> int:
@@ -69,3 +74,26 @@ def format_duration(seconds: float) -> str:
     largest = next((index for index, (number, _) in enumerate(units) if number), len(units) - 1)
     shown = [f"{number} {unit}" for number, unit in units[largest : largest + 2] if number]
     return " ".join(shown) or "0 s"
+
+
+def terminal_width(stream: TextIO | None) -> int | None:
+    """Give the columns of the terminal that a stream writes to; None if it is none.
+
+    COLUMNS counts if it is set; a terminal that reports none, in some containers, has 80.
+    """
+    if stream is None or not stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
+    return _DEFAULT_WIDTH
+
+
+def display_width(text: str) -> int:
+    """Give the columns that a text takes on a terminal."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "FW" else 1
+        for char in text
+    )

@@ -268,7 +268,10 @@ def list_document(registry: Registry, others: Sequence[str] | None = None) -> Do
 
 
 def _short(collection: Collection) -> Document:
-    names = ("name", "title", "format", "doi", "patients", "studies", "series", "images", "volumes")
+    names = (
+        *("name", "title", "about", "format", "doi"),
+        *("patients", "studies", "series", "images", "volumes"),
+    )
     return {
         **{name: getattr(collection, name) for name in names},
         "license": collection.license and collection.license.name,

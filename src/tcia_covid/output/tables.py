@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import textwrap
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from tcia_covid.core.models import Failure
 from tcia_covid.core.redaction import printable
-from tcia_covid.core.units import count
+from tcia_covid.core.units import count, display_width, terminal_width
 from tcia_covid.output.progress import clean_line, failure_line
 
 if TYPE_CHECKING:
@@ -22,16 +20,14 @@ if TYPE_CHECKING:
 _MIN_WIDTH = 12
 """Columns that a cut column keeps, however narrow the terminal is."""
 _SEPARATOR = "  "
+NOT_SHORTENED: Mapping[str, Callable[[str], str]] = {}
 MAX_LINES = 20
 """Lines of each kind; --json lists all."""
 
 
 def width() -> int | None:
     """Columns of the terminal; None if standard output is none: then nothing is cut."""
-    stream = sys.stdout
-    if stream is None or not stream.isatty():
-        return None
-    return shutil.get_terminal_size().columns
+    return terminal_width(sys.stdout)
 
 
 def table(
@@ -41,9 +37,12 @@ def table(
     right: Sequence[str] = (),
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
+    short: Mapping[str, Callable[[str], str]] = NOT_SHORTENED,
     columns: int | None = None,
 ) -> str:
-    """Aligned columns; to fit, the widest one is cut, and columns are left out.
+    """Aligned columns; to fit, cells are shortened and cut, and columns are left out.
+
+    Cells are cut between words.
 
     Args:
         heads: the names of the columns.
@@ -51,14 +50,17 @@ def table(
         right: columns that are right-aligned: numbers, which are never cut.
         keep: further columns that are never cut: names that people copy.
         drop: columns that are left out in turn if cutting is not enough.
+        short: columns with a short form, which is used before any other column is cut.
         columns: the maximal width of a line; None for any.
     """
     cells = [list(heads), *([_cell(value) for value in row] for row in rows)]
-    widths = {
-        head: max(map(_display_width, column))
-        for head, column in zip(heads, zip(*cells, strict=True), strict=True)
-    }
+    widths = _widths(cells)
     if columns is not None:
+        if _length(widths.values()) > columns:
+            for position, head in enumerate(heads):
+                for row in cells[1:] if head in short else ():
+                    row[position] = short[head](row[position])
+            widths = _widths(cells)
         _fit(widths, {*right, *keep}, drop, columns)
     return "\n".join(_line(dict(zip(heads, row, strict=True)), widths, right) for row in cells)
 
@@ -108,12 +110,19 @@ def _cell(value: object) -> str:
     return "" if value is None else printable(str(value)).strip()
 
 
-def _display_width(text: str) -> int:
-    """The columns that a text takes on a terminal."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "FW" else 1
-        for char in text
-    )
+def _widths(cells: Sequence[Sequence[str]]) -> dict[str, int]:
+    """The width of each column, by its head, which is in the first row."""
+    columns = zip(*cells, strict=True)
+    return {
+        head: max(map(display_width, column))
+        for head, column in zip(cells[0], columns, strict=True)
+    }
+
+
+def _length(widths: Iterable[int]) -> int:
+    """Columns that a line of cells takes."""
+    cells = [*widths]
+    return sum(cells) + len(_SEPARATOR) * (len(cells) - 1)
 
 
 def _fit(widths: dict[str, int], fixed: set[str], drop: Sequence[str], columns: int) -> None:
@@ -122,14 +131,10 @@ def _fit(widths: dict[str, int], fixed: set[str], drop: Sequence[str], columns: 
     def narrowest(head: str) -> int:
         return widths[head] if head in fixed else min(widths[head], _MIN_WIDTH)
 
-    def is_too_long(line: Iterable[int]) -> bool:
-        cells = [*line]
-        return sum(cells) + len(_SEPARATOR) * (len(cells) - 1) > columns
-
     for head in drop:
-        if is_too_long(map(narrowest, widths)):
+        if _length(map(narrowest, widths)) > columns:
             del widths[head]
-    while is_too_long(widths.values()):
+    while _length(widths.values()) > columns:
         widest = max(widths, key=lambda head: widths[head] - narrowest(head))
         if widths[widest] == narrowest(widest):
             return
@@ -140,17 +145,19 @@ def _line(cells: Mapping[str, str], widths: Mapping[str, int], right: Sequence[s
     padded = []
     for head, width in widths.items():
         text = _cut(cells[head], width)
-        blanks = " " * max(0, width - _display_width(text))
+        blanks = " " * max(0, width - display_width(text))
         padded.append(blanks + text if head in right else text + blanks)
     return _SEPARATOR.join(padded).rstrip()
 
 
 def _cut(text: str, columns: int) -> str:
-    if _display_width(text) <= columns:
+    """Cut text between words: letters and digits that belong together stay together."""
+    if display_width(text) <= columns:
         return text
-    while text and _display_width(text) >= columns:
-        text = text[:-1]
-    return f"{text}…"
+    end = len(text)
+    while end and (display_width(text[:end]) >= columns or text[end - 1 : end + 1].isalnum()):
+        end -= 1
+    return f"{text[:end].rstrip(' ,')}…"
 
 
 def first_lines(lines: Iterable[str], indent: str = "  ", what: str = "") -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 
 import pytest
@@ -16,15 +16,15 @@ def test_columns_are_aligned() -> None:
 
 
 def test_the_widest_column_is_cut_on_a_narrow_terminal() -> None:
-    rows = [("COVID-19-AR", "x" * 200, "end")]
+    rows = [("COVID-19-AR", "x " * 100, "end")]
     lines = tables.table(("name", "title", "e"), rows, columns=60).splitlines()
     assert all(len(line) <= 60 for line in lines)
-    assert lines[1].endswith("…  end")
+    assert lines[1].endswith("x…  end")
     assert lines[1].startswith("COVID-19-AR")
 
 
 def test_names_and_numbers_are_never_cut_columns_are_left_out_instead() -> None:
-    heads, rows = ("name", "size", "what", "title"), [("N" * 20, "1,234", "w" * 20, "t" * 20)]
+    heads, rows = ("name", "size", "what", "title"), [("N" * 20, "1,234", "w " * 10, "t " * 10)]
     shown = {
         columns: tables.table(
             heads, rows, right=("size",), keep=("name",), drop=("title", "what"), columns=columns
@@ -32,10 +32,10 @@ def test_names_and_numbers_are_never_cut_columns_are_left_out_instead() -> None:
         for columns in (71, 60, 50, 30, 10)
     }
     names = f"{'N' * 20}  1,234"
-    assert shown[71] == f"{names}  {'w' * 20}  {'t' * 20}"
+    assert shown[71] == f"{names}  {'w ' * 9}w  {'t ' * 9}t"
     assert shown[60].startswith(f"{names}  w")
     assert shown[60].endswith("…")
-    assert shown[50] == f"{names}  {'w' * 20}"
+    assert shown[50] == f"{names}  {'w ' * 9}w"
     assert shown[30] == shown[10] == names
 
 
@@ -71,8 +71,42 @@ def test_paragraphs_are_wrapped() -> None:
     assert all(len(line) <= 30 for line in shown)
 
 
+CELLS = ("patient-0001", "THORAX_1.25MM lung window", "1,234", "CR, CT, DX, MR", "1.3.6.1.4.5678")
+
+
+@pytest.mark.parametrize("columns", range(1, 90))
+def test_no_word_is_cut_at_any_width(columns: int) -> None:
+    heads = ("patient", "description", "images", "types", "series")
+    shown = tables.table(
+        heads,
+        [CELLS],
+        right=("images",),
+        keep=("patient",),
+        drop=("types", "description"),
+        short={"series": lambda uid: f"…{uid[-4:]}"},
+        columns=columns,
+    )
+    words = {*heads, *re.findall(r"[^\W_]+", " ".join(CELLS))}
+    assert {*re.findall(r"[^\W_]+", shown)} <= words
+
+
+def test_a_column_is_shortened_before_others_are_cut() -> None:
+    def shown(columns: int) -> str:
+        rows, short = [("words of it", "1.2.840.1.4711")], {"uid": lambda uid: f"…{uid[-4:]}"}
+        return tables.table(("what", "uid"), rows, short=short, columns=columns).splitlines()[1]
+
+    assert shown(27) == "words of it  1.2.840.1.4711"
+    assert shown(26) == "words of it  …4711"
+
+
+def test_text_is_cut_between_words_and_not_after_a_comma() -> None:
+    lines = tables.table(("n", "types"), [("a", "CR, CT, DX, MR, NM")], columns=17).splitlines()
+    assert lines[1] == "a  CR, CT, DX…"
+    assert tables.table(("n", "what"), [("a", "indivisibilities")], columns=15).endswith("a  …")
+
+
 def test_nothing_is_cut_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.width() is None
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((77, 20)))
+    monkeypatch.setenv("COLUMNS", "77")
     assert tables.width() == 77

@@ -90,7 +90,7 @@ def _show(console: Console, lines: list[str], problems: list[str]) -> None:
     if console.quiet:
         console.warning("\n".join(problems))
     else:
-        console.result("\n".join((*lines, *problems)))
+        console.prose("\n".join((*lines, *problems)))
 
 
 def _lines(result: AdoptResult) -> Iterator[str]:

@@ -37,7 +37,7 @@ def command(
 def show_summary(console: Console, summary: Summary) -> int:
     """Show the summary of a download; give the exit code."""
     console.document(summary_document(summary))
-    console.result("\n".join((*_lines(summary), *failure_lines(summary.failures))))
+    console.prose("\n".join((*_lines(summary), *failure_lines(summary.failures))))
     if summary.exit_code != EXIT_OK:
         console.error(*_error(summary))
         if summary.error is not None:

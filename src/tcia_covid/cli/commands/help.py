@@ -17,13 +17,13 @@ from tcia_covid.core.models import SERIES_NAMES, Series
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.http.errors import CA_VARIABLES
 from tcia_covid.output.json_documents import help_document
-from tcia_covid.output.tables import key_values
+from tcia_covid.output.tables import key_values, width
 from tcia_covid.selection.conditions import RELATIONS
 from tcia_covid.selection.targets import MANIFEST_SUFFIXES
 from tcia_covid.store.layout import FIELDS, NAMED
 from tcia_covid.store.reports import REPORT_FILES
 
-WIDTH = 80
+_MAX_WIDTH = 80
 _OTHER_VARIABLES = {
     "HTTPS_PROXY, NO_PROXY": "proxies, as in most programs",
     **dict.fromkeys(CA_VARIABLES, "CA certificates; the first of these that is set counts"),
@@ -164,9 +164,13 @@ TOPICS: Mapping[str, Callable[[], str]] = {
 
 def _page(head: str, intro: str, rows: Iterable[tuple[str, str]]) -> str:
     """A head, a paragraph, and a list of terms with their meanings."""
-    terms = textwrap.indent(key_values(rows, WIDTH - 2), "  ")
+    terms = textwrap.indent(key_values(rows, _columns() - 2), "  ")
     return "\n\n".join(filter(None, (head, _wrapped(intro), terms)))
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, _columns(), break_long_words=False, break_on_hyphens=False)
+
+
+def _columns() -> int:
+    return min(width() or _MAX_WIDTH, _MAX_WIDTH)

@@ -16,8 +16,14 @@ from tcia_covid.output.json_documents import list_document, sources
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import format_number, paragraphs, table, width
 
-_HEADS = ("collection", "patients", "series", "size", "type", "license", "sources", "title")
-_DROPPED = ("title", "type", "sources", "license", "patients")
+_HEADS = (
+    *("collection", "modality", "size", "about"),
+    *("patients", "series", "license", "sources", "title"),
+)
+_DROPPED = (
+    *("title", "sources", "license", "series", "patients"),
+    *("about", "size", "modality"),
+)
 """Left out in turn on a terminal that is too narrow."""
 
 
@@ -37,7 +43,7 @@ def command(
         others = None
     console.document(list_document(collections, others))
     rows = map(_row, collections)
-    right, keep = ("patients", "series", "size"), ("collection",)
+    right, keep = ("patients", "series", "size"), ("collection", "about")
     console.result(table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width()))
     if others is not None:
         head = f"{count(len(others), 'other public collection')} in NBIA"
@@ -58,10 +64,11 @@ def _row(collection: Collection) -> tuple[str, ...]:
     volumes = collection.volumes
     return (
         collection.name,
+        ", ".join(collection.modalities),
+        format_size(collection.size) if collection.size else "",
+        collection.about or "",
         format_number(collection.patients),
         count(volumes, "volume") if volumes else format_number(collection.series),
-        format_size(collection.size) if collection.size else "",
-        ", ".join(collection.modalities) if collection.is_dicom else collection.format,
         collection.license.name if collection.license else "",
         ", ".join(sources(collection)),
         collection.title if collection.title != collection.name else "",

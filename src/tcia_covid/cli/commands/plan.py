@@ -46,7 +46,7 @@ def show_plan(console: Console, request: Request) -> int:
     """Show what a download would do; give the exit code."""
     plan = run_displayed(console, partial(plan_request, request))
     console.document(plan_document(plan, console.command))
-    console.result("\n".join(_lines(plan)))
+    console.prose("\n".join(_lines(plan)))
     return plan.exit_code
 
 

@@ -39,8 +39,12 @@ _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
 _OF_IDC = ("s5cmd", "urls")
 """Formats that name series by their addresses in IDC."""
 _HEADS = ("patient", "date", "modality", "body part", "images", "size", "description", "series")
-_DROPPED = ("description", "body part", "date", "size", "images")
+_DROPPED = (
+    *("body part", "date", "patient", "description"),
+    *("size", "images", "modality"),
+)
 """Left out in turn on a terminal that is too narrow."""
+_TAIL = 6
 
 
 def command(console: Console, *, targets: tuple[str, ...], format: str, **choices: Any) -> int:  # noqa: A002 - the option's name
@@ -59,6 +63,8 @@ def command(console: Console, *, targets: tuple[str, ...], format: str, **choice
     for notice in selection.notices:
         console.message(f"note: {notice}")
     console.message(_totals(selection.series))
+    if format == "table" and width() is not None:
+        console.message("'--format txt' prints every SeriesInstanceUID whole")
     if selection.failures:
         console.warning("\n".join(failure_lines(selection.failures)))
         console.error(
@@ -91,8 +97,15 @@ def _with_address(selection: Selection) -> Selection:
 
 def _formatted(series: Sequence[Series], format: str, options: Options) -> str:  # noqa: A002
     if format == "table":
-        rows, right, keep = map(_row, series), ("images", "size"), ("patient", "series")
-        return table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width())
+        return table(
+            _HEADS,
+            map(_row, series),
+            right=("images", "size"),
+            keep=("patient", "modality", "series"),
+            drop=_DROPPED,
+            short={"series": _tail},
+            columns=width(),
+        )
     out = io.StringIO(newline="")
     if format in ("csv", "tsv"):
         delimiter = "," if format == "csv" else "\t"
@@ -100,6 +113,11 @@ def _formatted(series: Sequence[Series], format: str, options: Options) -> str: 
     else:
         _WRITERS[format](series, out)
     return out.getvalue().removesuffix("\n")
+
+
+def _tail(uid: str) -> str:
+    """The end of a SeriesInstanceUID, which tells those of one collection apart."""
+    return f"…{uid[-_TAIL:]}"
 
 
 def _row(series: Series) -> tuple[object, ...]:

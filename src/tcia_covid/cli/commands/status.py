@@ -21,7 +21,7 @@ def command(console: Console, *, directory: str, registry: tuple[str, ...], **_:
     """Show what is complete, running or failed in DIR, and why."""
     result = read_status(Path(directory), load_registry(registry))
     console.document(status_document(result))
-    console.result("\n".join(status_lines(result)))
+    console.prose("\n".join(status_lines(result)))
     return EXIT_OK
 
 

@@ -33,7 +33,7 @@ def command(
         check = partial(verify, Path(directory), deep=deep, strict=strict, jobs=jobs)
         result = run_displayed(console, partial(check, on_progress=on_progress))
     console.document(verify_document(result))
-    console.result("\n".join([*_lines(result), *_problems(result)]))
+    console.prose("\n".join([*_lines(result), *_problems(result)]))
     if result.exit_code != EXIT_OK:
         console.error(*_error(result))
     return result.exit_code
