@@ -158,6 +158,10 @@ ROWS = {
         "the ZIP of a series fails for ever, or its MD5 list contradicts the archive's hashes",
         "completed from single images; the hashes that prove win; images nobody gives are named",
     ),
+    43: (
+        "no network: DNS, connections, the proxy or TLS fail for all archives from the start",
+        "one sentence and exit code 3 within 10 s; no series counts as failed",
+    ),
 }
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 from tcia_covid.cli.commands.demo import NEXT
 from tcia_covid.demo.walkthrough import REGISTRY
 from tests.e2e.command import QUICK, SIGNALS, document, run, start
-from tests.fakes.archive import NAME
+from tests.fakes.archive import NAME, Authority
+from tests.fakes.corpus import Corpus
 from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.scripted import closed_port
@@ -143,6 +146,37 @@ def test_an_archive_that_cannot_be_reached_ends_with_3(tmp_path: Path) -> None:
     assert ran.returncode == 3
     assert document(ran)["error"]["type"] == "UnreachableError"
     assert len([line for line in ran.stderr.splitlines() if "retry in" not in line]) <= 3
+
+
+@pytest.mark.parametrize("fault", ["refused", "name", "proxy", "TLS"])
+def test_fault_43_a_network_that_never_worked_ends_with_3_and_one_sentence(
+    tmp_path: Path, fault: str
+) -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    quick, variables = ["--retry-wait", "0.01"], {}
+    with ExitStack() as stack:
+        if fault == "refused":
+            quick = []
+        elif fault == "name":
+            url = "https://archive.invalid"
+        elif fault == "proxy":
+            url, variables = "https://archive.invalid", {"HTTPS_PROXY": url}
+        else:
+            tls = Authority().server_context()
+            server = ArchiveServer(Corpus([], []), tls=tls)
+            url = stack.enter_context(server).base_url.rpartition("/nbia-api")[0]
+        where = ["--nbia-url", f"{url}/nbia-api/services/v4", "--idc-url", url]
+        started = time.monotonic()
+        ran = run("download", "COVID-19-AR", *where, *quick, home=tmp_path, **variables)
+        seconds = time.monotonic() - started
+    assert ran.returncode == 3
+    assert seconds < 10
+    (error,) = [line for line in ran.stderr.splitlines() if line.startswith("error:")]
+    assert error.startswith("error: no archive gave a usable response (idc: ")
+    assert "failed:" not in ran.stderr
+    assert not ran.stdout
+    status = run("status", "tcia-data", "--json", home=tmp_path)
+    assert not document(status)["collections"][0]["failures"]
 
 
 def test_a_file_in_the_place_of_the_folder_ends_with_4(

@@ -14,6 +14,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import Emit
 from tcia_covid.http.client import Client
+from tcia_covid.http.retry import Reachability
 from tcia_covid.http.settings import HttpSettings, check_nbia_url
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
 from tcia_covid.selection.manifests.web import WebManifests
@@ -32,8 +33,6 @@ class Archives:
     nbia: NbiaArchive
     quick: NbiaArchive
     """NBIA with short timeouts and few retries, for what is available elsewhere as well."""
-    lookup: NbiaArchive
-    """NBIA for what the catalog does not have: gives up early if there is no network."""
     idc: IdcArchive
     order: Sequence[Archive]
     """Where series are downloaded from, in order of preference."""
@@ -42,6 +41,7 @@ class Archives:
     manifests: WebManifests
     """Gets manifests from the web."""
     meter: ByteCounter
+    reachability: Reachability
     clients: tuple[Client, ...]
 
     def close(self) -> None:
@@ -54,9 +54,16 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
     """Create the archives that the options name; nothing is sent before the first request."""
     settings, is_auto = options.http, options.source == "auto"
     meter = ByteCounter()
-    rate = RateLimiter(settings.max_rate, stop)
-
-    client = partial(Client, stop=stop, connections=options.jobs, meter=meter, rate=rate, emit=emit)
+    reachability = Reachability()
+    client = partial(
+        Client,
+        stop=stop,
+        connections=options.jobs,
+        meter=meter,
+        rate=RateLimiter(settings.max_rate, stop),
+        reachability=reachability,
+        emit=emit,
+    )
     s3_client = client(
         _for_s3(settings, is_auto=is_auto),
         connections=options.jobs * _IDC_CONNECTIONS_PER_JOB,
@@ -75,12 +82,12 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
     return Archives(
         nbia=nbia,
         quick=NbiaArchive(nbia_clients[1], options.nbia_url, timeout_retries=0),
-        lookup=NbiaArchive(nbia_clients[0], options.nbia_url, connection_retries=1),
         idc=idc,
         order=orders[options.source],
         hash_archives=[NbiaArchive(nbia_clients[2], options.nbia_url)] if is_auto else [],
         manifests=WebManifests(nbia_clients[1], allow_http=options.site_url.startswith("http:")),
         meter=meter,
+        reachability=reachability,
         clients=(*nbia_clients, s3_client),
     )
 

@@ -14,7 +14,7 @@ from tcia_covid.core.errors import ArchiveError
 from tcia_covid.core.events import Emit, RequestRetried, discard
 from tcia_covid.core.redaction import redact
 from tcia_covid.http.response import Response
-from tcia_covid.http.retry import Limit, RetryPolicy, no_limit
+from tcia_covid.http.retry import Limit, Reachability, RetryPolicy, no_limit
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.throttle import ByteCounter, ConcurrencyLimiter, RateLimiter
 from tcia_covid.http.watchdog import ActiveRequest, Watchdog
@@ -37,6 +37,7 @@ class Client:
             available elsewhere as well.
         meter: counts the bytes received; shared between archives.
         rate: enforces the settings' maximum rate; shared between archives.
+        reachability: notes the first response; shared between archives.
         emit: is given retries and changes of the concurrency.
     """
 
@@ -49,11 +50,13 @@ class Client:
         max_pause: float = math.inf,
         meter: ByteCounter | None = None,
         rate: RateLimiter | None = None,
+        reachability: Reachability | None = None,
         emit: Emit = discard,
     ) -> None:
         self.settings = settings or HttpSettings()
         self.stop = stop or CancelToken()
         self.meter = meter or ByteCounter()
+        self.reachability = reachability or Reachability()
         self.connections = connections
         self.max_pause = max_pause
         self.watchdog = Watchdog(self.settings)
@@ -93,6 +96,7 @@ class Client:
             session = self.session()
             try:
                 raw = session.send_watched(request, method, url, params, form, headers)
+                self.reachability.responded = True
                 with closing(Response(raw, request, self.stop, self.meter, self._rate)) as response:
                     session.check_head(response, self.settings)
                     yield response
@@ -135,6 +139,7 @@ class Client:
             self.settings,
             self.stop,
             lambda reason, wait: self.emit(RequestRetried(name, reason, wait)),
+            reachability=self.reachability,
         )
 
     def limiter(self, url: str) -> ConcurrencyLimiter:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError
+from tcia_covid.core.errors import ArchiveError, TlsError, UnreachableError
 from tcia_covid.http.settings import HttpSettings
 
 T = TypeVar("T")
 Limit = Callable[[ArchiveError], int | None]
 """Gives a smaller number of retries for some errors."""
+UNREACHABLE = (UnreachableError, TlsError)
+"""Errors that show that no connection to a server is possible."""
+FIRST_PATIENCE = 5.0
+"""Seconds to keep retrying as long as no server has ever responded."""
 _MAX_DOUBLINGS = 30
 """Enough for any cap, and within the range of a float."""
 
@@ -23,13 +29,42 @@ def no_limit(error: ArchiveError) -> None:
     del error
 
 
+class Reachability:
+    """Whether any server has responded in this run; shared by all clients of a run.
+
+    A network that never worked in this run is a wrong setting, not an outage: until the first
+    response, retries end `patience` seconds after the first failed connection.
+    """
+
+    def __init__(
+        self, patience: float = FIRST_PATIENCE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.responded = False
+        """Set with the first response of any server."""
+        self._patience = patience
+        self._clock = clock
+        self._first_failure: float | None = None
+        self._lock = threading.Lock()
+
+    def is_hopeless(self, error: ArchiveError, wait: float) -> bool:
+        """Count a failure; whether a retry after `wait` seconds is too late."""
+        if self.responded or not isinstance(error, UNREACHABLE):
+            return False
+        with self._lock:
+            now = self._clock()
+            if self._first_failure is None:
+                self._first_failure = now
+            return now + wait > self._first_failure + self._patience
+
+
 class RetryPolicy:
     """Counts consecutive failures; waits between attempts, longer each time, with full jitter.
 
     An archive that sends ten images and then drops the connection, again and again, is slow, not
     broken: `progressed` resets the counter.
 
-    `on_retry` is given the reason and the pause in seconds before each retry.
+    `on_retry` is given the reason and the pause in seconds before each retry; `reachability` ends
+    retries early where no server has responded yet.
     """
 
     def __init__(
@@ -37,10 +72,13 @@ class RetryPolicy:
         settings: HttpSettings,
         stop: CancelToken,
         on_retry: Callable[[str, float], None] = lambda reason, wait: None,
+        *,
+        reachability: Reachability | None = None,
     ) -> None:
         self._settings = settings
         self._stop = stop
         self._on_retry = on_retry
+        self._reachability = reachability
         self._by_type: Counter[type[ArchiveError]] = Counter()
         self.failures = 0
         """Consecutive failures."""
@@ -78,5 +116,7 @@ class RetryPolicy:
         doublings = min(self.failures - 1, _MAX_DOUBLINGS)
         ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2**doublings)
         wait = max(random.uniform(0, ceiling), error.retry_after or 0.0)
+        if self._reachability is not None and self._reachability.is_hopeless(error, wait):
+            raise error
         self._on_retry(error.message, wait)
         self._stop.wait(wait)

@@ -103,7 +103,13 @@ def _download_series(
         selection = _select(request, registry, archives, stop)
         for notice in selection.notices:
             emit(Notice(notice))
-        context = TransferContext(stop, options.http, emit, archives.hash_archives)
+        context = TransferContext(
+            stop,
+            options.http,
+            emit,
+            archives.hash_archives,
+            reachability=archives.reachability,
+        )
         run = _Run(request, selection, layout, context)
         jobs = run.jobs()
         check_path_lengths(jobs)

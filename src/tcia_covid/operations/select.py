@@ -24,7 +24,7 @@ def select(
 ) -> Selection:
     """List the series of a request; `offline` prefers the catalog to the archives."""
     options = request.options
-    nbia = None if options.source == "idc" else archives.lookup
+    nbia = None if options.source == "idc" else archives.nbia
     online = ArchiveSource(
         archives.nbia,
         accept_listed=options.accept_listed,

@@ -76,7 +76,10 @@ class ResumableDownload:
             ArchiveError: it could not be downloaded.
             DestinationError: the disk.
         """
-        policy = RetryPolicy(self._client.settings, self._client.stop, self._on_retry)
+        client = self._client
+        policy = RetryPolicy(
+            client.settings, client.stop, self._on_retry, reachability=client.reachability
+        )
         while True:
             size = self._size()
             try:

@@ -18,17 +18,14 @@ from tcia_covid.core.errors import (
     ConnectionLostError,
     RedirectError,
     StatusError,
-    TlsError,
-    UnreachableError,
 )
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.units import format_duration
 from tcia_covid.http.circuit_breaker import CircuitBreaker
+from tcia_covid.http.retry import UNREACHABLE
 
 _FIRST_PAUSE, _MAX_PAUSE = 30.0, 600.0
 """Seconds that an archive is skipped."""
-UNREACHABLE = (UnreachableError, TlsError)
-"""One of these shows that an archive is not responding."""
 _AMBIGUOUS = (ConnectionLostError, BadResponseError, StatusError, RedirectError)
 """These may be about one series only."""
 _MAX_AMBIGUOUS = 3
@@ -88,7 +85,7 @@ class OutageMonitor:
     """Detects that no archive responds any more, and limits how long to keep retrying.
 
     A run that downloaded all night keeps retrying all morning; one that no archive ever responded
-    to ends within minutes.
+    to ends within seconds.
     """
 
     failures: int

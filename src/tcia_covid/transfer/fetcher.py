@@ -27,7 +27,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.models import Check, RemoteImage, Series
-from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.retry import Reachability, RetryPolicy
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.staging import Staging
 from tcia_covid.transfer.availability import ArchiveAvailability
@@ -69,6 +69,8 @@ class TransferContext:
     hash_archives: Sequence[Archive] = ()
     """Asked for hashes of images that come from another archive."""
     availability: ArchiveAvailability = field(default_factory=ArchiveAvailability)
+    reachability: Reachability = field(default_factory=Reachability)
+    """That of the archives' clients."""
 
 
 class Streaming(Enum):

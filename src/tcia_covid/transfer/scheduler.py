@@ -23,9 +23,10 @@ from tcia_covid.core.events import Notice, SeriesFinished
 from tcia_covid.core.limits import limit_error
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
+from tcia_covid.http.retry import UNREACHABLE
 from tcia_covid.store.disk import destination_error
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer.availability import OUTAGE_WAIT, UNREACHABLE, OutageMonitor
+from tcia_covid.transfer.availability import OUTAGE_WAIT, OutageMonitor
 from tcia_covid.transfer.fetcher import TransferContext, incomplete_error
 from tcia_covid.transfer.series import fetch_series
 
@@ -111,6 +112,8 @@ class Scheduler:
     _second_attempts: deque[Job] = field(default_factory=deque, init=False)
     _locked: deque[LockedSeries] = field(default_factory=deque, init=False)
     _attempted_twice: set[str] = field(default_factory=set, init=False)
+    _needed: list[Archive] = field(default_factory=list, init=False)
+    """The archives that have at least one of the series."""
     _unreported: dict[str, Job] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _lock_notice_sent: bool = field(default=False, init=False)
@@ -130,6 +133,9 @@ class Scheduler:
     def run(self, jobs: Sequence[Job]) -> None:
         """Run all jobs, biggest first (else the last worker works alone); end early on stop."""
         self._unreported = {job.uid: job for job in jobs}
+        self._needed = [
+            archive for archive in self.archives if any(archive.holds(job.series) for job in jobs)
+        ]
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
         threads = [
             threading.Thread(target=self._work, name=f"series-{number}", daemon=True)
@@ -248,16 +254,20 @@ class Scheduler:
             stop.set(_internal_error(error, f" at series {job.uid}"))
 
     def _try_again(self, job: Job, error: SeriesError | ArchiveError) -> bool:
-        """Queue a series for a second attempt where its archives failed, not counting outages."""
+        """Queue a series for a second attempt where its archives failed, not counting outages.
+
+        An outage that ends the run is no failure of the series, which remains to be downloaded.
+        """
         if isinstance(error, SeriesError | NotAvailableError):
             return False
         attempted_twice = job.uid in self._attempted_twice
         if attempted_twice and not isinstance(error, UNREACHABLE):
             return False
-        if self._outage.failed(error):
+        if self._never_worked(job, error):
+            self.context.stop.set(error)
+        elif self._outage.failed(error):
             if not (error.retryable and self._outage.wait_for_recovery(error)):
                 self.context.stop.set(error)
-                return False
             self._attempted_twice.discard(job.uid)
         elif (
             attempted_twice or not error.retryable or self.context.availability.last_answer is None
@@ -270,6 +280,15 @@ class Scheduler:
         with self._lock:
             self._second_attempts.append(job)
         return True
+
+    def _never_worked(self, job: Job, error: ArchiveError) -> bool:
+        """Whether no archive can be reached, and none could since the run started."""
+        return (
+            isinstance(error, UNREACHABLE)
+            and not self.context.reachability.responded
+            and self.context.availability.last_answer is None
+            and all(archive.holds(job.series) for archive in self._needed)
+        )
 
     def _put_locked(self, job: Job, error: TciaCovidError, locked: LockedSeries | None) -> None:
         """Keep a series for later that another run works on; report the first one."""

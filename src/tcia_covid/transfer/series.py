@@ -22,10 +22,9 @@ from tcia_covid.core.events import BytesStored, Notice, SeriesRetried, SeriesSta
 from tcia_covid.core.models import Outcome, Receipt, Series, State
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.units import count
-from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.retry import UNREACHABLE, RetryPolicy
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer.availability import UNREACHABLE
 from tcia_covid.transfer.fetcher import SeriesFetcher, TransferContext, incomplete_error
 from tcia_covid.transfer.verification import counts_match
 
@@ -146,6 +145,7 @@ class _Failover:
                 context.settings,
                 context.stop,
                 lambda reason, wait: context.emit(SeriesRetried(series.uid, reason, wait)),
+                reachability=context.reachability,
             )
             for archive in self._archives
         }

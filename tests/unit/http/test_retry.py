@@ -8,9 +8,16 @@ from email.utils import format_datetime
 import pytest
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import ArchiveError, ConnectionLostError, NotAvailableError, StatusError
+from tcia_covid.core.errors import (
+    ArchiveError,
+    ConnectionLostError,
+    NotAvailableError,
+    StatusError,
+    TlsError,
+    UnreachableError,
+)
 from tcia_covid.http.errors import error_from_status, retry_after
-from tcia_covid.http.retry import RetryPolicy
+from tcia_covid.http.retry import Reachability, RetryPolicy
 from tcia_covid.http.settings import HttpSettings
 from tests.fakes.scripted import Fin, ScriptedServer, Send, head
 from tests.unit.http.requesting import client_with, fetch
@@ -190,3 +197,44 @@ def test_an_error_whose_text_is_cut_is_still_that_error(text: str) -> None:
         fetch(client, server.url)
     assert (refused.value.status, refused.value.retry_after) == (503, 9.0)
     assert refused.value.body == text
+
+
+@pytest.mark.parametrize("error_type", [UnreachableError, TlsError])
+def test_fault_43_before_the_first_response_retries_end_within_seconds(
+    error_type: type[ArchiveError],
+) -> None:
+    now = 100.0
+    reachability = Reachability(patience=5.0, clock=lambda: now)
+    error = error_type("no route", retryable=True)
+    assert not reachability.is_hopeless(error, 4.0)
+    now += 3.0
+    assert reachability.is_hopeless(error, 4.0)
+    assert not reachability.is_hopeless(error, 1.0)
+    now += 10.0
+    assert reachability.is_hopeless(error, 0.0)
+
+
+def test_fault_43_after_a_response_all_retries_are_used(waits: Waits) -> None:
+    reachability = Reachability(patience=0.0)
+    policy = RetryPolicy(HttpSettings(retries=3), waits, reachability=reachability)
+    unreachable = UnreachableError("no route", retryable=True)
+    with pytest.raises(UnreachableError):
+        policy.failed(unreachable)
+    reachability.responded = True
+    policy.progressed()
+    fail(policy, 3, UnreachableError("no route", retryable=True))
+    assert len(waits.pauses) == 3
+
+
+def test_other_errors_before_the_first_response_use_all_retries(waits: Waits) -> None:
+    policy = RetryPolicy(HttpSettings(retries=3), waits, reachability=Reachability(patience=0.0))
+    fail(policy, 3)
+    assert len(waits.pauses) == 3
+
+
+def test_fault_43_a_client_notes_the_first_response() -> None:
+    with ScriptedServer([Send(head(503)), Fin()]) as server, client_with(retries=0) as client:
+        assert not client.reachability.responded
+        with pytest.raises(StatusError):
+            fetch(client, server.url)
+        assert client.reachability.responded

@@ -46,7 +46,7 @@ def _client() -> Iterator[Client]:
 
 @pytest.fixture(name="nbia")
 def _nbia(archive: ArchiveServer, client: Client) -> NbiaArchive:
-    return NbiaArchive(client, archive.base_url, connection_retries=1)
+    return NbiaArchive(client, archive.base_url)
 
 
 @pytest.fixture(name="first")
@@ -150,7 +150,7 @@ def test_any_number_of_known_identifiers_is_looked_up(nbia: NbiaArchive, first: 
 def test_without_a_network_the_answer_is_quick_and_names_what_was_looked_at(
     client: Client, value: str
 ) -> None:
-    nbia = NbiaArchive(client, f"http://127.0.0.1:{closed_port()}/v4", connection_retries=1)
+    nbia = NbiaArchive(client, f"http://127.0.0.1:{closed_port()}/v4")
     with pytest.raises(UnreachableError) as raised:
         found(ArchiveLookup(nbia, REGISTRY), value)
     assert raised.value.message.startswith(

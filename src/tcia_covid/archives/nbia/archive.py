@@ -24,7 +24,6 @@ from tcia_covid.core.errors import (
     NotAvailableError,
     ResponseTimeoutError,
     StatusError,
-    UnreachableError,
 )
 from tcia_covid.core.events import Notice
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
@@ -66,8 +65,7 @@ class NbiaArchive:
     """One NBIA server.
 
     `base_url` ends in the API's version, v4 unless it ends in `/v1`. `timeout_retries` are those
-    of a list after a first-byte timeout, and `connection_retries` those of a connection that
-    cannot be made; None for as many as the client's settings say.
+    of a list after a first-byte timeout; None for as many as the client's settings say.
     """
 
     name = NAME
@@ -80,13 +78,11 @@ class NbiaArchive:
         base_url: str = DEFAULT_NBIA_URL,
         *,
         timeout_retries: int | None = None,
-        connection_retries: int | None = None,
     ) -> None:
         check_nbia_url(base_url)
         self._client = client
         self._slots = UnpackSlots()
         self._timeout_retries = timeout_retries
-        self._connection_retries = connection_retries
         self._foreign_reported = False
         self._base = base_url.rstrip("/")
         self._is_v1 = self._base.endswith("/v1")
@@ -248,8 +244,6 @@ class NbiaArchive:
     def _list_limit(self, error: ArchiveError) -> int | None:
         if isinstance(error, _IncompleteListError):
             return _INCOMPLETE_RETRIES
-        if isinstance(error, UnreachableError):
-            return self._connection_retries
         return self._timeout_retries if isinstance(error, ResponseTimeoutError) else None
 
     def _without_foreign(self, listed: list[Series], collection: str) -> list[Series]:

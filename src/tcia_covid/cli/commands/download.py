@@ -10,7 +10,7 @@ from tcia_covid.api.options import request_from
 from tcia_covid.cli.commands.plan import show_plan
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.progress import run_displayed
-from tcia_covid.core.errors import EXIT_OK, FailureReason, InterruptedRunError
+from tcia_covid.core.errors import EXIT_OK, ArchiveError, FailureReason, InterruptedRunError
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size
@@ -46,6 +46,10 @@ def show_summary(console: Console, summary: Summary) -> int:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
+    if isinstance(summary.error, ArchiveError) and not (
+        summary.complete or summary.failures or summary.partial_series
+    ):
+        return  # the error says it all
     if summary.selected or not summary.supporting:
         yield from _image_lines(summary)
     yield from (clean_line(files.text) for files in summary.supporting)
