@@ -23,6 +23,10 @@ from tcia_covid.store.recovery import DicomImages, has_content
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 
 
+class _FolderTakenError(IncompleteSeriesError):
+    """Other series own all folders that a series may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Committer:
     """Moves series from staging into the tree.
@@ -110,7 +114,7 @@ class Committer:
         return self._publish(staging.folder, receipt, replaces, folders[1:])
 
     def finish(self, stored: StoredReceipt) -> Receipt | None:
-        """Finish a commit that was interrupted; its receipt, or None if there is none to finish."""
+        """Finish a commit that was interrupted; its receipt, or None if it cannot be finished."""
         receipt = stored.receipt
         staged = self.state / "staging" / receipt.series.uid / stored.staged
         if not stored.staged or staged.is_symlink() or not staged.is_dir():
@@ -122,7 +126,10 @@ class Committer:
         if not all(_has_size(folder / image.file, image.size) for image in placed):
             return None
         others = [] if placed else self.folders(receipt.series, receipt)[1:]
-        return self._publish(staged, receipt, stored.replaces, others)
+        try:
+            return self._publish(staged, receipt, stored.replaces, others)
+        except _FolderTakenError:  # after runs whose locks lock nothing: this series leaves it
+            return None
 
     def _check_unchanged(self, staging: Staging) -> None:
         """Check that the images are as they were written; move anything else out of staging."""
@@ -177,7 +184,7 @@ class Committer:
         self._check_path_lengths(receipt)
         while not self._move(staged, receipt, replaces):
             if not others:
-                raise IncompleteSeriesError(
+                raise _FolderTakenError(
                     f"series {uid} has no folder of its own: another series is in {receipt.folder}",
                     hint="use another --output or --layout",
                 )

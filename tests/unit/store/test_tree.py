@@ -104,6 +104,31 @@ def test_an_interrupted_commit_does_not_touch_a_series_that_took_its_folder(
     assert folders(tree, [one, other]) == [f"P/12345-{one.uid}", "P/12345"]
 
 
+def test_two_series_with_images_in_one_folder_get_a_folder_each(tmp_path: Path) -> None:
+    """Runs whose locks lock nothing meet like this: half of a commit is done, and both own it."""
+    series, other = same_tail("1"), same_tail("2")
+    tree = tree_of(tmp_path)
+    Run(tree, FakeArchive())([series])
+    stored = tree.receipts.read(series.uid)
+    assert stored is not None
+    folder = tree.path(stored.receipt)
+    staged = tree.staging / series.uid / stored.staged
+    staged.mkdir(parents=True)
+    for image in stored.receipt.images[1:]:
+        (folder / image.file).rename(staged / image.file)
+    elsewhere = tree_of(tmp_path / "elsewhere")
+    Run(elsewhere, FakeArchive())([other])
+    others = elsewhere.receipts.read(other.uid)
+    assert others is not None
+    tree.receipts.write(replace(others, staged=""))
+    for image in others.receipt.images:
+        shutil.copy(elsewhere.path(others.receipt) / image.file, folder)
+    run = Run(tree_of(tmp_path), FakeArchive())([series, other])
+    assert State.FAILED not in run.states.values()
+    assert sorted(map(str, folders(tree, [series, other]))) == ["P/12345", f"P/12345-{series.uid}"]
+    assert tree.needs_check() == set()
+
+
 def test_a_series_under_its_full_uid_is_found_again_without_its_receipt(tmp_path: Path) -> None:
     one, other = same_tail("1"), same_tail("2")
     tree = tree_of(tmp_path)
