@@ -28,6 +28,7 @@ COMMANDS = (
     "cite",
     "adopt",
     "demo",
+    "config",
     "help",
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from tcia_covid.cli.config_file import read_settings
+from tcia_covid.cli.config_file import LOCAL, Setting, read_settings, values
 from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import UsageError, did_you_mean
@@ -23,6 +24,8 @@ _EPILOG = (
 )
 _FULL = "tcia_covid.full_help"
 """The key of a context that says whether its help text has all options."""
+_SETTINGS = "tcia_covid.settings"
+"""The key of a context for what configuration files set."""
 _FIRST_SENTENCE = re.compile(r"(.*?[.])(?:\s|$)", re.DOTALL)
 _DEFAULT = re.compile(r"\[default: [^\]]*\]")
 
@@ -110,6 +113,8 @@ class Command(_PrintedHelp):
         """Configure the console, then run, with a log where one is asked for."""
         console = ctx.ensure_object(Console)
         console.configure(str(self.name), ctx.params)
+        if names := sorted(_changed_by_local_file(ctx)):
+            console.message(f"note: {LOCAL} sets {', '.join(names)}")
         work: Callable[[], int] = partial(
             ctx.invoke, self.function(), console=console, **ctx.params
         )
@@ -168,6 +173,23 @@ def _is_full(ctx: click.Context) -> bool:
     return bool(ctx.meta.get(_FULL))
 
 
+def settings_of(ctx: click.Context) -> dict[str, Setting]:
+    """What configuration files set, by the options' names."""
+    settings: dict[str, Setting] = ctx.meta.get(_SETTINGS, {})
+    return settings
+
+
+def _changed_by_local_file(ctx: click.Context) -> Iterator[str]:
+    """Options for which the file in the current folder gives another value than the default."""
+    settings = settings_of(ctx)
+    for param in ctx.command.params:
+        setting = settings.get(str(param.name))
+        is_used = ctx.get_parameter_source(str(param.name)) is ParameterSource.DEFAULT_MAP
+        if setting and setting.file == LOCAL and is_used:
+            if isinstance(param, Option) and setting.value != param.default:
+                yield param.key
+
+
 def _short_record(param: click.Parameter, ctx: click.Context) -> tuple[str, str]:
     """An option with the first sentence of its help text, and its default."""
     names, text = param.get_help_record(ctx) or ("", "")
@@ -221,7 +243,8 @@ class CommandGroup(_PrintedHelp, click.Group):
             raise UsageError(f"unknown command {args[0]!r}", hint=hint)
         ctx.ensure_object(Console).command = args[0]
         if not set(args) & {*ctx.help_option_names, *_HELP_ALL.opts}:
-            ctx.default_map = {args[0]: read_settings()}
+            settings = ctx.meta[_SETTINGS] = read_settings()
+            ctx.default_map = {args[0]: values(settings)}
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from tcia_covid.cli.options import (
     ARCHIVES,
     CITE_FORMAT,
     COMPARE,
+    CONFIG,
     DATA_FOLDER,
     DOWNLOAD,
     DRY_RUN,
@@ -165,6 +166,19 @@ Starts a small archive on this computer, downloads from it into DIR (default: a 
 folder), is interrupted, resumes, finds a damaged file, repairs it, and verifies the result.""",
         examples=("demo", "demo --serve --port 8080"),
         unused=("no_progress", "registry"),
+    ),
+    Command(
+        "config",
+        params=CONFIG,
+        everyday=("json",),
+        help="""Show all settings, and where each one comes from.
+
+Each is set on the command line, by a variable, in a configuration file, or has its default. \
+The file tcia-covid.yaml is read in the current folder, and config.yaml in the user's folder.
+
+Takes the options of all commands, to show what they would be.""",
+        examples=("config", "config --json"),
+        unused=("no_progress",),
     ),
     Command(
         "help",

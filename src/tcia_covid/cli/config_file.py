@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,23 @@ _SERVICE = (
 """Variables that Kubernetes sets for a Service whose name begins as this program's."""
 
 
+BASE_FOLDERS = {
+    "linux": ("XDG_CONFIG_HOME", ".config"),
+    "darwin": ("", "Library/Application Support"),
+    "win32": ("APPDATA", "AppData/Roaming"),
+}
+"""Of the user's configuration, by platform: the variable that names it, else a part of the home."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The value of an option, and where a file sets it."""
+
+    value: Any
+    file: str
+    line: int
+
+
 def files() -> list[Path]:
     """The files that are read: the user's, then the current folder's, which overrides it."""
     folder = user_folder()
@@ -38,20 +56,16 @@ def user_folder() -> Path | None:
 
     None without a home folder: in containers, HOME may be unset and the user ID without a name.
     """
+    variable, folder = BASE_FOLDERS.get(sys.platform, BASE_FOLDERS["linux"])
     try:
-        if sys.platform == "win32":
-            base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Application Support"
-        else:
-            base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        base = Path(os.environ.get(variable) or Path.home() / folder)
     except RuntimeError:
         return None
     return base / "tcia-covid"
 
 
-def read_settings() -> dict[str, Any]:
-    """The values that files set, after a check of the environment's variables.
+def read_settings() -> dict[str, Setting]:
+    """What files set, by the options' names, after a check of the environment's variables.
 
     Raises:
         ConfigError: a file is broken, or a variable names no option.
@@ -73,19 +87,24 @@ def check_environment(variables: Iterable[str]) -> None:
             raise ConfigError(f"the environment variable {name[:60]} names no option", hint=hint)
 
 
-def load(paths: Iterable[Path]) -> dict[str, Any]:
-    """The values that files set, by the options' names; later files override earlier ones.
+def load(paths: Iterable[Path]) -> dict[str, Setting]:
+    """What files set, by the options' names; later files override earlier ones.
 
     Raises:
         ConfigError: a file cannot be read, an option is unknown, or a value is invalid.
     """
-    values: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
     for path in paths:
-        values |= _read(path)
-    return values
+        settings |= _read(path)
+    return settings
 
 
-def _read(path: Path) -> dict[str, Any]:
+def values(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """The values alone."""
+    return {name: setting.value for name, setting in settings.items()}
+
+
+def _read(path: Path) -> dict[str, Setting]:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -100,15 +119,15 @@ def _read(path: Path) -> dict[str, Any]:
     from tcia_covid.core.yaml_reader import Source, parse  # noqa: PLC0415 - most runs have no file
 
     document = parse(content, Source(str(path), ConfigError))
-    values: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
     for key, item in [] if document.is_null else document.pairs():
         option = _option(key)
-        if option.name in values:
+        if option.name in settings:
             raise key.source.error(key.line, f"{option.key!r} is set twice")
         value = _value(item, option)
         if value is not None:
-            values[str(option.name)] = value
-    return values
+            settings[str(option.name)] = Setting(value, str(path), key.line)
+    return settings
 
 
 def _option(key: Item) -> Option:

@@ -381,6 +381,11 @@ OPTIONS = {
 }
 """Every option by its key: what files and the environment may set."""
 
+CONFIG = tuple(
+    option for option in OPTIONS.values() if option not in DISPLAY and option is not CITE_FORMAT
+)
+"""Every option but those of `DISPLAY`, and the second one called --format."""
+
 
 def refuse_unused(options: tuple[Option, ...], flag: str, purpose: str) -> None:
     """Refuse options that have an effect with another one only.

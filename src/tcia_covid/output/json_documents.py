@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -291,6 +291,19 @@ def sources(collection: Collection) -> tuple[str, ...]:
 def version_document(details: Mapping[str, str]) -> Document:
     """Return the document of `--version`."""
     return {"command": "version", "exit_code": 0, "version": __version__, **details}
+
+
+def config_document(
+    files: Mapping[str, str], user_files: Mapping[str, str], settings: Iterable[Document]
+) -> Document:
+    """Return the document of `config`; `files` are states by path."""
+    return {
+        "command": "config",
+        "exit_code": 0,
+        "files": [{"path": path, "state": state} for path, state in files.items()],
+        "user_files": dict(user_files),
+        "settings": list(settings),
+    }
 
 
 def help_document(topic: str | None, text: str) -> Document:

@@ -17,7 +17,7 @@ def load(tmp_path: Path, *texts: str | bytes) -> dict[str, object]:
         path = tmp_path / f"{number}.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         paths.append(path)
-    return config_file.load(paths)
+    return config_file.values(config_file.load(paths))
 
 
 def broken(tmp_path: Path, text: str | bytes) -> ConfigError:
@@ -121,7 +121,8 @@ def test_the_current_folder_overrides_the_users_file(
     (tmp_path / "xdg" / "tcia-covid").mkdir(parents=True)
     (tmp_path / "xdg" / "tcia-covid" / "config.yaml").write_text("jobs: 1\nretries: 1\n")
     (tmp_path / "tcia-covid.yaml").write_text("jobs: 2\n")
-    assert config_file.load(config_file.files()) == {"jobs": 2, "retries": 1}
+    settings = config_file.load(config_file.files())
+    assert config_file.values(settings) == {"jobs": 2, "retries": 1}
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def values_of(name: str, *arguments: str) -> dict[str, Any]:
 
     command = copy.copy(COMMANDS[name])
     command.callback = probe
-    settings = config_file.load(config_file.files())
+    settings = config_file.values(config_file.load(config_file.files()))
     command.main(list(arguments), standalone_mode=False, obj=Console(), default_map=settings)
     return given
 
