@@ -182,12 +182,13 @@ def settings_of(ctx: click.Context) -> dict[str, Setting]:
 def _changed_by_local_file(ctx: click.Context) -> Iterator[str]:
     """Options for which the file in the current folder gives another value than the default."""
     settings = settings_of(ctx)
-    for param in ctx.command.params:
-        setting = settings.get(str(param.name))
-        is_used = ctx.get_parameter_source(str(param.name)) is ParameterSource.DEFAULT_MAP
-        if setting and setting.file == LOCAL and is_used:
-            if isinstance(param, Option) and setting.value != param.default:
-                yield param.key
+    for option in ctx.command.params:
+        name = str(option.name)
+        if not isinstance(option, Option) or name not in settings:
+            continue
+        is_used = ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
+        if is_used and settings[name].file == LOCAL and settings[name].value != option.default:
+            yield option.key
 
 
 def _short_record(param: click.Parameter, ctx: click.Context) -> tuple[str, str]:
