@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         iter_series,
         other_collections,
         plan,
+        report,
         status,
         verify,
     )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tcia_covid.core.summary import Summary
     from tcia_covid.core.version import __version__ as __version__
     from tcia_covid.operations.plan import Plan
+    from tcia_covid.operations.report import ReportResult
 
 __all__ = [
     "ArchiveError",
@@ -39,6 +41,7 @@ __all__ = [
     "InterruptedRunError",
     "Plan",
     "Registry",
+    "ReportResult",
     "RequestError",
     "Series",
     "Summary",
@@ -48,6 +51,7 @@ __all__ = [
     "load_registry",
     "other_collections",
     "plan",
+    "report",
     "status",
     "verify",
 ]
@@ -61,6 +65,7 @@ _MODULES = {
     "InterruptedRunError": "core.errors",
     "Plan": "operations.plan",
     "Registry": "catalog.collections",
+    "ReportResult": "operations.report",
     "RequestError": "core.errors",
     "Series": "core.models",
     "Summary": "core.summary",
@@ -71,6 +76,7 @@ _MODULES = {
     "load_registry": "catalog.registry",
     "other_collections": "api.functions",
     "plan": "api.functions",
+    "report": "api.functions",
     "status": "api.functions",
     "verify": "api.functions",
 }

@@ -21,7 +21,9 @@ from tcia_covid.output.logs import EventLog
 from tests.fakes.faults import Faults, Status
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
+from tests.unit.operations.test_report import add, stack
 from tests.unit.output.test_logs import ALL as EVENTS
+from tests.unit.trees import new_tree
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 NAME = "SMALL"
@@ -138,6 +140,17 @@ def test_a_download_and_what_looks_at_it(told: Told, faults: Faults) -> None:
     assert checks[1]["damage"]
     assert checks[1]["unchecked"]
     compare("verify", checks)
+
+
+def test_a_report(told: Told, tmp_path: Path) -> None:
+    tree = new_tree(tmp_path / "data")
+    add(tree, 1, [*stack(3), *stack(6)[4:]])
+    add(tree, 2, [b"not DICOM"])
+    document = told("report")
+    (collection,) = document["collections"]
+    assert collection["geometry_problems"]
+    assert collection["not_shown"]
+    compare("report", [document])
 
 
 def test_an_adoption(told: Told) -> None:

@@ -25,6 +25,7 @@ COMMANDS = (
     "download",
     "status",
     "verify",
+    "report",
     "cite",
     "adopt",
     "demo",

@@ -18,6 +18,10 @@ DEPENDENCIES = {
     "isal",
     "truststore",
     "pyarrow",
+    "numpy",
+    "PIL",
+    "jinja2",
+    "markupsafe",
 }
 LAZY_IMPORTS = 28
 """Imports inside functions: each has its reason beside it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from tcia_covid.core.summary import Summary
 from tcia_covid.operations import select
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Plan, plan_request
+from tcia_covid.operations.report import ReportCollector, ReportResult, check_extra, find_place
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
@@ -203,6 +205,53 @@ def verify(
             stop=token,
             on_progress=on_progress,
         )
+
+
+def report(
+    directory: str | Path = DEFAULT_OUTPUT,
+    *,
+    to: str | Path | None = None,
+    jobs: int | None = None,
+    registry: Paths | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    on_progress: Callable[[int, int], None] = lambda size, images: None,
+) -> ReportResult:
+    """Write an HTML page about a download: completeness, plots, thumbnails, geometry checks.
+
+    Needs the extra `report`. Thumbnails are kept for the next report; no image is changed.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        to: where the page is written: one file if it ends in `.html`, else a folder. By default
+            `report.html` in `directory`, or the folder `report` for more than 1,000 series.
+        jobs: processes that decode images.
+        registry: registry files, added to the shipped one.
+        emit: receives notices.
+        stop: set it from another thread to end the work early; the next report resumes.
+        on_progress: receives numbers of bytes and images of the series that are done.
+
+    Raises:
+        RequestError: the folder is not one of this program's, a package is missing, or a file of
+            yours is where the page would be written.
+        DestinationError: the page cannot be written.
+        InterruptedRunError: `stop` was set.
+    """
+    started = time.monotonic()
+    check_extra()
+    from tcia_covid.output.html_report.page import write_report  # noqa: PLC0415 - needs the extra
+
+    folder = Path(check_value("directory", directory, str | Path))
+    files = () if registry is None else paths_from("registry", registry)
+    target = None if to is None else Path(check_value("to", to, str | Path))
+    page = find_place(folder, target)
+    with (
+        cancellable(stop) as token,
+        ReportCollector(folder, load_registry(files), jobs, emit, token, on_progress) as collector,
+    ):
+        collected = collector.collect()
+        write_report(collected, page)
+    return ReportResult(page.file, collected, round(time.monotonic() - started, 3))
 
 
 @contextmanager

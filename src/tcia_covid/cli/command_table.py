@@ -19,6 +19,7 @@ from tcia_covid.cli.options import (
     KEEP_FORMULAS,
     LIST,
     PORT,
+    REPORT,
     SELECT,
     SERVE,
     SUPPORTING,
@@ -137,6 +138,18 @@ Files that this program did not write are listed as unexpected.""",
     ),
 )
 _USE = (
+    Command(
+        "report",
+        params=[DATA_FOLDER, *REPORT],
+        everyday=("open", "report_to", "json"),
+        help="""Write an HTML page about DIR: completeness, plots, thumbnails.
+
+It also shows license and citation, and which series are usable as volumes. The page works offline \
+in any browser. Needs the extra 'report': pip install 'tcia-covid[report]'.
+
+A second run, also after an interruption, reuses the thumbnails of the first.""",
+        examples=("report data --open", "report data --to report.html"),
+    ),
     Command(
         "cite",
         params=[

@@ -319,6 +319,19 @@ DOWNLOAD = (
     KEEP_FORMULAS,
     *_CONNECTION,
 )
+REPORT = (
+    _option(
+        _GENERAL,
+        "report_to --to",
+        "Write the page to PATH: one file if it ends in .html, else a folder. In files it is "
+        "report-to, in the environment TCIA_COVID_REPORT_TO.  [default: DIR/report.html, or "
+        "DIR/report for more than 1000 series]",
+        type=FOLDER,
+        metavar="PATH",
+    ),
+    _flag(_GENERAL, "--open", "Open the page in the browser."),
+    _jobs(_GENERAL, "Number of processes that decode images.  [default: processors, at most 8]"),
+)
 ADOPT = (
     _option(
         _GENERAL,

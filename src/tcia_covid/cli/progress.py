@@ -52,14 +52,14 @@ def progress_display(console: Console) -> Iterator[Emit]:
 
 
 @contextmanager
-def check_progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show how much is checked; gives the function that counts bytes and images."""
+def check_progress(console: Console, done: str = "checked") -> Iterator[Callable[[int, int], None]]:
+    """Show how much is `done`; gives the function that counts bytes and images."""
     if console.quiet or console.no_progress or not draws_bars():
-        progress = CheckProgress(console.message)
+        progress = CheckProgress(console.message, done=done)
     else:
         from tcia_covid.output.progress_bars import CheckBar  # noqa: PLC0415 - tqdm is slow
 
-        progress = CheckBar(sys.stderr)
+        progress = CheckBar(sys.stderr, done)
     with closing(progress):
         yield progress.add
 

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.files import open_regular
-from tcia_covid.core.models import IMAGE_NAMES, ImageAttributes
+from tcia_covid.core.models import ImageAttributes
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.inflate import ZLIB
 
@@ -33,7 +33,6 @@ _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _IDENTITY = (_SOP, _STUDY, _SERIES, _PATIENT, _MODALITY)
 _ATTRIBUTES = (_SOP_CLASS, _NUMBER, _ACQUISITION, _POSITION, _ORIENTATION)
 _WANTED = frozenset((*_IDENTITY, *_ATTRIBUTES))
-_LAST = max(_WANTED)
 _DECIMAL = r" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *"
 _is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
 _is_position = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{2}}").fullmatch
@@ -113,7 +112,7 @@ def read_header(head: bytes) -> Header | None:
     """
     try:
         dataset = _open_dataset(head)
-        values = _wanted_values(dataset)
+        values = _identity(dataset)
         sop, study, series, patient, modality = (_text(values.get(tag, b"")) for tag in _IDENTITY)
     except _UndecidedError:
         return None
@@ -201,6 +200,25 @@ def _text(value: bytes) -> str:
 
 def _header_by_pydicom(start: bytes) -> Header:
     """Read what the walker cannot: big endian, mislabeled syntaxes, other character sets."""
+    texts = texts_by_pydicom(start, _WANTED)
+    sop, study, series, patient, modality = (texts.get(tag, "") for tag in _IDENTITY)
+    for keyword, uid in zip(("SOP", "Study", "Series"), (sop, study, series), strict=True):
+        if not is_uid(uid):
+            raise ForeignImageError(f"the file's header has no valid {keyword}InstanceUID")
+    attributes = (texts.get(tag, "") for tag in _ATTRIBUTES)
+    return Header(
+        sop, study, series, patient, modality, _attributes(texts[_TRANSFER_SYNTAX], *attributes)
+    )
+
+
+def texts_by_pydicom(start: bytes, tags: Set[int]) -> dict[int, str]:
+    """Read elements with pydicom, from the first bytes of a file: those of `tags` that are valid.
+
+    The transfer syntax is the value of 0x00020010.
+
+    Raises:
+        ForeignImageError: it is not a DICOM file, or cannot be read.
+    """
     if start[128:_META] != b"DICM":
         raise ForeignImageError("the file is not a DICOM file" if start else "the file is empty")
     if _DEFLATED.encode() in start:  # pydicom would inflate the whole of it, however large
@@ -212,34 +230,24 @@ def _header_by_pydicom(start: bytes) -> Header:
             dataset = pydicom.dcmread(
                 io.BytesIO(start[:_MAX_FOR_PYDICOM]),
                 stop_before_pixels=True,
-                specific_tags=[*_KEYWORDS, *IMAGE_NAMES.values()],
+                specific_tags=list(tags),
             )
-            values = [_plain(dataset.get(keyword)) for keyword in _KEYWORDS]
-            syntax = _plain(dataset.file_meta.get("TransferSyntaxUID"))
-            attributes = _attributes_by_pydicom(dataset, syntax)
+            texts = {_TRANSFER_SYNTAX: _plain(dataset.file_meta.get("TransferSyntaxUID"))}
         except Exception as error:  # a hostile header may raise anything there
             raise ForeignImageError("the file's header cannot be read as DICOM") from error
-    sop, modality, patient, study, series = values
-    for keyword, uid in zip(("SOP", "Study", "Series"), (sop, study, series), strict=True):
-        if not is_uid(uid):
-            raise ForeignImageError(f"the file's header has no valid {keyword}InstanceUID")
-    return Header(sop, study, series, patient, modality, attributes)
-
-
-def _attributes_by_pydicom(dataset: Any, syntax: str) -> ImageAttributes:
-    texts = dict.fromkeys(IMAGE_NAMES, "")
-    for name, keyword in IMAGE_NAMES.items():
-        with suppress(Exception):  # a value that is not valid, of whatever kind
-            value = dataset.get(keyword)
-            texts[name] = _plain(str(value) if isinstance(value, int) else value)
-    return _attributes(**{**texts, "transfer_syntax": syntax})
+        for tag in tags:
+            with suppress(Exception):  # a value that is not valid, of whatever kind
+                if tag in dataset:
+                    texts[tag] = _plain(dataset[tag].value)
+    return texts
 
 
 def _plain(value: Any) -> str:
     """Convert a value of pydicom to text; several values are joined."""
     if value is None:
         return ""
-    return (value if isinstance(value, str) else "\\".join(map(str, value))).strip(_PADDING)
+    values = [value] if isinstance(value, (str, int, float)) else value
+    return "\\".join(map(str, values)).strip(_PADDING)
 
 
 def validate_file(path: Path, *, max_inflated: int = 1024 * 1024 * 1024) -> None:
@@ -257,7 +265,7 @@ def validate_file(path: Path, *, max_inflated: int = 1024 * 1024 * 1024) -> None
     with FileIO(path, opener=open_regular) as file:
         data = file.readall()
     header_of_file(path, data)
-    problem, inflated = _inflate_through(data, max_inflated)
+    problem, inflated = inflate_through(data, max_inflated)
     if is_truncated(data):
         problem = "is truncated: its last element is not complete"
     if not problem and inflated <= _MAX_PARSED:
@@ -275,8 +283,13 @@ def is_truncated(data: bytes) -> bool:
         return False
 
 
-def _inflate_through(data: bytes, max_size: int) -> tuple[str, int]:
-    """Inflate a deflated dataset piece by piece; what is wrong with it, and its size."""
+def inflate_through(data: bytes, max_size: int) -> tuple[str, int]:
+    """Inflate a deflated dataset piece by piece; what is wrong with it, and its size.
+
+    Args:
+        data: a whole file; one that is not deflated has the size 0.
+        max_size: in bytes; a larger dataset is not inflated to its end.
+    """
     try:
         dataset = _open_dataset(data)
     except _UndecidedError:
@@ -382,27 +395,59 @@ def _implicit_element(data: bytes, at: int) -> tuple[int, int, int]:
     return group << 16 | element, length, at + 8
 
 
-def _wanted_values(dataset: _Dataset) -> dict[int, bytes]:
-    """Collect the values of `_WANTED`; from the SeriesInstanceUID on, as far as they are valid."""
-    data, at, read, size = dataset.data, dataset.start, dataset.read, len(dataset.data)
-    values: dict[int, bytes] = {}
-    previous = -1
+def read_values(head: bytes, tags: Set[int], *, is_whole: bool = False) -> dict[int, bytes] | None:
+    """Read elements of a dataset from the first bytes of its file.
+
+    Args:
+        head: the first bytes; they must contain the elements up to the last of `tags`.
+        tags: group and element, such as 0x00200013; elements in sequences are not read.
+        is_whole: whether `head` is the whole file, which may end before the last of `tags`.
+
+    Returns:
+        The values of those that exist; the transfer syntax is the value of 0x00020010. None if
+        `head` is too short, or the file is unusual or not DICOM.
+    """
     try:
-        while previous < _LAST:
-            tag, length, value = read(data, at)
-            if tag > _LAST:
-                break
-            at = _end_of_items(data, value, read) if length == _UNDEFINED else value + length
-            if tag <= previous or at > size:
-                break
-            previous = tag
-            if tag in _WANTED:
-                values[tag] = data[value:at]
-    except (struct.error, _UndecidedError):
-        pass
-    if previous < _SERIES:
+        dataset = _open_dataset(head)
+    except _UndecidedError:
+        return None
+    values, reached, at = _values(dataset, tags)
+    if reached < max(tags) and not (is_whole and at == len(dataset.data)):
+        return None
+    return {_TRANSFER_SYNTAX: dataset.syntax.encode(), **values}
+
+
+def _identity(dataset: _Dataset) -> dict[int, bytes]:
+    """Collect the values of `_WANTED`; from the SeriesInstanceUID on, as far as they are valid."""
+    values, reached, _ = _values(dataset, _WANTED)
+    if reached < _SERIES:
         raise _UndecidedError
     return values
+
+
+def _values(dataset: _Dataset, tags: Set[int]) -> tuple[dict[int, bytes], int, int]:
+    """Collect the values of `tags`, as far as the dataset is valid.
+
+    Returns:
+        The values, the last tag before which nothing is missing, and the offset behind it.
+    """
+    data, at, read, size = dataset.data, dataset.start, dataset.read, len(dataset.data)
+    values: dict[int, bytes] = {}
+    previous, last = -1, max(tags)
+    try:
+        while previous < last:
+            tag, length, value = read(data, at)
+            if tag > last:
+                return values, last, at
+            end = _end_of_items(data, value, read) if length == _UNDEFINED else value + length
+            if tag <= previous or end > size:
+                break
+            previous, at = tag, end
+            if tag in tags:
+                values[tag] = data[value:end]
+    except (struct.error, _UndecidedError):
+        pass
+    return values, previous, at
 
 
 def _ends_early(dataset: _Dataset) -> bool:

@@ -37,6 +37,7 @@ from tcia_covid.store.discovery import (
     listing_errors,
 )
 from tcia_covid.store.locks import Lock
+from tcia_covid.store.report_page import FOLDER, is_own_folder
 from tcia_covid.store.reports import (
     MANIFEST,
     manifest_was_changed,
@@ -305,6 +306,8 @@ class _TreeCheck:
         """Find files that are in no receipt, except of series committed since the check began."""
         problems = []
         known = {*self.folders.values(), SUPPORTING}
+        if is_own_folder(self.tree.root / FOLDER):
+            known.add(FOLDER)
         for problem in find_unexpected(self.tree.root, known, self.subfolders):
             self.stop.check()
             problems.append(problem)

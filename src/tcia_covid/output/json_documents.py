@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tcia_covid.nifti.adopt import VolumeAdoption
     from tcia_covid.operations.adopt import AdoptResult
     from tcia_covid.operations.plan import GroupPlan, Plan
+    from tcia_covid.operations.report import CollectionReport, ReportResult
     from tcia_covid.operations.status import CollectionStatus, StatusResult
     from tcia_covid.operations.verify import VerifyResult
     from tcia_covid.selection.resolve import Selection
@@ -240,6 +242,51 @@ def _status(collection: CollectionStatus) -> Document:
         "outdated_reports": collection.outdated_reports,
         "requested": collection.requested,
         "not_started": collection.not_started,
+    }
+
+
+def report_document(result: ReportResult) -> Document:
+    """Return the document of `report`."""
+    return {
+        "command": "report",
+        "output": str(result.report.directory),
+        "exit_code": 0,
+        "seconds": result.seconds,
+        "page": str(result.page),
+        "collections": [_report(collection) for collection in result.report.collections],
+    }
+
+
+def _report(collection: CollectionReport) -> Document:
+    kinds = Counter(series.geometry.kind.value for series in collection.series if series.geometry)
+    return {
+        "collection": collection.status.name,
+        "folder": collection.status.folder,
+        "series": len(collection.series),
+        "images": sum(series.images for series in collection.series),
+        "bytes": sum(series.size for series in collection.series),
+        "thumbnails": sum(bool(series.shown.thumbnail) for series in collection.series),
+        "kinds": dict(kinds),
+        "geometry_problems": [
+            {
+                "SeriesInstanceUID": series.series.uid,
+                "folder": series.folder,
+                "problems": [
+                    {
+                        "finding": problem.finding.value,
+                        "detail": problem.detail,
+                        "prevents_volume": problem.prevents_volume,
+                    }
+                    for problem in series.geometry.problems
+                ],
+            }
+            for series in collection.series
+            if series.geometry and series.geometry.problems
+        ],
+        "not_shown": [
+            {"SeriesInstanceUID": series.series.uid, "reason": series.shown.problem}
+            for series in collection.without_thumbnail
+        ],
     }
 
 

@@ -390,10 +390,14 @@ class Display:
 
 
 class CheckProgress:
-    """Shows how many bytes and images are checked, in a line each `interval` seconds."""
+    """Shows how many bytes and images are done, in a line each `interval` seconds.
 
-    def __init__(self, show: Write, interval: float = INTERVAL) -> None:
+    `done` says what is done to them.
+    """
+
+    def __init__(self, show: Write, interval: float = INTERVAL, done: str = "checked") -> None:
         self._show = show
+        self._done = done
         self._lock = threading.Lock()
         self._size = 0
         self._images = 0
@@ -416,4 +420,4 @@ class CheckProgress:
         with self._lock:
             size, images = self._size, self._images
         rate = format_size(round(size / max(0.001, time.monotonic() - self._started)))
-        self._show(f"checked {count(images, 'image')}, {format_size(size)}, {rate}/s")
+        self._show(f"{self._done} {count(images, 'image')}, {format_size(size)}, {rate}/s")

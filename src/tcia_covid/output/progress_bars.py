@@ -156,12 +156,12 @@ def new_row(stream: TextIO, columns: int, position: int = 0, bar_format: str = _
 
 
 class CheckBar(CheckProgress):
-    """Redraws one line on a terminal with how much is checked."""
+    """Redraws one line on a terminal with how much is done."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, done: str = "checked") -> None:
         self._stream = stream
         self._row = new_row(stream, terminal_size(stream).columns)
-        super().__init__(self._redraw, INTERVAL)
+        super().__init__(self._redraw, INTERVAL, done)
 
     def _redraw(self, text: str) -> None:
         self._row.text, self._row.ncols = text, terminal_size(self._stream).columns - 1

@@ -1,0 +1,247 @@
+"""Collects what the HTML report shows: the state of each collection, and every series in it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from tcia_covid.catalog.citation import Reference, references
+from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import RequestError
+from tcia_covid.core.events import Emit, Notice, discard
+from tcia_covid.core.models import Check, Receipt, Series
+from tcia_covid.core.parallel import parallel_map
+from tcia_covid.formats.geometry import Geometry
+from tcia_covid.operations.report_images import ImageViewer, SeriesImages, cache_folder
+from tcia_covid.operations.status import CollectionStatus, StatusResult, read_status
+from tcia_covid.store.discovery import find_trees
+from tcia_covid.store.disk import Disk
+from tcia_covid.store.report_files import LicenseTerms, unregistered_collection
+from tcia_covid.store.report_page import ReportPage, default_page
+from tcia_covid.store.tree import Tree
+
+EXTRA = ("numpy", "PIL", "pylibjpeg", "libjpeg", "openjpeg", "jinja2")
+"""The packages of the extra `report`, as they are imported."""
+SINGLE_FILE_SERIES = 1000
+"""The page of more series is a folder: one file would have more than 6 MB of thumbnails."""
+VIEWER = "https://viewer.imaging.datacommons.cancer.gov/v3/viewer/"
+"""The OHIF viewer of the Imaging Data Commons."""
+_MAX_JOBS = 8
+OnProgress = Callable[[int, int], None]
+"""Receives bytes and images of the series that are done, in the caller's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReport:
+    """One series of a collection's folder."""
+
+    series: Series
+    folder: str
+    """Relative to the collection's folder, with forward slashes."""
+    images: int
+    size: int
+    """Bytes."""
+    check: Check
+    """The weakest check among its images."""
+    state: str
+    """`complete`, `damaged` or `missing-files`."""
+    shown: SeriesImages
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Whether the images form a volume; None if their headers were not read."""
+        return self.shown.geometry
+
+    @property
+    def viewer(self) -> str:
+        """The address of the series in IDC's public viewer; empty if IDC does not have it."""
+        series = self.series
+        if not series.crdc_uuid:
+            return ""
+        return f"{VIEWER}?StudyInstanceUIDs={series.study}&SeriesInstanceUIDs={series.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionReport:
+    """One collection's folder."""
+
+    status: CollectionStatus
+    collection: Collection
+    """Its entry in the registry, or what its series have in common."""
+    references: list[Reference]
+    series: list[SeriesReport]
+    thumbnails: Path
+    """The folder of the thumbnails."""
+
+    @property
+    def geometry_problems(self) -> list[SeriesReport]:
+        """The series whose slices do not form a volume as they are."""
+        return [
+            series
+            for series in self.series
+            if series.geometry and any(p.prevents_volume for p in series.geometry.problems)
+        ]
+
+    @property
+    def without_thumbnail(self) -> list[SeriesReport]:
+        """The series that could not be read or decoded."""
+        return [series for series in self.series if series.shown.problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the page shows."""
+
+    directory: Path
+    collections: list[CollectionReport]
+    status: StatusResult
+    created: str
+    """UTC, ISO 8601."""
+
+    @property
+    def series(self) -> int:
+        """The number of series."""
+        return sum(len(collection.series) for collection in self.collections)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """The page that was written, and what it shows."""
+
+    page: Path
+    """The file to open in a browser."""
+    report: Report
+    seconds: float
+
+
+def check_extra() -> None:
+    """Check that the packages of the extra `report` are installed.
+
+    Raises:
+        RequestError: one is missing.
+    """
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise RequestError(
+            f"'report' needs packages that are not installed: {', '.join(missing)}",
+            hint="install them with: pip install 'tcia-covid[report]'",
+        )
+
+
+def find_place(directory: Path, target: Path | None) -> ReportPage:
+    """Choose where the page is written, and check that no file of the user is there.
+
+    Args:
+        directory: what the report is about.
+        target: where the user wants it; None for a place in `directory`.
+
+    Raises:
+        RequestError: there is no such folder, or a file of the user is in the way.
+    """
+    disk = Disk(durable=False)
+    if target is not None:
+        page = ReportPage.at(target, disk)
+    else:
+        series = sum(len(tree.receipts.uids()) for tree in find_trees(directory))
+        page = default_page(directory, disk, is_folder=series > SINGLE_FILE_SERIES)
+    page.check()
+    return page
+
+
+@dataclass(slots=True)
+class ReportCollector:
+    """Collects a report; a context manager, because thumbnails may be in a temporary folder.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        registry: where facts, licenses and citations come from.
+        jobs: worker processes; by default one per processor, at most eight.
+        emit: receives notices.
+        stop: cancels the work.
+        on_progress: receives the progress.
+    """
+
+    directory: Path
+    registry: Registry
+    jobs: int | None = None
+    emit: Emit = discard
+    stop: CancelToken = field(default_factory=CancelToken)
+    on_progress: OnProgress = lambda size, images: None
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> ReportCollector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def collect(self) -> Report:
+        """Read receipts, headers and one image of each series.
+
+        Raises:
+            RequestError: this program did not create the folder.
+            DestinationError: the program's own files in it cannot be read.
+            TciaCovidError: the work was canceled.
+        """
+        status = read_status(self.directory, self.registry)
+        viewer = ImageViewer(self.jobs or min(_MAX_JOBS, os.cpu_count() or 1))
+        self._stack.callback(viewer.close)
+        self.stop.on_stop(viewer.close)
+        collections = [self._collection(each, viewer) for each in status.collections]
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Report(self.directory, collections, status, created)
+
+    def _collection(self, status: CollectionStatus, viewer: ImageViewer) -> CollectionReport:
+        tree = Tree(Path(status.folder))
+        cache = self._cache(tree, viewer.disk)
+        series = sorted(self._series(tree, status, viewer, cache), key=_order)
+        terms = {LicenseTerms.of(each.series) for each in series}
+        collection = self.registry.find(status.name) or self.registry.find(tree.root.name)
+        collection = collection or unregistered_collection(status.name, terms)
+        cited = list(references(collection, self.registry))
+        return CollectionReport(status, collection, cited, series, cache)
+
+    def _cache(self, tree: Tree, disk: Disk) -> Path:
+        spare = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tcia-covid-"))
+        cache = cache_folder(tree.state, Path(spare), disk)
+        if cache == Path(spare):
+            text = f"{tree.state} is not writable: the next report makes its thumbnails again"
+            self.emit(Notice(text))
+        return cache
+
+    def _series(
+        self, tree: Tree, status: CollectionStatus, viewer: ImageViewer, cache: Path
+    ) -> Iterator[SeriesReport]:
+        damaged, missing = set(status.damaged), set(status.missing_files)
+
+        def look(receipt: Receipt) -> SeriesImages:
+            if receipt.series.uid in missing:
+                return SeriesImages(problem="files are missing: the next download repairs it")
+            return viewer.look(receipt, tree.path(receipt), cache)
+
+        receipts = tree.receipts.all()
+        for receipt, shown in parallel_map(look, receipts, viewer.jobs, self.stop):
+            uid = receipt.series.uid
+            state = "missing-files" if uid in missing else "complete"
+            yield SeriesReport(
+                series=receipt.series,
+                folder=receipt.folder,
+                images=len(receipt.images),
+                size=receipt.size,
+                check=receipt.check,
+                state="damaged" if uid in damaged else state,
+                shown=shown,
+            )
+            self.on_progress(receipt.size, len(receipt.images))
+
+
+def _order(report: SeriesReport) -> tuple[str, str, str, int, str]:
+    series = report.series
+    return series.patient, series.study_date or "", series.study, series.number or 0, series.uid

@@ -1,0 +1,213 @@
+"""Looks at the images of series: geometry and a thumbnail, in worker processes, with a cache.
+
+A worker is a process because decoding holds Python's lock, and because a hostile image may crash a
+decoder: then that series has a reason instead of a thumbnail, and the others continue.
+
+The cache is in the state folder: one file per series with its geometry, named by a hash of the
+MD5s of its images, and one JPEG per thumbnail, named by the MD5 of its image. What a killed run
+has written, the next run reuses.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.core.models import Receipt
+from tcia_covid.core.redaction import printable
+from tcia_covid.formats.geometry import Geometry
+from tcia_covid.store.disk import Disk, read_state, succeeded
+
+_FIELDS = ("geometry", "image")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_FORMAT = 1
+"""Part of the names in the cache: another number ignores older files."""
+_SERIES_TIMEOUT = 300.0
+"""Seconds after which a worker is killed, in a decoder that does not end."""
+_WORKER = (
+    "import sys; sys.path[:] = {path!r}; from tcia_covid.operations.report_worker import main; "
+    "main()"
+)
+"""The workers import what this process imports, and nothing from the current folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesImages:
+    """What the images of a series show."""
+
+    geometry: Geometry | None = None
+    """None where no header could be read, and for NIfTI volumes."""
+    thumbnail: str = ""
+    """The name of its file in the cache; empty if there is none."""
+    problem: str = ""
+    """Why there is no geometry or thumbnail."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What the cache has of a series."""
+
+    geometry: Geometry | None
+    image: str
+    """The MD5 of the image to show; empty if none has pixels."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> _Record:
+        geometry, image = values["geometry"], values["image"]
+        if image and not _MD5.fullmatch(image):
+            raise ValueError(image)
+        return cls(Geometry.from_dict(geometry) if geometry else None, image)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process that looks at one series after another; started when it is first used."""
+
+    timeout: float
+    process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Let the process look at a series; what it found, or the reason why not."""
+        process = self.process or self._start()
+        assert process.stdin is not None  # noqa: S101 - both are pipes
+        assert process.stdout is not None  # noqa: S101
+        timer = threading.Timer(self.timeout, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            process.stdin.write(json.dumps(question).encode() + b"\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if answer.endswith(b"\n"):
+                result: dict[str, Any] = json.loads(answer)
+                return result
+        except OSError:
+            pass  # the process ended
+        finally:
+            timer.cancel()
+        self.close()
+        return {"problem": "the decoder crashed or did not end"}
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self.process = subprocess.Popen(  # noqa: S603 - this program's own code
+            [sys.executable, "-c", _WORKER.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        return self.process
+
+    def close(self) -> None:
+        """End the process."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            with contextlib.suppress(OSError), process:
+                process.wait()
+
+
+@dataclass(slots=True)
+class ImageViewer:
+    """Looks at series; any number of threads may use it."""
+
+    jobs: int
+    """Worker processes."""
+    timeout: float = _SERIES_TIMEOUT
+    disk: Disk = field(default_factory=lambda: Disk(durable=False))
+    _workers: list[_Worker] = field(default_factory=list)
+    _free: queue.SimpleQueue[_Worker] = field(default_factory=queue.SimpleQueue)
+
+    def __post_init__(self) -> None:
+        self._workers = [_Worker(self.timeout) for _ in range(self.jobs)]
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.close()
+
+    def look(self, receipt: Receipt, folder: Path, cache: Path) -> SeriesImages:
+        """Geometry and thumbnail of a series: from the cache, or from its images.
+
+        Args:
+            receipt: the series' receipt.
+            folder: the folder with its images.
+            cache: the folder with the cache, which must exist.
+
+        Raises:
+            OSError: the cache cannot be written.
+        """
+        record = cache / f"{_key(receipt)}.json"
+        known = _read_record(record)
+        if known is not None:
+            thumbnail = f"{known.image}.jpg" if known.image else ""
+            if not thumbnail or (cache / thumbnail).is_file():
+                return SeriesImages(known.geometry, thumbnail)
+        with self._worker() as worker:
+            answer = worker.ask(_question(receipt, folder, known))
+        if "image" in answer:
+            known = _Record.from_dict(answer)
+            self._write(record, json.dumps({name: answer[name] for name in _FIELDS}).encode())
+        geometry = known.geometry if known else None
+        problem = printable(answer.get("problem", ""))
+        if known is None or "jpeg" not in answer:
+            return SeriesImages(geometry, problem=problem)
+        thumbnail = f"{known.image}.jpg"
+        self._write(cache / thumbnail, base64.b64decode(answer["jpeg"]))
+        return SeriesImages(geometry, thumbnail)
+
+    @contextmanager
+    def _worker(self) -> Iterator[_Worker]:
+        worker = self._free.get()
+        try:
+            yield worker
+        finally:
+            self._free.put(worker)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self.disk.write_file(path, [content], path.parent)
+
+
+def _key(receipt: Receipt) -> str:
+    """The name of a series in the cache: it follows from the content of its images."""
+    md5s = "".join(sorted(image.md5 for image in receipt.images))
+    return hashlib.md5(f"{_FORMAT} {md5s}".encode(), usedforsecurity=False).hexdigest()
+
+
+def _read_record(path: Path) -> _Record | None:
+    """What is recorded of a series; nothing in the file is trusted."""
+    try:
+        return _Record.from_dict(json.loads(read_state(path)))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return None
+
+
+def _question(receipt: Receipt, folder: Path, known: _Record | None) -> dict[str, Any]:
+    """What a worker needs; of a series whose geometry is known, only the image to show."""
+    images = [
+        (image.file, image.size, image.md5)
+        for image in receipt.images
+        if known is None or image.md5 == known.image
+    ]
+    return {"folder": os.fspath(folder), "images": images, "only_thumbnail": known is not None}
+
+
+def cache_folder(state: Path, spare: Path, disk: Disk) -> Path:
+    """The folder of the cache in a state folder, or `spare` where that cannot be written."""
+    folder = state / "thumbnails"
+    is_made = succeeded(lambda: disk.make_folder(folder))
+    return folder if is_made and os.access(folder, os.W_OK) else spare
