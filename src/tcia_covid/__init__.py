@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tcia_covid.api.functions import (
         download,
         iter_series,
+        local_series,
         other_collections,
         plan,
         report,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tcia_covid.core.models import Failure, Series
     from tcia_covid.core.summary import Summary
     from tcia_covid.core.version import __version__ as __version__
+    from tcia_covid.operations.files import LocalSeries
     from tcia_covid.operations.plan import Plan
     from tcia_covid.operations.report import ReportResult
 
@@ -39,6 +41,7 @@ __all__ = [
     "DestinationError",
     "Failure",
     "InterruptedRunError",
+    "LocalSeries",
     "Plan",
     "Registry",
     "ReportResult",
@@ -49,6 +52,7 @@ __all__ = [
     "download",
     "iter_series",
     "load_registry",
+    "local_series",
     "other_collections",
     "plan",
     "report",
@@ -63,6 +67,7 @@ _MODULES = {
     "DestinationError": "core.errors",
     "Failure": "core.models",
     "InterruptedRunError": "core.errors",
+    "LocalSeries": "operations.files",
     "Plan": "operations.plan",
     "Registry": "catalog.collections",
     "ReportResult": "operations.report",
@@ -74,6 +79,7 @@ _MODULES = {
     "download": "api.functions",
     "iter_series": "api.functions",
     "load_registry": "catalog.registry",
+    "local_series": "api.functions",
     "other_collections": "api.functions",
     "plan": "api.functions",
     "report": "api.functions",

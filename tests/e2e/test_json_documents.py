@@ -153,6 +153,13 @@ def test_a_report(told: Told, tmp_path: Path) -> None:
     compare("report", [document])
 
 
+def test_the_files(told: Told) -> None:
+    told("download", NAME)
+    document = told("files", "data")
+    assert set(SERIES_NAMES.values()) < set(document["series"][0])
+    compare("files", [document, told("files", "data", "1.2.3")])
+
+
 def test_an_adoption(told: Told) -> None:
     told("download", NAME)
     shutil.copytree(Path("data", NAME), "old")

@@ -27,6 +27,7 @@ COMMANDS = (
     "verify",
     "report",
     "cite",
+    "files",
     "adopt",
     "demo",
     "config",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcia_covid.api.options import (
+    Bytes,
     Choices,
     ConnectionChoices,
     Paths,
     Targets,
+    Words,
     accepts,
     build_options,
     check_choices,
@@ -23,13 +25,14 @@ from tcia_covid.api.options import (
 from tcia_covid.archives.factory import check_addresses, open_for_options
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import NotAvailableError
+from tcia_covid.core.errors import NotAvailableError, RequestError
 from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.summary import Summary
 from tcia_covid.operations import select
 from tcia_covid.operations.download import download_request
+from tcia_covid.operations.files import LocalSeries, select_local
 from tcia_covid.operations.plan import Plan, plan_request
 from tcia_covid.operations.report import ReportCollector, ReportResult, check_extra, find_place
 from tcia_covid.operations.select import select_offline
@@ -156,6 +159,58 @@ def status(
     """
     files = () if registry is None else paths_from("registry", registry)
     return read_status(Path(check_value("directory", directory, str | Path)), load_registry(files))
+
+
+def local_series(
+    directory: str | Path = DEFAULT_OUTPUT,
+    targets: Targets = (),
+    *,
+    patient: Words | None = None,
+    study: Words | None = None,
+    series: Words | None = None,
+    modality: Words | None = None,
+    body_part: Words | None = None,
+    description: Words | None = None,
+    where: Words | None = None,
+    first_patients: int | None = None,
+    max_series: int | None = None,
+    max_size: Bytes | None = None,
+    registry: Paths | None = None,
+) -> list[LocalSeries]:
+    """Return the complete series in a folder, with their files in slice order.
+
+    Needs no network, and opens no image.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        targets: what to select, as for `download`; by default every series.
+        patient: filters; this one and the others have the meaning that `Choices` explains.
+        registry: registry files, added to the shipped one.
+
+    Raises:
+        RequestError: the folder is not one of this program's, the filters exclude everything, or
+            no complete series of a target is in it.
+    """
+    filters = {name: value for name, value in locals().items() if name not in _LOCAL}
+    request = request_from(targets, **filters)
+    selection = select_local(
+        Path(check_value("directory", directory, str | Path)),
+        load_registry(request.options.registry),
+        request.targets,
+        request.manifests,
+        request.filters,
+    )
+    if selection.missing:
+        first, others = selection.missing[0], len(selection.missing) - 1
+        more = f" (and {others} more targets like it)" if others else ""
+        raise RequestError(
+            f"no complete series of {first} is in {directory}{more}",
+            hint="download it, or name only what is there; without a target, all is listed",
+        )
+    return selection.series
+
+
+_LOCAL = {"directory", "targets"}
 
 
 @accepts(ConnectionChoices)

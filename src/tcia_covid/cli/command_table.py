@@ -14,10 +14,13 @@ from tcia_covid.cli.options import (
     DATA_FOLDER,
     DOWNLOAD,
     DRY_RUN,
+    FILES_FORMAT,
     FILTERS,
     FORMAT,
     KEEP_FORMULAS,
     LIST,
+    LOCAL_FILTERS,
+    NULL,
     PORT,
     REPORT,
     SELECT,
@@ -149,6 +152,22 @@ in any browser. Needs the extra 'report': pip install 'tcia-covid[report]'.
 
 A second run, also after an interruption, reuses the thumbnails of the first.""",
         examples=("report data --open", "report data --to report.html"),
+    ),
+    Command(
+        "files",
+        params=[DATA_FOLDER, TARGETS, *LOCAL_FILTERS, NULL, FILES_FORMAT],
+        everyday=("null", "files_format", "modality", "where", "json"),
+        help="""Print the paths of downloaded images, in slice order.
+
+Lists the complete series in DIR that TARGET and the filters select; without them, all. The names \
+of files carry no order: this is the order of the slices, by position or else by number.
+
+csv has the columns of images.csv. Needs no network and opens no image.""",
+        examples=(
+            "files data COVID-19-AR --modality CT",
+            "files data ricord-1a --format csv > images.csv",
+        ),
+        unused=("no_progress",),
     ),
     Command(
         "cite",

@@ -285,6 +285,18 @@ FORMAT = _option(
     default="table",
     show_default=True,
 )
+FILES_FORMAT = _option(
+    _GENERAL,
+    "files_format --format",
+    "Output format; --json overrides it. In files it is files-format, in the environment "
+    "TCIA_COVID_FILES_FORMAT.",
+    type=click.Choice(("paths", "csv", "json")),
+    default="paths",
+    show_default=True,
+)
+NULL = _flag(
+    _GENERAL, "--null -0", "End each path with a NUL instead of a line break, for xargs -0."
+)
 CITE_FORMAT = _option(
     _GENERAL,
     "cite_format --format",
@@ -304,6 +316,8 @@ PORT = _option(
     metavar="N",
     default=0,
 )
+LOCAL_FILTERS = tuple(option for option in FILTERS if option.key not in ("shared-cart", "shard"))
+"""The filters of what is on disk."""
 _CONNECTION = (*RETRY, *ARCHIVES)
 _LIST = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 SELECT = (*_LIST, *_CONNECTION)

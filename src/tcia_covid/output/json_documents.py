@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
     from tcia_covid.nifti.adopt import VolumeAdoption
     from tcia_covid.operations.adopt import AdoptResult
+    from tcia_covid.operations.files import LocalSelection
     from tcia_covid.operations.plan import GroupPlan, Plan
     from tcia_covid.operations.report import CollectionReport, ReportResult
     from tcia_covid.operations.status import CollectionStatus, StatusResult
@@ -163,6 +164,17 @@ def _comparison(comparison: Comparison) -> Document:
             }
             for series in comparison.different
         ],
+    }
+
+
+def files_document(selection: LocalSelection) -> Document:
+    """Return the document of `files`."""
+    return {
+        "command": "files",
+        "directory": selection.directory,
+        "exit_code": selection.exit_code,
+        "series": [series.to_dict() for series in selection.series],
+        "missing": selection.missing,
     }
 
 

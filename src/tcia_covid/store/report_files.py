@@ -130,7 +130,7 @@ _IMAGE_COLUMNS = (
 _HEADER_COLUMNS = slice(3, 9)
 _NUMBERS = re.compile(r"[0-9.\\eE+ -]*")
 """UIDs and numbers, which need no quotes in CSV, and that no spreadsheet evaluates."""
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
 """The same of a folder."""
 
 
@@ -139,27 +139,39 @@ def images_header() -> bytes:
     return csv.writer(_Encoder()).writerow(_IMAGE_COLUMNS)  # type: ignore[no-any-return]
 
 
-def image_rows(receipt: Receipt, *, keep_formulas: bool = False) -> bytes:
+def _in_slice_order(receipt: Receipt) -> Iterator[tuple[StoredImage, ImageAttributes]]:
+    attributes = receipt.attributes() or [ImageAttributes()] * len(receipt.images)
+    for index in slice_order(attributes, [image.uid for image in receipt.images]):
+        yield receipt.images[index], attributes[index]
+
+
+def slice_files(receipt: Receipt) -> list[str]:
+    """The names of a series' files, in slice order."""
+    return [image.file for image, _ in _in_slice_order(receipt)]
+
+
+def image_rows(receipt: Receipt, *, above: str = "", keep_formulas: bool = False) -> bytes:
     """The rows of `images.csv` for one series, in slice order; CSV as in `metadata`.
 
-    `path` is relative to the file. Values of the header are as archived: numbers of one value are
-    separated by backslashes. They are empty where a header has no valid value, and where the
-    images are not DICOM; a receipt without headers has none of them.
+    `path` is relative to the file, or begins with `above`. Values of the header are as archived:
+    numbers of one value are separated by backslashes. They are empty where a header has no valid
+    value, and where the images are not DICOM; a receipt without headers has none of them.
     """
-    attributes = receipt.attributes() or [ImageAttributes()] * len(receipt.images)
-    order = slice_order(attributes, [image.uid for image in receipt.images])
-    rows = [_image_row(receipt, receipt.images[index], attributes[index]) for index in order]
+    folder = f"{above}{receipt.folder}"
+    rows = [_image_row(receipt, folder, *pair) for pair in _in_slice_order(receipt)]
     numbers = "".join(["".join(row[_HEADER_COLUMNS]) for row in rows])
-    if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch(receipt.folder):
+    if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch(folder):
         return "".join([f"{','.join(row)}\r\n" for row in rows]).encode()
     # Text that CSV has to quote, or that a spreadsheet evaluates: no download of ours has it here.
     writer = csv.writer(_Encoder())
     return b"".join(writer.writerow(csv_row(row, keep_formulas=keep_formulas)) for row in rows)
 
 
-def _image_row(receipt: Receipt, image: StoredImage, known: ImageAttributes) -> tuple[str, ...]:
+def _image_row(
+    receipt: Receipt, folder: str, image: StoredImage, known: ImageAttributes
+) -> tuple[str, ...]:
     return (
-        f"{receipt.folder}/{image.file}",
+        f"{folder}/{image.file}",
         image.uid if image.suffix == ".dcm" else "",
         receipt.series.uid if image.suffix == ".dcm" else "",
         known.sop_class,

@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -24,14 +24,12 @@ from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     DestinationError,
-    ForeignImageError,
     InterruptedRunError,
     LockedError,
     TciaCovidError,
 )
 from tcia_covid.core.files import open_regular
-from tcia_covid.core.models import ImageAttributes, Receipt, shared_headers
-from tcia_covid.formats.dicom import header_of_file
+from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import destination_error, destination_errors, read_state
 from tcia_covid.store.locks import Lock
@@ -62,8 +60,6 @@ _POLL = 0.1
 _AFTER_SIGNAL = 1.6
 """Seconds after a signal in which reports are still written; the program ends within 2."""
 _A_DAY = 24 * 3600.0
-_HEAD = 64 * 1024
-"""Bytes in which nearly every header fits."""
 _NOT_WRITTEN = -1
 """As a file's size in the stamp: the report is out of date."""
 
@@ -332,10 +328,9 @@ class _ReportWriter:
         if not self.has_notified:
             self.has_notified = True
             self.notify(f"reading headers of images in {self.tree.root} once, for {IMAGES}")
-        folder = self.tree.path(receipt)
-        headers = shared_headers([_read_attributes(folder / i.file) for i in receipt.images])
-        self.tree.record_headers(receipt, headers)
-        return replace(receipt, headers=headers)
+        receipt = self.tree.with_headers(receipt)
+        self.tree.record_headers(receipt)
+        return receipt
 
     def _put(self, name: str, content: Iterable[bytes]) -> None:
         with self._replace(name) as write:
@@ -398,16 +393,6 @@ class _ReportWriter:
                 old = time.time() - record.stat().st_mtime > _A_DAY
                 if old and record.name != f"{name}.{md5}":
                     self.tree.disk.remove(record)
-
-
-def _read_attributes(path: Path) -> ImageAttributes:
-    """The attributes of an image; empty ones where its file cannot be read."""
-    try:
-        with open(path, "rb", opener=open_regular) as file:
-            head = file.read(_HEAD)
-        return header_of_file(path, head).attributes
-    except (OSError, ForeignImageError):
-        return ImageAttributes()
 
 
 def _has_folder(tree: Tree, receipt: Receipt) -> bool:

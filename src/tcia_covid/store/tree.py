@@ -9,15 +9,14 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tcia_covid.core.errors import ForeignImageError, LockedError, PermissionDeniedError
-from tcia_covid.core.files import is_foreign_link
-from tcia_covid.core.models import Receipt, Series
+from tcia_covid.core.files import is_foreign_link, open_regular
+from tcia_covid.core.models import ImageAttributes, Receipt, Series, shared_headers
 from tcia_covid.core.safe_names import (
     MAX_UID,
     STATE_FOLDER,
@@ -46,7 +45,19 @@ from tcia_covid.store.recovery import DicomImages, StagingRecovery
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name
 from tcia_covid.store.windows import file_in_use
 
+_HEAD = 64 * 1024
+"""Bytes in which nearly every header fits."""
 _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
+
+
+def _read_attributes(path: Path) -> ImageAttributes:
+    """The attributes of an image; empty ones where its file cannot be read."""
+    try:
+        with open(path, "rb", opener=open_regular) as file:
+            head = file.read(_HEAD)
+        return header_of_file(path, head).attributes
+    except (OSError, ForeignImageError):
+        return ImageAttributes()
 
 
 def collection_folder(name: str) -> str:
@@ -357,13 +368,21 @@ class Tree:
             self._clear_notes(uid)
         return receipt
 
-    def record_headers(self, receipt: Receipt, headers: Mapping[str, Any] | None) -> None:
-        """Add the attributes of its images to a receipt, unless another run works on the series."""
+    def with_headers(self, receipt: Receipt) -> Receipt:
+        """A receipt with the attributes of its images, from their files if it has none."""
+        if receipt.headers is not None or not receipt.is_dicom or self.foreign_link(receipt):
+            return receipt
+        folder = self.path(receipt)
+        attributes = [_read_attributes(folder / image.file) for image in receipt.images]
+        return replace(receipt, headers=shared_headers(attributes))
+
+    def record_headers(self, receipt: Receipt) -> None:
+        """Store the attributes that `with_headers` read, unless another run has the series."""
         uid = receipt.series.uid
         with contextlib.suppress(LockedError), Lock(self._locks / f"{uid}.lock", f"series {uid}"):
             stored = self.receipts.read(uid)
             if stored is not None and stored.receipt == receipt:
-                self.receipts.write(replace(stored, receipt=replace(receipt, headers=headers)))
+                self.receipts.write(replace(stored, receipt=receipt))
 
     def clear_staging(self, series: Series) -> None:
         """Remove what earlier runs left in staging of a series that is complete."""

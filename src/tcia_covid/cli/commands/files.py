@@ -1,0 +1,76 @@
+"""`files`: the paths of downloaded images, in slice order."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.api.options import request_from
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.console import Console, discard_output
+from tcia_covid.core.units import count
+from tcia_covid.operations.files import LocalSelection, LocalSeries, select_local
+from tcia_covid.output.json_documents import files_document
+from tcia_covid.output.tables import first_lines
+from tcia_covid.store.report_files import images_header
+
+
+def command(
+    console: Console,
+    *,
+    directory: str,
+    targets: tuple[str, ...],
+    null: bool,
+    files_format: str,
+    **choices: Any,
+) -> int:
+    """Print the paths of downloaded images, in slice order."""
+    request = request_from(targets, **choices)
+    registry = load_registry(request.options.registry)
+    selection = select_local(Path(directory), registry, request.targets, filters=request.filters)
+    if console.json or files_format == "json":
+        document = files_document(selection)
+        console.document(document)
+        console.result(json.dumps(document, indent=2, ensure_ascii=True))
+    elif null:
+        _write_null(selection.series)
+    else:
+        _write_lines(console, selection.series, files_format)
+    _report(console, selection)
+    return selection.exit_code
+
+
+def _write_lines(console: Console, series: Iterable[LocalSeries], files_format: str) -> None:
+    if files_format == "csv":
+        console.result(images_header().decode("ascii").rstrip())
+    for found in series:
+        if files_format == "csv":
+            console.result(found.rows().removesuffix("\n"))
+        else:
+            console.result("\n".join(map(str, found.files)))
+
+
+def _write_null(series: Iterable[LocalSeries]) -> None:
+    """Write the paths as the file system has them, each with a NUL after it."""
+    try:
+        for found in series:
+            for file in found.files:
+                sys.stdout.buffer.write(os.fsencode(file) + b"\0")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        discard_output(sys.stdout)
+
+
+def _report(console: Console, selection: LocalSelection) -> None:
+    console.message(f"{count(len(selection.series), 'series')} in {selection.directory}")
+    if selection.missing:
+        number = count(len(selection.missing), "target")
+        console.warning("\n".join(first_lines(selection.missing)))
+        console.error(
+            f"no complete series of {number} in {selection.directory}",
+            f"'tcia-covid status {selection.directory}' shows what is complete and what failed",
+        )
