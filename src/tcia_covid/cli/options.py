@@ -288,9 +288,10 @@ FORMAT = _option(
 FILES_FORMAT = _option(
     _GENERAL,
     "files_format --format",
-    "Output format; --json overrides it. In files it is files-format, in the environment "
+    "paths, csv or json. --json overrides it. In files it is files-format, in the environment "
     "TCIA_COVID_FILES_FORMAT.",
     type=click.Choice(("paths", "csv", "json")),
+    metavar="FORMAT",
     default="paths",
     show_default=True,
 )
@@ -409,9 +410,11 @@ OPTIONS = {
 """Every option by its key: what files and the environment may set."""
 
 CONFIG = tuple(
-    option for option in OPTIONS.values() if option not in DISPLAY and option is not CITE_FORMAT
+    option
+    for option in OPTIONS.values()
+    if option not in DISPLAY and option not in (CITE_FORMAT, FILES_FORMAT)
 )
-"""Every option but those of `DISPLAY`, and the second one called --format."""
+"""Every option but those of `DISPLAY`, and the second and third one called --format."""
 
 
 def refuse_unused(options: tuple[Option, ...], flag: str, purpose: str) -> None:
