@@ -85,7 +85,7 @@ def filled(text: str, inputs: dict[str, str]) -> str:
 def test_the_action_downloads_and_reports_what_is_complete(
     step: Callable[..., Step], tmp_path: Path
 ) -> None:
-    code, outputs, printed = step("Download", targets=NAME, arguments="--max-series '4'")
+    code, outputs, printed = step("Download", targets=NAME, filters="--max-series '4'")
     assert code == 0, printed
     assert (outputs["exit-code"], outputs["complete"], outputs["failed"]) == ("0", "4", "0")
     assert Path(outputs["result"]).is_file()
@@ -111,26 +111,39 @@ def test_the_action_fails_with_the_exit_code_of_an_incomplete_download(
 
 
 def test_the_action_can_go_on_with_what_it_has_when_no_archive_is_reached(
-    step: Callable[..., Step], tmp_path: Path
+    step: Callable[..., Step], archive: ArchiveServer, tmp_path: Path
 ) -> None:
-    assert step("Download", targets=NAME)[0] == 0
+    uids = sorted(series.uid for series in archive.corpus)
+    (tmp_path / "a cart.tcia").write_text("ListOfSeriesToDownload=\n" + "\n".join(uids[:5]))
+    some = {"targets": f"'a cart.tcia' {uids[5]}", "filters": f"--series '{','.join(uids[2:])}'"}
+    assert step("Download", **some)[0] == 0
     nowhere = f"http://127.0.0.1:{closed_port()}"
-    code, outputs, printed = step("Download", nbia=nowhere, targets=NAME)
+    code, outputs, printed = step("Download", nbia=nowhere, **some)
     assert (code, outputs["exit-code"]) == (3, "3"), printed
-    code, outputs, printed = step("Download", nbia=nowhere, targets=NAME, unreachable="verify")
+    offline = {"nbia": nowhere, "unreachable": "verify"}
+    code, outputs, printed = step("Download", **offline, **some)
     assert (code, outputs["exit-code"]) == (0, "3"), printed
     assert "::warning title=No archive::" in printed
+    code, _, printed = step("Download", **offline, targets="'a cart.tcia'")  # more than it has
+    assert code == 3
+    assert f"missing series {uids[0]}" in printed
     next((tmp_path / "data").rglob("*.dcm")).write_bytes(b"damaged")
-    assert step("Download", nbia=nowhere, targets=NAME, unreachable="verify")[0] == 3
+    assert step("Download", **offline, **some)[0] == 3
 
 
 def test_the_cache_of_the_action_depends_on_what_is_downloaded(step: Callable[..., Step]) -> None:
     keys = [
-        step("Name the cache", targets=targets, arguments=arguments)[1]["prefix"]
-        for targets, arguments in [("A", "B"), ("A", "B"), ("A B", ""), ("A", "C")]
+        step("Name the cache", targets=targets, filters=filters, arguments=more)[1]["prefix"]
+        for targets, filters, more in [
+            ("A", "B", ""),
+            ("A", "B", ""),
+            ("A B", "", ""),
+            ("A", "C", ""),
+            ("A", "", "B"),
+        ]
     ]
     assert keys[0] == keys[1]
-    assert len(set(keys)) == 3
+    assert len(set(keys)) == 4
 
 
 def test_every_expression_of_the_action_names_an_input_or_a_step() -> None:

@@ -136,7 +136,10 @@ def test_a_download_and_what_looks_at_it(told: Told, faults: Faults) -> None:
     shutil.copy(min(Path("data", NAME).rglob("*.dcm")), "data/other/a.dcm")
     min(Path("data", NAME).rglob("*.dcm")).write_bytes(b"x")
     compare("status", [told("status")])
-    checks = [told("verify", "nowhere"), told("verify", "--online")]
+    checks = [
+        *(told("verify", "nowhere"), told("verify", "--online")),
+        told("verify", "--against", "1.2.3"),
+    ]
     assert checks[1]["damage"]
     assert checks[1]["unchecked"]
     compare("verify", checks)

@@ -12,10 +12,12 @@ from tcia_covid.api.options import (
     Bytes,
     Choices,
     ConnectionChoices,
+    FilterChoices,
     Paths,
     Targets,
     Words,
     accepts,
+    against_from,
     build_options,
     check_choices,
     check_value,
@@ -38,6 +40,7 @@ from tcia_covid.operations.report import ReportCollector, ReportResult, check_ex
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
+from tcia_covid.operations.verify_against import check_for_targets
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -213,37 +216,45 @@ def local_series(
 _LOCAL = {"directory", "targets"}
 
 
-@accepts(ConnectionChoices)
+@accepts(FilterChoices)
 def verify(
     directory: str | Path = DEFAULT_OUTPUT,
     *,
     deep: bool = False,
     online: bool = False,
     strict: bool = False,
+    against: Targets | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
     on_progress: Callable[[int, int], None] = lambda size, images: None,
-    **choices: Unpack[ConnectionChoices],
+    **choices: Unpack[FilterChoices],
 ) -> VerifyResult:
     """Re-check every file of a download against its recorded MD5.
+
+    With `against`, also compare the folder with what targets name, from the catalog and files.
 
     Args:
         directory: an output folder, or one collection's folder in it.
         deep: also read each file as DICOM.
         online: also compare with NBIA's hash of each series.
         strict: unexpected files give exit code 1.
+        against: targets as for `download`: what the folder must have, and nothing else. A lock file
+            also names the version of each series.
         emit: receives notices, from any thread.
         stop: set it from another thread to end the check early.
         on_progress: receives numbers of checked bytes and images.
-        choices: options of the connection for `online`, and `jobs`.
+        choices: filters for `against`, options of the connection for `online`, and `jobs`.
 
     Raises:
-        RequestError: the folder is not one of this program's.
+        RequestError: the folder is not one of this program's, or only an archive knows what a
+            target names.
         InterruptedRunError: `stop` was set.
     """
     folder = Path(check_value("directory", directory, str | Path))
-    options = build_options(check_choices(choices, ConnectionChoices))
+    checked = check_choices(choices, FilterChoices)
+    options = build_options(checked)
     check_addresses(options.nbia_url, options.idc_url)
+    request = against_from(against, folder, checked)
     with cancellable(stop) as token, ExitStack() as stack:
         archive: Archive | None = None
         if online:
@@ -255,6 +266,7 @@ def verify(
             deep=deep,
             strict=strict,
             archive=archive,
+            against=check_for_targets(request) if request else None,
             jobs=choices.get("jobs"),
             emit=emit,
             stop=token,

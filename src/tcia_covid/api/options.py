@@ -81,15 +81,13 @@ class ConnectionChoices(TypedDict, total=False):
     """Base URL of TCIA's web site."""
 
 
-class Choices(ConnectionChoices, total=False):
-    """Keywords of `download`, `plan` and `iter_series`; None means the default.
+class FilterChoices(ConnectionChoices, total=False):
+    """Keywords that select series; None means the default.
 
-    The names are those of the command line's options. Filters take one value or several: the
-    values of one filter are alternatives, and different filters combine.
+    Filters take one value or several: the values of one filter are alternatives, and different
+    filters combine.
     """
 
-    shared_cart: Words | None
-    """Names of carts shared on NBIA's page: further targets."""
     patient: Words | None
     """PatientID. Here and in the next four, commas separate values; `@FILE` reads them from a list
     or from a column of a table."""
@@ -113,10 +111,22 @@ class Choices(ConnectionChoices, total=False):
     """At most so many bytes."""
     shard: str | Shard | None
     """`"I/N"`: the I-th of N disjoint, balanced parts of the selection."""
+
+
+class Choices(FilterChoices, total=False):
+    """Keywords of `download`, `plan` and `iter_series`; None means the default.
+
+    The names are those of the command line's options.
+    """
+
+    shared_cart: Words | None
+    """Names of carts shared on NBIA's page: further targets."""
     source: Source | None
     """Archive to download from."""
     layout: str | None
     """`uid`, `descriptive` or a template."""
+    frozen: bool | None
+    """Download only the versions of series that `targets`, which are lock files, name."""
     update: bool | None
     """Download series again that changed in the archive."""
     accept_listed: bool | None
@@ -268,8 +278,12 @@ def output_from(value: str | Path) -> str:
     return str(value)
 
 
-def targets_from(values: Targets) -> tuple[tuple[str, ...], tuple[Manifest, ...]]:
+def targets_from(
+    values: Targets, *, pinned: bool = False
+) -> tuple[tuple[str, ...], tuple[Manifest, ...]]:
     """Return the words among the targets, and the series, dicts and tables as one manifest.
+
+    With `pinned`, series and dicts also name their versions, as lock files do.
 
     Raises:
         UsageError: a value cannot be a target.
@@ -286,12 +300,37 @@ def targets_from(values: Targets) -> tuple[tuple[str, ...], tuple[Manifest, ...]
     for item in objects:
         if not (isinstance(item, Series | Mapping) or is_table(item)):
             raise _no_target(item)
-    return split_targets(words), (read_objects(objects),) if objects else ()
+    return split_targets(words), (read_objects(objects, pinned=pinned),) if objects else ()
 
 
 def _no_target(value: object) -> UsageError:
     wanted = "text, paths, series, dicts with SeriesInstanceUID, or tables with such a column"
     return UsageError(f"targets must be {wanted}, not {value!r}"[:200])
+
+
+def against_from(
+    targets: Targets | None, directory: Path, checked: Mapping[str, Any]
+) -> Request | None:
+    """Build the request that a folder is compared with; None without targets.
+
+    Raises:
+        UsageError: there are filters, and no targets.
+    """
+    filters, shard = _filters(checked), checked.get("shard")
+    if targets is None:
+        if filters != Filters() or shard is not None:
+            raise UsageError(
+                "filters select what the folder is compared with", hint="name it with 'against'"
+            )
+        return None
+    words, manifests = targets_from(targets, pinned=True)
+    return Request(
+        targets=words,
+        manifests=manifests,
+        output=str(directory),
+        options=build_options(checked),
+        filters=filters,
+    )
 
 
 def request_from(
@@ -304,7 +343,7 @@ def request_from(
         TypeError: a keyword does not exist.
     """
     checked = check_choices(choices)
-    words, manifests = targets_from(targets)
+    words, manifests = targets_from(targets, pinned=bool(checked.get("frozen")))
     return Request(
         targets=words,
         manifests=manifests,

@@ -17,9 +17,12 @@ from tcia_covid.cli.options import (
     FILES_FORMAT,
     FILTERS,
     FORMAT,
+    HASHED,
     KEEP_FORMULAS,
     LIST,
     LOCAL_FILTERS,
+    MD5,
+    MORE_TARGETS,
     NULL,
     PORT,
     REPORT,
@@ -54,12 +57,16 @@ the data. COLLECTION is a name, an alias, a slug or a DOI.""",
     ),
     Command(
         "series",
-        params=[TARGETS, *FILTERS, FORMAT, KEEP_FORMULAS, *SELECT],
-        everyday=("patient", "modality", "where", "max_series", "format", "json"),
+        params=[TARGETS, *FILTERS, FORMAT, KEEP_FORMULAS, MD5, HASHED, *SELECT],
+        everyday=("patient", "modality", "where", "max_series", "format", "md5", "json"),
         help="""List the series that TARGET and the filters select.
 
 --format writes manifests: 'download' reads all of them, TCIA's Data Retriever reads tcia, s5cmd \
 reads s5cmd.
+
+csv and json are lock files: 'download lock.csv --frozen' fails where a series is not the version \
+that they name. --md5 adds the hashes of the series in DIR, which prove that two folders have the \
+same bytes.
 
 'tcia-covid help targets' explains TARGET and all filters.""",
         examples=(
@@ -131,13 +138,16 @@ Reads only receipts and file names: opens no image, needs no network. DIR is the
     ),
     Command(
         "verify",
-        params=[DATA_FOLDER, *VERIFY],
-        everyday=("deep", "online", "strict", "jobs", "json"),
+        params=[DATA_FOLDER, MORE_TARGETS, *VERIFY],
+        everyday=("deep", "online", "strict", "against", "jobs", "json"),
         help="""Re-check every file in DIR against its recorded MD5.
 
 Lists missing, changed and unreadable files (exit code 1); the next 'download' repairs only those. \
-Files that this program did not write are listed as unexpected.""",
-        examples=("verify data", "verify data --online --json"),
+Files that this program did not write are listed as unexpected.
+
+--against also proves, without a network, that DIR has exactly the series that TARGETs and filters \
+select.""",
+        examples=("verify data", "verify data --against COVID-19-AR"),
     ),
 )
 _USE = (

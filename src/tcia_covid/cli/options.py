@@ -28,6 +28,7 @@ _GENERAL = "Options"
 _TRANSFER = "Transfer"
 _OUTPUT = "Output"
 _SOURCES = "Sources"
+_AGAINST = "With --against"
 _ONLINE = "With --online"
 _ALL = "With --all"
 
@@ -183,6 +184,12 @@ SUPPORTING = (
     ),
     _flag(_GENERAL, "--supporting-only", "Download these files and no images."),
 )
+FROZEN = _flag(
+    _GENERAL,
+    "--frozen",
+    "Download only what each TARGET, a lock file of 'series --format csv' or json, names: a series "
+    "whose crdc_series_uuid, ImageCount, FileSize or series_hash differs fails.",
+)
 UPDATE = _flag(_GENERAL, "--update", "Re-download series that changed in the archive.")
 LAYOUT = _option(
     _GENERAL,
@@ -298,6 +305,12 @@ FILES_FORMAT = _option(
 NULL = _flag(
     _GENERAL, "--null -0", "End each path with a NUL instead of a line break, for xargs -0."
 )
+MD5 = _flag(
+    _GENERAL,
+    "--md5",
+    "Add the series_hash of each series, from its receipt in the folder of --output.",
+)
+HASHED = OUTPUT.moved_to("With --md5")
 CITE_FORMAT = _option(
     _GENERAL,
     "cite_format --format",
@@ -325,6 +338,7 @@ SELECT = (*_LIST, *_CONNECTION)
 DOWNLOAD = (
     OUTPUT,
     *_LIST,
+    FROZEN,
     UPDATE,
     LAYOUT,
     JOBS,
@@ -375,12 +389,24 @@ LIST = (
     ),
     *ALL_ONLY,
 )
+AGAINST_ONLY = tuple(option.moved_to(_AGAINST) for option in FILTERS if option.key != "shared-cart")
 ONLINE_ONLY = tuple(option.moved_to(_ONLINE) for option in (*RETRY, NBIA_URL))
 VERIFY = (
     _flag(_GENERAL, "--deep", "Also parse each file as DICOM: header, length, UIDs."),
     _flag(_GENERAL, "--online", "Also compare each series with the archive's own hash."),
     _flag(_GENERAL, "--strict", "Exit with code 1 if there are unexpected files."),
     _jobs(_GENERAL, "Number of threads that read.  [default: twice the processors, at most 8]"),
+    _option(
+        _AGAINST,
+        "--against",
+        "Also compare the folder with a TARGET of 'download', without a network: exit code 1 if "
+        "series are missing, extra or of another version. Further TARGETs can follow; a lock file "
+        "also names the version of each series.",
+        multiple=True,
+        type=ONE_PER_LINE,
+        metavar="TARGET...",
+    ),
+    *AGAINST_ONLY,
     *ONLINE_ONLY,
 )
 
@@ -401,6 +427,8 @@ DATA_FOLDER = click.Argument(
 )
 """A folder that holds downloads: by default the one that `download` uses."""
 TARGETS = click.Argument(["targets"], nargs=-1, metavar="TARGET...")
+MORE_TARGETS = click.Argument(["targets"], nargs=-1, metavar="", required=False)
+"""Those that follow `--against TARGET`."""
 OPTIONS = {
     option.key: option
     for value in list(globals().values())

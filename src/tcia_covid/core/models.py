@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
@@ -38,10 +39,11 @@ SERIES_NAMES: Mapping[str, str] = {
     "third_party": "ThirdPartyAnalysis",
     "bucket": "aws_bucket",
     "crdc_uuid": "crdc_series_uuid",
+    "md5": "series_hash",
 }
 """Attribute of `Series` to its name outside Python: in JSON, CSV, events and receipts.
 
-The names are those of DICOM and of NBIA's getSeries; the last two are IDC's.
+The names are those of DICOM and of NBIA's getSeries; the last three are IDC's.
 """
 _TYPES = {"number": int, "image_count": int, "size": int, "third_party": bool}
 """Attributes that are not text."""
@@ -98,7 +100,9 @@ class Series:
     bucket: str | None = None
     """IDC: the public bucket on AWS that mirrors the series."""
     crdc_uuid: str | None = None
-    """IDC: the folder of the series in that bucket."""
+    """IDC: the folder of the series in that bucket; each version of a series has its own."""
+    md5: str | None = None
+    """The MD5 of the series (`series_md5`) as a lock file has it; lists of archives have none."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the series under the names of `SERIES_NAMES`; unknown values are None."""
@@ -120,6 +124,11 @@ class Series:
             if type(value) is not _TYPES.get(attribute, str):
                 raise TypeError(f"{SERIES_NAMES[attribute]} cannot be {value!r}"[:200])
         return cls(**known)
+
+
+def series_md5(images: Iterable[str]) -> str:
+    """MD5 over the sorted MD5s of the images: how NBIA and IDC hash a series."""
+    return hashlib.md5("".join(sorted(images)).encode(), usedforsecurity=False).hexdigest()
 
 
 _REFERENCES = {"series": SERIES_NAMES["uid"], "collection": SERIES_NAMES["collection"]}
@@ -264,6 +273,11 @@ class Receipt:
         return sum(image.size for image in self.images)
 
     @property
+    def md5(self) -> str:
+        """The MD5 of the series."""
+        return series_md5(image.md5 for image in self.images)
+
+    @property
     def is_dicom(self) -> bool:
         """Whether its images are DICOM files, as all images in the archives are."""
         return all(image.suffix == ".dcm" for image in self.images)
@@ -271,16 +285,19 @@ class Receipt:
     def differs_from(self, series: Series) -> bool:
         """Whether an archive lists the series differently than it was downloaded.
 
-        Lists have count, bytes and day of submission. An archive may record other bytes than it
-        has: the same record as before is no change.
+        Lists have count, bytes, day of submission and IDC's UUID of the version; lock files may
+        have the MD5. An archive may record other bytes than it has: the same record as before is no
+        change.
         """
         before = self.series
         facts = (
             (series.image_count, before.image_count, len(self.images)),
             (series.size, before.size, self.size),
             (series.submitted, before.submitted, before.submitted),
+            (series.crdc_uuid, before.crdc_uuid, before.crdc_uuid),
         )
-        return any(
+        is_other = series.md5 is not None and series.md5 != self.md5
+        return is_other or any(
             listed not in (None, listed_before, stored) and stored is not None
             for listed, listed_before, stored in facts
         )

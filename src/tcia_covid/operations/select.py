@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from tcia_covid.archives.factory import Archives, open_for_options
 from tcia_covid.catalog.collections import Registry
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import FailureReason
 from tcia_covid.core.events import Emit, discard
+from tcia_covid.core.models import Failure, Series
 from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesSource
 from tcia_covid.selection.lookup import ArchiveLookup
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import Target, cart_uids, manifest_target, parse_targets
+from tcia_covid.store.tree import Tree, collection_folder
 
 
 def select(
@@ -42,7 +48,9 @@ def select(
     )
     others = request.manifests or request.carts
     words = request.targets if request.targets or others else request.filters.identifiers
-    targets = parse_targets(words, registry, archives.manifests) if words or not others else []
+    targets: list[Target] = []
+    if words or not others:
+        targets += parse_targets(words, registry, archives.manifests, pinned=options.frozen)
     targets += (manifest_target(manifest, registry) for manifest in request.manifests)
     for name in request.carts:
         uids = dict.fromkeys(cart_uids(archives.nbia, name))
@@ -55,6 +63,7 @@ def select(
         filters=request.filters,
         shard=options.shard,
         commercial_use=options.commercial_use,
+        frozen=options.frozen,
     )
     stop.check()
     return selection
@@ -74,6 +83,38 @@ def select_offline(
         return select(request, registry, archives, stop, offline=True)
     finally:
         archives.close()
+
+
+def add_hashes(selection: Selection, output: str) -> Selection:
+    """Add the hash of each series that is complete in a folder; the others become failures.
+
+    A series of which the folder has another version than the one listed is listed as it is there.
+
+    Args:
+        selection: what is listed.
+        output: the folder that holds the collections' folders; only receipts are read.
+    """
+    groups, failures = [], list(selection.failures)
+    for group in selection.groups:
+        tree = Tree(Path(output) / collection_folder(group.name))
+        unsettled = tree.needs_check()
+        found: list[Series] = []
+        for series in group.series:
+            receipt = None if series.uid in unsettled else tree.complete_receipt(series.uid)
+            if receipt is not None:
+                version = receipt.series if receipt.differs_from(series) else series
+                found.append(replace(version, md5=receipt.md5))
+                continue
+            failures.append(
+                Failure(
+                    series=series.uid,
+                    reason=FailureReason.MISSING,
+                    detail=f"series {series.uid} of {group.name} is not complete in {output}",
+                    hint="download it first, or select only what is complete",
+                )
+            )
+        groups.append(replace(group, series=found))
+    return replace(selection, groups=groups, failures=failures)
 
 
 def other_collections(

@@ -20,6 +20,7 @@ from tcia_covid.core.models import Check, Receipt
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.hashes import same_md5
+from tcia_covid.operations.verify_against import TargetCheck, TargetComparison
 from tcia_covid.operations.verify_files import (
     Batch,
     Damage,
@@ -103,6 +104,8 @@ class VerifyResult:
     """Report files that are missing or out of date; no damage, because the images are intact."""
     online: OnlineCounts | None = None
     """None if the archive was not asked."""
+    against: TargetComparison | None = None
+    """How the folder compares with targets; None if none were given."""
     recorded: bool = True
     """Whether the damage is recorded in the tree, so that the next download repairs it."""
     seconds: float = 0.0
@@ -111,9 +114,12 @@ class VerifyResult:
     def exit_code(self) -> int:
         """0, or 1 if files are damaged or not covered by receipts (`strict`: or unexpected).
 
+        Also 1 if the folder is not what the targets name.
         Else 3 if the archive responded for no series, 1 if not for all.
         """
         if self.damage or self.unchecked or (self.strict and self.unexpected):
+            return EXIT_PARTIAL
+        if self.against is not None and self.against.mismatches:
             return EXIT_PARTIAL
         if self.online is None or not self.online.no_response:
             return EXIT_OK
@@ -126,6 +132,7 @@ def verify_directory(
     deep: bool = False,
     strict: bool = False,
     archive: Archive | None = None,
+    against: TargetCheck | None = None,
     jobs: int | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
@@ -138,6 +145,7 @@ def verify_directory(
         deep: also parse each file.
         strict: unexpected files give exit code 1.
         archive: also compare intact series with this archive's hashes.
+        against: also compares what the folder has with targets.
         jobs: threads; by default twice the number of processors, at most eight.
         emit: receives damage and notices.
         stop: cancels the check.
@@ -156,7 +164,7 @@ def verify_directory(
     for tree in find_trees(directory):
         with listing_errors(directory):
             prefix = "" if tree.root == directory else f"{tree.root.name}/"
-            check = _TreeCheck(tree, prefix, result, deep, emit, stop)
+            check = _TreeCheck(tree, prefix, result, deep, emit, stop, against)
             check.check_series(jobs, on_progress)
             check.find_unexpected()
             check.check_supporting()
@@ -166,6 +174,8 @@ def verify_directory(
                 result.online = OnlineCounts(**online.compared)
     with listing_errors(directory):
         result.unchecked = find_unchecked_folders(directory)
+    if against is not None:
+        result.against = against.finish()
     if not result.recorded:
         emit(Notice(f"{directory} is not writable: the next download cannot repair the damage"))
     result.seconds = round(time.monotonic() - started, 3)
@@ -183,6 +193,7 @@ class _TreeCheck:
     deep: bool
     emit: Emit
     stop: CancelToken
+    against: TargetCheck | None
     subfolders: list[str] = field(default_factory=list)
     """Folders in series folders."""
     folders: dict[str, str] = field(default_factory=dict)
@@ -290,6 +301,8 @@ class _TreeCheck:
         result.images.intact += images - damaged
         result.images.damaged += damaged
         result.size += receipt.size
+        if self.against is not None:
+            self.against.compare(receipt, problems)
         for problem in problems:
             self._add(problem)
 

@@ -185,7 +185,21 @@ def adopt_document(result: AdoptResult) -> Document:
 
 def verify_document(result: VerifyResult) -> Document:
     """Return the document of `verify`."""
-    return _result("verify", result, "checked", ("damage", "unexpected"))
+    document = _result("verify", result, "checked", ("damage", "unexpected"))
+    if result.against is not None:
+        document["against"]["mismatches"] = [
+            {
+                "SeriesInstanceUID": mismatch.series or None,
+                "Collection": mismatch.collection or None,
+                "PatientID": mismatch.patient or None,
+                "ImageCount": mismatch.image_count,
+                "state": mismatch.state.value,
+                "detail": mismatch.detail,
+                "images": mismatch.images,
+            }
+            for mismatch in result.against.mismatches
+        ]
+    return document
 
 
 def _result(

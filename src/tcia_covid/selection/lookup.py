@@ -73,6 +73,14 @@ class Found:
     listing: SeriesListing
 
 
+class Lookup(Protocol):
+    """Looks up what the catalog does not have."""
+
+    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
+        """Yield what each is."""
+        ...
+
+
 class ArchiveLookup:
     """Looks up what the catalog does not have: in IDC's index if it is installed, then in NBIA.
 

@@ -38,6 +38,8 @@ class Options:
     """TCIA's web site, for what is not in the archives."""
     registry: tuple[str, ...] = ()
     """Registry files added to the shipped one."""
+    frozen: bool = False
+    """Download only the versions that lock files name."""
     update: bool = False
     """Re-download series that changed in the archive."""
     accept_listed: bool = False
@@ -92,6 +94,11 @@ def check_package_request(collection: Collection, request: Request) -> None:
     Raises:
         RequestError: the request has one of these.
     """
+    if request.options.frozen:
+        raise UsageError(
+            f"{collection.name} is published in whole packages: lock files name DICOM series",
+            hint="omit --frozen",
+        )
     if request.filters != Filters() or request.options.shard is not None:
         raise UsageError(
             f"{collection.name} is published in whole packages: filters and shards select series",

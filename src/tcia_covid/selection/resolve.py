@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tcia_covid.catalog import series_catalog
@@ -15,7 +15,9 @@ from tcia_covid.core.summary import Comparison, ResolvedTarget
 from tcia_covid.core.units import count
 from tcia_covid.selection.filters import Filters, apply_filters, nothing_selected
 from tcia_covid.selection.listing import SeriesListing, SeriesSource
-from tcia_covid.selection.lookup import ArchiveLookup, not_found
+from tcia_covid.selection.lock_files import check_frozen, freeze, merge_pins
+from tcia_covid.selection.lookup import Lookup, not_found
+from tcia_covid.selection.manifests.model import Pin
 from tcia_covid.selection.shards import Shard, shard_filter
 from tcia_covid.selection.targets import Target, dicom_only
 
@@ -69,6 +71,8 @@ class Selection:
     """Lists that differ from the catalog, before filters."""
     resolved: list[ResolvedTarget] = field(default_factory=list)
     """What each target was taken for."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """The versions of series in lock files."""
 
     @property
     def series(self) -> list[Series]:
@@ -80,13 +84,24 @@ def resolve(
     targets: Sequence[Target],
     registry: Registry,
     source: SeriesSource,
-    lookup: ArchiveLookup,
+    lookup: Lookup,
     *,
     filters: Filters,
     shard: Shard | None = None,
     commercial_use: bool = False,
+    frozen: bool = False,
 ) -> Selection:
-    """List the targets, apply the filters, select the shard.
+    """List the targets, apply the filters, select the shard, compare with lock files.
+
+    Args:
+        targets: what to list.
+        registry: the known collections.
+        source: lists collections and series.
+        lookup: finds what the catalog does not have.
+        filters: which series to select.
+        shard: which part of them.
+        commercial_use: refuse collections whose license forbids it.
+        frozen: select only the versions that the targets, which are lock files, name.
 
     Raises:
         RequestError: a target, filter or license does not allow it.
@@ -94,6 +109,9 @@ def resolve(
     """
     for collection in _collections(targets):
         check_license(collection.name, collection.license, commercial_use=commercial_use)
+    if frozen:
+        check_frozen(targets)
+    pins = merge_pins(targets)
     listed = _TargetLists(registry)
     listed.add_collections(targets, source)
     listed.add_series(targets, source)
@@ -109,10 +127,13 @@ def resolve(
         in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
         selected = [series for series in selected if in_shard(series.uid)]
         failures = [item for item in failures if not item.series or in_shard(item.series)]
+    if frozen:
+        selected, changed = freeze(selected, pins)
+        failures += changed
     groups = _grouped(selected, registry)
     for group in groups if commercial_use else ():
         _check_license(group)
-    return Selection(groups, failures, notices, listed.differences, resolved)
+    return Selection(groups, failures, notices, listed.differences, resolved, pins)
 
 
 class _TargetLists:
@@ -153,7 +174,7 @@ class _TargetLists:
         if uids:
             self._add("", source.series(tuple(uids)))
 
-    def add_unknown(self, targets: Iterable[Target], lookup: ArchiveLookup) -> None:
+    def add_unknown(self, targets: Iterable[Target], lookup: Lookup) -> None:
         """List what only an archive knows.
 
         Raises:

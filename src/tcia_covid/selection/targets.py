@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
@@ -20,7 +20,7 @@ from tcia_covid.core.errors import (
     suggest,
 )
 from tcia_covid.core.safe_names import is_uid, uid_problem
-from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest
+from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pin
 from tcia_covid.selection.manifests.read import read_manifest
 
 MANIFEST_SUFFIXES = (
@@ -58,6 +58,8 @@ class Target:
     unknown: list[Unknown] = field(default_factory=list)
     """What to ask an archive."""
     notices: list[str] = field(default_factory=list)
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """The version of each series, of a manifest that is read as a lock file."""
 
 
 class Unknown(NamedTuple):
@@ -86,7 +88,11 @@ def split_targets(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse_targets(
-    words: Sequence[str], registry: Registry, fetch: Fetch | None = None
+    words: Sequence[str],
+    registry: Registry,
+    fetch: Fetch | None = None,
+    *,
+    pinned: bool = False,
 ) -> list[Target]:
     """Tell what targets name, without asking an archive.
 
@@ -96,6 +102,7 @@ def parse_targets(
         words: the targets.
         registry: the known collections.
         fetch: gets manifests from the web; without it, their addresses are refused.
+        pinned: read manifests as lock files.
 
     Raises:
         UsageError: there is no target, or a word that cannot be one.
@@ -109,15 +116,15 @@ def parse_targets(
             hint="name a collection ('tcia-covid list' shows them), a manifest, a series, a study "
             "or a patient",
         )
-    return [_parse(word, registry, fetch) for word in dict.fromkeys(words)]
+    return [_parse(word, registry, fetch, pinned=pinned) for word in dict.fromkeys(words)]
 
 
-def _parse(word: str, registry: Registry, fetch: Fetch | None) -> Target:
+def _parse(word: str, registry: Registry, fetch: Fetch | None, *, pinned: bool) -> Target:
     target = Target(word)
     if _find(target, "word", word, registry):
         return target
     if _is_manifest(word):
-        return manifest_target(read_manifest(word, fetch=fetch), registry, word)
+        return manifest_target(read_manifest(word, fetch=fetch, pinned=pinned), registry, word)
     _refuse(word, registry)
     target.unknown.append(Unknown(_unknown_kind(word), word))
     return target
@@ -141,6 +148,7 @@ def _find(target: Target, kind: Kind, value: str, registry: Registry) -> bool:
 def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> Target:
     """Tell what a manifest names; `word` is the target, if it has another name."""
     target = Target(word or manifest.name, manifest.format, notices=list(manifest.notices))
+    target.pins = manifest.pins
     if manifest.duplicates:
         target.notices.append(f"{target.word}: {manifest.duplicates} repeated entries were merged")
     for kind, identifiers in manifest.identifiers.items():

@@ -19,7 +19,7 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.core.events import BytesStored, Notice, SeriesRetried, SeriesStarted
-from tcia_covid.core.models import Outcome, Receipt, Series, State
+from tcia_covid.core.models import Outcome, Receipt, Series, State, series_md5
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.units import count
 from tcia_covid.http.retry import UNREACHABLE, RetryPolicy
@@ -80,6 +80,7 @@ def fetch_series(
             except (ArchiveError, SeriesError) as error:
                 progress = not staging.images.keys() <= images_before
                 failover.retry_or_switch(error, progress=progress)
+        _check_version(staging)
         context.availability.worked(fetcher.archive)
         return Outcome(series, State.COMPLETE, tree.commit(staging))
 
@@ -88,6 +89,24 @@ def _already_complete(receipt: Receipt, series: Series) -> Outcome:
     if receipt.differs_from(series):
         raise changed_error(receipt, series)
     return Outcome(series, State.ALREADY, receipt)
+
+
+def _check_version(staging: Staging) -> None:
+    """Refuse images whose hash is not the one of the lock file; they stay in staging.
+
+    Raises:
+        SeriesChangedError: it is another one.
+    """
+    expected = staging.series.md5
+    if expected is None:
+        return
+    found = series_md5(image.md5 for image in staging.images.values())
+    if found != expected:
+        raise SeriesChangedError(
+            f"series {staging.series.uid} is not the version in the lock file: its series_hash is "
+            f"{found}, not {expected}",
+            hint="without --frozen the version that the archive has is downloaded",
+        )
 
 
 def _announce(staging: Staging, tree: Tree, context: TransferContext) -> None:
@@ -100,23 +119,32 @@ def _announce(staging: Staging, tree: Tree, context: TransferContext) -> None:
 
 def changed_error(receipt: Receipt, series: Series) -> SeriesChangedError:
     """Return the error for a complete series that the archive lists in another version."""
-    on_disk, listed = (len(receipt.images), receipt.size), (series.image_count, series.size)
-    if not receipt.differs_from(series):
-        difference = "the MD5 over its images differs"
-    elif any(new not in (None, old) for old, new in zip(on_disk, listed, strict=True)):
-        difference = (
-            f"{on_disk[0]} images of {on_disk[1]} bytes are on disk, "
-            f"{listed[0]} of {listed[1]} bytes are listed"
-        )
-    else:
-        submitted = receipt.series.submitted
-        difference = (
-            f"images submitted until {submitted} are on disk, {series.submitted} are listed"
-        )
     return SeriesChangedError(
-        f"series {series.uid} changed in the archive: {difference}",
+        f"series {series.uid} changed in the archive: {version_difference(receipt, series)}",
         hint="--update downloads the new version; the old one stays until the new one is checked",
     )
+
+
+def version_difference(receipt: Receipt, series: Series) -> str:
+    """Describe how a complete series differs from the listed one."""
+    before = receipt.series
+    images, size = len(receipt.images), receipt.size
+    if not receipt.differs_from(series):
+        return "the MD5 over its images differs"
+    if series.image_count not in (None, before.image_count, images) or series.size not in (
+        None,
+        before.size,
+        size,
+    ):
+        return (
+            f"{images} images of {size} bytes are on disk, "
+            f"{series.image_count} of {series.size} bytes are listed"
+        )
+    if series.md5 not in (None, receipt.md5):
+        return f"series_hash is {receipt.md5} on disk, {series.md5} in the lock file"
+    if series.crdc_uuid and before.crdc_uuid not in (None, series.crdc_uuid):
+        return f"crdc_series_uuid {before.crdc_uuid} is on disk, {series.crdc_uuid} is listed"
+    return f"images submitted until {before.submitted} are on disk, {series.submitted} are listed"
 
 
 class _Failover:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import ArchiveError
-from tcia_covid.core.models import Check
+from tcia_covid.core.models import Check, series_md5
 from tcia_covid.store.staging import Staging
 from tcia_covid.transfer.availability import ArchiveAvailability
 
@@ -60,12 +59,6 @@ def note_hashes(
                     break
         except ArchiveError as error:
             availability.failed(archive, error)
-
-
-def series_md5(stored: Iterable[str]) -> str:
-    """MD5 over sorted image MD5s: how NBIA hashes a series."""
-    joined = "".join(sorted(stored))
-    return hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()
 
 
 def hash_matches(published: str, stored: Iterable[str | None], computed: Iterable[str]) -> bool:

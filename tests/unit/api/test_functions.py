@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import tcia_covid.core.version
-from tcia_covid.api.options import Choices, ConnectionChoices, request_from
+from tcia_covid.api.options import Choices, ConnectionChoices, FilterChoices, request_from
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
@@ -311,11 +311,11 @@ def test_signatures_show_the_keywords() -> None:
     for function in (tcia_covid.download, tcia_covid.plan, tcia_covid.iter_series):
         assert set(Choices.__annotations__) < set(inspect.signature(function).parameters)
     keywords = inspect.signature(tcia_covid.verify).parameters
-    assert set(ConnectionChoices.__annotations__) < set(keywords)
-    assert "patient" not in keywords
+    assert set(FilterChoices.__annotations__) < set(keywords)
+    assert "layout" not in keywords
 
 
-@pytest.mark.parametrize("choices", [ConnectionChoices, Choices])
+@pytest.mark.parametrize("choices", [ConnectionChoices, FilterChoices, Choices])
 def test_every_keyword_is_documented(choices: type) -> None:
     (node,) = ast.parse(inspect.getsource(choices)).body
     assert isinstance(node, ast.ClassDef)
@@ -325,8 +325,8 @@ def test_every_keyword_is_documented(choices: type) -> None:
 
 
 def test_a_keyword_that_means_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword 'patient'"):
-        tcia_covid.verify(tmp_path, patient="P1")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword 'layout'"):
+        tcia_covid.verify(tmp_path, layout="uid")  # type: ignore[call-arg]
 
 
 def test_iterators_are_read_once() -> None:

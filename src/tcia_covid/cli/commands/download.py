@@ -126,8 +126,11 @@ def _error(summary: Summary) -> tuple[str, str]:
     if summary.complete == summary.selected:
         return _other_error(summary)
     missing = summary.selected - summary.complete
+    reasons = {failure.reason for failure in summary.failures}
     message = f"{missing:,} of {count(summary.selected, 'series')} are not complete"
-    if {failure.reason for failure in summary.failures} == {FailureReason.NOT_AVAILABLE}:
+    if reasons == {FailureReason.CHANGED}:
+        return message, "they changed: the lines above say what to do"
+    if reasons == {FailureReason.NOT_AVAILABLE}:
         return message, "no archive has these: check where their UIDs come from"
     return message, "run the same command again: it downloads only what is missing"
 

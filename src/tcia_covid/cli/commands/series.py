@@ -12,11 +12,12 @@ from typing import Any, TextIO
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
+from tcia_covid.cli.options import HASHED, refuse_unused
 from tcia_covid.cli.progress import run_displayed
-from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, FailureReason
+from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, FailureReason, UsageError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.units import count, format_size
-from tcia_covid.operations.select import select_offline
+from tcia_covid.operations.select import add_hashes, select_offline
 from tcia_covid.output.json_documents import series_document
 from tcia_covid.output.tables import failure_lines, format_number, table, width
 from tcia_covid.selection.manifests.write import (
@@ -38,6 +39,8 @@ _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
 }
 _OF_IDC = ("s5cmd", "urls")
 """Formats that name series by their addresses in IDC."""
+_WITH_HASHES = ("csv", "tsv", "json")
+"""Formats with all that is known of a series."""
 _HEADS = ("patient", "date", "modality", "body part", "images", "size", "description", "series")
 _DROPPED = (
     *("body part", "date", "patient", "description"),
@@ -47,10 +50,24 @@ _DROPPED = (
 _TAIL = 6
 
 
-def command(console: Console, *, targets: tuple[str, ...], format: str, **choices: Any) -> int:  # noqa: A002 - the option's name
+def command(
+    console: Console,
+    *,
+    targets: tuple[str, ...],
+    format: str,  # noqa: A002 - the option's name
+    md5: bool,
+    output: str,
+    **choices: Any,
+) -> int:
     """List the series that TARGET and the filters select."""
-    request = request_from(targets, **choices)
-    selection = select_series(console, request)
+    if md5:
+        _check_format(console, format)
+        request = request_from(targets, output, **choices)
+        selection = add_hashes(select_series(console, request), output)
+    else:
+        refuse_unused((HASHED,), "--md5", "list the hashes of series in that folder")
+        request = request_from(targets, **choices)
+        selection = select_series(console, request)
     if format in _OF_IDC:
         selection = _with_address(selection)
     code = EXIT_PARTIAL if selection.failures else EXIT_OK
@@ -72,6 +89,14 @@ def command(console: Console, *, targets: tuple[str, ...], format: str, **choice
             "they are missing from the list above",
         )
     return code
+
+
+def _check_format(console: Console, format: str) -> None:  # noqa: A002
+    if format not in _WITH_HASHES and not console.json:
+        raise UsageError(
+            f"--format {format} has no hashes of series",
+            hint=f"--md5 needs --format {', '.join(_WITH_HASHES[:-1])} or {_WITH_HASHES[-1]}",
+        )
 
 
 def select_series(console: Console, request: Request) -> Selection:

@@ -8,27 +8,47 @@ from pathlib import Path
 from typing import Any
 
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import ONLINE_ONLY, refuse_unused
+from tcia_covid.cli.options import AGAINST_ONLY, ONLINE_ONLY, refuse_unused
 from tcia_covid.cli.progress import check_progress, run_displayed
-from tcia_covid.core.errors import EXIT_OK
+from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.verify import VerifyResult, verify_directory
+from tcia_covid.operations.verify_against import MatchCounts, Mismatch, TargetComparison
 from tcia_covid.output.json_documents import verify_document
 from tcia_covid.output.tables import first_lines, outdated_line, unchecked_line
+
+_FILTERS = {str(option.name) for option in AGAINST_ONLY}
+_MAX_IMAGES = 5
+"""Images that a line names; the JSON document names all."""
 
 
 def command(
     console: Console,
     *,
     directory: str,
+    targets: tuple[str, ...],
     deep: bool,
     online: bool,
     strict: bool,
+    against: tuple[str, ...],
     jobs: int | None,
     **choices: Any,
 ) -> int:
     """Re-check every file in DIR against its recorded MD5."""
-    verify = _online(choices) if online else _offline()
+    if targets and not against:
+        raise UsageError(
+            f"'verify' checks one folder, and {targets[0]} is a second one",
+            hint="TARGETs follow --against",
+        )
+    _refuse_unused(online=online, against=bool(against))
+    verify: Callable[..., VerifyResult] = verify_directory
+    if online or against:
+        from tcia_covid.api.functions import verify as verify_api  # noqa: PLC0415 - imports all archives
+
+        if not against:
+            choices = {name: choices[name] for name in choices.keys() - _FILTERS}
+        words = (*against, *targets) or None
+        verify = partial(verify_api, online=online, against=words, **choices)
     with check_progress(console) as on_progress:
         check = partial(verify, Path(directory), deep=deep, strict=strict, jobs=jobs)
         result = run_displayed(console, partial(check, on_progress=on_progress))
@@ -39,15 +59,11 @@ def command(
     return result.exit_code
 
 
-def _online(choices: dict[str, Any]) -> Callable[..., VerifyResult]:
-    from tcia_covid.api.functions import verify  # noqa: PLC0415 - imports all archives
-
-    return partial(verify, online=True, **choices)
-
-
-def _offline() -> Callable[..., VerifyResult]:
-    refuse_unused(ONLINE_ONLY, "--online", "compare with the archive")
-    return verify_directory
+def _refuse_unused(*, online: bool, against: bool) -> None:
+    if not online:
+        refuse_unused(ONLINE_ONLY, "--online", "compare with the archive")
+    if not against:
+        refuse_unused(AGAINST_ONLY, "--against TARGET", "compare with what the filters select")
 
 
 def _lines(result: VerifyResult) -> Iterator[str]:
@@ -69,6 +85,30 @@ def _lines(result: VerifyResult) -> Iterator[str]:
             f"{online.changed:,} changed, {online.no_hash:,} without a hash, "
             f"{online.no_response:,} without a response"
         )
+    if result.against is not None:
+        yield from _comparison(result.against)
+
+
+def _comparison(against: TargetComparison) -> Iterator[str]:
+    series = against.series
+    yield from (f"note: {notice}" for notice in against.notices)
+    versions = f" in the version of the lock file ({', '.join(against.pinned)})"
+    yield (
+        f"of {count(series.expected, 'series')} of {', '.join(against.targets)} "
+        f"{series.complete:,} are complete{versions if against.pinned else ''}, "
+        f"{series.missing:,} missing, {series.changed:,} changed; {series.extra:,} extra"
+    )
+    yield from first_lines(map(_mismatch, against.mismatches))
+
+
+def _mismatch(mismatch: Mismatch) -> str:
+    images = count(mismatch.image_count, "image") if mismatch.image_count is not None else ""
+    where = ", ".join(filter(None, (mismatch.collection, mismatch.patient, images)))
+    named = f": {', '.join(mismatch.images[:_MAX_IMAGES])}" if mismatch.images else ""
+    more = f" and {others:,} more" if (others := len(mismatch.images) - _MAX_IMAGES) > 0 else ""
+    series = f" series {mismatch.series}" if mismatch.series else ""
+    of = f" ({where})" if where else ""
+    return f"{mismatch.state.value}{series}{of}: {mismatch.detail}{named}{more}"
 
 
 def _problems(result: VerifyResult) -> Iterator[str]:
@@ -98,6 +138,8 @@ def _error(result: VerifyResult) -> tuple[str, str]:
         return message, (
             f"'{' '.join(words)}' with the same target and folder downloads only the damaged files"
         )
+    if result.against is not None and result.against.mismatches:
+        return _incomplete(result.against.series, result.output)
     if result.unchecked:
         folders = count(len(result.unchecked), "folder")
         return f"{folders} in {result.output} could not be checked", "they have no receipts"
@@ -105,3 +147,18 @@ def _error(result: VerifyResult) -> tuple[str, str]:
         files = count(len(result.unexpected), "unexpected file")
         return f"{files} in {result.output}", "remove them, or leave out --strict"
     return "the archive did not respond for some series", "run the same command again later"
+
+
+def _incomplete(series: MatchCounts, output: str) -> tuple[str, str]:
+    """How the folder differs from the targets, and what to do next."""
+    numbers = {"missing": series.missing, "changed": series.changed, "extra": series.extra}
+    told = ", ".join(f"{number:,} {state}" for state, number in numbers.items() if number)
+    hints = []
+    if series.missing or series.changed:
+        hints.append(
+            "'download' with the same targets and folder downloads what is missing, and with "
+            "--update what changed"
+        )
+    if series.extra:
+        hints.append("name the extra series with further TARGETs, or check one collection's folder")
+    return f"{output} is not what the targets name: {told}", "\n".join(hints)

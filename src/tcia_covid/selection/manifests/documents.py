@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.selection.manifests.croissant import is_croissant, read_croissant
 from tcia_covid.selection.manifests.model import (
+    PINNED,
     Entries,
     Kind,
     Manifest,
@@ -78,9 +79,17 @@ def _own(document: Mapping[str, Any]) -> list[Any]:
     parts: list[Any] = []
     for part in (document, *(part for part in inner if isinstance(part, Mapping))):
         parts.append({key: value for key, value in part.items() if key not in _OTHER_SERIES})
+        parts[-1]["against"] = _wanted(part.get("against"))
         lists = (part.get(key) for key in _LISTS_OF_UIDS)
         parts += [{"SeriesInstanceUID": uids} for uids in lists if isinstance(uids, list)]
     return parts
+
+
+def _wanted(against: Any) -> list[Any]:
+    """Return what `verify --against` found missing or changed, without what is extra."""
+    mismatches = against.get("mismatches") if isinstance(against, Mapping) else None
+    listed = mismatches if isinstance(mismatches, list) else []
+    return [one for one in listed if isinstance(one, Mapping) and one.get("state") != "extra"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +199,15 @@ class _Walk:
         if identifier is None or identifier[0] in _NESTED:
             children = (child for child in value.values() if isinstance(child, Mapping | list))
             added = sum(self.add(child, depth + 1) for child in children)
-        return self._add(*identifier) if identifier and not added else added
+        if identifier is None or added:
+            return added
+        kind, texts = identifier
+        if self._entries.pinned and kind == "series" and len(texts) == 1:
+            self._add(kind, texts)
+            pins = {name: value[name] for name in PINNED if name in value}
+            self._entries.pin(texts[0].strip(), pins, self._line)
+            return 1
+        return self._add(kind, texts)
 
     def _identifier(self, value: Mapping[str, Any]) -> tuple[Kind, list[str]] | None:
         """The kind and values of the best key of an object."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tcia_covid.core.errors import ManifestError
+from tcia_covid.core.models import SERIES_NAMES
 from tcia_covid.core.redaction import printable
 from tcia_covid.core.safe_names import is_uid, uid_problem
 
@@ -25,6 +26,12 @@ TARGET but a file. `modality` and `body_part` are read for filters only.
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FILTER_KINDS: frozenset[Kind] = frozenset(("modality", "body_part"))
 """Columns that select series, but name none."""
+Pin = Mapping[str, int | str | None]
+"""The version of a series that a row of a lock file names: attributes of `Series` and values."""
+PINNED: Mapping[str, str] = {
+    SERIES_NAMES[attribute]: attribute for attribute in ("image_count", "size", "crdc_uuid", "md5")
+}
+"""Columns of lock files to attributes of `Series`."""
 Fetch = Callable[[str], bytes]
 """Gets the content of an https address; raises a `TciaCovidError`."""
 _COLUMNS: Mapping[str, Kind] = {
@@ -60,6 +67,12 @@ _TAG = re.compile(r"\(?\b([0-9]{4})[,|]?([0-9a-f]{4})\)?\Z")
 _MERGED = re.compile(r"[._](?:x|y|left|right|[0-9]{1,2})\Z")
 """What pandas and R append to a column that both tables have."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_PIN_FORMATS = {
+    "image_count": re.compile(r"[0-9]{1,18}", re.ASCII),
+    "size": re.compile(r"[0-9]{1,18}", re.ASCII),
+    "crdc_uuid": _UUID,
+    "md5": re.compile(r"[0-9a-f]{32}", re.IGNORECASE),
+}
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]")
 _ADDRESS = re.compile(r"(s3|gs)://([a-z0-9][a-z0-9._-]*)/([^/*?]+)(?:/.*)?", re.IGNORECASE)
 _WORD = re.compile(r"\w[\w .^+&()'/:-]{0,63}", re.ASCII)
@@ -90,6 +103,8 @@ class Manifest:
     """What the user should know: entries of other kinds that are not series."""
     server: str | None = None
     """`.tcia`: the downloadServerUrl, which is not used."""
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """The version of each series, if the manifest is read as a lock file."""
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -103,15 +118,18 @@ class Entries:
     Args:
         name: the file or address, for messages.
         format: the recognized format, for messages.
+        pinned: whether to collect the versions of series, as lock files have them.
     """
 
-    def __init__(self, name: str, format: str) -> None:  # noqa: A002 - as in `Manifest`
+    def __init__(self, name: str, format: str, *, pinned: bool = False) -> None:  # noqa: A002 - as in `Manifest`
         self.name = name
         self.format = format
         self.parts: list[str] = []
         """The sheet and column that are read, for messages."""
         self.notices: list[str] = []
         self.server: str | None = None
+        self.pinned = pinned
+        self._pins: dict[str, Pin] = {}
         self._duplicates = 0
         self._identifiers: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
 
@@ -159,11 +177,43 @@ class Entries:
                 f"{quote(text)} is not a UID, UUID, PatientID or s3:// or gs:// address",
             )
 
+    def pin(self, uid: str, values: Mapping[str, Any], line: int) -> None:
+        """Add the version of a series.
+
+        Args:
+            uid: its SeriesInstanceUID, which was added.
+            values: those of `PINNED` that the row has.
+            line: for messages.
+
+        Raises:
+            ManifestError: a value cannot be one of its column, or another row contradicts it.
+        """
+        pin = {PINNED[name]: self._pinned(name, value, line) for name, value in values.items()}
+        if self._pins.setdefault(uid, pin) != pin:
+            first = self._identifiers["series"][uid]
+            raise self.error(
+                line,
+                f"series {uid} has other values here than in line {first}",
+                hint="a lock file names one version of each series: write it again",
+            )
+
+    def _pinned(self, name: str, value: Any, line: int) -> int | str | None:
+        text = "" if value is None else str(value).strip()
+        if not text:
+            return None
+        attribute = PINNED[name]
+        if not _PIN_FORMATS[attribute].fullmatch(text):
+            raise self.error(line, f"{quote(text)} is no value of {name}")
+        return int(text) if attribute in ("image_count", "size") else text.lower()
+
     def include(self, other: Manifest) -> None:
         """Add the content of a manifest that is a part of this one."""
         for kind, values in other.identifiers.items():
             for value, line in values.items():
                 self.add(kind, value, line)
+        for uid, pin in other.pins.items():
+            names = {name: pin[of] for name, of in PINNED.items() if of in pin}
+            self.pin(uid, names, other.identifiers["series"][uid])
         self._duplicates += other.duplicates
         self.notices += other.notices
 
@@ -179,8 +229,15 @@ class Entries:
                 f"{self.name} ({self.format}) names no series",
                 hint="; ".join(self.notices) or _HINTS.get(self.format, _HINTS[""]),
             )
-        notices = tuple(dict.fromkeys(self.notices))
-        return Manifest(self.name, self.format, identifiers, self._duplicates, notices, self.server)
+        return Manifest(
+            self.name,
+            self.format,
+            identifiers,
+            self._duplicates,
+            tuple(dict.fromkeys(self.notices)),
+            self.server,
+            self._pins,
+        )
 
     def error(self, line: int, problem: str, *, hint: str = "") -> ManifestError:
         """The error for a line: file, line, recognized format, problem."""

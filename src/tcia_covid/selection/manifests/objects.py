@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tcia_covid.core.models import Series
-from tcia_covid.selection.manifests.model import Entries, Kind, Manifest, column_kind, quote
+from tcia_covid.selection.manifests.model import PINNED, Entries, Kind, Manifest, column_kind, quote
 
 _SHOWN = 20
 """Keys that an error names."""
@@ -17,24 +17,34 @@ def is_table(value: object) -> bool:
     return hasattr(value, "columns") and hasattr(value, "__getitem__")
 
 
-def read_objects(values: Iterable[Any]) -> Manifest:
+def read_objects(values: Iterable[Any], *, pinned: bool = False) -> Manifest:
     """Read series, dicts and tables; keys and columns are named as in other manifests.
+
+    With `pinned`, series and dicts also name their versions, as lock files do.
 
     Raises:
         ManifestError: one names no series, or something that is not an identifier.
     """
-    entries = Entries("the argument 'targets'", "Python objects")
+    entries = Entries("the argument 'targets'", "Python objects", pinned=pinned)
     row = 0
     for value in values:
         if isinstance(value, Series):
             row += 1
             entries.add("series", value.uid, row)
+            if pinned:
+                pins = {name: getattr(value, attribute) for name, attribute in PINNED.items()}
+                entries.pin(value.uid, pins, row)
             continue
         columns = _columns(value.columns if is_table(value) else value, entries, row + 1)
         cells = (value[name] if is_table(value) else [value[name]] for name in columns)
         for identifiers in zip(*cells, strict=True):
             row += 1
-            entries.add(*_identifier(columns.values(), identifiers, entries, row), row)
+            kind, identifier = _identifier(columns.values(), identifiers, entries, row)
+            entries.add(kind, identifier, row)
+            if pinned and kind == "series" and isinstance(value, Mapping):
+                entries.pin(
+                    identifier, {name: value[name] for name in PINNED if name in value}, row
+                )
     return entries.manifest()
 
 

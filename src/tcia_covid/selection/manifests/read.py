@@ -70,6 +70,7 @@ def read_manifest(
     stdin: BinaryIO | None = None,
     fetch: Fetch | None = None,
     only: Kind | None = None,
+    pinned: bool = False,
 ) -> Manifest:
     """Read a manifest of any format; the content decides which.
 
@@ -78,13 +79,14 @@ def read_manifest(
         stdin: in place of standard input.
         fetch: gets addresses; without it, they are refused.
         only: take the identifiers of this kind from tables and JSON, whatever else there is.
+        pinned: also read the versions of series, as lock files have them.
 
     Raises:
         ManifestError: it cannot be read, is something else or too large, names no series, or has
             an entry that cannot name one: with its line, the format and the columns.
         ArchiveError: an address did not respond.
     """
-    reader = _Reader(fetch, only)
+    reader = _Reader(fetch, only, pinned=pinned)
     if is_address(str(source)):
         return reader.load(str(source), None)
     name = "standard input" if str(source) == "-" else str(source)
@@ -106,16 +108,14 @@ class _Source:
     file: BinaryIO
     """Seekable."""
 
-    def entries(self, format: str) -> Entries:  # noqa: A002 - as in `Manifest`
-        return Entries(self.name, format)
-
 
 class _Reader:
     """Reads a manifest and those that it leads to."""
 
-    def __init__(self, fetch: Fetch | None, only: Kind | None) -> None:
+    def __init__(self, fetch: Fetch | None, only: Kind | None, *, pinned: bool) -> None:
         self._fetch = fetch
         self._only = only
+        self._pinned = pinned
         self._depth = 0
         self._loaded = 0
 
@@ -153,6 +153,9 @@ class _Reader:
         finally:
             self._depth -= 1
 
+    def _entries(self, source: _Source, format: str) -> Entries:  # noqa: A002 - as in `Manifest`
+        return Entries(source.name, format, pinned=self._pinned)
+
     def read(self, source: _Source) -> Manifest:
         """Unpack the file if it is packed, and read it by its format."""
         head = source.file.read(_HEAD)
@@ -188,7 +191,7 @@ class _Reader:
                     with archive.open(info) as file:
                         if described := signatures.describe(file.read(signatures.HEAD_SIZE)):
                             raise _not_a_manifest(f"{source.name}:{info.filename}", described)
-                entries = source.entries("ZIP")
+                entries = self._entries(source, "ZIP")
                 for info in members:
                     entries.include(self._read_member(source, archive, info))
                 return entries.manifest()
@@ -204,7 +207,7 @@ class _Reader:
 
     def _read_workbook(self, source: _Source) -> Manifest:
         """Read the first sheet with a known column."""
-        entries = source.entries("Excel workbook")
+        entries = self._entries(source, "Excel workbook")
         try:
             workbook = Workbook(source.file)
             sheets = workbook.sheets()
@@ -223,7 +226,7 @@ class _Reader:
         encoding, size = _check_text(source, head)
         start = head.decode(encoding, "ignore").lstrip("\ufeff").strip(_PADDING)
         format = _recognize(start, source.suffix)  # noqa: A001 - as in `Manifest`
-        entries = source.entries(format)
+        entries = self._entries(source, format)
         text = io.TextIOWrapper(source.file, encoding, newline=None)
         numbered = _Numbered(text, entries)
         try:

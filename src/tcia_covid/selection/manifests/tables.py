@@ -11,6 +11,7 @@ from itertools import chain, islice
 
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.selection.manifests.model import (
+    PINNED,
     Entries,
     Kind,
     column_kind,
@@ -64,6 +65,8 @@ class Columns:
 
     known: tuple[tuple[Kind, int], ...]
     """Kind and index of each column."""
+    pinned: tuple[tuple[str, int], ...] = ()
+    """Name and index of each column that a lock file has for the version of a series."""
 
     @classmethod
     def of(cls, header: Sequence[str], only: Kind | None = None) -> Columns | None:
@@ -80,7 +83,11 @@ class Columns:
         known = [(kind[1], at, kind[0]) for kind, at in kinds if kind and is_wanted(kind[0], only)]
         exact = [column for column in known if column[2] != "patient"]
         ordered = sorted(exact or known)
-        return cls(tuple((kind, index) for _, index, kind in ordered)) if ordered else None
+        if not ordered:
+            return None
+        names = ((cell.strip("\ufeff \t\"'"), index) for index, cell in enumerate(header))
+        pinned = tuple((name, index) for name, index in names if name in PINNED)
+        return cls(tuple((kind, index) for _, index, kind in ordered), pinned)
 
     def read(self, cells: Sequence[str]) -> tuple[Kind, str]:
         """The best identifier of a row; empty if it has none."""
@@ -88,6 +95,12 @@ class Columns:
             if index < len(cells) and (value := _value(cells[index])):
                 return kind, value
         return "word", ""
+
+    def pins(self, cells: Sequence[str]) -> dict[str, str]:
+        """What a row says about the version of its series."""
+        return {
+            name: _value(cells[index]) if index < len(cells) else "" for name, index in self.pinned
+        }
 
 
 def read_csv(lines: Iterable[str], entries: Entries, *, only: Kind | None = None) -> None:
@@ -134,13 +147,22 @@ def read_rows(rows: Rows, entries: Entries, *, only: Kind | None = None) -> None
     for number, cells in chain(first_rows[start:], remaining):
         kind, value = columns.read(cells)
         if _is_of_kind(value, kind):
-            entries.add(kind, value, number)
+            _add(entries, columns, (kind, value), (number, cells))
         elif repeated := Columns.of(cells, only):
             columns = repeated  # files were joined
         elif not value and only is None and not _is_empty_or_total(cells):
             raise entries.error(number, f"no SeriesInstanceUID in this row: {_shown(cells)}")
         elif value and not _is_empty_or_total(cells):
             (entries.add_word if kind == "word" else partial(entries.add, kind))(value, number)
+
+
+def _add(
+    entries: Entries, columns: Columns, found: tuple[Kind, str], row: tuple[int, Sequence[str]]
+) -> None:
+    """Add an identifier and, if wanted, the version of the series."""
+    entries.add(*found, row[0])
+    if entries.pinned and found[0] == "series":
+        entries.pin(found[1], columns.pins(row[1]), row[0])
 
 
 def _is_of_kind(value: str, kind: Kind) -> bool:

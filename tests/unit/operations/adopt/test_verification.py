@@ -16,10 +16,9 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.core.events import Event
-from tcia_covid.core.models import Check, RemoteImage, Series, StoredImage
+from tcia_covid.core.models import Check, RemoteImage, Series, StoredImage, series_md5
 from tcia_covid.operations.adopt_series import HashSources, Verification, verify_files
 from tcia_covid.store.placement import FoundFile
-from tcia_covid.transfer.verification import series_md5
 from tests.unit.trees import md5_of, series_of
 
 SERIES = replace(series_of(1), image_count=3, size=30)

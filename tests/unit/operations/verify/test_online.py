@@ -13,11 +13,10 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.core.events import Event
-from tcia_covid.core.models import Receipt, Series
+from tcia_covid.core.models import Receipt, Series, series_md5
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.operations.verify_files import Reason
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer.verification import series_md5
 from tests.fakes.nbia import ArchiveServer
 from tests.unit.archive_helpers import fetch, nbia_of, pair
 from tests.unit.trees import files, grow, new_tree, series_of
