@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.bench import Bench
+from tests.benchmarks.idc import ct_objects, radiograph_objects, tiny_objects
 from tests.benchmarks.moving import ct_series, large_series, radiographs, tiny_series
 from tests.benchmarks.results import Row, document, machine, table
 from tests.benchmarks.resuming import resuming
@@ -30,6 +31,9 @@ CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "f": planning,
     "g": resuming,
     "h": verifying,
+    "i": ct_objects,
+    "k": radiograph_objects,
+    "l": tiny_objects,
 }
 
 

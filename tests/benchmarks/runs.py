@@ -84,12 +84,14 @@ def serving(
     latency: float = 0.0,
     rate: float | None = None,
     authority: Path | None = None,
+    server: str = "server",
 ) -> Iterator[str]:
     """The base URL of a collection's server, in a process of its own.
 
-    Over TLS where `authority` is a file to write the certificate of its authority to.
+    Over TLS where `authority` is a file to write the certificate of its authority to; `server` is
+    the module that serves.
     """
-    command = [sys.executable, "-m", "tests.benchmarks.server", str(made.folder)]
+    command = [sys.executable, "-m", f"tests.benchmarks.{server}", str(made.folder)]
     command += ["--latency", str(latency), *(["--rate", str(rate)] if rate else [])]
     command += ["--authority", str(authority)] if authority else []
     with subprocess.Popen(

@@ -190,7 +190,7 @@ def _whole(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
-def _certified(authority: Path) -> ssl.SSLContext:
+def certified(authority: Path) -> ssl.SSLContext:
     """A context of 127.0.0.1; the certificate of who vouches for it is written to a file."""
     import trustme  # noqa: PLC0415 - only TLS needs it
 
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--authority", type=Path, help="serve over TLS; write its CA here")
     options = parser.parse_args()
     recipe = Recipe(**json.loads((options.folder / "done").read_text()))
-    tls = _certified(options.authority) if options.authority else None
+    tls = certified(options.authority) if options.authority else None
     made = Input(recipe, options.folder)
     server = Server(made, latency=options.latency, rate=options.rate, tls=tls)
     threading.Thread(target=server.serve, daemon=True).start()
