@@ -95,9 +95,11 @@ class Client:
             self.stop.check()
             session = self.session()
             try:
-                raw = session.send_watched(request, method, url, params, form, headers)
+                raw, final_url = session.send_watched(request, method, url, params, form, headers)
                 self.reachability.responded = True
-                with closing(Response(raw, request, self.stop, self.meter, self._rate)) as response:
+                with closing(
+                    Response(raw, final_url, request, self.stop, self.meter, self._rate)
+                ) as response:
                     session.check_head(response, self.settings)
                     yield response
                 limiter.succeeded()

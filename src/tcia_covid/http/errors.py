@@ -52,6 +52,7 @@ _NOT_HTTP = (
     http.client.BadStatusLine,
     http.client.LineTooLong,
     requests.exceptions.InvalidHeader,
+    urllib3.exceptions.InvalidHeader,
 )
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL"})
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")

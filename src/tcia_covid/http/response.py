@@ -15,7 +15,7 @@ from tcia_covid.http.throttle import ByteCounter, RateLimiter
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 
 if TYPE_CHECKING:
-    import requests
+    from urllib3.response import BaseHTTPResponse
 
 _MAX_READ = 512 * 1024
 """Bytes; as many may arrive while the previous ones are processed."""
@@ -31,13 +31,15 @@ class Response:
 
     def __init__(
         self,
-        response: requests.Response,
+        raw: BaseHTTPResponse,
+        url: str,
         request: ActiveRequest,
         stop: CancelToken,
         meter: ByteCounter,
         rate: RateLimiter,
     ) -> None:
-        self._response = response
+        self._raw = raw
+        self._url = url
         self._request = request
         self._stop = stop
         self._meter = meter
@@ -48,8 +50,8 @@ class Response:
         self._error: Exception | None = None
         self.received = 0
         """Bytes of the body so far, as sent."""
-        self.status = response.status_code
-        self.headers = response.headers
+        self.status = raw.status
+        self.headers = raw.headers
 
     def read(self, size: int = _MAX_READ) -> bytes:
         """Read at most `size` bytes, perhaps fewer; empty at the end of the body.
@@ -85,23 +87,27 @@ class Response:
     @property
     def url(self) -> str:
         """Where it came from, without credentials and query."""
-        return redact(self._response.url)
+        return redact(self._url)
 
     @property
     def links(self) -> dict[str, dict[str, str]]:
         """The links of its head, by relation: `next` and others."""
-        return self._response.links
+        from requests.utils import parse_header_links  # noqa: PLC0415 - as the errors above
+
+        links = parse_header_links(self.headers.get("Link", ""))
+        return {link.get("rel") or link["url"]: link for link in links}
 
     def close(self) -> None:
         """Return the connection to the pool, or close it if the body was not read to its end."""
-        self._response.close()
+        self._raw.close()
+        self._raw.release_conn()
 
     def _receive(self, count: int) -> bytes:
         if self._error is not None:
             return b""
         self._request.begin_read()
         try:
-            data: bytes = self._response.raw.read(count, decode_content=False)
+            data: bytes = self._raw.read(count, decode_content=False)
         except self._read_errors as error:
             self._error = error
             return b""

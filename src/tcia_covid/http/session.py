@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 
@@ -27,6 +28,7 @@ from tcia_covid.http.watchdog import ActiveRequest
 
 _MAX_REDIRECTS = 5
 _METHOD_PRESERVING = frozenset({307, 308})
+_NO_RETRIES = urllib3.Retry(total=False, redirect=False)
 _ERROR_TEXT_SIZE = 1024
 """Bytes of an error's body that are read for the message."""
 
@@ -48,6 +50,8 @@ class ArchiveSession(requests.Session):
         self.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         self.auth = _UrlAuth()
         self._environment: dict[tuple[str, str], dict[str, Any]] = {}
+        self._pools: dict[str, Any] = {}
+        """The connection pools of hosts that requests has reached without a proxy, by origin."""
         self.max_redirects = _MAX_REDIRECTS
         self.mount("http://", WatchedAdapter())
         self.mount("https://", WatchedAdapter())
@@ -60,8 +64,8 @@ class ArchiveSession(requests.Session):
         params: Any = None,
         form: Any = None,
         headers: Any = None,
-    ) -> requests.Response:
-        """Send a request; returns once the response's head has arrived.
+    ) -> tuple[urllib3.response.BaseHTTPResponse, str]:
+        """Send a request; returns the response and its URL once its head has arrived.
 
         Servers close connections that were idle, just when the next request comes. All requests
         of this program only read, so one that a reused connection did not answer is sent again.
@@ -70,19 +74,70 @@ class ArchiveSession(requests.Session):
             ArchiveError: no response.
             RequestError: the URL, the proxy or the CA bundle cannot be used.
         """
-        settings = active.settings
-        timeout = (settings.connect_timeout, settings.first_byte_timeout)
         while True:
             active.is_reused = False
             try:
                 with active.activate():
-                    return self.request(
-                        method, url, params, form, headers, timeout=timeout, stream=True
-                    )
-            except (requests.RequestException, OSError, ValueError) as error:
+                    raw = None
+                    if method == "GET" and not params:
+                        raw = self._get_directly(active.settings, url, headers)
+                    if raw is None:
+                        return self._send(active.settings, method, url, params, form, headers)
+                    return raw, url
+            except urllib3.exceptions.ClosedPoolError:
+                self._pools.clear()  # requests keeps the pools of the last hosts only
+            except (
+                requests.RequestException,
+                urllib3.exceptions.HTTPError,
+                OSError,
+                ValueError,
+            ) as error:
                 # Ends with the pool's last connection: a new one is not a reused one.
                 if not (active.is_reused and errors.is_closed_unanswered(error, active)):
                     raise errors.error_from_exception(error, url, active) from error
+
+    def _send(
+        self, settings: HttpSettings, method: str, url: str, params: Any, form: Any, headers: Any
+    ) -> tuple[urllib3.response.BaseHTTPResponse, str]:
+        """Send a request with all that requests does, such as following redirects."""
+        timeout = (settings.connect_timeout, settings.first_byte_timeout)
+        response = self.request(method, url, params, form, headers, timeout=timeout, stream=True)
+        origin, used = _origin(url), self.merge_environment_settings(url, {}, None, None, None)
+        if origin not in self._pools and not (response.history or "@" in origin):
+            adapter: Any = self.get_adapter(url)
+            if select_proxy(url, used["proxies"]) is None:
+                self._pools[origin] = adapter.get_connection_with_tls_context(
+                    response.request, used["verify"], proxies=used["proxies"], cert=used["cert"]
+                )
+        return response.raw, response.url
+
+    def _get_directly(
+        self, settings: HttpSettings, url: str, headers: Any
+    ) -> urllib3.response.BaseHTTPResponse | None:
+        """Send a GET without requests, which spends more time on one than a small image takes.
+
+        None where requests has not been at this host before, or has to follow a redirect.
+        """
+        origin = _origin(url)
+        pool = self._pools.get(origin)
+        if pool is None or not url.startswith("/", len(origin)) or "#" in url:
+            return None
+        raw: urllib3.response.BaseHTTPResponse = pool.urlopen(
+            "GET",
+            url[len(origin) :],
+            headers={**self.headers, **(headers or {})},
+            timeout=urllib3.Timeout(settings.connect_timeout, settings.first_byte_timeout),
+            retries=_NO_RETRIES,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        if not raw.get_redirect_location():
+            return raw
+        raw.close()
+        del self._pools[origin]
+        return None
 
     @staticmethod
     def check_head(response: Response, settings: HttpSettings) -> None:
@@ -145,6 +200,11 @@ class ArchiveSession(requests.Session):
         before, after = response.request.url or "", prepared_request.url or ""
         if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
             prepared_request.headers.pop("Authorization", None)
+
+
+def _origin(url: str) -> str:
+    """Scheme and host of a URL; quicker than parsing it for each request."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _split_target(base: str, target: str) -> SplitResult | None:

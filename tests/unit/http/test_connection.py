@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
 from tcia_covid.core.errors import ConnectionLostError
 from tcia_covid.http.connection import enable_keepalive
 from tests.fakes.scripted import Fin, Head, Reset, Script, ScriptedServer, Send, Step, ok
-from tests.unit.http.requesting import client_with, fetch
+from tests.unit.http.requesting import client_with, fetch, get
 from tests.waiting import LONG
 
 
@@ -68,3 +69,10 @@ def test_fault_40_a_response_that_breaks_off_on_a_reused_connection_counts_as_a_
         with pytest.raises(ConnectionLostError):
             fetch(client, server.url)
     assert len(server.heads) == 2
+
+
+def test_more_hosts_than_requests_keeps_pools_of() -> None:
+    with ExitStack() as stack, client_with() as client:
+        servers = [stack.enter_context(ScriptedServer(*4 * [ok(b"fine")])) for _ in range(6)]
+        for _ in range(3):
+            assert [get(client, f"{server.url}/a") for server in servers] == 6 * [b"fine"]

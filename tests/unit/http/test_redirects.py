@@ -23,6 +23,18 @@ def test_a_get_follows_to_another_server(code: int) -> None:
         assert [request.path for request in second.heads] == ["/new?a=b"]
 
 
+def test_a_get_follows_after_others_that_were_not_redirected() -> None:
+    with ScriptedServer(ok(b"there")) as second, client_with() as client:
+        moved = status(302, Location=f"{second.url}/new")
+        with ScriptedServer(ok(b"here"), ok(b"here"), moved, moved) as first:
+            assert [get(client, f"{first.url}/{n}") for n in range(3)] == [
+                b"here",
+                b"here",
+                b"there",
+            ]
+        assert [request.path for request in first.heads] == ["/0", "/1", "/2", "/2"]
+
+
 @pytest.mark.parametrize(
     ("location", "path"),
     [("/b/c", "/b/c"), ("c", "/a/c"), ("../c?x=1", "/c?x=1"), ("//{host}/d", "/d")],
