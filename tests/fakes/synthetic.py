@@ -46,6 +46,8 @@ class ImageSpec:
     seed: int = 0
     position: str = ""
     """ImagePositionPatient; with it, the image is axial."""
+    study_id: str = ""
+    """StudyID; without it, the element is missing."""
 
 
 def synthetic_image(spec: ImageSpec) -> bytes:
@@ -210,6 +212,7 @@ def _dataset(spec: ImageSpec, sop_class: str) -> bytes:
             _text(0x0018, 0x0015, "CS", "CHEST"),
             _uid(0x0020, 0x000D, spec.study),
             _uid(0x0020, 0x000E, spec.series),
+            *([_text(0x0020, 0x0010, "SH", spec.study_id)] if spec.study_id else []),
             _text(0x0020, 0x0011, "IS", "1"),
             _text(0x0020, 0x0012, "IS", "1"),
             _text(0x0020, 0x0013, "IS", str(spec.number)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import sys
 from typing import Any
 
 import click
 
+from tcia_covid.cli.console import write
 from tcia_covid.cli.param_types import (
     BUCKET_HOST,
     DURATION,
@@ -191,12 +193,25 @@ FROZEN = _flag(
     "whose crdc_series_uuid, ImageCount, FileSize or series_hash differs fails.",
 )
 UPDATE = _flag(_GENERAL, "--update", "Re-download series that changed in the archive.")
+
+
+def _explain_layouts(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    if value == "help" and not ctx.resilient_parsing:
+        from tcia_covid.cli.commands.help import layout  # noqa: PLC0415 - it explains the options
+
+        write(sys.stdout, layout())
+        ctx.exit()
+    return value
+
+
 LAYOUT = _option(
     _GENERAL,
     "--layout",
-    "Folders of new series: uid, descriptive, or a template such as "
-    "'{patient}/{modality}-{series}'.  [default: uid]",
+    "Names of new series: uid, descriptive, retriever (as NBIA Data Retriever), retriever-classic, "
+    "or a template such as '{patient}/{modality}-{series}'; help explains them.  [default: uid]",
     metavar="LAYOUT",
+    is_eager=True,
+    callback=_explain_layouts,
 )
 KEEP_FORMULAS = _flag(
     _OUTPUT,

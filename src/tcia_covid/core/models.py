@@ -175,6 +175,7 @@ IMAGE_NAMES: Mapping[str, str] = {
     "position": "ImagePositionPatient",
     "orientation": "ImageOrientationPatient",
     "transfer_syntax": "TransferSyntaxUID",
+    "study_id": "StudyID",
 }
 """Attribute of `ImageAttributes` to its DICOM keyword, which JSON, CSV and receipts use."""
 
@@ -195,6 +196,8 @@ class ImageAttributes:
     orientation: str = ""
     """ImageOrientationPatient: the directions of rows and columns, six numbers."""
     transfer_syntax: str = ""
+    study_id: str = ""
+    """StudyID, which the lists of the archives do not have; empty if it is not ASCII."""
 
 
 ADOPTED = "adopted"
@@ -217,11 +220,13 @@ class StoredImage:
     """Of its file name."""
     attributes: ImageAttributes | None = field(default=None, compare=False, repr=False)
     """From its header, while the series is in staging; later `Receipt.attributes` has them."""
+    name: str = ""
+    """Its file name in the series folder, if that is not its UID."""
 
     @property
     def file(self) -> str:
         """The file name in the series folder."""
-        return f"{self.uid}{self.suffix}"
+        return self.name or f"{self.uid}{self.suffix}"
 
 
 def shared_headers(attributes: Sequence[ImageAttributes | None]) -> dict[str, Any] | None:
@@ -266,6 +271,11 @@ class Receipt:
                 return None
             columns.append(column)
         return [ImageAttributes(*values) for values in zip(*columns, strict=True)]
+
+    @property
+    def study_id(self) -> str:
+        """StudyID, as the headers of the images have it; empty where it is not known."""
+        return next((each.study_id for each in self.attributes() or () if each.study_id), "")
 
     @property
     def size(self) -> int:

@@ -29,11 +29,13 @@ _TRANSFER_SYNTAX = 0x00020010
 _SOP, _MODALITY, _PATIENT = 0x00080018, 0x00080060, 0x00100020
 _STUDY, _SERIES = 0x0020000D, 0x0020000E
 _SOP_CLASS, _ACQUISITION, _NUMBER = 0x00080016, 0x00200012, 0x00200013
+_STUDY_ID = 0x00200010
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _IDENTITY = (_SOP, _STUDY, _SERIES, _PATIENT, _MODALITY)
-_ATTRIBUTES = (_SOP_CLASS, _NUMBER, _ACQUISITION, _POSITION, _ORIENTATION)
+_ATTRIBUTES = (_SOP_CLASS, _NUMBER, _ACQUISITION, _POSITION, _ORIENTATION, _STUDY_ID)
 _WANTED = frozenset((*_IDENTITY, *_ATTRIBUTES))
 _DECIMAL = r" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *"
+_is_short_text = re.compile(r"[ -~]{1,16}").fullmatch
 _is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
 _is_position = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{2}}").fullmatch
 _is_orientation = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{5}}").fullmatch
@@ -129,6 +131,7 @@ def _attributes(
     acquisition: str,
     position: str,
     orientation: str,
+    study_id: str,
 ) -> ImageAttributes:
     """Keep valid values; the images of a series share most of them, so these are interned."""
     return ImageAttributes(
@@ -138,6 +141,7 @@ def _attributes(
         position if _is_position(position) else "",
         sys.intern(orientation) if _is_orientation(orientation) else "",
         sys.intern(transfer_syntax),
+        sys.intern(study_id) if _is_short_text(study_id) else "",
     )
 
 

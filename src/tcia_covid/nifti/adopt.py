@@ -408,7 +408,9 @@ class _Installer:
         else:
             originals += patient.duplicates
         folder = self.tree.path(patient.receipt)
-        patient.not_removed = sum(not self.placer.remove(file, folder) for file in originals)
+        patient.not_removed = sum(
+            not self.placer.remove(file, folder / f"{file.uid}{SUFFIX}") for file in originals
+        )
 
     def _record_lost(self, patient: _Patient) -> None:
         """Record volumes that are not installed, although the patient's others are."""

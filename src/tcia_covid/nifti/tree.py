@@ -14,16 +14,17 @@ from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.nifti.scan import SUFFIX, Checksums, VolumeName, VolumePattern
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.layout import Layout
+from tcia_covid.store.layout import Layout, collection_folder
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.recovery import DicomImages, FoundImage
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.tree import Tree
 
 
 class VolumeImages(DicomImages):
     """Recognizes the volumes of one collection by their names; the gzip checksum proves each."""
 
     suffix = SUFFIX
+    has_uids = False
     stays_in_place = True
 
     def __init__(self, pattern: VolumePattern) -> None:

@@ -40,10 +40,10 @@ from tcia_covid.selection.request import Options
 from tcia_covid.selection.targets import dicom_only
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
-from tcia_covid.store.layout import Layout
+from tcia_covid.store.layout import Layout, collection_folder
 from tcia_covid.store.placement import Mode, refuse_emptying, refuse_own_folder
 from tcia_covid.store.reports import outdated_notice, reports_at_end, update_reports
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.tree import Tree
 
 MAX_DUPLICATES = 1000
 """Duplicates that are listed by name; all are counted."""

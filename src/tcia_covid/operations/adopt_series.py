@@ -343,7 +343,8 @@ class Adopter:
         """Remove originals whose bytes are in the layout; return how many were not removed."""
         tree.note_moved_from(self.root)
         placer, folder = FilePlacer(self.root, self.mode, tree.disk), tree.path(receipt)
-        return sum(not placer.remove(file, folder) for file in files)
+        images = {image.uid: folder / image.file for image in receipt.images}
+        return sum(not placer.remove(file, images[file.uid]) for file in files)
 
     def _changed(self, series: Series, file: FoundFile, expected: str) -> DamagedFile:
         reason, detail = Reason.CHANGED, f"its MD5 {file.md5} is not {expected}"

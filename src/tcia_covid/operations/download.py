@@ -32,9 +32,9 @@ from tcia_covid.selection.request import Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import BytesOnDisk, check_space
-from tcia_covid.store.layout import UID, Layout
+from tcia_covid.store.layout import UID, Layout, collection_folder
 from tcia_covid.store.reports import outdated_reports, update_reports
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.tree import Tree
 from tcia_covid.store.windows import MAX_PATH, excess_length
 from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.fetcher import TransferContext

@@ -31,7 +31,8 @@ from tcia_covid.selection.request import Request, check_package_request, package
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.disk import destination_error
 from tcia_covid.store.free_space import BytesOnDisk, free_bytes, space_needed
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.layout import collection_folder
+from tcia_covid.store.tree import Tree
 
 ASSUMED_RATE = 10_000_000
 """Bytes a second: what one archive sends over a good connection."""

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -52,9 +52,9 @@ class Committer:
     """Called with a sentence for each file that was moved aside."""
     _move_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def folders(self, series: Series, receipt: Receipt | None) -> list[str]:
+    def folders(self, series: Series, receipt: Receipt | None, study_id: str = "") -> list[str]:
         """The folders where images of a series may be, its receipt's first."""
-        layout = [str(folder) for folder in self.layout.folders(series)]
+        layout = [str(folder) for folder in self.layout.folders(series, study_id)]
         return list(dict.fromkeys([*([receipt.folder] if receipt else []), *layout]))
 
     def is_complete(self, receipt: Receipt) -> bool:
@@ -89,15 +89,15 @@ class Committer:
         if not staging.images:
             raise IncompleteSeriesError(f"series {staging.series.uid} has no image")
         self._check_unchanged(staging)
-        self._sync(staging)
         old = self.receipts.read(staging.series.uid)
         if old is not None and self._is_same(old.receipt, staging):
             self.disk.remove_folder(staging.folder)
             return old.receipt
-        folders = self.folders(staging.series, old.receipt if old else None)
+        study_id = study_id_of(staging.images.values())
+        folders = self.folders(staging.series, old.receipt if old else None, study_id)
         if staging.in_place and staging.tree_folder is not None:
             folders = [staging.tree_folder.relative_to(self.root).as_posix()]
-        images = tuple(image for _, image in sorted(staging.images.items()))
+        images = self._named(staging, old.receipt if old else None, study_id)
         receipt = Receipt(
             series=staging.series,
             folder=folders[0],
@@ -107,6 +107,7 @@ class Committer:
             headers=shared_headers([image.attributes for image in images]),
         )
         self._check_path_lengths(receipt)
+        self._sync(staging, images)
         replaces: dict[str, str] = {}
         if old is not None and old.receipt.folder == folders[0]:
             replaces = {image.file: image.md5 for image in old.receipt.images}
@@ -125,7 +126,7 @@ class Committer:
         placed = [image for image in receipt.images if waiting.get(image.file) != image.size]
         if not all(_has_size(folder / image.file, image.size) for image in placed):
             return None
-        others = [] if placed else self.folders(receipt.series, receipt)[1:]
+        others = [] if placed else self.folders(receipt.series, receipt, receipt.study_id)[1:]
         try:
             return self._publish(staged, receipt, stored.replaces, others)
         except _FolderTakenError:  # after runs whose locks lock nothing: this series leaves it
@@ -134,14 +135,14 @@ class Committer:
     def _check_unchanged(self, staging: Staging) -> None:
         """Check that the images are as they were written; move anything else out of staging."""
         sizes = _sizes(staging.folder)
-        for name in sizes.keys() - {staged_name(image.file) for image in staging.staged()}:
+        for name in sizes.keys() - {staged_name(image) for image in staging.staged()}:
             path = staging.folder / name
             if is_temporary(name) and not path.is_dir():
                 self.disk.remove(path)
             else:
                 set_aside(self.disk, path, self.state / "quarantine" / staging.series.uid)
         for image in staging.staged():
-            size = sizes.get(staged_name(image.file))
+            size = sizes.get(staged_name(image))
             if size is None:
                 raise FileNotFoundError(staging.path(image))
             if size != image.size:
@@ -150,7 +151,32 @@ class Committer:
             if not _has_size(path, image.size):
                 raise _changed(image, staging.series)
 
-    def _sync(self, staging: Staging) -> None:
+    def _named(
+        self, staging: Staging, old: Receipt | None, study_id: str
+    ) -> tuple[StoredImage, ...]:
+        """The images with their final names.
+
+        Images that the receipt before names, or that stay in place, keep their names. If these
+        leave no free name for another image, that is named by its UID.
+        """
+        images = dict(sorted(staging.images.items()))
+        if not self.images.has_uids:
+            return tuple(images.values())
+        kept = {image.uid: image.name for image in old.images} if old else {}
+        kept |= {uid: images[uid].name for uid in staging.in_place}
+        attributes = {uid: image.attributes for uid, image in images.items()}
+        names = self.layout.file_names(staging.series, attributes, study_id)
+        taken = {
+            replace(images[uid], name=name).file.casefold()
+            for uid, name in kept.items()
+            if uid in images
+        }
+        names = {uid: name for uid, name in names.items() if name.casefold() not in taken}
+        return tuple(
+            replace(image, name=kept.get(uid, names.get(uid, ""))) for uid, image in images.items()
+        )
+
+    def _sync(self, staging: Staging, images: Iterable[StoredImage]) -> None:
         """Force the images to the disk, and give them their final names."""
         for image in staging.staged():
             self.disk.sync_file(staging.path(image))
@@ -159,9 +185,10 @@ class Committer:
                 with contextlib.suppress(PermissionError):  # Windows, of a read-only file
                     self.disk.sync_file(path)
         folder = os.path.join(staging.folder, "")  # noqa: PTH118 - joining Paths is slow
+        files = {image.uid: image.file for image in images}
         for image in staging.staged():
-            if staged_name(image.file) != image.file:
-                self.disk.replace(staging.path(image), folder + image.file)
+            if staged_name(image) != files[image.uid]:
+                self.disk.replace(staging.path(image), folder + files[image.uid])
         self.disk.sync_folder(staging.folder)
 
     def _is_same(self, receipt: Receipt, staging: Staging) -> bool:
@@ -173,7 +200,9 @@ class Committer:
             return False
         folder = path_of(self.root, receipt)
         return all(
-            has_content(folder / image.file, image.size, image.md5) for image in staging.staged()
+            has_content(folder / image.file, image.size, image.md5)
+            for image in receipt.images
+            if image.uid not in staging.in_place
         )
 
     def _publish(
@@ -267,6 +296,12 @@ class Committer:
             may_move = folder == target or not folder.is_symlink()
             if (is_in_the_way and may_move) or (exists and is_foreign_link(folder)):
                 self.notify(move_aside(self.disk, folder))
+
+
+def study_id_of(images: Iterable[StoredImage]) -> str:
+    """The StudyID of a series, from the headers of its images; empty if none has it."""
+    ids = (image.attributes.study_id for image in images if image.attributes)
+    return next(filter(None, ids), "")
 
 
 def path_of(root: Path, receipt: Receipt) -> Path:

@@ -202,16 +202,16 @@ class FilePlacer:
             staging.adopt(image)
         return method
 
-    def remove(self, found: FoundFile, committed: Path) -> bool:
+    def remove(self, found: FoundFile, image: Path) -> bool:
         """Remove an original and the folders that this leaves empty, if its bytes are elsewhere.
 
         What is in a hidden folder stays: the objects of git-annex or DVC belong to these.
 
         Args:
             found: as it was hashed; it stays if it changed since.
-            committed: the folder of its series in the layout; the image there is read.
+            image: the same image in the layout, which is read.
         """
-        file, image = self.root / found.file, committed / f"{found.uid}{self.suffix}"
+        file = self.root / found.file
         if self.mode != "take" and is_in_hidden_folder(PurePosixPath(found.file)):
             return False
         if not (self._is_same(found) and is_redundant_copy(file, image, found.size, found.md5)):

@@ -28,6 +28,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_IN_NAMES = frozenset("\\:")
 _MAX_FOLDER = 2000
 """Characters; no layout makes a folder this long."""
+_MAX_FILE_NAME = 255
 _MAX_SIZE = 1 << 50
 """Bytes of an image."""
 _FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseURI"}
@@ -144,6 +145,8 @@ def _image_document(image: StoredImage) -> dict[str, Any]:
     # `asdict` takes five times as long.
     document = {"uid": image.uid, "size": image.size, "md5": image.md5}
     document |= {"check": image.check.value, "source": image.source}
+    if image.name:
+        document["name"] = image.name
     return document if image.suffix == _DICOM else {**document, "suffix": image.suffix}
 
 
@@ -167,17 +170,24 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
         raise ValueError(receipt.series.uid)
     if len({image.uid for image in receipt.images}) < len(receipt.images):
         raise ValueError("an image is named twice")
+    has_names = any(image.name for image in receipt.images)
+    if has_names and len({image.file.casefold() for image in receipt.images}) < len(receipt.images):
+        raise ValueError("two images have one file")
     return StoredReceipt(receipt, staged, dict(_replaced(document.get("replaces", {}))))
 
 
 def _replaced(md5s: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name, md5 in md5s.items():
-        suffix = next((known for known in _SUFFIXES if name.endswith(known)), None)
-        if suffix is None or not _NAME.fullmatch(name.removesuffix(suffix)):
-            raise ValueError(name)
+        _check_file_name(name)
         if not _MD5.fullmatch(md5):
             raise ValueError(md5)
         yield name, md5
+
+
+def _check_file_name(name: str) -> None:
+    is_file = _is_plain(name) and "/" not in name and name.endswith(_SUFFIXES)
+    if not is_file or len(name) > _MAX_FILE_NAME:
+        raise ValueError(name)
 
 
 def _inside(folder: str) -> str:
@@ -200,4 +210,7 @@ def _image(document: dict[str, Any]) -> StoredImage:
     if not (is_name and type(size) is int and 0 <= size <= _MAX_SIZE and _MD5.fullmatch(md5)):
         raise ValueError(uid)
     check, source = Check(document["check"]), str(document["source"])
-    return StoredImage(uid, size, md5, check, source, suffix)
+    name = str(document.get("name", ""))
+    if name:
+        _check_file_name(name)
+    return StoredImage(uid, size, md5, check, source, suffix, name=name)

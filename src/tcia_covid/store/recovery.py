@@ -13,6 +13,7 @@ from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import files_in
+from tcia_covid.store.layout import Layout
 from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
 
@@ -43,6 +44,8 @@ class DicomImages:
     """Recognizes DICOM files; a tree of other images replaces this class."""
 
     suffix = ".dcm"
+    has_uids = True
+    """Whether images have SOPInstanceUIDs, so that a layout may name their files."""
     stays_in_place = False
     """Whether images of a damaged series stay in its folder, and a replaced one in quarantine."""
 
@@ -86,23 +89,34 @@ class StagingRecovery:
             if folder != self.staging.folder:
                 self.staging.disk.remove_folder(folder)
 
-    def find_in_place(self, folder: Path) -> None:
+    def find_in_place(self, folder: Path, layout: Layout) -> None:
         """Take images of the series that are in its folder, and leave them where they are.
 
         These are links to the images, images on another file system, and images that no receipt
         names: a tree that was copied without its state, or one whose receipt is lost. A file
-        counts where it has the name that this program gives it.
+        counts where it has the name that the receipt or this program gives it.
         """
-        series = self.staging.series.uid
+        staging, series = self.staging, self.staging.series
+        recorded = {image.file: uid for uid, image in staging.recorded.items()}
+        found: dict[str, FoundImage] = {}
+        named: dict[str, str] = {}
         for name in sorted(files_in(folder)):
-            uid = name.removesuffix(self.images.suffix)
-            if uid in self.staging.images or not self.images.is_name(name, series):
+            uid = recorded.get(name, name.removesuffix(self.images.suffix))
+            if uid in staging.images or not self.images.is_name(name, series.uid):
                 continue
-            found = self.images.read(folder / name)
-            if found is not None and (found.series, found.uid) == (series, uid):
-                image = self._as_recorded(found, ADOPTED)
-                if image is not None:
-                    self.staging.adopt(image, folder)
+            image = self.images.read(folder / name)
+            if image is not None and image.series == series.uid:
+                found[name], named[name] = image, uid
+        attributes = {image.uid: image.attributes for image in found.values()}
+        names = layout.file_names(series, attributes) if self.images.has_uids else {}
+        for name, image in found.items():
+            has_layout_name = names.get(image.uid) == name and image.uid not in staging.recorded
+            if image.uid in staging.images or not (image.uid == named[name] or has_layout_name):
+                continue
+            stored = self._as_recorded(image, ADOPTED)
+            if stored is not None:
+                name_is_uid = name == f"{stored.uid}{stored.suffix}"
+                staging.adopt(replace(stored, name="" if name_is_uid else name), folder)
 
     def _take(self, file: Path, source_of: Callable[[str], str]) -> None:
         staging = self.staging

@@ -52,9 +52,13 @@ _REPORT_INTERVAL = 0.1
 """Seconds between two calls of `on_bytes` for one image."""
 
 
-def staged_name(file: str) -> str:
-    """The name in staging of a DICOM file; other files keep theirs."""
-    return f"{file}{STAGED}" if file.endswith(".dcm") else file
+def staged_name(image: StoredImage) -> str:
+    """The name of an image in staging: by its UID, since the layout's names depend on all images.
+
+    DICOM files also get a suffix.
+    """
+    file = f"{image.uid}{image.suffix}"
+    return f"{file}{STAGED}" if image.suffix == ".dcm" else file
 
 
 def is_temporary(name: str) -> bool:
@@ -300,7 +304,7 @@ class Staging:
 
     def path(self, image: StoredImage) -> str:
         """The path of an image in the staging folder."""
-        return self._prefix + staged_name(image.file)
+        return self._prefix + staged_name(image)
 
     def adopt(self, image: StoredImage, place: Path | None = None) -> None:
         """Add an image that is on disk already, hashed and read by the caller.
@@ -331,9 +335,10 @@ class Staging:
 
     def set_aside(self, uid: str, quarantine: Path) -> Path:
         """Move an image to quarantine; return its new path. One in place stays where it is."""
+        file = self.images[uid].file
         image = self._drop(uid)
         if image is None:
-            return (self.tree_folder or self.folder) / f"{uid}.dcm"
+            return (self.tree_folder or self.folder) / file
         with destination_errors(str(quarantine)):
             return set_aside(self.disk, Path(self.path(image)), quarantine, image.file)
 

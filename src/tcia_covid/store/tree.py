@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +15,11 @@ from pathlib import Path
 
 from tcia_covid.core.errors import ForeignImageError, LockedError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link, open_regular
-from tcia_covid.core.models import ImageAttributes, Receipt, Series, shared_headers
+from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage, shared_headers
 from tcia_covid.core.safe_names import (
     MAX_UID,
     STATE_FOLDER,
-    is_reserved,
     is_system_file,
-    safe_name,
 )
 from tcia_covid.core.version import __version__
 from tcia_covid.formats.dicom import header_of_file
@@ -47,7 +44,6 @@ from tcia_covid.store.windows import file_in_use
 
 _HEAD = 64 * 1024
 """Bytes in which nearly every header fits."""
-_PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]")
 
 
 def _read_attributes(path: Path) -> ImageAttributes:
@@ -58,12 +54,6 @@ def _read_attributes(path: Path) -> ImageAttributes:
         return header_of_file(path, head).attributes
     except (OSError, ForeignImageError):
         return ImageAttributes()
-
-
-def collection_folder(name: str) -> str:
-    """Give the folder name of a collection: its own name where that is safe everywhere."""
-    is_safe = _PLAIN_COLLECTION.fullmatch(name) and not is_reserved(name)
-    return name if is_safe else str(safe_name(name))
 
 
 def is_in_tree(folder: Path) -> bool:
@@ -201,9 +191,10 @@ class Tree:
     def longest_paths(self, series: Series) -> Iterator[str]:
         """The longest paths that images of a series may have, in staging and in the tree."""
         stored = self.receipts.read(series.uid)
-        folder = self._committer.folders(series, stored.receipt if stored else None)[0]
-        image = f"{'0' * MAX_UID}.dcm"
-        for path in (self.root / folder / image, self._new_name(series.uid) / staged_name(image)):
+        in_tree = self.layout.longest_path(series)
+        folder = stored.receipt.folder if stored else in_tree.parent
+        staged = staged_name(StoredImage("0" * MAX_UID, 0, ""))
+        for path in (self.root / folder / in_tree.name, self._new_name(series.uid) / staged):
             yield os.path.abspath(path)  # noqa: PTH100 - links are not resolved
 
     def record_request(self, series: int) -> None:
@@ -470,7 +461,7 @@ class Tree:
             if foreign_link(self.root, folder) or not path.is_dir():
                 continue
             if not self.is_taken(folder, staging.series.uid):
-                recovery.find_in_place(path)
+                recovery.find_in_place(path, self.layout)
             if staging.in_place:
                 return
 
@@ -480,7 +471,7 @@ class Tree:
         for name in set() if self.foreign_link(receipt) else files_in(old):
             if name.endswith(".dcm") and not (old / name).is_symlink():
                 with contextlib.suppress(OSError):
-                    self.disk.link(old / name, folder / staged_name(name))
+                    self.disk.link(old / name, folder / f"{name}{STAGED}")
 
     def _clear_notes(self, uid: str) -> None:
         for notes in (self.damage, self.changed, self.failures):

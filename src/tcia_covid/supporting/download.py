@@ -33,9 +33,10 @@ from tcia_covid.http.client import Client
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.store.disk import Disk, destination_errors
+from tcia_covid.store.layout import collection_folder
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import move_aside, set_aside
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileCheck, FileReceipt, FileReceipts, Member
 from tcia_covid.supporting.resumable_download import ResumableDownload
 from tcia_covid.supporting.sources import (

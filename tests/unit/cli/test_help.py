@@ -16,7 +16,7 @@ from tcia_covid.cli.options import DISPLAY, OPTIONS, Option
 from tcia_covid.core import errors
 from tcia_covid.core.errors import EXIT_CODES
 from tcia_covid.core.models import SERIES_NAMES
-from tcia_covid.store.layout import FIELDS, Layout
+from tcia_covid.store.layout import FIELDS, FILE_FIELDS, NAMED, Layout
 from tcia_covid.store.reports import REPORT_FILES
 
 Captured = pytest.CaptureFixture[str]
@@ -102,10 +102,16 @@ def test_every_variable_is_in_the_topic_on_the_environment(capsys: Captured) -> 
 
 def test_the_topic_on_the_layout_names_reports_and_fields(capsys: Captured) -> None:
     text = shown(capsys, "help", "layout")
-    assert all(re.search(rf"\b{name}\b", text) for name in (*REPORT_FILES, *FIELDS))
+    names = (*REPORT_FILES, *FIELDS, *FILE_FIELDS, *NAMED)
+    assert all(re.search(rf"\b{name}\b", text) for name in names)
     example = re.search(r"--layout\s'([^']+)'", text)
     assert example
     assert Layout.parse(example[1])
+
+
+@pytest.mark.parametrize("words", ["download --layout help", "adopt --layout=help"])
+def test_layout_help_explains_the_layouts(capsys: Captured, words: str) -> None:
+    assert shown(capsys, *words.split()) == shown(capsys, "help", "layout")
 
 
 def test_the_topic_on_targets_names_columns_and_collections(capsys: Captured) -> None:

@@ -16,9 +16,9 @@ from tcia_covid.core.models import ADOPTED, Series, State
 from tcia_covid.core.safe_names import is_reserved
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath
-from tcia_covid.store.layout import Layout
+from tcia_covid.store.layout import Layout, collection_folder
 from tcia_covid.store.staging import ImageOrigins, Staging
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes.crash import PausingDisk

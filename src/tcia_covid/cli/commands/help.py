@@ -13,14 +13,14 @@ from tcia_covid.cli.command_table import COMMANDS
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import FILTERS, OPTIONS
 from tcia_covid.core.errors import EXIT_CODES, EXIT_OK, UsageError, did_you_mean
-from tcia_covid.core.models import SERIES_NAMES, Series
+from tcia_covid.core.models import SERIES_NAMES, ImageAttributes, Series
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.http.errors import CA_VARIABLES
 from tcia_covid.output.json_documents import help_document
 from tcia_covid.output.tables import key_values, width
 from tcia_covid.selection.conditions import RELATIONS
 from tcia_covid.selection.targets import MANIFEST_SUFFIXES
-from tcia_covid.store.layout import FIELDS, NAMED
+from tcia_covid.store.layout import FIELDS, NAMED, Layout
 from tcia_covid.store.reports import REPORT_FILES
 
 _MAX_WIDTH = 80
@@ -33,16 +33,26 @@ _OTHER_VARIABLES = {
 }
 """Variables of other programs that this one reads, too."""
 _EXAMPLE = Series(
-    uid="1.3.6.1.4.1.14519.2",
+    uid="1.3.77002",
     collection="COVID-19-AR",
-    patient="AR-16434409",
-    study="1.3.6.1.4.1.14519.1",
+    patient="P1",
+    study="1.3.77001",
     modality="CT",
     number=2,
-    description="AXIAL",
+    description="AX",
     study_date="2012-03-08",
-    study_description="CT CHEST",
+    study_description="CHEST",
 )
+_EXAMPLE_IMAGES = {
+    f"{_EXAMPLE.uid}.{number}": ImageAttributes(number=str(number), acquisition="1", study_id="41")
+    for number in range(1, 121)
+}
+_FILE_FIELDS = {
+    "sop": "1.3.77002.12, the SOPInstanceUID",
+    "instance_number": "12",
+    "acquisition_number": "1",
+    "nbia_file": "1-012, the name that NBIA gives the image",
+}
 
 
 def command(console: Console, *, topic: str | None, **_: Any) -> int:
@@ -105,18 +115,34 @@ DIR/COVID-19-AR/
   <PatientID>/<StudyInstanceUID>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm
   {reports}
   {STATE_FOLDER}/   receipts, images of incomplete series, files set aside"""
-    rows = [(name, str(named.folder(_EXAMPLE))) for name, named in NAMED.items()]
+    rows = [(name, _example_path(named)) for name, named in NAMED.items()]
+    folder_fields = [(name, str(value(_EXAMPLE, "41"))) for name, value in FIELDS.items()]
     intro = (
         "A series folder has its images in place if and only if every image of the series is "
         "there and checked. Files that this program did not write are never deleted, changed or "
-        "moved out of sight. --layout names the folders of new series:"
+        "moved out of sight. --layout names the folders of new series, and files; 'relayout' "
+        "renames those that you have:"
     )
-    fields = (
-        "Your own template has these fields in braces, and / between folders: "
-        f"{', '.join(sorted(FIELDS))}. It needs series or series_tail. Example: "
-        "--layout '{patient}/{modality}-{series}'."
+    own = (
+        "Your own template has fields in braces, and / between folders: "
+        "--layout '{patient}/{modality}-{series}'. It needs series, series_tail or nbia_series. "
+        "If it ends in .dcm, it also names the files: "
+        "--layout '{patient}/{series}/{instance_number:03}.dcm'. :03 writes a number with three "
+        "digits. Files that would have one name get their UID appended. What is not known is NA."
     )
-    return "\n\n".join(["Layout", tree, _page("", intro, rows), _wrapped(fields)])
+    pages = (
+        _page("", intro, rows),
+        _page("Fields", own, folder_fields),
+        _page("Fields of file names", "", _FILE_FIELDS.items()),
+    )
+    return "\n\n".join(["Layout", tree, *pages])
+
+
+def _example_path(layout: Layout) -> str:
+    """The path of the twelfth of 120 images."""
+    uid = list(_EXAMPLE_IMAGES)[11]
+    names = layout.file_names(_EXAMPLE, _EXAMPLE_IMAGES, "41")
+    return str(layout.folder(_EXAMPLE, "41") / names.get(uid, f"{uid}.dcm"))
 
 
 def targets() -> str:

@@ -150,7 +150,7 @@ def committed(tmp_path: Path, found_file: FoundFile) -> Path:
 def test_an_original_is_removed_with_the_folders_that_it_leaves_empty(
     source: Path, found_file: FoundFile, committed: Path
 ) -> None:
-    assert new_placer(source, "move").remove(found_file, committed)
+    assert new_placer(source, "move").remove(found_file, committed / f"{found_file.uid}.dcm")
     assert list(source.iterdir()) == []
 
 
@@ -158,7 +158,7 @@ def test_an_original_that_changed_is_not_removed(
     source: Path, found_file: FoundFile, committed: Path
 ) -> None:
     os.utime(source / found_file.file, (1, 1))
-    assert not new_placer(source, "move").remove(found_file, committed)
+    assert not new_placer(source, "move").remove(found_file, committed / f"{found_file.uid}.dcm")
     assert (source / found_file.file).exists()
 
 
@@ -166,7 +166,7 @@ def test_an_original_that_is_gone_is_not_missed(
     source: Path, found_file: FoundFile, committed: Path
 ) -> None:
     shutil.rmtree(source / "below")
-    assert not new_placer(source, "move").remove(found_file, committed)
+    assert not new_placer(source, "move").remove(found_file, committed / f"{found_file.uid}.dcm")
 
 
 @pytest.mark.parametrize("how", ["changed", "gone", "the same name"])
@@ -181,7 +181,7 @@ def test_an_original_stays_whose_bytes_stand_nowhere_else(
         (source / found_file.file).rename(source / "below" / image.name)
         found_file = found_file._replace(name=image.name)
         committed = source / "below"
-    assert not new_placer(source, "move").remove(found_file, committed)
+    assert not new_placer(source, "move").remove(found_file, committed / f"{found_file.uid}.dcm")
     assert (source / found_file.file).exists()
 
 
@@ -190,7 +190,7 @@ def test_an_original_in_a_hidden_folder_stays(
 ) -> None:
     (source / "below").rename(source / ".dvc")
     found_file = found_file._replace(folder=found_file.folder.replace("below", ".dvc"))
-    assert not new_placer(source, "move").remove(found_file, committed)
+    assert not new_placer(source, "move").remove(found_file, committed / f"{found_file.uid}.dcm")
     assert (source / found_file.file).exists()
 
 
@@ -208,5 +208,5 @@ def test_an_original_stays_that_a_link_in_the_layout_leads_to(
         found_file = found_file._replace(name=f"{found_file.uid}.dcm")
         committed.rmdir()
         committed.symlink_to((source / found_file.file).parent)
-    assert not new_placer(source, "move").remove(found_file, committed)
+    assert not new_placer(source, "move").remove(found_file, committed / f"{found_file.uid}.dcm")
     assert (source / found_file.file).exists()
