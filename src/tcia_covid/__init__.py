@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tcia_covid.api.dataframes import clinical, labels, to_dataframe
     from tcia_covid.api.functions import (
         download,
         iter_series,
@@ -49,14 +50,17 @@ __all__ = [
     "Series",
     "Summary",
     "TciaCovidError",
+    "clinical",
     "download",
     "iter_series",
+    "labels",
     "load_registry",
     "local_series",
     "other_collections",
     "plan",
     "report",
     "status",
+    "to_dataframe",
     "verify",
 ]
 
@@ -76,14 +80,17 @@ _MODULES = {
     "Summary": "core.summary",
     "TciaCovidError": "core.errors",
     "__version__": "core.version",
+    "clinical": "api.dataframes",
     "download": "api.functions",
     "iter_series": "api.functions",
+    "labels": "api.dataframes",
     "load_registry": "catalog.registry",
     "local_series": "api.functions",
     "other_collections": "api.functions",
     "plan": "api.functions",
     "report": "api.functions",
     "status": "api.functions",
+    "to_dataframe": "api.dataframes",
     "verify": "api.functions",
 }
 """The module that defines each public name."""

@@ -22,6 +22,7 @@ DEPENDENCIES = {
     "PIL",
     "jinja2",
     "markupsafe",
+    "pandas",
 }
 LAZY_IMPORTS = 28
 """Imports inside functions: each has its reason beside it."""
