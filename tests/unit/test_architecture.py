@@ -24,7 +24,7 @@ DEPENDENCIES = {
     "markupsafe",
     "pandas",
 }
-LAZY_IMPORTS = 28
+LAZY_IMPORTS = 29
 """Imports inside functions: each has its reason beside it."""
 
 
