@@ -17,7 +17,8 @@ from tcia_covid.selection.lookup import ArchiveLookup
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import Target, cart_uids, manifest_target, parse_targets
-from tcia_covid.store.tree import Tree, collection_folder
+from tcia_covid.store.layout import collection_folder
+from tcia_covid.store.tree import Tree
 
 
 def select(
