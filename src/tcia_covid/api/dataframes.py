@@ -19,8 +19,8 @@ from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.operations.files import LocalSeries
 from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.store.discovery import find_trees
+from tcia_covid.store.layout import collection_folder
 from tcia_covid.store.report_files import join_columns, join_keys
-from tcia_covid.store.tree import collection_folder
 from tcia_covid.supporting.receipts import FileReceipts
 
 if TYPE_CHECKING:
