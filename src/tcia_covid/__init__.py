@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tcia_covid.api.dataframes import clinical, labels, to_dataframe
     from tcia_covid.api.functions import (
+        doctor,
         download,
         iter_series,
         local_series,
@@ -51,6 +52,7 @@ __all__ = [
     "Summary",
     "TciaCovidError",
     "clinical",
+    "doctor",
     "download",
     "iter_series",
     "labels",
@@ -81,6 +83,7 @@ _MODULES = {
     "TciaCovidError": "core.errors",
     "__version__": "core.version",
     "clinical": "api.dataframes",
+    "doctor": "api.functions",
     "download": "api.functions",
     "iter_series": "api.functions",
     "labels": "api.dataframes",

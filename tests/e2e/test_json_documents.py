@@ -163,6 +163,10 @@ def test_the_files(told: Told) -> None:
     compare("files", [document, told("files", "data", "1.2.3")])
 
 
+def test_an_examination(told: Told) -> None:
+    compare("doctor", [told("doctor")])
+
+
 def test_an_adoption(told: Told) -> None:
     told("download", NAME)
     shutil.copytree(Path("data", NAME), "old")

@@ -56,6 +56,13 @@ def synthetic_image(spec: ImageSpec) -> bytes:
     return synthetic_header(spec) + _element(0x7FE0, 0x0010, "OW", pixels)
 
 
+def padded_image(spec: ImageSpec, size: int) -> bytes:
+    """The DICOM file with trailing padding, so that it has `size` bytes, an even number."""
+    image = synthetic_image(spec)
+    empty = len(_element(0xFFFC, 0xFFFC, "OB", b""))
+    return image + _element(0xFFFC, 0xFFFC, "OB", bytes(size - len(image) - empty))
+
+
 def synthetic_header(spec: ImageSpec) -> bytes:
     """The file up to its pixel data."""
     sop_class = SOP_CLASSES.get(spec.modality, SOP_CLASSES["CT"])

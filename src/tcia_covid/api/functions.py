@@ -33,6 +33,7 @@ from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.summary import Summary
 from tcia_covid.operations import select
+from tcia_covid.operations.doctor import QUICK, DoctorResult, examine
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.files import LocalSeries, select_local
 from tcia_covid.operations.plan import Plan, plan_request
@@ -41,6 +42,7 @@ from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.operations.verify_against import check_for_targets
+from tcia_covid.selection.request import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -319,6 +321,40 @@ def report(
         collected = collector.collect()
         write_report(collected, page)
     return ReportResult(page.file, collected, round(time.monotonic() - started, 3))
+
+
+@accepts(ConnectionChoices)
+def doctor(
+    directory: str | Path = DEFAULT_OUTPUT,
+    *,
+    source: Source = "auto",
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    **choices: Unpack[ConnectionChoices],
+) -> DoctorResult:
+    """Try out what downloads rely on: this machine, the network and the archives.
+
+    Facts that do not hold raise nothing: they are in the result's `facts`. By default a connection
+    may take 5 s, the first byte of a response 60 s, and a request is sent twice at most.
+
+    Args:
+        directory: the output folder; it need not exist. What is written to it is removed.
+        source: the archives to try.
+        emit: receives notices, from any thread.
+        stop: set it from another thread to end early.
+        choices: options of the connection.
+
+    Raises:
+        RequestError: an option is invalid.
+        InterruptedRunError: `stop` was set.
+    """
+    folder = Path(check_value("directory", directory, str | Path))
+    check_value("source", source, Source | None)
+    given = check_choices(choices, ConnectionChoices)
+    options = build_options({**QUICK, **given, "source": source})
+    check_addresses(options.nbia_url, options.idc_url)
+    with cancellable(stop) as token:
+        return examine(options, folder, emit=emit, stop=token)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tcia_covid.cli.options import (
     COMPARE,
     CONFIG,
     DATA_FOLDER,
+    DOCTOR,
     DOWNLOAD,
     DRY_RUN,
     FILES_FORMAT,
@@ -148,6 +149,21 @@ Files that this program did not write are listed as unexpected.
 --against also proves, without a network, that DIR has exactly the series that TARGETs and filters \
 select.""",
         examples=("verify data", "verify data --against COVID-19-AR"),
+    ),
+    Command(
+        "doctor",
+        params=[DATA_FOLDER, *DOCTOR],
+        everyday=("source", "connect_timeout", "first_byte_timeout", "nbia_url", "json"),
+        help="""Try out what downloads rely on, and say what works here.
+
+Checks the disk of DIR, the connections, and the archives' responses fact by fact; then requests a \
+small series from each archive and compares the images. The report has no secrets: paste it into \
+an issue.
+
+Writes a few files to DIR and removes them. Exit code 0 means that everything works, 1 that \
+something does not, 3 that no archive sent images, 4 that DIR cannot be used. By default a \
+connection may take 5 s and a response 60 s, and --retries is 1.""",
+        examples=("doctor", "doctor data --source nbia --json"),
     ),
 )
 _USE = (

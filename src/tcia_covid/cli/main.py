@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -76,19 +75,9 @@ def show_version(console: Console) -> None:
     if not (console.json or console.verbose):
         return
     # Slow, and only a bug report needs them.
-    from importlib import metadata  # noqa: PLC0415
-
-    from tcia_covid.catalog import series_catalog  # noqa: PLC0415
-    from tcia_covid.formats.inflate import DEFAULT  # noqa: PLC0415
+    from tcia_covid.operations.doctor_facts import program_details  # noqa: PLC0415
     from tcia_covid.output.json_documents import version_document  # noqa: PLC0415
 
-    info = series_catalog.info()
-    packages = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
-    details = {
-        "catalog": f"idc-index-data {info.version}, IDC {info.idc_version}, built {info.built}",
-        "inflate": DEFAULT.name,
-        "python": f"{platform.python_version()} on {platform.platform()}",
-        **{name: metadata.version(name) for name in packages},
-    }
+    details = program_details()
     console.document(version_document(details))
     console.result("\n".join(f"{name:9} {text}" for name, text in details.items()))

@@ -348,6 +348,7 @@ PORT = _option(
 LOCAL_FILTERS = tuple(option for option in FILTERS if option.key not in ("shared-cart", "shard"))
 """The filters of what is on disk."""
 _CONNECTION = (*RETRY, *ARCHIVES)
+_LONG_RUNS = ("outage-timeout", "min-rate")
 _LIST = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
 SELECT = (*_LIST, *_CONNECTION)
 DOWNLOAD = (
@@ -397,6 +398,7 @@ ADOPT = (
     KEEP_FORMULAS,
     *_CONNECTION,
 )
+DOCTOR = (SOURCE, *(option for option in RETRY if option.key not in _LONG_RUNS), *ARCHIVES)
 ALL_ONLY = tuple(option.moved_to(_ALL) for option in (*RETRY, NBIA_URL))
 LIST = (
     _flag(

@@ -10,13 +10,14 @@ from tcia_covid.core.errors import ResourceLimitError
 
 if sys.platform == "win32":
 
-    def _open_files() -> int | None:
+    def open_files_limit() -> int | None:
+        """None: Windows has no such limit that a process reaches."""
         return None
 
 else:
     import resource  # here, as it cannot be imported once no file can be opened
 
-    def _open_files() -> int | None:
+    def open_files_limit() -> int | None:
         """The number of files that the process can have open; None if that is not limited."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return None if limit == resource.RLIM_INFINITY else limit
@@ -35,7 +36,7 @@ def limit_error(error: BaseException) -> ResourceLimitError | None:
         return error
     is_import = isinstance(error, ImportError) and os.strerror(errno.EMFILE) in str(error)
     if number in (errno.EMFILE, errno.ENFILE) or is_import:
-        limit = _open_files()
+        limit = open_files_limit()
         return ResourceLimitError(
             f"too many open files{f': the limit is {limit}' if limit else ''}",
             hint="raise the limit (ulimit -n), or use fewer --jobs",
@@ -57,5 +58,5 @@ def limit_error(error: BaseException) -> ResourceLimitError | None:
 
 def affordable_jobs(jobs: int) -> int:
     """At most `jobs`, and no more than the limit of open files permits."""
-    limit = _open_files()
+    limit = open_files_limit()
     return min(jobs, max(1, (limit - _BASE_FILES) // _FILES_PER_JOB)) if limit else jobs

@@ -195,7 +195,12 @@ class WatchedAdapter(HTTPAdapter):
         return _watch_pools(super().proxy_manager_for(*args, **_with_system_store(kwargs)))
 
 
+def uses_system_store() -> bool:
+    """Whether certificates are checked against the system's store."""
+    return truststore is not None and not any(errors.ca_bundles())
+
+
 def _with_system_store(arguments: dict[str, Any]) -> dict[str, Any]:
-    if truststore is None or any(errors.ca_bundles()):
+    if not uses_system_store():
         return arguments
     return {**arguments, "ssl_context": truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}

@@ -116,7 +116,7 @@ def is_closed_unanswered(error: Exception, active: ActiveRequest) -> bool:
 
 
 def _invalid_url_error(url: str) -> RequestError:
-    proxy = _proxy_for(url)
+    proxy = proxy_for(url)
     try:
         parts = urllib3.util.parse_url(url)
         is_http = parts.scheme in ("http", "https") and bool(parts.host)
@@ -135,7 +135,7 @@ def _invalid_url_error(url: str) -> RequestError:
 
 
 def _proxy_error(host: str, url: str, causes: list[BaseException]) -> UnreachableError:
-    proxy = urlsplit(redact(_proxy_for(url))).netloc
+    proxy = urlsplit(redact(proxy_for(url))).netloc
     name = f"the proxy {proxy} for {host}" if proxy else f"the proxy for {host}"
     status = next(filter(None, (_TUNNEL_STATUS.search(str(cause)) for cause in causes)), None)
     if status is None:
@@ -220,7 +220,7 @@ def _no_response_error(host: str, causes: list[BaseException]) -> ArchiveError:
     )
 
 
-def _proxy_for(url: str) -> str:
+def proxy_for(url: str) -> str:
     """The proxy that the environment sets for `url`, with its credentials; empty if none."""
     try:
         return select_proxy(url, get_environ_proxies(url)) or ""
@@ -273,15 +273,16 @@ def retry_after(headers: Mapping[str, str], cap: float) -> float | None:
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), cap)
-    when = _parse_date(value)
+    when = parse_date(value)
     # Compared with the response's own date: the clock here may be wrong.
-    now = _parse_date(headers.get("Date", "")) or datetime.now(timezone.utc)
+    now = parse_date(headers.get("Date", "")) or datetime.now(timezone.utc)
     if when is None or when <= now:
         return None
     return min((when - now).total_seconds(), cap)
 
 
-def _parse_date(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
+    """Parse a date of a response's head; None if it is none."""
     try:
         when = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import stat
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,8 +26,7 @@ from tcia_covid.selection.filters import apply_filters
 from tcia_covid.selection.listing import compare_lists, located
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection
-from tcia_covid.store.disk import destination_error
-from tcia_covid.store.free_space import BytesOnDisk, free_bytes, space_needed
+from tcia_covid.store.free_space import BytesOnDisk, existing_folder, free_bytes, space_needed
 from tcia_covid.store.layout import collection_folder
 from tcia_covid.store.tree import Tree
 
@@ -230,14 +226,8 @@ def _free_space(output: Path) -> int | None:
     Raises:
         DestinationError: a file is in its place.
     """
-    for folder in (output.absolute(), *output.absolute().parents):
-        with contextlib.suppress(OSError):
-            if stat.S_ISDIR(folder.stat().st_mode):
-                return free_bytes(folder)
-            raise destination_error(
-                NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output)
-            )
-    return None
+    folder = existing_folder(output)
+    return None if folder is None else free_bytes(folder)
 
 
 def _package_group(collection: Collection, request: Request) -> GroupPlan:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tcia_covid.core.summary import Comparison, Summary, SupportingFiles
     from tcia_covid.nifti.adopt import VolumeAdoption
     from tcia_covid.operations.adopt import AdoptResult
+    from tcia_covid.operations.doctor import DoctorResult
     from tcia_covid.operations.files import LocalSelection
     from tcia_covid.operations.plan import GroupPlan, Plan
     from tcia_covid.operations.report import CollectionReport, ReportResult
@@ -313,6 +314,23 @@ def _report(collection: CollectionReport) -> Document:
             {"SeriesInstanceUID": series.series.uid, "reason": series.shown.problem}
             for series in collection.without_thumbnail
         ],
+    }
+
+
+def doctor_document(result: DoctorResult) -> Document:
+    """Return the document of `doctor`."""
+    return {
+        "command": "doctor",
+        "version": __version__,
+        "output": result.output,
+        "exit_code": result.exit_code,
+        "seconds": result.seconds,
+        "environment": dict(result.environment),
+        "series": result.series.to_dict(),
+        "facts": [asdict(fact) for fact in result.facts],
+        "counts": {
+            outcome.value: result.counts[outcome] for outcome in type(result.facts[0].outcome)
+        },
     }
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tcia_covid.core.errors import NoSpaceError
 from tcia_covid.core.models import Receipt, Series
 from tcia_covid.core.units import format_size
+from tcia_covid.store.disk import destination_error
 from tcia_covid.store.tree import Tree
 
 _RESERVE = 64 * 1024 * 1024
@@ -32,6 +35,22 @@ def free_bytes(folder: str | Path) -> int | None:
     except OSError:
         return None
     return usage.free if usage.total else None
+
+
+def existing_folder(output: Path) -> Path | None:
+    """The folder itself, or the one above it in which it would be created; None if unknown.
+
+    Raises:
+        DestinationError: a file is in its place.
+    """
+    for folder in (output.absolute(), *output.absolute().parents):
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(folder.stat().st_mode):
+                return folder
+            raise destination_error(
+                NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output)
+            )
+    return None
 
 
 def check_space(
