@@ -20,7 +20,6 @@ SLOW = {
     "ssl",
     "email",
     "pydicom",
-    "tqdm",
     "importlib.metadata",
 }
 """These take a tenth of a second or more together."""

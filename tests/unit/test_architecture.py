@@ -13,7 +13,6 @@ DEPENDENCIES = {
     "urllib3",
     "click",
     "pydicom",
-    "tqdm",
     "yaml",
     "isal",
     "truststore",

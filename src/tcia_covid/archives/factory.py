@@ -60,7 +60,7 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
         stop=stop,
         connections=options.jobs,
         meter=meter,
-        rate=RateLimiter(settings.max_rate, stop),
+        rate=RateLimiter(settings.max_rate, stop, emit=emit),
         reachability=reachability,
         emit=emit,
     )

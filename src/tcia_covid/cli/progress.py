@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.signals import run_cancellable
-from tcia_covid.core.events import Emit, Event, Notice
-from tcia_covid.output.progress import CheckProgress, Display, clean_line
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.events import Emit, Event, ImagesChecked, Notice
+from tcia_covid.output.progress import Display, clean_line
+from tcia_covid.output.progress_bars import Bars
+from tcia_covid.output.screen import obeys_escapes
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -24,44 +30,69 @@ def run_displayed(console: Console, work: Callable[..., T]) -> T:
         return run_cancellable(lambda stop: work(emit=emit, stop=stop))
 
 
+def run_checking(console: Console, work: Callable[..., T], done: str = "checked") -> T:
+    """Run `work(emit=…, stop=…, on_progress=…)`, counting images that are `done`."""
+
+    def counting(*, emit: Emit, stop: CancelToken) -> T:
+        def on_progress(size: int, images: int) -> None:
+            emit(ImagesChecked(size, images, done))
+
+        return work(emit=emit, stop=stop, on_progress=on_progress)
+
+    return run_displayed(console, counting)
+
+
 @contextmanager
 def progress_display(console: Console) -> Iterator[Emit]:
     """Show events until the end; gives the function that takes them."""
     display: Display | None = None
-    if console.quiet:
-        show: Emit = partial(_show_important, console)
-    else:
-        if console.no_progress or not draws_bars():
-            display = Display(console.message, verbose=console.verbose)
-        else:
-            from tcia_covid.output.progress_bars import Bars  # noqa: PLC0415 - tqdm is slow
-
-            display = Bars(sys.stderr, verbose=console.verbose)
+    show: Emit = partial(_show_important, console)
+    if not console.quiet:
+        display = (
+            Display(console.message, verbose=console.verbose)
+            if console.no_progress or not draws_bars()
+            else Bars(sys.stderr, verbose=console.verbose)
+        )
         show = display.take
-    listeners = [*(log.take for log in console.logs), _never_raising(show)]
+        display.start()
+    listeners: list[Emit] = [*(log.take for log in console.logs), _never_raising(show)]
 
     def emit(event: Event) -> None:
         for listener in listeners:
             listener(event)
 
     try:
-        yield emit
+        with suspending(display) if display is not None else nullcontext():
+            yield emit
     finally:
         if display is not None:
             _never_raising(display.close)()
 
 
 @contextmanager
-def check_progress(console: Console, done: str = "checked") -> Iterator[Callable[[int, int], None]]:
-    """Show how much is `done`; gives the function that counts bytes and images."""
-    if console.quiet or console.no_progress or not draws_bars():
-        progress = CheckProgress(console.message, done=done)
-    else:
-        from tcia_covid.output.progress_bars import CheckBar  # noqa: PLC0415 - tqdm is slow
+def suspending(display: Display) -> Iterator[None]:
+    """Erase the display while the process is stopped by Ctrl-Z."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if sys.platform == "win32" or not is_main:
+        yield
+        return
 
-        progress = CheckBar(sys.stderr, done)
-    with closing(progress):
-        yield progress.add
+    def stop(number: int, _: FrameType | None) -> None:
+        _never_raising(display.suspend)()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # the process stops here
+        signal.signal(number, stop)
+        display.resume()
+
+    before = signal.getsignal(signal.SIGTSTP)
+    if before is signal.SIG_IGN:  # a shell without job control
+        yield
+        return
+    signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
 
 
 def _show_important(console: Console, event: Event) -> None:
@@ -86,5 +117,6 @@ def draws_bars() -> bool:
         return False
     with suppress(OSError, ValueError):
         if os.get_terminal_size(stream.fileno()).columns:  # 0 in some containers
-            return os.environ.get("CI", "").lower() in {"", "0", "false"}
+            is_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+            return not is_ci and obeys_escapes(stream)
     return False

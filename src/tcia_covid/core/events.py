@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ class RunStarted:
     size: int
     already_complete: int
     output: str
+    already_bytes: int = 0
+    """Bytes of the series that are complete already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,55 @@ class BytesStored:
 
     series: str
     count: int
+
+
+class Phase(Enum):
+    """What happens to a series at the moment."""
+
+    QUEUED = "queued"
+    """It waits until a request is permitted."""
+    DOWNLOADING = "downloading"
+    CHECKING = "checking"
+    COMMITTING = "moving into place"
+    LOCKED = "locked"
+    """Another run works on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChanged:
+    """A series is in another phase; it begins as queued."""
+
+    series: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """The maximum rate delays what arrives; at most once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesChecked:
+    """Bytes and images on disk were read."""
+
+    size: int
+    images: int
+    done: str = "checked"
+    """What was done to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityStarted:
+    """Something began that may take long, and that is no series: `asking NBIA for a list`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityFinished:
+    """It ended."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +174,11 @@ Event = (
     | RunStarted
     | SeriesStarted
     | BytesStored
+    | PhaseChanged
+    | RateLimited
+    | ImagesChecked
+    | ActivityStarted
+    | ActivityFinished
     | SeriesRetried
     | RequestRetried
     | SeriesFinished
@@ -130,6 +188,15 @@ Event = (
     | RunFinished
     | CommandFinished
 )
+DISPLAY_ONLY = (
+    BytesStored,
+    PhaseChanged,
+    RateLimited,
+    ImagesChecked,
+    ActivityStarted,
+    ActivityFinished,
+)
+"""What happens all the time, and logs leave out."""
 Emit = Callable[[Event], None]
 """Called from any thread; must not raise and must not block for long."""
 
@@ -137,3 +204,13 @@ Emit = Callable[[Event], None]
 def discard(event: Event) -> None:
     """Ignore an event: the library's default."""
     del event
+
+
+@contextmanager
+def activity(emit: Emit, text: str) -> Iterator[None]:
+    """Emit the beginning and the end of what the block does."""
+    emit(ActivityStarted(text))
+    try:
+        yield
+    finally:
+        emit(ActivityFinished(text))

@@ -13,6 +13,9 @@ from tcia_covid.core.errors import UsageError
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?)\s*([KMGTP]?)(I?)B?", re.IGNORECASE)
 _PREFIXES = "kMGTP"
+_ELLIPSIS = "..."
+_ZERO_WIDTH = ("Mn", "Me", "Cf")
+"""Categories of characters that take no column."""
 _DEFAULT_WIDTH = 80
 
 
@@ -91,9 +94,32 @@ def terminal_width(stream: TextIO | None) -> int | None:
     return _DEFAULT_WIDTH
 
 
-def display_width(text: str) -> int:
-    """Give the columns that a text takes on a terminal."""
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "FW" else 1
-        for char in text
-    )
+def display_width(text: str, ambiguous: int = 1) -> int:
+    """The columns that a text takes on a terminal.
+
+    `ambiguous` is the width of characters that only East Asian terminals draw twice as wide.
+    """
+    return len(text) if text.isascii() else sum(_char_width(char, ambiguous) for char in text)
+
+
+def cut(text: str, columns: int) -> str:
+    """The text, cut with `...` if it takes more columns, however the terminal draws it."""
+    if display_width(text, ambiguous=2) <= columns:
+        return text
+    ellipsis = _ELLIPSIS[: max(0, columns)]
+    kept, taken = [], len(ellipsis)
+    for char in text:
+        taken += _char_width(char, ambiguous=2)
+        if taken > columns:
+            break
+        kept.append(char)
+    return "".join(kept) + ellipsis
+
+
+def _char_width(char: str, ambiguous: int) -> int:
+    if char.isascii():
+        return 1
+    if unicodedata.combining(char) or unicodedata.category(char) in _ZERO_WIDTH:
+        return 0
+    kind = unicodedata.east_asian_width(char)
+    return 2 if kind in "FW" else ambiguous if kind == "A" else 1

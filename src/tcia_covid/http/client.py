@@ -77,10 +77,12 @@ class Client:
         params: Params | None = None,
         form: Params | None = None,
         headers: Params | None = None,
+        on_slot: Callable[[], None] = lambda: None,
     ) -> Iterator[Response]:
         """Send one request, without retries; gives the response while its body arrives.
 
-        Must not be nested in one thread (see `ConcurrencyLimiter.slot`).
+        Must not be nested in one thread (see `ConcurrencyLimiter.slot`). `on_slot` is called when
+        the request may be sent, after it has waited for others to end.
 
         Raises:
             ArchiveError: no response, or an HTTP status other than 2xx.
@@ -93,6 +95,7 @@ class Client:
         with limiter.slot() as started, self.watchdog.watch(request):
             # Again: from now on, `abort_all` includes this request.
             self.stop.check()
+            on_slot()
             session = self.session()
             try:
                 raw, final_url = session.send_watched(request, method, url, params, form, headers)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import PausedError
-from tcia_covid.core.events import ConcurrencyChanged, Emit, discard
+from tcia_covid.core.events import ConcurrencyChanged, Emit, RateLimited, discard
 
 _MAX_PIECE = 64 * 1024
 _MIN_SLEEP = 0.01
@@ -144,7 +144,11 @@ class RateLimiter:
     """A token bucket for all connections: `rate` bytes per second, or None for no limit."""
 
     def __init__(
-        self, rate: float | None, stop: CancelToken, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float | None,
+        stop: CancelToken,
+        clock: Callable[[], float] = time.monotonic,
+        emit: Emit = discard,
     ) -> None:
         self.max_piece = sys.maxsize if rate is None else _MAX_PIECE
         """The most bytes to take at once: a server drops a connection that waits long."""
@@ -153,6 +157,8 @@ class RateLimiter:
         self._clock = clock
         self._lock = threading.Lock()
         self._free_at = clock()
+        self._emit = emit
+        self._emitted_at = float("-inf")
 
     def take(self, count: int) -> None:
         """Wait until `count` bytes, which have arrived, are within the rate."""
@@ -162,5 +168,10 @@ class RateLimiter:
             now = self._clock()
             self._free_at = max(self._free_at, now) + count / self._rate
             wait = self._free_at - now
+            is_news = wait > _MIN_SLEEP and now - self._emitted_at >= 1.0
+            if is_news:
+                self._emitted_at = now
+        if is_news:
+            self._emit(RateLimited())
         if wait > _MIN_SLEEP:
             self._stop.wait(wait)

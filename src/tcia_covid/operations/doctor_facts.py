@@ -17,7 +17,7 @@ from tcia_covid.core.redaction import printable, scrub
 from tcia_covid.core.version import __version__
 from tcia_covid.formats.inflate import DEFAULT
 
-_PACKAGES = ("requests", "urllib3", "click", "pydicom", "tqdm", "pyyaml")
+_PACKAGES = ("requests", "urllib3", "click", "pydicom", "pyyaml")
 _SHORTEST_HOME = 4
 """Characters: `/` or `C:\\` as a home folder says nothing of the user."""
 

@@ -21,7 +21,7 @@ from tcia_covid.core.errors import (
     NotDicomError,
     TciaCovidError,
 )
-from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, discard
+from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, activity, discard
 from tcia_covid.core.limits import affordable_jobs
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.summary import Summary, SummaryBuilder
@@ -111,7 +111,8 @@ def _download_series(
             reachability=archives.reachability,
         )
         run = _Run(request, selection, layout, context)
-        jobs = run.jobs()
+        with activity(emit, f"looking for what {request.output} has already"):
+            jobs = run.jobs()
         check_path_lengths(jobs)
         run.check_space(jobs)
         run.announce(jobs)
@@ -119,8 +120,10 @@ def _download_series(
         workers = options.jobs + (options.jobs + 1) // 3
         Scheduler(archives.order, context, workers, run.on_outcome).run(jobs)
         if jobs and not stop.is_set():
-            run.recount()
-        error = run.write_reports(registry, run.error(jobs))
+            with activity(emit, "counting the files of complete series"):
+                run.recount()
+        with activity(emit, "writing the report files"):
+            error = run.write_reports(registry, run.error(jobs))
         summary = run.finish(error)
     finally:
         archives.close()
@@ -245,6 +248,7 @@ class _Run:
                 size=sum(job.series.size or 0 for job in jobs),
                 already_complete=self._builder.summary.already_complete,
                 output=self._request.output,
+                already_bytes=self._builder.summary.bytes_stored,
             )
         )
         for group, _ in self._groups:

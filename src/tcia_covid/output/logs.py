@@ -14,7 +14,7 @@ from typing import Any
 
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.events import (
-    BytesStored,
+    DISPLAY_ONLY,
     CommandFinished,
     CommandStarted,
     DamageFound,
@@ -94,7 +94,7 @@ class EventLog(_Log):
 
     def take(self, event: Event) -> None:
         """Write an event."""
-        if not (isinstance(event, BytesStored) or self.failed or self._closed):
+        if not (isinstance(event, DISPLAY_ONLY) or self.failed or self._closed):
             line = json.dumps(event_object(event), ensure_ascii=False, separators=(",", ":"))
             self._handler.handle(logging.makeLogRecord({"msg": line}))
 
@@ -179,7 +179,7 @@ class LogFile(_Log):
 
     def take(self, event: Event) -> None:
         """Log an event."""
-        if not isinstance(event, BytesStored):
+        if not isinstance(event, DISPLAY_ONLY):
             level, text = _record(event)
             error = event.error if isinstance(event, CommandFinished) else None
             self._logger.log(level, text, exc_info=error)

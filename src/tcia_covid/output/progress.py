@@ -6,14 +6,20 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tcia_covid.core.events import (
+    ActivityFinished,
+    ActivityStarted,
     BytesStored,
     ConcurrencyChanged,
     Event,
+    ImagesChecked,
     Notice,
+    Phase,
+    PhaseChanged,
+    RateLimited,
     RequestRetried,
     RunStarted,
     SeriesFinished,
@@ -42,9 +48,10 @@ _NO_PAUSE = 0.05
 """Seconds of a pause that is not worth naming."""
 Write = Callable[[str], None]
 """Writes one line."""
-INTERVAL = 30.0
-FIRST_INTERVAL = 5.0
-"""Seconds until the first line about the whole run."""
+GAPS = (2.5, 7.5, 20.0, 30.0)
+"""Seconds from an event to a line about what goes on, and from one such line to the next; the last
+one repeats."""
+_POLL_INTERVAL = 0.25
 _RETRY_INTERVAL = 15.0
 """Seconds between two lines about retries."""
 
@@ -58,20 +65,24 @@ class ActiveSeries:
     """Bytes on disk."""
     pause: float = 0.0
     """Seconds until the next attempt."""
+    phase: Phase = Phase.QUEUED
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """The progress at a moment."""
+    """The progress of the whole job at a moment, with what earlier runs have done."""
 
     series: int = 0
-    """To download when the run started."""
     complete: int = 0
     failed: int = 0
+    locked: int = 0
+    """Series that other runs work on."""
     total: int = 0
-    """Bytes to download when the run started."""
+    """Bytes of all series."""
     size: int = 0
     """Bytes of these on disk."""
+    existing: int = 0
+    """Bytes of these from earlier runs."""
     given_up: int = 0
     """Bytes of failed series."""
     rate: float = 0.0
@@ -79,6 +90,18 @@ class Snapshot:
     active: tuple[ActiveSeries, ...] = ()
     silence: float = 0.0
     """Seconds without a byte from the archive, if worth showing; else 0."""
+    is_throttled: bool = False
+    """Whether the maximum rate delays what arrives."""
+    activity: str = ""
+    """What goes on besides series, or is unknown and goes on for long; empty if nothing."""
+    activity_seconds: float = 0.0
+    """Since when."""
+    checked_size: int = 0
+    checked_images: int = 0
+    done: str = ""
+    """What was done to these images."""
+    checked_rate: float = 0.0
+    """Bytes per second."""
 
     @property
     def left(self) -> float | None:
@@ -95,10 +118,15 @@ class ProgressState:
         self._lock = threading.Lock()
         self._counts = Snapshot()
         self._received = 0
-        self._last_byte = clock()
+        self._started = self._last_byte = clock()
+        self._throttled = float("-inf")
+        """When bytes were delayed last."""
         self._active: dict[str, ActiveSeries] = {}
+        self._locked: set[str] = set()
         self._next_attempts: dict[str, float] = {}
         """Times, by SeriesInstanceUID."""
+        self._activities: dict[str, float] = {}
+        """When they began, by name."""
         self._samples: deque[tuple[float, int]] = deque()
 
     def take(self, event: Event) -> None:
@@ -107,32 +135,76 @@ class ProgressState:
             if isinstance(event, BytesStored):
                 self._stored(event)
             elif isinstance(event, SeriesStarted):
-                self._remove(event.series.uid)
-                self._active[event.series.uid] = ActiveSeries(event.series, event.partial_bytes)
-                self._counts.size += event.partial_bytes
+                self._begun(event)
+            elif isinstance(event, PhaseChanged):
+                self._change_phase(event)
             elif isinstance(event, SeriesRetried):
                 self._next_attempts[event.series] = self._clock() + event.wait
             elif isinstance(event, SeriesFinished):
                 self._finished(event.outcome)
-            elif isinstance(event, RunStarted):
-                self._counts.series, self._counts.total = event.series, event.size
-                self._last_byte = self._clock()
-                self._samples.append((self._last_byte, 0))
+            else:
+                self._take_other(event)
+
+    def _take_other(self, event: Event) -> None:
+        counts, now = self._counts, self._clock()
+        if isinstance(event, RateLimited):
+            self._throttled = now
+        elif isinstance(event, ImagesChecked):
+            counts.checked_size += event.size
+            counts.checked_images += event.images
+            counts.done = event.done
+        elif isinstance(event, ActivityStarted):
+            self._activities[event.text] = now
+        elif isinstance(event, ActivityFinished):
+            self._activities.pop(event.text, None)
+        elif isinstance(event, RunStarted):
+            counts.series = event.series + event.already_complete
+            counts.complete = event.already_complete
+            counts.total = event.size + event.already_bytes
+            counts.size = counts.existing = event.already_bytes
+            self._last_byte = now
+            self._samples.append((now, 0))
 
     def snapshot(self) -> Snapshot:
         """The progress now."""
         with self._lock:
             now = self._clock()
             silence = now - self._last_byte
+            activity, since = next(reversed(self._activities.items()), ("working", self._started))
             return replace(
                 self._counts,
+                locked=len(self._locked),
                 rate=self._rate(now),
                 active=tuple(
                     replace(active, pause=max(0.0, self._next_attempts.get(uid, 0.0) - now))
                     for uid, active in self._active.items()
                 ),
-                silence=silence if self._active and silence >= _SILENCE else 0.0,
+                silence=silence if silence >= _SILENCE and self._is_receiving() else 0.0,
+                is_throttled=now - self._throttled < _SILENCE,
+                activity=activity,
+                activity_seconds=now - since,
+                checked_rate=self._counts.checked_size / max(0.001, now - self._started),
             )
+
+    def _is_receiving(self) -> bool:
+        phases = (Phase.QUEUED, Phase.DOWNLOADING)
+        return any(active.phase in phases for active in self._active.values())
+
+    def _begun(self, event: SeriesStarted) -> None:
+        uid = event.series.uid
+        is_new = uid not in self._active
+        self._remove(uid)
+        self._locked.discard(uid)
+        self._active[uid] = ActiveSeries(event.series, event.partial_bytes)
+        self._counts.size += event.partial_bytes
+        if is_new:
+            self._counts.existing += event.partial_bytes
+
+    def _change_phase(self, event: PhaseChanged) -> None:
+        if event.phase is Phase.LOCKED:
+            self._locked.add(event.series)
+        elif event.series in self._active:
+            self._active[event.series].phase = event.phase
 
     def _stored(self, event: BytesStored) -> None:
         self._received += event.count
@@ -142,9 +214,11 @@ class ProgressState:
         active = self._active.get(event.series)
         if active is not None:
             active.size += event.count
+            active.phase = Phase.DOWNLOADING
 
     def _finished(self, outcome: Outcome) -> None:
         on_disk = self._remove(outcome.series.uid)
+        self._locked.discard(outcome.series.uid)
         listed = outcome.series.size or 0
         if outcome.receipt is not None:
             self._counts.complete += 1
@@ -178,24 +252,51 @@ def clean_line(text: str) -> str:
     return scrub(printable(text))
 
 
-def summary_line(progress: Snapshot, columns: int | None = None) -> str:
-    """The progress of a run in one line; without the rate if the line is too long."""
-    rate = f"{format_size(round(progress.rate))}/s"
+def summary_parts(progress: Snapshot) -> list[str]:
+    """The progress of a run in words."""
     parts = []
     if progress.total:
         parts.append(f"{_short(progress.size, progress.total)} of {format_size(progress.total)}")
     if progress.silence:
         parts.append(f"waiting for the archive, {format_duration(progress.silence)}")
     else:
-        parts.append(rate)
+        parts.append(f"{format_size(round(progress.rate))}/s")
+        parts += ["throttled by --max-rate"] if progress.is_throttled else []
         parts += [f"{format_duration(progress.left)} left"] if progress.left else []
     parts.append(f"{progress.complete:,} of {progress.series:,} series")
+    if progress.locked:
+        parts.append(f"{progress.locked:,} locked by other runs")
     if progress.failed:
         parts.append(f"{progress.failed:,} failed")
-    line = ", ".join(parts)
-    if columns is not None and len(line) > columns and progress.left and rate in parts:
-        parts.remove(rate)
-    return ", ".join(parts)
+    if progress.existing:
+        parts.append(f"{format_size(progress.existing)} from before")
+    return parts
+
+
+def status_line(progress: Snapshot) -> str:
+    """What goes on, in one line: the run, what is checked, or something else."""
+    if is_running(progress):
+        return f"{percentage(progress)}: {', '.join(summary_parts(progress))}"
+    if progress.checked_images:
+        return checked_line(progress)
+    return activity_line(progress)
+
+
+def is_running(progress: Snapshot) -> bool:
+    """Whether series are downloaded, or wait for other runs."""
+    return bool(progress.active or progress.locked)
+
+
+def activity_line(progress: Snapshot) -> str:
+    """What goes on that is no series."""
+    return clean_line(f"{progress.activity} ... {format_duration(progress.activity_seconds)}")
+
+
+def checked_line(progress: Snapshot) -> str:
+    """How much was checked."""
+    rate = format_size(round(progress.checked_rate))
+    images = count(progress.checked_images, "image")
+    return f"{progress.done} {images}, {format_size(progress.checked_size)}, {rate}/s"
 
 
 def percentage(progress: Snapshot) -> str:
@@ -215,9 +316,10 @@ def series_line(active: ActiveSeries) -> str:
     """One active series."""
     series = active.series
     words = (series.patient, series.modality, series.description or short_uid(series.uid))
-    done = f"{min(99, 100 * active.size // series.size):3d} %" if series.size else "  … "
-    pause = f"retry in {active.pause:.0f} s  " if active.pause >= 1 else ""
-    return f"  {done}  {pause}" + clean_line("  ".join(filter(None, words)))
+    done = f"{min(99, 100 * active.size // series.size):3d} %" if series.size else "     "
+    phase = "" if active.phase is Phase.DOWNLOADING else f"{active.phase.value}  "
+    state = f"retry in {active.pause:.0f} s  " if active.pause >= 1 else phase
+    return f"  {done}  {state}" + clean_line("  ".join(filter(None, words)))
 
 
 def start_line(event: RunStarted) -> str:
@@ -280,12 +382,11 @@ def short_uid(uid: str) -> str:
 
 
 class Ticker:
-    """Calls a function every `interval` seconds from its own thread, first after `first`."""
+    """Calls a function every `interval` seconds from its own thread."""
 
-    def __init__(self, act: Callable[[], None], interval: float, first: float) -> None:
+    def __init__(self, act: Callable[[], None], interval: float) -> None:
         self._act = act
         self._interval = interval
-        self._first = min(first, interval)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -301,22 +402,22 @@ class Ticker:
             self._thread.join(1.0)  # a stopped terminal may block it
 
     def _run(self) -> None:
-        interval = self._first
-        while not self._closed.wait(interval):
-            self._act()
-            interval = self._interval
+        while not self._closed.wait(self._interval):
+            with contextlib.suppress(OSError, ValueError):  # a terminal that is closed
+                self._act()
 
 
 class Display:
-    """Shows the events of a run as lines; `take` may be called from any thread.
+    """Shows the events of a command as lines; `take` may be called from any thread.
 
-    Starts, retries, notices and failures get a line each, and the whole run at intervals.
+    Starts, retries, notices and failures get a line each. What goes on gets one when nothing else
+    was written for a while: soon at first, then at intervals.
 
     Args:
         write: writes a line.
         verbose: whether every event gets a line.
-        interval: seconds between two lines about the whole run.
-        first: seconds until the first one, if shorter.
+        gaps: seconds from an event to a line about what goes on, and between such lines.
+        interval: seconds between looks at whether one is due.
         clock: monotonic seconds.
     """
 
@@ -325,34 +426,54 @@ class Display:
         write: Write,
         *,
         verbose: bool = False,
-        interval: float = INTERVAL,
-        first: float = FIRST_INTERVAL,
+        gaps: Sequence[float] = GAPS,
+        interval: float = _POLL_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
         self._verbose = verbose
         self._clock = clock
         self._state = ProgressState(clock)
-        self._ticker = Ticker(self.draw, interval, first)
-        self._is_started = False
+        self._gaps = gaps
+        self._lines_since = 0
+        """Lines about what goes on since the last event that began something."""
+        self._last_line = clock()
+        self._ticker = Ticker(self.tick, interval)
         self._lock = threading.Lock()
         self._next_retry = clock()
         self._suppressed = 0
         self._failures: set[str] = set()
 
+    def start(self) -> None:
+        """Begin to look for what goes on."""
+        self._ticker.start()
+
     def take(self, event: Event) -> None:
         """Show an event."""
         self._state.take(event)
+        if isinstance(event, RunStarted | ActivityStarted):
+            self._lines_since = 0
         if line := self._line(event):
+            self._last_line = self._clock()
             self._write(line)
-        if isinstance(event, RunStarted) and event.series and not self._is_started:
-            self._is_started = True
-            self._ticker.start()
+
+    def tick(self) -> None:
+        """Write a line about what goes on, if one is due."""
+        gap = self._gaps[min(self._lines_since, len(self._gaps) - 1)]
+        if self._clock() - self._last_line >= gap:
+            self._lines_since += 1
+            self.draw()
 
     def draw(self) -> None:
-        """Show the progress of the whole run."""
-        progress = self._state.snapshot()
-        self._write(f"{percentage(progress)}: {summary_line(progress)}")
+        """Write a line about what goes on."""
+        self._last_line = self._clock()
+        self._write(status_line(self._state.snapshot()))
+
+    def suspend(self) -> None:
+        """The process is about to be stopped, as by Ctrl-Z."""
+
+    def resume(self) -> None:
+        """The process goes on."""
 
     def close(self) -> None:
         """Stop, and clear the screen for the result."""
@@ -387,37 +508,3 @@ class Display:
             number, self._suppressed = self._suppressed, 0
         similar = f" ({number:,} similar {'line' if number == 1 else 'lines'} omitted)"
         return retry_line(event) + (similar if number else "")
-
-
-class CheckProgress:
-    """Shows how many bytes and images are done, in a line each `interval` seconds.
-
-    `done` says what is done to them.
-    """
-
-    def __init__(self, show: Write, interval: float = INTERVAL, done: str = "checked") -> None:
-        self._show = show
-        self._done = done
-        self._lock = threading.Lock()
-        self._size = 0
-        self._images = 0
-        self._started = time.monotonic()
-        self._ticker = Ticker(self.draw, interval, FIRST_INTERVAL)
-        self._ticker.start()
-
-    def add(self, size: int, images: int) -> None:
-        """Count bytes and images."""
-        with self._lock:
-            self._size += size
-            self._images += images
-
-    def close(self) -> None:
-        """Stop."""
-        self._ticker.close()
-
-    def draw(self) -> None:
-        """Show the counts."""
-        with self._lock:
-            size, images = self._size, self._images
-        rate = format_size(round(size / max(0.001, time.monotonic() - self._started)))
-        self._show(f"{self._done} {count(images, 'image')}, {format_size(size)}, {rate}/s")

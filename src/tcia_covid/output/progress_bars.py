@@ -1,93 +1,45 @@
-"""Progress on a terminal: one bar for the whole run, one line for each active series."""
+"""Progress on a terminal: a bar for the whole job, and a row for each active series."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Callable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+import time
+from collections.abc import Callable, Iterable
+from typing import TextIO
 
-from tqdm import tqdm
-from tqdm.utils import disp_trim
-
+from tcia_covid.core.events import Phase
+from tcia_covid.core.units import cut, display_width
 from tcia_covid.output.progress import (
-    ActiveSeries,
-    CheckProgress,
     Display,
+    Snapshot,
+    activity_line,
+    checked_line,
+    is_running,
+    percentage,
     series_line,
-    summary_line,
+    summary_parts,
 )
+from tcia_covid.output.screen import Screen, terminal_size
 
-INTERVAL = 0.15
-_NARROW = 80
-"""Columns below which there is no room for a bar beside the text."""
-_PERCENT_WIDTH = 7
-"""Columns of the percentage, and a blank at the end."""
-_SPARE_LINES = 4
-_BAR = "{percentage:3.0f} % {bar} {text}"
-_NO_BAR = "{percentage:3.0f} % {text}"
-_TEXT = "{text}"
-
-if TYPE_CHECKING:
-    _Tqdm = tqdm[Any]
-else:
-    _Tqdm = tqdm  # generic in its stubs only
-
-
-def terminal_size(stream: TextIO) -> os.terminal_size:
-    """Columns and lines of the terminal that a stream writes to; 80 and 24 if it does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        if (size := os.get_terminal_size(stream.fileno())).columns:
-            return size
-    return os.terminal_size((80, 24))
-
-
-class Row(_Tqdm):
-    """A row of the display, with text of this program's own."""
-
-    monitor_interval = 0  # no thread that monitors displays
-    text = ""
-
-    @property
-    def format_dict(self) -> MutableMapping[str, Any]:
-        """The names that the format may use."""
-        return {**super().format_dict, "text": self.text}
-
-    def __str__(self) -> str:
-        # Older versions of tqdm cut only rows with a bar to the width of the terminal.
-        row = super().__str__()
-        return disp_trim(row, self.ncols) if self.ncols else row
-
-
-_LOCK = threading.RLock()
-
-Row.set_lock(_LOCK)  # tqdm's own also locks processes
-
-
-class Places:
-    """Assigns lines to series: a series keeps its line."""
-
-    def __init__(self) -> None:
-        self._uids: list[str] = []
-        """Of the lines from the top; empty for a free line."""
-
-    def order(self, active: Sequence[ActiveSeries]) -> list[ActiveSeries | None]:
-        """The series by line; new ones get free lines."""
-        present = {series.series.uid: series for series in active}
-        self._uids = [uid if uid in present else "" for uid in self._uids]
-        for uid in [uid for uid in present if uid not in self._uids]:
-            if "" in self._uids:
-                self._uids[self._uids.index("")] = uid
-            else:
-                self._uids.append(uid)
-        while self._uids and not self._uids[-1]:
-            self._uids.pop()
-        return [present.get(uid) for uid in self._uids]
+INTERVAL = 0.2
+_PATIENCE = 1.0
+"""Seconds until something that goes on is worth a line."""
+_MIN_BAR = 20
+"""Columns of a bar beside text; with fewer it has a line of its own."""
+_MAX_BAR = 30
+_EXISTING, _DONE, _REST = "=", "#", "-"
 
 
 class Bars(Display):
-    """A display of bars on a terminal, with lines about events above them."""
+    """A display of bars on a terminal, with lines about events above them.
+
+    Args:
+        stream: the terminal.
+        verbose: whether every event gets a line.
+        interval: seconds between two drawings.
+        size: gives the terminal's size.
+        clock: monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -96,78 +48,80 @@ class Bars(Display):
         verbose: bool = False,
         interval: float = INTERVAL,
         size: Callable[[TextIO], os.terminal_size] = terminal_size,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(self._write_above, verbose=verbose, interval=interval)
-        self._stream = stream
-        self._size = size
-        self._rows: list[Row] = []
-        self._places = Places()
+        self._screen = Screen(stream, size)
+        super().__init__(self._screen.write_above, verbose=verbose, interval=interval, clock=clock)
+
+    def tick(self) -> None:
+        """Draw."""
+        self.draw()
 
     def draw(self) -> None:
-        """Draw all rows."""
-        progress = self._state.snapshot()
-        columns, lines = self._size(self._stream)
-        with _LOCK:
-            active = self._places.order(progress.active)[: max(1, lines - _SPARE_LINES)]
-            whole = self._row(0)
-            whole.bar_format = _NO_BAR if columns < _NARROW else _BAR
-            whole.total, whole.n = max(progress.total, 1), min(progress.size, progress.total)
-            whole.text = summary_line(progress, columns - _PERCENT_WIDTH)
-            for place, series in enumerate(active, start=1):
-                self._row(place).text = series_line(series) if series else ""
-            for row in self._rows[len(active) + 1 :]:
-                row.text = ""
-            for row in self._rows:
-                row.ncols = columns - 1
-                row.refresh()
+        """Draw the bar and the rows."""
+        columns, lines = self._screen.size
+        self._screen.show(frame(self._state.snapshot(), columns, lines))
 
     def close(self) -> None:
-        """Stop, and remove all rows from the screen."""
+        """Stop, and erase what is drawn."""
         super().close()
-        with _LOCK:
-            rows, self._rows = self._rows, []
-            for row in reversed(rows):
-                row.close()
+        self._screen.clear()
 
-    def _row(self, place: int) -> Row:
-        while len(self._rows) <= place:
-            number = len(self._rows)
-            columns = self._size(self._stream).columns
-            self._rows.append(new_row(self._stream, columns, number, _TEXT if number else _BAR))
-        return self._rows[place]
+    def suspend(self) -> None:
+        """Erase what is drawn: the shell writes there now."""
+        self._screen.suspend()
 
-    def _write_above(self, line: str) -> None:
-        with _LOCK:
-            Row.write(line, file=self._stream)
+    def resume(self) -> None:
+        """Draw again, below what the shell wrote."""
+        self._screen.resume()
 
 
-def new_row(stream: TextIO, columns: int, position: int = 0, bar_format: str = _TEXT) -> Row:
-    """Make a row of the display, `position` lines below the first, for a terminal's columns."""
-    encoding = (getattr(stream, "encoding", None) or "").lower()
-    return Row(
-        total=1,
-        position=position,
-        file=stream,
-        leave=False,
-        ncols=columns - 1,  # a full line would wrap on Windows
-        bar_format=bar_format,
-        ascii=None if encoding.startswith("utf") else True,
-    )
+def frame(progress: Snapshot, columns: int, lines: int) -> list[str]:
+    """The lines to draw on a terminal of so many columns and lines; all fit."""
+    width, room = columns - 1, lines - 1
+    if not is_running(progress):
+        drawn = [checked_line(progress)] if progress.checked_images else []
+        drawn += _bar_lines(progress, width) if progress.total and not drawn else []
+        if progress.activity_seconds >= _PATIENCE and not progress.checked_images:
+            drawn.append(activity_line(progress))
+    else:
+        drawn = _bar_lines(progress, width)
+        active = sorted(progress.active, key=lambda series: series.phase is Phase.QUEUED)
+        rows = [series_line(series) for series in active]
+        room_for_rows = max(0, room - len(drawn))
+        if len(rows) > room_for_rows:
+            shown = max(0, room_for_rows - 1)
+            rows = [*rows[:shown], f"  and {len(rows) - shown:,} more"][:room_for_rows]
+        drawn += rows
+    return [cut(line, width) for line in drawn[:room]]
 
 
-class CheckBar(CheckProgress):
-    """Redraws one line on a terminal with how much is done."""
+def _bar_lines(progress: Snapshot, width: int) -> list[str]:
+    """The bar, with the text beside it or, on a narrow terminal, below it."""
+    parts = summary_parts(progress)
+    percent, text = percentage(progress), ", ".join(parts)
+    beside = width - display_width(f"[]  {percent}  {text}", ambiguous=2)
+    if beside >= _MIN_BAR:
+        return [f"{_bar(progress, min(beside, _MAX_BAR))}  {percent}  {text}"]
+    alone = max(0, width - len(f"[]  {percent}"))
+    return [f"{_bar(progress, min(alone, _MAX_BAR))}  {percent}", *_wrapped(parts, width)]
 
-    def __init__(self, stream: TextIO, done: str = "checked") -> None:
-        self._stream = stream
-        self._row = new_row(stream, terminal_size(stream).columns)
-        super().__init__(self._redraw, INTERVAL, done)
 
-    def _redraw(self, text: str) -> None:
-        self._row.text, self._row.ncols = text, terminal_size(self._stream).columns - 1
-        self._row.refresh()
+def _bar(progress: Snapshot, length: int) -> str:
+    """What was there before, what this run added, and the rest."""
+    total = max(1, progress.total or progress.series)
+    done = progress.size if progress.total else progress.complete
+    existing = length * min(progress.existing, done, total) // total
+    added = length * min(done, total) // total - existing
+    return f"[{_EXISTING * existing + _DONE * added:{_REST}<{length}}]"
 
-    def close(self) -> None:
-        """Stop, and remove the line."""
-        super().close()
-        self._row.close()
+
+def _wrapped(parts: Iterable[str], width: int) -> list[str]:
+    """Lines of as many parts as fit, separated by commas."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) + 2 < width:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    return lines

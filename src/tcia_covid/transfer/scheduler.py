@@ -19,7 +19,7 @@ from tcia_covid.core.errors import (
     TakenOverError,
     TciaCovidError,
 )
-from tcia_covid.core.events import Notice, SeriesFinished
+from tcia_covid.core.events import Notice, Phase, PhaseChanged, SeriesFinished
 from tcia_covid.core.limits import limit_error
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
@@ -296,6 +296,7 @@ class Scheduler:
             self._lock_notice_sent = True
             text = f"{error.message}; this run takes over series that other runs release"
             self.context.emit(Notice(text))
+        self.context.emit(PhaseChanged(job.uid, Phase.LOCKED))
         self._wait_longer(locked or LockedSeries(job, error), error)
 
     def _retry_locked(self, locked: LockedSeries) -> None:

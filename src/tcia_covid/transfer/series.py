@@ -18,7 +18,14 @@ from tcia_covid.core.errors import (
     TciaCovidError,
     UnreachableError,
 )
-from tcia_covid.core.events import BytesStored, Notice, SeriesRetried, SeriesStarted
+from tcia_covid.core.events import (
+    BytesStored,
+    Notice,
+    Phase,
+    PhaseChanged,
+    SeriesRetried,
+    SeriesStarted,
+)
 from tcia_covid.core.models import Outcome, Receipt, Series, State, series_md5
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.units import count
@@ -72,6 +79,7 @@ def fetch_series(
                 if not staging.images and fetcher.can_stream:
                     fetcher.stream()
                 elif counts_match(staging):
+                    context.emit(PhaseChanged(series.uid, Phase.CHECKING))
                     proved = fetcher.prove()
                 elif missing := fetcher.missing_images():
                     fetcher.fill(missing)
@@ -82,6 +90,7 @@ def fetch_series(
                 failover.retry_or_switch(error, progress=progress)
         _check_version(staging)
         context.availability.worked(fetcher.archive)
+        context.emit(PhaseChanged(series.uid, Phase.COMMITTING))
         return Outcome(series, State.COMPLETE, tree.commit(staging))
 
 

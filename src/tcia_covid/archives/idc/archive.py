@@ -30,6 +30,7 @@ from tcia_covid.core.errors import (
     UnknownCollectionError,
     UnreachableError,
 )
+from tcia_covid.core.events import Phase, PhaseChanged
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.parallel import PooledTasks, WorkerPool
 from tcia_covid.formats.dicom import read_header
@@ -150,6 +151,7 @@ class IdcArchive:
         Where some objects are not available, the others are stored before the error is raised.
         """
         location = self._locate(series)
+        self._client.emit(PhaseChanged(series.uid, Phase.DOWNLOADING))
         self._endpoints.try_each(
             lambda endpoint, is_last: self._receive(endpoint, location, sink, is_last=is_last)
         )

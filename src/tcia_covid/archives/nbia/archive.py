@@ -25,10 +25,11 @@ from tcia_covid.core.errors import (
     ResponseTimeoutError,
     StatusError,
 )
-from tcia_covid.core.events import Notice
+from tcia_covid.core.events import Notice, Phase, PhaseChanged, activity
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.redaction import excerpt
 from tcia_covid.core.safe_names import is_uid
+from tcia_covid.core.units import count
 from tcia_covid.http.client import Client
 from tcia_covid.http.response import Response
 from tcia_covid.http.settings import DEFAULT_NBIA_URL, check_nbia_url
@@ -89,7 +90,8 @@ class NbiaArchive:
 
     def collections(self) -> list[str]:
         """The names of all public collections, as the archive spells them."""
-        rows = self._fetch_list(self._url("getCollectionValues"), read_rows)
+        with activity(self._client.emit, "asking NBIA for the list of collections"):
+            rows = self._fetch_list(self._url("getCollectionValues"), read_rows)
         if not rows:
             raise NotAvailableError("the archive lists no collection", hint="try again later")
         return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
@@ -106,7 +108,9 @@ class NbiaArchive:
             return self._without_foreign(read_series(response), collection)
 
         params = {"Collection": collection}
-        if series := self._fetch_list(self._url("getSeries"), read, params):
+        with activity(self._client.emit, f"asking NBIA for the list of {collection}"):
+            series = self._fetch_list(self._url("getSeries"), read, params)
+        if series:
             return series
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
@@ -129,16 +133,18 @@ class NbiaArchive:
             if any(uid not in by_uid for uid in missing):
                 raise _IncompleteListError("the archive's list is incomplete", retryable=True)
 
-        with contextlib.suppress(_IncompleteListError):
+        asking = activity(self._client.emit, f"asking NBIA for {count(len(wanted), 'series')}")
+        with asking, contextlib.suppress(_IncompleteListError):
             self._client.retry_policy("series list").run(list_missing, self._list_limit)
         return [by_uid[uid] for uid in wanted if uid in by_uid]
 
     def find_series(self, column: str, value: str) -> list[Series]:
         """The series with this `StudyInstanceUID` or `PatientID` (in any case); none if unknown."""
         url, wanted = self._url("getSeries"), value.casefold()
-        listed = self._client.fetch(
-            url, read_series, params={column: value}, limit=self._list_limit
-        )
+        with activity(self._client.emit, f"asking NBIA for {column} {value}"):
+            listed = self._client.fetch(
+                url, read_series, params={column: value}, limit=self._list_limit
+            )
         read = operator.attrgetter("study" if column == "StudyInstanceUID" else "patient")
         return [series for series in listed if read(series).casefold() == wanted]
 
@@ -161,9 +167,14 @@ class NbiaArchive:
 
         A valid ZIP proves nothing: the server omits what it cannot read. The caller checks.
         """
+
+        def on_slot() -> None:
+            self._client.emit(PhaseChanged(series.uid, Phase.DOWNLOADING))
+
         for endpoint, params in self._zip_requests(series.uid):
+            url = self._url(endpoint)
             try:
-                with self._client.stream("GET", self._url(endpoint), params=params) as response:
+                with self._client.stream("GET", url, params=params, on_slot=on_slot) as response:
                     received = unpack_series(response, series, sink, self._slots)
             except StatusError as error:
                 if _is_bad_request(error, "Invalid query parameter"):

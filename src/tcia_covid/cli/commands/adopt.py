@@ -11,7 +11,7 @@ from tcia_covid.api.options import build_options, check_choices, output_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.progress import check_progress, run_displayed
+from tcia_covid.cli.progress import run_checking, run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
@@ -50,9 +50,8 @@ def command(
     known = _collection(collection, options) if collection else None
     if known is not None and not known.is_dicom:
         return _adopt_volumes(console, folder, output_folder, known, mode, options)
-    with check_progress(console) as on_progress:
-        adopt = partial(adopt_folder, folder, output_folder, collection=known, mode=mode)
-        result = run_displayed(console, partial(adopt, options=options, on_progress=on_progress))
+    adopt = partial(adopt_folder, folder, output_folder, collection=known, mode=mode)
+    result = run_checking(console, partial(adopt, options=options))
     console.document(adopt_document(result))
     _show(console, list(_lines(result)), list(_problems(result)))
     if result.exit_code != EXIT_OK:
