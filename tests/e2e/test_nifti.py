@@ -40,6 +40,24 @@ def test_a_damaged_volume_is_named_and_left(tmp_path: Path) -> None:
     assert broken.exists()
 
 
+def test_patients_and_volumes_are_counted_against_the_registry(tmp_path: Path) -> None:
+    (tmp_path / "registry.yaml").write_text(
+        "collections:\n  VOLUMES:\n    format: NIfTI\n    patients: 2\n    volumes: 2\n"
+        "    aspera: {packages: 1, file_pattern: 'volume-covid19-A-NNNN[_0|_1|_dayDDD].nii.gz'}\n"
+    )
+    options = ["--registry", "registry.yaml"]
+    folder = _folder(tmp_path)
+    run("adopt", folder, "--collection", "VOLUMES", "-o", "data", *options, home=tmp_path)
+    proved = run("verify", "data", "--against", "VOLUMES", *options, home=tmp_path)
+    assert proved.returncode == 0, proved.stdout + proved.stderr
+    assert "of 2 series of VOLUMES 2 are complete" in proved.stdout
+    next((tmp_path / "data").rglob(fake.name(2))).unlink()
+    checked = run("verify", "data", "--against", "VOLUMES", *options, "--json", home=tmp_path)
+    assert checked.returncode == 1
+    (mismatch,) = json.loads(checked.stdout)["against"]["mismatches"]
+    assert (mismatch["state"], mismatch["images"]) == ("changed", [fake.name(2)])
+
+
 def test_without_ascli_the_way_to_the_files_is_told(tmp_path: Path) -> None:
     told = run("download", NAME, "-o", "data", *SITE, *QUICK[:2], home=tmp_path, PATH="/nowhere")
     assert told.returncode == 2

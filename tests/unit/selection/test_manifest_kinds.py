@@ -303,6 +303,7 @@ class TestDocuments:
         [
             ('{"a": 1,\n "b": }', "line 2 (JSON): not JSON: Expecting value at '}'"),
             (f'["{A}",\n', "line 2 (JSON): not JSON: the array does not end"),
+            (f'["{A}', "line 1 (JSON): not JSON: Unterminated string starting at '"),
             ('{"a": [], "b": 2}', "a.json (JSON) names no series; its keys are 'a', 'b'"),
             ("[]", "a.json (JSON) names no series"),
             ("[" * 100_000, "a.json, line 1 (JSON): it is nested too deeply"),

@@ -137,7 +137,7 @@ class _Stream:
                 if self._fill():
                     continue
                 at = getattr(error, "pos", self._position)
-                what = getattr(error, "msg", str(error))
+                what = getattr(error, "msg", str(error)).removesuffix(" at")
                 rest = quote(self._text[at : at + _SHOWN])
                 raise self._error(f"not JSON: {what} at {rest}", at) from error
             item = _Item(value, self._line_at(self._position), self._text, self._position)

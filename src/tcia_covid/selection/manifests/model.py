@@ -289,5 +289,5 @@ def is_identifier(text: str) -> bool:
 
 def quote(text: str) -> str:
     """Quote a value for a message: whole, unless it is very long."""
-    text = printable(text)
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    shown = printable(text[:_SHOWN])
+    return repr(shown if len(text) <= _SHOWN else f"{shown}…")

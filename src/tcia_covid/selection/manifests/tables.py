@@ -121,7 +121,8 @@ def read_csv(lines: Iterable[str], entries: Entries, *, only: Kind | None = None
     try:
         read_rows(rows, entries, only=only)
     except csv.Error as error:
-        raise entries.error(start + reader.line_num, str(error)) from error
+        hint = "is a quote missing, or the end of the file?"
+        raise entries.error(start + reader.line_num, str(error), hint=hint) from error
 
 
 def is_table(lines: Sequence[str]) -> bool:
