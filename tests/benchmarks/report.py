@@ -132,7 +132,8 @@ def template(number: int | None, rows: int, columns: int) -> tuple[bytes, np.nda
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = CT if number is not None else RADIOGRAPH
     dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CT, "1.2.3"
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
+    dataset.SOPInstanceUID = "1.2.3"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3"
     dataset.Modality = "CT" if number is not None else "DX"
     if number is None:

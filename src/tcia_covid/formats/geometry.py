@@ -186,6 +186,8 @@ def _check_without_positions(images: Sequence[ImageHeader]) -> tuple[Kind, list[
     problems = list(_number_problems(images, has_positions=False))
     if not any(image.sop_class in _SLICE_CLASSES for image in images):
         return Kind.PROJECTION, problems
+    if len(images) < _FEWEST_SLICES:
+        return Kind.FEW, []
     detail = "the images have no position: only InstanceNumber orders them"
     return Kind.IRREGULAR, [Problem(Finding.NO_POSITION, detail), *problems]
 

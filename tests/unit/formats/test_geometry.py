@@ -165,6 +165,7 @@ def test_an_oblique_stack_is_a_volume() -> None:
         ([ImageHeader(rows=3000, columns=2500, view="PA", instance_number=1)], "projection"),
         (stack(count=2), "few"),
         (stack(count=1), "few"),
+        ([ImageHeader(sop_class=CT, rows=512, columns=512)], "few"),
         ([ImageHeader(rows=512, columns=512, frames=60)], "multi-frame"),
         ([ImageHeader(), ImageHeader()], "no-image"),
         ([], "no-image"),

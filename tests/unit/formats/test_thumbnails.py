@@ -7,12 +7,15 @@ import io
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pydicom.data
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
@@ -180,7 +183,7 @@ def test_a_deflated_bomb_is_refused(file: Path) -> None:
         warnings.simplefilter("ignore")
         head = content[: _dataset_start(content, start)]
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(260)) + packer.flush()
     file.write_bytes(head + bomb)
     with pytest.raises(UndecodableError, match="inflates to more than"):
         render_thumbnail(file)
@@ -191,6 +194,23 @@ def _dataset_start(content: bytes, at: int) -> int:
     (length,) = struct.unpack_from("<I", content, 140)
     assert at < 144 + length
     return 144 + length
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    places=st.lists(
+        st.tuples(st.integers(132, 1200), st.binary(min_size=1, max_size=4)), max_size=6
+    )
+)
+def test_a_damaged_file_gives_a_picture_or_a_reason(
+    places: list[tuple[int, bytes]], file: Path
+) -> None:
+    content = bytearray(picture(gradient(16, 16), WindowCenter=500, WindowWidth=200))
+    for at, damage in places:
+        content[at : at + len(damage)] = damage
+    file.write_bytes(content)
+    with suppress(UndecodableError):
+        assert render_thumbnail(file).startswith(b"\xff\xd8")
 
 
 def test_the_middle_slice_of_a_nifti_volume_is_shown(tmp_path: Path) -> None:

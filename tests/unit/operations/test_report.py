@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from tcia_covid.store.report_page import MARKER, is_own_page
 from tcia_covid.store.tree import Tree
 from tests.fakes.pictures import AXIAL, gradient, picture
 from tests.unit.trees import grow, new_tree, series_of
+from tests.waiting import wait_for
 
 
 @pytest.fixture(name="tree")
@@ -137,6 +140,32 @@ def test_a_canceled_report_ends_and_keeps_what_is_done(tree: Tree, tmp_path: Pat
     ):
         collector.collect()
     assert 1 <= sum(name.endswith(".jpg") for name in cached(tree)) < 29
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_a_killed_report_is_resumed_and_leaves_no_worker(tree: Tree, tmp_path: Path) -> None:
+    for number in range(1, 80):
+        add(tree, number, stack(step=number))
+    command = [sys.executable, "-m", "tcia_covid", "report", tmp_path, "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        wait_for(lambda: list(tree.state.glob("thumbnails/*.jpg")), process)
+        process.kill()
+    wait_for(lambda: not _group_is_alive(process.pid))
+    before = cached(tree)
+    assert not (tmp_path / "report.html").exists()
+    (collection,) = collect(tmp_path).collections
+    assert all(series.shown.thumbnail for series in collection.series)
+    assert {n: t for n, t in before.items() if not n.endswith(".part")}.items() <= cached(
+        tree
+    ).items()
+
+
+def _group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_damaged_cache_is_made_again(tree: Tree, tmp_path: Path) -> None:
