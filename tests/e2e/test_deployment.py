@@ -163,7 +163,7 @@ def test_the_image_is_built_from_all_that_the_package_needs(tmp_path: Path) -> N
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(source, tmp_path / "context" / name, ignore=ignored)
         else:
-            (tmp_path / "context").mkdir(exist_ok=True)
+            (tmp_path / "context" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, tmp_path / "context" / name)
     built = [names_in_wheel(folder, tmp_path) for folder in (REPOSITORY, tmp_path / "context")]
     assert built[0] == built[1]

@@ -191,6 +191,7 @@ def test_what_the_registry_and_the_catalog_tell(told: Told) -> None:
     compare("info", [told("info", "ar"), told("info", "CT Images in COVID-19")])
     compare("cite", [told("cite", "COVID-19-AR")])
     compare("config", [told("config")])
+    compare("completion", [told("completion", "bash")])
     compare("help", [told("help"), told("help", "exit-codes")])
     compare("--version", [told("--version")])
     different = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])

@@ -31,6 +31,7 @@ COMMANDS = (
     "adopt",
     "demo",
     "config",
+    "completion",
     "help",
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")

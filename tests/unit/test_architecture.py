@@ -23,7 +23,7 @@ DEPENDENCIES = {
     "markupsafe",
     "pandas",
 }
-LAZY_IMPORTS = 29
+LAZY_IMPORTS = 30
 """Imports inside functions: each has its reason beside it."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from tcia_covid.cli.config_file import LOCAL, Setting, read_settings, values
 from tcia_covid.cli.console import Console, write
@@ -33,10 +34,23 @@ _DEFAULT = re.compile(r"\[default: [^\]]*\]")
 class _PrintedHelp(click.Command):
     """A command whose help texts are written as all results are: a full disk is an error."""
 
+    unused: frozenset[str] = frozenset()
+    """Options that have no effect, so that they are neither shown nor offered."""
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The parameters, and --help-all."""
         *params, help_option = super().get_params(ctx)
         return [*params, _HELP_ALL, help_option]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the options that help texts show."""
+        hidden = {
+            name
+            for param in self.params
+            for name in (*param.secondary_opts, *(param.opts if param.name in self.unused else ()))
+        }
+        items = super().shell_complete(ctx, incomplete)
+        return [item for item in items if item.value not in hidden]
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """Give the option that shows the short help text."""
@@ -238,6 +252,8 @@ class CommandGroup(_PrintedHelp, click.Group):
             UsageError: it does not exist.
             ConfigError: a file is broken.
         """
+        if ctx.resilient_parsing:  # a shell asks what to offer: nothing is an error
+            return super().resolve_command(ctx, args)
         if args[0] not in self.commands:
             suggestion = did_you_mean(args[0], self.commands)
             hint = f"{suggestion} 'tcia-covid --help' lists all commands".lstrip()

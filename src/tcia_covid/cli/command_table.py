@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tcia_covid.cli import completion
 from tcia_covid.cli.click_commands import Command
 from tcia_covid.cli.options import (
     ADOPT,
@@ -35,6 +36,9 @@ from tcia_covid.cli.options import (
 )
 from tcia_covid.cli.param_types import FOLDER
 
+TOPICS = ("exit-codes", "environment", "layout", "targets")
+"""What `help` explains besides the commands."""
+SHELLS = ("bash", "zsh", "fish")
 _FIND = (
     Command(
         "list",
@@ -47,7 +51,11 @@ _FIND = (
     ),
     Command(
         "info",
-        params=[click.Argument(["collection"], metavar="COLLECTION")],
+        params=[
+            click.Argument(
+                ["collection"], metavar="COLLECTION", shell_complete=completion.collections
+            )
+        ],
         everyday=("registry", "json"),
         help="""Show details of one COLLECTION.
 
@@ -198,7 +206,13 @@ csv has the columns of images.csv. Needs no network and opens no image.""",
     Command(
         "cite",
         params=[
-            click.Argument(["targets"], nargs=-1, required=True, metavar="TARGET..."),
+            click.Argument(
+                ["targets"],
+                nargs=-1,
+                required=True,
+                metavar="TARGET...",
+                shell_complete=completion.targets,
+            ),
             CITE_FORMAT,
             *ARCHIVES,
         ],
@@ -239,8 +253,31 @@ Takes the options of all commands, to show what they would be.""",
         unused=("no_progress",),
     ),
     Command(
+        "completion",
+        params=[click.Argument(["shell"], type=click.Choice(SHELLS), metavar="bash|zsh|fish")],
+        everyday=("json",),
+        help="""Print a script that completes commands, options and collections.
+
+For bash, put this line into ~/.bashrc: eval "$(tcia-covid completion bash)". For zsh, put it with \
+zsh into ~/.zshrc, after compinit.""",
+        examples=(
+            "completion bash > tcia-covid.bash",
+            "completion fish > ~/.config/fish/completions/tcia-covid.fish",
+        ),
+        unused=("no_progress", "registry"),
+    ),
+    Command(
         "help",
-        params=[click.Argument(["topic"], required=False, metavar="[COMMAND|TOPIC]")],
+        params=[
+            click.Argument(
+                ["topic"],
+                required=False,
+                metavar="[COMMAND|TOPIC]",
+                shell_complete=lambda _ctx, _param, incomplete: completion.words(
+                    [*COMMANDS, *TOPICS], incomplete
+                ),
+            )
+        ],
         everyday=("json",),
         help="""Explain a COMMAND, or a TOPIC.
 
@@ -251,4 +288,6 @@ The topics are exit-codes, environment, layout and targets.""",
 )
 GROUPS = {"Find": _FIND, "Get": _GET, "Check": _CHECK, "Use": _USE, "Set up": _SET_UP}
 """The commands, by the heads of their groups in help texts."""
-COMMANDS = {str(command.name): command for group in GROUPS.values() for command in group}
+COMMANDS: dict[str, Command] = {
+    str(command.name): command for group in GROUPS.values() for command in group
+}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import sys
 from typing import Any
 
 import click
 
-from tcia_covid.cli.console import write
+from tcia_covid.cli import completion
 from tcia_covid.cli.param_types import (
     BUCKET_HOST,
     DURATION,
@@ -122,7 +121,11 @@ FILTERS = (
     ),
     _filter("--study", "Only these studies (StudyInstanceUID)."),
     _filter("--series", "Only these series (SeriesInstanceUID)."),
-    _filter("--modality", "Only these modalities: CT, MR, CR, DX, ..."),
+    _filter(
+        "--modality",
+        "Only these modalities: CT, MR, CR, DX, ...",
+        shell_complete=completion.modalities,
+    ),
     _filter(
         "--body-part", "Only these body parts (BodyPartExamined, in any case).", type=ONE_PER_LINE
     ),
@@ -196,10 +199,10 @@ UPDATE = _flag(_GENERAL, "--update", "Re-download series that changed in the arc
 
 
 def _explain_layouts(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
-    if value == "help" and not ctx.resilient_parsing:
-        from tcia_covid.cli.commands.help import layout  # noqa: PLC0415 - it explains the options
-
-        write(sys.stdout, layout())
+    program = ctx.find_root()
+    if value == "help" and isinstance(program.command, click.Group) and not ctx.resilient_parsing:
+        explain = program.command.commands["help"]
+        explain.invoke(explain.make_context("help", ["layout"], parent=program))
         ctx.exit()
     return value
 
@@ -383,6 +386,7 @@ ADOPT = (
         "--collection",
         "Import only files of this collection.  [default: of any known one]",
         metavar="NAME",
+        shell_complete=completion.collections,
     ),
     _flag(
         _GENERAL, "--link", "Hard-link files; reflink or copy them where that fails (the default)."
@@ -443,8 +447,12 @@ DATA_FOLDER = click.Argument(
     default=default_output,
 )
 """A folder that holds downloads: by default the one that `download` uses."""
-TARGETS = click.Argument(["targets"], nargs=-1, metavar="TARGET...")
-MORE_TARGETS = click.Argument(["targets"], nargs=-1, metavar="", required=False)
+TARGETS = click.Argument(
+    ["targets"], nargs=-1, metavar="TARGET...", shell_complete=completion.targets
+)
+MORE_TARGETS = click.Argument(
+    ["targets"], nargs=-1, metavar="", required=False, shell_complete=completion.targets
+)
 """Those that follow `--against TARGET`."""
 OPTIONS = {
     option.key: option

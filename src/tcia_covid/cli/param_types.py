@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
+from click.shell_completion import CompletionItem
 
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.files import check_working_folder
@@ -71,6 +72,15 @@ class UserFolder(UserPath):
     def __init__(self, *, windows: bool = sys.platform == "win32") -> None:
         super().__init__()
         self._windows = windows
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's interface
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Offer folders."""
+        return [CompletionItem(incomplete, type="dir")]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a path with a name that Windows does not permit."""

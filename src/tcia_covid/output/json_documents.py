@@ -397,6 +397,11 @@ def config_document(
     }
 
 
+def completion_document(shell: str, script: str) -> Document:
+    """Return the document of `completion`."""
+    return {"command": "completion", "exit_code": 0, "shell": shell, "script": script}
+
+
 def help_document(topic: str | None, text: str) -> Document:
     """Return the document of `help`."""
     return {"command": "help", "exit_code": 0, "topic": topic, "text": text}

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tcia_covid.cli import command_table
 from tcia_covid.cli.command_table import COMMANDS
 from tcia_covid.cli.commands.help import TOPICS
 from tcia_covid.cli.main import program, run
@@ -72,6 +73,11 @@ def test_no_word_is_broken_in_help_texts(capsys: Captured) -> None:
     assert "MIDRC-RICORD-1C" in shown(capsys, "help", "targets")
     for topic in TOPICS:
         assert max(map(len, shown(capsys, "help", topic).splitlines())) <= 80
+
+
+def test_topics_are_those_that_are_offered() -> None:
+    assert [*TOPICS] == [*command_table.TOPICS]
+    assert ", ".join(TOPICS).replace(", targets", " and targets") in str(COMMANDS["help"].help)
 
 
 def test_help_on_a_command_is_its_help_text(capsys: Captured) -> None:
