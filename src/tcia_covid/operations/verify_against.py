@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -201,6 +201,10 @@ class _SeriesCheck:
         self._selection = selection
         self._trees = trees
         self._expected = {series.uid: series for series in selection.series}
+        for uid in self._expected.keys() & selection.pins.keys():
+            number = selection.pins[uid].get("image_count")
+            if isinstance(number, int):
+                self._expected[uid] = replace(self._expected[uid], image_count=number)
         self._found: set[str] = set()
         selected_pins = (pin for uid, pin in selection.pins.items() if uid in self._expected)
         self._result = TargetComparison(
@@ -220,7 +224,9 @@ class _SeriesCheck:
         self._found.add(expected.uid)
         damage = [problem for problem in problems if isinstance(problem, Damage)]
         if detail := _describe(damage) or self._version_difference(receipt, expected):
-            images = [PurePosixPath(problem.file).stem for problem in damage]
+            uids = {image.file: image.uid for image in receipt.images}
+            names = (PurePosixPath(problem.file).name for problem in damage)
+            images = [uids.get(name, name) for name in names]
             self._result.add(_mismatch(MismatchState.CHANGED, expected, detail, images))
         else:
             self._result.series.complete += 1

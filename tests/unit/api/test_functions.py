@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,6 +20,7 @@ from tcia_covid.api.options import Choices, ConnectionChoices, FilterChoices, re
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
+    ManifestError,
     NotAvailableError,
     RequestError,
     UnreachableError,
@@ -284,6 +286,20 @@ def test_paths_are_targets_folders_and_registries_too(
         assert tcia_covid.load_registry(files).find("MINE")
     with pytest.raises(UsageError, match="directory must be text or a path"):
         tcia_covid.verify(7)  # type: ignore[arg-type]
+
+
+def test_a_frozen_download_compares_series(choices: dict[str, Any], tmp_path: Path) -> None:
+    listed = list(tcia_covid.iter_series(NAME, **choices))
+    assert tcia_covid.download(listed, tmp_path, frozen=True, **choices).complete == len(listed)
+    proof = tcia_covid.verify(tmp_path, against=listed).against
+    assert proof is not None
+    assert (proof.series.complete, proof.mismatches) == (len(listed), [])
+    other = [replace(listed[0], size=1), *listed[1:]]
+    summary = tcia_covid.download(other, tmp_path / "other", frozen=True, **choices)
+    (failure,) = summary.failures
+    assert (failure.series, failure.reason) == (listed[0].uid, "changed")
+    with pytest.raises(ManifestError, match="is a collection, and --frozen needs the version"):
+        tcia_covid.download("COVID-19-AR", tmp_path, frozen=True, **choices)
 
 
 def test_a_collections_own_folder_is_no_output(choices: dict[str, Any], tmp_path: Path) -> None:

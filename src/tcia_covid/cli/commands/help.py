@@ -155,6 +155,8 @@ def targets() -> str:
         "s3:// or gs:// address of IDC",
         "manifest": f"a file ({', '.join(MANIFEST_SUFFIXES)}), an https:// address of one, or - "
         "for standard input",
+        "lock file": "what 'series --format csv' (or json) writes: a manifest that also names the "
+        "version of each series, for 'download --frozen' and 'verify --against'",
     }
     filters = [
         (max(option.opts, key=len), str(option.help)) for option in FILTERS if option.multiple
