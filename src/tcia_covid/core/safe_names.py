@@ -29,9 +29,14 @@ _DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for
 _SYSTEM = {"thumbs.db", "desktop.ini", ".ds_store", "@eadir"}
 _SYSTEM_PREFIXES = ("._", ".nfs")
 # files next to the folders of patients
-_OURS = {"metadata.csv", "images.csv", "manifest-md5.txt", "license.txt", "citation.bib"} | {
-    "supporting"
-}
+_OURS = {
+    "metadata.csv",
+    "images.csv",
+    "manifest-md5.txt",
+    "license.txt",
+    "citation.bib",
+    "croissant.json",
+} | {"supporting"}
 
 
 def is_uid(text: str) -> bool:

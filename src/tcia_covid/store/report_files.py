@@ -51,6 +51,11 @@ class _Encoder:
         return text.encode("utf-8", "replace")
 
 
+def metadata_columns(collection: str) -> tuple[str, ...]:
+    """The columns of `metadata.csv`."""
+    return (*_COLUMNS, *join_columns(collection))
+
+
 def metadata(
     receipts: Iterable[Receipt], collection: str = "", *, keep_formulas: bool = False
 ) -> Iterator[bytes]:
@@ -61,7 +66,7 @@ def metadata(
     that is known.
     """
     writer = csv.writer(_Encoder())
-    yield writer.writerow((*_COLUMNS, *join_columns(collection)))
+    yield writer.writerow(metadata_columns(collection))
     for receipt in receipts:
         values = [value(receipt) for value in _COLUMNS.values()]
         row = (*values, *join_keys(collection, receipt.series).values())

@@ -31,6 +31,7 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
+from tcia_covid.store import croissant
 from tcia_covid.store.disk import destination_error, destination_errors, read_state
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import move_aside
@@ -41,6 +42,7 @@ from tcia_covid.store.report_files import (
     license_file,
     manifest,
     metadata,
+    metadata_columns,
     unregistered_collection,
 )
 from tcia_covid.store.tree import Tree
@@ -51,7 +53,14 @@ IMAGES = "images.csv"
 MANIFEST = "manifest-md5.txt"
 LICENSE = "LICENSE.txt"
 CITATION = "CITATION.bib"
-REPORT_FILES = (METADATA, IMAGES, MANIFEST, LICENSE, CITATION)
+CROISSANT = "croissant.json"
+REPORT_FILES = (METADATA, IMAGES, MANIFEST, LICENSE, CITATION, CROISSANT)
+_DESCRIBED = {
+    METADATA: ("text/csv", "One row per complete series."),
+    IMAGES: ("text/csv", "One row per image, in slice order."),
+    MANIFEST: ("text/plain", "The MD5 of every image, for md5sum -c."),
+}
+"""The files that croissant.json describes: their media types, and what they are."""
 Notify = Callable[[str], None]
 """Takes a sentence for the user."""
 _ATTEMPTS = 3
@@ -224,10 +233,9 @@ def write_reports(
 
 
 @dataclass(slots=True)
-class _Contents:
+class _Contents(croissant.Contents):
     """What the receipts in a report have in common."""
 
-    series: int = 0
     terms: set[LicenseTerms] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     """Of the collection, as archives spell it."""
@@ -246,6 +254,8 @@ class _ReportWriter:
     until: float | None
     stop: CancelToken
     written: dict[str, WrittenFile] = field(default_factory=dict)
+    hashed: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """The bytes and the SHA-256 of each file, by name."""
     in_use: set[str] = field(default_factory=set)
     """Names of reports that another program has open."""
     has_notified: bool = False
@@ -294,7 +304,17 @@ class _ReportWriter:
         )
         self._put(LICENSE, [license_file(known, contents.terms)])
         self._put(CITATION, [format_citation(known, self.registry, "bibtex").encode()])
+        self._put(CROISSANT, [self._croissant(known, contents, metadata_columns(name))])
         return contents.series == len(tree.receipts.uids())
+
+    def _croissant(
+        self, collection: Collection, contents: _Contents, columns: tuple[str, ...]
+    ) -> bytes:
+        files = [
+            croissant.DescribedFile(name, *facts, *self.hashed[name])
+            for name, facts in _DESCRIBED.items()
+        ]
+        return croissant.croissant(collection, self.registry, contents, METADATA, columns, files)
 
     def _receipts(
         self,
@@ -308,6 +328,8 @@ class _ReportWriter:
                 continue
             receipt = self._with_headers(stored)
             contents.series += 1
+            contents.images += len(receipt.images)
+            contents.size += receipt.size
             contents.terms.add(LicenseTerms.of(receipt.series))
             contents.names.add(receipt.series.collection)
             for lines in manifest([receipt]):
@@ -344,6 +366,7 @@ class _ReportWriter:
         One that another program has open, such as Excel, stays as it is; the next run replaces it.
         """
         digest, size = hashlib.md5(usedforsecurity=False), 0
+        sha256 = hashlib.sha256()
         try:
             with self.tree.disk.replacing(self.tree.root / name, self.tree.temporary) as write:
 
@@ -352,9 +375,11 @@ class _ReportWriter:
                     self.check_time()
                     write(data)
                     digest.update(data)
+                    sha256.update(data)
                     size += len(data)
 
                 yield add
+                self.hashed[name] = (size, sha256.hexdigest())
                 self._record(name, digest.hexdigest())
                 self._move_foreign(name)
         except OSError as error:

@@ -60,6 +60,8 @@ _TABLES = {".csv": "CSV", ".tsv": "TSV"}
 _PADDING = "\x00\x1a"
 """What some systems write after the end of a text."""
 _HEADER_LINES = 100
+_FILE_NAME = re.compile(r"\w[\w .-]*")
+"""A file in the same folder, and no other."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f]")
 _UNPACK_ERRORS = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 
@@ -91,6 +93,8 @@ def read_manifest(
         return reader.load(str(source), None)
     name = "standard input" if str(source) == "-" else str(source)
     with _opened(name, source, stdin) as file:
+        if name != "standard input":
+            reader.folder = Path(source).parent
         return reader.read(_Source(name, Path(str(source)).suffix.lower(), file))
 
 
@@ -118,23 +122,21 @@ class _Reader:
         self._pinned = pinned
         self._depth = 0
         self._loaded = 0
+        self.folder: Path | None = None
+        """Of the file that is read, if it is one: files beside it may be named by it."""
 
     def load(self, url: str, sha256: str | None) -> Manifest:
         """Read the manifest at an address.
 
         Args:
-            url: the address.
+            url: the address, or the name of a file beside the one that is read.
             sha256: what its content must have, or None.
         """
         name = redact(url)
         self._loaded += 1
         if self._loaded > _MAX_ADDRESSES:
             raise ManifestError(f"the manifest leads to more than {_MAX_ADDRESSES} others")
-        if self._fetch is None:
-            raise ManifestError(
-                f"{name} is not read from here", hint="download it, and give the file"
-            )
-        content = self._fetch(url)
+        content = self._content(url, name)
         digest = hashlib.sha256(content).hexdigest()
         if sha256 is not None and digest != sha256.lower():
             raise ManifestError(
@@ -143,6 +145,22 @@ class _Reader:
             )
         suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
         return self._nested(_Source(name, suffix, io.BytesIO(content)))
+
+    def _content(self, url: str, name: str) -> bytes:
+        if self.folder is not None and _FILE_NAME.fullmatch(url):
+            try:
+                with (self.folder / url).open("rb") as file:
+                    content = file.read(_MAX_DOCUMENT + 1)
+            except OSError as error:
+                raise _unreadable(str(self.folder / url), error) from error
+            if len(content) > _MAX_DOCUMENT:
+                raise _too_large(name, _MAX_DOCUMENT)
+            return content
+        if self._fetch is None:
+            raise ManifestError(
+                f"{name} is not read from here", hint="download it, and give the file"
+            )
+        return self._fetch(url)
 
     def _nested(self, source: _Source) -> Manifest:
         if self._depth >= _MAX_DEPTH:
