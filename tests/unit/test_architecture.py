@@ -22,8 +22,9 @@ DEPENDENCIES = {
     "jinja2",
     "markupsafe",
     "pandas",
+    "tqdm",
 }
-LAZY_IMPORTS = 30
+LAZY_IMPORTS = 31
 """Imports inside functions: each has its reason beside it."""
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tcia_covid.api.functions import iter_series, local_series
+from tcia_covid.api.functions import iter_series
+from tcia_covid.api.local import local_series
 from tcia_covid.api.options import check_value
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry

@@ -14,50 +14,90 @@ from tcia_covid.api.options import (
     ConnectionChoices,
     FilterChoices,
     Paths,
+    StorageChoices,
     Targets,
     Words,
-    accepts,
     against_from,
     build_options,
     check_choices,
     check_value,
+    given,
+    output_from,
     paths_from,
     request_from,
 )
 from tcia_covid.archives.factory import check_addresses, open_for_options
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import NotAvailableError, RequestError
+from tcia_covid.core.errors import NotAvailableError
 from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.summary import Summary
+from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
 from tcia_covid.operations import select
+from tcia_covid.operations.adopt import AdoptResult, adopt_folder
 from tcia_covid.operations.doctor import QUICK, DoctorResult, examine
 from tcia_covid.operations.download import download_request
-from tcia_covid.operations.files import LocalSeries, select_local
 from tcia_covid.operations.plan import Plan, plan_request
 from tcia_covid.operations.report import ReportCollector, ReportResult, check_extra, find_place
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.operations.verify_against import check_for_targets
+from tcia_covid.output.notebook import shown_counts, shown_events
 from tcia_covid.selection.request import Source
+from tcia_covid.selection.shards import Shard
+from tcia_covid.selection.targets import unknown_collection
+from tcia_covid.store.placement import Mode
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from tcia_covid.archives.base import Archive
 
 
-@accepts(Choices)
 def download(
     targets: Targets,
     output: str | Path = DEFAULT_OUTPUT,
     *,
+    progress: bool | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    **choices: Unpack[Choices],
+    shared_cart: Words | None = None,
+    source: Source | None = None,
+    layout: str | None = None,
+    frozen: bool | None = None,
+    update: bool | None = None,
+    accept_listed: bool | None = None,
+    commercial_use: bool | None = None,
+    supporting: bool | None = None,
+    supporting_only: bool | None = None,
+    keep_formulas: bool | None = None,
+    no_fsync: bool | None = None,
+    no_space_check: bool | None = None,
+    patient: Words | None = None,
+    study: Words | None = None,
+    series: Words | None = None,
+    modality: Words | None = None,
+    body_part: Words | None = None,
+    description: Words | None = None,
+    where: Words | None = None,
+    first_patients: int | None = None,
+    max_series: int | None = None,
+    max_size: Bytes | None = None,
+    shard: str | Shard | None = None,
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
+    registry: Paths | None = None,
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
 ) -> Summary:
     """Download `targets` into the folder `output`. Running it again resumes and repairs.
 
@@ -67,7 +107,8 @@ def download(
         targets: what the command line takes (names, UIDs, files, addresses), or series, dicts and
             DataFrames of series as `iter_series` and `series --format csv` give them, or several.
         output: the folder that holds the collections' folders.
-        emit: receives progress events, from any thread.
+        progress: show a bar (tqdm); by default in IPython and notebooks only.
+        emit: receives events (`tcia_covid.Event`), from any thread.
         stop: set it from another thread to end the run early.
         choices: filters and options, see `tcia_covid.Choices`.
 
@@ -77,21 +118,57 @@ def download(
         DestinationError: the folder cannot be used.
         InterruptedRunError: `stop` was set; complete series are kept.
     """
-    with cancellable(stop) as token:
-        summary = download_request(request_from(targets, output, **choices), emit=emit, stop=token)
+    choices = given(locals(), Choices)
+    request = request_from(targets, output, **choices)
+    with cancellable(stop) as token, shown_events(progress, emit) as emit_all:
+        summary = download_request(request, emit=emit_all, stop=token)
     if summary.error is not None:
         raise summary.error
     return summary
 
 
-@accepts(Choices)
 def plan(
     targets: Targets,
     output: str | Path = DEFAULT_OUTPUT,
     *,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    **choices: Unpack[Choices],
+    shared_cart: Words | None = None,
+    source: Source | None = None,
+    layout: str | None = None,
+    frozen: bool | None = None,
+    update: bool | None = None,
+    accept_listed: bool | None = None,
+    commercial_use: bool | None = None,
+    supporting: bool | None = None,
+    supporting_only: bool | None = None,
+    keep_formulas: bool | None = None,
+    no_fsync: bool | None = None,
+    no_space_check: bool | None = None,
+    patient: Words | None = None,
+    study: Words | None = None,
+    series: Words | None = None,
+    modality: Words | None = None,
+    body_part: Words | None = None,
+    description: Words | None = None,
+    where: Words | None = None,
+    first_patients: int | None = None,
+    max_series: int | None = None,
+    max_size: Bytes | None = None,
+    shard: str | Shard | None = None,
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
+    registry: Paths | None = None,
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
 ) -> Plan:
     """Return what `download` would do. Series of the catalog need no network.
 
@@ -101,17 +178,52 @@ def plan(
         RequestError: the request cannot be carried out as asked.
         ArchiveError: an archive's list is needed, and no archive could be reached.
     """
+    choices = given(locals(), Choices)
     with cancellable(stop) as token:
         return plan_request(request_from(targets, output, **choices), emit=emit, stop=token)
 
 
-@accepts(Choices)
 def iter_series(
     targets: Targets,
     *,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    **choices: Unpack[Choices],
+    shared_cart: Words | None = None,
+    source: Source | None = None,
+    layout: str | None = None,
+    frozen: bool | None = None,
+    update: bool | None = None,
+    accept_listed: bool | None = None,
+    commercial_use: bool | None = None,
+    supporting: bool | None = None,
+    supporting_only: bool | None = None,
+    keep_formulas: bool | None = None,
+    no_fsync: bool | None = None,
+    no_space_check: bool | None = None,
+    patient: Words | None = None,
+    study: Words | None = None,
+    series: Words | None = None,
+    modality: Words | None = None,
+    body_part: Words | None = None,
+    description: Words | None = None,
+    where: Words | None = None,
+    first_patients: int | None = None,
+    max_series: int | None = None,
+    max_size: Bytes | None = None,
+    shard: str | Shard | None = None,
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
+    registry: Paths | None = None,
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
 ) -> Iterator[Series]:
     """Yield the series of a selection, by collection, patient, study and number.
 
@@ -122,10 +234,11 @@ def iter_series(
         ArchiveError: an archive's list is needed, and no archive could be reached.
         NotAvailableError: no archive lists some of the requested series.
     """
+    choices = given(locals(), Choices)
     request = request_from(targets, DEFAULT_OUTPUT, **choices)
     with cancellable(stop) as token:
-        registry = load_registry(request.options.registry)
-        selected = select_offline(request, registry, token, emit)
+        collections = load_registry(request.options.registry)
+        selected = select_offline(request, collections, token, emit)
     if selected.failures:
         first, others = selected.failures[0], len(selected.failures) - 1
         more = f" (and {others} more like it)" if others else ""
@@ -133,9 +246,23 @@ def iter_series(
     yield from selected.series
 
 
-@accepts(ConnectionChoices)
 def other_collections(
-    *, emit: Emit = discard, stop: CancelToken | None = None, **choices: Unpack[ConnectionChoices]
+    *,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
+    registry: Paths | None = None,
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
 ) -> list[str]:
     """Ask NBIA for the names of its public collections that the registry does not have, sorted.
 
@@ -144,6 +271,7 @@ def other_collections(
     Raises:
         ArchiveError: NBIA gave no list.
     """
+    choices = given(locals(), ConnectionChoices)
     options = build_options(check_choices(choices, ConnectionChoices))
     with cancellable(stop) as token:
         return select.other_collections(options, emit=emit, stop=token)
@@ -166,10 +294,17 @@ def status(
     return read_status(Path(check_value("directory", directory, str | Path)), load_registry(files))
 
 
-def local_series(
+def verify(
     directory: str | Path = DEFAULT_OUTPUT,
-    targets: Targets = (),
     *,
+    deep: bool = False,
+    online: bool = False,
+    strict: bool = False,
+    against: Targets | None = None,
+    progress: bool | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    on_progress: Callable[[int, int], None] = lambda size, images: None,
     patient: Words | None = None,
     study: Words | None = None,
     series: Words | None = None,
@@ -180,56 +315,20 @@ def local_series(
     first_patients: int | None = None,
     max_series: int | None = None,
     max_size: Bytes | None = None,
+    shard: str | Shard | None = None,
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
     registry: Paths | None = None,
-) -> list[LocalSeries]:
-    """Return the complete series in a folder, with their files in slice order.
-
-    Needs no network, and opens no image.
-
-    Args:
-        directory: an output folder, or one collection's folder in it.
-        targets: what to select, as for `download`; by default every series.
-        patient: filters; this one and the others have the meaning that `Choices` explains.
-        registry: registry files, added to the shipped one.
-
-    Raises:
-        RequestError: the folder is not one of this program's, the filters exclude everything, or
-            no complete series of a target is in it.
-    """
-    filters = {name: value for name, value in locals().items() if name not in _LOCAL}
-    request = request_from(targets, **filters)
-    selection = select_local(
-        Path(check_value("directory", directory, str | Path)),
-        load_registry(request.options.registry),
-        request.targets,
-        request.manifests,
-        request.filters,
-    )
-    if selection.missing:
-        first, others = selection.missing[0], len(selection.missing) - 1
-        more = f" (and {others} more targets like it)" if others else ""
-        raise RequestError(
-            f"no complete series of {first} is in {directory}{more}",
-            hint="download it, or name only what is there; without a target, all is listed",
-        )
-    return selection.series
-
-
-_LOCAL = {"directory", "targets"}
-
-
-@accepts(FilterChoices)
-def verify(
-    directory: str | Path = DEFAULT_OUTPUT,
-    *,
-    deep: bool = False,
-    online: bool = False,
-    strict: bool = False,
-    against: Targets | None = None,
-    emit: Emit = discard,
-    stop: CancelToken | None = None,
-    on_progress: Callable[[int, int], None] = lambda size, images: None,
-    **choices: Unpack[FilterChoices],
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
 ) -> VerifyResult:
     """Re-check every file of a download against its recorded MD5.
 
@@ -242,6 +341,7 @@ def verify(
         strict: unexpected files give exit code 1.
         against: targets as for `download`: what the folder must have, and nothing else. A lock file
             also names the version of each series.
+        progress: show a bar (tqdm); by default in IPython and notebooks only.
         emit: receives notices, from any thread.
         stop: set it from another thread to end the check early.
         on_progress: receives numbers of checked bytes and images.
@@ -252,12 +352,14 @@ def verify(
             target names.
         InterruptedRunError: `stop` was set.
     """
+    choices = given(locals(), FilterChoices)
     folder = Path(check_value("directory", directory, str | Path))
     checked = check_choices(choices, FilterChoices)
     options = build_options(checked)
     check_addresses(options.nbia_url, options.idc_url)
     request = against_from(against, folder, checked)
     with cancellable(stop) as token, ExitStack() as stack:
+        count = stack.enter_context(shown_counts(progress, on_progress, "verify"))
         archive: Archive | None = None
         if online:
             archives = open_for_options(options, token, emit)
@@ -272,7 +374,90 @@ def verify(
             jobs=choices.get("jobs"),
             emit=emit,
             stop=token,
-            on_progress=on_progress,
+            on_progress=count,
+        )
+
+
+def adopt(
+    directory: str | Path,
+    output: str | Path = DEFAULT_OUTPUT,
+    *,
+    collection: str | None = None,
+    mode: Mode = "link",
+    progress: bool | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    on_progress: Callable[[int, int], None] = lambda size, images: None,
+    source: Source | None = None,
+    layout: str | None = None,
+    keep_formulas: bool | None = None,
+    no_fsync: bool | None = None,
+    no_space_check: bool | None = None,
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
+    registry: Paths | None = None,
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
+) -> AdoptResult | VolumeAdoption:
+    """Import the image files of a folder that the archive's hashes confirm.
+
+    Args:
+        directory: what another program, or this one elsewhere, downloaded.
+        output: the folder that holds the collections' folders.
+        collection: import only its series; needed for the NIfTI collection, whose result is a
+            `VolumeAdoption`.
+        mode: `link` makes hard links, else reflinks, else copies; `copy` makes reflinks, else
+            copies; `move` removes files from `directory` once their series is complete.
+        progress: show a bar (tqdm); by default in IPython and notebooks only.
+        emit: receives events, from any thread.
+        stop: set it from another thread to end the run early; complete series are kept.
+        on_progress: receives numbers of bytes and images that were read.
+        choices: options, see `tcia_covid.Choices`.
+
+    Raises:
+        RequestError: not a folder, without images, or one of this program's own folders.
+        ArchiveError: the collection could not be listed.
+        DestinationError: the output cannot be used.
+        InterruptedRunError: `stop` was set.
+    """
+    choices = given(locals(), StorageChoices)
+    check_value("mode", mode, Mode | None)
+    options = build_options(check_choices(choices, StorageChoices))
+    folder = Path(check_value("directory", directory, str | Path))
+    target = Path(output_from(output))
+    collections = load_registry(options.registry)
+    known = collections.find(collection) if collection is not None else None
+    if collection is not None and known is None:
+        raise unknown_collection(collection, (), collections)
+    with (
+        cancellable(stop) as token,
+        shown_counts(progress, on_progress, "adopt") as count,
+    ):
+        if known is not None and not known.is_dicom:
+            return adopt_volumes(
+                *(folder, target, known, collections),
+                mode=mode,
+                durable=options.durable,
+                jobs=jobs,
+                emit=emit,
+                stop=token,
+            )
+        return adopt_folder(
+            *(folder, target),
+            collection=known,
+            mode=mode,
+            options=options,
+            emit=emit,
+            stop=token,
+            on_progress=count,
         )
 
 
@@ -282,6 +467,7 @@ def report(
     to: str | Path | None = None,
     jobs: int | None = None,
     registry: Paths | None = None,
+    progress: bool | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
     on_progress: Callable[[int, int], None] = lambda size, images: None,
@@ -296,6 +482,7 @@ def report(
             `report.html` in `directory`, or the folder `report` for more than 1,000 series.
         jobs: processes that decode images.
         registry: registry files, added to the shipped one.
+        progress: show a bar (tqdm); by default in IPython and notebooks only.
         emit: receives notices.
         stop: set it from another thread to end the work early; the next report resumes.
         on_progress: receives numbers of bytes and images of the series that are done.
@@ -316,21 +503,33 @@ def report(
     page = find_place(folder, target)
     with (
         cancellable(stop) as token,
-        ReportCollector(folder, load_registry(files), jobs, emit, token, on_progress) as collector,
+        shown_counts(progress, on_progress, "report") as count,
+        ReportCollector(folder, load_registry(files), jobs, emit, token, count) as collector,
     ):
         collected = collector.collect()
         write_report(collected, page)
     return ReportResult(page.file, collected, round(time.monotonic() - started, 3))
 
 
-@accepts(ConnectionChoices)
 def doctor(
     directory: str | Path = DEFAULT_OUTPUT,
     *,
     source: Source = "auto",
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    **choices: Unpack[ConnectionChoices],
+    jobs: int | None = None,
+    retries: int | None = None,
+    retry_wait: float | None = None,
+    connect_timeout: float | None = None,
+    first_byte_timeout: float | None = None,
+    stall_timeout: float | None = None,
+    outage_timeout: float | None = None,
+    max_rate: Bytes | None = None,
+    min_rate: Bytes | None = None,
+    registry: Paths | None = None,
+    nbia_url: str | None = None,
+    idc_url: str | None = None,
+    site_url: str | None = None,
 ) -> DoctorResult:
     """Try out what downloads rely on: this machine, the network and the archives.
 
@@ -348,10 +547,10 @@ def doctor(
         RequestError: an option is invalid.
         InterruptedRunError: `stop` was set.
     """
+    checked = check_choices(given(locals(), ConnectionChoices), ConnectionChoices)
     folder = Path(check_value("directory", directory, str | Path))
     check_value("source", source, Source | None)
-    given = check_choices(choices, ConnectionChoices)
-    options = build_options({**QUICK, **given, "source": source})
+    options = build_options({**QUICK, **checked, "source": source})
     check_addresses(options.nbia_url, options.idc_url)
     with cancellable(stop) as token:
         return examine(options, folder, emit=emit, stop=token)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
@@ -14,7 +13,6 @@ from typing import (
     Any,
     Literal,
     TypedDict,
-    TypeVar,
     get_args,
     get_origin,
     get_type_hints,
@@ -113,7 +111,22 @@ class FilterChoices(ConnectionChoices, total=False):
     """`"I/N"`: the I-th of N disjoint, balanced parts of the selection."""
 
 
-class Choices(FilterChoices, total=False):
+class StorageChoices(ConnectionChoices, total=False):
+    """Keywords of functions that write images; None means the default."""
+
+    source: Source | None
+    """Archive to download from."""
+    layout: str | None
+    """`uid`, `descriptive` or a template."""
+    keep_formulas: bool | None
+    """Write values to metadata.csv that a spreadsheet would evaluate (`=…`) as they are."""
+    no_fsync: bool | None
+    """Do not force data to the disk: a power cut may damage series that count as complete."""
+    no_space_check: bool | None
+    """Start even if the disk has too little free space."""
+
+
+class Choices(FilterChoices, StorageChoices, total=False):
     """Keywords of `download`, `plan` and `iter_series`; None means the default.
 
     The names are those of the command line's options.
@@ -121,10 +134,6 @@ class Choices(FilterChoices, total=False):
 
     shared_cart: Words | None
     """Names of carts shared on NBIA's page: further targets."""
-    source: Source | None
-    """Archive to download from."""
-    layout: str | None
-    """`uid`, `descriptive` or a template."""
     frozen: bool | None
     """Download only the versions of series that `targets`, which are lock files, name."""
     update: bool | None
@@ -137,15 +146,8 @@ class Choices(FilterChoices, total=False):
     """Also download clinical tables, annotations and manifests."""
     supporting_only: bool | None
     """Download these, and no images."""
-    keep_formulas: bool | None
-    """Write values to metadata.csv that a spreadsheet would evaluate (`=…`) as they are."""
-    no_fsync: bool | None
-    """Do not force data to the disk: a power cut may damage series that count as complete."""
-    no_space_check: bool | None
-    """Start even if the disk has too little free space."""
 
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _RUNTIME_TYPES: Mapping[Any, Any] = {int: Integral, float: Real, Literal: str}
 """Types to accept for a hint: NumPy's numbers, too."""
 _TYPE_NAMES = {
@@ -177,22 +179,9 @@ _LISTS: dict[str, Kind] = {
 """Fields that take commas and `@FILE`, and the kind of column in such a file."""
 
 
-def accepts(choices: type) -> Callable[[_Function], _Function]:
-    """Show the keywords of a TypedDict in the signature of a function with `**choices`."""
-
-    def show(function: _Function) -> _Function:
-        signature = inspect.signature(function)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        keywords = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
-            for name, hint in _hints(choices).items()
-        ]
-        function.__dict__["__signature__"] = signature.replace(parameters=[*own, *keywords])
-        function.__annotations__.pop("choices")
-        function.__annotations__.update(_hints(choices))
-        return function
-
-    return show
+def given(arguments: Mapping[str, Any], choices: type) -> dict[str, Any]:
+    """The keywords of a TypedDict among the arguments of a function."""
+    return {name: arguments[name] for name in _hints(choices)}
 
 
 def check_choices(choices: Mapping[str, object], allowed: type = Choices) -> dict[str, Any]:

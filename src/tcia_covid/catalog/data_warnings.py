@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from tcia_covid.catalog import series_catalog
 from tcia_covid.core.models import SERIES_NAMES, Series
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -125,3 +126,11 @@ def _by_modality(kinds: _Kinds, has: Callable[[_Kind], bool]) -> Iterator[str]:
 
 def _share(some: Sequence[Series], series: Sequence[Series], noun: str = "series") -> str:
     return f"{len(some):,} of {len(series):,} {noun}"
+
+
+def collection_warnings(name: str) -> list[str]:
+    """What the catalog tells about the data of a collection; nothing if it does not have it."""
+    if not series_catalog.has(name):
+        return []
+    series = series_catalog.load(name)
+    return data_warnings(series) + missing_values(series)

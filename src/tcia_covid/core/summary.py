@@ -16,6 +16,7 @@ from tcia_covid.core.errors import (
     FailureReason,
     TciaCovidError,
 )
+from tcia_covid.core.html import html_table
 from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Series, State
 from tcia_covid.core.units import count, format_size
 
@@ -139,7 +140,7 @@ class SeriesResult:
     """The folder of its images, if it is complete; begins with the output folder as given."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Summary:
     """What a download did."""
 
@@ -186,6 +187,22 @@ class Summary:
     """Report files that do not cover all complete series, relative to the output folder."""
     error: TciaCovidError | None = None
     """What ended the run early."""
+
+    def __repr__(self) -> str:
+        return f"<Summary: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with what failed."""
+        failures = ((each.series, each.reason.value, each.detail) for each in self.failures)
+        return html_table(self._in_words(), ("series", "failed", "why"), failures)
+
+    def _in_words(self) -> str:
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        remaining = f", {self.remaining:,} remaining" if self.remaining else ""
+        return (
+            f"{self.complete:,} of {count(self.selected, 'series')} complete in {self.output}, "
+            f"{format_size(self.bytes_stored)}{failed}{remaining}; exit code {self.exit_code}"
+        )
 
 
 class SummaryBuilder:

@@ -17,9 +17,11 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from tcia_covid.core.events import Emit, discard
+from tcia_covid.core.html import html_table
 from tcia_covid.core.models import Failure, Series, State
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.summary import Comparison, ResolvedTarget, SeriesResult
+from tcia_covid.core.units import count, format_size
 from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.select import select_offline
 from tcia_covid.selection.filters import apply_filters
@@ -80,7 +82,7 @@ class GroupPlan:
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Plan:
     """What a download would do."""
 
@@ -97,6 +99,31 @@ class Plan:
     notices: list[str] = field(default_factory=list)
     resolved: list[ResolvedTarget] = field(default_factory=list)
     """What each target was taken for."""
+
+    def __repr__(self) -> str:
+        return f"<Plan: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, by collection."""
+        heads = ("collection", "patients", "series", "images", "size", "to download")
+        rows = (
+            (
+                group.name,
+                group.patients,
+                group.selected.series,
+                group.selected.images,
+                format_size(group.selected.size),
+                format_size(group.to_fetch.size),
+            )
+            for group in self.groups
+        )
+        return html_table(self._in_words(), heads, rows)
+
+    def _in_words(self) -> str:
+        return (
+            f"{count(self.to_fetch.series, 'series')} of {self.selected.series:,} to download into "
+            f"{self.output}, {format_size(self.needed)}"
+        )
 
     @property
     def selected(self) -> Amount:

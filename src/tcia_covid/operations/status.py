@@ -10,7 +10,9 @@ from pathlib import Path
 
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.errors import FailureReason
+from tcia_covid.core.html import html_table
 from tcia_covid.core.models import Check, Failure
+from tcia_covid.core.units import count, format_size
 from tcia_covid.store.discovery import (
     UncheckedFolder,
     find_trees,
@@ -112,7 +114,7 @@ class CollectionStatus:
         return max(0, (self.requested or 0) - stored - len(begun))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StatusResult:
     """The state of each collection's folder in a directory."""
 
@@ -120,6 +122,31 @@ class StatusResult:
     collections: list[CollectionStatus]
     unchecked: list[UncheckedFolder] = field(default_factory=list)
     """Other folders with images that no receipt covers."""
+
+    def __repr__(self) -> str:
+        return f"<Status: {self._in_words()}>"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, by collection."""
+        heads = ("collection", "series complete", "images", "size", "staged", "damaged", "failed")
+        rows = (
+            (
+                each.name,
+                each.complete.series,
+                each.complete.images,
+                format_size(each.complete.size),
+                len(each.partial),
+                len({*each.damaged, *each.missing_files}),
+                len(each.failed),
+            )
+            for each in self.collections
+        )
+        return html_table(self._in_words(), heads, rows)
+
+    def _in_words(self) -> str:
+        series = sum(each.complete.series for each in self.collections)
+        size = format_size(sum(each.complete.size for each in self.collections))
+        return f"{count(series, 'series')} complete in {self.directory}, {size}"
 
 
 def read_status(directory: Path, registry: Registry | None = None) -> StatusResult:

@@ -84,7 +84,7 @@ class OnlineCounts:
     no_response: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class VerifyResult:
     """What `verify` found."""
 
@@ -109,6 +109,13 @@ class VerifyResult:
     recorded: bool = True
     """Whether the damage is recorded in the tree, so that the next download repairs it."""
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        problems = f", {len(self.damage):,} damaged files" if self.damage else ""
+        return (
+            f"<Verify: {self.images.intact:,} of {self.images.checked:,} images intact in "
+            f"{self.output}{problems}; exit code {self.exit_code}>"
+        )
 
     @property
     def exit_code(self) -> int:

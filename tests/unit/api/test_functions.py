@@ -16,7 +16,13 @@ from typing import Any, get_type_hints
 import pytest
 
 import tcia_covid.core.version
-from tcia_covid.api.options import Choices, ConnectionChoices, FilterChoices, request_from
+from tcia_covid.api.options import (
+    Choices,
+    ConnectionChoices,
+    FilterChoices,
+    StorageChoices,
+    request_from,
+)
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
@@ -315,7 +321,8 @@ def test_a_collections_own_folder_is_no_output(choices: dict[str, Any], tmp_path
     "function",
     [
         *(tcia_covid.download, tcia_covid.plan, tcia_covid.iter_series),
-        *(tcia_covid.verify, tcia_covid.status),
+        *(tcia_covid.verify, tcia_covid.status, tcia_covid.adopt, tcia_covid.report),
+        *(tcia_covid.local_series, tcia_covid.files, tcia_covid.cite, tcia_covid.info),
         tcia_covid.Choices,
     ],
 )
@@ -323,15 +330,35 @@ def test_hints_can_be_read_at_run_time(function: Any) -> None:
     assert get_type_hints(function)
 
 
-def test_signatures_show_the_keywords() -> None:
-    for function in (tcia_covid.download, tcia_covid.plan, tcia_covid.iter_series):
-        assert set(Choices.__annotations__) < set(inspect.signature(function).parameters)
-    keywords = inspect.signature(tcia_covid.verify).parameters
-    assert set(FilterChoices.__annotations__) < set(keywords)
-    assert "layout" not in keywords
+@pytest.mark.parametrize(
+    ("function", "choices"),
+    [
+        (tcia_covid.download, Choices),
+        (tcia_covid.plan, Choices),
+        (tcia_covid.iter_series, Choices),
+        (tcia_covid.verify, FilterChoices),
+        (tcia_covid.adopt, StorageChoices),
+        (tcia_covid.other_collections, ConnectionChoices),
+        (tcia_covid.doctor, ConnectionChoices),
+    ],
+)
+def test_every_keyword_is_a_parameter_of_its_own(function: Any, choices: type) -> None:
+    parameters = inspect.signature(function, follow_wrapped=False).parameters
+    assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    hints, keywords = get_type_hints(function), get_type_hints(choices)
+    assert {name: hints[name] for name in keywords} == keywords
+    assert {parameters[name].default for name in keywords} == {None}
+    assert ("update" in parameters) == (choices is Choices)
 
 
-@pytest.mark.parametrize("choices", [ConnectionChoices, FilterChoices, Choices])
+def test_local_functions_have_the_filters_that_are_offline() -> None:
+    filters = set(FilterChoices.__annotations__) - set(ConnectionChoices.__annotations__)
+    expected = {*filters - {"shard"}, "registry", "directory", "targets"}
+    for function in (tcia_covid.local_series, tcia_covid.files):
+        assert set(inspect.signature(function).parameters) == expected
+
+
+@pytest.mark.parametrize("choices", [ConnectionChoices, FilterChoices, StorageChoices, Choices])
 def test_every_keyword_is_documented(choices: type) -> None:
     (node,) = ast.parse(inspect.getsource(choices)).body
     assert isinstance(node, ast.ClassDef)
@@ -341,7 +368,7 @@ def test_every_keyword_is_documented(choices: type) -> None:
 
 
 def test_a_keyword_that_means_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword 'layout'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'layout'"):
         tcia_covid.verify(tmp_path, layout="uid")  # type: ignore[call-arg]
 
 
@@ -355,3 +382,38 @@ def test_a_choice_that_does_not_exist_is_a_type_error() -> None:
         request_from("A", modalities="CT")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="did you mean 'modality'"):
         request_from("A", modalty="CT")  # type: ignore[call-arg]
+
+
+def test_files_of_another_program_are_adopted(
+    choices: dict[str, Any], archive: ArchiveServer, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    for series in archive.corpus:
+        for image in series.images:
+            (old / f"{image.uid}.dcm").write_bytes(image.read())
+    counted: list[tuple[int, int]] = []
+    result = tcia_covid.adopt(
+        old, tmp_path / "new", on_progress=lambda *numbers: counted.append(numbers), **choices
+    )
+    assert (result.exit_code, result.series.adopted) == (0, 3)  # type: ignore[union-attr]
+    assert sum(images for _, images in counted) == 6
+    assert len(tcia_covid.files(tmp_path / "new")) == 6
+    with pytest.raises(UsageError, match="mode must be one of"):
+        tcia_covid.adopt(old, tmp_path / "new", mode="steal")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="no collection"):
+        tcia_covid.adopt(old, tmp_path / "new", collection="no such")
+
+
+def test_citations_and_facts_need_no_network() -> None:
+    text = tcia_covid.cite(["COVID-19-AR", "ricord-1a"])
+    assert "10.7937/TCIA.2020.PY71-5978" in text
+    assert text.count("Maintaining and Operating") == 1
+    assert tcia_covid.cite("covid-19-ar", "bibtex").startswith("@")
+    facts = tcia_covid.info("ricord-1c")
+    assert (facts["name"], facts["series"]) == ("MIDRC-RICORD-1C", 1241)
+    assert facts["warnings"]
+    with pytest.raises(UsageError, match="format must be one of"):
+        tcia_covid.cite("covid-19-ar", "word")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="no collection"):
+        tcia_covid.info("no such")

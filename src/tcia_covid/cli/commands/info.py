@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Resource
-from tcia_covid.catalog.data_warnings import data_warnings, missing_values
+from tcia_covid.catalog.data_warnings import collection_warnings
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK
@@ -23,18 +22,10 @@ def command(console: Console, *, collection: str, registry: tuple[str, ...], **_
     entry = collections.find(collection)
     if entry is None:
         raise unknown_collection(collection, (), collections)
-    warnings = _warnings(entry)
+    warnings = collection_warnings(entry.name)
     console.document(info_document(entry, warnings, collections.resources))
     console.result(describe(entry, warnings, collections.resources, width()))
     return EXIT_OK
-
-
-def _warnings(collection: Collection) -> list[str]:
-    """What the catalog tells about the data of a collection."""
-    if not series_catalog.has(collection.name):
-        return []
-    series = series_catalog.load(collection.name)
-    return data_warnings(series) + missing_values(series)
 
 
 def describe(

@@ -1,0 +1,130 @@
+"""Progress for the library: one bar of tqdm, in a notebook or on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tcia_covid.core.errors import RequestError
+from tcia_covid.core.events import Emit, Event
+from tcia_covid.output.progress import Display, summary_parts
+
+_INTERVAL = 0.5
+OnProgress = Callable[[int, int], None]
+"""Receives numbers of bytes and images that are done."""
+
+
+def is_wanted(progress: bool | None) -> bool:  # noqa: FBT001 - the keyword of the functions
+    """Whether to show progress; where that is not said, in IPython and notebooks that have tqdm.
+
+    Raises:
+        RequestError: it is wanted, and tqdm is not installed.
+    """
+    ipython = sys.modules.get("IPython")
+    has_shell = ipython is not None and ipython.get_ipython() is not None
+    if progress is False or not (progress or has_shell):
+        return False
+    try:
+        _tqdm()
+    except ImportError as error:
+        if progress is None:
+            return False
+        raise RequestError(
+            f"progress bars need the package tqdm, which is not installed ({error})",
+            hint="install it: pip install 'tcia-covid[notebook]'",
+        ) from error
+    return True
+
+
+@contextmanager
+def shown_events(progress: bool | None, emit: Emit) -> Iterator[Emit]:  # noqa: FBT001 - as above
+    """Show the events of a run, beside passing them to `emit`."""
+    if not is_wanted(progress):
+        yield emit
+        return
+    bar = _EventBar()
+    bar.start()
+
+    def both(event: Event) -> None:
+        bar.take(event)
+        emit(event)
+
+    try:
+        yield both
+    finally:
+        bar.close()
+
+
+@contextmanager
+def shown_counts(
+    progress: bool | None,  # noqa: FBT001 - as above
+    on_progress: OnProgress,
+    what: str,
+) -> Iterator[OnProgress]:
+    """Show how many bytes and images are done, beside passing the numbers to `on_progress`."""
+    if not is_wanted(progress):
+        yield on_progress
+        return
+    bar, lock, images = _new_bar(None, what), threading.Lock(), 0
+
+    def both(size: int, number: int) -> None:
+        nonlocal images
+        with lock:
+            images += number
+            bar.set_postfix_str(f"{images:,} images", refresh=False)
+            bar.update(size)
+        on_progress(size, number)
+
+    try:
+        yield both
+    finally:
+        bar.close()
+
+
+class _EventBar(Display):
+    """A bar for the bytes of a run, with lines about failures and notices above it."""
+
+    def __init__(self) -> None:
+        super().__init__(self._write_above, interval=_INTERVAL)
+        self._bar: Any = None
+        self._drawing = threading.Lock()
+
+    def tick(self) -> None:
+        """Redraw the bar at each look, not only when nothing else was written."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Redraw the bar."""
+        progress = self._state.snapshot()
+        if not progress.total:
+            return
+        with self._drawing:
+            if self._bar is None:
+                self._bar = _new_bar(progress.total, "download")
+            self._bar.total = max(progress.total, progress.size)
+            self._bar.n = progress.size
+            self._bar.set_postfix_str(", ".join(summary_parts(progress)), refresh=True)
+
+    def close(self) -> None:
+        """Draw the end of the run."""
+        super().close()
+        self.draw()
+        if self._bar is not None:
+            self._bar.close()
+
+    def _write_above(self, line: str) -> None:
+        _tqdm().write(line, file=sys.stderr)
+
+
+def _new_bar(total: int | None, what: str) -> Any:
+    return _tqdm()(total=total, desc=what, unit="B", unit_scale=True, mininterval=_INTERVAL)
+
+
+def _tqdm() -> Any:
+    """The bar that suits a notebook or a terminal."""
+    from tqdm.auto import tqdm  # noqa: PLC0415 - takes 0.1 s, only where progress is shown
+
+    return tqdm
