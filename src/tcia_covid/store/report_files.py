@@ -136,7 +136,7 @@ _HEADER_COLUMNS = slice(3, 9)
 _NUMBERS = re.compile(r"[0-9.\\eE+ -]*")
 """UIDs and numbers, which need no quotes in CSV, and that no spreadsheet evaluates."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
-"""The same of a folder."""
+"""The same of paths."""
 
 
 def images_header() -> bytes:
@@ -165,7 +165,7 @@ def image_rows(receipt: Receipt, *, above: str = "", keep_formulas: bool = False
     folder = f"{above}{receipt.folder}"
     rows = [_image_row(receipt, folder, *pair) for pair in _in_slice_order(receipt)]
     numbers = "".join(["".join(row[_HEADER_COLUMNS]) for row in rows])
-    if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch(folder):
+    if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch("".join([row[0] for row in rows])):
         return "".join([f"{','.join(row)}\r\n" for row in rows]).encode()
     # Text that CSV has to quote, or that a spreadsheet evaluates: no download of ours has it here.
     writer = csv.writer(_Encoder())
