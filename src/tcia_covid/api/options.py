@@ -53,6 +53,8 @@ class ConnectionChoices(TypedDict, total=False):
 
     jobs: int | None
     """Series to download at once (default 8); for `verify`, threads that read."""
+    processes: int | None
+    """Processes of a download, which divide `jobs` (default: by processors and bytes)."""
     retries: int | None
     """Consecutive failures before giving up; any progress resets the counter."""
     retry_wait: float | None
@@ -201,7 +203,7 @@ def check_choices(choices: Mapping[str, object], allowed: type = Choices) -> dic
         for name, value in choices.items()
         if value is not None
     }
-    for name in ("jobs", "first_patients", "max_series"):
+    for name in ("jobs", "processes", "first_patients", "max_series"):
         if checked.get(name, 1) < 1:
             raise UsageError(f"{name} must be at least 1, not {checked[name]}")
     if "layout" in checked:

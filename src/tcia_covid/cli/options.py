@@ -222,6 +222,14 @@ KEEP_FORMULAS = _flag(
     "In CSV, put no quote (') before values that a spreadsheet would evaluate, such as =1+1.",
 )
 JOBS = _jobs(_TRANSFER, "Series to download in parallel.  [default: 8]  From IDC, a third more.")
+PROCESSES = _option(
+    _TRANSFER,
+    "--processes",
+    "Processes that download; they divide --jobs and --max-rate.  [default: 1, or up to the "
+    "number of processors, one per GB]",
+    type=click.IntRange(1, 64),
+    metavar="N",
+)
 MAX_RATE = _option(
     _TRANSFER,
     "--max-rate",
@@ -361,6 +369,7 @@ DOWNLOAD = (
     UPDATE,
     LAYOUT,
     JOBS,
+    PROCESSES,
     MAX_RATE,
     NO_FSYNC,
     NO_SPACE_CHECK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 EXIT_OK = 0
 EXIT_PARTIAL = 1
@@ -101,10 +101,22 @@ class TciaCovidError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> Any:
+        # Constructors differ: a worker process sends the values.
+        return _restored, (type(self), self.args, vars(self))
+
     @property
     def message(self) -> str:
         """What happened, and to what: one sentence without the hint."""
         return str(self.args[0])
+
+
+def _restored(
+    kind: type[TciaCovidError], args: tuple[object, ...], values: dict[str, object]
+) -> TciaCovidError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(values)
+    return error
 
 
 class RequestError(TciaCovidError):

@@ -60,3 +60,9 @@ def affordable_jobs(jobs: int) -> int:
     """At most `jobs`, and no more than the limit of open files permits."""
     limit = open_files_limit()
     return min(jobs, max(1, (limit - _BASE_FILES) // _FILES_PER_JOB)) if limit else jobs
+
+
+def processors() -> int:
+    """The number of processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

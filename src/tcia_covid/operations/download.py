@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,13 +23,13 @@ from tcia_covid.core.errors import (
     TciaCovidError,
 )
 from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, activity, discard
-from tcia_covid.core.limits import affordable_jobs
+from tcia_covid.core.limits import affordable_jobs, processors
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import format_size
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.select import select
-from tcia_covid.selection.request import Request, package_collection
+from tcia_covid.selection.request import Options, Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import BytesOnDisk, check_space
@@ -38,8 +39,14 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.store.windows import MAX_PATH, excess_length
 from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.fetcher import TransferContext
+from tcia_covid.transfer.processes import ProcessScheduler, workers_for
 from tcia_covid.transfer.scheduler import Job, Scheduler, failure_of
 from tcia_covid.transfer.series import changed_error
+
+_JOBS_PER_PROCESS = 2
+"""At least; so that one receives while the other writes."""
+_BYTES_PER_PROCESS = 1_000_000_000
+"""At least; a process takes half a second of a processor to start."""
 
 
 def download_request(
@@ -116,9 +123,12 @@ def _download_series(
         check_path_lengths(jobs)
         run.check_space(jobs)
         run.announce(jobs)
-        # More workers than requests, which the archives limit: some series sync to the disk.
-        workers = options.jobs + (options.jobs + 1) // 3
-        Scheduler(archives.order, context, workers, run.on_outcome).run(jobs)
+        left = jobs
+        if (processes := _processes(options, jobs)) > 1:
+            scheduler = ProcessScheduler(options, context, archives.meter, run.on_outcome)
+            left = scheduler.run(jobs, processes)
+        workers = workers_for(options.jobs)
+        Scheduler(archives.order, context, workers, run.on_outcome).run(left)
         if jobs and not stop.is_set():
             with activity(emit, "counting the files of complete series"):
                 run.recount()
@@ -132,6 +142,15 @@ def _download_series(
         collections = [group.collection for group in selection.groups if group.collection]
         add_supporting(request, collections, summary, emit=emit, stop=stop)
     return summary
+
+
+def _processes(options: Options, jobs: Sequence[Job]) -> int:
+    """Processes for a download: as asked for, else as many as their start is worth."""
+    most = min(options.jobs, len(jobs)) if sys.executable else 1
+    if options.processes is not None:
+        return min(options.processes, most)
+    size = sum(job.series.size or 0 for job in jobs)
+    return min(processors(), most // _JOBS_PER_PROCESS, size // _BYTES_PER_PROCESS)
 
 
 def _select(

@@ -102,6 +102,8 @@ class Scheduler:
     """Series in progress at once."""
     on_outcome: Callable[[Outcome], None]
     """Receives the end of each series, one at a time."""
+    next_job: Callable[[], Job | None] | None = None
+    """Gives a further job, waiting for it if need be; None if there is no more."""
     poll_interval: float = 0.5
     """Seconds between looks at a series that another run works on."""
     grace_period: float = GRACE_PERIOD
@@ -137,9 +139,10 @@ class Scheduler:
             archive for archive in self.archives if any(archive.holds(job.series) for job in jobs)
         ]
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
+        useful = self.workers if self.next_job else len(self._queue)
         threads = [
             threading.Thread(target=self._work, name=f"series-{number}", daemon=True)
-            for number in range(max(1, min(self.workers, len(self._queue))))
+            for number in range(max(1, min(self.workers, useful)))
         ]
         self._join(self._start(threads))
         self._work(is_last=True)
@@ -210,6 +213,11 @@ class Scheduler:
         with self._lock:
             if self._queue:
                 return self._queue.pop() if self._outage.suspected else self._queue.popleft()
+        job = self.next_job() if self.next_job else None
+        with self._lock:
+            if job is not None:
+                self._unreported[job.uid] = job
+                return job
             return self._second_attempts.popleft() if self._second_attempts else None
 
     def _take_locked(self) -> LockedSeries | None:

@@ -1,0 +1,171 @@
+"""Rows 21 and 22 with several processes: a worker dies, the run is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tcia_covid.core.errors import NoSpaceError, PausedError, StatusError
+from tcia_covid.core.events import BytesStored, Event, Notice, SeriesFinished, SeriesStarted
+from tcia_covid.http.settings import HttpSettings
+from tcia_covid.selection.request import Options
+from tcia_covid.transfer.processes import share
+from tests.e2e.command import COMMAND, QUICK, run, start
+from tests.fakes.faults import Stall
+from tests.fakes.synthetic import synthetic_corpus
+from tests.faults.trial import NAME, Trial
+from tests.faults.trial import trial as new_trial
+from tests.waiting import LONG, SOON, wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+
+
+@pytest.fixture(name="crowd")
+def _crowd(tmp_path: Path) -> Iterator[Trial]:
+    corpus = synthetic_corpus(NAME, patients=10, series_per_patient=1, images_per_series=3)
+    with new_trial(tmp_path, corpus) as ready:
+        yield ready
+
+
+def _workers(pid: int) -> list[int]:
+    """The processes that a process has started and that are alive."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def _command(trial: Trial) -> list[str]:
+    archive = ["--nbia-url", trial.url, "--source", "nbia", "--registry", trial.registry()]
+    return [
+        "download",
+        NAME,
+        "-o",
+        str(trial.output),
+        *archive,
+        *QUICK,
+        "--processes",
+        "2",
+        "--json",
+    ]
+
+
+def _told(events: list[Event]) -> dict[str, object]:
+    """What events say of series, whatever their order and the sizes of pieces."""
+    size: Counter[str] = Counter()
+    for event in events:
+        if isinstance(event, BytesStored):
+            size[event.series] += event.count
+    series: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        if isinstance(event, SeriesStarted):
+            series["started", event.series.uid] += 1
+        elif isinstance(event, SeriesFinished):
+            series["finished", event.outcome.series.uid] += 1
+    others = Counter(type(event) for event in events if not isinstance(event, BytesStored))
+    return {"bytes": size, "series": series, "others": others}
+
+
+def test_two_processes_download_and_report_what_one_does(crowd: Trial, tmp_path: Path) -> None:
+    one = crowd.download(processes=1)
+    told, files = _told(crowd.events), crowd.files()
+    crowd.output = tmp_path / "other"
+    two = crowd.download(processes=2)
+    assert crowd.files() == files == crowd.expected()
+    assert _told(crowd.events) == told
+    assert two.bytes_received == one.bytes_received > 0
+    assert sorted(result.series for result in two.results) == sorted(
+        result.series for result in one.results
+    )
+    same = {"results": [], "output": "", "seconds": 0.0}
+    assert replace(two, **same) == replace(one, **same)
+    assert _workers(os.getpid()) == []
+
+
+def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: Trial) -> None:
+    killed: list[int] = []
+
+    def kill_one(event: Event) -> None:
+        if isinstance(event, SeriesFinished) and not killed:
+            killed.append(_workers(os.getpid())[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    summary = crowd.download(processes=2, on_event=kill_one)
+    crowd.assert_complete(summary)
+    assert crowd.tree.series_in_staging() == set()
+    notices = [event.text for event in crowd.events if isinstance(event, Notice)]
+    text = f"worker process {killed[0]} was ended by signal 9"
+    assert f"{text}; its series are downloaded by others" in notices
+
+
+def test_fault_21_a_run_whose_workers_are_all_killed_downloads_by_itself(crowd: Trial) -> None:
+    def kill_all(event: Event) -> None:
+        if isinstance(event, SeriesStarted):
+            for pid in _workers(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+
+    crowd.assert_complete(crowd.download(processes=2, on_event=kill_all))
+
+
+@pytest.mark.parametrize("everybody", [False, True], ids=["to the parent", "to all"])
+def test_fault_22_a_signal_stops_all_processes_and_the_same_command_resumes(
+    crowd: Trial, tmp_path: Path, everybody: bool
+) -> None:
+    crowd.add(Stall("getImage", after=1000, seconds=LONG, skip=4, times=None))
+    process = start(*_command(crowd), home=tmp_path)
+    wait_for(lambda: crowd.server.count("getImage") >= 6, process)
+    workers = _workers(process.pid)
+    assert len(workers) == 2
+    for pid in [*(workers if everybody else []), process.pid]:
+        os.kill(pid, signal.SIGINT)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=SOON)
+    assert time.monotonic() - began < SOON
+    assert process.returncode == 130, err
+    assert json.loads(out)["exit_code"] == 130
+    assert "Traceback" not in err
+    wait_for(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()])
+    crowd.heal()
+    again = run(*_command(crowd), home=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert crowd.files() == crowd.expected()
+
+
+def test_an_error_of_a_worker_ends_the_run(crowd: Trial, tmp_path: Path) -> None:
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", *COMMAND]
+    process = start(*_command(crowd), home=tmp_path, prefix=limited)
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 4, err
+    assert err.count("error: a file has reached the permitted size in") == 1
+    assert "Traceback" not in err
+    assert json.loads(out)["series"]["complete"] == 0
+
+
+def test_processes_divide_the_limits_of_a_run() -> None:
+    options = Options(jobs=8, http=HttpSettings(max_rate=9e6))
+    shares = share(options, 3)
+    assert sorted(each.jobs for each in shares) == [2, 3, 3]
+    assert [each.http.max_rate for each in shares] == [3e6, 3e6, 3e6]
+    assert [each.http.max_rate for each in share(Options(jobs=2), 2)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoSpaceError("full", hint="free some"),
+        PausedError("host", 7.0),
+        StatusError("url returned HTTP 503", status=503, body="busy", push_back=True),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_from_a_worker_is_the_same_in_the_parent(error: Exception) -> None:
+    received = pickle.loads(pickle.dumps(error))
+    assert (type(received), received.args, vars(received)) == (type(error), error.args, vars(error))
