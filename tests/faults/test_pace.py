@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tcia_covid.core.events import ConcurrencyChanged
+import pytest
+
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.events import ConcurrencyChanged, RateLimited, SeriesStarted
+from tcia_covid.transfer.series_limit import FIRST_SERIES
 from tests.fakes.faults import TEXT_500, Fault, SlowStart, pieces_of
 from tests.fakes.nbia_replies import Call, Reply
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
+from tests.waiting import LONG
 
 JOBS = 8
 BEARABLE = 3
 SERIES = 200
 RELIEF = 50
+SLOW_SECONDS = 3.0
+"""Of a download that is then canceled: enough for the first bytes of each series."""
 
 
 @dataclass(kw_only=True)
@@ -71,3 +79,21 @@ def test_pace_settles_below_what_the_server_bears_and_recovers(tmp_path: Path) -
     # Recovered: one more at a time, to the ceiling and not beyond.
     assert limits[-1] == JOBS
     assert limits[-(JOBS - BEARABLE) :] == list(range(BEARABLE + 1, JOBS + 1))
+
+
+@pytest.mark.parametrize(("max_rate", "begun"), [(30_000.0, FIRST_SERIES), (None, 7)])
+def test_on_a_slow_line_only_a_few_series_begin(
+    tmp_path: Path, max_rate: float | None, begun: int
+) -> None:
+    corpus = synthetic_corpus(
+        NAME, patients=7, series_per_patient=1, images_per_series=22, rows=256, columns=256
+    )
+    stop = CancelToken()
+    timer = threading.Timer(SLOW_SECONDS if max_rate else LONG, stop.set)
+    with new_trial(tmp_path, corpus) as trial:
+        trial.settings = replace(trial.settings, max_rate=max_rate)
+        timer.start()
+        trial.download(jobs=5, stop=stop)
+        timer.cancel()
+    assert sum(isinstance(event, SeriesStarted) for event in trial.events) == begun
+    assert any(isinstance(event, RateLimited) for event in trial.events) == bool(max_rate)

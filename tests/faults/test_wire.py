@@ -13,8 +13,9 @@ import trustme
 from tcia_covid.core.errors import ArchiveError, RedirectError, TlsError, UnreachableError
 from tcia_covid.core.events import SeriesRetried
 from tests.fakes.faults import Cut, EndEarly, Redirect, SlowStart, Stall, Trickle
+from tests.fakes.synthetic import synthetic_corpus
 from tests.fakes.wire import Line, Wire
-from tests.faults.trial import Trial
+from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
 from tests.waiting import LONG, SOON
 
@@ -55,6 +56,16 @@ def test_fault_01_what_was_kept_is_not_fetched_by_the_next_run(trial: Trial) -> 
     trial.assert_complete(trial.download())
     assert trial.asked("getImage") == 0
     assert trial.asked("getSingleImage") == 6 - kept
+
+
+def test_fault_01_bytes_of_cut_transfers_count_as_received(tmp_path: Path) -> None:
+    corpus = synthetic_corpus(NAME, patients=1, series_per_patient=1, images_per_series=20, rows=64)
+    with new_trial(tmp_path / "whole", corpus) as trial:
+        whole = trial.download().bytes_received
+    cut = whole // 2
+    with new_trial(tmp_path / "cut", corpus) as trial:
+        trial.add(EndEarly("getImage", at=cut, times=1))
+        assert trial.download().bytes_received >= whole + cut
 
 
 def test_fault_01_a_reset_on_the_wire_is_survived(trial: Trial) -> None:

@@ -61,12 +61,12 @@ class Response:
             TciaCovidError: the run was canceled.
         """
         data = self._receive(min(size, _MAX_READ, self._rate.max_piece))
+        self.received += len(data)
+        self._meter.add(len(data))  # also what a canceled run discards
         self._stop.check()
         if not data:
             self._check_end()
             return b""
-        self.received += len(data)
-        self._meter.add(len(data))
         self._rate.take(len(data))
         return data
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import (
@@ -19,7 +19,7 @@ from tcia_covid.core.errors import (
     TakenOverError,
     TciaCovidError,
 )
-from tcia_covid.core.events import Notice, Phase, PhaseChanged, SeriesFinished
+from tcia_covid.core.events import BytesStored, Event, Notice, Phase, PhaseChanged, SeriesFinished
 from tcia_covid.core.limits import limit_error
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.redaction import scrub
@@ -29,6 +29,7 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import OUTAGE_WAIT, OutageMonitor
 from tcia_covid.transfer.fetcher import TransferContext, incomplete_error
 from tcia_covid.transfer.series import fetch_series
+from tcia_covid.transfer.series_limit import SeriesLimiter
 
 GRACE_PERIOD = 1.5
 """Seconds that workers have to end after the run was canceled."""
@@ -121,8 +122,13 @@ class Scheduler:
     _lock_notice_sent: bool = field(default=False, init=False)
     _limit_notice_sent: bool = field(default=False, init=False)
     _outage: OutageMonitor = field(init=False)
+    _limiter: SeriesLimiter = field(init=False)
+    _observed: TransferContext = field(init=False)
+    """The context, with an `emit` that tells the limiter what arrives."""
 
     def __post_init__(self) -> None:
+        self._limiter = SeriesLimiter(self.workers, self.context.stop)
+        self._observed = replace(self.context, emit=self._emit)
         self._outage = OutageMonitor(
             max(_MIN_OUTAGE_FAILURES, self.workers),
             self.context.settings.outage_timeout,
@@ -131,6 +137,11 @@ class Scheduler:
             self.context.emit,
             wait=self.outage_wait,
         )
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, BytesStored):
+            self._limiter.stored(event.series, event.count)
+        self.context.emit(event)
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run all jobs, biggest first (else the last worker works alone); end early on stop."""
@@ -191,12 +202,15 @@ class Scheduler:
         stop = self.context.stop
         try:
             while not stop.is_set():
-                if (job := self._take()) is not None:
-                    self._fetch(job)
-                elif (locked := self._take_locked()) is not None:
-                    self._retry_locked(locked)
-                else:
-                    return
+                with self._limiter.slot():
+                    if stop.is_set():
+                        return
+                    if (job := self._take()) is not None:
+                        self._fetch(job)
+                    elif (locked := self._take_locked()) is not None:
+                        self._retry_locked(locked)
+                    else:
+                        return
         except ResourceLimitError as error:
             if is_last:
                 stop.set(error)
@@ -232,9 +246,10 @@ class Scheduler:
             ResourceLimitError: the machine permits no more; the series is in the queue again.
         """
         try:
-            outcome = fetch_series(
-                job.series, self.archives, job.tree, self.context, update=job.update
-            )
+            with self._limiter.progress(job.uid, job.series.size or 0):
+                outcome = fetch_series(
+                    job.series, self.archives, job.tree, self._observed, update=job.update
+                )
             self._report(job, outcome)
         except Exception as error:
             limit = limit_error(error)
