@@ -247,8 +247,8 @@ class _SeriesCheck:
             if uid in recorded:
                 detail = "its receipt cannot be read, or another run works on it"
             else:
-                detail = "only some of its images" if uid in staged else "nothing of it"
-                detail += " was downloaded"
+                begun = "only some of its images were downloaded"
+                detail = begun if uid in staged else "nothing of it was downloaded"
             self._result.add(_mismatch(MismatchState.MISSING, series, detail))
         for failure in self._selection.failures:
             self._result.add(Mismatch(MismatchState.MISSING, failure.series, failure.detail))

@@ -111,7 +111,7 @@ def test_what_is_missing_is_named(output: Path) -> None:
     assert result.against is not None
     found = {mismatch.series: mismatch for mismatch in result.against.mismatches}
     begun, other = found[LISTED[3].uid], found[LISTED[4].uid]
-    assert begun.detail == "only some of its images was downloaded"
+    assert begun.detail == "only some of its images were downloaded"
     assert other.detail == "nothing of it was downloaded"
     assert (other.collection, other.patient) == (NAME, LISTED[4].patient)
     assert other.image_count == LISTED[4].image_count
