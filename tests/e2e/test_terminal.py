@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.command import COMMAND, QUICK, environment
+from tests.e2e.command import COMMAND, QUICK, environment, run
 from tests.fakes.archive import NAME
 from tests.fakes.faults import Fault, Faults, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.nbia_replies import Call, Reply
+from tests.fakes.scripted import closed_port
 from tests.waiting import LONG, wait_for
 
 if sys.platform != "win32":
@@ -86,12 +87,15 @@ def test_a_terminal_that_cannot_show_bars_gets_plain_lines(
     ],
 )
 def test_no_word_is_broken_at_any_width(tmp_path: Path, command: str) -> None:
-    whole = on_a_terminal([*COMMAND, *command.split()], tmp_path, 2000)
-    words = {*re.findall(r"\w+", whole), "SeriesInstanceUID"}
-    for columns in (40, 60, 80):
+    def plain(columns: int) -> str:
         shown = on_a_terminal([*COMMAND, *command.split()], tmp_path, columns)
         # Of the progress display, on a slow machine.
-        shown = re.sub(r"\x1b\[[?0-9]*[A-Za-z]|working \.\.\. \d+ s", "", shown)
+        return re.sub(r"\x1b\[[?0-9]*[A-Za-z]|working \.\.\. \d+ s", "", shown)
+
+    whole = plain(2000)
+    words = {*re.findall(r"\w+", whole), "SeriesInstanceUID"}
+    for columns in (40, 60, 80):
+        shown = plain(columns)
         assert {*re.findall(r"(?<!…)\b\w+", shown)} <= words
         long = [line for line in shown.splitlines() if len(line) > columns]
         assert all(len(line.split()) == 1 or "://" in line for line in long), long
@@ -117,6 +121,66 @@ def test_no_color_changes_nothing_since_no_color_is_used(
     shown = on_a_terminal([*COMMAND, "download", NAME, *where], tmp_path, NO_COLOR="1")
     assert " % " in shown
     assert not re.findall(r"\x1b\[[0-9;]*m", shown)
+
+
+LARGE = ["download", "COVID-19-NY-SBU", "--source", "nbia", "--no-space-check", *QUICK]
+QUESTION = "start this download? [y/N]: "
+
+
+def dialog(home: Path, answer: str, *arguments: str, **more: str) -> tuple[int, str]:
+    """The exit code of a download that answers a question, and what the terminal showed."""
+    nbia = f"http://127.0.0.1:{closed_port()}/v4"
+    command = [*COMMAND, *LARGE, "--nbia-url", nbia, *arguments]
+    process, terminal = open_terminal(command, home, 200, **more)
+    shown = ""
+    while select.select([terminal], [], [], LONG)[0]:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break
+        shown += piece.decode()
+        if shown.endswith(QUESTION) and answer:
+            os.write(terminal, answer.encode())
+            answer = ""
+    code = process.wait(LONG)
+    os.close(terminal)
+    return code, shown
+
+
+def test_a_person_is_asked_before_a_large_download(tmp_path: Path) -> None:
+    code, shown = dialog(tmp_path, "n\n")
+    assert code == 2
+    assert shown.count(QUESTION) == 1
+    assert "17,950 series, 562,376 images, 511.5 GB" in shown
+    assert re.search(r"disk: .* free", shown)
+    assert re.search(r"time: about 14 h 1\d min", shown)
+    assert "error: nothing was downloaded" in shown
+    assert not (tmp_path / "tcia-data").exists()
+    code, shown = dialog(tmp_path, "y\n")
+    assert (code, shown.count(QUESTION)) == (3, 1), "it goes on, and meets the closed port"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        (["--yes"], {}),
+        (["-q"], {}),
+        (["--json"], {}),
+        (["--max-series", "5"], {}),
+        (["--confirm-above", "1TB"], {}),
+        ([], {"TCIA_COVID_YES": "1"}),
+        ([], {"TCIA_COVID_CONFIRM_ABOVE": "600GB"}),
+    ],
+)
+def test_nobody_is_asked(tmp_path: Path, arguments: list[str], more: dict[str, str]) -> None:
+    code, shown = dialog(tmp_path, "n\n", *arguments, **more)
+    assert (code, QUESTION in shown) == (3, False)
+
+
+def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
+    nbia = f"http://127.0.0.1:{closed_port()}/v4"
+    ran = run(*LARGE, "--nbia-url", nbia, home=tmp_path)
+    assert (ran.returncode, QUESTION in ran.stderr) == (3, False)
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ from tcia_covid.cli.options import (
     CITE_FORMAT,
     COMPARE,
     CONFIG,
+    CONFIRM,
     DATA_FOLDER,
     DOCTOR,
     DOWNLOAD,
@@ -100,7 +101,7 @@ Takes the same options as 'download', so that one word of a command line changes
 _GET = (
     Command(
         "download",
-        params=[TARGETS, *FILTERS, *DOWNLOAD, DRY_RUN, *SUPPORTING],
+        params=[TARGETS, *FILTERS, *DOWNLOAD, DRY_RUN, *CONFIRM, *SUPPORTING],
         everyday=(
             *("output", "modality", "where", "first_patients", "max_size"),
             *("jobs", "max_rate", "dry_run"),
@@ -110,7 +111,8 @@ _GET = (
 TARGET is a collection, a manifest, or a series, study or patient. Run the same command again to \
 resume or repair; it does nothing if all is complete.
 
-Without a TARGET, the values of --series, --study or --patient are the targets.
+Without a TARGET, the values of --series, --study or --patient are the targets. Before more than \
+50 GB (--confirm-above), a person at a terminal is asked; --yes, --quiet and --json do not ask.
 
 'tcia-covid help targets' explains TARGET and all filters, 'tcia-covid help layout' the files.""",
         examples=(

@@ -242,6 +242,15 @@ NO_FSYNC = _flag(
     "Do not force data to the disk: faster on slow disks, but a power failure may damage "
     "series that count as complete ('verify' finds them).",
 )
+CONFIRM = (
+    _flag(_GENERAL, "--yes -y", "Do not ask before a large download."),
+    _option(
+        _GENERAL,
+        "--confirm-above",
+        "Ask at a terminal before more than this is downloaded.  [default: 50GB]",
+        type=SIZE,
+    ),
+)
 NO_SPACE_CHECK = _flag(
     _TRANSFER, "--no-space-check", "Start even if the disk reports too little free space."
 )

@@ -16,9 +16,11 @@ import pytest
 from tcia_covid.api.options import Choices
 from tcia_covid.cli import config_file
 from tcia_covid.cli.command_table import COMMANDS
+from tcia_covid.cli.commands.download import CONFIRM_ABOVE
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.main import run
 from tcia_covid.cli.options import (
+    CONFIRM,
     DISPLAY,
     DOWNLOAD,
     FILTERS,
@@ -109,6 +111,7 @@ def test_verify_takes_options_of_the_connection_only_with_online(
 
 def test_the_library_can_choose_whatever_the_command_line_can() -> None:
     presented = {"output", "json", "quiet", "verbose", "no_progress", "log_file", "events"}
+    assert {str(option.name) for option in CONFIRM}.isdisjoint(Choices.__annotations__)
     names = {str(option.name) for option in (*FILTERS, *DOWNLOAD, *SUPPORTING, *DISPLAY)}
     assert names - presented == set(Choices.__annotations__)
 
@@ -125,6 +128,12 @@ def test_defaults_in_help_texts_are_those_of_the_library() -> None:
             assert parse_size(shown.pop(field.name)) == getattr(settings, field.name)
     assert shown == {"jobs": str(DEFAULT_JOBS), "source": Options().source, "layout": "uid"}
     assert next(option for option in DOWNLOAD if option.name == "output").default == DEFAULT_OUTPUT
+
+
+def test_the_size_that_is_asked_about_is_that_in_the_help_text() -> None:
+    (option,) = [option for option in CONFIRM if option.name == "confirm_above"]
+    assert re.search(r"\[default: (\S+)\]", option.help or "")[1] == "50GB"
+    assert parse_size("50GB") == CONFIRM_ABOVE
 
 
 def test_options_left_out_leave_the_librarys_defaults() -> None:

@@ -2,36 +2,88 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import click
+
 from tcia_covid.api.options import request_from
-from tcia_covid.cli.commands.plan import show_plan
+from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.commands.plan import effort_lines, show_plan
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.progress import run_displayed
-from tcia_covid.core.errors import EXIT_OK, ArchiveError, FailureReason, InterruptedRunError
+from tcia_covid.core.errors import (
+    EXIT_OK,
+    ArchiveError,
+    FailureReason,
+    InterruptedRunError,
+    RequestError,
+)
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.download import download_request
+from tcia_covid.operations.plan import plan_request
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines
+from tcia_covid.selection.request import Request
 
 _OTHER_CONTENT = (FailureReason.CONFLICT, FailureReason.UNEXPECTED)
 """Reasons of failures where something else is in the folder than expected."""
+CONFIRM_ABOVE = 50_000_000_000
+"""Bytes; more than four of the six collections together."""
 _OUTDATED = "metadata.csv and the other report files are out of date: the same command writes them"
 
 
 def command(
-    console: Console, *, targets: tuple[str, ...], output: str, dry_run: bool, **choices: Any
+    console: Console,
+    *,
+    targets: tuple[str, ...],
+    output: str,
+    dry_run: bool,
+    yes: bool,
+    confirm_above: int | None,
+    **choices: Any,
 ) -> int:
     """Download what TARGET names, complete and checked."""
     request = request_from(targets, output, **choices)
     if dry_run:
         return show_plan(console, request)
+    if not (yes or console.json or console.quiet) and is_interactive():
+        confirm(console, request, CONFIRM_ABOVE if confirm_above is None else confirm_above)
     return show_summary(console, run_displayed(console, partial(download_request, request)))
+
+
+def is_interactive() -> bool:
+    """Whether a person can be asked."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def confirm(console: Console, request: Request, above: int) -> None:
+    """Ask once before more than `above` bytes are downloaded.
+
+    Raises:
+        RequestError: the answer is no.
+    """
+    options = request.options
+    registry = load_registry(options.registry)
+    known = [registry.find(target) for target in request.targets]
+    sizes = [collection.size for collection in known if collection and collection.size]
+    if options.supporting_only or (known and len(sizes) == len(known) and sum(sizes) <= above):
+        return
+    plan = run_displayed(console, partial(plan_request, request))
+    is_refused = options.space_check and plan.fits is False  # the download says so
+    if plan.needed <= above or is_refused:
+        return
+    console.message("\n".join(effort_lines(plan)))
+    if not click.confirm("start this download?", err=True):
+        raise RequestError(
+            "nothing was downloaded",
+            hint="--modality, --first-patients or --max-size select less; --yes does not ask",
+        )
 
 
 def show_summary(console: Console, summary: Summary) -> int:

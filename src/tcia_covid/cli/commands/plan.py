@@ -73,7 +73,7 @@ def _lines(plan: Plan) -> Iterator[str]:
             yield clean_line(f"{group.name}: {'; '.join(amounts)}")
         yield from (clean_line(f"{group.name}: license {item}") for item in group.licenses)
         yield from (clean_line(f"{group.name}: {warning}") for warning in group.warnings)
-    yield from _effort(plan)
+    yield from effort_lines(plan)
     yield from (clean_line(f"note: {notice}") for notice in plan.notices)
     yield from failure_lines(plan.failures)
 
@@ -100,7 +100,8 @@ def _amount(amount: Amount) -> str:
     return ", ".join(parts)
 
 
-def _effort(plan: Plan) -> Iterator[str]:
+def effort_lines(plan: Plan) -> Iterator[str]:
+    """What is still to download, whether it fits on the disk, and how long it takes."""
     rest = plan.to_fetch
     if not plan.selected.series:
         yield "nothing is selected"
