@@ -18,12 +18,13 @@ from tcia_covid.core.models import SERIES_NAMES
 from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.output.json_documents import comparison_document, error_document
 from tcia_covid.output.logs import EventLog
+from tcia_covid.store.tree import Tree
 from tests.fakes.faults import Faults, Status
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.operations.test_report import add, stack
 from tests.unit.output.test_logs import ALL as EVENTS
-from tests.unit.trees import new_tree
+from tests.unit.trees import new_tree, series_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 NAME = "SMALL"
@@ -130,12 +131,15 @@ def test_a_download_and_what_looks_at_it(told: Told, faults: Faults) -> None:
     compare("plan", [told("plan", NAME)])
     compare("download", [told("download", "no.tcia"), told("download", NAME)])
     faults.clear()
-    compare("status", [told("status"), told("status", "nowhere")])
+    with Tree(Path("data", NAME)).hold(series_of(1)):
+        documents = [told("status", "--missing"), told("status", "nowhere")]
+    compare("status", documents)
     told("download", NAME)
     Path("data/other").mkdir()
     shutil.copy(min(Path("data", NAME).rglob("*.dcm")), "data/other/a.dcm")
     min(Path("data", NAME).rglob("*.dcm")).write_bytes(b"x")
-    compare("status", [told("status")])
+    with Tree(Path("data", NAME)).hold(series_of(1)):
+        compare("status", [told("status"), told("status", "--missing")])
     checks = [
         *(told("verify", "nowhere"), told("verify", "--online")),
         told("verify", "--against", "1.2.3"),

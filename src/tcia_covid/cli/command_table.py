@@ -31,6 +31,7 @@ from tcia_covid.cli.options import (
     REPORT,
     SELECT,
     SERVE,
+    STATUS,
     SUPPORTING,
     TARGETS,
     VERIFY,
@@ -138,13 +139,15 @@ imported, by their names, with --collection.""",
 _CHECK = (
     Command(
         "status",
-        params=[DATA_FOLDER],
-        everyday=("json",),
-        help="""Show what is complete, running or failed in DIR, and why.
+        params=[DATA_FOLDER, *STATUS],
+        everyday=("missing", "format", "watch", "json"),
+        help="""Show what is complete, missing, running or failed in DIR, and why.
 
 Reads only receipts and file names: opens no image, needs no network. DIR is the output folder of \
-'download', or the folder of one collection in it.""",
-        examples=("status data", "status data/COVID-19-AR --json"),
+'download', or the folder of one collection in it.
+
+Percentages are of bytes: of what the last download requested, and of the whole collection.""",
+        examples=("status data --watch", "status data --missing --format tcia > missing.tcia"),
         unused=("no_progress",),
     ),
     Command(

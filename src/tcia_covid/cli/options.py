@@ -327,6 +327,15 @@ FORMAT = _option(
     default="table",
     show_default=True,
 )
+STATUS = (
+    _flag(
+        _GENERAL,
+        "--missing",
+        "Only list the series that are missing: of the last request, or else of the collection.",
+    ),
+    _flag(_GENERAL, "--watch", "Show how much is there, again and again, until all is complete."),
+    FORMAT.moved_to("With --missing"),
+)
 FILES_FORMAT = _option(
     _GENERAL,
     "files_format --format",

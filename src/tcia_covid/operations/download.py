@@ -216,7 +216,7 @@ class _Run:
             # Lets `status` count series not begun; a run with a share does not know the whole.
             for group, tree in self._groups:
                 if tree not in self._unwritable:
-                    tree.record_request(len(group.series))
+                    tree.record_request(group.series, group.listed)
         with destination_errors(self._request.output):
             jobs = [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
             partial = [_partial_sizes(group, tree) for group, tree in self._groups]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
+import math
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.errors import FailureReason
 from tcia_covid.core.html import html_table
-from tcia_covid.core.models import Check, Failure
+from tcia_covid.core.models import Check, Failure, Receipt, Series
 from tcia_covid.core.units import count, format_size
 from tcia_covid.store.discovery import (
     UncheckedFolder,
@@ -21,9 +26,14 @@ from tcia_covid.store.discovery import (
 )
 from tcia_covid.store.disk import read_state
 from tcia_covid.store.free_space import folder_size
+from tcia_covid.store.locks import Holder
 from tcia_covid.store.reports import outdated_reports
+from tcia_covid.store.request_record import RecordedRequest, Totals, read_request
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileReceipts
+
+_LATELY = 600.0
+"""Seconds: the series completed since then tell the rate of a run."""
 
 
 @dataclass(slots=True)
@@ -62,8 +72,42 @@ class PartialPackage:
 
 
 @dataclass(frozen=True, slots=True)
+class Running:
+    """Runs that work in a folder now."""
+
+    processes: list[str]
+    """Each process, with its host and when it locked its oldest series."""
+    series: int
+    """Series that they work on."""
+    rate: float | None
+    """Bytes a second of the series completed lately; None if too few were."""
+    seconds_left: float | None
+    """Estimated from `rate` and the missing bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much is there of what was requested, or of a whole collection."""
+
+    series: int
+    """Complete ones."""
+    of_series: int
+    size: int
+    """Bytes of complete series, and of images in staging."""
+    of_size: int
+
+    @property
+    def percent(self) -> float:
+        """By bytes; by series where sizes are not known. 100 only if every series is complete."""
+        if self.series >= self.of_series:
+            return 100.0
+        done, total = (self.size, self.of_size) if self.of_size else (self.series, self.of_series)
+        return min(99.9, math.floor(1000 * done / total) / 10)
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
-    """The size of the whole collection, from the registry."""
+    """The size of the whole collection: from the registry, or as the last download listed it."""
 
     series: int | None
     images: int | None
@@ -102,6 +146,15 @@ class CollectionStatus:
     expected: Expected | None
     """None for a collection that is not in the registry."""
     supporting: SupportingStatus
+    missing: Mapping[str, Totals]
+    """Series of the last request, or else of the catalog's collection, that are not complete."""
+    is_known: bool
+    """Whether it is known which series should be there, and so what is missing."""
+    request: Progress | None
+    """None where the last request's series are not known."""
+    whole: Progress | None
+    """None where the size of the collection is not known."""
+    running: Running | None
     outdated_reports: list[str]
     """Report files that are missing, or do not cover what is complete."""
 
@@ -148,13 +201,49 @@ class StatusResult:
         size = format_size(sum(each.complete.size for each in self.collections))
         return f"{count(series, 'series')} complete in {self.directory}, {size}"
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing, and no run is at work."""
+        return not any(
+            status.missing
+            or status.partial
+            or status.packages
+            or status.not_started
+            or status.running
+            for status in self.collections
+        )
 
-def read_status(directory: Path, registry: Registry | None = None) -> StatusResult:
+    @property
+    def missing_series(self) -> list[Series]:
+        """What is known of all series in `missing`: of those outside the catalog, count and size.
+
+        A list of them is a target of `download`.
+        """
+        return [series for status in self.collections for series in _missing_series(status)]
+
+
+def _missing_series(status: CollectionStatus) -> Iterator[Series]:
+    known = series_catalog.find(status.missing)
+    for uid, totals in status.missing.items():
+        yield known.get(uid) or Series(
+            uid,
+            collection=status.name,
+            patient="",
+            study="",
+            image_count=totals.images or None,
+            size=totals.size or None,
+        )
+
+
+def read_status(
+    directory: Path, registry: Registry | None = None, *, clock: Callable[[], float] = time.time
+) -> StatusResult:
     """Read receipts, notes and file names; open no image and use no network.
 
     Args:
         directory: an output folder, or one collection's folder in it.
         registry: where the expected sizes come from.
+        clock: the time, for the rate of a run.
 
     Raises:
         RequestError: this program did not create the folder.
@@ -163,17 +252,19 @@ def read_status(directory: Path, registry: Registry | None = None) -> StatusResu
     registry = registry or Registry()
     trees = find_trees(directory)
     with listing_errors(directory):
-        collections = [_status(tree, registry) for tree in trees]
+        collections = [_status(tree, registry, clock()) for tree in trees]
         return StatusResult(str(directory), collections, find_unchecked_folders(directory))
 
 
-def _status(tree: Tree, registry: Registry) -> CollectionStatus:
-    complete = CompleteSeries()
+def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
+    complete, latest = CompleteSeries(), _LatestSeries(now)
+    on_disk: dict[str, int] = {}
     missing_files = []
     name = tree.root.name
     damaged = tree.damage.uids()
     sizes = {uid: list(tree.staged_sizes(uid)) for uid in sorted(tree.series_in_staging())}
     partial = [PartialSeries(uid, len(each), sum(each)) for uid, each in sizes.items() if each]
+    whole: set[str] = set()
     for uid in sorted(tree.receipts.uids()):
         stored = tree.receipts.read(uid)
         if stored is None:
@@ -183,12 +274,25 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         if (sizes.get(uid) and tree.is_half_committed(stored)) or not tree.has_all_files(receipt):
             missing_files.append(uid)
         elif uid not in damaged:
+            whole.add(uid)
+            on_disk[uid] = receipt.size
+            latest.add(receipt)
             complete.series += 1
             complete.images += len(receipt.images)
             complete.size += receipt.size
             complete.checks[receipt.check] += 1
             complete.sources.update({image.source for image in receipt.images})
             complete.last_completed = max(complete.last_completed or "", receipt.finished)
+    for series in partial:
+        on_disk.setdefault(series.series, series.size)
+    collection = registry.find(name) or registry.find(tree.root.name)
+    record = read_request(tree.state)
+    wanted = _wanted(record, collection.name if collection else name)
+    missing = {uid: totals for uid, totals in wanted.items() if uid not in whole}
+    expected = _expected(collection, record)
+    request = None
+    if record is not None and record.items:
+        request = _progress(record.totals, wanted.keys() & whole, on_disk, wanted)
     return CollectionStatus(
         name=name,
         folder=str(tree.root),
@@ -198,10 +302,80 @@ def _status(tree: Tree, registry: Registry) -> CollectionStatus:
         damaged=sorted(damaged),
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
-        requested=tree.requested_series(),
-        expected=_expected(registry.find(name) or registry.find(tree.root.name)),
+        requested=record.series if record else None,
+        expected=expected,
         supporting=_supporting(tree),
+        missing=missing,
+        is_known=bool(wanted),
+        request=request,
+        whole=_whole(expected, whole, on_disk),
+        running=_running(tree, latest, missing, on_disk),
         outdated_reports=outdated_reports(tree),
+    )
+
+
+def _wanted(record: RecordedRequest | None, collection: str) -> Mapping[str, Totals]:
+    """The series that should be there; none where that is not known."""
+    if record is not None:
+        return record.items
+    if not series_catalog.has(collection):
+        return {}
+    return {series.uid: Totals.of([series]) for series in series_catalog.load(collection)}
+
+
+def _progress(
+    totals: Totals, complete: AbstractSet[str], on_disk: Mapping[str, int], of: Iterable[str]
+) -> Progress:
+    size = sum(on_disk.get(uid, 0) for uid in of)
+    return Progress(len(complete), totals.series, size, totals.size)
+
+
+def _whole(
+    expected: Expected | None, complete: AbstractSet[str], on_disk: Mapping[str, int]
+) -> Progress | None:
+    if expected is None or expected.series is None:
+        return None
+    totals = Totals(expected.series, expected.images or 0, expected.size or 0)
+    return _progress(totals, complete, on_disk, on_disk)
+
+
+class _LatestSeries:
+    """The rate at which series were completed lately."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._series: list[tuple[float, int]] = []
+
+    def add(self, receipt: Receipt) -> None:
+        """Count a complete series."""
+        with contextlib.suppress(ValueError):
+            finished = calendar.timegm(time.strptime(receipt.finished, "%Y-%m-%dT%H:%M:%SZ"))
+            if self._now - _LATELY < finished <= self._now:
+                self._series.append((finished, receipt.size))
+
+    def rate(self) -> float | None:
+        """Bytes a second since the first of them was complete; None with fewer than two."""
+        (begun, _), *others = sorted(self._series) or [(0.0, 0)]
+        seconds = self._now - begun
+        return sum(size for _, size in others) / seconds if others and seconds > 0 else None
+
+
+def _running(
+    tree: Tree, latest: _LatestSeries, missing: Mapping[str, Totals], on_disk: Mapping[str, int]
+) -> Running | None:
+    holders = tree.lock_holders()
+    if not holders:
+        return None
+    since: dict[tuple[int, str], Holder] = {}
+    for holder in sorted(holders, key=lambda one: one.since):
+        since.setdefault((holder.process, holder.host), holder)
+    rate = latest.rate()
+    left = sum(max(0, totals.size - on_disk.get(uid, 0)) for uid, totals in missing.items())
+    return Running(
+        processes=list(map(str, since.values())),
+        series=len(holders),
+        rate=rate,
+        seconds_left=left / rate if rate and left else None,
     )
 
 
@@ -229,9 +403,10 @@ def _failure(tree: Tree, uid: str) -> Failure:
     )
 
 
-def _expected(collection: Collection | None) -> Expected | None:
-    if collection is None:
-        return None
+def _expected(collection: Collection | None, record: RecordedRequest | None) -> Expected | None:
+    if collection is None or (collection.is_dicom and collection.series is None):
+        listed = record.listed if record else None
+        return Expected(listed.series, listed.images, listed.size) if listed else None
     if not collection.is_dicom:  # one receipt per patient, one file per volume
         return Expected(collection.patients, collection.volumes, collection.size)
     return Expected(collection.series, collection.images, collection.size)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tcia_covid.operations.files import LocalSelection
     from tcia_covid.operations.plan import GroupPlan, Plan
     from tcia_covid.operations.report import CollectionReport, ReportResult
-    from tcia_covid.operations.status import CollectionStatus, StatusResult
+    from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult
     from tcia_covid.operations.verify import VerifyResult
     from tcia_covid.selection.resolve import Selection
 
@@ -227,14 +227,15 @@ def volume_adoption_document(result: VolumeAdoption) -> Document:
     return document
 
 
-def status_document(result: StatusResult) -> Document:
-    """Return the document of `status`."""
+def status_document(result: StatusResult, *, with_missing: bool = False) -> Document:
+    """Return the document of `status`; `with_missing`: of `status --missing`."""
     return {
         "command": "status",
         "output": result.directory,
         "exit_code": 0,
         "collections": [_status(collection) for collection in result.collections],
         "unchecked": [asdict(folder) for folder in result.unchecked],
+        **({"missing": [s.to_dict() for s in result.missing_series]} if with_missing else {}),
     }
 
 
@@ -249,6 +250,7 @@ def _status(collection: CollectionStatus) -> Document:
             "damaged": len(collection.damaged),
             "missing_files": len(collection.missing_files),
             "failed": len(collection.failed),
+            "missing": len(collection.missing),
             "expected": expected.series if expected else None,
         },
         "images": {"stored": complete.images, "expected": expected.images if expected else None},
@@ -269,6 +271,9 @@ def _status(collection: CollectionStatus) -> Document:
         "outdated_reports": collection.outdated_reports,
         "requested": collection.requested,
         "not_started": collection.not_started,
+        "request": _progress(collection.request),
+        "whole": _progress(collection.whole),
+        "running": collection.running and asdict(collection.running),
     }
 
 
@@ -314,6 +319,16 @@ def _report(collection: CollectionReport) -> Document:
             {"SeriesInstanceUID": series.series.uid, "reason": series.shown.problem}
             for series in collection.without_thumbnail
         ],
+    }
+
+
+def _progress(progress: Progress | None) -> Document | None:
+    if progress is None:
+        return None
+    return {
+        "percent": progress.percent,
+        "series": {"complete": progress.series, "expected": progress.of_series},
+        "bytes": {"stored": progress.size, "expected": progress.of_size},
     }
 
 

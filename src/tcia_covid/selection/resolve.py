@@ -30,6 +30,8 @@ class CollectionSelection:
     collection: Collection | None
     """Its registry entry; None for a collection outside the registry."""
     series: list[Series]
+    listed: Sequence[Series] = ()
+    """All series of the collection before filters; empty if only parts of it were listed."""
 
     @property
     def patients(self) -> int:
@@ -130,7 +132,7 @@ def resolve(
     if frozen:
         selected, changed = freeze(selected, pins)
         failures += changed
-    groups = _grouped(selected, registry)
+    groups = _grouped(selected, registry, listed.whole)
     for group in groups if commercial_use else ():
         _check_license(group)
     return Selection(groups, failures, notices, listed.differences, resolved, pins)
@@ -150,6 +152,8 @@ class _TargetLists:
         self._kinds: dict[str, str] = {}
         self._notices: list[str] = []
         self.series: dict[str, Series] = {}
+        self.whole: dict[str, Sequence[Series]] = {}
+        """Collections that were listed completely."""
         self.failures: list[Failure] = []
         self.differences: list[Comparison] = []
 
@@ -160,6 +164,7 @@ class _TargetLists:
             for collection in target.collections:
                 if collection.name not in lists:
                     lists[collection.name] = source.collection(collection)
+                    self.whole[collection.name] = lists[collection.name].series
                     self._add(target.word, lists[collection.name], collection.name)
                 else:
                     uids = (series.uid for series in lists[collection.name].series)
@@ -187,6 +192,9 @@ class _TargetLists:
                 del asked[item]
                 self._kinds.setdefault(words[item], found.kind)
                 self._add(words[item], found.listing)
+                if found.kind == "collection" and found.listing.series:
+                    name = self._name(found.listing.series[0])
+                    self.whole[name] = found.listing.series
         except ArchiveError as error:
             if not self.series:
                 raise
@@ -245,7 +253,9 @@ def _in_catalog(targets: Sequence[Target]) -> Iterable[Series]:
     return known.values()
 
 
-def _grouped(series: list[Series], registry: Registry) -> list[CollectionSelection]:
+def _grouped(
+    series: list[Series], registry: Registry, whole: Mapping[str, Sequence[Series]]
+) -> list[CollectionSelection]:
     by_name: dict[str, list[Series]] = defaultdict(list)
     for item in series:
         by_name[item.collection].append(item)
@@ -253,7 +263,8 @@ def _grouped(series: list[Series], registry: Registry) -> list[CollectionSelecti
     for name, members in by_name.items():
         known = registry.listed_as(name)
         collection = dicom_only(known) if known else None
-        group = CollectionSelection(known.name if known else name, collection, [])
+        title = known.name if known else name
+        group = CollectionSelection(title, collection, [], whole.get(title, ()))
         groups.setdefault(group.name, group).series.extend(members)
     return list(groups.values())
 

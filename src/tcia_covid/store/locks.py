@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tcia_covid.core.errors import LockedError
@@ -25,6 +26,15 @@ _TRIES = 100
 if sys.platform == "win32":
     import msvcrt
 
+    def _is_locked(handle: int) -> bool:
+        os.lseek(handle, 1 << 20, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            return error.errno in _LOCKED
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        return False
+
     def _lock(handle: int) -> None:
         # Far behind the text, which others read: locks are mandatory on Windows.
         os.lseek(handle, 1 << 20, os.SEEK_SET)
@@ -33,8 +43,45 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+    def _is_locked(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _LOCKED
+        return False
+
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has locked a series."""
+
+    process: int
+    """0 if the lock file does not say it."""
+    host: str
+    since: str
+    """UTC, ISO 8601."""
+
+    def __str__(self) -> str:
+        if not self.process:
+            return "unknown process"
+        return f"process {self.process} on {self.host} since {self.since}"
+
+
+def holders(folder: Path) -> list[Holder]:
+    """The holders of the locks in a folder; files that dead processes left are no locks."""
+    found = []
+    for path in sorted(folder.glob("*.lock")):
+        with contextlib.suppress(OSError):
+            handle = open_own(path, os.O_RDONLY)
+            try:
+                if _is_locked(handle):
+                    found.append(_holder(handle))
+            finally:
+                os.close(handle)
+    return found
 
 
 class Lock:
@@ -119,10 +166,10 @@ class Lock:
             os.write(handle, text.encode())
 
 
-def _holder(handle: int) -> str:
+def _holder(handle: int) -> Holder:
     try:
         os.lseek(handle, 0, os.SEEK_SET)
         signed = json.loads(os.read(handle, 4096))
-        return f"process {signed['pid']} on {signed['host']} since {signed['since']}"
+        return Holder(int(signed["pid"]), str(signed["host"]), str(signed["since"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return "unknown process"
+        return Holder(0, "", "")

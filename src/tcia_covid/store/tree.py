@@ -6,9 +6,8 @@ import contextlib
 import errno
 import hashlib
 import itertools
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,14 +30,14 @@ from tcia_covid.store.disk import (
     destination_errors,
     files_in,
     machine_name,
-    read_state,
     remove_abandoned,
 )
 from tcia_covid.store.layout import UID, Layout
-from tcia_covid.store.locks import Lock
+from tcia_covid.store.locks import Holder, Lock, holders
 from tcia_covid.store.quarantine import refuse_link, set_aside
 from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
 from tcia_covid.store.recovery import DicomImages, StagingRecovery
+from tcia_covid.store.request_record import FILE, recorded_request
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name
 from tcia_covid.store.windows import file_in_use
 
@@ -197,17 +196,19 @@ class Tree:
         for path in (self.root / folder / in_tree.name, self._new_name(series.uid) / staged):
             yield os.path.abspath(path)  # noqa: PTH100 - links are not resolved
 
-    def record_request(self, series: int) -> None:
-        """Record how many series a run was asked for, for `status`."""
-        with destination_errors(str(self.root)):
-            self.write_file(self.state / "asked.json", json.dumps({"series": series}).encode())
+    def record_request(self, series: Sequence[Series], listed: Sequence[Series]) -> None:
+        """Record which series a run was asked for, for `status`.
 
-    def requested_series(self) -> int | None:
-        """How many series the last run was asked for; None where that is not known."""
-        try:
-            return int(json.loads(read_state(self.state / "asked.json"))["series"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        Args:
+            series: those selected.
+            listed: all series of the collection; empty if only parts of it were listed.
+        """
+        with destination_errors(str(self.root)):
+            self.write_file(self.state / FILE, recorded_request(series, listed))
+
+    def lock_holders(self) -> list[Holder]:
+        """The runs that work in this folder now, one entry per locked series."""
+        return holders(self._locks)
 
     def series_in_staging(self) -> set[str]:
         """The SeriesInstanceUIDs that have something in staging."""

@@ -188,6 +188,7 @@ def test_the_document_has_everything_in_plain_json(tree: Tree, tmp_path: Path) -
         "damaged": 0,
         "missing_files": 0,
         "failed": 1,
+        "missing": 461,
         "expected": 461,
     }
     assert collection["images"] == {"stored": 3, "expected": 31935}

@@ -28,7 +28,7 @@ from tcia_covid.selection.manifests.write import (
     write_txt,
     write_urls,
 )
-from tcia_covid.selection.request import Options, Request
+from tcia_covid.selection.request import Request
 from tcia_covid.selection.resolve import Selection
 
 _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
@@ -37,7 +37,7 @@ _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
     "s5cmd": write_s5cmd,
     "urls": write_urls,
 }
-_OF_IDC = ("s5cmd", "urls")
+OF_IDC = ("s5cmd", "urls")
 """Formats that name series by their addresses in IDC."""
 _WITH_HASHES = ("csv", "tsv", "json")
 """Formats with all that is known of a series."""
@@ -68,7 +68,7 @@ def command(
         refuse_unused((HASHED,), "--md5", "list the hashes of series in that folder")
         request = request_from(targets, **choices)
         selection = select_series(console, request)
-    if format in _OF_IDC:
+    if format in OF_IDC:
         selection = _with_address(selection)
     code = EXIT_PARTIAL if selection.failures else EXIT_OK
     document = series_document(request.targets, selection, code)
@@ -76,7 +76,9 @@ def command(
     if format == "json":
         console.result(json.dumps(document, indent=2, ensure_ascii=True))
     else:
-        console.result(_formatted(selection.series, format, request.options))
+        console.result(
+            formatted(selection.series, format, keep_formulas=request.options.keep_formulas)
+        )
     for notice in selection.notices:
         console.message(f"note: {notice}")
     console.message(_totals(selection.series))
@@ -120,7 +122,13 @@ def _with_address(selection: Selection) -> Selection:
     return replace(selection, failures=selection.failures + failures)
 
 
-def _formatted(series: Sequence[Series], format: str, options: Options) -> str:  # noqa: A002
+def formatted(
+    series: Sequence[Series],
+    format: str,  # noqa: A002
+    *,
+    keep_formulas: bool = False,
+) -> str:
+    """The series as a table for people, as CSV, or as a manifest."""
     if format == "table":
         return table(
             _HEADS,
@@ -134,7 +142,7 @@ def _formatted(series: Sequence[Series], format: str, options: Options) -> str: 
     out = io.StringIO(newline="")
     if format in ("csv", "tsv"):
         delimiter = "," if format == "csv" else "\t"
-        write_csv(series, out, delimiter=delimiter, keep_formulas=options.keep_formulas)
+        write_csv(series, out, delimiter=delimiter, keep_formulas=keep_formulas)
     else:
         _WRITERS[format](series, out)
     return out.getvalue().removesuffix("\n")
