@@ -167,6 +167,16 @@ def test_the_files(told: Told) -> None:
     compare("files", [document, told("files", "data", "1.2.3")])
 
 
+def test_a_relayout(told: Told) -> None:
+    told("download", NAME)
+    tree = Path("data") / NAME
+    (next(tree.rglob("*.dcm")).parent / "notes.txt").write_text("mine")
+    layout = ("relayout", "data", "--layout", "retriever")
+    documents = [told(*layout, "--dry-run"), told(*layout)]
+    next(tree.rglob("1-1.dcm")).unlink()
+    compare("relayout", [*documents, told(*layout[:-1], "uid")])
+
+
 def test_an_examination(told: Told) -> None:
     compare("doctor", [told("doctor")])
 

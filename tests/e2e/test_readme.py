@@ -28,6 +28,7 @@ COMMANDS = (
     "report",
     "cite",
     "files",
+    "relayout",
     "adopt",
     "demo",
     "config",

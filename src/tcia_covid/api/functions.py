@@ -40,6 +40,7 @@ from tcia_covid.operations.adopt import AdoptResult, adopt_folder
 from tcia_covid.operations.doctor import QUICK, DoctorResult, examine
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Plan, plan_request
+from tcia_covid.operations.relayout import RelayoutResult, relayout_directory
 from tcia_covid.operations.report import ReportCollector, ReportResult, check_extra, find_place
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
@@ -461,6 +462,50 @@ def adopt(
             collection=known,
             mode=mode,
             options=options,
+            emit=emit,
+            stop=token,
+            on_progress=count,
+        )
+
+
+def relayout(
+    directory: str | Path = DEFAULT_OUTPUT,
+    *,
+    layout: str,
+    dry_run: bool = False,
+    registry: Paths | None = None,
+    progress: bool | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    on_progress: Callable[[int, int], None] = lambda size, images: None,
+) -> RelayoutResult:
+    """Rename the folders and files of complete series; nothing is downloaded.
+
+    Running it again goes on where a run was stopped. Files of other programs stay where they are.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        layout: as for `download`.
+        dry_run: return what would be done.
+        registry: registry files, added to the shipped one.
+        progress: show a bar (tqdm); by default in IPython and notebooks only.
+        emit: receives notices.
+        stop: set it from another thread to end the run early.
+        on_progress: receives numbers of bytes and images of each series.
+
+    Raises:
+        RequestError: the folder is not one of this program's, or the layout is invalid.
+        DestinationError: the folder cannot be written.
+        InterruptedRunError: `stop` was set; the same call goes on.
+    """
+    files = () if registry is None else paths_from("registry", registry)
+    folder = Path(check_value("directory", directory, str | Path))
+    with cancellable(stop) as token, shown_counts(progress, on_progress, "relayout") as count:
+        return relayout_directory(
+            folder,
+            check_value("layout", layout, str),
+            dry_run=dry_run,
+            registry=load_registry(files),
             emit=emit,
             stop=token,
             on_progress=count,

@@ -22,10 +22,12 @@ from tcia_covid.cli.options import (
     FORMAT,
     HASHED,
     KEEP_FORMULAS,
+    LAYOUT,
     LIST,
     LOCAL_FILTERS,
     MD5,
     MORE_TARGETS,
+    NO_FSYNC,
     NULL,
     PORT,
     REPORT,
@@ -207,6 +209,22 @@ csv has the columns of images.csv. Needs no network and opens no image.""",
             "files data ricord-1a --format csv > images.csv",
         ),
         unused=("no_progress",),
+    ),
+    Command(
+        "relayout",
+        params=[DATA_FOLDER, LAYOUT, DRY_RUN, NO_FSYNC, KEEP_FORMULAS],
+        everyday=("layout", "dry_run", "json"),
+        help="""Rename the folders and files in DIR as --layout says.
+
+Nothing is downloaded, and no file of yours is touched: what else is in the folders stays there. \
+Stopped or killed, the same command goes on.
+
+'tcia-covid help layout' explains layouts. Incomplete series keep their names until 'download' \
+has repaired them.""",
+        examples=(
+            "relayout data --layout retriever --dry-run",
+            "relayout data --layout '{patient}/{series}/{nbia_file}.dcm'",
+        ),
     ),
     Command(
         "cite",

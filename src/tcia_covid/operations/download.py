@@ -26,7 +26,7 @@ from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, activi
 from tcia_covid.core.limits import affordable_jobs, processors
 from tcia_covid.core.models import Failure, Outcome, Series, State
 from tcia_covid.core.summary import Summary, SummaryBuilder
-from tcia_covid.core.units import format_size
+from tcia_covid.core.units import count, format_size
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.select import select
 from tcia_covid.selection.request import Options, Request, package_collection
@@ -194,6 +194,8 @@ class _Run:
         self._partial_bytes = 0
         """In staging before this run."""
         self._complete: list[tuple[Series, State]] = []
+        self._in_other_layout = 0
+        """Complete series whose names are another layout's."""
 
     def _open_tree(self, group: CollectionSelection, layout: Layout) -> Tree:
         tree = _tree(self._request, group.name, layout)
@@ -237,6 +239,7 @@ class _Run:
                 update_it = update and tree.receipts.read(series.uid) is not None
                 jobs.append(Job(series, tree, update=update_it))
             elif not (receipt.differs_from(series) or series.uid in known_to_differ):
+                self._in_other_layout += not tree.may_be_in_layout(receipt)
                 self._count(Outcome(series, State.ALREADY, receipt))
             elif update:
                 jobs.append(Job(series, tree, update=True))
@@ -270,6 +273,14 @@ class _Run:
                 already_bytes=self._builder.summary.bytes_stored,
             )
         )
+        if self._in_other_layout:
+            number = count(self._in_other_layout, "series")
+            text = (
+                f"{number} in {self._request.output} have the names of another layout than "
+                f"{self._request.options.layout}: 'relayout' with --layout renames them"
+            )
+            self._builder.summary.notices.append(text)
+            self._context.emit(Notice(text))
         for group, _ in self._groups:
             for license_ in group.licenses:
                 self._context.emit(Notice(f"{group.name}: license {license_}"))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tcia_covid.operations.doctor import DoctorResult
     from tcia_covid.operations.files import LocalSelection
     from tcia_covid.operations.plan import GroupPlan, Plan
+    from tcia_covid.operations.relayout import RelayoutResult
     from tcia_covid.operations.report import CollectionReport, ReportResult
     from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult
     from tcia_covid.operations.verify import VerifyResult
@@ -177,6 +178,14 @@ def files_document(selection: LocalSelection) -> Document:
         "series": [series.to_dict() for series in selection.series],
         "missing": selection.missing,
     }
+
+
+def relayout_document(result: RelayoutResult) -> Document:
+    """Return the document of `relayout`."""
+    document = _object(result)
+    document["renamed"] = [{"from": old, "to": new} for old, new in result.renamed]
+    document["skipped"] = [name_series(entry) for entry in document["skipped"]]
+    return {"command": "relayout", "exit_code": result.exit_code, **document}
 
 
 def adopt_document(result: AdoptResult) -> Document:

@@ -12,15 +12,18 @@ from pathlib import Path, PurePosixPath
 
 from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, TakenOverError
 from tcia_covid.core.files import is_foreign_link
-from tcia_covid.core.models import Receipt, Series, StoredImage, shared_headers
+from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage, shared_headers
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.core.version import __version__
 from tcia_covid.store.disk import Disk, files_in
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.quarantine import move_aside, set_aside
-from tcia_covid.store.receipts import Receipts, StoredReceipt
+from tcia_covid.store.receipts import MovedFrom, Receipts, StoredReceipt
 from tcia_covid.store.recovery import DicomImages, has_content
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
+
+_WHOLE = "~whole"
+"""Suffix of a staging folder that was a series' folder, whose images get other names."""
 
 
 class _FolderTakenError(IncompleteSeriesError):
@@ -120,6 +123,8 @@ class Committer:
         staged = self.state / "staging" / receipt.series.uid / stored.staged
         if not stored.staged or staged.is_symlink() or not staged.is_dir():
             return None
+        if stored.moved_from is not None:
+            self._collect(stored.moved_from, receipt, staged)
         if foreign_link(self.root, receipt.folder):
             return None
         waiting, folder = _sizes(staged), path_of(self.root, receipt)
@@ -131,6 +136,86 @@ class Committer:
             return self._publish(staged, receipt, stored.replaces, others)
         except _FolderTakenError:  # after runs whose locks lock nothing: this series leaves it
             return None
+
+    def relayout(self, receipt: Receipt, staged: Path) -> Receipt:
+        """Rename the folder and the images of a complete series as the layout does.
+
+        The receipt is written first, and is durable: it says where the images are from and which
+        staging folder they pass through, so that `finish` goes on after a crash.
+
+        Args:
+            receipt: of the series, with what the headers of its images say.
+            staged: a new folder in staging.
+
+        Raises:
+            TakenOverError: another run, whose lock locked nothing, moves the series.
+            PathTooLongError: programs could not open the images.
+        """
+        folder, images = self.in_layout(receipt)
+        renamed = replace(receipt, folder=folder, images=images)
+        self._check_path_lengths(renamed)
+        old = {image.uid: image.file for image in receipt.images}
+        files = {image.uid: old[image.uid] for image in images if image.file != old[image.uid]}
+        self.disk.make_lasting_folder(staged)
+        moved_from = MovedFrom(receipt.folder, files)
+        self.receipts.write(StoredReceipt(renamed, staged.name, moved_from=moved_from))
+        self.disk.sync_folder(self.receipts.folder)
+        stored = self.receipts.read(receipt.series.uid)
+        done = self.finish(stored) if stored and stored.staged == staged.name else None
+        if done is None:
+            self.disk.remove_empty(staged)
+            raise TakenOverError(receipt.series.uid)
+        return done
+
+    def in_layout(self, receipt: Receipt) -> tuple[str, tuple[StoredImage, ...]]:
+        """The folder and the images of a series as the layout names them.
+
+        The folder stays the same if the layout permits it.
+        """
+        study_id, images = receipt.study_id, receipt.images
+        folders = [str(folder) for folder in self.layout.folders(receipt.series, study_id)]
+        attributes = receipt.attributes() or [ImageAttributes()] * len(images)
+        by_uid = dict(zip((image.uid for image in images), attributes, strict=True))
+        names = self.layout.file_names(receipt.series, by_uid, study_id)
+        folder = receipt.folder if receipt.folder in folders else folders[0]
+        return folder, tuple(replace(image, name=names.get(image.uid, "")) for image in images)
+
+    def _collect(self, moved_from: MovedFrom, receipt: Receipt, staged: Path) -> None:
+        """Move the images of a series that gets other names into its staging folder.
+
+        A folder that has nothing else is renamed as a whole, so that nobody sees a part of the
+        series.
+        """
+        origin = self.root.joinpath(*PurePosixPath(moved_from.folder).parts)
+        whole = staged.with_name(f"{staged.name}{_WHOLE}")
+        if foreign_link(self.root, moved_from.folder):
+            return
+        files = {image.uid: moved_from.files.get(image.uid, image.file) for image in receipt.images}
+        if not whole.is_dir() and not any(staged.iterdir()) and _has_only(origin, files.values()):
+            self.disk.rename(origin, whole)
+        for folder in (whole, origin):
+            for image in receipt.images:
+                self._take(folder / files[image.uid], staged / image.file)
+        if whole.is_dir():
+            self._give_back(whole, origin)
+        self.disk.sync_folder(staged)
+        for folder in (origin, *origin.parents):
+            if self.root in folder.parents:
+                self.disk.remove_empty(folder)
+
+    def _take(self, source: Path, target: Path) -> None:
+        if source.is_file() and not source.is_symlink() and not os.path.lexists(target):
+            self.disk.replace(source, target)
+
+    def _give_back(self, whole: Path, origin: Path) -> None:
+        """Put files back that somebody put into a folder while it was renamed."""
+        for path in sorted(whole.iterdir()):
+            self.disk.make_folder(origin)
+            target = origin / path.name
+            if os.path.lexists(target):
+                self.notify(move_aside(self.disk, target))
+            self.disk.rename(path, target)
+        self.disk.remove_empty(whole)
 
     def _check_unchanged(self, staging: Staging) -> None:
         """Check that the images are as they were written; move anything else out of staging."""
@@ -317,6 +402,16 @@ def foreign_link(root: Path, folder: str) -> str:
         if is_foreign_link(path):
             return path
     return ""
+
+
+def _has_only(folder: Path, files: Iterable[str]) -> bool:
+    """Whether a folder has these files and nothing else."""
+    try:
+        with os.scandir(folder) as entries:
+            names = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    except OSError:
+        return False
+    return all(names.values()) and names.keys() == set(files)
 
 
 def _changed(image: StoredImage, series: Series) -> IncompleteSeriesError:

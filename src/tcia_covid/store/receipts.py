@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,16 @@ _FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseUR
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFrom:
+    """Where the images of a series were before `relayout` renamed them."""
+
+    folder: str
+    """Relative to the collection's folder, with forward slashes."""
+    files: Mapping[str, str]
+    """File names that were others, by SOPInstanceUID."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredReceipt:
     """A receipt as it is stored."""
 
@@ -43,6 +53,8 @@ class StoredReceipt:
     """The staging folder that the commit publishes; while it exists, that is not finished."""
     replaces: Mapping[str, str] = field(default_factory=dict)
     """MD5 by file of the version before, in the same folder: the commit may replace these."""
+    moved_from: MovedFrom | None = None
+    """While the staging folder exists, images may still be there."""
 
 
 class _SeriesFiles:
@@ -134,6 +146,7 @@ def _to_document(stored: StoredReceipt) -> dict[str, Any]:
         "folder": receipt.folder,
         "staged": stored.staged,
         **({"replaces": dict(stored.replaces)} if stored.replaces else {}),
+        **({"moved_from": asdict(stored.moved_from)} if stored.moved_from else {}),
         "finished": receipt.finished,
         "program": receipt.program,
         **({"headers": dict(receipt.headers)} if receipt.headers is not None else {}),
@@ -173,7 +186,8 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
     has_names = any(image.name for image in receipt.images)
     if has_names and len({image.file.casefold() for image in receipt.images}) < len(receipt.images):
         raise ValueError("two images have one file")
-    return StoredReceipt(receipt, staged, dict(_replaced(document.get("replaces", {}))))
+    replaces = dict(_replaced(document.get("replaces", {})))
+    return StoredReceipt(receipt, staged, replaces, _moved_from(document.get("moved_from")))
 
 
 def _replaced(md5s: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -182,6 +196,15 @@ def _replaced(md5s: dict[str, str]) -> Iterator[tuple[str, str]]:
         if not _MD5.fullmatch(md5):
             raise ValueError(md5)
         yield name, md5
+
+
+def _moved_from(document: dict[str, Any] | None) -> MovedFrom | None:
+    if document is None:
+        return None
+    files = dict(document["files"].items())
+    for name in files.values():
+        _check_file_name(name)
+    return MovedFrom(_inside(str(document["folder"])), files)
 
 
 def _check_file_name(name: str) -> None:

@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from enum import Enum
+from pathlib import Path, PurePosixPath
 
 from tcia_covid.core.errors import ForeignImageError, LockedError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link, open_regular
@@ -58,6 +59,18 @@ def _read_attributes(path: Path) -> ImageAttributes:
 def is_in_tree(folder: Path) -> bool:
     """Whether a folder is a collection's folder of this program, or below one."""
     return any((above / STATE_FOLDER).is_dir() for above in (folder, *folder.parents))
+
+
+class Relayout(Enum):
+    """What `Tree.relayout` did with a series."""
+
+    RENAMED = "renamed"
+    UNCHANGED = "unchanged"
+    """It has its names in the layout."""
+    INCOMPLETE = "incomplete"
+    """Files are missing or damaged: a download repairs it first."""
+    LINKED = "linked"
+    """Links lead to its files, or they are on another file system: they stay where they are."""
 
 
 class Tree:
@@ -368,6 +381,58 @@ class Tree:
         attributes = [_read_attributes(folder / image.file) for image in receipt.images]
         return replace(receipt, headers=shared_headers(attributes))
 
+    def relayout(self, series: Series) -> Relayout:
+        """Rename the folder and the files of a complete series as this tree's layout does.
+
+        Raises what `hold` raises.
+        """
+        with self.hold(series) as complete:
+            if complete is None:
+                return Relayout.INCOMPLETE
+            self.clear_staging(series)
+            receipt = self.with_headers(complete)
+            if self.is_in_layout(receipt):
+                return Relayout.UNCHANGED
+            if not self.can_move(receipt):
+                return Relayout.LINKED
+            self.invalidate_reports()
+            try:
+                self._committer.relayout(receipt, self._new_name(series.uid))
+            finally:
+                self.invalidate_reports()
+            self.disk.remove_empty(self.staging / series.uid)
+        return Relayout.RENAMED
+
+    def is_in_layout(self, receipt: Receipt) -> bool:
+        """Whether the folder and the files of a series have the names that the layout gives them.
+
+        Args:
+            receipt: of the series, with what the headers of its images say.
+        """
+        folder, images = self._committer.in_layout(receipt)
+        return (folder, images) == (receipt.folder, receipt.images)
+
+    def path_in_layout(self, receipt: Receipt) -> str:
+        """The folder of a series as the layout names it, relative to the collection's folder."""
+        return self._committer.in_layout(receipt)[0]
+
+    def may_be_in_layout(self, receipt: Receipt) -> bool:
+        """The same as far as the folder, and the kind of names, tell; quicker for many series."""
+        folders = self.layout.folders(receipt.series, receipt.study_id)
+        has_names = any(image.name for image in receipt.images)
+        return PurePosixPath(receipt.folder) in folders and has_names == bool(self.layout.file)
+
+    def can_move(self, receipt: Receipt) -> bool:
+        """Whether renames take images to their new folder: no links, one file system."""
+        folder, target = self.path(receipt), self.root / self.path_in_layout(receipt)
+        if any((folder / image.file).is_symlink() for image in receipt.images):
+            return False
+        if foreign_link(self.root, self.path_in_layout(receipt)):
+            return False
+        existing = next(path for path in (target, *target.parents) if path.is_dir())
+        devices = {path.stat().st_dev for path in (folder, existing, self.staging)}
+        return len(devices) == 1
+
     def record_headers(self, receipt: Receipt) -> None:
         """Store the attributes that `with_headers` read, unless another run has the series."""
         uid = receipt.series.uid
@@ -385,6 +450,9 @@ class Tree:
                 # Renamed first: a run without a lock must not publish half a folder.
                 taken = self._new_name(series.uid)
                 self.disk.rename(folder, taken)
+                # Where locks lock nothing, another run may have moved the images in there.
+                if self.complete_receipt(series.uid) is None:
+                    return
                 self._remove_staged(taken, series)
         self.disk.remove_empty(parent)
 

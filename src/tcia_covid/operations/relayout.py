@@ -1,0 +1,251 @@
+"""Giving the folders and files of a download the names of another layout; nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from tcia_covid.catalog.collections import Registry
+from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, LockedError, SeriesError, TakenOverError
+from tcia_covid.core.events import Emit, Notice, discard
+from tcia_covid.core.models import Receipt
+from tcia_covid.core.safe_names import is_system_file
+from tcia_covid.store.discovery import find_trees, listing_errors
+from tcia_covid.store.disk import Disk, destination_errors
+from tcia_covid.store.layout import Layout
+from tcia_covid.store.reports import outdated_notice, reports_at_end, update_reports
+from tcia_covid.store.tree import Relayout, Tree
+
+OnProgress = Callable[[int, int], None]
+"""Receives bytes and images of each series that was looked at."""
+_MAX_LISTED = 1000
+"""Series and files in the lists of a result."""
+
+
+@dataclass(slots=True)
+class SeriesCounts:
+    """Numbers of series."""
+
+    found: int = 0
+    renamed: int = 0
+    """With `dry_run`: to rename."""
+    unchanged: int = 0
+    """They have the names of the layout."""
+    skipped: int = 0
+    """They keep their names, for the reason in `skipped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedSeries:
+    """A series that keeps its folder and names."""
+
+    series: str
+    """SeriesInstanceUID."""
+    folder: str
+    """Relative to the folder of the request, with forward slashes."""
+    reason: str
+    """`incomplete`, `linked`, `locked`, or why it could not be renamed."""
+    detail: str
+
+
+@dataclass(slots=True)
+class RelayoutResult:
+    """What became of the series in a folder."""
+
+    directory: str
+    layout: str
+    dry_run: bool = False
+    series: SeriesCounts = field(default_factory=SeriesCounts)
+    images: int = 0
+    """In the series that were renamed."""
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    """Old and new folders, the first thousand."""
+    skipped: list[SkippedSeries] = field(default_factory=list)
+    left_behind: list[str] = field(default_factory=list)
+    """Other files in folders that series were renamed from; they stay there."""
+    notices: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if series keep their names."""
+        return EXIT_PARTIAL if self.series.skipped else EXIT_OK
+
+
+_DETAILS = {
+    Relayout.INCOMPLETE: "files are missing or damaged: 'download' repairs the series, then run "
+    "the same command again",
+    Relayout.LINKED: "its files are behind links or on another file system: they stay there",
+}
+
+
+def relayout_directory(
+    directory: Path,
+    layout: str,
+    *,
+    dry_run: bool = False,
+    durable: bool = True,
+    keep_formulas: bool = False,
+    registry: Registry | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    on_progress: OnProgress = lambda size, images: None,
+) -> RelayoutResult:
+    """Rename the folders and files of all complete series in a folder as a layout does.
+
+    Running it again goes on where a run was stopped. Files of other programs stay where they are.
+
+    Args:
+        directory: an output folder, or one collection's folder in it.
+        layout: the name of a layout, or a template.
+        dry_run: change nothing.
+        durable: whether a power cut must not undo a rename.
+        keep_formulas: as for `download`.
+        registry: for the report files.
+        emit: receives notices.
+        stop: ends the run after the current series.
+        on_progress: receives the progress.
+
+    Raises:
+        UsageError: the layout is invalid.
+        RequestError: the folder contains no collection of this program.
+        DestinationError: the folder cannot be written.
+        TciaCovidError: the run was cancelled.
+    """
+    started = time.monotonic()
+    stop, registry = stop or CancelToken(), registry or Registry()
+    result = RelayoutResult(str(directory), layout, dry_run)
+    parsed = Layout.parse(layout)
+    for found in find_trees(directory):
+        tree = Tree(found.root, parsed, Disk(durable=durable))
+        tree.keep_formulas = keep_formulas
+        prefix = "" if tree.root == directory else f"{tree.root.name}/"
+        run = _TreeRelayout(tree, prefix, result, stop, on_progress)
+        with listing_errors(directory):
+            if dry_run:
+                run.preview()
+            else:
+                _rename(run, tree, registry, emit, stop)
+    result.seconds = round(time.monotonic() - started, 3)
+    return result
+
+
+def _rename(
+    run: _TreeRelayout, tree: Tree, registry: Registry, emit: Emit, stop: CancelToken
+) -> None:
+    def notify(text: str) -> None:
+        run.result.notices.append(text)
+        emit(Notice(text, always=True))
+
+    def write_reports() -> None:
+        for text in tree.notices:
+            if text not in run.result.notices:
+                notify(text)
+        collection = registry.find(tree.root.name)
+        if not update_reports(tree, collection, registry, stop, notify):
+            emit(Notice(outdated_notice(tree)))
+
+    tree.prepare()
+    with reports_at_end(write_reports):
+        run.rename()
+
+
+@dataclass(slots=True)
+class _TreeRelayout:
+    """Renames the series of one collection's folder; adds to a result."""
+
+    tree: Tree
+    prefix: str
+    """Of the paths in the result."""
+    result: RelayoutResult
+    stop: CancelToken
+    on_progress: OnProgress
+
+    def preview(self) -> None:
+        """Count what `rename` would do."""
+        for receipt in self._receipts():
+            self.stop.check()
+            known = self.tree.with_headers(receipt)
+            if not self.tree.has_all_files(receipt):
+                self._skip(receipt, Relayout.INCOMPLETE.value, _DETAILS[Relayout.INCOMPLETE])
+            elif self.tree.is_in_layout(known):
+                self.result.series.unchanged += 1
+            elif not self.tree.can_move(known):
+                self._skip(receipt, Relayout.LINKED.value, _DETAILS[Relayout.LINKED])
+            else:
+                self._count(receipt, self.tree.path_in_layout(known))
+            self.on_progress(receipt.size, len(receipt.images))
+
+    def rename(self) -> None:
+        """Rename every complete series, then name the files that stay in old folders."""
+        locked = [receipt for receipt in self._receipts() if not self._rename(receipt)]
+        for receipt in locked:  # another run may be finished with it now
+            if not self._rename(receipt):
+                self._skip(receipt, "locked", "another run works on the series")
+        self.result.left_behind += self._left_behind()
+
+    def _receipts(self) -> Iterator[Receipt]:
+        for receipt in self.tree.receipts.all():
+            if receipt.is_dicom:  # volumes have one layout
+                self.result.series.found += 1
+                yield receipt
+
+    def _rename(self, receipt: Receipt) -> bool:
+        """Rename one series; False if another run works on it."""
+        self.stop.check()
+        try:
+            outcome = self.tree.relayout(receipt.series)
+        except (LockedError, TakenOverError):
+            return False
+        except SeriesError as error:  # a path that is too long, or no folder of its own
+            self._skip(receipt, error.reason.value, error.message)
+            return True
+        if outcome is Relayout.RENAMED:
+            stored = self.tree.receipts.read(receipt.series.uid)
+            self._count(receipt, stored.receipt.folder if stored else "")
+        elif outcome is Relayout.UNCHANGED:
+            self.result.series.unchanged += 1
+        else:
+            self._skip(receipt, outcome.value, _DETAILS[outcome])
+        self.on_progress(receipt.size, len(receipt.images))
+        return True
+
+    def _count(self, receipt: Receipt, folder: str) -> None:
+        self.result.series.renamed += 1
+        self.result.images += len(receipt.images)
+        if len(self.result.renamed) < _MAX_LISTED:
+            self.result.renamed.append((self.prefix + receipt.folder, self.prefix + folder))
+
+    def _skip(self, receipt: Receipt, reason: str, detail: str) -> None:
+        self.result.series.skipped += 1
+        if len(self.result.skipped) < _MAX_LISTED:
+            folder = self.prefix + receipt.folder
+            self.result.skipped.append(SkippedSeries(receipt.series.uid, folder, reason, detail))
+
+    def _left_behind(self) -> Iterator[str]:
+        """Files that are no series' in the folders that series were renamed from."""
+        folders, origins = set(), set()
+        for uid in sorted(self.tree.receipts.uids()):
+            stored = self.tree.receipts.read(uid)
+            if stored is not None:
+                folders.add(stored.receipt.folder)
+                if stored.moved_from is not None:
+                    origins.add(stored.moved_from.folder)
+        with destination_errors(str(self.tree.root)):
+            for origin in sorted(origins - folders):
+                yield from self._files_below(origin, folders)
+
+    def _files_below(self, origin: str, folders: set[str]) -> Iterator[str]:
+        top = self.tree.root.joinpath(*PurePosixPath(origin).parts)
+        for path, subfolders, names in os.walk(top):
+            relative = Path(path).relative_to(self.tree.root).as_posix()
+            subfolders[:] = sorted(
+                name for name in subfolders if f"{relative}/{name}" not in folders
+            )
+            for name in sorted(names):
+                if not is_system_file(name):
+                    yield f"{self.prefix}{relative}/{name}"
