@@ -23,6 +23,12 @@ GATHER_SECONDS = 0.1
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 _NEXT_LINE = re.compile(rb"\r\n" + _FIRST_LINE.pattern)
 _TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-5]\d\d)(?: ([ -~]*))?\r\n((?:[A-Za-z0-9_-]+:[ -~]*\r\n)+)\r\n"
+)
+"""A response head without anything unusual."""
+_NO_BODY = (204, 304)
+_MAX_DIGITS = 15
 _BUFFER_SIZE = 512 * 1024
 """Bytes; as many may arrive while the previous ones are inflated, hashed and written."""
 _READ_SIZE = 64 * 1024
@@ -241,13 +247,40 @@ class WatchedResponse(http.client.HTTPResponse):
         self._buffer: bytearray | None = None
 
     def begin(self) -> None:  # noqa: D102 - of http.client
-        super().begin()
+        if not self._begin_plainly():
+            super().begin()
         if self._reader.head_is_cut:
             # http.client accepts part of a head as a whole one: no length, no body, no error.
             raise http.client.RemoteDisconnected("the response head was cut")
         self._reader.in_body = True
         self._request.head_received()
         self._socket.settimeout(self._request.settings.stall_timeout)
+
+    def _begin_plainly(self) -> bool:
+        """Parse a plain head; False, and nothing is read, if http.client is to do it.
+
+        http.client parses a head as an e-mail, which takes longer than a small image. What has a
+        `Content-Length` and neither transfer coding nor `Connection` needs none of its rules.
+        """
+        head = _PLAIN_HEAD.match(self.fp.peek())
+        if head is None or self._method == "HEAD" or int(head[1]) in _NO_BODY:  # type: ignore[attr-defined]
+            return False
+        message = http.client.HTTPMessage()
+        for line in head[3].decode("ascii").splitlines():
+            name, _, value = line.partition(":")
+            message[name] = value.lstrip(" ")
+        lengths = message.get_all("Content-Length", [])
+        is_plain = len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= _MAX_DIGITS
+        if not is_plain or "Transfer-Encoding" in message or "Connection" in message:
+            return False
+        self.fp.read(head.end())
+        self.code = self.status = int(head[1])
+        self.reason = (head[2] or b"").decode("ascii").strip()
+        self.version = 11
+        self.headers = self.msg = message
+        self.length = int(lengths[0])
+        self.chunked = self.will_close = False
+        return True
 
     def read(self, amt: int | None = None) -> bytes:
         """Read at most `amt` bytes of the body, and at least one before its end or a cut."""

@@ -42,6 +42,7 @@ class ConcurrencyLimiter:
         self._max_pause = max_pause
         self._limit = float(ceiling)
         self._active = 0
+        self._waiting = 0
         self._not_before = 0.0
         self._halved_at = float("-inf")
         self._condition = threading.Condition()
@@ -77,6 +78,8 @@ class ConcurrencyLimiter:
 
         Only where all slots are taken: nothing is known of a load that was not tried.
         """
+        if self._limit >= self.ceiling:
+            return  # without the lock, for which all threads wait
         with self._condition:
             before = self.limit
             if self._active < before:
@@ -116,11 +119,16 @@ class ConcurrencyLimiter:
             if wait <= 0 and self._active < self.limit:
                 self._active += 1
                 return now
-            self._condition.wait(wait if wait > 0 else None)
+            self._waiting += 1
+            try:
+                self._condition.wait(wait if wait > 0 else None)
+            finally:
+                self._waiting -= 1
 
     def _wake(self) -> None:
         """Wake as many threads as there are slots: waking all costs each of them time."""
-        self._condition.notify(max(0, self.limit - self._active))
+        if self._waiting:
+            self._condition.notify(max(0, self.limit - self._active))
 
     def _wake_all(self) -> None:
         with self._condition:

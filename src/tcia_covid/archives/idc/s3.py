@@ -177,11 +177,12 @@ def _read_page(response: Response, folder: str) -> tuple[list[RemoteImage], str 
     _raise_s3_error(response, body)
     try:
         root = _parse(body)
+        entries = [_texts(entry) for entry in root.findall("{*}Contents")]
         # Some tools make an entry for the folder itself.
-        entries = [e for e in root.findall("{*}Contents") if not _text(e, "Key").endswith("/")]
-        images = [_image(entry, folder) for entry in entries]
-        is_truncated = (root.findtext("{*}IsTruncated") or "").strip().lower() == "true"
-        token = _text(root, "NextContinuationToken") if is_truncated else None
+        images = [_image(each, folder) for each in entries if not _text(each, "Key").endswith("/")]
+        page = _texts(root)
+        is_truncated = page.get("IsTruncated", "").lower() == "true"
+        token = _text(page, "NextContinuationToken") if is_truncated else None
     except ValueError as error:
         raise BadResponseError(
             f"{response.url} sent something else than the requested list ({error}): "
@@ -226,20 +227,27 @@ def _parse(body: bytes) -> ET.Element:
     return root
 
 
-def _image(entry: ET.Element, folder: str) -> RemoteImage:
+def _texts(parent: ET.Element) -> dict[str, str]:
+    """The texts of elements by their names without namespaces; of several, the first."""
+    return {
+        child.tag.rpartition("}")[2]: (child.text or "").strip() for child in reversed(list(parent))
+    }
+
+
+def _image(entry: dict[str, str], folder: str) -> RemoteImage:
     key, size = _text(entry, "Key"), _text(entry, "Size")
     if not key.startswith(folder):
         raise ValueError("an object of another folder")
     if not (size.isascii() and size.isdigit()):
         raise ValueError("an object without a size")
-    version = parse_etag(entry.findtext("{*}ETag") or "")
+    version = parse_etag(entry.get("ETag", ""))
     # The ETag of a multipart upload has another form, and is not a hash of the content.
     md5 = version.lower() if version and _MD5.fullmatch(version.lower()) else None
     return RemoteImage(key=key, size=int(size), md5=md5, version=version)
 
 
-def _text(parent: ET.Element, name: str) -> str:
-    text = (parent.findtext(f"{{*}}{name}") or "").strip()
+def _text(texts: dict[str, str], name: str) -> str:
+    text = texts.get(name, "")
     if not text:
         raise ValueError(f"no {name}")
     return text
