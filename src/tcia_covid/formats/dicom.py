@@ -50,6 +50,17 @@ _PIXEL_KEYWORDS = {"PixelData", "FloatPixelData", "DoubleFloatPixelData"}
 _MAX_PARSED = 128 * 1024 * 1024
 """Bytes of a deflated dataset; pydicom would hold a larger one in memory several times."""
 _BLOCK_SIZE = 1024 * 1024
+SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography Image Storage",
+    "1.2.840.10008.5.1.4.1.1.1.1": "Digital X-Ray Image Storage - For Presentation",
+    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture Image Storage",
+    "1.2.840.10008.5.1.4.1.1.20": "Nuclear Medicine Image Storage",
+    "1.2.840.10008.5.1.4.1.1.88.67": "X-Ray Radiation Dose SR Storage",
+    "1.2.840.10008.5.1.4.1.1.128": "Positron Emission Tomography Image Storage",
+}
+"""Those of the known collections, so that writing reports does not import pydicom."""
 _UNDEFINED = 0xFFFFFFFF
 """The length of a value that ends with a delimiter."""
 _ElementReader = Callable[[bytes, int], tuple[int, int, int]]
@@ -184,6 +195,16 @@ def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
             start = file.read(_MAX_HEADER)
         header = read_header(start) or _header_by_pydicom(start)
     return header
+
+
+def sop_class_name(uid: str) -> str:
+    """The name of a SOP class, as DICOM (PS3.6 table A-1) has it; empty if it has none."""
+    if uid in SOP_CLASSES or not uid:
+        return SOP_CLASSES.get(uid, "")
+    from pydicom.uid import UID  # noqa: PLC0415 - takes 0.4 s
+
+    name = str(UID(uid).name)
+    return "" if name == uid else name
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tcia_covid.catalog.collections import DICOM, DOI, Collection, bare_doi, fol
 from tcia_covid.catalog.licenses import License
 from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage
 from tcia_covid.core.redaction import csv_row, printable
+from tcia_covid.formats.dicom import sop_class_name
 from tcia_covid.formats.slice_order import slice_order
 
 _COLUMNS: Mapping[str, Callable[[Receipt], object]] = {
@@ -26,6 +27,8 @@ _COLUMNS: Mapping[str, Callable[[Receipt], object]] = {
     "Series Description": lambda receipt: receipt.series.description,
     "Manufacturer": lambda receipt: receipt.series.manufacturer,
     "Modality": lambda receipt: receipt.series.modality,
+    "SOP Class Name": lambda receipt: ",".join(map(sop_class_name, _sop_classes(receipt))),
+    "SOP Class UID": lambda receipt: ",".join(_sop_classes(receipt)),
     "Number of Images": lambda receipt: len(receipt.images),
     "File Size": lambda receipt: f"{receipt.size / 1e6:.2f} MB",
     "File Location": lambda receipt: f"./{receipt.folder}",
@@ -40,8 +43,15 @@ _COLUMNS: Mapping[str, Callable[[Receipt], object]] = {
     "Checked": lambda receipt: receipt.check.value,
     "Source": lambda receipt: " ".join(sorted({image.source for image in receipt.images})),
 }
-"""Columns of `metadata.csv`: up to the download's time as NBIA's retriever names and orders them,
-without the SOP class, which the archives' lists do not have. None becomes an empty field."""
+"""Columns of `metadata.csv`: up to the download's time as NBIA's retriever names and orders them.
+None becomes an empty field."""
+
+
+def _sop_classes(receipt: Receipt) -> list[str]:
+    """The SOP classes of a series' images, from their headers, else from the archive's list."""
+    headers = receipt.headers if isinstance(receipt.headers, Mapping) else {}
+    known = headers.get("SOPClassUID") or receipt.series.sop_class or ""
+    return sorted({*map(str, known)} if isinstance(known, list) else {str(known)})
 
 
 class _Encoder:

@@ -16,11 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.multival import MultiValue
+from pydicom.uid import UID
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.core.models import IMAGE_NAMES, ImageAttributes
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.formats.dicom import Header, header_of_file, read_header
+from tcia_covid.formats.dicom import (
+    SOP_CLASSES,
+    Header,
+    header_of_file,
+    read_header,
+    sop_class_name,
+)
 from tests.unit.formats.elements import (
     DEFLATED,
     EXPLICIT,
@@ -351,3 +358,12 @@ def test_pydicoms_warnings_are_suppressed_and_filters_restored(tmp_path):
         thread.join()
 
     assert list(warnings.filters) == filters
+
+
+@pytest.mark.parametrize("uid", [*SOP_CLASSES, "1.2.840.10008.5.1.4.1.1.481.5"])
+def test_sop_classes_have_the_names_of_the_standard(uid: str) -> None:
+    assert sop_class_name(uid) == UID(uid).name
+
+
+def test_an_unknown_sop_class_has_no_name() -> None:
+    assert (sop_class_name("1.2.3"), sop_class_name("")) == ("", "")

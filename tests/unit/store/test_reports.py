@@ -41,8 +41,8 @@ COLLECTION = Collection(
 REGISTRY = Registry((COLLECTION,), tcia=Publication("Clark K (2013).", title="TCIA", year=2013))
 NBIA_COLUMNS = (
     "Series UID,Collection,3rd Party Analysis,Data Description URI,Subject ID,Study UID,"
-    "Study Description,Study Date,Series Description,Manufacturer,Modality,Number of Images,"
-    "File Size,File Location,Download Timestamp"
+    "Study Description,Study Date,Series Description,Manufacturer,Modality,SOP Class Name,"
+    "SOP Class UID,Number of Images,File Size,File Location,Download Timestamp"
 )
 
 
@@ -114,6 +114,8 @@ def test_metadata_has_a_row_a_series(tree: Tree) -> None:
         "Series Description": "Lung 1.0",
         "Manufacturer": "SIEMENS",
         "Modality": "CT",
+        "SOP Class Name": "CT Image Storage",
+        "SOP Class UID": "1.2.840.10008.5.1.4.1.1.2",
         "Number of Images": "4",
         "File Size": "0.00 MB",
         "File Location": f"./{receipt.folder}",
