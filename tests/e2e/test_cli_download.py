@@ -130,7 +130,7 @@ def test_failed_series_are_listed_and_the_others_are_complete(
     assert ran.returncode == 1
     assert ran.stdout.startswith("5 of 6 series complete")
     assert victim.uid in ran.stdout
-    assert "error: 1 of 6 series are not complete" in ran.stderr
+    assert "error: 1 of 6 series is not complete" in ran.stderr
     shown = document(command("download", NAME, "--json"))
     assert [one["SeriesInstanceUID"] for one in shown["failures"]] == [victim.uid]
     assert shown["exit_code"] == 1

@@ -68,6 +68,11 @@ def count(value: int, noun: str) -> str:
     return f"{value:,} {noun}{'' if value == 1 or noun.endswith('s') else 's'}"
 
 
+def verb(value: int) -> str:
+    """The verb after a number of things: `1 series is`, `2 series are`."""
+    return "is" if value == 1 else "are"
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration in its two largest units: `3 h 12 min`."""
     minutes, second = divmod(round(seconds), 60)

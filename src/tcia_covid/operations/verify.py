@@ -96,6 +96,8 @@ class VerifyResult:
     images: ImageCounts = field(default_factory=ImageCounts)
     size: int = 0
     """Bytes of the images, by the receipts."""
+    read: int = 0
+    """Bytes of those that exist."""
     damage: list[Damage] = field(default_factory=list)
     unexpected: list[UnexpectedFile] = field(default_factory=list)
     unchecked: list[UncheckedFolder] = field(default_factory=list)
@@ -308,6 +310,7 @@ class _TreeCheck:
         result.images.intact += images - damaged
         result.images.damaged += damaged
         result.size += receipt.size
+        result.read += receipt.size - _missing_size(receipt, problems)
         if self.against is not None:
             self.against.compare(receipt, problems)
         for problem in problems:
@@ -459,3 +462,13 @@ def _compare(receipt: Receipt, archive: Archive) -> HashComparison:
         spellings.append(stored)  # the archive may omit leading zeros of some hashes only
     matches = hash_matches(series_hash, spellings, computed)
     return HashComparison.VERIFIED if matches else HashComparison.CHANGED
+
+
+def _missing_size(receipt: Receipt, problems: Iterable[Problem]) -> int:
+    """Bytes of the images that do not exist."""
+    missing = {
+        problem.file.rpartition("/")[2]
+        for problem in problems
+        if isinstance(problem, Damage) and problem.reason is Reason.MISSING
+    }
+    return sum(image.size for image in receipt.images if image.file in missing)

@@ -196,6 +196,7 @@ def adopt_document(result: AdoptResult) -> Document:
 def verify_document(result: VerifyResult) -> Document:
     """Return the document of `verify`."""
     document = _result("verify", result, "checked", ("damage", "unexpected"))
+    document["bytes"]["read"] = document.pop("read")
     if result.against is not None:
         document["against"]["mismatches"] = [
             {

@@ -68,7 +68,7 @@ def test_series_that_no_archive_has_get_another_hint(capsys: Captured) -> None:
         "  not-available: the archive does not list 1.2.3",
     ]
     assert err.splitlines() == [
-        "error: 1 of 1 series are not complete",
+        "error: 1 of 1 series is not complete",
         "no archive has these: check where their UIDs come from",
     ]
 
@@ -153,7 +153,7 @@ def test_fault_22_an_interruption_says_how_to_resume(capsys: Captured) -> None:
     result = summary(complete=1, remaining=2, error=error, exit_code=143)
     assert show_summary(Console(), result) == 143
     assert capsys.readouterr().err.splitlines() == [
-        "error: interrupted: 1 of 3 series are complete",
+        "error: interrupted: 1 of 3 series is complete",
         "run the same command again to resume",
         "metadata.csv and the other report files cover what is complete",
     ]
@@ -176,7 +176,7 @@ def test_an_interruption_says_how_much_is_staged(capsys: Captured) -> None:
     out, err = capsys.readouterr()
     assert "downloaded 2.0 kB (compressed) in 12 s\n" in out
     assert "169.6 MB of 2 series staged for the next run" in out
-    assert "interrupted: 0 of 3 series are complete; 169.6 MB of 2 others are staged" in err
+    assert "interrupted: 0 of 3 series are complete; 169.6 MB of 2 others in staging" in err
 
 
 def test_series_without_an_image_are_not_reported_as_staged(capsys: Captured) -> None:
@@ -195,7 +195,7 @@ def test_an_outage_says_what_remains_and_how_to_resume(capsys: Captured) -> None
     error = UnreachableError("no archive answers", hint="check the network")
     staged = {"partial_series": 1, "partial_bytes": 1000}
     show_summary(Console(), summary(complete=1, remaining=2, error=error, exit_code=3, **staged))
-    remaining = "2 of 3 series were not finished (1.0 kB of 1 series are staged)"
+    remaining = "2 of 3 series were not finished (1.0 kB of 1 series in staging)"
     assert capsys.readouterr().err.splitlines() == [
         "error: no archive answers",
         "check the network",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcia_covid.core.errors import UsageError
-from tcia_covid.core.units import count, format_duration, format_size, parse_rate, parse_size
+from tcia_covid.core.units import count, format_duration, format_size, parse_rate, parse_size, verb
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,7 @@ def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, text: str)
 )
 def test_counts_have_a_noun(value: int, noun: str, expected: str) -> None:
     assert count(value, noun) == expected
+
+
+def test_a_verb_agrees_with_its_number() -> None:
+    assert [verb(number) for number in (0, 1, 2)] == ["are", "is", "are"]

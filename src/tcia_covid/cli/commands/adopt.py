@@ -13,7 +13,7 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.progress import run_checking, run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
-from tcia_covid.core.units import count, format_duration, format_size
+from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
 from tcia_covid.operations.adopt import AdoptResult, adopt_folder
 from tcia_covid.operations.adopt_scan import ForeignSeries
@@ -164,8 +164,9 @@ def _error(result: AdoptResult) -> tuple[str, str]:
             "the files were not changed",
         )
     if result.incomplete:
+        number = len(result.incomplete)
         return (
-            f"{count(len(result.incomplete), 'series')} in {result.directory} are incomplete",
+            f"{count(number, 'series')} in {result.directory} {verb(number)} incomplete",
             f"'download' with --output {result.output} downloads only what is missing",
         )
     return f"some files in {result.directory} were not imported", "they were not changed"

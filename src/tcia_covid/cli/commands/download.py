@@ -23,7 +23,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.summary import Summary
-from tcia_covid.core.units import count, format_duration, format_size
+from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import plan_request
 from tcia_covid.output.json_documents import summary_document
@@ -179,7 +179,7 @@ def _error(summary: Summary) -> tuple[str, str]:
         return _other_error(summary)
     missing = summary.selected - summary.complete
     reasons = {failure.reason for failure in summary.failures}
-    message = f"{missing:,} of {count(summary.selected, 'series')} are not complete"
+    message = f"{missing:,} of {count(summary.selected, 'series')} {verb(missing)} not complete"
     if reasons == {FailureReason.CHANGED}:
         return message, "they changed: the lines above say what to do"
     if reasons == {FailureReason.NOT_AVAILABLE}:
@@ -190,9 +190,8 @@ def _error(summary: Summary) -> tuple[str, str]:
 def _other_error(summary: Summary) -> tuple[str, str]:
     """What is wrong although all series are complete."""
     if failed := sum(len(files.failures) for files in summary.supporting):
-        predicate = "is" if failed == 1 else "are"
         return (
-            f"{count(failed, 'supporting file')} {predicate} missing",
+            f"{count(failed, 'supporting file')} {verb(failed)} missing",
             "run the same command again: it downloads only what is missing",
         )
     if any(failure.reason in _OTHER_CONTENT for failure in summary.failures):
@@ -205,17 +204,17 @@ def _other_error(summary: Summary) -> tuple[str, str]:
 
 def _preserved(summary: Summary) -> str:
     """What an interrupted run leaves for the next one."""
-    complete = f"{_complete(summary)} are complete"
+    complete = f"{_complete(summary)} {verb(summary.complete)} complete"
     if not summary.partial_bytes:
         return complete
     others = f"{summary.partial_series:,} {'other' if summary.partial_series == 1 else 'others'}"
-    return f"{complete}; {format_size(summary.partial_bytes)} of {others} are staged"
+    return f"{complete}; {format_size(summary.partial_bytes)} of {others} in staging"
 
 
 def _remaining(summary: Summary) -> str:
     """How to resume a run that an error ended."""
     if not summary.remaining:
         return ""
-    staged = f" ({_staged(summary)} are staged)" if summary.partial_bytes else ""
+    staged = f" ({_staged(summary)} in staging)" if summary.partial_bytes else ""
     rest = f"{summary.remaining:,} of {count(summary.selected, 'series')}"
     return f"{rest} were not finished{staged}: run the same command again to resume"

@@ -11,7 +11,7 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import AGAINST_ONLY, ONLINE_ONLY, refuse_unused
 from tcia_covid.cli.progress import run_checking
 from tcia_covid.core.errors import EXIT_OK, UsageError
-from tcia_covid.core.units import count, format_duration, format_size
+from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.operations.verify_against import MatchCounts, Mismatch, TargetComparison
 from tcia_covid.output.json_documents import verify_document
@@ -70,11 +70,11 @@ def _lines(result: VerifyResult) -> Iterator[str]:
     yield (
         f"{series.intact:,} of {count(series.checked, 'series')} and {images.intact:,} of "
         f"{count(images.checked, 'image')} in {result.output} are intact "
-        f"({format_size(result.size)} read in {format_duration(result.seconds)})"
+        f"({format_size(result.read)} read in {format_duration(result.seconds)})"
     )
     if series.unverified:
-        number = count(series.unverified, "series")
-        yield f"of these {number} are not verified: the archive provides no checksum"
+        number = f"{count(series.unverified, 'series')} {verb(series.unverified)}"
+        yield f"of these {number} not verified: the archive provides no checksum"
     if series.in_progress:
         yield f"{count(series.in_progress, 'series')} not checked: another run works on them"
     if result.online is not None:
@@ -92,9 +92,10 @@ def _comparison(against: TargetComparison) -> Iterator[str]:
     series = against.series
     yield from (f"note: {notice}" for notice in against.notices)
     versions = f" in the version of the lock file ({', '.join(against.pinned)})"
+    complete = f"{series.complete:,} {verb(series.complete)} complete"
     yield (
         f"of {count(series.expected, 'series')} of {', '.join(against.targets)} "
-        f"{series.complete:,} are complete{versions if against.pinned else ''}, "
+        f"{complete}{versions if against.pinned else ''}, "
         f"{series.missing:,} missing, {series.changed:,} changed; {series.extra:,} extra"
     )
     yield from first_lines(map(_mismatch, against.mismatches))

@@ -81,6 +81,7 @@ def test_every_image_of_a_deleted_folder_is_missing(
     result = verify_directory(tmp_path)
     assert damage_in(result) == [(name, Reason.MISSING) for name in image_files(receipt)]
     assert (result.series.damaged, result.images.damaged) == (1, 3)
+    assert (result.size, result.read) == (receipt.size, 0), "what does not exist was not read"
 
 
 def test_a_file_in_place_of_a_series_folder_is_reported(
