@@ -33,6 +33,9 @@ def stand_in(listed: Series, number: int) -> DemoSeries:
                 modality=modality,
                 number=place,
                 seed=1000 * number + place,
+                study_id="1",
+                study_time="120000",
+                position=f"-100\\-100\\{place}",
             )
         )
         for place in range(1, IMAGES + 1)

@@ -13,6 +13,7 @@ import yaml
 
 from tests.e2e.archive import real_names
 from tests.e2e.command import environment, run
+from tests.ecosystem.__main__ import PAGE, recipes
 from tests.fakes.nbia import ArchiveServer
 
 TOP = Path(__file__).resolve().parents[2]
@@ -176,3 +177,14 @@ def test_the_line_without_an_installer_leaves_the_command_on_the_path(tmp_path: 
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "COVID-19-AR" in ran.stdout
+
+
+def test_the_recipes_are_complete_and_those_in_python_compile() -> None:
+    """`python -m tests.ecosystem` runs them."""
+    page = PAGE.read_text(encoding="utf-8")
+    found = recipes(page)
+    assert len(found) == page.count("<!-- recipe ")
+    assert len({recipe.name for recipe in found}) == len(found)
+    for recipe in found:
+        if recipe.language == "python":
+            compile(recipe.code, recipe.name, "exec")

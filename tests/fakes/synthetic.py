@@ -44,6 +44,7 @@ class ImageSpec:
     rows: int = 16
     columns: int = 16
     seed: int = 0
+    study_time: str = ""
     position: str = ""
     """ImagePositionPatient; with it, the image is axial."""
     study_id: str = ""
@@ -211,6 +212,7 @@ def _dataset(spec: ImageSpec, sop_class: str) -> bytes:
             _uid(0x0008, 0x0018, spec.uid),
             _text(0x0008, 0x0020, "DA", "19010203"),
             _text(0x0008, 0x0021, "DA", "19010203"),
+            *([_text(0x0008, 0x0030, "TM", spec.study_time)] if spec.study_time else []),
             _text(0x0008, 0x0060, "CS", spec.modality),
             _text(0x0008, 0x0070, "LO", "ACME"),
             _text(0x0008, 0x103E, "LO", spec.description),
