@@ -41,7 +41,16 @@ FUNCTIONS = {
     "Find": ("iter_series", "info", "plan", "other_collections", "load_registry"),
     "Get": ("download", "adopt"),
     "Check": ("status", "verify", "doctor"),
-    "Use": ("local_series", "files", "to_dataframe", "clinical", "labels", "report", "cite"),
+    "Use": (
+        "local_series",
+        "files",
+        "to_dataframe",
+        "clinical",
+        "labels",
+        "report",
+        "relayout",
+        "cite",
+    ),
 }
 ABOUT_KEYWORDS = """\
 `Choices` also has the keywords of the three sections below it, `FilterChoices` and
