@@ -139,6 +139,7 @@ def _serve(output: Sequence[str]) -> None:
         child = os.fork()
         if not child:
             sys.stdin.close()
+            sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 - for as long as the command runs
             hook = _Steps(counter, order["kill_at"], order["pause"])
             sys.addaudithook(hook)
             _run_here(order["arguments"], output)

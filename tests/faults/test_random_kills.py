@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +33,7 @@ from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus, synth
 from tests.faults.fork_server import Ended, ForkServer
 from tests.faults.trial import NAME, Trial
 from tests.faults.trial import trial as new_trial
+from tests.unit.trees import md5_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and POSIX signals")
 KILLS = int(os.environ.get("TCIA_COVID_TEST_KILLS", "100"))
@@ -280,3 +283,40 @@ def test_fault_21_kills_at_random_steps_lose_no_image_and_no_users_file(
             exercise.add_users_files(exercise.trial.output)
         most_steps = max(most_steps, ended.steps)
         exercise.check_at_end(command, ended)
+
+
+def test_fault_21_kills_of_relayout_lose_no_image_and_no_users_file(exercise: Exercise) -> None:
+    """The tree gets one layout after the other; each run is killed a few times before it ends."""
+    choose, kills, most_steps = exercise.random, 0, 0
+    _complete(exercise)
+    output = exercise.trial.output
+    expected = Counter(exercise.trial.expected().values())
+    layouts = itertools.cycle(
+        ("retriever", "{patient}/{series}/{instance_number}.dcm", "retriever-classic", "uid")
+    )
+    while kills < KILLS * 0.2:
+        exercise.round += 1
+        command = ["relayout", output, "--layout", next(layouts), "--no-fsync"]
+        for again in range(_KILLS_IN_A_ROW + 1):
+            kill_at = choose.randint(1, most_steps) if again < _KILLS_IN_A_ROW and most_steps else 0
+            pause = choose.choice([0.0, choose.uniform(0, _LONGEST_PAUSE)])
+            ended = exercise.commands.run(*command, kill_at=kill_at, pause=pause)
+            if not ended.is_killed:
+                break
+            kills += 1
+            exercise.check_users_files()
+            anywhere = Counter(md5_of(path.read_bytes()) for path in _files(output))
+            assert {md5: anywhere[md5] for md5 in expected} == expected
+        most_steps = max(most_steps, ended.steps)
+        assert ended.code == 0, (command, ended.out, ended.err)
+        exercise.check_users_files()
+        assert Counter(exercise.images().values()) == expected
+        assert exercise.trial.tree.series_in_staging() == set()
+        assert outdated_reports(exercise.trial.tree, by_hash=True) == []
+        checked = exercise.commands.run("verify", output)
+        assert checked.code == 0, (checked.out, checked.err)
+        exercise.add_users_files(output)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
