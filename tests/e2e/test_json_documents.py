@@ -205,6 +205,8 @@ def test_what_the_registry_and_the_catalog_tell(told: Told) -> None:
     compare("info", [told("info", "ar"), told("info", "CT Images in COVID-19")])
     compare("cite", [told("cite", "COVID-19-AR")])
     compare("config", [told("config")])
+    Path("wrong.yaml").write_text("collections: {X: {format: TIFF}}\n")
+    compare("registry check", [told("registry", "check", "wrong.yaml")])
     compare("completion", [told("completion", "bash")])
     compare("help", [told("help"), told("help", "exit-codes")])
     compare("--version", [told("--version")])

@@ -34,6 +34,7 @@ COMMANDS = (
     "demo",
     "config",
     "completion",
+    "registry",
     "help",
 )
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")

@@ -38,7 +38,7 @@ from tcia_covid.cli.options import (
     TARGETS,
     VERIFY,
 )
-from tcia_covid.cli.param_types import FOLDER
+from tcia_covid.cli.param_types import FILE, FOLDER
 
 TOPICS = ("exit-codes", "environment", "layout", "targets")
 """What `help` explains besides the commands."""
@@ -143,7 +143,7 @@ _CHECK = (
         "status",
         params=[DATA_FOLDER, *STATUS],
         everyday=("missing", "format", "watch", "json"),
-        help="""Show what is complete, missing, running or failed in DIR, and why.
+        help="""Show what is complete, missing, running or failed, and why.
 
 Reads only receipts and file names: opens no image, needs no network. DIR is the output folder of \
 'download', or the folder of one collection in it.
@@ -287,6 +287,20 @@ zsh into ~/.zshrc, after compinit.""",
             "completion bash > tcia-covid.bash",
             "completion fish > ~/.config/fish/completions/tcia-covid.fish",
         ),
+        unused=("no_progress", "registry"),
+    ),
+    Command(
+        "registry",
+        params=[
+            click.Argument(["action"], type=click.Choice(("check", "schema")), metavar="ACTION"),
+            click.Argument(["files"], nargs=-1, type=FILE, metavar="[FILE]..."),
+        ],
+        everyday=("json",),
+        help="""Check registry FILEs, or print their JSON Schema.
+
+A registry file describes more collections. The ACTION 'check' lists all errors with their lines \
+(exit code 2 if there are any); 'schema' is for editors, which check and complete such files.""",
+        examples=("registry check mine.yaml", "registry schema > registry.schema.json"),
         unused=("no_progress", "registry"),
     ),
     Command(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from tcia_covid.core.errors import RequestError, did_you_mean
 
+T = TypeVar("T")
 _MAX_DEPTH = 32
 """A valid file nests six deep."""
 _WHOLE_NUMBER = re.compile(r"-?\d[\d_]{0,17}")
@@ -27,12 +29,37 @@ _KINDS = {
 }
 
 
+class ReportedError(Exception):
+    """A value cannot be built, for errors that are collected already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file that is read, and the type of the errors about it."""
 
     name: str
     error_type: type[RequestError]
+    found: list[RequestError] | None = None
+    """Takes all errors, so that reading continues; None: the first error is raised."""
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Continue after an error in this block, where errors are collected."""
+        if self.found is None:
+            yield
+            return
+        try:
+            yield
+        except ReportedError:
+            return
+        except self.error_type as error:
+            self.found.append(error)
+
+    def report(self, error: RequestError) -> None:
+        """Raise an error, or collect it."""
+        if self.found is None:
+            raise error
+        self.found.append(error)
 
     def error(self, line: int, reason: str, *, hint: str = "") -> RequestError:
         """Give the error for a line, counted from 1."""
@@ -121,7 +148,15 @@ class Item:
 
     def texts(self) -> tuple[str, ...]:
         """Read a list of texts."""
-        return tuple(item.text() for item in self.items())
+        return self.each(Item.text)
+
+    def each(self, convert: Callable[[Item], T]) -> tuple[T, ...]:
+        """Convert the entries of a list."""
+        values = []
+        for item in self.items():
+            with self.source.collecting():
+                values.append(convert(item))
+        return tuple(values)
 
     def pairs(self) -> list[tuple[Item, Item]]:
         """Read the keys and values of a table; a repeated key is an error."""
@@ -134,7 +169,7 @@ class Item:
             name = key.text()
             if name in lines:
                 reason = f"key '{name}' is already in line {lines[name]}"
-                raise self.source.error(key.line, reason)
+                self.source.report(self.source.error(key.line, reason))
             lines[name] = key.line
             pairs.append((key, Item(value_node, self.source, f"'{name}' in {self.what}")))
         return pairs
@@ -147,11 +182,13 @@ class Item:
             if name not in known:
                 hint = did_you_mean(name, known) or f"keys there: {', '.join(known)}"
                 reason = f"unknown key '{name}' in {self.what}"
-                raise self.source.error(key.line, reason, hint=hint)
+                self.source.report(self.source.error(key.line, reason, hint=hint))
+                continue
             values[name] = value
         for name in required:
             if name not in values or values[name].is_null:
-                raise self.source.error(self.line, f"the key '{name}' is missing in {self.what}")
+                error = self.source.error(self.line, f"the key '{name}' is missing in {self.what}")
+                self.source.report(error)
         return values
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tcia_covid.catalog.citation import format_citation, references
-from tcia_covid.core.errors import NotDicomError, TciaCovidError
+from tcia_covid.core.errors import NotDicomError, RequestError, TciaCovidError
 from tcia_covid.core.models import Check, name_series
 from tcia_covid.core.version import __version__
 
@@ -419,6 +419,21 @@ def config_document(
         "files": [{"path": path, "state": state} for path, state in files.items()],
         "user_files": dict(user_files),
         "settings": list(settings),
+    }
+
+
+def registry_document(errors: Mapping[str, Sequence[RequestError]], exit_code: int) -> Document:
+    """Return the document of `registry check`; `errors` are by file."""
+    return {
+        "command": "registry",
+        "exit_code": exit_code,
+        "files": [
+            {
+                "path": path,
+                "errors": [{"message": error.message, "hint": error.hint} for error in found],
+            }
+            for path, found in errors.items()
+        ],
     }
 
 

@@ -109,7 +109,7 @@ def environment() -> str:
 
 def layout() -> str:
     """What is in the output folder, and how series are named."""
-    reports = ", ".join(REPORT_FILES)
+    reports = textwrap.indent(_wrapped(", ".join(REPORT_FILES)), "  ").lstrip()
     tree = f"""\
 DIR/COVID-19-AR/
   <PatientID>/<StudyInstanceUID>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm
