@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_the_command_writes_the_page_and_says_where(tree: Tree, tmp_path: Path) 
 def _page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("browser")
     tree = new_tree(directory)
-    add(tree, 1, stack(), description=HOSTILE, patient="ALPHA")
+    add(tree, 1, stack(), description=HOSTILE, patient="ALPHA", crdc_uuid="0" * 36)
     for number in range(2, 70):
         facts = {"modality": "MR"} if number % 2 else {}
         add(tree, number, stack(3), description=f"Chest {number}", patient=f"P{number}", **facts)
@@ -101,6 +102,12 @@ def test_hostile_text_stays_text_in_a_browser(page: Path, browser: Browser) -> N
     assert HOSTILE in browser.run("return document.getElementById('detail-head').textContent")
     assert browser.run("return document.querySelectorAll('main b, dialog b').length") == 0
     assert browser.run("return document.title") == title
+    links = "return [...document.querySelectorAll('#detail-links a')].map((link) => link.href)"
+    folder, viewer = browser.run(links)
+    path = Path(unquote(urlsplit(folder).path))
+    assert sorted(file.suffix for file in path.iterdir()) == [".dcm"] * 5
+    assert urlsplit(viewer).hostname == "viewer.imaging.datacommons.cancer.gov"
+    assert viewer.endswith(f"&SeriesInstanceUIDs={path.name}")
     assert browser.console() == []
 
 

@@ -153,6 +153,8 @@ class ImageViewer:
         """
         record = cache / f"{_key(receipt)}.json"
         known = _read_record(record)
+        if known and known.image and known.image not in {image.md5 for image in receipt.images}:
+            known = None  # somebody changed the record
         if known is not None:
             thumbnail = f"{known.image}.jpg" if known.image else ""
             if not thumbnail or (cache / thumbnail).is_file():

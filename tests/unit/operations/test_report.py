@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,6 +26,7 @@ from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.report_page import MARKER, is_own_page
 from tcia_covid.store.tree import Tree
+from tests.fakes.nifti import volume
 from tests.fakes.pictures import AXIAL, gradient, picture
 from tests.unit.trees import grow, new_tree, series_of
 from tests.waiting import wait_for
@@ -175,6 +175,7 @@ def test_a_damaged_cache_is_made_again(tree: Tree, tmp_path: Path) -> None:
     for content in (
         "[]",
         '{"geometry": {"kind": "x"}, "image": ""}',
+        json.dumps({"geometry": None, "image": "0" * 32}),
         '{"geometry": null, "image": "../x"}',
     ):
         record.write_text(content)
@@ -358,8 +359,19 @@ def test_nothing_in_the_cache_is_taken_for_an_image(tree: Tree, tmp_path: Path) 
 
 def test_the_same_images_in_two_series_are_decoded_once(tree: Tree, tmp_path: Path) -> None:
     add(tree, 1, stack())
-    copy = add(tree, 2, stack())
-    assert len({s.shown.thumbnail for s in collect(tmp_path).collections[0].series}) == 1
-    shutil.rmtree(tree.path(copy))
-    tree.receipts.write(StoredReceipt(replace(copy, images=()), ""))
-    assert len(collect(tmp_path).collections[0].series) == 2
+    add(tree, 2, stack())
+    first, second = collect(tmp_path).collections[0].series
+    assert first.shown == second.shown
+    assert sorted(Path(name).suffix for name in cached(tree)) == [".jpg", ".json"]
+
+
+def test_a_nifti_volume_has_a_thumbnail_and_no_geometry(tree: Tree, tmp_path: Path) -> None:
+    receipt = add(tree, 1, [volume()])
+    (image,) = receipt.images
+    nifti = replace(image, uid="volume-1", suffix=".nii.gz")
+    (tree.path(receipt) / image.file).rename(tree.path(receipt) / nifti.file)
+    tree.receipts.write(StoredReceipt(replace(receipt, images=(nifti,)), ""))
+    for _ in range(2):
+        series = only(collect(tmp_path))
+        assert (series.geometry, series.shown.problem) == (None, "")
+        assert series.shown.thumbnail == f"{image.md5}.jpg"
