@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_download_relayout_and_download_again(archive: ArchiveServer, tmp_path: 
     assert {path.rpartition("/")[2] for path in after.values()} == {"1-1.dcm", "1-2.dcm"}
     assert len(archive.requests) == requests, "nothing is downloaded"
     assert told("verify", "data")["damage"] == []
+    with (tmp_path / "data" / "metadata.csv").open(newline="") as file:
+        folders = {row["File Location"] for row in csv.DictReader(file)}
+    assert folders == {f"./{path.rpartition('/')[0]}" for path in after.values()}
 
     assert told(*download, "--layout", "retriever")["notices"] == []
     (notice,) = told(*download)["notices"]  # type: ignore[misc]
@@ -63,6 +67,7 @@ def test_download_relayout_and_download_again(archive: ArchiveServer, tmp_path: 
     assert images(tmp_path).keys() == before.keys()
     told("relayout", "data", "--layout", "uid")
     assert images(tmp_path) == before
+    assert told("verify", "data")["outdated_reports"] == []
 
 
 def test_a_relayout_without_a_layout_is_refused(tmp_path: Path) -> None:

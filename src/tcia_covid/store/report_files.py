@@ -83,6 +83,12 @@ def metadata(
         yield writer.writerow(csv_row(row, keep_formulas=keep_formulas))
 
 
+def csv_lines(rows: Iterable[Iterable[object]]) -> Iterator[bytes]:
+    """Rows of values as lines of CSV, as in `metadata`."""
+    writer = csv.writer(_Encoder())
+    return (writer.writerow(row) for row in rows)
+
+
 @dataclass(frozen=True, slots=True)
 class _ClinicalFile:
     """How a clinical file names patients and studies."""

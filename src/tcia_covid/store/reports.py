@@ -32,6 +32,7 @@ from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store import croissant
+from tcia_covid.store.combined_metadata import COMBINED, CombinedMetadata
 from tcia_covid.store.disk import destination_error, destination_errors, read_state
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import move_aside
@@ -92,9 +93,10 @@ def outdated_reports(tree: Tree, *, by_hash: bool = False) -> list[str]:
     stamp = _read_stamp(tree)
     if stamp is None:
         return [*REPORT_FILES] if tree.receipts.uids() else []
-    return [
+    outdated = [
         name for name in REPORT_FILES if _differs(tree.root / name, stamp[name], by_hash=by_hash)
     ]
+    return [*outdated, *([COMBINED] if CombinedMetadata(tree).is_outdated() else [])]
 
 
 def manifest_was_changed(tree: Tree) -> bool:
@@ -147,12 +149,13 @@ def update_reports(
     interrupted = isinstance(stop.reason, InterruptedRunError)
     until = stop.since + _AFTER_SIGNAL if interrupted else None
     with destination_errors(str(tree.root)):
-        if not outdated_reports(tree):
-            return True
-        try:
-            write_reports(tree, collection, registry, notify, until=until, stop=stop)
-        except OutOfTimeError:
-            return False
+        if set(outdated_reports(tree)) - {COMBINED}:
+            try:
+                write_reports(tree, collection, registry, notify, until=until, stop=stop)
+            except OutOfTimeError:
+                return False
+        if not interrupted:
+            CombinedMetadata(tree).update(notify)
         return not outdated_reports(tree)
 
 

@@ -1,0 +1,126 @@
+"""`metadata.csv` above the folders of all collections, where NBIA Data Retriever has its only one.
+
+Runs with the retriever's layouts write it, from the `metadata.csv` of each collection; every run
+that writes these later keeps it up to date. A file that was there before is somebody else's, and
+stays.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcia_covid.core.files import open_regular
+from tcia_covid.core.safe_names import STATE_FOLDER
+from tcia_covid.formats.hashes import hash_file
+from tcia_covid.store.disk import read_state
+from tcia_covid.store.layout import RETRIEVER, RETRIEVER_CLASSIC
+from tcia_covid.store.quarantine import move_aside
+from tcia_covid.store.report_files import csv_lines, metadata_columns
+from tcia_covid.store.tree import Tree
+
+COMBINED = "../metadata.csv"
+"""Its path from a collection's folder."""
+_NAME = "metadata.csv"
+_RECORD = "combined.json"
+"""In the state folder of the collection whose run wrote it last: what it was, and was made from."""
+_LOCATION = "File Location"
+_KEPT = 4
+"""Versions whose MD5 is remembered: a run that is killed leaves the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedMetadata:
+    """The file of one output folder."""
+
+    tree: Tree
+    """The collection whose run asks."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.tree.root.parent / _NAME
+
+    def is_outdated(self) -> bool:
+        """Whether this program wrote the file, and it does not cover what the collections have."""
+        records = self._records()
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            return bool(records)
+        inputs = self._inputs()
+        current = any((each["size"], each["inputs"]) == (size, inputs) for each in records)
+        return bool(records) and not current
+
+    def update(self, notify: Callable[[str], None]) -> None:
+        """Write the file if it is out of date, or wanted and not there.
+
+        The folder above may be another file system, or read-only: then the user is told.
+        """
+        records = self._records()
+        is_wanted = self.tree.layout in (RETRIEVER, RETRIEVER_CLASSIC)
+        exists = os.path.lexists(self.path)
+        if not records and exists and is_wanted:
+            notify(f"{self.path} is not this program's, and stays: it lists no new series")
+        elif self.is_outdated() or (is_wanted and not exists):
+            written = [md5 for each in records for md5 in each["written"]]
+            try:
+                self._write(written, notify)
+            except OSError as error:
+                notify(f"{self.path} cannot be written: {error.strerror or error}")
+
+    def _write(self, written: list[str], notify: Callable[[str], None]) -> None:
+        inputs = self._inputs()
+        content = b"".join(self._content(inputs))
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        is_own = self.path.is_file() and hash_file(self.path, "md5")[1] in written
+        if os.path.lexists(self.path) and not is_own:
+            notify(move_aside(self.tree.disk, self.path))
+        record = {"size": len(content), "inputs": inputs, "written": [md5, *written][:_KEPT]}
+        self.tree.write_file(self.tree.state / _RECORD, json.dumps(record).encode())
+        self.tree.write_file(self.path, content)
+
+    def _content(self, inputs: Mapping[str, str]) -> Iterator[bytes]:
+        """The rows of all collections, with the columns that all have."""
+        columns = metadata_columns("")
+        rows = [list(columns)]
+        for folder in inputs:
+            path = self.tree.root.parent / folder / _NAME
+            with open(path, encoding="utf-8", newline="", opener=open_regular) as file:
+                for row in csv.DictReader(file):
+                    location = (row.get(_LOCATION) or "").removeprefix("./")
+                    row[_LOCATION] = f"./{folder}/{location}"
+                    rows.append([row.get(column) or "" for column in columns])
+        return csv_lines(rows)
+
+    def _inputs(self) -> dict[str, str]:
+        """The MD5 of each collection's metadata.csv, by folder, as its reports were written."""
+        inputs = {}
+        for state in self._states():
+            try:
+                stamp = json.loads(read_state(state / "reports.json"))
+                if (state.parent / _NAME).is_file():
+                    inputs[state.parent.name] = str(stamp[_NAME]["md5"])
+            except (OSError, ValueError, TypeError, KeyError):
+                continue
+        return inputs
+
+    def _records(self) -> list[dict[str, Any]]:
+        records = []
+        for state in self._states():
+            try:
+                record = json.loads(read_state(state / _RECORD))
+                if isinstance(record["written"], list) and {"size", "inputs"} <= record.keys():
+                    records.append(record)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                continue
+        return records
+
+    def _states(self) -> list[Path]:
+        return sorted(self.tree.root.parent.glob(f"*/{STATE_FOLDER}"))
