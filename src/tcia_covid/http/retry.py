@@ -18,7 +18,7 @@ Limit = Callable[[ArchiveError], int | None]
 """Gives a smaller number of retries for some errors."""
 UNREACHABLE = (UnreachableError, TlsError)
 """Errors that show that no connection to a server is possible."""
-FIRST_PATIENCE = 5.0
+FIRST_PATIENCE = 3.0
 """Seconds to keep retrying as long as no server has ever responded."""
 _MAX_DOUBLINGS = 30
 """Enough for any cap, and within the range of a float."""

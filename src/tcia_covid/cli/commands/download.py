@@ -99,7 +99,7 @@ def show_summary(console: Console, summary: Summary) -> int:
 
 def _lines(summary: Summary) -> Iterator[str]:
     if isinstance(summary.error, ArchiveError) and not (
-        summary.complete or summary.failures or summary.partial_series
+        summary.complete or summary.failures or summary.partial_bytes
     ):
         return  # the error says it all
     if summary.selected or not summary.supporting:
