@@ -199,7 +199,7 @@ def header_of_file(path: str | Path, head: bytes | None = None) -> Header:
 
 def sop_class_name(uid: str) -> str:
     """The name of a SOP class, as DICOM (PS3.6 table A-1) has it; empty if it has none."""
-    if uid in SOP_CLASSES or not uid:
+    if uid in SOP_CLASSES or not is_uid(uid):  # anyone may have changed a receipt
         return SOP_CLASSES.get(uid, "")
     from pydicom.uid import UID  # noqa: PLC0415 - takes 0.4 s
 
