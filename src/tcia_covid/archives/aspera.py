@@ -192,7 +192,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_PERIOD)
         # The whole group again: `ascp` may have ignored the signal when `ascli` ended.
-        _signal(process, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        if sys.platform == "win32":
+            _signal(process, signal.SIGTERM)
+        else:
+            _signal(process, signal.SIGKILL)
         process.wait()
     if process.stdout is not None:
         process.stdout.close()

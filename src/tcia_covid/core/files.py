@@ -61,7 +61,9 @@ def is_foreign_link(path: str | Path) -> bool:
         link = os.lstat(path)
     except OSError:
         return False
-    user = os.geteuid() if sys.platform != "win32" else 0
+    user = 0
+    if sys.platform != "win32":
+        user = os.geteuid()
     if not stat.S_ISLNK(link.st_mode) or link.st_uid in (0, user):
         return False
     try:

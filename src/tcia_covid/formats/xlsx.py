@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from posixpath import normpath
-from typing import BinaryIO
+from typing import IO
 from xml.parsers import expat
 
 MAX_PART = 1024**3
@@ -44,7 +44,7 @@ class Workbook:
         XlsxError: it is none.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         try:
             self._zip = zipfile.ZipFile(file)
         except _ERRORS as error:

@@ -117,8 +117,8 @@ def examine(
         InterruptedRunError: `stop` was set.
     """
     begun, stop = time.monotonic(), stop or CancelToken()
-    series = smallest_series()
     emit(Notice(f"checking {output}"))
+    series = smallest_series()
     facts = [*_machine_facts(options), *check_disk(output, disk)]
     stop.check()
     archives = _archives(options, series, stop, emit)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from urllib.parse import urlsplit
 
 from tcia_covid.core.errors import ManifestError
@@ -109,7 +109,7 @@ class _Source:
 
     name: str
     suffix: str
-    file: BinaryIO
+    file: IO[bytes]
     """Seekable."""
 
 
@@ -221,7 +221,7 @@ class _Reader:
     ) -> Manifest:
         suffix = PurePosixPath(info.filename).suffix.lower()
         with archive.open(info) as file:
-            return self._nested(_Source(f"{source.name}:{info.filename}", suffix, file))  # type: ignore[arg-type]
+            return self._nested(_Source(f"{source.name}:{info.filename}", suffix, file))
 
     def _read_workbook(self, source: _Source) -> Manifest:
         """Read the first sheet with a known column."""
@@ -358,13 +358,13 @@ def _wide_encoding(head: bytes) -> str:
 
 
 @contextmanager
-def _opened(name: str, source: Path | str, stdin: BinaryIO | None) -> Iterator[BinaryIO]:
+def _opened(name: str, source: Path | str, stdin: BinaryIO | None) -> Iterator[IO[bytes]]:
     """Open a source so that it is seekable: the start, which tells the format, is read again."""
     with ExitStack() as stack:
         try:
             if str(source) == "-":
                 # There is no standard input if the caller closed it.
-                stream: BinaryIO = stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO()
+                stream: IO[bytes] = stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO()
             else:
                 stream = stack.enter_context(Path(source).open("rb"))
         except (OSError, ValueError) as error:  # ValueError: a name with a NUL
@@ -377,7 +377,7 @@ def _opened(name: str, source: Path | str, stdin: BinaryIO | None) -> Iterator[B
             raise _unreadable(name, error) from error
 
 
-def _copy(name: str, stream: BinaryIO, copy: BinaryIO) -> BinaryIO:
+def _copy(name: str, stream: IO[bytes], copy: IO[bytes]) -> IO[bytes]:
     while block := stream.read(_BLOCK):
         copy.write(block)
         if copy.tell() > MAX_MANIFEST_SIZE:
