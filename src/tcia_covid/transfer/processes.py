@@ -357,7 +357,13 @@ def serve() -> None:
     outbox.notices = lambda: tuple(
         (number, text) for number, tree in enumerate(trees) for text in tree.notices
     )
-    context = TransferContext(stop, options.http, outbox.emit, archives.hash_archives)
+    context = TransferContext(
+        stop,
+        options.http,
+        outbox.emit,
+        archives.hash_archives,
+        reachability=archives.reachability,
+    )
     workers = workers_for(options.jobs)
     Scheduler(archives.order, context, workers, lambda _: None, next_job=next_job).run([])
     outbox.flush(stop.reason)

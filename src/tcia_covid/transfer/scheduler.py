@@ -116,7 +116,7 @@ class Scheduler:
     _locked: deque[LockedSeries] = field(default_factory=deque, init=False)
     _attempted_twice: set[str] = field(default_factory=set, init=False)
     _needed: list[Archive] = field(default_factory=list, init=False)
-    """The archives that have at least one of the series."""
+    """The archives that have at least one of the series; all where these are not known."""
     _unreported: dict[str, Job] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _lock_notice_sent: bool = field(default=False, init=False)
@@ -147,7 +147,9 @@ class Scheduler:
         """Run all jobs, biggest first (else the last worker works alone); end early on stop."""
         self._unreported = {job.uid: job for job in jobs}
         self._needed = [
-            archive for archive in self.archives if any(archive.holds(job.series) for job in jobs)
+            archive
+            for archive in self.archives
+            if not jobs or any(archive.holds(job.series) for job in jobs)
         ]
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
         useful = self.workers if self.next_job else len(self._queue)
