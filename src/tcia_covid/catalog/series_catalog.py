@@ -196,11 +196,16 @@ def _index(collection: str) -> Mapping[str, list[int]]:
 
 @cache
 def _table(collection: str) -> tuple[Series, ...]:
-    return tuple(_series(collection, _lines(collection)))
+    # Not of `_lines`, which would stay in memory as well.
+    return tuple(_series(collection, _read_lines(collection)))
 
 
 @cache
 def _lines(collection: str) -> list[str]:
+    return _read_lines(collection)
+
+
+def _read_lines(collection: str) -> list[str]:
     listed = entry(collection)
     if listed is None:
         raise UnknownCollectionError(f"the catalog does not list the collection {collection!r}")
