@@ -225,8 +225,8 @@ JOBS = _jobs(_TRANSFER, "Series to download in parallel.  [default: 8]  From IDC
 PROCESSES = _option(
     _TRANSFER,
     "--processes",
-    "Processes that download; they divide --jobs and --max-rate.  [default: 1, or up to the "
-    "number of processors, one per GB]",
+    "Processes that download; they divide --jobs and --max-rate.  [default: up to the "
+    "number of processors, one per 200 MB; 1 with '--source nbia']",
     type=click.IntRange(1, 64),
     metavar="N",
 )

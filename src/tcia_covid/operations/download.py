@@ -45,8 +45,8 @@ from tcia_covid.transfer.series import changed_error
 
 _JOBS_PER_PROCESS = 2
 """At least; so that one receives while the other writes."""
-_BYTES_PER_PROCESS = 1_000_000_000
-"""At least; a process takes half a second of a processor to start."""
+_BYTES_PER_PROCESS = 200_000_000
+"""At least: 2 s of work; a process takes half a second of a processor to start."""
 
 
 def download_request(
@@ -149,6 +149,8 @@ def _processes(options: Options, jobs: Sequence[Job]) -> int:
     most = min(options.jobs, len(jobs)) if sys.executable else 1
     if options.processes is not None:
         return min(options.processes, most)
+    if options.source == "nbia":
+        return 1  # inflating and hashing its ZIPs keeps several processors busy from threads
     size = sum(job.series.size or 0 for job in jobs)
     return min(processors(), most // _JOBS_PER_PROCESS, size // _BYTES_PER_PROCESS)
 
