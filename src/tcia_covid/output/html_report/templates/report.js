@@ -74,7 +74,10 @@
   };
   const FILTERS = ["query", "collection", "patient", "modality", "kind", "state"];
 
+  let waiting = 0;
   const filter = () => {
+    clearTimeout(waiting);
+    waiting = 0;
     const words = $("query").value.toLowerCase().split(/\s+/).filter(Boolean);
     const [owner, patient, modality, kind, state] = FILTERS.slice(1).map((id) => $(id).value);
     const part = patient.trim().toLowerCase();
@@ -171,9 +174,10 @@
       $("query").focus();
       $("query").select();
     } else if (!typing) move(event);
-    else if (event.key === "ArrowDown" && event.target === $("query") && cards().length) {
+    else if (event.key === "ArrowDown" && event.target === $("query")) {
       event.preventDefault();
-      focus(cards(), 0);
+      if (waiting) filter();
+      if (cards().length) focus(cards(), 0);
     }
   });
   $("detail-close").addEventListener("click", () => $("detail").close());
@@ -194,7 +198,6 @@
   }
   $("filters").addEventListener("submit", (event) => event.preventDefault());
   $("filters").addEventListener("reset", () => setTimeout(filter));
-  let waiting = 0;
   $("filters").addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(filter, 80);
