@@ -37,7 +37,10 @@ COMMANDS = (
     "registry",
     "help",
 )
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs bash")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="runs bash"),
+    pytest.mark.xdist_group("readme"),  # later commands need what earlier ones downloaded
+]
 
 
 def _blocks(language: str) -> list[str]:
