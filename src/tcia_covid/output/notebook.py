@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tcia_covid.core.errors import RequestError
 from tcia_covid.core.events import Emit, Event
 from tcia_covid.output.progress import Display, summary_parts
 
@@ -18,25 +17,11 @@ OnProgress = Callable[[int, int], None]
 
 
 def is_wanted(progress: bool | None) -> bool:  # noqa: FBT001 - the keyword of the functions
-    """Whether to show progress; where that is not said, in IPython and notebooks that have tqdm.
-
-    Raises:
-        RequestError: it is wanted, and tqdm is not installed.
-    """
+    """Whether to show progress; where that is not said, in IPython and notebooks."""
+    if progress is not None:
+        return progress
     ipython = sys.modules.get("IPython")
-    has_shell = ipython is not None and ipython.get_ipython() is not None
-    if progress is False or not (progress or has_shell):
-        return False
-    try:
-        _tqdm()
-    except ImportError as error:
-        if progress is None:
-            return False
-        raise RequestError(
-            f"progress bars need the package tqdm, which is not installed ({error})",
-            hint="install it: pip install 'tcia-covid[notebook]'",
-        ) from error
-    return True
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 @contextmanager

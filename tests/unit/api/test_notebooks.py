@@ -59,13 +59,6 @@ def test_every_event_is_exported_but_those_of_commands() -> None:
     assert events - {"CommandStarted", "CommandFinished"} <= set(tcia_covid.__all__)
 
 
-def test_without_tqdm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(tcia_covid.RequestError) as caught:
-        tcia_covid.verify(progress=True)
-    assert caught.value.hint == "install it: pip install 'tcia-covid[notebook]'"
-
-
 @pytest.mark.parametrize(("shell", "expected"), [(object(), True), (None, False)])
 def test_the_default_is_on_in_ipython_only(
     monkeypatch: pytest.MonkeyPatch, shell: object, expected: bool
