@@ -31,8 +31,9 @@ Functions take plain values and return results; they print nothing, and raise on
 below. Names of collections, UIDs, files and addresses are targets, as on the command line
 ([targets.md](targets.md)). What describes a series has the names of DICOM ([json.md](json.md)).
 
-`progress=True` shows a bar (tqdm; the extra `notebook` has its widgets), in IPython by default. `emit=` takes a
-function that receives each event, from any thread; it must return quickly and raise nothing.
+`progress=True` shows a bar (tqdm; the extra `notebook` has its widgets), in IPython by default.
+`emit=` takes a function that receives each event, from any thread; it must return quickly and raise
+nothing.
 `stop=` takes a `CancelToken`: its `set()`, from another thread, ends the work as Ctrl-C does.
 Functions for tables need the extra `pandas`, `report` the extra `report`.
 [example.ipynb](example.ipynb) is a notebook.
