@@ -286,7 +286,7 @@ SEEDS = [
     f'[{{"SeriesInstanceUID": "{A}"}}, {{"Series UID": "{B}", "x": [1]}}]'.encode(),
     f'{{"@type": "Dataset", "distribution": [{{"name": "{A}", "contentUrl": "x.tcia"}}]}}'.encode(),
     b"cp s3://idc-open-data/35823972-03f1-41e3-8ab2-418c862ec07c/* .\n" * 4,
-    gzip.compress(TCIA.encode()),
+    gzip.compress(TCIA.encode(), mtime=0),
     (DATA / "spreadsheet.xlsx").read_bytes(),
 ]
 
