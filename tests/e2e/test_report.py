@@ -119,7 +119,11 @@ def test_search_filter_and_details_work_by_keyboard(page: Path, browser: Browser
     assert count(browser) == "1 series (of 69)"
     browser.press(*BACKSPACE * 2, *"34", DOWN, ENTER)  # faster than the page filters
     assert "Chest 34" in browser.run("return document.getElementById('detail-head').textContent")
-    browser.press(ESCAPE, "/", *BACKSPACE * 8)
+    browser.press(ESCAPE)
+    browser.run(
+        "const query = document.getElementById('query');"
+        "query.value = ''; query.dispatchEvent(new Event('input'))"
+    )
     wait_for_filter(browser)
     browser.run("document.getElementById('modality').focus()")
     browser.press("M")
