@@ -80,7 +80,7 @@ def test_fault_36_a_home_folder_that_may_not_be_read_is_a_warning(
         closed.chmod(0o700)
     warning = f"warning: cannot read {file}, ignored: Permission denied"
     assert capfd.readouterr().err.strip() == warning
-    assert load([file]) == {"jobs": 3}
+    assert {name: setting.value for name, setting in load([file]).items()} == {"jobs": 3}
 
 
 def test_fault_36_the_home_folder_of_a_path_has_to_be_known(tmp_path: Path) -> None:

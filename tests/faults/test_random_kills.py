@@ -1,8 +1,8 @@
 """Row 21: kills at random steps of every command that changes a tree, among users' files.
 
 `TCIA_COVID_TEST_SEED` repeats the choices of a run whose seed a failed test printed;
-`TCIA_COVID_TEST_KILLS=200` runs five times as many kills. A new command needs a line in `SHARES` and
-`PREPARE`.
+`TCIA_COVID_TEST_KILLS=200` runs ten times as many kills. A new command needs a line in `SHARES`
+and `PREPARE`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.faults.trial import trial as new_trial
 from tests.unit.trees import md5_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and POSIX signals")
-KILLS = int(os.environ.get("TCIA_COVID_TEST_KILLS", "40"))
+KILLS = int(os.environ.get("TCIA_COVID_TEST_KILLS", "20"))
 SHARES = {
     "download": 0.3,
     "update": 0.2,

@@ -326,6 +326,8 @@ def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> No
     have = trial.folder / "have"
     have.mkdir()
     flat(have, trial.corpus)
+    # The second series is still waiting for its hashes when the first is reported.
+    trial.add(SlowStart("", seconds=0.5, times=None))
     stop = CancelToken()
 
     def listen(event: Event) -> None:

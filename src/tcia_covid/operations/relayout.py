@@ -10,7 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from tcia_covid.catalog.collections import Registry
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, LockedError, SeriesError, TakenOverError
+from tcia_covid.core.errors import (
+    EXIT_OK,
+    EXIT_PARTIAL,
+    DestinationError,
+    LockedError,
+    SeriesError,
+    TakenOverError,
+)
 from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import Receipt
 from tcia_covid.core.safe_names import is_system_file
@@ -150,6 +157,11 @@ def _rename(
             emit(Notice(outdated_notice(tree)))
 
     tree.prepare()
+    if not tree.locks_work():
+        raise DestinationError(
+            f"locks do not lock in {tree.root}: two runs could rename the same series at once",
+            hint="rename the folder where locks work, on a local disk, and copy it back",
+        )
     with reports_at_end(write_reports):
         run.rename()
 

@@ -1,7 +1,8 @@
 """Locks between processes, one a series.
 
-They only save bandwidth: on some network file systems locks silently do not work. Correctness
-comes from staging folders that are unique to a run, and from renames.
+For downloads they only save bandwidth: on some network file systems locks silently do not work.
+Correctness comes from staging folders that are unique to a run, and from renames. `relayout` alone
+relies on them, and refuses where they do not work.
 """
 
 from __future__ import annotations
@@ -82,6 +83,13 @@ def holders(folder: Path) -> list[Holder]:
             finally:
                 os.close(handle)
     return found
+
+
+def locks_work(path: Path) -> bool:
+    """Whether a file that is locked at `path` cannot be locked again on its file system."""
+    with contextlib.suppress(LockedError), Lock(path, "a probe"), Lock(path, "a probe"):
+        return False
+    return True
 
 
 class Lock:

@@ -34,7 +34,7 @@ from tcia_covid.store.disk import (
     remove_abandoned,
 )
 from tcia_covid.store.layout import UID, Layout
-from tcia_covid.store.locks import Holder, Lock, holders
+from tcia_covid.store.locks import Holder, Lock, holders, locks_work
 from tcia_covid.store.quarantine import refuse_link, set_aside
 from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
 from tcia_covid.store.recovery import DicomImages, StagingRecovery
@@ -380,6 +380,10 @@ class Tree:
         folder = self.path(receipt)
         attributes = [_read_attributes(folder / image.file) for image in receipt.images]
         return replace(receipt, headers=shared_headers(attributes))
+
+    def locks_work(self) -> bool:
+        """Whether locks exclude other runs on the file system of this folder."""
+        return locks_work(self._locks / "probe.lock")
 
     def relayout(self, series: Series) -> Relayout:
         """Rename the folder and the files of a complete series as this tree's layout does.

@@ -419,12 +419,18 @@ def test_fault_21_a_download_finishes_a_relayout_that_was_killed(tmp_path: Path)
         assert tree.complete_receipt(ONE.uid)
 
 
-@pytest.mark.parametrize("locked", [True, False])
-def test_fault_23_two_runs_at_once_rename_every_series_once(
-    tmp_path: Path, locked: bool, monkeypatch: pytest.MonkeyPatch
+def test_fault_23_relayout_refuses_where_locks_do_not_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not locked:
-        monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))
+    grow(new_tree(tmp_path), ONE)
+    before = files_of(tmp_path / NAME)
+    monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))
+    with pytest.raises(DestinationError, match="locks do not lock"):
+        relayout(tmp_path)
+    assert files_of(tmp_path / NAME) == before
+
+
+def test_fault_23_two_runs_at_once_rename_every_series_once(tmp_path: Path) -> None:
     for attempt in range(3):
         directory = tmp_path / str(attempt)
         grow(new_tree(directory), ONE, OTHER)
