@@ -31,6 +31,8 @@ class Front:
         self._at_once = 0
         self._upstream = port
         self._lock = threading.Lock()
+        self.closing = threading.Event()
+        """Set when it closes: pauses end."""
         self._server = _Server(("127.0.0.1", 0), _handler_of(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -40,6 +42,7 @@ class Front:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.close_all()
         self._server.server_close()
@@ -141,7 +144,7 @@ def _handler_of(front: Front) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
             if reply.limit is not None:
                 self.wfile.flush()
-                time.sleep(reply.pause)
+                front.closing.wait(reply.pause)
                 if not reply.pause:
                     time.sleep(0.02)  # what is still on its way is not to be lost with the reset
                 linger = struct.pack("ii", 1, 0)
