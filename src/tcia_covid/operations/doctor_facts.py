@@ -143,8 +143,15 @@ def program_details() -> dict[str, str]:
         "inflate": DEFAULT.name,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "tls": ssl.OPENSSL_VERSION,
-        **{name: metadata.version(name) for name in _PACKAGES},
+        **{name: _version(name) for name in _PACKAGES},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # in a bundle, or where its files may not be read
+        return "unknown"
 
 
 def program_name() -> str:
