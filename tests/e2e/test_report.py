@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -52,6 +53,21 @@ def test_the_command_writes_the_page_and_says_where(tree: Tree, tmp_path: Path) 
     result = run("report", "data", home=tmp_path)
     assert result.returncode == 2
     assert "data/report.html exists" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a browser that is a shell script")
+def test_the_page_is_opened_in_the_browser(tree: Tree, tmp_path: Path) -> None:
+    add(tree, 1, stack())
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path / "opened"}\n')
+    browser.chmod(0o755)
+    result = run("report", "data", "--open", home=tmp_path, BROWSER=str(browser))
+    assert (result.returncode, result.stderr) == (0, "")
+    opened = (tmp_path / "opened").read_text().strip()
+    assert opened == (tmp_path / "data" / "report.html").as_uri()
+    result = run("report", "data", "--open", home=tmp_path, BROWSER="false")
+    assert result.returncode == 0
+    assert "no browser could be started: open data/report.html" in result.stderr
 
 
 @pytest.fixture(name="page", scope="module")
