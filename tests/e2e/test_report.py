@@ -45,6 +45,9 @@ def test_the_command_writes_the_page_and_says_where(tree: Tree, tmp_path: Path) 
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0].startswith("data/report.html: 2 series, in ")
     assert "COVID-19-AR: 1 series have irregular slices" in result.stdout
+    page = (tmp_path / "data" / "report.html").read_text(encoding="utf-8")
+    assert "Chest Imaging with Clinical and Genomic Correlates" in page  # its citation
+    assert "10.7937/tcia.2020.py71-5978" in page.casefold()
     result = run("report", "data", "--to", "out", "--json", home=tmp_path)
     document = json.loads(result.stdout)
     assert (document["page"], document["exit_code"]) == ("out/index.html", 0)
