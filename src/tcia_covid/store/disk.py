@@ -167,8 +167,12 @@ class Disk:
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self._patiently(lambda: shutil.rmtree(path), path)
+        except OSError as error:
+            # Windows gives various errors for a folder that another run removes at this moment.
+            if os.path.lexists(error.filename or path):
+                raise
 
     def remove_empty(self, path: Path) -> None:
         """Remove a folder if nothing is in it."""

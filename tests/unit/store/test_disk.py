@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,23 @@ def test_a_file_system_without_fsync_is_reported_once(
         disk.sync_file(tmp_path / "file")
     assert len(disk.notices) == 1
     assert "cannot force data to the disk (fsync)" in disk.notices[0]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_folder_that_another_run_removes_meanwhile_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    folder = tmp_path / "staging"
+    folder.mkdir()
+
+    def meeting_another(path: Path) -> None:
+        if gone:
+            path.rmdir()
+        raise OSError(errno.EINVAL, "Invalid name", str(path))  # Windows' error 123
+
+    monkeypatch.setattr(shutil, "rmtree", meeting_another)
+    if gone:
+        Disk().remove_folder(folder)
+        return
+    with pytest.raises(OSError, match="Invalid name"):
+        Disk().remove_folder(folder)
