@@ -39,14 +39,14 @@ def source(tmp_path: Path) -> Path:
     return fake.write(tmp_path / "have", {f"some/{k}": v for k, v in fake.whole().items()})
 
 
-def adopt(source: Path, tmp_path: Path, **how: object) -> VolumeAdoption:
+def adopt(source: Path, tmp_path: Path, *, jobs: int = 2, **how: object) -> VolumeAdoption:
     return adopt_volumes(
         source,
         tmp_path / "data",
         fake.collection(),
         Registry(),
         durable=False,
-        jobs=2,
+        jobs=jobs,
         **how,  # type: ignore[arg-type]
     )
 
@@ -474,7 +474,7 @@ def test_fault_34_an_interrupted_adoption_of_volumes_writes_the_reports(
             stop.set(InterruptedRunError())
 
     with pytest.raises(InterruptedRunError):
-        adopt(source, tmp_path, emit=listen, stop=stop)
+        adopt(source, tmp_path, emit=listen, stop=stop, jobs=1)
     lines = (root(tmp_path) / "manifest-md5.txt").read_text("utf-8").splitlines()
     assert sorted(line[34:] for line in lines) == sorted(volumes_in(tmp_path))
     assert read_status(tmp_path / "data").collections[0].outdated_reports == []
