@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 import socket
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import requests
 import urllib3
@@ -79,8 +79,8 @@ class ArchiveSession(requests.Session):
             try:
                 with active.activate():
                     raw = None
-                    if method == "GET" and not params:
-                        raw = self._get_directly(active.settings, url, headers)
+                    if method == "GET":
+                        raw = self._get_directly(active.settings, url, params, headers)
                     if raw is None:
                         return self._send(active.settings, method, url, params, form, headers)
                     return raw, url
@@ -112,7 +112,7 @@ class ArchiveSession(requests.Session):
         return response.raw, response.url
 
     def _get_directly(
-        self, settings: HttpSettings, url: str, headers: Any
+        self, settings: HttpSettings, url: str, params: Any, headers: Any
     ) -> urllib3.response.BaseHTTPResponse | None:
         """Send a GET without requests, which spends more time on one than a small image takes.
 
@@ -122,6 +122,8 @@ class ArchiveSession(requests.Session):
         pool = self._pools.get(origin)
         if pool is None or not url.startswith("/", len(origin)) or "#" in url:
             return None
+        if params:
+            url += f"{'&' if '?' in url else '?'}{urlencode(params)}"
         raw: urllib3.response.BaseHTTPResponse = pool.urlopen(
             "GET",
             url[len(origin) :],
