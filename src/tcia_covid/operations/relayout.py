@@ -182,14 +182,8 @@ class _TreeRelayout:
         for receipt in self._receipts():
             self.stop.check()
             known = self.tree.with_headers(receipt)
-            if not self.tree.has_all_files(receipt):
-                self._skip(receipt, Relayout.INCOMPLETE.value, _DETAILS[Relayout.INCOMPLETE])
-            elif self.tree.is_in_layout(known):
-                self.result.series.unchanged += 1
-            elif not self.tree.can_move(known):
-                self._skip(receipt, Relayout.LINKED.value, _DETAILS[Relayout.LINKED])
-            else:
-                self._count(receipt, self.tree.path_in_layout(known))
+            outcome = self.tree.relayout_outcome(known)
+            self._note(receipt, outcome, self.tree.path_in_layout(known))
             self.on_progress(receipt.size, len(receipt.images))
 
     def rename(self) -> None:
@@ -216,15 +210,20 @@ class _TreeRelayout:
         except SeriesError as error:  # a path that is too long, or no folder of its own
             self._skip(receipt, error.reason.value, error.message)
             return True
+        is_renamed = outcome is Relayout.RENAMED
+        stored = self.tree.receipts.read(receipt.series.uid) if is_renamed else None
+        self._note(receipt, outcome, stored.receipt.folder if stored else "")
+        self.on_progress(receipt.size, len(receipt.images))
+        return True
+
+    def _note(self, receipt: Receipt, outcome: Relayout, folder: str) -> None:
+        """Add an outcome to the result; `folder` is the one that the layout gives the series."""
         if outcome is Relayout.RENAMED:
-            stored = self.tree.receipts.read(receipt.series.uid)
-            self._count(receipt, stored.receipt.folder if stored else "")
+            self._count(receipt, folder)
         elif outcome is Relayout.UNCHANGED:
             self.result.series.unchanged += 1
         else:
             self._skip(receipt, outcome.value, _DETAILS[outcome])
-        self.on_progress(receipt.size, len(receipt.images))
-        return True
 
     def _count(self, receipt: Receipt, folder: str) -> None:
         self.result.series.renamed += 1

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -395,16 +396,40 @@ class Tree:
                 return Relayout.INCOMPLETE
             self.clear_staging(series)
             receipt = self.with_headers(complete)
-            if self.is_in_layout(receipt):
-                return Relayout.UNCHANGED
-            if not self.can_move(receipt):
-                return Relayout.LINKED
+            outcome = self.relayout_outcome(receipt)
+            if outcome is not Relayout.RENAMED:
+                return outcome
             self.invalidate_reports()
             try:
                 self._committer.relayout(receipt, self._new_name(series.uid))
             finally:
                 self.invalidate_reports()
             self.disk.remove_empty(self.staging / series.uid)
+        return Relayout.RENAMED
+
+    def relayout_outcome(self, receipt: Receipt) -> Relayout:
+        """What `relayout` does with a series; no image is opened.
+
+        Renames take images to their new folder only on one file system, and not through links.
+
+        Args:
+            receipt: of the series, with what the headers of its images say.
+        """
+        if receipt.series.uid in self.damage.uids() or not self.has_all_files(receipt):
+            return Relayout.INCOMPLETE
+        if self.is_in_layout(receipt):
+            return Relayout.UNCHANGED
+        folder, target = self.path(receipt), self.root / self.path_in_layout(receipt)
+        statuses = [(folder / image.file).lstat() for image in receipt.images]
+        if foreign_link(self.root, self.path_in_layout(receipt)) or any(
+            stat.S_ISLNK(status.st_mode) for status in statuses
+        ):
+            return Relayout.LINKED
+        existing = next(path for path in (target, *target.parents) if path.is_dir())
+        if len({path.stat().st_dev for path in (folder, existing, self.staging)}) > 1:
+            return Relayout.LINKED
+        if [status.st_size for status in statuses] != [image.size for image in receipt.images]:
+            return Relayout.INCOMPLETE
         return Relayout.RENAMED
 
     def is_in_layout(self, receipt: Receipt) -> bool:
@@ -425,17 +450,6 @@ class Tree:
         folders = self.layout.folders(receipt.series, receipt.study_id)
         has_names = any(image.name for image in receipt.images)
         return PurePosixPath(receipt.folder) in folders and has_names == bool(self.layout.file)
-
-    def can_move(self, receipt: Receipt) -> bool:
-        """Whether renames take images to their new folder: no links, one file system."""
-        folder, target = self.path(receipt), self.root / self.path_in_layout(receipt)
-        if any((folder / image.file).is_symlink() for image in receipt.images):
-            return False
-        if foreign_link(self.root, self.path_in_layout(receipt)):
-            return False
-        existing = next(path for path in (target, *target.parents) if path.is_dir())
-        devices = {path.stat().st_dev for path in (folder, existing, self.staging)}
-        return len(devices) == 1
 
     def record_headers(self, receipt: Receipt) -> None:
         """Store the attributes that `with_headers` read, unless another run has the series."""

@@ -207,18 +207,24 @@ def test_a_link_to_the_patients_folder_is_followed(tmp_path: Path) -> None:
     assert verify_directory(tmp_path).exit_code == 0
 
 
-@pytest.mark.parametrize("damage", ["missing", "noted"])
-def test_an_incomplete_series_waits_for_its_repair(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["missing", "noted", "overwritten", "a folder"])
+def test_fault_31_an_incomplete_series_stays_until_its_repair(tmp_path: Path, damage: str) -> None:
     tree = new_tree(tmp_path)
     (receipt, _) = grow(tree, ONE, OTHER)
     image = tree.path(receipt) / receipt.images[0].file
-    if damage == "missing":
-        image.unlink()
-    else:
+    if damage == "noted":
         tree.damage.write(ONE.uid, [{"file": image.name}])
-    result = relayout(tmp_path)
+    else:
+        image.unlink()
+    if damage == "overwritten":
+        image.write_bytes(b"by hand")
+    elif damage == "a folder":
+        image.mkdir()
+    before = files_of(tree.path(receipt))
+    assert relayout(tmp_path, dry_run=True).skipped == (result := relayout(tmp_path)).skipped
     assert [(each.series, each.reason) for each in result.skipped] == [(ONE.uid, "incomplete")]
     assert (result.series.renamed, result.exit_code) == (1, 1)
+    assert files_of(tree.path(receipt)) == before, "nothing of it moves"
 
 
 def test_a_series_of_another_run_is_left_to_it(tmp_path: Path) -> None:
