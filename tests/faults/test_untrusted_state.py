@@ -16,6 +16,7 @@ import pytest
 
 from tcia_covid.core.errors import DestinationError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link
+from tcia_covid.operations.relayout import relayout_directory
 from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.locks import Lock
@@ -280,6 +281,52 @@ def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(trial: Trial, damage
     assert [one.md5 for one in trial.receipt().images] == [one.md5 for one in sound.images]
     assert verify_directory(trial.output).exit_code == 0
     assert kept.is_dir()
+
+
+NOTE_FILES = ("damaged/{uid}.json", "failed/{uid}.json", "changed/{uid}.json")
+CONTENTS = {
+    "deep": "[" * 100_000,
+    "no document": "1",
+    "huge": '{"series": 1e999, "pid": 1e999, "host": "", "since": ""}',
+    "lists": '[{"reason": [], "detail": [], "missing": 1, "file": {}}]',
+    "texts": '{"written": ["x"], "size": "x", "inputs": 1, "metadata.csv": "x", "file": 1}',
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_fault_35_a_state_file_with_other_content_ends_no_command(
+    trial: Trial, content: str
+) -> None:
+    trial.download()
+    uid = trial.series.uid
+    image = trial.tree.path(trial.receipt()) / trial.receipt().images[0].file
+    names = [*STATE_FILES, *NOTE_FILES, "combined.json", "supporting/a.csv.json"]
+    for name in names:
+        if not name.startswith(("staging/", "program")):
+            path = trial.tree.state / name.format(uid=uid)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(CONTENTS[content])
+    with Lock(trial.tree.state / "locks" / f"{uid}.lock", "the series"):
+        (trial.tree.state / "locks" / f"{uid}.lock").write_text(CONTENTS[content])
+        read_status(trial.output)
+    verify_directory(trial.output)
+    image.unlink(missing_ok=True)
+    trial.download()
+    trial.assert_complete(trial.download())
+
+
+@pytest.mark.parametrize("number", ["1.5", "x", "9" * 5000])
+def test_fault_35_a_number_in_a_receipt_that_is_none_counts_as_unknown(
+    trial: Trial, number: str
+) -> None:
+    trial.download()
+    path = trial.tree.receipts.path(trial.series.uid)
+    document = json.loads(path.read_bytes())
+    document["headers"]["InstanceNumber"] = number
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert trial.receipt().attributes() is None
+    assert relayout_directory(trial.output, "retriever", dry_run=True).exit_code == 0
+    trial.assert_complete(trial.download())
 
 
 def test_fault_35_names_that_are_no_receipt_s_are_not_listed(trial: Trial) -> None:

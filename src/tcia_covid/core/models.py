@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -178,6 +179,8 @@ IMAGE_NAMES: Mapping[str, str] = {
     "study_id": "StudyID",
 }
 """Attribute of `ImageAttributes` to its DICOM keyword, which JSON, CSV and receipts use."""
+_NUMBERS = frozenset({"InstanceNumber", "AcquisitionNumber"})
+_is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,8 @@ class Receipt:
             value = self.headers.get(keyword, "")
             column = value if isinstance(value, list) else [value] * len(self.images)
             if len(column) != len(self.images) or not all(isinstance(text, str) for text in column):
+                return None
+            if keyword in _NUMBERS and not all(map(_is_number, filter(None, column))):
                 return None
             columns.append(column)
         return [ImageAttributes(*values) for values in zip(*columns, strict=True)]

@@ -18,7 +18,7 @@ from tcia_covid.http.settings import HttpSettings
 from tcia_covid.nifti.adopt import VolumeAdoption, install_volumes
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.store.disk import read_state
+from tcia_covid.store.disk import read_json
 from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.quarantine import set_aside
 
@@ -197,7 +197,7 @@ class PackageFolder:
     def missing(self) -> list[str] | None:
         """The paths of the volumes that are not installed; None if it was never received whole."""
         try:
-            document = json.loads(read_state(self._listing))
+            document = read_json(self._listing)
             listed = [path for path in document["files"] if isinstance(path, str)]
             is_known = document["format"] == _FORMAT
         except (OSError, ValueError, TypeError, KeyError):

@@ -17,6 +17,7 @@ import json
 import os
 import queue
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from typing import Any
 from tcia_covid.core.models import Receipt
 from tcia_covid.core.redaction import printable
 from tcia_covid.formats.geometry import Geometry
-from tcia_covid.store.disk import Disk, read_state, succeeded
+from tcia_covid.store.disk import Disk, read_json, succeeded
 
 _FIELDS = ("geometry", "image")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -157,7 +158,7 @@ class ImageViewer:
             known = None  # somebody changed the record
         if known is not None:
             thumbnail = f"{known.image}.jpg" if known.image else ""
-            if not thumbnail or (cache / thumbnail).is_file():
+            if not thumbnail or _is_own_file(cache / thumbnail):
                 return SeriesImages(known.geometry, thumbnail)
         with self._worker() as worker:
             answer = worker.ask(_question(receipt, folder, known))
@@ -184,6 +185,14 @@ class ImageViewer:
         self.disk.write_file(path, [content], path.parent)
 
 
+def _is_own_file(path: Path) -> bool:
+    """Whether a file is there, and no link to another one, whose content would be published."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def _key(receipt: Receipt) -> str:
     """The name of a series in the cache: it follows from the content of its images."""
     md5s = "".join(sorted(image.md5 for image in receipt.images))
@@ -193,8 +202,8 @@ def _key(receipt: Receipt) -> str:
 def _read_record(path: Path) -> _Record | None:
     """What is recorded of a series; nothing in the file is trusted."""
     try:
-        return _Record.from_dict(json.loads(read_state(path)))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return _Record.from_dict(read_json(path))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
 
 

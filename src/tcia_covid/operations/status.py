@@ -393,7 +393,7 @@ def _failure(tree: Tree, uid: str) -> Failure:
     lines = tree.failures.read(uid)
     last = lines[-1] if lines else {}
     missing, reason = last.get("missing"), last.get("reason")
-    is_known = reason in {known.value for known in FailureReason}
+    is_known = isinstance(reason, str) and reason in {known.value for known in FailureReason}
     return Failure(
         series="" if uid.startswith("package-") else uid,
         reason=FailureReason(reason) if is_known else FailureReason.FAILED,

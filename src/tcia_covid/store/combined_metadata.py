@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.core.files import open_regular
+from tcia_covid.core.files import is_foreign_link, open_regular
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import read_state
+from tcia_covid.store.disk import read_json
 from tcia_covid.store.layout import RETRIEVER, RETRIEVER_CLASSIC
 from tcia_covid.store.quarantine import move_aside
 from tcia_covid.store.report_files import csv_lines, metadata_columns
@@ -71,12 +71,27 @@ class CombinedMetadata:
         elif self.is_outdated() or (is_wanted and not exists):
             written = [md5 for each in records for md5 in each["written"]]
             try:
-                self._write(written, notify)
+                self._write(dict(self._readable(notify)), written, notify)
             except OSError as error:
                 notify(f"{self.path} cannot be written: {error.strerror or error}")
+            except csv.Error as error:  # a field that is longer than readers of CSV accept
+                notify(f"{self.path} cannot be written: {error}")
 
-    def _write(self, written: list[str], notify: Callable[[str], None]) -> None:
-        inputs = self._inputs()
+    def _readable(self, notify: Callable[[str], None]) -> Iterator[tuple[str, str]]:
+        """The inputs that are as this program wrote them; the others are named."""
+        for folder, md5 in self._inputs().items():
+            path = self.tree.root.parent / folder / _NAME
+            if hash_file(path, "md5")[1] == md5:
+                yield folder, md5
+            else:
+                notify(
+                    f"{path} was changed: {self.path} has none of its series until the next "
+                    "download into that folder"
+                )
+
+    def _write(
+        self, inputs: Mapping[str, str], written: list[str], notify: Callable[[str], None]
+    ) -> None:
         content = b"".join(self._content(inputs))
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         is_own = self.path.is_file() and hash_file(self.path, "md5")[1] in written
@@ -104,7 +119,7 @@ class CombinedMetadata:
         inputs = {}
         for state in self._states():
             try:
-                stamp = json.loads(read_state(state / "reports.json"))
+                stamp = read_json(state / "reports.json")
                 if (state.parent / _NAME).is_file():
                     inputs[state.parent.name] = str(stamp[_NAME]["md5"])
             except (OSError, ValueError, TypeError, KeyError):
@@ -115,7 +130,7 @@ class CombinedMetadata:
         records = []
         for state in self._states():
             try:
-                record = json.loads(read_state(state / _RECORD))
+                record = read_json(state / _RECORD)
                 if isinstance(record["written"], list) and {"size", "inputs"} <= record.keys():
                     records.append(record)
             except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -123,4 +138,5 @@ class CombinedMetadata:
         return records
 
     def _states(self) -> list[Path]:
-        return sorted(self.tree.root.parent.glob(f"*/{STATE_FOLDER}"))
+        states = sorted(self.tree.root.parent.glob(f"*/{STATE_FOLDER}"))
+        return [each for each in states if not (each.is_symlink() or is_foreign_link(each.parent))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import stat
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from io import FileIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tcia_covid.core.errors import (
     DestinationError,
@@ -281,6 +282,28 @@ def read_state(path: StrPath) -> bytes:
         if os.fstat(file.fileno()).st_size > _MAX_STATE_SIZE:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         return file.readall()
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse JSON that anyone may have written.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+
+
+def read_json(path: StrPath) -> Any:
+    """Read a small JSON file of the state folder.
+
+    Raises:
+        OSError: see `read_state`.
+        ValueError: see `parse_json`.
+    """
+    return parse_json(read_state(path))
 
 
 def succeeded(act: Callable[[], None]) -> bool:

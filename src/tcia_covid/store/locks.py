@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tcia_covid.core.errors import LockedError
 from tcia_covid.core.files import open_own
-from tcia_covid.store.disk import machine_name
+from tcia_covid.store.disk import machine_name, parse_json
 
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
@@ -177,7 +177,7 @@ class Lock:
 def _holder(handle: int) -> Holder:
     try:
         os.lseek(handle, 0, os.SEEK_SET)
-        signed = json.loads(os.read(handle, 4096))
+        signed = parse_json(os.read(handle, 4096))
         return Holder(int(signed["pid"]), str(signed["host"]), str(signed["since"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return Holder(0, "", "")

@@ -16,7 +16,7 @@ from typing import Any
 
 from tcia_covid.core.models import SERIES_NAMES, Check, Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_reserved
-from tcia_covid.store.disk import Disk, read_state
+from tcia_covid.store.disk import Disk, read_json
 
 FORMAT = 2
 """Format 1 described the series under the names of its attributes."""
@@ -86,7 +86,7 @@ class _SeriesFiles:
         self._disk.remove(self.path(uid))
 
     def _read(self, uid: str) -> Any:
-        return json.loads(read_state(f"{self._prefix}{uid}.json"))
+        return read_json(f"{self._prefix}{uid}.json")
 
     def _write(self, uid: str, document: object, indent: int | None = None) -> None:
         separators = None if indent else (",", ":")
@@ -102,7 +102,7 @@ class Receipts(_SeriesFiles):
         """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
         try:
             stored = _from_document(self._read(uid))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return stored if stored.receipt.series.uid == uid else None
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tcia_covid.core.errors import RequestError
 from tcia_covid.core.files import open_regular
-from tcia_covid.store.disk import Disk, destination_errors, succeeded
+from tcia_covid.store.disk import Disk, destination_errors, read_state, succeeded
 
 FOLDER, FILE = "report", "report.html"
 """The default names, in the folder that the report is about."""
@@ -57,10 +57,12 @@ class ReportPage:
             RequestError: one is.
         """
         is_foreign = os.path.lexists(self.file) and not is_own_page(self.file)
+        place = self.file
         if self.is_folder and os.path.lexists(self.path) and not is_own_folder(self.path):
-            is_foreign = is_foreign or not _is_empty_folder(self.path)
+            is_foreign, place = is_foreign or not _is_empty_folder(self.path), self.path
+        elif self.is_folder and (self.path / THUMBNAILS).is_symlink():
+            is_foreign, place = True, self.path / THUMBNAILS
         if is_foreign:
-            place = self.path if self.is_folder and not is_own_folder(self.path) else self.file
             raise RequestError(
                 f"{place} exists, and this program did not write it, or it was changed since",
                 hint="move it away, or write the page elsewhere with --to",
@@ -97,7 +99,7 @@ class ReportPage:
         for name, source in thumbnails.items():
             target = folder / name
             if name not in present and not succeeded(lambda: self.disk.link(source, target)):  # noqa: B023
-                self.disk.write_file(target, [source.read_bytes()], folder)
+                self.disk.write_file(target, [read_state(source)], folder)
 
     def remove(self) -> None:
         """Remove the page, if it is this program's and unchanged; thumbnails stay."""

@@ -33,7 +33,7 @@ from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store import croissant
 from tcia_covid.store.combined_metadata import COMBINED, CombinedMetadata
-from tcia_covid.store.disk import destination_error, destination_errors, read_state
+from tcia_covid.store.disk import destination_error, destination_errors, read_json
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import move_aside
 from tcia_covid.store.report_files import (
@@ -123,7 +123,7 @@ def _differs(path: Path, written: WrittenFile, *, by_hash: bool) -> bool:
 def _read_stamp(tree: Tree) -> dict[str, WrittenFile] | None:
     """The written files by name; None while the reports are out of date."""
     try:
-        stamp = json.loads(read_state(tree.reports_stamp))
+        stamp = read_json(tree.reports_stamp)
         return {
             name: {"size": stamp[name]["size"], "md5": stamp[name]["md5"]} for name in REPORT_FILES
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.store.disk import read_state
+from tcia_covid.store.disk import read_json
 
 FILE = "asked.json"
 _MAX_ITEMS = 250_000
@@ -73,14 +73,14 @@ def _item(series: Series) -> tuple[str, int, int]:
 def read_request(state: Path) -> RecordedRequest | None:
     """Read the file in a state folder; None if there is none that can be used."""
     try:
-        document = json.loads(read_state(state / FILE))
+        document = read_json(state / FILE)
         listed = document.get("listed")
         return RecordedRequest(
             int(document["series"]),
             None if listed is None else Totals(**{name: int(listed[name]) for name in _NAMES}),
             dict(_items(document.get("items") or ())),
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import read_state
+from tcia_covid.store.disk import read_json
 from tcia_covid.store.tree import Tree
 
 _FORMAT = 1
@@ -91,8 +91,8 @@ class FileReceipts:
         """Every readable receipt, by file name."""
         for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
             try:
-                yield _read(json.loads(read_state(path)))
-            except (OSError, ValueError, TypeError, KeyError):
+                yield _read(read_json(path))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 continue
 
     def find(self, key: str) -> FileReceipt | None:

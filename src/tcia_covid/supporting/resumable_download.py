@@ -17,7 +17,7 @@ from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError
 from tcia_covid.http.response import Response
 from tcia_covid.http.retry import RetryPolicy
-from tcia_covid.store.disk import destination_errors, read_state
+from tcia_covid.store.disk import destination_errors, read_json
 from tcia_covid.store.tree import Tree
 
 _MAX_SIZE = 8 * 1024**3
@@ -161,7 +161,7 @@ class ResumableDownload:
         if not self._size():
             return ""
         try:
-            state = json.loads(read_state(self._state))
+            state = read_json(self._state)
             return str(state["validator"]) if state["url"] == self._url_hash else ""
         except (OSError, ValueError, TypeError, LookupError):
             return ""

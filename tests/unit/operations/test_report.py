@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -324,6 +325,44 @@ def test_a_folder_has_thumbnails_and_keeps_what_the_user_adds(tree: Tree, tmp_pa
         f"{receipt.images[2].md5}.jpg"
     ]
     assert b"data:image" not in page.read_bytes().replace(b"data:image/jpeg;base64,${", b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+def test_fault_35_a_report_is_not_written_through_a_link(tree: Tree, tmp_path: Path) -> None:
+    add(tree, 1, stack())
+    folder, elsewhere = tmp_path / "report", tmp_path / "elsewhere"
+    tcia_covid.report(tmp_path, to=folder, jobs=1)
+    (folder / "thumbnails").rename(tmp_path / "old")
+    elsewhere.mkdir()
+    (folder / "thumbnails").symlink_to(elsewhere)
+    with pytest.raises(RequestError, match="thumbnails exists"):
+        tcia_covid.report(tmp_path, to=folder, jobs=1)
+    assert not any(elsewhere.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+@pytest.mark.parametrize("to", ["page.html", "folder"])
+def test_fault_35_a_link_in_place_of_a_thumbnail_is_not_published(
+    to: str, tree: Tree, tmp_path: Path
+) -> None:
+    add(tree, 1, stack())
+    target = tmp_path / to
+    tcia_covid.report(tmp_path, to=target, jobs=1)
+    page = target / "index.html" if to == "folder" else target
+    private = tmp_path / "private.txt"
+    private.write_text("a secret")
+    (thumbnail,) = (tree.state / "thumbnails").glob("*.jpg")
+    content = thumbnail.read_bytes()
+    thumbnail.unlink()
+    thumbnail.symlink_to(private)
+    if to == "folder":
+        (target / "thumbnails" / thumbnail.name).unlink()
+    tcia_covid.report(tmp_path, to=target, jobs=1)
+    assert base64.b64encode(private.read_bytes()) not in page.read_bytes()
+    if to == "folder":
+        assert (target / "thumbnails" / thumbnail.name).read_bytes() == content
+    assert thumbnail.read_bytes() == content, "it is made again, in place of the link"
+    assert private.read_text() == "a secret"
 
 
 def test_a_folder_of_a_killed_run_is_completed(tree: Tree, tmp_path: Path) -> None:

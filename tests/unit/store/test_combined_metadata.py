@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,46 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path) -> None:
     (tree.state / "combined.json").write_text('{"written": 1}')
     assert outdated_reports(tree) == []
     assert "stays" in update(tree)[0]
+
+
+@pytest.mark.parametrize("content", [b"Subject ID\r\nM\xfcller\r\n", b"x" * 200_000, b'"=1+1"\r\n'])
+def test_fault_31_a_list_that_somebody_changed_is_named_and_left_out(
+    tmp_path: Path, content: bytes
+) -> None:
+    for number, name in enumerate(("A", "B"), start=1):
+        tree = tree_of(tmp_path, name)
+        grow(tree, series_of(number, collection=name))
+        assert update(tree) == []
+    (tmp_path / "A" / "metadata.csv").write_bytes(content)
+    (tmp_path / "metadata.csv").unlink()
+    notices: list[str] = []
+    assert not update_reports(tree, None, Registry(), CancelToken(), notices.append)
+    (notice,) = notices
+    assert f"{tmp_path / 'A' / 'metadata.csv'} was changed" in notice
+    assert [row["Collection"] for row in rows(tmp_path)] == ["B"]
+    assert outdated_reports(tree) == ["../metadata.csv"]
+    assert "may be yours" in update(tree_of(tmp_path, "A"))[0], "what somebody wrote is kept"
+    assert [row["Collection"] for row in rows(tmp_path)] == ["A", "B"]
+    assert outdated_reports(tree) == []
+
+
+def test_a_text_that_is_too_long_for_csv_is_reported(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, "A")
+    grow(tree, series_of(1, description="x" * 200_000))
+    notices: list[str] = []
+    update_reports(tree, None, Registry(), CancelToken(), notices.append)
+    assert "cannot be written: field larger than field limit" in notices[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "lchown") or os.geteuid() != 0, reason="needs other users")
+def test_fault_35_another_users_link_beside_the_collection_is_not_read(tmp_path: Path) -> None:
+    private = tree_of(tmp_path / "private", "B")
+    grow(private, series_of(2, collection="B"))
+    update(private)
+    shared = tree_of(tmp_path / "shared", "A")
+    grow(shared, series_of(1, collection="A"))
+    link = shared.root.with_name("B")
+    link.symlink_to(private.root)
+    os.lchown(link, 12345, -1)
+    update(shared)
+    assert [row["Collection"] for row in rows(tmp_path / "shared")] == ["A"]

@@ -22,6 +22,7 @@ from tcia_covid.core.version import __version__
 from tcia_covid.formats.geometry import Kind
 from tcia_covid.operations.report import VIEWER, CollectionReport, Report, SeriesReport
 from tcia_covid.output.html_report.plots import plots
+from tcia_covid.store.disk import read_state
 from tcia_covid.store.report_page import THUMBNAILS, ReportPage
 
 KINDS = {
@@ -262,7 +263,7 @@ def _thumbnail(owner: CollectionReport, name: str, page: ReportPage) -> str:
     if not name or page.is_folder:
         return name.removesuffix(".jpg")
     try:
-        content = (owner.thumbnails / name).read_bytes()
+        content = read_state(owner.thumbnails / name)
     except OSError:
         return ""
     return base64.b64encode(content).decode()
