@@ -199,7 +199,9 @@ def _folded(value: Any) -> str:
     return str(value).strip().casefold()
 
 
-def search(pattern: str, texts: list[str], option: str) -> set[str]:
+def search(
+    pattern: str, texts: list[str], option: str, *, timeout: float = MATCH_TIMEOUT
+) -> set[str]:
     """Give the texts in which a regular expression matches, in any case.
 
     One that repeats something may take years (`(a+)+$`), and no signal or thread interrupts it. It
@@ -209,6 +211,7 @@ def search(pattern: str, texts: list[str], option: str) -> set[str]:
         pattern: the regular expression.
         texts: what to search.
         option: names the filter in messages.
+        timeout: seconds for all texts.
 
     Raises:
         UsageError: it is invalid or takes too long.
@@ -219,7 +222,7 @@ def search(pattern: str, texts: list[str], option: str) -> set[str]:
         return {text for text in texts if compiled.search(text)}
     child = subprocess.run(  # noqa: S603 - this interpreter, with a fixed program
         [sys.executable, "-I", "-S", "-c", _MATCH],
-        input=json.dumps([pattern, texts, MATCH_TIMEOUT]).encode(),
+        input=json.dumps([pattern, texts, timeout]).encode(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C ends the run, not the child before it
@@ -227,7 +230,7 @@ def search(pattern: str, texts: list[str], option: str) -> set[str]:
     )
     if child.returncode:
         raise UsageError(
-            f"the filter {option} takes more than {MATCH_TIMEOUT:g} s",
+            f"the filter {option} takes more than {timeout:g} s",
             hint="do not repeat a group that itself repeats something, as (a+)+ does",
         )
     return {texts[index] for index in json.loads(child.stdout)}
