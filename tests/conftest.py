@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
-from tests.fakes.client import Client
 from tests.fakes.corpus import Corpus, demo_corpus
-from tests.fakes.faults import Faults
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_client import Client
+from tests.fakes.nbia_faults import Faults
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=20_000)

@@ -1,4 +1,4 @@
-"""Waiting in tests: until something is so, and how long "at once" may take on a busy machine.
+"""Waiting in tests: until a condition holds, and how long "at once" may take on a busy machine.
 
 No test measures speed. What is cut short would otherwise last `LONG`; that it ends `SOON` leaves
 a machine with far too much to do enough time.

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.benchmarks.bench import Bench
+from tests.benchmarks.downloads import ct_series, large_series, radiographs, tiny_series
+from tests.benchmarks.existing_tree import nothing_to_do, planning, verifying
 from tests.benchmarks.idc import ct_objects, radiograph_objects, tiny_objects
-from tests.benchmarks.moving import ct_series, large_series, radiographs, tiny_series
 from tests.benchmarks.results import Row, document, machine, table
-from tests.benchmarks.resuming import resuming
-from tests.benchmarks.standing import nothing_to_do, planning, verifying
+from tests.benchmarks.resume import resuming
 
 CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "a": ct_series,

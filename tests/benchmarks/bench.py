@@ -138,7 +138,7 @@ def socket_limit(url: str, made: Input, threads: int) -> float:
 
 
 def _limit(*arguments: object, without: str = "") -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.limits", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.benchmarks.baselines", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(_HOOKS), "BENCHMARK_WITHOUT": without}
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True

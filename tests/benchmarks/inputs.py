@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from tests.benchmarks.planes import PIXEL_HEAD, Plane, planes
+from tests.benchmarks.pixel_data import PIXEL_HEAD, Plane, planes
 from tests.benchmarks.zips import Member, Place, image_member, in_chunks, write_zip
 from tests.fakes.synthetic import ROOT, ImageSpec, synthetic_header
 

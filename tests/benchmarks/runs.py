@@ -47,9 +47,9 @@ def run(command: Sequence[str | Path], **environment: str) -> Cost:
     """
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch, "result")
-        launch = [sys.executable, "-I", "-S", str(_HERE / "launch.py"), str(result)]
+        measured = [sys.executable, "-I", "-S", str(_HERE / "resource_usage.py"), str(result)]
         ended = subprocess.run(
-            [*launch, *map(str, command)],
+            [*measured, *map(str, command)],
             env={**_environment(scratch), **environment},
             cwd=REPOSITORY,
             capture_output=True,

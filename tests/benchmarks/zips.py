@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.benchmarks.planes import Plane
+from tests.benchmarks.pixel_data import Plane
 
 _FLAGS = 0x0808
 _DEFLATED = 8

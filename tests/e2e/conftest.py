@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.archive import small_archive
-from tests.fakes.faults import Faults
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Faults
+from tests.fakes.nbia_servers import small_archive
 
 
 @pytest.fixture

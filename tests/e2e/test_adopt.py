@@ -12,8 +12,8 @@ import pytest
 
 from tcia_covid.demo.walkthrough import REGISTRY as DEMO_REGISTRY
 from tests.e2e.command import QUICK, document, run
-from tests.fakes.layouts import flat, idc_index, retriever_descriptive, tcia_utils
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import flat, idc_index, retriever_descriptive, tcia_utils
 from tests.fakes.synthetic import synthetic_corpus
 
 Command = Callable[..., CompletedProcess[str]]

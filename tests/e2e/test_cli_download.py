@@ -17,11 +17,11 @@ import pytest
 from tcia_covid.cli.commands.demo import NEXT
 from tcia_covid.demo.walkthrough import REGISTRY
 from tests.e2e.command import QUICK, SIGNALS, document, run, start
-from tests.fakes.archive import NAME, Authority
 from tests.fakes.corpus import Corpus
-from tests.fakes.faults import Faults, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
-from tests.fakes.scripted import closed_port
+from tests.fakes.nbia_faults import Faults, SlowStart, Status
+from tests.fakes.nbia_servers import NAME, Authority
+from tests.fakes.scripted_server import closed_port
 from tests.waiting import LONG, SOON, wait_for
 
 SECRET = "hunter2"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.api.stand_ins import ANNOTATIONS, add_clinical, add_supporting
+from tests.unit.api.clinical_files import ANNOTATIONS, add_clinical, add_supporting
 from tests.unit.trees import grow, new_tree, series_of
 
 pytest.importorskip("pandas")

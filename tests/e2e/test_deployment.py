@@ -20,10 +20,10 @@ import yaml
 
 import tcia_covid
 from tests.e2e.command import environment
-from tests.fakes.archive import NAME, REPOSITORY
-from tests.fakes.faults import Faults, Status
 from tests.fakes.nbia import ArchiveServer
-from tests.fakes.scripted import closed_port
+from tests.fakes.nbia_faults import Faults, Status
+from tests.fakes.nbia_servers import NAME, REPOSITORY
+from tests.fakes.scripted_server import closed_port
 
 ACTION: dict[str, Any] = yaml.safe_load((REPOSITORY / "action.yml").read_text(encoding="utf-8"))
 STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import document, run
-from tests.fakes.cataloged import cataloged_corpus, hold_in_buckets
-from tests.fakes.faults import Faults
+from tests.fakes.cataloged_archives import cataloged_corpus, put_in_buckets
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Faults
 from tests.fakes.s3 import S3Server, running_s3
 from tests.fakes.zip_faults import NoHashTable
 
@@ -20,7 +20,7 @@ __all__ = ["running_s3"]
 
 @pytest.fixture(scope="module", name="archives")
 def _archives(s3_server: S3Server) -> Iterator[list[str]]:
-    hold_in_buckets(s3_server)
+    put_in_buckets(s3_server)
     with ArchiveServer(cataloged_corpus(), compression=1) as nbia:
         yield ["--nbia-url", nbia.base_url, "--idc-url", s3_server.url]
 
@@ -36,7 +36,7 @@ def test_the_report_names_every_fact(archives: list[str], tmp_path: Path) -> Non
 
 
 def test_the_document_has_the_same_facts(s3_server: S3Server, tmp_path: Path) -> None:
-    hold_in_buckets(s3_server)
+    put_in_buckets(s3_server)
     faults = Faults(NoHashTable())
     with ArchiveServer(cataloged_corpus(), interceptor=faults, compression=1) as nbia:
         result = run("doctor", "--json", "--nbia-url", nbia.base_url, "--source", "nbia",

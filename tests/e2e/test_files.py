@@ -11,8 +11,8 @@ import pytest
 
 from tcia_covid.core.models import IMAGE_NAMES
 from tests.e2e.command import document, run
-from tests.fakes.archive import NAME
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_servers import NAME
 
 pytestmark = pytest.mark.e2e
 

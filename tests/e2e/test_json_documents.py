@@ -19,8 +19,8 @@ from tcia_covid.core.summary import Comparison, Difference
 from tcia_covid.output.json_documents import comparison_document, error_document
 from tcia_covid.output.logs import EventLog
 from tcia_covid.store.tree import Tree
-from tests.fakes.faults import Faults, Status
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Faults, Status
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.operations.test_report import add, stack
 from tests.unit.output.test_logs import ALL as EVENTS

@@ -14,9 +14,9 @@ from tcia_covid.cli import config_file
 from tcia_covid.cli.main import run
 from tests.e2e import command as processes
 from tests.e2e.command import document
-from tests.fakes.archive import NAME
 from tests.fakes.nbia import ArchiveServer
-from tests.fakes.scripted import closed_port
+from tests.fakes.nbia_servers import NAME
+from tests.fakes.scripted_server import closed_port
 
 Command = Callable[..., CompletedProcess[str]]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import QUICK, start
-from tests.fakes.archive import PrebuiltZips
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_servers import PrebuiltZips
 from tests.fakes.synthetic import synthetic_corpus
 
 BOUND = 120e6

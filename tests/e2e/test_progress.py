@@ -12,9 +12,9 @@ import pytest
 from tcia_covid.core.units import display_width
 from tests.e2e.command import COMMAND, run
 from tests.e2e.tmux import PROMPT, Tmux, needs_tmux, terminal
-from tests.fakes.archive import NAME
-from tests.fakes.faults import Faults, SlowStart, Trickle
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Faults, SlowStart, Trickle
+from tests.fakes.nbia_servers import NAME
 from tests.fakes.synthetic import synthetic_corpus
 
 BAR = re.compile(r"\[=*#*-*\]  +\d+ %")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import document, run
-from tests.fakes.archive import NAME
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_servers import NAME
 
 pytestmark = pytest.mark.e2e
 REGISTRY = ("--registry", "registry.yaml")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import QUICK, document, run, start
-from tests.fakes.archive import NAME
-from tests.fakes.faults import Faults, NotGranted
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Faults, NotGranted
+from tests.fakes.nbia_servers import NAME
 from tests.waiting import wait_for
 
 

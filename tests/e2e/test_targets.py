@@ -11,10 +11,10 @@ import pytest
 
 from tcia_covid.catalog import series_catalog
 from tests.e2e.command import document, run
-from tests.fakes.archive import NAME
 from tests.fakes.corpus import DemoSeries
 from tests.fakes.nbia import ArchiveServer
-from tests.fakes.scripted import closed_port
+from tests.fakes.nbia_servers import NAME
+from tests.fakes.scripted_server import closed_port
 
 SERIES = series_catalog.load("MIDRC-RICORD-1B")[0]
 Command = Callable[..., CompletedProcess[str]]

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import COMMAND, QUICK, environment, run
-from tests.fakes.archive import NAME
-from tests.fakes.faults import Fault, Faults, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Fault, Faults, SlowStart, Status
 from tests.fakes.nbia_replies import Call, Reply
-from tests.fakes.scripted import closed_port
+from tests.fakes.nbia_servers import NAME
+from tests.fakes.scripted_server import closed_port
 from tests.waiting import LONG, wait_for
 
 if sys.platform != "win32":

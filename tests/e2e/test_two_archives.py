@@ -23,11 +23,11 @@ from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.tree import Tree
 from tests.e2e.archive import real_names
 from tests.fakes.corpus import Corpus
-from tests.fakes.faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import DropRows, EmptyAnswer, Faults, OtherRow, SlowStart, Status
 from tests.fakes.s3 import S3Server, folder_of, object_key, running_s3, series_of
 from tests.fakes.s3_faults import Delay, Say, SlowDown
-from tests.fakes.s3_front import Front
+from tests.fakes.s3_proxy import S3Proxy
 from tests.fakes.zip_faults import LostImage
 from tests.unit.archive_helpers import expected_files, files_of
 from tests.waiting import LONG, soon
@@ -392,7 +392,7 @@ def test_archives_that_both_fail_in_the_middle_of_a_series_complete_it_together(
     both.faults.add(Status("getImage", series=uid, code=500, times=None))
     for image in one.images[1::2]:
         both.faults.add(Status("getSingleImage", image=image.uid, code=500, times=None))
-    with Front(both.s3.port, *(SlowDown(key, times=None) for key in lacking)) as front:
+    with S3Proxy(both.s3.port, *(SlowDown(key, times=None) for key in lacking)) as front:
         both.idc_url = front.url
         both.assert_complete(both.run())
     filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
@@ -405,7 +405,7 @@ def test_a_receipt_says_where_images_came_from_that_an_earlier_run_left(both: Bo
     one = both.corpus.series(uid)
     assert one is not None
     lacking = object_key(uid, one.images[0].uid)
-    with Front(both.s3.port, Say(lacking, status=404, times=None)) as front:
+    with S3Proxy(both.s3.port, Say(lacking, status=404, times=None)) as front:
         both.idc_url = front.url
         assert both.run(source="idc").exit_code == 1
     both.idc_url = nowhere()
@@ -433,7 +433,7 @@ def test_an_old_version_at_idc_gives_way_to_the_one_on_record(both: Both) -> Non
 
 
 def test_a_page_in_place_of_idc_is_not_asked_for_every_series(both: Both) -> None:
-    with Front(both.s3.port, Say(times=None, body=b"<html>log in</html>")) as front:
+    with S3Proxy(both.s3.port, Say(times=None, body=b"<html>log in</html>")) as front:
         both.idc_url = front.url
         summary = both.run(*FIVE, jobs=2)
         both.assert_complete(summary, *FIVE)
@@ -483,7 +483,7 @@ def test_a_series_of_2464_images_is_listed_page_by_page_and_comes_many_at_a_time
 ) -> None:
     largest = series_of(2464, images=2464, rows=2)
     both.lines.append(both.s3.hold(largest))
-    with Front(both.s3.port, Delay(".dcm", seconds=0.01, times=None)) as front:
+    with S3Proxy(both.s3.port, Delay(".dcm", seconds=0.01, times=None)) as front:
         summary = both.run(largest.uid, source="idc", idc_url=front.url)
         assert len(front.lists()) == 3
         assert len(front.objects()) == 2464
@@ -500,7 +500,9 @@ def test_fault_38_a_long_pause_for_one_object_is_not_waited_out_while_nbia_works
     one = both.corpus.series(uid)
     assert one is not None
     key = object_key(uid, one.images[0].uid)
-    with Front(both.s3.port, SlowDown(key, times=None, headers={"Retry-After": "10000"})) as front:
+    with S3Proxy(
+        both.s3.port, SlowDown(key, times=None, headers={"Retry-After": "10000"})
+    ) as front:
         both.idc_url = front.url
         with soon():
             summary = both.run(jobs=2)
@@ -511,13 +513,13 @@ def test_fault_38_a_long_pause_for_one_object_is_not_waited_out_while_nbia_works
 @pytest.mark.parametrize("status", [301, 403, 404, 500])
 @pytest.mark.parametrize("on", ["", ".dcm"], ids=["all", "objects"])
 def test_fault_38_endpoints_that_all_refuse_bring_in_nbia(both: Both, on: str, status: int) -> None:
-    with Front(both.s3.port, Say(on, times=None, status=status)) as front:
+    with S3Proxy(both.s3.port, Say(on, times=None, status=status)) as front:
         both.idc_url = f"{front.url}/1,{front.url}/2"
         both.assert_complete(both.run())
 
 
 def test_fault_38_an_endpoint_that_refuses_everything_is_left_for_the_next(both: Both) -> None:
-    with Front(both.s3.port, Say(times=None, status=403)) as front:
+    with S3Proxy(both.s3.port, Say(times=None, status=403)) as front:
         both.idc_url = f"{front.url},{both.s3.url}"
         summary = both.run(*FIVE, jobs=1)
         both.assert_complete(summary, *FIVE)
@@ -531,7 +533,7 @@ def test_fault_39_only_the_bad_object_of_a_series_comes_from_nbia(both: Both, st
     one = both.corpus.series(uid)
     assert one is not None
     bad = Say(object_key(uid, one.images[0].uid), times=None, status=status)
-    with Front(both.s3.port, bad) as front:
+    with S3Proxy(both.s3.port, bad) as front:
         both.idc_url = front.url
         both.assert_complete(both.run())
     filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
@@ -548,7 +550,7 @@ def test_fault_40_a_silent_object_is_requested_once_and_then_from_nbia(both: Bot
     one = both.corpus.series(uid)
     assert one is not None
     key = object_key(uid, one.images[0].uid)
-    with Front(both.s3.port, Delay(key, seconds=1)) as front:
+    with S3Proxy(both.s3.port, Delay(key, seconds=1)) as front:
         both.idc_url = front.url
         both.assert_complete(both.run(http=replace(QUICK, first_byte_timeout=0.5)))
         assert sum(key in seen.path for seen in front.seen) == 1

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from tests.e2e.archive import real_names
 from tests.e2e.command import environment
-from tests.fakes.archive import REPOSITORY
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_servers import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "using-the-data.md"
 COLLECTION = "COVID-19-AR"

@@ -1,1 +1,1 @@
-"""Stand-ins that run on loopback: the archive, its faults, the wire, synthetic images."""
+"""Fakes that run on loopback: archives and their faults, a TCP proxy, synthetic images."""

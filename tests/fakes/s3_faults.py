@@ -1,4 +1,4 @@
-"""What can go wrong at the door of an S3 server (see `s3_front`)."""
+"""Faults of an S3 server, for `s3_proxy`."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tests.fakes.faults import Fault, pieces_of
 from tests.fakes.java_zips import write_zip
+from tests.fakes.nbia_faults import Fault, pieces_of
 from tests.fakes.nbia_replies import Call, Entry, Reply, failure, image_entry
 
 ZIPS = ("getImage", "getImageWithMD5Hash", "getDCMImage")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.trial import Trial, trial
+from tests.faults.scenario import Scenario, scenario
 
 
-@pytest.fixture(name="trial")
-def _trial(tmp_path: Path) -> Iterator[Trial]:
+@pytest.fixture(name="scenario")
+def _trial(tmp_path: Path) -> Iterator[Scenario]:
     """An archive with two series and no faults yet."""
-    with trial(tmp_path) as ready:
+    with scenario(tmp_path) as ready:
         yield ready

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from tcia_covid.core.models import Check
-from tests.fakes.faults import Status
+from tests.fakes.nbia_faults import Status
 from tests.fakes.zip_faults import LostImage, WrongHashTable
-from tests.faults.trial import Trial
+from tests.faults.scenario import Scenario
 
 HASHES = ("getMD5Hierarchy", "getMD5HashForImage")
 
@@ -23,64 +23,64 @@ def other_md5s(table: str) -> str:
 @pytest.mark.parametrize("code", [500, 502, 504])
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_fault_42_a_series_without_a_zip_is_completed_from_single_images(
-    trial: Trial, code: int, retries: int
+    scenario: Scenario, code: int, retries: int
 ) -> None:
-    trial.settings = replace(trial.settings, retries=retries)
-    trial.add(Status("getImage", code=code, series=trial.series.uid, times=None))
-    trial.assert_complete(trial.download())
-    assert trial.asked("getImage") == len(trial.all_series) + min(retries, 1)
-    assert trial.asked("getSingleImage") == len(trial.series.images)
+    scenario.settings = replace(scenario.settings, retries=retries)
+    scenario.add(Status("getImage", code=code, series=scenario.series.uid, times=None))
+    scenario.assert_complete(scenario.download())
+    assert scenario.asked("getImage") == len(scenario.all_series) + min(retries, 1)
+    assert scenario.asked("getSingleImage") == len(scenario.series.images)
 
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("retries", [3, 6])
 def test_fault_42_a_series_whose_zip_is_refused_for_ever_is_completed_from_single_images(
-    trial: Trial, code: int, retries: int
+    scenario: Scenario, code: int, retries: int
 ) -> None:
-    trial.settings = replace(trial.settings, retries=retries)
-    trial.add(Status("getImage", code=code, series=trial.series.uid, times=None))
-    trial.assert_complete(trial.download())
-    assert trial.asked("getSingleImage") == len(trial.series.images)
+    scenario.settings = replace(scenario.settings, retries=retries)
+    scenario.add(Status("getImage", code=code, series=scenario.series.uid, times=None))
+    scenario.assert_complete(scenario.download())
+    assert scenario.asked("getSingleImage") == len(scenario.series.images)
 
 
 def test_fault_42_a_list_of_md5s_that_the_hash_of_the_series_refutes_is_ignored(
-    trial: Trial,
+    scenario: Scenario,
 ) -> None:
-    trial.add(WrongHashTable(edit=other_md5s))
-    trial.assert_complete(trial.download())
-    assert trial.receipt().check is Check.SERIES_MD5
-    assert trial.asked("getSingleImage") == 0
-    assert trial.asked("getMD5Hierarchy") == len(trial.all_series)
+    scenario.add(WrongHashTable(edit=other_md5s))
+    scenario.assert_complete(scenario.download())
+    assert scenario.receipt().check is Check.SERIES_MD5
+    assert scenario.asked("getSingleImage") == 0
+    assert scenario.asked("getMD5Hierarchy") == len(scenario.all_series)
 
 
 def test_fault_42_a_list_of_md5s_that_the_hashes_of_the_images_refute_is_ignored(
-    trial: Trial,
+    scenario: Scenario,
 ) -> None:
-    trial.add(WrongHashTable(edit=other_md5s), Status("getMD5Hierarchy", code=404, times=None))
-    trial.assert_complete(trial.download())
-    assert trial.receipt().check is Check.MD5
-    assert trial.asked("getSingleImage") == 0
+    scenario.add(WrongHashTable(edit=other_md5s), Status("getMD5Hierarchy", code=404, times=None))
+    scenario.assert_complete(scenario.download())
+    assert scenario.receipt().check is Check.MD5
+    assert scenario.asked("getSingleImage") == 0
 
 
-def test_fault_42_a_list_of_md5s_that_nothing_refutes_fails_the_series(trial: Trial) -> None:
-    trial.add(WrongHashTable(edit=other_md5s), Status(HASHES, code=404, times=None))
-    summary = trial.download(trial.series.uid)
+def test_fault_42_a_list_of_md5s_that_nothing_refutes_fails_the_series(scenario: Scenario) -> None:
+    scenario.add(WrongHashTable(edit=other_md5s), Status(HASHES, code=404, times=None))
+    summary = scenario.download(scenario.series.uid)
     assert summary.exit_code == 1
     assert summary.failures[0].reason == "checksum"
-    trial.assert_heals()
+    scenario.assert_heals()
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 500, 503])
 def test_fault_42_images_that_nobody_gives_are_named_whatever_denies_them(
-    trial: Trial, code: int
+    scenario: Scenario, code: int
 ) -> None:
-    denied = sorted(image.uid for image in trial.series.images[1:3])
+    denied = sorted(image.uid for image in scenario.series.images[1:3])
     for uid in denied:
-        trial.add(LostImage("getImage", uid=uid, times=None))
-        trial.add(Status("getSingleImage", image=uid, code=code, body=b"no", times=None))
-    summary = trial.download(trial.series.uid)
+        scenario.add(LostImage("getImage", uid=uid, times=None))
+        scenario.add(Status("getSingleImage", image=uid, code=code, body=b"no", times=None))
+    summary = scenario.download(scenario.series.uid)
     assert summary.exit_code == 1
     (failure,) = summary.failures
     assert (failure.reason, sorted(failure.missing)) == ("incomplete", denied)
     assert summary.partial_series == 1
-    trial.assert_heals()
+    scenario.assert_heals()

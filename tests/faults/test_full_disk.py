@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import QUICK, run, start
-from tests.fakes.faults import Fault
+from tests.fakes.nbia_faults import Fault
 from tests.fakes.nbia_replies import Call, Reply
-from tests.faults.trial import NAME, Trial
+from tests.faults.scenario import NAME, Scenario
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file systems")
 SMALLER_THAN_AN_IMAGE = 60_000
@@ -37,9 +37,9 @@ def _mounted(folder: Path, option: str) -> Iterator[Path]:
 
 
 @pytest.fixture
-def small_disk(trial: Trial) -> Iterator[Path]:
+def small_disk(scenario: Scenario) -> Iterator[Path]:
     """The destination is a file system of 80 MB: enough, with what a download leaves free."""
-    yield from _mounted(trial.output, "size=80m")
+    yield from _mounted(scenario.output, "size=80m")
 
 
 @dataclass(kw_only=True)
@@ -54,65 +54,65 @@ class Filling(Fault):
         return proceed()
 
 
-def _arguments(trial: Trial) -> list[str]:
-    where = ["--nbia-url", trial.url, "--source", "nbia", *QUICK]
-    return ["download", NAME, "-o", str(trial.output), *where]
+def _arguments(scenario: Scenario) -> list[str]:
+    where = ["--nbia-url", scenario.url, "--source", "nbia", *QUICK]
+    return ["download", NAME, "-o", str(scenario.output), *where]
 
 
-def _assert_told(trial: Trial, code: int, err: str, reason: str, hint: str) -> None:
+def _assert_told(scenario: Scenario, code: int, err: str, reason: str, hint: str) -> None:
     assert code == 4, err
     assert "downloading 2 series" in err
-    assert f"error: {reason} {trial.output}" in err
+    assert f"error: {reason} {scenario.output}" in err
     assert f"{hint}, then run the same command again" in err
     assert "Traceback" not in err
-    assert not list(trial.output.rglob("*.part"))
-    assert trial.files().items() <= trial.expected().items()
+    assert not list(scenario.output.rglob("*.part"))
+    assert scenario.files().items() <= scenario.expected().items()
 
 
-def _assert_completed(trial: Trial, home: Path) -> None:
-    again = run(*_arguments(trial), home=home)
+def _assert_completed(scenario: Scenario, home: Path) -> None:
+    again = run(*_arguments(scenario), home=home)
     assert again.returncode == 0, again.stderr
-    assert trial.files() == trial.expected()
-    assert trial.tree.series_in_staging() == set()
+    assert scenario.files() == scenario.expected()
+    assert scenario.tree.series_in_staging() == set()
 
 
 def test_fault_20_a_full_file_system_ends_the_run_which_continues_once_there_is_space(
-    trial: Trial, small_disk: Path, tmp_path: Path
+    scenario: Scenario, small_disk: Path, tmp_path: Path
 ) -> None:
     filler = small_disk / "filler"
-    trial.add(Filling("getImage", file=filler))
-    result = run(*_arguments(trial), home=tmp_path)
+    scenario.add(Filling("getImage", file=filler))
+    result = run(*_arguments(scenario), home=tmp_path)
     reason = "no space left while writing to"
-    _assert_told(trial, result.returncode, result.stderr, reason, "free some space")
+    _assert_told(scenario, result.returncode, result.stderr, reason, "free some space")
     filler.unlink()
-    _assert_completed(trial, tmp_path)
+    _assert_completed(scenario, tmp_path)
 
 
 @pytest.fixture
-def few_inodes(trial: Trial) -> Iterator[Path]:
+def few_inodes(scenario: Scenario) -> Iterator[Path]:
     """The destination is a file system with room for 100 files and folders."""
-    yield from _mounted(trial.output, "nr_inodes=100")
+    yield from _mounted(scenario.output, "nr_inodes=100")
 
 
 def test_fault_36_a_file_system_without_inodes_is_named(
-    trial: Trial, few_inodes: Path, tmp_path: Path
+    scenario: Scenario, few_inodes: Path, tmp_path: Path
 ) -> None:
     (few_inodes / "mine").mkdir()
     for number in range(82):
         (few_inodes / "mine" / str(number)).touch()
-    result = run(*_arguments(trial), home=tmp_path)
+    result = run(*_arguments(scenario), home=tmp_path)
     reason = "no inodes left for new files in"
     hint = "remove files that are not needed"
-    _assert_told(trial, result.returncode, result.stderr, reason, hint)
+    _assert_told(scenario, result.returncode, result.stderr, reason, hint)
     shutil.rmtree(few_inodes / "mine")
-    _assert_completed(trial, tmp_path)
+    _assert_completed(scenario, tmp_path)
 
 
 def test_fault_20_a_limit_of_file_size_ends_the_run_which_continues_without_it(
-    trial: Trial, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    process = start(*_arguments(trial), home=tmp_path, prefix=[sys.executable, "-c", LIMITED])
+    process = start(*_arguments(scenario), home=tmp_path, prefix=[sys.executable, "-c", LIMITED])
     _, err = process.communicate(timeout=60)
     reason = "a file has reached the permitted size in"
-    _assert_told(trial, process.returncode, err, reason, "raise the limit (ulimit -f)")
-    _assert_completed(trial, tmp_path)
+    _assert_told(scenario, process.returncode, err, reason, "raise the limit (ulimit -f)")
+    _assert_completed(scenario, tmp_path)

@@ -10,8 +10,8 @@ from tcia_covid.core.errors import IncompleteSeriesError
 from tcia_covid.core.models import Check, State
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import DemoSeries, demo_corpus
-from tests.fakes.faults import Answer, Faults, Status
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Answer, Faults, Status
 from tests.unit.archive_helpers import expected_files, fetch, files_of
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -18,7 +18,7 @@ from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
-from tests.fakes.crash import PausingDisk
+from tests.fakes.crashing_disk import PausingDisk
 from tests.unit.archive_helpers import files_of
 from tests.unit.trees import NAME, image_of, md5_of, series_of
 

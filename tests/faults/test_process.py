@@ -17,10 +17,10 @@ import pytest
 
 from tests.e2e.command import QUICK, SIGNALS, run, start
 from tests.fakes.corpus import Corpus
-from tests.fakes.faults import SlowStart, Stall, Trickle
+from tests.fakes.nbia_faults import SlowStart, Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
-from tests.faults.trial import NAME, Trial
-from tests.faults.trial import trial as new_trial
+from tests.faults.scenario import NAME, Scenario
+from tests.faults.scenario import scenario as new_scenario
 from tests.waiting import LONG, SOON, wait_for
 
 KILLS = int(os.environ.get("TCIA_COVID_TEST_KILLS", "40")) // 4
@@ -39,24 +39,24 @@ def _many(patients: int, images: int = 3) -> Corpus:
 
 
 @pytest.fixture(name="crowd")
-def _crowd(tmp_path: Path) -> Iterator[Trial]:
-    with new_trial(tmp_path, _many(12)) as ready:
+def _crowd(tmp_path: Path) -> Iterator[Scenario]:
+    with new_scenario(tmp_path, _many(12)) as ready:
         yield ready
 
 
-def _arguments(trial: Trial, *more: str) -> list[str]:
-    url = ["--nbia-url", trial.url, "--source", "nbia"]
-    return ["download", NAME, "-o", str(trial.output), *url, *QUICK, *more]
+def _arguments(scenario: Scenario, *more: str) -> list[str]:
+    url = ["--nbia-url", scenario.url, "--source", "nbia"]
+    return ["download", NAME, "-o", str(scenario.output), *url, *QUICK, *more]
 
 
-def _images_sent(trial: Trial) -> int:
+def _images_sent(scenario: Scenario) -> int:
     names = ("getImage", "getSingleImage")
-    return sum(one.sent for one in trial.server.requests if one.endpoint in names)
+    return sum(one.sent for one in scenario.server.requests if one.endpoint in names)
 
 
-def _kept(trial: Trial) -> dict[str, int]:
+def _kept(scenario: Scenario) -> dict[str, int]:
     """Bytes of the whole images that lie in staging, by series."""
-    folders = {one.uid: trial.tree.staging / one.uid for one in trial.corpus}
+    folders = {one.uid: scenario.tree.staging / one.uid for one in scenario.corpus}
     return {
         uid: sum(path.stat().st_size for path in folder.rglob("*.dcm.staged"))
         for uid, folder in folders.items()
@@ -64,28 +64,28 @@ def _kept(trial: Trial) -> dict[str, int]:
     }
 
 
-def _streamed_again(trial: Trial, since: int, kept: dict[str, int]) -> int:
+def _streamed_again(scenario: Scenario, since: int, kept: dict[str, int]) -> int:
     """Bytes that were here when a stream brought them again, since so many requests."""
-    asked = [one for one in trial.server.requests[since:] if one.endpoint == "getImage"]
+    asked = [one for one in scenario.server.requests[since:] if one.endpoint == "getImage"]
     return sum(min(one.sent, kept.get(one.params["SeriesInstanceUID"], 0)) for one in asked)
 
 
-def _killed(trial: Trial, home: Path, sent: float, pause: float) -> None:
+def _killed(scenario: Scenario, home: Path, sent: float, pause: float) -> None:
     """Start the command, and kill it `pause` seconds after the archive sent so many bytes."""
-    before = _images_sent(trial)
-    process = start(*_arguments(trial, "-j", str(JOBS), "--no-fsync"), home=home)
-    while process.poll() is None and _images_sent(trial) - before < sent:
+    before = _images_sent(scenario)
+    process = start(*_arguments(scenario, "-j", str(JOBS), "--no-fsync"), home=home)
+    while process.poll() is None and _images_sent(scenario) - before < sent:
         time.sleep(0.005)
     time.sleep(pause)
     process.kill()
     process.communicate()
 
 
-def _add_users_files(trial: Trial) -> set[Path]:
+def _add_users_files(scenario: Scenario) -> set[Path]:
     """Add a file of a user, and a hidden one, to each folder of the tree."""
-    root = trial.tree.root
+    root = scenario.tree.root
     # A commit that was killed may leave images under their final names in staging.
-    state = trial.tree.state
+    state = scenario.tree.state
     folders = {path.parent for path in root.rglob("*.dcm") if state not in path.parents}
     added = {folder / name for folder in folders for name in ("notes.txt", ".view")}
     for path in added:
@@ -96,30 +96,30 @@ def _add_users_files(trial: Trial) -> set[Path]:
 def _kill_again_and_again(folder: Path, seed: int) -> None:
     moments = random.Random(seed)
     corpus = synthetic_corpus(NAME, patients=20, images_per_series=20, rows=128, columns=128)
-    with new_trial(folder, corpus, compression=0) as trial:
-        trial.add(Trickle("getImage", size=8192, seconds=0.002, times=None))
-        expected, fill = trial.expected(), 0
+    with new_scenario(folder, corpus, compression=0) as scenario:
+        scenario.add(Trickle("getImage", size=8192, seconds=0.002, times=None))
+        expected, fill = scenario.expected(), 0
         users_files: set[Path] = set()
-        most = JOBS * sum(image.size for image in trial.series.images)
+        most = JOBS * sum(image.size for image in scenario.series.images)
         for _ in range(KILLS):
-            since, kept = len(trial.server.requests), _kept(trial)
-            _killed(trial, folder, moments.uniform(0, most), moments.uniform(0, 0.05))
-            fill += _streamed_again(trial, since, kept)
-            assert all(expected[name] == md5 for name, md5 in trial.files().items())
-            users_files |= _add_users_files(trial)
-        trial.heal()
-        since, kept = len(trial.server.requests), _kept(trial)
-        result = run(*_arguments(trial), home=folder)
+            since, kept = len(scenario.server.requests), _kept(scenario)
+            _killed(scenario, folder, moments.uniform(0, most), moments.uniform(0, 0.05))
+            fill += _streamed_again(scenario, since, kept)
+            assert all(expected[name] == md5 for name, md5 in scenario.files().items())
+            users_files |= _add_users_files(scenario)
+        scenario.heal()
+        since, kept = len(scenario.server.requests), _kept(scenario)
+        result = run(*_arguments(scenario), home=folder)
         assert result.returncode == 0, result.stderr
-        fill += _streamed_again(trial, since, kept)
-        assert trial.files() == expected
+        fill += _streamed_again(scenario, since, kept)
+        assert scenario.files() == expected
         assert {path.read_text() for path in users_files} == {"mine"}
         assert not [
-            path for path in trial.tree.state.rglob("*") if path.suffix in (".part", ".dcm")
+            path for path in scenario.tree.state.rglob("*") if path.suffix in (".part", ".dcm")
         ]
-        assert trial.tree.series_in_staging() == set()
+        assert scenario.tree.series_in_staging() == set()
         images = [image.size for one in corpus for image in one.images]
-        lost = _images_sent(trial) - sum(images) - fill
+        lost = _images_sent(scenario) - sum(images) - fill
         assert lost <= KILLS * JOBS * (max(images) + BUFFERED)
 
 
@@ -171,7 +171,7 @@ tcia_covid.cli.signals.main()
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("where", ["list", "first byte", "body", "trickle"])
 def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_goes_on(
-    crowd: Trial, tmp_path: Path, number: signal.Signals, code: int, where: str
+    crowd: Scenario, tmp_path: Path, number: signal.Signals, code: int, where: str
 ) -> None:
     if where == "list":
         crowd.add(SlowStart("getSeries", seconds=LONG))
@@ -200,19 +200,19 @@ def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_goes_on
 
 
 def _together(
-    trial: Trial, home: Path, commands: list[list[str]], prefix: list[str] | None
+    scenario: Scenario, home: Path, commands: list[list[str]], prefix: list[str] | None
 ) -> None:
     processes = [start(*command, home=home, prefix=prefix) for command in commands]
     for process in processes:
         _, err = process.communicate(timeout=90)
         assert process.returncode == 0, err
-    assert trial.files() == trial.expected()
-    assert trial.tree.series_in_staging() == set()
+    assert scenario.files() == scenario.expected()
+    assert scenario.tree.series_in_staging() == set()
 
 
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_fault_23_processes_on_one_destination_share_the_work(
-    crowd: Trial, tmp_path: Path, count: int
+    crowd: Scenario, tmp_path: Path, count: int
 ) -> None:
     crowd.add(SlowStart("getImage", seconds=0.1, times=None))
     _together(crowd, tmp_path, [_arguments(crowd, "-j", "2")] * count, None)
@@ -225,7 +225,7 @@ def test_fault_23_processes_on_one_destination_share_the_work(
     assert len(asked) == 24
 
 
-def test_fault_23_shards_on_one_destination_do_not_meet(crowd: Trial, tmp_path: Path) -> None:
+def test_fault_23_shards_on_one_destination_do_not_meet(crowd: Scenario, tmp_path: Path) -> None:
     shards = [_arguments(crowd, "--shard", f"{number}/4") for number in range(1, 5)]
     _together(crowd, tmp_path, shards, None)
     assert crowd.asked("getImage") == 24
@@ -239,13 +239,15 @@ NO_LOCKS = [
 
 
 def test_fault_23_locks_that_do_not_work_cost_bandwidth_and_never_data(
-    crowd: Trial, tmp_path: Path
+    crowd: Scenario, tmp_path: Path
 ) -> None:
     crowd.add(SlowStart("getImage", seconds=0.1, times=None))
     _together(crowd, tmp_path, [_arguments(crowd, "-j", "4")] * 3, NO_LOCKS)
 
 
-def test_fault_23_a_killed_holder_does_not_block_the_next_run(crowd: Trial, tmp_path: Path) -> None:
+def test_fault_23_a_killed_holder_does_not_block_the_next_run(
+    crowd: Scenario, tmp_path: Path
+) -> None:
     crowd.add(SlowStart("getImage", seconds=LONG, times=4))
     process = start(*_arguments(crowd, "-j", "4"), home=tmp_path)
     wait_for(lambda: crowd.server.count("getImage") >= 4, process)
@@ -257,18 +259,20 @@ def test_fault_23_a_killed_holder_does_not_block_the_next_run(crowd: Trial, tmp_
 
 
 def test_fault_30_a_clock_that_jumps_changes_nothing(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jumps = iter(random.Random(30).sample(range(-(10**9), 10**9), 10_000))
     real = time.time()
     monkeypatch.setattr(time, "time", lambda: real + next(jumps))
-    trial.add(SlowStart("getImage", seconds=0.2))
-    summary = trial.download()
-    trial.assert_complete(summary)
+    scenario.add(SlowStart("getImage", seconds=0.2))
+    summary = scenario.download()
+    scenario.assert_complete(summary)
     assert summary.seconds < SOON
 
 
-def test_status_counts_what_an_interrupted_run_did_not_begin(crowd: Trial, tmp_path: Path) -> None:
+def test_status_counts_what_an_interrupted_run_did_not_begin(
+    crowd: Scenario, tmp_path: Path
+) -> None:
     crowd.add(SlowStart("getImage", seconds=LONG, skip=6, times=None))
     process = start(*_arguments(crowd, "-j", "2"), home=tmp_path)
     wait_for(lambda: crowd.server.count("getImage") >= 8, process)

@@ -28,11 +28,11 @@ from tcia_covid.store.reports import (
 )
 from tests.e2e.command import QUICK
 from tests.fakes.corpus import DemoSeries
-from tests.fakes.layouts import LAYOUTS
+from tests.fakes.other_downloaders import LAYOUTS
 from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus, synthetic_image
 from tests.faults.fork_server import Ended, ForkServer
-from tests.faults.trial import NAME, Trial
-from tests.faults.trial import trial as new_trial
+from tests.faults.scenario import NAME, Scenario
+from tests.faults.scenario import scenario as new_scenario
 from tests.unit.trees import md5_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and POSIX signals")
@@ -59,7 +59,7 @@ _USERS_FILES = {"notes.txt": b"mine", ".view/index": b"mine, too", "mask.dcm": _
 class Exercise:
     """One destination after the other, a command that is killed again and again, and its traces."""
 
-    trial: Trial
+    scenario: Scenario
     commands: ForkServer
     random: random.Random
     users_files: dict[Path, bytes] = field(default_factory=dict)
@@ -72,27 +72,34 @@ class Exercise:
     @property
     def have(self) -> Path:
         """Images that another program left, to adopt."""
-        return self.trial.folder / f"have{self.round}"
+        return self.scenario.folder / f"have{self.round}"
 
     def run(self, *arguments: str | Path, kill_at: int = 0, pause: float = 0.0) -> Ended:
         """Run a command on the destination."""
-        more = ["--nbia-url", self.trial.url, "--source", "nbia", *QUICK, "--no-fsync"]
-        command = [*arguments, "-o", self.trial.output, *more, "--registry", self.trial.registry()]
+        more = ["--nbia-url", self.scenario.url, "--source", "nbia", *QUICK, "--no-fsync"]
+        command = [
+            *arguments,
+            "-o",
+            self.scenario.output,
+            *more,
+            "--registry",
+            self.scenario.registry(),
+        ]
         return self.commands.run(*command, kill_at=kill_at, pause=pause)
 
     def some_series(self) -> list[DemoSeries]:
         """A few series, chosen at random."""
-        return self.random.sample(list(self.trial.corpus), self.random.randint(1, 3))
+        return self.random.sample(list(self.scenario.corpus), self.random.randint(1, 3))
 
     def fresh_output(self) -> None:
         """Go on with a new destination; in half of the cases users' files are there already."""
-        self.trial.output = self.trial.folder / f"data{self.round}"
+        self.scenario.output = self.scenario.folder / f"data{self.round}"
         if self.random.random() < 0.5:
             for one in self.some_series():
-                name = next(path for path in self.trial.expected() if one.uid in path)
-                (self.trial.output / NAME / name).parent.mkdir(parents=True)
-        self.trial.output.mkdir(exist_ok=True)
-        self.add_users_files(self.trial.output)
+                name = next(path for path in self.scenario.expected() if one.uid in path)
+                (self.scenario.output / NAME / name).parent.mkdir(parents=True)
+        self.scenario.output.mkdir(exist_ok=True)
+        self.add_users_files(self.scenario.output)
 
     def add_users_files(self, root: Path) -> None:
         """Add a user's files to every folder that has none yet, and that is not the program's."""
@@ -109,13 +116,13 @@ class Exercise:
 
     def allow_current(self) -> None:
         """The images that the archive has now are right, beside those that it had before."""
-        for name, md5 in self.trial.expected().items():
+        for name, md5 in self.scenario.expected().items():
             self.allowed.setdefault(name, set()).add(md5)
 
     def images(self) -> dict[str, str]:
         """The images in the tree with their MD5, without those of users."""
-        root = self.trial.output / NAME
-        files = self.trial.files().items()
+        root = self.scenario.output / NAME
+        files = self.scenario.files().items()
         return {name: md5 for name, md5 in files if root / name not in self.users_files}
 
     def check_users_files(self) -> None:
@@ -132,20 +139,20 @@ class Exercise:
         self.check_users_files()
         images = self.images()
         assert all(md5 in self.allowed[name] for name, md5 in images.items())
-        tree = self.trial.tree
+        tree = self.scenario.tree
         if not tree.state.is_dir():
             return
         if not outdated_reports(tree):
             assert not manifest_was_changed(tree)
-        (status,) = read_status(self.trial.output).collections
+        (status,) = read_status(self.scenario.output).collections
         complete = [receipt for receipt in tree.receipts.all() if self._is_in_place(receipt.folder)]
         assert status.complete.series <= len(complete)
 
     def _is_in_place(self, folder: str) -> bool:
         uid = folder.rpartition("/")[2]
-        names = {path.name for path in (self.trial.output / NAME / folder).glob("*.dcm")}
-        series = self.trial.corpus.series(uid)
-        receipt = self.trial.tree.receipts.read(uid)
+        names = {path.name for path in (self.scenario.output / NAME / folder).glob("*.dcm")}
+        series = self.scenario.corpus.series(uid)
+        receipt = self.scenario.tree.receipts.read(uid)
         assert series is not None
         assert receipt is not None
         return names >= {image.file for image in receipt.receipt.images}
@@ -154,22 +161,22 @@ class Exercise:
         """Check that everything is right after a run that was not killed."""
         assert ended.code == 0, (command, ended.out, ended.err)
         self.check_users_files()
-        complete = self.trial.expected().items()
+        complete = self.scenario.expected().items()
         expected = {name: md5 for name, md5 in complete if Path(name).parent.name in self.wanted}
         assert self.images() == expected
-        tree = self.trial.tree
+        tree = self.scenario.tree
         assert tree.series_in_staging() == set()
         assert not [path for path in tree.state.rglob("*") if path.suffix in (".part", ".dcm")]
         self._check_reports(expected)
         for again in ("status", "verify"):
-            result = self.commands.run(again, self.trial.output)
+            result = self.commands.run(again, self.scenario.output)
             assert result.code == 0, (result.out, result.err)
         self.allowed.clear()
         self.allow_current()
 
     def _check_reports(self, expected: dict[str, str]) -> None:
-        root = self.trial.output / NAME
-        assert outdated_reports(self.trial.tree, by_hash=True) == []
+        root = self.scenario.output / NAME
+        assert outdated_reports(self.scenario.tree, by_hash=True) == []
         lines = (root / MANIFEST).read_text().splitlines()
         assert {line[34:]: line[:32] for line in lines} == expected
         rows = (root / METADATA).read_text(encoding="utf-8-sig").splitlines()[1:]
@@ -185,18 +192,18 @@ def _command(exercise: Exercise, name: str) -> list[str | Path]:
 
 def _prepare_download(exercise: Exercise) -> None:
     """A new destination, or one in which images, folders and receipts are gone."""
-    exercise.wanted = {one.uid for one in exercise.trial.corpus}
+    exercise.wanted = {one.uid for one in exercise.scenario.corpus}
     if exercise.round % 2:
         exercise.fresh_output()
         return
     for one in exercise.some_series():
-        folder = exercise.trial.output / NAME / one.patient.id / one.study.uid / one.uid
+        folder = exercise.scenario.output / NAME / one.patient.id / one.study.uid / one.uid
         names = [f"{image.uid}.dcm" for image in one.images]
         for name in exercise.random.sample(names, exercise.random.randint(1, len(names))):
             (folder / name).unlink()
         if exercise.random.random() < 0.3:
-            exercise.trial.tree.receipts.path(one.uid).unlink()
-            exercise.trial.tree.reports_stamp.unlink(missing_ok=True)
+            exercise.scenario.tree.receipts.path(one.uid).unlink()
+            exercise.scenario.tree.reports_stamp.unlink(missing_ok=True)
 
 
 def _prepare_update(exercise: Exercise) -> None:
@@ -211,7 +218,7 @@ def _prepare_update(exercise: Exercise) -> None:
         )
         first = replace(spec, uid=kept[0].uid, seed=exercise.round)
         images = (demo_image(first), *kept[1:], demo_image(replace(spec, seed=exercise.round)))
-        exercise.trial.corpus.put(replace(one, images=images))
+        exercise.scenario.corpus.put(replace(one, images=images))
     exercise.allow_current()
 
 
@@ -231,12 +238,12 @@ def _prepare_reports(exercise: Exercise) -> None:
         _complete(exercise)
     gone = exercise.random.sample(REPORT_FILES, exercise.random.randint(1, len(REPORT_FILES)))
     for name in gone:
-        (exercise.trial.output / NAME / name).unlink()
+        (exercise.scenario.output / NAME / name).unlink()
 
 
 def _complete(exercise: Exercise) -> None:
     exercise.fresh_output()
-    exercise.wanted = {one.uid for one in exercise.trial.corpus}
+    exercise.wanted = {one.uid for one in exercise.scenario.corpus}
     ended = exercise.run("download", NAME)
     assert ended.code == 0, ended.err
 
@@ -258,8 +265,8 @@ def _exercise(tmp_path: Path) -> Iterator[Exercise]:
     corpus = synthetic_corpus(
         NAME, patients=3, series_per_patient=2, images_per_series=4, rows=64, columns=64
     )
-    with new_trial(tmp_path, corpus) as trial, ForkServer(tmp_path) as commands:
-        yield Exercise(trial, commands, random.Random(seed))
+    with new_scenario(tmp_path, corpus) as scenario, ForkServer(tmp_path) as commands:
+        yield Exercise(scenario, commands, random.Random(seed))
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -280,7 +287,7 @@ def test_fault_21_kills_at_random_steps_lose_no_image_and_no_users_file(
                 break
             kills += 1
             exercise.check_after_kill()
-            exercise.add_users_files(exercise.trial.output)
+            exercise.add_users_files(exercise.scenario.output)
         most_steps = max(most_steps, ended.steps)
         exercise.check_at_end(command, ended)
 
@@ -289,8 +296,8 @@ def test_fault_21_kills_of_relayout_lose_no_image_and_no_users_file(exercise: Ex
     """The tree gets one layout after the other; each run is killed a few times before it ends."""
     choose, kills, most_steps = exercise.random, 0, 0
     _complete(exercise)
-    output = exercise.trial.output
-    expected = Counter(exercise.trial.expected().values())
+    output = exercise.scenario.output
+    expected = Counter(exercise.scenario.expected().values())
     layouts = itertools.cycle(
         ("retriever", "{patient}/{series}/{instance_number}.dcm", "retriever-classic", "uid")
     )
@@ -311,8 +318,8 @@ def test_fault_21_kills_of_relayout_lose_no_image_and_no_users_file(exercise: Ex
         assert ended.code == 0, (command, ended.out, ended.err)
         exercise.check_users_files()
         assert Counter(exercise.images().values()) == expected
-        assert exercise.trial.tree.series_in_staging() == set()
-        assert outdated_reports(exercise.trial.tree, by_hash=True) == []
+        assert exercise.scenario.tree.series_in_staging() == set()
+        assert outdated_reports(exercise.scenario.tree, by_hash=True) == []
         checked = exercise.commands.run("verify", output)
         assert checked.code == 0, (checked.out, checked.err)
         exercise.add_users_files(output)

@@ -27,59 +27,59 @@ from tcia_covid.output.json_documents import summary_document
 from tcia_covid.selection.request import Options
 from tcia_covid.store.reports import REPORT_FILES, outdated_reports, update_reports
 from tests.e2e.command import COMMAND, QUICK, SIGNALS, document, environment, run, start
-from tests.fakes.faults import SlowStart, Status
-from tests.fakes.layouts import flat
+from tests.fakes.nbia_faults import SlowStart, Status
+from tests.fakes.other_downloaders import flat
 from tests.fakes.synthetic import synthetic_corpus
-from tests.faults.trial import NAME, Trial
-from tests.faults.trial import trial as new_trial
+from tests.faults.scenario import NAME, Scenario
+from tests.faults.scenario import scenario as new_scenario
 from tests.waiting import LONG, SOON, wait_for
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
 @pytest.fixture(name="crowd")
-def _crowd(tmp_path: Path) -> Iterator[Trial]:
+def _crowd(tmp_path: Path) -> Iterator[Scenario]:
     """An archive with 24 series of which it gives six, and then nothing more."""
     corpus = synthetic_corpus(
         NAME, patients=12, series_per_patient=2, images_per_series=3, rows=64, columns=64
     )
-    with new_trial(tmp_path, corpus) as ready:
+    with new_scenario(tmp_path, corpus) as ready:
         ready.add(SlowStart("getImage", seconds=LONG, skip=6, times=None))
         yield ready
 
 
-def _arguments(trial: Trial, *more: str) -> list[str]:
-    url = ["--nbia-url", trial.url, "--source", "nbia"]
-    return ["download", NAME, "-o", str(trial.output), *url, *QUICK, *more]
+def _arguments(scenario: Scenario, *more: str) -> list[str]:
+    url = ["--nbia-url", scenario.url, "--source", "nbia"]
+    return ["download", NAME, "-o", str(scenario.output), *url, *QUICK, *more]
 
 
 def _begun(
-    trial: Trial, home: Path, *more: str, prefix: list[str] | None = None
+    scenario: Scenario, home: Path, *more: str, prefix: list[str] | None = None
 ) -> subprocess.Popen[str]:
     """A run that has completed six series, and waits for more."""
-    process = start(*_arguments(trial, "-j", "2", *more), home=home, prefix=prefix)
-    wait_for(lambda: trial.server.count("getImage") >= 8, process)
+    process = start(*_arguments(scenario, "-j", "2", *more), home=home, prefix=prefix)
+    wait_for(lambda: scenario.server.count("getImage") >= 8, process)
     time.sleep(0.2)
     return process
 
 
-def _assert_reports_true(trial: Trial, series: int) -> None:
+def _assert_reports_true(scenario: Scenario, series: int) -> None:
     """The report files name exactly the images that are in place."""
-    root = trial.tree.root
+    root = scenario.tree.root
     with (root / "metadata.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == series
     lines = (root / "manifest-md5.txt").read_text("utf-8").splitlines()
-    assert {line[34:]: line[:32] for line in lines} == trial.files()
-    assert outdated_reports(trial.tree, by_hash=True) == []
+    assert {line[34:]: line[:32] for line in lines} == scenario.files()
+    assert outdated_reports(scenario.tree, by_hash=True) == []
 
 
-def _outdated(trial: Trial, home: Path) -> tuple[list[str], list[str], str]:
+def _outdated(scenario: Scenario, home: Path) -> tuple[list[str], list[str], str]:
     """What `status --json` and `verify --json` name, and what both say in words."""
-    stands = document(run("status", trial.output, "--json", home=home))
-    checked = run("verify", trial.output, "--json", home=home)
+    stands = document(run("status", scenario.output, "--json", home=home))
+    checked = run("verify", scenario.output, "--json", home=home)
     assert checked.returncode == 0, checked.stderr
-    said = run("status", trial.output, home=home).stdout
-    said += run("verify", trial.output, home=home).stdout
+    said = run("status", scenario.output, home=home).stdout
+    said += run("verify", scenario.output, home=home).stdout
     return (
         stands["collections"][0]["outdated_reports"],
         document(checked)["outdated_reports"],
@@ -90,7 +90,7 @@ def _outdated(trial: Trial, home: Path) -> tuple[list[str], list[str], str]:
 @POSIX
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_fault_34_after_a_signal_the_reports_cover_what_is_complete(
-    crowd: Trial, tmp_path: Path, number: signal.Signals, code: int
+    crowd: Scenario, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     process = _begun(crowd, tmp_path, "--json", "--log-file", "log", "--events", "events")
     process.send_signal(number)
@@ -107,7 +107,7 @@ def test_fault_34_after_a_signal_the_reports_cover_what_is_complete(
 
 @POSIX
 def test_fault_34_after_a_kill_outdated_reports_are_named_until_they_are_written(
-    crowd: Trial, tmp_path: Path
+    crowd: Scenario, tmp_path: Path
 ) -> None:
     process = _begun(crowd, tmp_path)
     process.kill()
@@ -125,7 +125,7 @@ def test_fault_34_after_a_kill_outdated_reports_are_named_until_they_are_written
 
 @POSIX
 def test_fault_34_a_run_that_gets_no_list_writes_outdated_reports(
-    crowd: Trial, tmp_path: Path
+    crowd: Scenario, tmp_path: Path
 ) -> None:
     process = _begun(crowd, tmp_path)
     process.kill()
@@ -139,18 +139,18 @@ def test_fault_34_a_run_that_gets_no_list_writes_outdated_reports(
 
 def test_fault_34_after_an_outage_the_reports_cover_what_is_complete(tmp_path: Path) -> None:
     corpus = synthetic_corpus(NAME, patients=20, series_per_patient=1, images_per_series=1)
-    with new_trial(tmp_path, corpus) as trial:
-        trial.settings = replace(trial.settings, outage_timeout=0)
-        trial.add(Status(("getImage", "getSingleImage"), code=503, skip=5, times=None))
-        summary = trial.download(jobs=2)
+    with new_scenario(tmp_path, corpus) as scenario:
+        scenario.settings = replace(scenario.settings, outage_timeout=0)
+        scenario.add(Status(("getImage", "getSingleImage"), code=503, skip=5, times=None))
+        summary = scenario.download(jobs=2)
         assert summary.exit_code == 1
-        _assert_reports_true(trial, summary.complete)
+        _assert_reports_true(scenario, summary.complete)
         assert summary_document(summary)["outdated_reports"] == []
 
 
 @POSIX
 def test_fault_34_a_closed_terminal_ends_the_run_in_an_orderly_way(
-    crowd: Trial, tmp_path: Path
+    crowd: Scenario, tmp_path: Path
 ) -> None:
     """The kernel and the shell each send SIGHUP; whatever is written then fails."""
     terminal, end = os.openpty()
@@ -177,7 +177,7 @@ def test_fault_34_a_closed_terminal_ends_the_run_in_an_orderly_way(
 
 
 @POSIX
-def test_under_nohup_a_run_outlives_its_terminal(crowd: Trial, tmp_path: Path) -> None:
+def test_under_nohup_a_run_outlives_its_terminal(crowd: Scenario, tmp_path: Path) -> None:
     process = _begun(crowd, tmp_path, prefix=["nohup", *COMMAND])
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -190,54 +190,54 @@ def test_under_nohup_a_run_outlives_its_terminal(crowd: Trial, tmp_path: Path) -
 @pytest.mark.parametrize("name", REPORT_FILES)
 @pytest.mark.parametrize("change", ["deleted", "longer", "other"])
 def test_fault_34_a_changed_report_file_is_noticed_and_written_again(
-    trial: Trial, name: str, change: str
+    scenario: Scenario, name: str, change: str
 ) -> None:
-    trial.download()
-    path = trial.tree.root / name
+    scenario.download()
+    path = scenario.tree.root / name
     right = path.read_bytes()
     if change == "deleted":
         path.unlink()
     else:
         path.write_bytes(right + b"more" if change == "longer" else b"X" + right[1:])
-    stands = read_status(trial.output).collections[0].outdated_reports
+    stands = read_status(scenario.output).collections[0].outdated_reports
     assert stands == ([] if change == "other" else [name]), "status looks at sizes alone"
-    found = verify_directory(trial.output)
+    found = verify_directory(scenario.output)
     if name == "manifest-md5.txt" and change != "deleted":
         assert [one.file for one in found.damage] == [f"{NAME}/{name}"]
         assert (found.exit_code, found.outdated_reports) == (1, [])
     else:
         assert (found.exit_code, found.damage) == (0, [])
         assert found.outdated_reports == [f"{NAME}/{name}"]
-    summary = trial.download()
-    assert trial.asked("getImage") == 0
+    summary = scenario.download()
+    assert scenario.asked("getImage") == 0
     assert (summary.exit_code, summary.outdated_reports) == (0, [])
     assert path.read_bytes() == right
-    assert verify_directory(trial.output).outdated_reports == []
+    assert verify_directory(scenario.output).outdated_reports == []
 
 
-def test_fault_34_a_copy_of_a_tree_is_as_current_as_the_tree(trial: Trial) -> None:
-    trial.download()
-    copy = trial.folder / "copy"
-    shutil.copytree(trial.output, copy, copy_function=shutil.copyfile)
+def test_fault_34_a_copy_of_a_tree_is_as_current_as_the_tree(scenario: Scenario) -> None:
+    scenario.download()
+    copy = scenario.folder / "copy"
+    shutil.copytree(scenario.output, copy, copy_function=shutil.copyfile)
     for path in [copy, *copy.rglob("*")]:
         os.utime(path, (10**9, 10**9))
     assert read_status(copy).collections[0].outdated_reports == []
     assert verify_directory(copy).outdated_reports == []
 
 
-def test_fault_34_a_read_only_tree_is_still_examined(trial: Trial) -> None:
-    trial.download()
-    (trial.tree.root / "metadata.csv").unlink()
-    (trial.tree.root / "LICENSE.txt").write_bytes(b"other")
-    folders = [path for path in [trial.output, *trial.output.rglob("*")] if path.is_dir()]
+def test_fault_34_a_read_only_tree_is_still_examined(scenario: Scenario) -> None:
+    scenario.download()
+    (scenario.tree.root / "metadata.csv").unlink()
+    (scenario.tree.root / "LICENSE.txt").write_bytes(b"other")
+    folders = [path for path in [scenario.output, *scenario.output.rglob("*")] if path.is_dir()]
     for folder in folders:
         folder.chmod(0o555)
     try:
-        if os.access(trial.output, os.W_OK):
+        if os.access(scenario.output, os.W_OK):
             pytest.skip("nothing is forbidden to this user")
         expected = ["metadata.csv", "LICENSE.txt"]
-        assert read_status(trial.output).collections[0].outdated_reports == expected
-        found = verify_directory(trial.output)
+        assert read_status(scenario.output).collections[0].outdated_reports == expected
+        found = verify_directory(scenario.output)
         assert found.outdated_reports == [f"{NAME}/{name}" for name in expected]
         assert found.exit_code == 0
     finally:
@@ -267,92 +267,96 @@ main()
 @POSIX
 @pytest.mark.parametrize("left", [0, 1, 6])
 def test_fault_34_a_killed_adopt_move_continues_with_the_same_command(
-    trial: Trial, left: int
+    scenario: Scenario, left: int
 ) -> None:
-    have = trial.folder / "have"
+    have = scenario.folder / "have"
     have.mkdir()
-    flat(have, trial.corpus)
+    flat(have, scenario.corpus)
     (have / "mine.txt").write_text("mine")
-    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    where = ("-o", scenario.output, "--nbia-url", scenario.url, "--source", "nbia")
     command = ("adopt", have, "--move", "--json", "-j", "1", *where)
     killed = start(
         *map(str, (have, left, *command)),
-        home=trial.folder,
+        home=scenario.folder,
         prefix=[sys.executable, "-c", KILLED],
     )
     killed.communicate(timeout=SOON)
     assert killed.returncode == -signal.SIGKILL
     assert len(list(have.iterdir())) - 1 == left
-    assert read_status(trial.output).collections[0].outdated_reports == [*REPORT_FILES]
+    assert read_status(scenario.output).collections[0].outdated_reports == [*REPORT_FILES]
     for _ in range(2):
-        again = run(*command, home=trial.folder)
+        again = run(*command, home=scenario.folder)
         assert again.returncode == 0, again.stderr
     told = document(again)
     assert (told["series"]["found"], told["files"]["not_dicom"]) == (0, 1)
     assert "nothing is left to adopt" in again.stderr
-    assert trial.files() == trial.expected()
-    _assert_reports_true(trial, 2)
+    assert scenario.files() == scenario.expected()
+    _assert_reports_true(scenario, 2)
     assert (have / "mine.txt").read_text() == "mine"
 
 
-def test_fault_34_adopt_move_that_was_killed_goes_on_beside_foreign_images(trial: Trial) -> None:
-    have = trial.folder / "have"
+def test_fault_34_adopt_move_that_was_killed_goes_on_beside_foreign_images(
+    scenario: Scenario,
+) -> None:
+    have = scenario.folder / "have"
     have.mkdir()
-    flat(have, trial.corpus)
-    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
+    flat(have, scenario.corpus)
+    where = ("-o", scenario.output, "--nbia-url", scenario.url, "--source", "nbia")
     command = ("adopt", have, "--move", "--json", "-j", "1", *where)
     killed = start(
-        *map(str, (have, -1, *command)), home=trial.folder, prefix=[sys.executable, "-c", KILLED]
+        *map(str, (have, -1, *command)), home=scenario.folder, prefix=[sys.executable, "-c", KILLED]
     )
     killed.communicate(timeout=SOON)
     flat(have, synthetic_corpus("OTHER", patients=1, series_per_patient=1, seed=34))
-    known = ("--collection", NAME, "--registry", trial.registry())
-    again = run(*command, *known, home=trial.folder)
+    known = ("--collection", NAME, "--registry", scenario.registry())
+    again = run(*command, *known, home=scenario.folder)
     assert again.returncode == 0, again.stderr
     assert "nothing is left to adopt" in again.stderr
-    _assert_reports_true(trial, 2)
+    _assert_reports_true(scenario, 2)
 
 
-def test_a_folder_that_nothing_was_moved_from_is_still_refused(trial: Trial) -> None:
-    trial.download()
-    (trial.folder / "have").mkdir()
-    where = ("-o", trial.output, "--nbia-url", trial.url, "--source", "nbia")
-    result = run("adopt", trial.folder / "have", "--move", *where, home=trial.folder)
+def test_a_folder_that_nothing_was_moved_from_is_still_refused(scenario: Scenario) -> None:
+    scenario.download()
+    (scenario.folder / "have").mkdir()
+    where = ("-o", scenario.output, "--nbia-url", scenario.url, "--source", "nbia")
+    result = run("adopt", scenario.folder / "have", "--move", *where, home=scenario.folder)
     assert result.returncode == 2
     assert "there is no DICOM file" in result.stderr
 
 
-def test_fault_34_an_interrupted_adoption_writes_the_reports(trial: Trial) -> None:
-    have = trial.folder / "have"
+def test_fault_34_an_interrupted_adoption_writes_the_reports(scenario: Scenario) -> None:
+    have = scenario.folder / "have"
     have.mkdir()
-    flat(have, trial.corpus)
+    flat(have, scenario.corpus)
     # The second series is still waiting for its hashes when the first is reported.
-    trial.add(SlowStart("", seconds=0.5, times=None))
+    scenario.add(SlowStart("", seconds=0.5, times=None))
     stop = CancelToken()
 
     def listen(event: Event) -> None:
         if isinstance(event, SeriesFinished):
             stop.set(InterruptedRunError())
 
-    options = Options(jobs=1, source="nbia", nbia_url=trial.url, durable=False)
+    options = Options(jobs=1, source="nbia", nbia_url=scenario.url, durable=False)
     with pytest.raises(InterruptedRunError):
-        adopt_folder(have, trial.output, options=options, emit=listen, stop=stop)
-    assert trial.files()
-    _assert_reports_true(trial, len(trial.tree.receipts.uids()))
+        adopt_folder(have, scenario.output, options=options, emit=listen, stop=stop)
+    assert scenario.files()
+    _assert_reports_true(scenario, len(scenario.tree.receipts.uids()))
 
 
 # Many series
 
 
-def test_fault_34_reports_that_take_too_long_after_a_signal_stay_out_of_date(trial: Trial) -> None:
-    trial.download()
-    trial.tree.invalidate_reports()
+def test_fault_34_reports_that_take_too_long_after_a_signal_stay_out_of_date(
+    scenario: Scenario,
+) -> None:
+    scenario.download()
+    scenario.tree.invalidate_reports()
     stop = CancelToken()
     stop.set(InterruptedRunError())
     stop.since -= 1.7
     registry = load_registry(())
-    assert update_reports(trial.tree, None, registry, stop) is False
-    assert outdated_reports(trial.tree) == [*REPORT_FILES]
-    assert not list(trial.tree.temporary.iterdir())
-    assert update_reports(trial.tree, None, registry, CancelToken()) is True
-    _assert_reports_true(trial, 2)
+    assert update_reports(scenario.tree, None, registry, stop) is False
+    assert outdated_reports(scenario.tree) == [*REPORT_FILES]
+    assert not list(scenario.tree.temporary.iterdir())
+    assert update_reports(scenario.tree, None, registry, CancelToken()) is True
+    _assert_reports_true(scenario, 2)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import QUICK, environment, run
-from tests.fakes.faults import Answer, Redirect, Status
-from tests.faults.trial import NAME, Trial
+from tests.fakes.nbia_faults import Answer, Redirect, Status
+from tests.faults.scenario import NAME, Scenario
 from tests.waiting import wait_for
 
 SECRET = "hunter2sesame"
@@ -63,12 +63,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_29_a_secret_in_the_url_is_said_nowhere(
-    trial: Trial, tmp_path: Path, fault: str
+    scenario: Scenario, tmp_path: Path, fault: str
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    trial.add(*FAULTS[fault]())
-    result = run(*_arguments(_with_secret(trial.url)), *EVERYTHING, home=home)
+    scenario.add(*FAULTS[fault]())
+    result = run(*_arguments(_with_secret(scenario.url)), *EVERYTHING, home=home)
     # NBIA that refuses every ZIP with 503 gives single images.
     assert (result.returncode == 0) == (fault in ("nothing", "503")), result.stderr
     assert SECRET not in _said(home, result)
@@ -88,15 +88,15 @@ def test_fault_29_a_secret_in_the_proxy_is_said_nowhere(tmp_path: Path) -> None:
     assert SECRET not in _said(tmp_path, result)
 
 
-def test_fault_29_netrc_is_not_sent(trial: Trial, tmp_path: Path) -> None:
+def test_fault_29_netrc_is_not_sent(scenario: Scenario, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     netrc = home / ".netrc"
     netrc.write_text(f"machine 127.0.0.1 login user password {SECRET}\n", encoding="utf-8")
     netrc.chmod(0o600)
-    result = run(*_arguments(trial.url), *EVERYTHING, home=home)
+    result = run(*_arguments(scenario.url), *EVERYTHING, home=home)
     assert result.returncode == 0
-    sent = [value for one in trial.server.requests for value in one.headers.values()]
+    sent = [value for one in scenario.server.requests for value in one.headers.values()]
     assert not [value for value in sent if value.startswith("Basic")]
 
 
@@ -112,19 +112,19 @@ def _command_lines(session: int) -> list[bytes]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_fault_29_a_secret_from_the_environment_is_not_in_the_process_list(
-    trial: Trial, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    trial.add(Status("getImage", code=503, times=None))
+    scenario.add(Status("getImage", code=503, times=None))
     process = subprocess.Popen(
         [sys.executable, "-m", "tcia_covid", "download", NAME, "-o", "data", "--source", "nbia"],
-        env=environment(tmp_path, TCIA_COVID_NBIA_URL=_with_secret(trial.url)),
+        env=environment(tmp_path, TCIA_COVID_NBIA_URL=_with_secret(scenario.url)),
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        wait_for(lambda: trial.server.count("getImage") > 0, process)
+        wait_for(lambda: scenario.server.count("getImage") > 0, process)
         lines = _command_lines(process.pid)
         assert any(b"tcia_covid" in line for line in lines)
         assert not [line for line in lines if SECRET.encode() in line]

@@ -20,7 +20,7 @@ from tcia_covid.operations.relayout import relayout_directory
 from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.locks import Lock
-from tests.faults.trial import NAME, Trial
+from tests.faults.scenario import NAME, Scenario
 from tests.waiting import LONG
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and owners")
@@ -100,26 +100,26 @@ def _without_waiting(fifo: Path) -> Iterator[None]:
 @pytest.mark.parametrize("plant", [_fifo, _socket, _device, _link, _hard_link])
 @pytest.mark.parametrize("file", STATE_FILES)
 def test_fault_35_a_special_file_or_link_in_the_state_folder(
-    trial: Trial, victim: Path, file: str, plant: Callable[[Path, Path], None]
+    scenario: Scenario, victim: Path, file: str, plant: Callable[[Path, Path], None]
 ) -> None:
-    trial.download()
-    sound = trial.receipt()
-    path = trial.tree.state / file.format(uid=trial.series.uid)
+    scenario.download()
+    sound = scenario.receipt()
+    path = scenario.tree.state / file.format(uid=scenario.series.uid)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     plant(path, victim)
-    (trial.tree.path(sound) / sound.images[0].file).unlink()  # so that everything is written
+    (scenario.tree.path(sound) / sound.images[0].file).unlink()  # so that everything is written
     with _without_waiting(path):
-        read_status(trial.output)
-        verify_directory(trial.output)
-        summary = trial.download()
+        read_status(scenario.output)
+        verify_directory(scenario.output)
+        summary = scenario.download()
     if path.name.endswith(".lock"):
         assert summary.exit_code == 4, "nobody knows who works on the series"
         assert isinstance(summary.error, DestinationError)
         assert str(path) in summary.error.message
         path.unlink()
-        summary = trial.download()
-    trial.assert_complete(summary)
+        summary = scenario.download()
+    scenario.assert_complete(summary)
 
 
 def test_fault_35_a_lock_is_never_opened_through_a_link(tmp_path: Path, victim: Path) -> None:
@@ -135,64 +135,64 @@ def test_fault_35_a_lock_is_never_opened_through_a_link(tmp_path: Path, victim: 
 
 @pytest.mark.parametrize("plant", [_fifo, _socket, _device])
 def test_fault_35_a_special_file_in_place_of_an_image(
-    trial: Trial, victim: Path, plant: Callable[[Path, Path], None]
+    scenario: Scenario, victim: Path, plant: Callable[[Path, Path], None]
 ) -> None:
-    trial.download()
-    image = trial.tree.path(trial.receipt()) / f"{trial.series.images[0].uid}.dcm"
+    scenario.download()
+    image = scenario.tree.path(scenario.receipt()) / f"{scenario.series.images[0].uid}.dcm"
     image.unlink()
     plant(image, victim)
     with _without_waiting(image):
-        assert [one.file for one in verify_directory(trial.output).damage] == [
-            image.relative_to(trial.output).as_posix()
+        assert [one.file for one in verify_directory(scenario.output).damage] == [
+            image.relative_to(scenario.output).as_posix()
         ]
-        summary = trial.download()
-    trial.assert_complete(summary)
+        summary = scenario.download()
+    scenario.assert_complete(summary)
 
 
 @pytest.mark.parametrize("plant", [_fifo, _socket, _device, _link])
 @pytest.mark.parametrize("name", ["metadata.csv", "manifest-md5.txt", "LICENSE.txt"])
 def test_fault_35_a_special_file_or_link_in_place_of_a_report(
-    trial: Trial, victim: Path, name: str, plant: Callable[[Path, Path], None]
+    scenario: Scenario, victim: Path, name: str, plant: Callable[[Path, Path], None]
 ) -> None:
-    trial.download()
-    path = trial.output / NAME / name
+    scenario.download()
+    path = scenario.output / NAME / name
     path.unlink()
     plant(path, victim)
     with _without_waiting(path):
-        assert name in read_status(trial.output).collections[0].outdated_reports
-        verify_directory(trial.output)
-        summary = trial.download()
-    trial.assert_complete(summary)
+        assert name in read_status(scenario.output).collections[0].outdated_reports
+        verify_directory(scenario.output)
+        summary = scenario.download()
+    scenario.assert_complete(summary)
     assert path.is_file()
     assert not path.is_symlink()
     assert any(f"{name}.moved-aside" in notice for notice in summary.notices)
 
 
 @pytest.mark.parametrize("name", ["", "locks", "series", "staging", "tmp", "damaged"])
-def test_fault_35_a_linked_state_folder_is_refused(trial: Trial, tmp_path: Path, name: str) -> None:
-    trial.download()
-    folder, elsewhere = trial.tree.state / name, tmp_path / "elsewhere"
+def test_fault_35_a_linked_state_folder_is_refused(scenario: Scenario, tmp_path: Path, name: str) -> None:
+    scenario.download()
+    folder, elsewhere = scenario.tree.state / name, tmp_path / "elsewhere"
     if folder.exists():
         folder.rename(elsewhere)
     else:
         elsewhere.mkdir()
     before = sorted(elsewhere.rglob("*"))
     folder.symlink_to(elsewhere)
-    for command in (trial.download, lambda: verify_directory(trial.output)):
+    for command in (scenario.download, lambda: verify_directory(scenario.output)):
         with pytest.raises(PermissionDeniedError, match=f"{folder} is a symbolic link"):
             command()
     assert sorted(elsewhere.rglob("*")) == before
 
 
 def test_fault_35_a_linked_staging_folder_of_a_series_is_refused(
-    trial: Trial, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "thesis.txt").write_bytes(PRECIOUS)
-    trial.tree.prepare()
-    (trial.tree.staging / trial.series.uid).symlink_to(elsewhere)
-    summary = trial.download()
+    scenario.tree.prepare()
+    (scenario.tree.staging / scenario.series.uid).symlink_to(elsewhere)
+    summary = scenario.download()
     assert summary.exit_code == 4
     assert [one.name for one in elsewhere.iterdir()] == ["thesis.txt"]
 
@@ -210,40 +210,40 @@ def _foreign(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 
 def test_fault_35_another_user_s_link_to_a_folder_is_not_followed(
-    trial: Trial, tmp_path: Path, foreign: Callable[[Path], None]
+    scenario: Scenario, tmp_path: Path, foreign: Callable[[Path], None]
 ) -> None:
-    trial.download()
-    folder, elsewhere = trial.tree.path(trial.receipt()), tmp_path / "elsewhere"
+    scenario.download()
+    folder, elsewhere = scenario.tree.path(scenario.receipt()), tmp_path / "elsewhere"
     folder.rename(elsewhere)
     folder.symlink_to(elsewhere)
-    assert verify_directory(trial.output).exit_code == 0, "the user's own link is followed"
-    assert trial.download().exit_code == 0
+    assert verify_directory(scenario.output).exit_code == 0, "the user's own link is followed"
+    assert scenario.download().exit_code == 0
     assert folder.is_symlink()
 
     foreign(folder)
     before = {one.name: one.read_bytes() for one in elsewhere.iterdir()}
-    damage = verify_directory(trial.output).damage
+    damage = verify_directory(scenario.output).damage
     assert {one.detail for one in damage} == {"behind another user's symbolic link"}
-    summary = trial.download()
-    trial.assert_complete(summary)
+    summary = scenario.download()
+    scenario.assert_complete(summary)
     assert not folder.is_symlink()
     assert any(str(folder) in notice for notice in summary.notices), summary.notices
     assert {one.name: one.read_bytes() for one in elsewhere.iterdir()} == before
 
 
 def test_fault_35_another_user_s_link_as_a_collection_is_refused(
-    trial: Trial, tmp_path: Path, foreign: Callable[[Path], None]
+    scenario: Scenario, tmp_path: Path, foreign: Callable[[Path], None]
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    trial.output.mkdir()
-    (trial.output / NAME).symlink_to(elsewhere)
-    foreign(trial.output / NAME)
+    scenario.output.mkdir()
+    (scenario.output / NAME).symlink_to(elsewhere)
+    foreign(scenario.output / NAME)
     with pytest.raises(PermissionDeniedError, match="another user's symbolic link"):
-        trial.download()
+        scenario.download()
     assert list(elsewhere.iterdir()) == []
     os.lchown(elsewhere, OTHER_USER, -1)
-    assert not is_foreign_link(trial.output / NAME), "its owner made it"
+    assert not is_foreign_link(scenario.output / NAME), "its owner made it"
 
 
 def _twice(document: dict[str, Any]) -> None:
@@ -266,20 +266,20 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(trial: Trial, damage: str) -> None:
-    trial.download()
-    uid = trial.series.uid
-    path, sound = trial.tree.receipts.path(uid), trial.receipt()
+def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(scenario: Scenario, damage: str) -> None:
+    scenario.download()
+    uid = scenario.series.uid
+    path, sound = scenario.tree.receipts.path(uid), scenario.receipt()
     document = json.loads(path.read_bytes())
     DAMAGES[damage](document)
     path.write_text(json.dumps(document), encoding="utf-8")
-    kept = trial.tree.staging / "1.2.3" / "another run"
+    kept = scenario.tree.staging / "1.2.3" / "another run"
     kept.mkdir(parents=True)
-    assert trial.tree.receipts.read(uid) is None
-    assert verify_directory(trial.output).exit_code == 1
-    trial.assert_complete(trial.download())
-    assert [one.md5 for one in trial.receipt().images] == [one.md5 for one in sound.images]
-    assert verify_directory(trial.output).exit_code == 0
+    assert scenario.tree.receipts.read(uid) is None
+    assert verify_directory(scenario.output).exit_code == 1
+    scenario.assert_complete(scenario.download())
+    assert [one.md5 for one in scenario.receipt().images] == [one.md5 for one in sound.images]
+    assert verify_directory(scenario.output).exit_code == 0
     assert kept.is_dir()
 
 
@@ -295,41 +295,41 @@ CONTENTS = {
 
 @pytest.mark.parametrize("content", CONTENTS)
 def test_fault_35_a_state_file_with_other_content_ends_no_command(
-    trial: Trial, content: str
+    scenario: Scenario, content: str
 ) -> None:
-    trial.download()
-    uid = trial.series.uid
-    image = trial.tree.path(trial.receipt()) / trial.receipt().images[0].file
+    scenario.download()
+    uid = scenario.series.uid
+    image = scenario.tree.path(scenario.receipt()) / scenario.receipt().images[0].file
     names = [*STATE_FILES, *NOTE_FILES, "combined.json", "supporting/a.csv.json"]
     for name in names:
         if not name.startswith(("staging/", "program")):
-            path = trial.tree.state / name.format(uid=uid)
+            path = scenario.tree.state / name.format(uid=uid)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(CONTENTS[content])
-    with Lock(trial.tree.state / "locks" / f"{uid}.lock", "the series"):
-        (trial.tree.state / "locks" / f"{uid}.lock").write_text(CONTENTS[content])
-        read_status(trial.output)
-    verify_directory(trial.output)
+    with Lock(scenario.tree.state / "locks" / f"{uid}.lock", "the series"):
+        (scenario.tree.state / "locks" / f"{uid}.lock").write_text(CONTENTS[content])
+        read_status(scenario.output)
+    verify_directory(scenario.output)
     image.unlink(missing_ok=True)
-    trial.download()
-    trial.assert_complete(trial.download())
+    scenario.download()
+    scenario.assert_complete(scenario.download())
 
 
 @pytest.mark.parametrize("number", ["1.5", "x", "9" * 5000])
 def test_fault_35_a_number_in_a_receipt_that_is_none_counts_as_unknown(
-    trial: Trial, number: str
+    scenario: Scenario, number: str
 ) -> None:
-    trial.download()
-    path = trial.tree.receipts.path(trial.series.uid)
+    scenario.download()
+    path = scenario.tree.receipts.path(scenario.series.uid)
     document = json.loads(path.read_bytes())
     document["headers"]["InstanceNumber"] = number
     path.write_text(json.dumps(document), encoding="utf-8")
-    assert trial.receipt().attributes() is None
-    assert relayout_directory(trial.output, "retriever", dry_run=True).exit_code == 0
-    trial.assert_complete(trial.download())
+    assert scenario.receipt().attributes() is None
+    assert relayout_directory(scenario.output, "retriever", dry_run=True).exit_code == 0
+    scenario.assert_complete(scenario.download())
 
 
-def test_fault_35_names_that_are_no_receipt_s_are_not_listed(trial: Trial) -> None:
-    trial.download()
-    (trial.tree.receipts.folder / "\x1b[2J.json").write_bytes(b"{}")
-    assert trial.tree.receipts.uids() == {series.uid for series in trial.all_series}
+def test_fault_35_names_that_are_no_receipt_s_are_not_listed(scenario: Scenario) -> None:
+    scenario.download()
+    (scenario.tree.receipts.folder / "\x1b[2J.json").write_bytes(b"{}")
+    assert scenario.tree.receipts.uids() == {series.uid for series in scenario.all_series}

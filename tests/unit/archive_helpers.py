@@ -1,4 +1,4 @@
-"""Fetching single series in a test, without a command line around."""
+"""Fetches single series in a test, without the command line."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import pytest
 import tcia_covid
 from tcia_covid.core.errors import RequestError, UsageError
 from tcia_covid.store.tree import Tree
-from tests.unit.api.stand_ins import (
+from tests.unit.api.clinical_files import (
     ANNOTATIONS,
     add_clinical,
     add_supporting,

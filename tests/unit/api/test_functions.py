@@ -36,10 +36,10 @@ from tcia_covid.core.events import Event, RunFinished, SeriesStarted
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import Options
 from tcia_covid.selection.shards import Shard
-from tests.fakes.archive import NAME, small_archive
-from tests.fakes.faults import Faults, SlowStart
 from tests.fakes.nbia import ArchiveServer
-from tests.fakes.scripted import closed_port
+from tests.fakes.nbia_faults import Faults, SlowStart
+from tests.fakes.nbia_servers import NAME, small_archive
+from tests.fakes.scripted_server import closed_port
 
 
 @pytest.fixture(name="archive")

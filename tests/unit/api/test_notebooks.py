@@ -16,9 +16,9 @@ from tcia_covid.core.errors import FailureReason
 from tcia_covid.core.html import html_table
 from tcia_covid.core.models import Failure
 from tcia_covid.output.notebook import is_wanted
-from tests.fakes.archive import NAME, small_archive
-from tests.fakes.faults import Faults
-from tests.unit.making import summary
+from tests.fakes.nbia_faults import Faults
+from tests.fakes.nbia_servers import NAME, small_archive
+from tests.unit.factories import summary
 from tests.unit.trees import grow, new_tree, series_of
 
 HOSTILE = "<script>alert(1)</script>&\"'"

@@ -21,7 +21,7 @@ from tests.fakes import s3
 from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import BUCKET, QUICK, S3Server, cataloged, idc_of, series_of
 from tests.fakes.s3_faults import Say, SlowDown
-from tests.fakes.s3_front import Front
+from tests.fakes.s3_proxy import S3Proxy
 from tests.unit.archives.idc_helpers import DEAD, key_of, md5s, md5s_of, received, sink_for
 
 running_s3 = s3.running_s3
@@ -99,7 +99,7 @@ def test_a_closed_bucket_is_reported_with_its_status(s3_server: S3Server, demo: 
     series = cataloged(demo)
     denied = Say(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
     with (
-        Front(s3_server.port, denied) as front,
+        S3Proxy(s3_server.port, denied) as front,
         idc_of(front.url, series) as archive,
         pytest.raises(StatusError, match="HTTP 403: AccessDenied"),
     ):
@@ -138,7 +138,7 @@ def test_a_dead_host_is_skipped_in_favor_of_the_next(
 ) -> None:
     series = s3_server.hold(demo)
     with (
-        Front(s3_server.port, Say(times=None, status=500)) as broken,
+        S3Proxy(s3_server.port, Say(times=None, status=500)) as broken,
         idc_of(f"{DEAD},{broken.url},{s3_server.url}", series) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
@@ -153,8 +153,8 @@ def test_a_host_that_dies_in_the_middle_is_replaced_by_the_next(
     demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
     with (
-        Front(s3_server.port, Say(".dcm", skip=5, times=None, status=502)) as dying,
-        Front(s3_server.port) as other,
+        S3Proxy(s3_server.port, Say(".dcm", skip=5, times=None, status=502)) as dying,
+        S3Proxy(s3_server.port) as other,
         idc_of(f"{dying.url},{other.url}", series) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
@@ -172,7 +172,7 @@ def test_a_host_that_fails_is_reported_with_its_status(
 ) -> None:
     series = cataloged(demo)
     with (
-        Front(s3_server.port, SlowDown(times=None)) as front,
+        S3Proxy(s3_server.port, SlowDown(times=None)) as front,
         idc_of(front.url, series) as archive,
         pytest.raises(StatusError, match="SlowDown"),
     ):

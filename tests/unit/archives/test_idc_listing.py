@@ -15,7 +15,7 @@ from tcia_covid.http.settings import HttpSettings
 from tests.fakes import s3
 from tests.fakes.s3 import BUCKET, QUICK, S3Server
 from tests.fakes.s3_faults import Fault, Reply, Rewrite, Say
-from tests.fakes.s3_front import Front
+from tests.fakes.s3_proxy import S3Proxy
 
 running_s3 = s3.running_s3
 HUGE = 5 * 1024 * 1024
@@ -43,7 +43,7 @@ def listed_behind(s3_server: S3Server, *faults: Fault, **options: int) -> list[R
     """The result of a listing where every attempt must succeed."""
     client = Client(HttpSettings(retries=0))
     try:
-        with Front(s3_server.port, *faults) as front:
+        with S3Proxy(s3_server.port, *faults) as front:
             return listed(client, front.url, **options)
     finally:
         client.close()
@@ -69,7 +69,7 @@ def test_a_folder_of_more_than_a_thousand_objects_is_listed_whole(
     s3_server: S3Server, client: Client
 ) -> None:
     s3_server.put_all(BUCKET, {f"many/{number:04}.dcm": b"x" for number in range(1001)})
-    with Front(s3_server.port) as front:
+    with S3Proxy(s3_server.port) as front:
         images = listed(client, front.url, "many/")
         assert len(front.lists()) == 2
     assert [image.key for image in images] == [f"many/{number:04}.dcm" for number in range(1001)]

@@ -32,7 +32,7 @@ from tests.fakes.s3_faults import (
     Unconditional,
     Unframed,
 )
-from tests.fakes.s3_front import Front
+from tests.fakes.s3_proxy import S3Proxy
 
 running_s3 = s3.running_s3
 CONTENT = random.Random(1).randbytes(400_000)
@@ -59,9 +59,9 @@ def read(client: Client, url: str, image: RemoteImage = IMAGE) -> bytes:
     return b"".join(ObjectReader(client, f"{url}/{BUCKET}/{KEY}", image).chunks())
 
 
-def read_behind(s3_server: S3Server, client: Client, *faults: Fault) -> Front:
+def read_behind(s3_server: S3Server, client: Client, *faults: Fault) -> S3Proxy:
     """Read the object through `faults`; the door, to see what it took."""
-    with Front(s3_server.port, *faults) as front:
+    with S3Proxy(s3_server.port, *faults) as front:
         assert read(client, front.url) == CONTENT
         return front
 
@@ -112,7 +112,7 @@ def test_a_body_that_ends_cleanly_too_early_is_a_cut(s3_server: S3Server, client
 def test_a_push_back_before_the_first_byte_is_raised_and_halves_the_concurrency(
     s3_server: S3Server, client: Client
 ) -> None:
-    with Front(s3_server.port, SlowDown()) as front:
+    with S3Proxy(s3_server.port, SlowDown()) as front:
         with pytest.raises(StatusError):
             read(client, front.url)
         assert len(front.seen) == 1
@@ -136,7 +136,7 @@ def test_fault_40_an_object_that_never_begins_costs_one_request(
     s3_server: S3Server, client: Client
 ) -> None:
     with (
-        Front(s3_server.port, Cut(times=None)) as front,
+        S3Proxy(s3_server.port, Cut(times=None)) as front,
         pytest.raises(ConnectionLostError) as caught,
     ):
         read(client, front.url)
@@ -148,13 +148,13 @@ def test_an_object_that_never_continues_ends_the_attempt(
     s3_server: S3Server, client: Client
 ) -> None:
     cuts = [Cut(after_bytes=1000), Cut(skip=1, times=None)]
-    with Front(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
+    with S3Proxy(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
         read(client, front.url)
     assert len(front.seen) == 1 + QUICK.retries
 
 
 def test_nothing_is_retried_once_it_is_not_worth_it(s3_server: S3Server, client: Client) -> None:
-    with Front(s3_server.port, Cut(after_bytes=1000)) as front:
+    with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as front:
         url = f"{front.url}/{BUCKET}/{KEY}"
         reader = ObjectReader(client, url, IMAGE, is_needed=lambda: False)
         with pytest.raises(ConnectionLostError):
@@ -172,7 +172,7 @@ def test_without_ranges_on_the_server_an_object_starts_again(
     s3_server: S3Server, client: Client
 ) -> None:
     faults = [Cut(after_bytes=1000), Unconditional(skip=1)]
-    with Front(s3_server.port, *faults) as front:
+    with S3Proxy(s3_server.port, *faults) as front:
         with pytest.raises(
             BadResponseError, match="the whole file instead of its bytes from 1000 on"
         ) as caught:
@@ -189,7 +189,7 @@ def test_another_range_than_the_requested_one_is_refused(
 ) -> None:
     faults = [Cut(after_bytes=1000), Forge(skip=1, headers={"Content-Range": content_range})]
     with (
-        Front(s3_server.port, *faults) as front,
+        S3Proxy(s3_server.port, *faults) as front,
         pytest.raises(BadResponseError, match="a range that does not start at byte 1000"),
     ):
         read(client, front.url)
@@ -200,7 +200,7 @@ def test_a_range_of_an_object_of_another_size_is_refused(
 ) -> None:
     headers = {"Content-Range": "bytes 1000-399999/500000"}
     with (
-        Front(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=headers)) as front,
+        S3Proxy(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=headers)) as front,
         pytest.raises(BadResponseError, match="500000 bytes instead of 400000"),
     ):
         read(client, front.url)
@@ -223,7 +223,7 @@ def test_an_object_that_changes_while_it_is_read_is_refused(
 ) -> None:
     changing = Meanwhile(skip=1, act=lambda: s3_server.put(BUCKET, KEY, OTHER))
     with (
-        Front(s3_server.port, Cut(after_bytes=1000), changing) as front,
+        S3Proxy(s3_server.port, Cut(after_bytes=1000), changing) as front,
         pytest.raises(BadResponseError),
         denied_as_unavailable("object a"),
     ):
@@ -235,7 +235,7 @@ def test_a_change_is_noticed_where_the_server_knows_no_conditions(
 ) -> None:
     s3_server.put(BUCKET, KEY, OTHER)
     with (
-        Front(s3_server.port, Unconditional(times=None)) as front,
+        S3Proxy(s3_server.port, Unconditional(times=None)) as front,
         pytest.raises(BadResponseError, match="another ETag"),
     ):
         read(client, front.url)
@@ -253,7 +253,7 @@ def test_a_body_without_length_that_is_too_long_is_stopped(
     s3_server: S3Server, client: Client
 ) -> None:
     with (
-        Front(s3_server.port, Unframed(after_bytes=400_000)) as front,
+        S3Proxy(s3_server.port, Unframed(after_bytes=400_000)) as front,
         pytest.raises(BadResponseError, match="more than 1000 bytes"),
     ):
         read(client, front.url, replace(IMAGE, size=1000))
@@ -262,7 +262,7 @@ def test_a_body_without_length_that_is_too_long_is_stopped(
 def test_an_object_of_unknown_size_and_version_is_read_whole(
     s3_server: S3Server, client: Client
 ) -> None:
-    with Front(s3_server.port, Cut(after_bytes=1000)) as front:
+    with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as front:
         assert read(client, front.url, RemoteImage(key=KEY)) == CONTENT
 
 
@@ -273,7 +273,7 @@ def test_an_empty_object_is_empty(s3_server: S3Server, client: Client) -> None:
 
 def test_a_response_without_content_is_refused(s3_server: S3Server, client: Client) -> None:
     with (
-        Front(s3_server.port, Say(status=204)) as front,
+        S3Proxy(s3_server.port, Say(status=204)) as front,
         pytest.raises(BadResponseError, match="HTTP 204"),
     ):
         read(client, front.url)
@@ -315,7 +315,7 @@ def test_an_s3_error_is_named_by_code_message_and_request_id(
     slow_down = Say(status=status, body=body)
     text = r"SlowDown: Please reduce your request rate\. \(request 4442587FB7D0A2F9\)$"
     with (
-        Front(s3_server.port, slow_down) as front,
+        S3Proxy(s3_server.port, slow_down) as front,
         pytest.raises(StatusError, match=text) as caught,
     ):
         read(once, front.url)
@@ -330,7 +330,7 @@ def test_an_s3_error_with_status_200_is_recognized(
 ) -> None:
     error = b"<Error><Code>InternalError</Code></Error>"
     with (
-        Front(s3_server.port, Say(body=error, headers=headers)) as front,
+        S3Proxy(s3_server.port, Say(body=error, headers=headers)) as front,
         pytest.raises(StatusError, match="InternalError"),
     ):
         read(client, front.url)

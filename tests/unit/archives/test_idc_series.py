@@ -30,7 +30,7 @@ from tests.fakes import s3
 from tests.fakes.corpus import DemoSeries
 from tests.fakes.s3 import BUCKET, QUICK, RESTRICTED_BUCKET, S3Server, idc_of, object_key, series_of
 from tests.fakes.s3_faults import Cut, Delay, Fault, Forge, Meanwhile, Rewrite, Say, SlowDown
-from tests.fakes.s3_front import Front
+from tests.fakes.s3_proxy import S3Proxy
 from tests.unit.archives.idc_helpers import key_of, md5s, md5s_of, received, sink_for
 from tests.waiting import soon
 
@@ -84,7 +84,7 @@ def test_the_hash_in_googles_responses_verifies_images_uploaded_in_parts(
     content = parted.read() if is_right else b"other"
     md5 = b64encode(hashlib.md5(content).digest()).decode()
     forged = Forge(on=key_of(demo, 1), headers={"x-goog-hash": f"crc32c=n03x6A==,md5={md5}"})
-    with Front(s3_server.port, forged) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, forged) as front, idc_of(front.url, series) as archive:
         sink = received(archive, series, tmp_path)
     assert parted.uid not in sink.unproven()
     assert sink.wrong() == ([] if is_right else [parted.uid])
@@ -110,7 +110,7 @@ def test_a_stored_image_is_not_downloaded_again(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)
-    with Front(s3_server.port) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port) as front, idc_of(front.url, series) as archive:
         sink = received(archive, series, tmp_path)
         sink.discard(demo.images[2].uid)
         front.seen.clear()
@@ -124,7 +124,7 @@ def test_many_images_are_fetched_at_once(s3_server: S3Server, tmp_path: Path) ->
     demo = series_of(next(numbers), images=40)
     series = s3_server.hold(demo)
     with (
-        Front(s3_server.port, Delay(".dcm")) as front,
+        S3Proxy(s3_server.port, Delay(".dcm")) as front,
         idc_of(front.url, series, connections=16) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
@@ -135,7 +135,7 @@ def test_the_limit_bounds_all_series_together(s3_server: S3Server, tmp_path: Pat
     demos = [series_of(next(numbers), images=12) for _ in range(3)]
     stored = [s3_server.hold(demo) for demo in demos]
     with (
-        Front(s3_server.port, Delay(".dcm", seconds=0.01)) as front,
+        S3Proxy(s3_server.port, Delay(".dcm", seconds=0.01)) as front,
         idc_of(front.url, *stored, connections=3) as archive,
     ):
         threads = [
@@ -153,7 +153,7 @@ def test_the_limit_bounds_all_series_together(s3_server: S3Server, tmp_path: Pat
 def test_a_small_series_is_fetched_on_one_connection(s3_server: S3Server, tmp_path: Path) -> None:
     demo = series_of(next(numbers), images=2)
     series = s3_server.hold(demo)
-    with Front(s3_server.port) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port) as front, idc_of(front.url, series) as archive:
         received(archive, series, tmp_path)
         assert len({request.connection for request in front.seen}) == 1
 
@@ -163,7 +163,7 @@ def test_connections_are_used_again_for_the_next_series(
 ) -> None:
     stored = [s3_server.hold(series_of(next(numbers), images=12)) for _ in range(4)]
     with (
-        Front(s3_server.port, Delay(".dcm", seconds=0.005)) as front,
+        S3Proxy(s3_server.port, Delay(".dcm", seconds=0.005)) as front,
         idc_of(front.url, *stored, connections=4) as archive,
     ):
         for series in stored:
@@ -176,7 +176,7 @@ def test_a_cut_image_resumes_where_it_stopped(s3_server: S3Server, tmp_path: Pat
     demo = series_of(next(numbers), images=3, rows=300)
     series = s3_server.hold(demo)
     with (
-        Front(s3_server.port, Cut(".dcm", skip=1, after_bytes=100_000)) as front,
+        S3Proxy(s3_server.port, Cut(".dcm", skip=1, after_bytes=100_000)) as front,
         idc_of(front.url, series) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
@@ -190,7 +190,7 @@ def test_objects_that_fail_are_requested_after_all_others(
     demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
     busy = [SlowDown(key_of(demo, index), times=2) for index in (0, 5)]
-    with Front(s3_server.port, *busy) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, *busy) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(StatusError, match="SlowDown"):
             archive.receive_series(series, sink)
@@ -208,7 +208,7 @@ def test_fault_39_every_other_object_is_stored_before_a_refused_one_is_reported(
     demo = series_of(next(numbers), images=20)
     series = s3_server.hold(demo)
     refused = [Say(key_of(demo, index), times=None, status=status) for index in range(5)]
-    with Front(s3_server.port, *refused) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, *refused) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises((NotAvailableError, StatusError)):
             archive.receive_series(series, sink)
@@ -250,8 +250,8 @@ def test_fault_38_after_an_endpoint_that_refuses_or_lies_the_next_is_used(
     demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
     with (
-        Front(s3_server.port, lie) as liar,
-        Front(s3_server.port) as other,
+        S3Proxy(s3_server.port, lie) as liar,
+        S3Proxy(s3_server.port) as other,
         idc_of(f"{liar.url},{other.url}", series, connections=2) as archive,
     ):
         sink = received(archive, series, tmp_path)
@@ -270,8 +270,8 @@ def test_fault_39_only_the_bad_objects_of_an_endpoint_are_fetched_from_the_next(
         Rewrite(key_of(demo, 4), times=None, change=lambda body: body[:-2] + b"\1\1"),
     ]  # a third one could be the third in a row, and the endpoint would be skipped
     with (
-        Front(s3_server.port, *lies) as first,
-        Front(s3_server.port) as other,
+        S3Proxy(s3_server.port, *lies) as first,
+        S3Proxy(s3_server.port) as other,
         idc_of(f"{first.url},{other.url}", series, connections=1) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
@@ -286,8 +286,8 @@ def test_fault_38_no_long_pause_of_one_endpoint_is_waited_for(
     series = s3_server.hold(demo)
     pause = SlowDown(key_of(demo, 3), times=None, headers={"Retry-After": "10000"})
     with (
-        Front(s3_server.port, pause) as first,
-        Front(s3_server.port) as other,
+        S3Proxy(s3_server.port, pause) as first,
+        S3Proxy(s3_server.port) as other,
         idc_of(f"{first.url},{other.url}", series, max_pause=5) as archive,
         soon(),
     ):
@@ -303,7 +303,7 @@ def test_an_image_that_changed_after_it_was_listed_is_listed_again(
     newer = demo.images[0].read()[:-2] + b"\1\1"
     series = s3_server.hold(demo)
     change = Meanwhile(".dcm", act=lambda: s3_server.put(BUCKET, key_of(demo), newer))
-    with Front(s3_server.port, change) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, change) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(BadResponseError) as caught:
             archive.receive_series(series, sink)
@@ -331,7 +331,7 @@ def test_an_endpoint_that_fails_repeatedly_gets_no_requests_for_the_other_object
     demo = series_of(next(numbers), images=40)
     series = s3_server.hold(demo)
     broken = Say(".dcm", skip=10, times=None, status=500)
-    with Front(s3_server.port, broken) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, broken) as front, idc_of(front.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(StatusError, match="HTTP 500"):
             archive.receive_series(series, sink)
@@ -345,7 +345,7 @@ def test_cancellation_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path)
     series = s3_server.hold(demo)
     stop = CancelToken()
     client = Client(QUICK, stop=stop)
-    with Front(s3_server.port, Delay(".dcm", seconds=0.3)) as front:
+    with S3Proxy(s3_server.port, Delay(".dcm", seconds=0.3)) as front:
         archive = IdcArchive(client, front.url, find=lambda uids: {}, list_all=lambda name: [])
         threading.Timer(0.2, stop.set).start()
         with soon(), pytest.raises(InterruptedRunError):

@@ -9,8 +9,8 @@ import pytest
 from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.core.errors import NotAvailableError
 from tcia_covid.core.events import Event, RequestRetried
-from tests.fakes.scripted import ScriptedServer, ok
-from tests.unit.http.requesting import client_with
+from tests.fakes.scripted_server import ScriptedServer, ok
+from tests.unit.http.helpers import client_with
 
 EMPTY = ok(b"")
 

@@ -18,17 +18,17 @@ from tcia_covid.archives.portal import (
 )
 from tcia_covid.core.errors import BadResponseError, NotAvailableError, UsageError
 from tcia_covid.http.client import Client
-from tests.fakes.scripted import status
-from tests.fakes.site import FakeSite
-from tests.unit.http.requesting import client_with
+from tests.fakes.portal import FakePortal
+from tests.fakes.scripted_server import status
+from tests.unit.http.helpers import client_with
 
 SLUG = "ct-images-in-covid-19"
 PACKAGE = "https://faspex.example.org/aspera/faspex/public/package?context=c2VjcmV0"
 
 
 @pytest.fixture
-def site() -> Iterator[FakeSite]:
-    with FakeSite() as running:
+def site() -> Iterator[FakePortal]:
+    with FakePortal() as running:
         yield running
 
 
@@ -38,12 +38,12 @@ def client() -> Iterator[Client]:
         yield client
 
 
-def api(client: Client, site: FakeSite) -> PortalApi:
+def api(client: Client, site: FakePortal) -> PortalApi:
     return PortalApi(client, f"{site.url}/")
 
 
 def test_the_downloads_of_a_collection_come_in_the_pages_order(
-    site: FakeSite, client: Client
+    site: FakePortal, client: Client
 ) -> None:
     table = site.download("Table", url="/wp-content/uploads/a%20b.xlsx", kind=["Clinical Data"])
     package = site.download("Images, <b>first</b> &amp; last", url=PACKAGE, download_size="11.8")
@@ -60,13 +60,15 @@ def test_the_downloads_of_a_collection_come_in_the_pages_order(
     assert second.license == "CC BY 4.0"
 
 
-def test_downloads_may_be_given_as_numbers_texts_or_objects(site: FakeSite, client: Client) -> None:
+def test_downloads_may_be_given_as_numbers_texts_or_objects(
+    site: FakePortal, client: Client
+) -> None:
     first, second, third = (site.download(f"File {n}") for n in range(3))
     site.collection(SLUG, {"ID": str(second), "post_title": "x"}, str(first), third, None, {}, True)
     assert [found.id for found in api(client, site).downloads(SLUG)] == [second, first, third]
 
 
-def test_a_nested_entry_replaces_one_that_the_list_omits(site: FakeSite, client: Client) -> None:
+def test_a_nested_entry_replaces_one_that_the_list_omits(site: FakePortal, client: Client) -> None:
     site.collection(SLUG, {"id": 9, "title": {"rendered": "Nested"}, "download_url": PACKAGE})
     (found,) = api(client, site).downloads(SLUG)
     assert (found.id, found.title, found.url) == (9, "Nested", PACKAGE)
@@ -74,7 +76,7 @@ def test_a_nested_entry_replaces_one_that_the_list_omits(site: FakeSite, client:
 
 @pytest.mark.parametrize("link_base", [None, "http://elsewhere.example", ""])
 def test_lists_are_read_to_their_last_page_on_the_same_site(
-    site: FakeSite, client: Client, link_base: str | None
+    site: FakePortal, client: Client, link_base: str | None
 ) -> None:
     numbers = [site.download(f"File {n}") for n in range(7)]
     site.collection(SLUG, *numbers)
@@ -83,27 +85,29 @@ def test_lists_are_read_to_their_last_page_on_the_same_site(
     assert site.paths.count("/api/v1/downloads/") == 3
 
 
-def test_a_list_without_an_end_is_refused(site: FakeSite, client: Client) -> None:
+def test_a_list_without_an_end_is_refused(site: FakePortal, client: Client) -> None:
     link = '</api/v1/collections/?page=2>; rel="next"'
     site.answers["/api/v1/collections/"] = lambda head: status(200, b"[]", Link=link)
     with pytest.raises(BadResponseError, match="does not end"):
         api(client, site).downloads(SLUG)
 
 
-def test_many_downloads_are_requested_in_parts(site: FakeSite, client: Client) -> None:
+def test_many_downloads_are_requested_in_parts(site: FakePortal, client: Client) -> None:
     numbers = [site.download(f"File {n}") for n in range(130)]
     site.collection(SLUG, *numbers)
     assert len(api(client, site).downloads(SLUG)) == 130
 
 
-def test_the_collection_is_selected_from_a_list_with_others(site: FakeSite, client: Client) -> None:
+def test_the_collection_is_selected_from_a_list_with_others(
+    site: FakePortal, client: Client
+) -> None:
     site.collection("another", site.download("Wrong"))
     site.collection(SLUG, site.download("Right"))
     site.ignores_slug = True
     assert [found.title for found in api(client, site).downloads(SLUG)] == ["Right"]
 
 
-def test_an_unknown_collection_is_not_available(site: FakeSite, client: Client) -> None:
+def test_an_unknown_collection_is_not_available(site: FakePortal, client: Client) -> None:
     with pytest.raises(NotAvailableError, match="lists no collection 'nothing'") as caught:
         api(client, site).downloads("nothing")
     assert "cancerimagingarchive.net" in caught.value.hint
@@ -111,7 +115,7 @@ def test_an_unknown_collection_is_not_available(site: FakeSite, client: Client) 
 
 @pytest.mark.parametrize("media", [77, "77", {"ID": 77}, {"id": "77", "guid": "ftp://x"}])
 def test_a_media_record_tells_where_a_file_is(
-    site: FakeSite, client: Client, media: object
+    site: FakePortal, client: Client, media: object
 ) -> None:
     site.media(77, site.address("clinical data.xlsx"))
     site.collection(SLUG, site.download("Clinical", file=media))
@@ -123,7 +127,7 @@ def test_a_media_record_tells_where_a_file_is(
 
 @pytest.mark.parametrize("media", [{"ID": 5, "url": "/a.csv"}, "https://x.example/a.csv"])
 def test_an_address_in_place_of_a_media_record_is_used(
-    site: FakeSite, client: Client, media: object
+    site: FakePortal, client: Client, media: object
 ) -> None:
     site.collection(SLUG, site.download("Clinical", file=media))
     portal = api(client, site)
@@ -132,7 +136,7 @@ def test_an_address_in_place_of_a_media_record_is_used(
     assert not any("media" in path for path in site.paths)
 
 
-def test_a_missing_media_record_is_not_available(site: FakeSite, client: Client) -> None:
+def test_a_missing_media_record_is_not_available(site: FakePortal, client: Client) -> None:
     site.collection(SLUG, site.download("Clinical", file=8))
     portal = api(client, site)
     with pytest.raises(NotAvailableError, match="does not provide media record 8"):
@@ -141,7 +145,7 @@ def test_a_missing_media_record_is_not_available(site: FakeSite, client: Client)
 
 @pytest.mark.parametrize("url", ["ftp://x.example/a", "javascript:alert(1)", "http://[", ""])
 def test_a_download_without_an_address_to_follow_is_not_available(
-    site: FakeSite, client: Client, url: str
+    site: FakePortal, client: Client, url: str
 ) -> None:
     site.collection(SLUG, site.download("Odd", url=url))
     portal = api(client, site)
@@ -160,7 +164,7 @@ def test_a_download_without_an_address_to_follow_is_not_available(
     ],
 )
 def test_an_unusable_response_is_requested_again_and_then_reported(
-    site: FakeSite, client: Client, body: bytes, reason: str
+    site: FakePortal, client: Client, body: bytes, reason: str
 ) -> None:
     site.answers["/api/v1/collections/"] = lambda head: status(200, body)
     with pytest.raises(BadResponseError, match=reason) as caught:
@@ -170,7 +174,7 @@ def test_an_unusable_response_is_requested_again_and_then_reported(
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-def test_a_refusal_is_not_retried(site: FakeSite, client: Client, code: int) -> None:
+def test_a_refusal_is_not_retried(site: FakePortal, client: Client, code: int) -> None:
     site.answers["/api/v1/"] = lambda head: status(code, b"no")
     with pytest.raises(NotAvailableError, match=str(code)):
         api(client, site).downloads(SLUG)

@@ -6,7 +6,7 @@ import pytest
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.data_warnings import data_warnings, missing_values
-from tests.unit.making import series
+from tests.unit.factories import series
 
 EXPECTED = {
     "COVID-19-AR": [

@@ -17,7 +17,7 @@ from tcia_covid.cli.main import run
 from tcia_covid.selection.manifests.read import read_manifest
 from tests.fakes.corpus import Corpus
 from tests.fakes.nbia import ArchiveServer
-from tests.fakes.scripted import closed_port
+from tests.fakes.scripted_server import closed_port
 from tests.fakes.synthetic import synthetic_corpus
 
 Captured = pytest.CaptureFixture[str]

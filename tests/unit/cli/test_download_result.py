@@ -12,7 +12,7 @@ from tcia_covid.core.errors import InterruptedRunError, NoSpaceError, Unreachabl
 from tcia_covid.core.models import Failure
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.output.tables import MAX_LINES, failure_lines
-from tests.unit.making import summary
+from tests.unit.factories import summary
 
 Captured = pytest.CaptureFixture[str]
 

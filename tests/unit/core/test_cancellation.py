@@ -16,7 +16,7 @@ from tcia_covid.core.errors import (
     NoSpaceError,
     TciaCovidError,
 )
-from tests.unit.http.requesting import in_threads, stop_while
+from tests.unit.http.helpers import in_threads, stop_while
 from tests.waiting import LONG
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tcia_covid.core.redaction import excerpt, redact, scrub
-from tests.unit.http.requesting import SECRET
+from tests.unit.http.helpers import SECRET
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.demo.archive import COLLECTIONS, DemoSeries, DemoServer, read_series
 from tcia_covid.demo.walkthrough import REGISTRY
-from tests.fakes.client import Client
+from tests.fakes.nbia_client import Client
 
 FIVE_SLICES = "1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6"
 

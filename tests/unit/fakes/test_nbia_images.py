@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.fakes.client import Client
 from tests.fakes.corpus import Corpus, DemoImage, demo_corpus
 from tests.fakes.java_zips import write_zip
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_client import Client
 from tests.fakes.nbia_replies import Entry
 from tests.fakes.synthetic import synthetic_corpus, with_md5s
 

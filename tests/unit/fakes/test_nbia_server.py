@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes.client import Client
 from tests.fakes.corpus import Corpus, demo_corpus
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_client import Client
 from tests.fakes.synthetic import synthetic_corpus
 
 FIVE_SLICES = "1.3.6.1.4.1.5962.1.1.0.0.0.1194734704.16302.0.6"

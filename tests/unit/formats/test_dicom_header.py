@@ -28,7 +28,7 @@ from tcia_covid.formats.dicom import (
     read_header,
     sop_class_name,
 )
-from tests.unit.formats.elements import (
+from tests.unit.formats.dicom_elements import (
     DEFLATED,
     EXPLICIT,
     IMPLICIT,

@@ -11,7 +11,7 @@ import pytest
 
 from tcia_covid.core.errors import ForeignImageError
 from tcia_covid.formats.image_header import ImageHeader, read_image_header
-from tests.fakes.pictures import AXIAL, gradient, picture
+from tests.fakes.pixel_images import AXIAL, gradient, picture
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 NAMES = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tcia_covid.formats import inflate
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
-from tests.unit.formats.framed import deflate
+from tests.unit.formats.zip_framing import deflate
 
 ENGINES = [engine for engine in (ZLIB, find_isal()) if engine]
 with_each_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.name.split()[0])

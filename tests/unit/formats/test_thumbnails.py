@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from tcia_covid.formats.thumbnails import SIZE, UndecodableError, render_thumbnail
-from tests.fakes.pictures import gradient, picture
+from tests.fakes.pixel_images import gradient, picture
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tcia_covid.formats.hashes import parse_md5_list, same_md5
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
 from tcia_covid.formats.zipstream import CHUNK, read_zip
-from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
+from tests.unit.formats.zip_framing import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"
 ENGINES = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.formats.inflate import ZLIB, Engine, find_isal
 from tcia_covid.formats.zipstream import read_zip
-from tests.unit.formats.framed import ROOMY, Member, feeder, frame, unzip
+from tests.unit.formats.zip_framing import ROOMY, Member, feeder, frame, unzip
 
 DATA = Path(__file__).parents[2] / "data"
 ENGINES = [engine for engine in (ZLIB, find_isal()) if engine]

@@ -11,7 +11,7 @@ import pytest
 from tcia_covid.core.errors import TruncatedZipError, ZipError
 from tcia_covid.formats.inflate import ZLIB
 from tcia_covid.formats.zipstream import read_zip
-from tests.unit.formats.framed import ROOMY, Member, deflate, feeder, frame, unzip
+from tests.unit.formats.zip_framing import ROOMY, Member, deflate, feeder, frame, unzip
 
 IMAGE = Member()
 OTHER = Member(b"00000002.dcm", b"another image")

@@ -8,8 +8,8 @@ import pytest
 
 from tcia_covid.core.errors import ArchiveError
 from tcia_covid.http.body import buffer_pool, take_buffer
-from tests.fakes.scripted import Fin, ScriptedServer, Send, Step, head, in_chunks, ok, status
-from tests.unit.http.requesting import client_with, get
+from tests.fakes.scripted_server import Fin, ScriptedServer, Send, Step, head, in_chunks, ok, status
+from tests.unit.http.helpers import client_with, get
 
 BODY = bytes(range(256)) * 500
 

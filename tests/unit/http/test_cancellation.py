@@ -18,8 +18,8 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGTERM, ConnectionLostError, InterruptedRunError
 from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.http.watchdog import ActiveRequest
-from tests.fakes.scripted import Drip, ScriptedServer, Send, Sleep, head, ok, status
-from tests.unit.http.requesting import QUICK, Waiting, client_with, fetch, get, stop_while
+from tests.fakes.scripted_server import Drip, ScriptedServer, Send, Sleep, head, ok, status
+from tests.unit.http.helpers import QUICK, Waiting, client_with, fetch, get, stop_while
 from tests.waiting import LONG, SOON, soon
 
 LOST = ConnectionLostError("cut", retryable=True)

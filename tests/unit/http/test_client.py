@@ -12,8 +12,17 @@ import pytest
 from tcia_covid.core.errors import BadResponseError, ConnectionLostError, StatusError, UsageError
 from tcia_covid.core.events import Event, RequestRetried
 from tcia_covid.http.response import Response
-from tests.fakes.scripted import Fin, ScriptedServer, Send, Sleep, head, in_chunks, ok, status
-from tests.unit.http.requesting import SECRET, client_with, fetch, get, in_threads
+from tests.fakes.scripted_server import (
+    Fin,
+    ScriptedServer,
+    Send,
+    Sleep,
+    head,
+    in_chunks,
+    ok,
+    status,
+)
+from tests.unit.http.helpers import SECRET, client_with, fetch, get, in_threads
 from tests.waiting import wait_for
 
 BODY = bytes(range(256)) * 1200

@@ -11,8 +11,8 @@ import pytest
 
 from tcia_covid.core.errors import ConnectionLostError
 from tcia_covid.http.connection import enable_keepalive
-from tests.fakes.scripted import Fin, Head, Reset, Script, ScriptedServer, Send, Step, ok
-from tests.unit.http.requesting import client_with, fetch, get
+from tests.fakes.scripted_server import Fin, Head, Reset, Script, ScriptedServer, Send, Step, ok
+from tests.unit.http.helpers import client_with, fetch, get
 from tests.waiting import LONG
 
 

@@ -19,7 +19,7 @@ from requests.utils import (
 )
 
 from tcia_covid.http.body import WatchedResponse
-from tests.fakes.scripted import ScriptedServer, Step, in_chunks, ok, status
+from tests.fakes.scripted_server import ScriptedServer, Step, in_chunks, ok, status
 
 SCHEMES = {"http", "https"}
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tcia_covid.core.errors import ConnectionLostError
-from tests.fakes.scripted import Chunk, Fin, Reset, ScriptedServer, Send, Sleep, Step, head, ok
-from tests.unit.http.requesting import client_with, get
+from tests.fakes.scripted_server import (
+    Chunk,
+    Fin,
+    Reset,
+    ScriptedServer,
+    Send,
+    Sleep,
+    Step,
+    head,
+    ok,
+)
+from tests.unit.http.helpers import client_with, get
 from tests.waiting import LONG
 
 BODY = bytes(range(256)) * 800

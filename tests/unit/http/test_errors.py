@@ -25,8 +25,17 @@ from tcia_covid.core.redaction import scrub
 from tcia_covid.http.errors import error_from_exception
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.watchdog import ActiveRequest
-from tests.fakes.scripted import Fin, ScriptedServer, Send, Sleep, closed_port, head, ok, status
-from tests.unit.http.requesting import SECRET, client_with, get
+from tests.fakes.scripted_server import (
+    Fin,
+    ScriptedServer,
+    Send,
+    Sleep,
+    closed_port,
+    head,
+    ok,
+    status,
+)
+from tests.unit.http.helpers import SECRET, client_with, get
 from tests.waiting import LONG
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.core.errors import RedirectError, StatusError
-from tests.fakes.scripted import Fin, Head, ScriptedServer, Send, Sleep, head, ok, status
-from tests.unit.http.requesting import SECRET, client_with, fetch, get
+from tests.fakes.scripted_server import Fin, Head, ScriptedServer, Send, Sleep, head, ok, status
+from tests.unit.http.helpers import SECRET, client_with, fetch, get
 from tests.waiting import LONG, soon
 
 BASIC = "Basic dXNlcjpodW50ZXIy"

@@ -19,8 +19,8 @@ from tcia_covid.core.errors import (
 from tcia_covid.http.errors import error_from_status, retry_after
 from tcia_covid.http.retry import Reachability, RetryPolicy
 from tcia_covid.http.settings import HttpSettings
-from tests.fakes.scripted import Fin, ScriptedServer, Send, head
-from tests.unit.http.requesting import client_with, fetch
+from tests.fakes.scripted_server import Fin, ScriptedServer, Send, head
+from tests.unit.http.helpers import client_with, fetch
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 

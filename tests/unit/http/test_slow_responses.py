@@ -12,8 +12,8 @@ import requests
 from tcia_covid.core.errors import ConnectionLostError
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
-from tests.fakes.scripted import Drip, Reset, ScriptedServer, Send, Sleep, head, ok
-from tests.unit.http.requesting import client_with, fetch, get
+from tests.fakes.scripted_server import Drip, Reset, ScriptedServer, Send, Sleep, head, ok
+from tests.unit.http.helpers import client_with, fetch, get
 from tests.waiting import LONG, soon
 
 

@@ -13,8 +13,8 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import PausedError, StatusError
 from tcia_covid.core.events import ConcurrencyChanged, Event
 from tcia_covid.http.throttle import ConcurrencyLimiter, RateLimiter
-from tests.fakes.scripted import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
-from tests.unit.http.requesting import client_with, fetch, get, in_threads, stop_while
+from tests.fakes.scripted_server import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
+from tests.unit.http.helpers import client_with, fetch, get, in_threads, stop_while
 from tests.waiting import LONG, SOON, soon, wait_for
 
 

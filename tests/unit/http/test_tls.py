@@ -17,7 +17,7 @@ from tcia_covid.core.errors import (
     TlsError,
     UnreachableError,
 )
-from tests.fakes.scripted import (
+from tests.fakes.scripted_server import (
     Drip,
     Fin,
     Reset,
@@ -29,7 +29,7 @@ from tests.fakes.scripted import (
     ok,
     status,
 )
-from tests.unit.http.requesting import SECRET, client_with, fetch, get
+from tests.unit.http.helpers import SECRET, client_with, fetch, get
 from tests.waiting import LONG, soon
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")

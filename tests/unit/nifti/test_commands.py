@@ -15,8 +15,8 @@ from tcia_covid.cli.main import run
 from tests.e2e.command import SIGNALS, start
 from tests.fakes import nifti as fake
 from tests.fakes.ascli import FakeAscli, is_running
-from tests.fakes.scripted import closed_port
-from tests.fakes.site import FakeSite
+from tests.fakes.portal import FakePortal
+from tests.fakes.scripted_server import closed_port
 from tests.waiting import LONG, SOON
 
 SECRET = "c2VjcmV0"
@@ -26,8 +26,8 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def site() -> Iterator[FakeSite]:
-    with FakeSite() as running:
+def site() -> Iterator[FakePortal]:
+    with FakePortal() as running:
         images = running.download("Images (NIfTI)", url=PACKAGE)
         running.file("table.csv", CSV)
         table = running.download("Clinical data", url=running.address("table.csv"))
@@ -43,7 +43,7 @@ def ascli(tmp_path: Path) -> FakeAscli:
 
 
 @pytest.fixture
-def common(tmp_path: Path, site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def common(tmp_path: Path, site: FakePortal, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The options that make it a run of this test."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -127,7 +127,7 @@ def test_supporting_files_are_downloaded_without_ascli(
 
 @pytest.mark.parametrize("command", [["plan"], ["download", "--dry-run"]])
 def test_packages_are_planned_without_a_request(
-    command: list[str], site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+    command: list[str], site: FakePortal, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = str(tmp_path / "data")
     folder = fake.write(tmp_path / "have", {fake.name(1): fake.volume(1)})
@@ -210,7 +210,7 @@ def test_adopt_reports_rejected_volumes_and_what_to_do(
 
 
 def test_supporting_files_are_downloaded_alone(
-    site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+    site: FakePortal, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = tmp_path / "data"
     arguments = ["download", "ct-images", "-o", str(data), "--supporting-only", *common]
@@ -243,7 +243,7 @@ def test_supporting_files_are_downloaded_alone(
 
 
 def test_missing_supporting_files_are_reported(
-    site: FakeSite, common: list[str], tmp_path: Path, capsys: Captured
+    site: FakePortal, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     site.files.clear()
     data = str(tmp_path / "data")

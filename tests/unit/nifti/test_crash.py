@@ -16,7 +16,7 @@ from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.placement import Mode
 from tests.fakes import nifti as fake
-from tests.fakes.crash import CountingDisk, Crash, PowerLossDisk
+from tests.fakes.crashing_disk import CountingDisk, Crash, PowerLossDisk
 
 _, _, EARLY, LATE = fake.whole()
 FIRST = {EARLY: fake.whole()[EARLY]}

@@ -38,8 +38,8 @@ from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.request import Options, Request, package_collection
 from tests.fakes import nifti as fake
 from tests.fakes.ascli import FakeAscli
-from tests.fakes.scripted import closed_port
-from tests.fakes.site import FakeSite
+from tests.fakes.portal import FakePortal
+from tests.fakes.scripted_server import closed_port
 
 ONE, TWO, EARLY, LATE = fake.whole()
 SECRETS = ("c2VjcmV0LTE=", "c2VjcmV0LTI=")
@@ -52,8 +52,8 @@ CT = "CT-Covid-19-August2020"
 
 
 @pytest.fixture
-def site() -> Iterator[FakeSite]:
-    with FakeSite() as running:
+def site() -> Iterator[FakePortal]:
+    with FakePortal() as running:
         first = running.download("Images (NIfTI, 632 patients)", url=FIRST)
         second = running.download("Serial images (NIfTI)", url=SECOND)
         table = running.download("Something else", url=running.address("a.xlsx"))
@@ -78,7 +78,7 @@ def no_ascli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(
-    site: FakeSite,
+    site: FakePortal,
     tmp_path: Path,
     *,
     collection: Collection | None = None,
@@ -116,7 +116,7 @@ def notices(events: list[Event]) -> str:
 
 
 def test_a_collection_of_packages_is_downloaded_completely(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     events: list[Event] = []
     summary = fetch(site, tmp_path, events=events)
@@ -139,7 +139,7 @@ def test_a_collection_of_packages_is_downloaded_completely(
 
 
 def test_links_are_in_no_file_and_no_message(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     events: list[Event] = []
     summary = fetch(site, tmp_path, events=events)
@@ -151,7 +151,7 @@ def test_links_are_in_no_file_and_no_message(
 
 
 def test_a_complete_collection_needs_no_request(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
     asked, runs = len(site.heads), len(ascli.runs)
@@ -160,7 +160,7 @@ def test_a_complete_collection_needs_no_request(
     assert (len(site.heads), len(ascli.runs)) == (asked, runs)
 
 
-def test_a_broken_transfer_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_path: Path) -> None:
+def test_a_broken_transfer_is_resumed(site: FakePortal, ascli: FakeAscli, tmp_path: Path) -> None:
     ascli.behave({"stop_at": 1}, {"stop_at": 2}, {})
     events: list[Event] = []
     summary = fetch(site, tmp_path, events=events)
@@ -171,7 +171,7 @@ def test_a_broken_transfer_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_path
 
 
 def test_a_package_that_never_arrives_fails_and_the_other_is_installed(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave(*[{"stop_at": 0}] * 4, {})
     summary = fetch(site, tmp_path)
@@ -186,7 +186,7 @@ def test_a_package_that_never_arrives_fails_and_the_other_is_installed(
 
 
 def test_if_no_package_arrives_the_archive_is_unreachable(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave({"code": 1, "error": "ERROR: Network: getaddrinfo"})
     for file in (ascli.home / "packages").rglob("*.nii.gz"):
@@ -195,7 +195,7 @@ def test_if_no_package_arrives_the_archive_is_unreachable(
 
 
 def test_a_missing_ascp_ends_the_run_and_names_what_to_install(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave({"code": 1, "error": "ERROR: Other(RuntimeError): no FASP installation found"})
     summary = fetch(site, tmp_path)
@@ -206,7 +206,7 @@ def test_a_missing_ascp_ends_the_run_and_names_what_to_install(
 
 
 def test_errors_of_ascli_that_are_final_are_not_retried(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave({"code": 1, "error": "ERROR: Argument: unknown option: --ts"})
     summary = fetch(site, tmp_path)
@@ -215,7 +215,7 @@ def test_errors_of_ascli_that_are_final_are_not_retried(
     assert (summary.exit_code, len(ascli.runs)) == (2, 1)
 
 
-def _old_links(site: FakeSite, *others: int) -> None:
+def _old_links(site: FakePortal, *others: int) -> None:
     link = "https://faspex.example.org/aspera/faspex/external_deliveries/49?passcode=abc"
     old = site.download("Old images", url=link)
     site._collections.clear()
@@ -223,7 +223,7 @@ def _old_links(site: FakeSite, *others: int) -> None:
 
 
 def test_links_that_ascli_does_not_accept_are_reported_with_the_page(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     _old_links(site)
     summary = fetch(site, tmp_path)
@@ -234,7 +234,7 @@ def test_links_that_ascli_does_not_accept_are_reported_with_the_page(
 
 
 def test_other_packages_are_received_beside_an_unaccepted_link(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     _old_links(site, site.download("Images", url=FIRST))
     summary = fetch(site, tmp_path)
@@ -244,7 +244,7 @@ def test_other_packages_are_received_beside_an_unaccepted_link(
 
 
 def test_status_shows_incomplete_packages_and_why_they_failed(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     ascli.behave(*[{"stop_at": 1}] * 4, {})
     fetch(site, tmp_path)
@@ -261,7 +261,7 @@ def test_status_shows_incomplete_packages_and_why_they_failed(
     assert (found.packages, found.failed) == ([], [])
 
 
-def test_an_interrupted_run_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed(site: FakePortal, ascli: FakeAscli, tmp_path: Path) -> None:
     ascli.behave({"each": 5})
     stop = CancelToken()
 
@@ -286,7 +286,7 @@ def test_an_interrupted_run_is_resumed(site: FakeSite, ascli: FakeAscli, tmp_pat
 
 
 def test_a_damaged_volume_is_received_again_by_itself(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
     (root(tmp_path) / "0700" / LATE).write_bytes(b"changed")
@@ -302,7 +302,7 @@ def test_a_damaged_volume_is_received_again_by_itself(
 
 
 def test_a_volume_that_arrives_damaged_is_received_again(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     package = ascli.package(SECOND, {f"serial/{LATE}": fake.whole()[LATE][:-1]})
     summary = fetch(site, tmp_path)
@@ -320,7 +320,7 @@ def test_a_volume_that_arrives_damaged_is_received_again(
 
 
 def test_received_volumes_that_are_installed_are_not_kept_twice(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     folder = fake.write(tmp_path / "have", {ONE: fake.whole()[ONE], TWO: fake.whole()[TWO]})
     ascli.package(FIRST, {f"{CT}/again/{ONE}": fake.whole()[ONE]})
@@ -331,7 +331,7 @@ def test_received_volumes_that_are_installed_are_not_kept_twice(
 
 
 def test_a_package_with_another_version_of_an_installed_volume_fails(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     folder = fake.write(tmp_path / "have", {LATE: fake.volume(99), EARLY: fake.whole()[EARLY]})
     adopt_volumes(folder, tmp_path / "data", fake.collection(), Registry(), durable=False)
@@ -347,7 +347,7 @@ def test_a_package_with_another_version_of_an_installed_volume_fails(
 
 
 def test_a_published_hash_decides_between_a_package_and_an_installed_volume(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     folder = fake.write(tmp_path / "have", {ONE: fake.volume(99)})
     adopt_volumes(folder, tmp_path / "data", fake.collection(), Registry(), durable=False)
@@ -356,7 +356,7 @@ def test_a_published_hash_decides_between_a_package_and_an_installed_volume(
 
 
 def test_more_volumes_than_in_the_registry_are_not_missing(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     smaller = fake.collection(volumes=3)
     summary = fetch(site, tmp_path, collection=smaller)
@@ -368,7 +368,7 @@ def test_more_volumes_than_in_the_registry_are_not_missing(
 
 
 def test_volumes_received_before_a_crash_are_installed_without_a_request(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
     (inbox,) = [
@@ -383,7 +383,7 @@ def test_volumes_received_before_a_crash_are_installed_without_a_request(
 
 
 def test_a_package_that_another_run_receives_is_skipped(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
     (root(tmp_path) / "0700" / LATE).unlink()
@@ -396,7 +396,7 @@ def test_a_package_that_another_run_receives_is_skipped(
 
 
 def test_packages_that_do_not_fit_are_not_started(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = shutil.disk_usage(tmp_path)._replace(free=10_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
@@ -406,7 +406,7 @@ def test_packages_that_do_not_fit_are_not_started(
 
 
 def test_fewer_volumes_than_in_the_registry_are_a_failure(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     bigger = fake.collection(patients=4, volumes=5)
     summary = fetch(site, tmp_path, collection=bigger)
@@ -418,7 +418,7 @@ def test_fewer_volumes_than_in_the_registry_are_a_failure(
 
 
 def test_a_collection_without_counts_is_complete_with_its_packages(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     unknown = fake.collection(patients=None, volumes=None)
     summary = fetch(site, tmp_path, collection=unknown)
@@ -429,7 +429,7 @@ def test_a_collection_without_counts_is_complete_with_its_packages(
 
 
 def test_a_page_without_packages_is_an_error(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     elsewhere = fake.collection(slug="another")
     site.collection("another", site.download("Table", url=site.address("a.xlsx")))
@@ -439,7 +439,7 @@ def test_a_page_without_packages_is_an_error(
 
 
 def test_without_ascli_the_run_shows_what_to_install_and_to_type(
-    site: FakeSite, no_ascli: None, tmp_path: Path
+    site: FakePortal, no_ascli: None, tmp_path: Path
 ) -> None:
     events: list[Event] = []
     with pytest.raises(NotDicomError) as caught:
@@ -465,7 +465,7 @@ def test_without_ascli_the_run_shows_what_to_install_and_to_type(
 
 
 def test_the_commands_for_people_read_the_links_from_private_files(
-    site: FakeSite, no_ascli: None, tmp_path: Path
+    site: FakePortal, no_ascli: None, tmp_path: Path
 ) -> None:
     events: list[Event] = []
     with pytest.raises(NotDicomError):
@@ -479,7 +479,7 @@ def test_the_commands_for_people_read_the_links_from_private_files(
 
 
 def test_without_ascli_and_site_the_page_is_named(
-    site: FakeSite, no_ascli: None, tmp_path: Path
+    site: FakePortal, no_ascli: None, tmp_path: Path
 ) -> None:
     events: list[Event] = []
     with pytest.raises(NotDicomError):
@@ -491,7 +491,7 @@ def test_without_ascli_and_site_the_page_is_named(
 
 
 def test_a_complete_collection_does_not_need_ascli(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch(site, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -499,7 +499,7 @@ def test_a_complete_collection_does_not_need_ascli(
 
 
 def test_filters_and_forbidden_uses_are_refused(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     request = Request((fake.NAME,), str(tmp_path), filters=Filters(patients=("0001",)))
     with pytest.raises(UsageError, match="whole packages"):
@@ -539,7 +539,7 @@ def test_the_default_site_is_tcias() -> None:
 
 
 def test_the_listing_of_a_package_may_be_damaged(
-    site: FakeSite, ascli: FakeAscli, tmp_path: Path
+    site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     fetch(site, tmp_path)
     for listing in root(tmp_path).rglob("listing.json"):

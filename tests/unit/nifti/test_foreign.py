@@ -18,7 +18,7 @@ from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk
 from tests.fakes import nifti as fake
-from tests.fakes.crash import CountingDisk, Crash
+from tests.fakes.crashing_disk import CountingDisk, Crash
 
 ONE, TWO, EARLY, LATE = fake.whole()
 SUBJECT = "volume-covid19-A-0700"

@@ -29,8 +29,9 @@ from tcia_covid.selection.request import Options
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.locks import Lock
 from tests.fakes import s3_faults
-from tests.fakes.cataloged import cataloged_corpus, held_series, hold_in_buckets
-from tests.fakes.faults import (
+from tests.fakes.cataloged_archives import cataloged_corpus, put_in_buckets, requested_series
+from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import (
     Answer,
     DropRows,
     EmptyAnswer,
@@ -40,10 +41,9 @@ from tests.fakes.faults import (
     Status,
     html_page,
 )
-from tests.fakes.nbia import ArchiveServer
 from tests.fakes.nbia_replies import Call, Reply
 from tests.fakes.s3 import S3Server, running_s3
-from tests.fakes.s3_front import Front
+from tests.fakes.s3_proxy import S3Proxy
 from tests.fakes.zip_faults import AlteredImage, LostImage, NoHashTable, WrongHashTable
 from tests.unit.archive_helpers import files_of
 from tests.waiting import LONG
@@ -52,7 +52,7 @@ __all__ = ["running_s3"]
 HTTP = HttpSettings(
     retries=1, retry_wait=0.01, connect_timeout=5, stall_timeout=LONG, first_byte_timeout=LONG
 )
-HELD = held_series()
+HELD = requested_series()
 UID = min(image.uid for image in HELD.images)
 NOWHERE = "http://127.0.0.1:9"
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -67,9 +67,9 @@ def _nbia() -> Iterator[ArchiveServer]:
 
 
 @pytest.fixture(scope="module", name="front")
-def _front(s3_server: S3Server) -> Iterator[Front]:
-    hold_in_buckets(s3_server)
-    with Front(s3_server.port) as front:
+def _front(s3_server: S3Server) -> Iterator[S3Proxy]:
+    put_in_buckets(s3_server)
+    with S3Proxy(s3_server.port) as front:
         yield front
 
 
@@ -80,10 +80,10 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
-class Trial:
+class Scenario:
     """Both archives, and a folder."""
 
-    def __init__(self, nbia: ArchiveServer, front: Front, output: Path) -> None:
+    def __init__(self, nbia: ArchiveServer, front: S3Proxy, output: Path) -> None:
         self.nbia = nbia
         self.front = front
         self.output = output
@@ -97,11 +97,11 @@ class Trial:
         self.nbia.interceptor.add(*faults)
 
 
-@pytest.fixture(name="trial")
-def _trial(nbia: ArchiveServer, front: Front, tmp_path: Path) -> Iterator[Trial]:
+@pytest.fixture(name="scenario")
+def _trial(nbia: ArchiveServer, front: S3Proxy, tmp_path: Path) -> Iterator[Scenario]:
     assert isinstance(nbia.interceptor, Faults)
     try:
-        yield Trial(nbia, front, tmp_path / "data")
+        yield Scenario(nbia, front, tmp_path / "data")
     finally:
         nbia.interceptor.clear()
         front.faults.clear()
@@ -119,8 +119,8 @@ def seen(result: DoctorResult, name: str) -> str:
     return next(fact.seen for fact in result.facts if fact.name == name)
 
 
-def test_where_all_is_well_every_fact_holds(trial: Trial) -> None:
-    result = trial.run()
+def test_where_all_is_well_every_fact_holds(scenario: Scenario) -> None:
+    result = scenario.run()
     assert failed(result) == set()
     assert result.exit_code == 0
     unchecked = {
@@ -155,9 +155,9 @@ NBIA_FAULTS = {
 
 
 @pytest.mark.parametrize("name", NBIA_FAULTS)
-def test_a_broken_fact_of_nbia_is_named(name: str, trial: Trial) -> None:
-    trial.break_nbia(replace(NBIA_FAULTS[name]))
-    result = trial.run()
+def test_a_broken_fact_of_nbia_is_named(name: str, scenario: Scenario) -> None:
+    scenario.break_nbia(replace(NBIA_FAULTS[name]))
+    result = scenario.run()
     assert name in failed(result)
     assert failed(result) <= {name, "compare.idc"}
     assert result.exit_code == 1
@@ -194,42 +194,42 @@ IDC_FAULTS = {
 
 
 @pytest.mark.parametrize("name", IDC_FAULTS)
-def test_a_broken_fact_of_idc_is_named(name: str, trial: Trial) -> None:
-    trial.front.faults.append(replace(IDC_FAULTS[name]))
-    result = trial.run()
+def test_a_broken_fact_of_idc_is_named(name: str, scenario: Scenario) -> None:
+    scenario.front.faults.append(replace(IDC_FAULTS[name]))
+    result = scenario.run()
     assert name in failed(result)
     caused = {"compare.idc", "idc.range"} if name == "idc.etag" else set()
     assert failed(result) <= {name, *caused}
     assert result.exit_code == 1
 
 
-def test_archives_that_send_different_bytes_are_named(trial: Trial) -> None:
-    trial.break_nbia(AlteredImage(uid=UID, times=None, singly=True))
-    result = trial.run()
+def test_archives_that_send_different_bytes_are_named(scenario: Scenario) -> None:
+    scenario.break_nbia(AlteredImage(uid=UID, times=None, singly=True))
+    result = scenario.run()
     assert "compare.idc" in failed(result)
     assert seen(result, "compare.idc") == "1 of 2 images from idc and nbia differ"
     assert "nbia.md5-table" in failed(result), "the table shows which archive is wrong"
 
 
-def test_a_table_with_a_wrong_md5_is_named(trial: Trial) -> None:
-    trial.break_nbia(WrongHashTable(edit=lambda text: re.sub(r"[0-9a-f]{32}", "1" * 32, text)))
-    result = trial.run()
+def test_a_table_with_a_wrong_md5_is_named(scenario: Scenario) -> None:
+    scenario.break_nbia(WrongHashTable(edit=lambda text: re.sub(r"[0-9a-f]{32}", "1" * 32, text)))
+    result = scenario.run()
     assert "nbia.md5-table" in failed(result)
     assert seen(result, "nbia.md5-table") == "the MD5 of 2 of 2 images differs"
 
 
-def test_a_login_page_is_no_answer(trial: Trial) -> None:
-    trial.break_nbia(html_page("", times=None))
-    result = trial.run(source="nbia")
+def test_a_login_page_is_no_answer(scenario: Scenario) -> None:
+    scenario.break_nbia(html_page("", times=None))
+    result = scenario.run(source="nbia")
     assert outcome(result, "nbia.response") is FactOutcome.OK
     assert {"nbia.collections", "nbia.zip"} <= failed(result)
     assert "sent something that is not the requested list" in seen(result, "nbia.collections")
     assert result.exit_code == 3
 
 
-def test_without_any_archive_every_fact_is_named_and_the_exit_code_is_3(trial: Trial) -> None:
+def test_without_any_archive_every_fact_is_named_and_the_exit_code_is_3(scenario: Scenario) -> None:
     begun = time.monotonic()
-    result = trial.run(nbia_url=NOWHERE, idc_url=NOWHERE)
+    result = scenario.run(nbia_url=NOWHERE, idc_url=NOWHERE)
     assert time.monotonic() - begun < 10
     assert result.exit_code == 3
     assert failed(result) == {"nbia.response", "idc.response"}
@@ -238,46 +238,46 @@ def test_without_any_archive_every_fact_is_named_and_the_exit_code_is_3(trial: T
     assert "refused the connection" in seen(result, "nbia.response")
 
 
-def test_one_of_two_archives_is_enough_for_exit_code_1(trial: Trial) -> None:
-    result = trial.run(nbia_url=NOWHERE)
+def test_one_of_two_archives_is_enough_for_exit_code_1(scenario: Scenario) -> None:
+    result = scenario.run(nbia_url=NOWHERE)
     assert failed(result) == {"nbia.response"}
     assert result.exit_code == 1
 
 
-def test_a_name_that_cannot_be_resolved_is_named(trial: Trial) -> None:
+def test_a_name_that_cannot_be_resolved_is_named(scenario: Scenario) -> None:
     begun = time.monotonic()
-    result = trial.run(nbia_url="http://nowhere.invalid/v4", source="nbia")
+    result = scenario.run(nbia_url="http://nowhere.invalid/v4", source="nbia")
     assert time.monotonic() - begun < 10
     assert failed(result) == {"nbia.dns"}
     assert result.exit_code == 3
 
 
-def test_the_endpoints_of_idc_are_checked_one_by_one(trial: Trial) -> None:
-    result = trial.run(idc_url=f"{trial.front.url},{NOWHERE}", source="idc")
+def test_the_endpoints_of_idc_are_checked_one_by_one(scenario: Scenario) -> None:
+    result = scenario.run(idc_url=f"{scenario.front.url},{NOWHERE}", source="idc")
     assert failed(result) == {"idc-2.response"}
     assert outcome(result, "idc-1.range") is FactOutcome.OK
     assert not any(fact.group == "nbia" for fact in result.facts)
 
 
 def test_requests_through_a_proxy_are_said_to_be(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://jane:hunter2@127.0.0.1:{trial.nbia.port}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://jane:hunter2@127.0.0.1:{scenario.nbia.port}")
     url = "http://nbia.invalid/nbia-api/services/v4"
-    result = trial.run(nbia_url=url, source="nbia")
+    result = scenario.run(nbia_url=url, source="nbia")
     assert failed(result) == set()
     assert outcome(result, "nbia.proxy") is FactOutcome.OK
-    assert seen(result, "nbia.proxy") == f"requests go through 127.0.0.1:{trial.nbia.port}"
+    assert seen(result, "nbia.proxy") == f"requests go through 127.0.0.1:{scenario.nbia.port}"
     report = "\n".join(report_lines(result))
     assert "hunter2" not in report
     assert "hunter2" not in str(doctor_document(result))
 
 
 def test_a_proxy_that_does_not_respond_is_named(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", NOWHERE)
-    result = trial.run()
+    result = scenario.run()
     assert failed(result) == {"nbia.proxy", "idc.proxy"}
     assert result.exit_code == 3
 
@@ -296,12 +296,12 @@ def _over_tls(authority: trustme.CA) -> Iterator[ArchiveServer]:
 
 
 def test_a_certificate_that_is_not_trusted_is_named(
-    trial: Trial, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     with _over_tls(authority) as server:
-        result = trial.run(nbia_url=server.base_url)
+        result = scenario.run(nbia_url=server.base_url)
     assert failed(result) == {"nbia.tls"}
     assert "cannot be trusted" in seen(result, "nbia.tls")
     assert outcome(result, "nbia.response") is FactOutcome.NOT_CHECKED
@@ -309,13 +309,13 @@ def test_a_certificate_that_is_not_trusted_is_named(
 
 
 def test_the_ca_bundle_of_the_environment_is_named(
-    trial: Trial, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with _over_tls(authority) as server:
-        result = trial.run(nbia_url=server.base_url, source="nbia")
+        result = scenario.run(nbia_url=server.base_url, source="nbia")
     assert failed(result) == set()
     assert outcome(result, "nbia.tls") is FactOutcome.OK
     assert seen(result, "machine.ca").startswith("1 certificate in ")
@@ -324,7 +324,7 @@ def test_the_ca_bundle_of_the_environment_is_named(
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_a_ca_bundle_that_cannot_be_read_is_named(
     content: str | None,
-    trial: Trial,
+    scenario: Scenario,
     authority: trustme.CA,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -334,7 +334,7 @@ def test_a_ca_bundle_that_cannot_be_read_is_named(
         bundle.write_text(content, encoding="utf-8")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with _over_tls(authority) as server:
-        result = trial.run(nbia_url=server.base_url, source="nbia")
+        result = scenario.run(nbia_url=server.base_url, source="nbia")
     assert failed(result) == {"machine.ca", "nbia.tls"}
 
 
@@ -351,18 +351,18 @@ class _Dated(Fault):
 
 
 @pytest.mark.parametrize(("offset", "word"), [(-9000, "ahead of"), (9000, "behind")])
-def test_a_wrong_clock_is_named(offset: int, word: str, trial: Trial) -> None:
-    trial.break_nbia(_Dated(date=formatdate(time.time() + offset, usegmt=True)))
-    result = trial.run()
+def test_a_wrong_clock_is_named(offset: int, word: str, scenario: Scenario) -> None:
+    scenario.break_nbia(_Dated(date=formatdate(time.time() + offset, usegmt=True)))
+    result = scenario.run()
     assert failed(result) == {"nbia.clock"}
     text = rf"this computer's clock is 2 h (29|30) min {word} the archive's"
     assert re.fullmatch(text, seen(result, "nbia.clock"))
     assert result.exit_code == 1
 
 
-def test_a_response_without_a_date_says_nothing_of_the_clock(trial: Trial) -> None:
-    trial.break_nbia(_Dated(date=""))
-    result = trial.run(source="nbia")
+def test_a_response_without_a_date_says_nothing_of_the_clock(scenario: Scenario) -> None:
+    scenario.break_nbia(_Dated(date=""))
+    result = scenario.run(source="nbia")
     assert outcome(result, "nbia.clock") is FactOutcome.NOT_CHECKED
     assert result.exit_code == 0
 
@@ -414,104 +414,106 @@ DISKS: dict[str, tuple[type[Disk], int]] = {
 
 
 @pytest.mark.parametrize("name", DISKS)
-def test_a_broken_fact_of_the_disk_is_named(name: str, trial: Trial) -> None:
+def test_a_broken_fact_of_the_disk_is_named(name: str, scenario: Scenario) -> None:
     kind, code = DISKS[name]
-    result = trial.run(disk=kind(), source="idc")
+    result = scenario.run(disk=kind(), source="idc")
     assert outcome(result, name) is FactOutcome.FAILED
     assert failed(result) == ({name} if code else set())
     assert result.exit_code == code
 
 
-def test_locks_that_do_not_lock_are_named(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locks_that_do_not_lock_are_named(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))
-    result = trial.run(source="idc")
+    result = scenario.run(source="idc")
     assert outcome(result, "disk.locks") is FactOutcome.FAILED
     assert result.exit_code == 0, "correctness does not depend on locks"
 
 
-def test_a_full_disk_is_named(trial: Trial) -> None:
-    result = trial.run(disk=_Full(), source="idc")
+def test_a_full_disk_is_named(scenario: Scenario) -> None:
+    result = scenario.run(disk=_Full(), source="idc")
     assert failed(result) == {"disk.write"}
     assert outcome(result, "disk.rename") is FactOutcome.NOT_CHECKED
     assert result.exit_code == 4
-    assert list(trial.output.parent.iterdir()) == []
+    assert list(scenario.output.parent.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_the_folder_is_named(trial: Trial, tmp_path: Path) -> None:
-    trial.output.write_text("mine", encoding="utf-8")
-    trial.output = trial.output / "below"
-    result = trial.run(source="idc")
+def test_a_file_in_the_place_of_the_folder_is_named(scenario: Scenario, tmp_path: Path) -> None:
+    scenario.output.write_text("mine", encoding="utf-8")
+    scenario.output = scenario.output / "below"
+    result = scenario.run(source="idc")
     assert failed(result) == {"disk.write"}
     assert result.exit_code == 4
     assert files_of(tmp_path).keys() == {"data"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
-def test_a_read_only_folder_is_named(trial: Trial) -> None:
-    trial.output.mkdir()
-    trial.output.chmod(0o555)
-    trial.output.parent.chmod(0o755)
+def test_a_read_only_folder_is_named(scenario: Scenario) -> None:
+    scenario.output.mkdir()
+    scenario.output.chmod(0o555)
+    scenario.output.parent.chmod(0o755)
     is_root = os.geteuid() == 0
     if is_root:
-        for folder in trial.output.parents:
+        for folder in scenario.output.parents:
             if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
                 folder.chmod(folder.stat().st_mode | 0o011)
         os.seteuid(54321)
     try:
-        result = trial.run(source="idc")
+        result = scenario.run(source="idc")
     finally:
         if is_root:
             os.seteuid(0)
-        trial.output.chmod(0o755)
+        scenario.output.chmod(0o755)
     assert failed(result) == {"disk.write"}
     assert "cannot write to" in seen(result, "disk.write")
     assert result.exit_code == 4
 
 
-def test_the_users_files_stay_and_the_probe_files_go(trial: Trial) -> None:
-    (trial.output / "COVID-19-AR").mkdir(parents=True)
-    (trial.output / "COVID-19-AR" / "notes.txt").write_text("mine", encoding="utf-8")
-    (trial.output / "case").write_text("mine", encoding="utf-8")
-    before = files_of(trial.output)
-    trial.run(source="idc")
-    assert files_of(trial.output) == before
-    assert sorted(path.name for path in trial.output.iterdir()) == ["COVID-19-AR", "case"]
+def test_the_users_files_stay_and_the_probe_files_go(scenario: Scenario) -> None:
+    (scenario.output / "COVID-19-AR").mkdir(parents=True)
+    (scenario.output / "COVID-19-AR" / "notes.txt").write_text("mine", encoding="utf-8")
+    (scenario.output / "case").write_text("mine", encoding="utf-8")
+    before = files_of(scenario.output)
+    scenario.run(source="idc")
+    assert files_of(scenario.output) == before
+    assert sorted(path.name for path in scenario.output.iterdir()) == ["COVID-19-AR", "case"]
 
 
-def test_a_folder_that_does_not_exist_is_not_created(trial: Trial) -> None:
-    result = trial.run(source="idc")
+def test_a_folder_that_does_not_exist_is_not_created(scenario: Scenario) -> None:
+    result = scenario.run(source="idc")
     assert result.exit_code == 0
-    assert not trial.output.exists()
-    assert list(trial.output.parent.iterdir()) == []
+    assert not scenario.output.exists()
+    assert list(scenario.output.parent.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-def test_a_low_limit_of_open_files_is_named(trial: Trial) -> None:
-    result = trial.run(source="idc", jobs=(open_files_limit() or 0))
+def test_a_low_limit_of_open_files_is_named(scenario: Scenario) -> None:
+    result = scenario.run(source="idc", jobs=(open_files_limit() or 0))
     assert outcome(result, "machine.open-files") is FactOutcome.FAILED
     assert "series at once, not" in seen(result, "machine.open-files")
     assert result.exit_code == 0, "downloads use fewer jobs"
 
 
 def test_the_report_has_no_secret_and_no_home_folder(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(trial.output.parent))
-    monkeypatch.setenv("USERPROFILE", str(trial.output.parent))
+    monkeypatch.setenv("HOME", str(scenario.output.parent))
+    monkeypatch.setenv("USERPROFILE", str(scenario.output.parent))
     monkeypatch.setenv("TCIA_COVID_IDC_URL", "http://key:swordfish@127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "token=swordfish")
-    result = trial.run(idc_url="http://key:swordfish@127.0.0.1:9", source="idc")
+    result = scenario.run(idc_url="http://key:swordfish@127.0.0.1:9", source="idc")
     report = "\n".join(report_lines(result)) + str(doctor_document(result))
     assert "swordfish" not in report
-    assert str(trial.output.parent) not in report
+    assert str(scenario.output.parent) not in report
     assert result.output == f"~{os.sep}data"
     assert "TCIA_COVID_IDC_URL" in result.environment["set"]
 
 
-def test_every_fact_is_explained(trial: Trial) -> None:
+def test_every_fact_is_explained(scenario: Scenario) -> None:
     text = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
     explained = set(re.findall(r"^\| `([a-z0-9.-]+)` \|", text, re.MULTILINE))
-    names = {fact.name for fact in trial.run().facts}
+    names = {fact.name for fact in scenario.run().facts}
     connection = {name.partition(".")[2] for name in names if name.startswith("nbia.")}
     general = {"dns", "proxy", "tls", "response", "clock"}
     assert general <= connection
@@ -520,8 +522,8 @@ def test_every_fact_is_explained(trial: Trial) -> None:
     assert {name for name in explained if "." in name} <= own
 
 
-def test_the_document_names_every_fact(trial: Trial) -> None:
-    result = trial.run(source="idc")
+def test_the_document_names_every_fact(scenario: Scenario) -> None:
+    result = scenario.run(source="idc")
     document = doctor_document(result)
     assert [fact["name"] for fact in document["facts"]] == [fact.name for fact in result.facts]
     assert len({fact.name for fact in result.facts}) == len(result.facts)

@@ -16,9 +16,9 @@ from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Amount, compare_with_catalog, plan_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import space_needed
-from tests.fakes.archive import NAME, small_archive
-from tests.fakes.faults import Cut, Faults
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Cut, Faults
+from tests.fakes.nbia_servers import NAME, small_archive
 
 
 @pytest.fixture(name="archive")

@@ -29,7 +29,7 @@ from tcia_covid.store.locks import Lock
 from tcia_covid.store.reports import REPORT_FILES, outdated_reports
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Relayout, Tree
-from tests.fakes.crash import CountingDisk, Crash, PausingDisk, PowerLossDisk
+from tests.fakes.crashing_disk import CountingDisk, Crash, PausingDisk, PowerLossDisk
 from tests.fakes.synthetic import ImageSpec, synthetic_image
 from tests.unit.archive_helpers import files_of as all_files_of
 from tests.unit.trees import NAME, md5_of, series_of

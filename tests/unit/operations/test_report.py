@@ -28,7 +28,7 @@ from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.report_page import MARKER, is_own_page
 from tcia_covid.store.tree import Tree
 from tests.fakes.nifti import volume
-from tests.fakes.pictures import AXIAL, gradient, picture
+from tests.fakes.pixel_images import AXIAL, gradient, picture
 from tests.unit.trees import grow, new_tree, series_of
 from tests.waiting import wait_for
 

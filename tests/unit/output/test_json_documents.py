@@ -12,7 +12,7 @@ from tcia_covid.core.summary import Comparison, Difference, SeriesResult
 from tcia_covid.operations.plan import Amount, GroupPlan, Plan
 from tcia_covid.output import json_documents
 from tcia_covid.selection.resolve import CollectionSelection, Selection
-from tests.unit.making import series, summary
+from tests.unit.factories import series, summary
 
 
 def as_read(content: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tcia_covid.core.events import (
     SeriesStarted,
 )
 from tcia_covid.output.logs import EventLog
-from tests.unit.making import complete, failed, series, summary
+from tests.unit.factories import complete, failed, series, summary
 
 ALL = (
     CommandStarted("download"),

@@ -39,7 +39,7 @@ from tcia_covid.output.progress import (
     summary_parts,
 )
 from tcia_covid.output.progress_bars import Bars, frame
-from tests.unit.making import complete, failed, series
+from tests.unit.factories import complete, failed, series
 from tests.waiting import SOON
 
 STARTED = RunStarted(series=3, images=6, size=3000, already_complete=1, output="data")

@@ -9,8 +9,8 @@ import pytest
 from tcia_covid.core.errors import RequestError, UsageError
 from tcia_covid.selection.targets import cart_uids
 from tests.fakes.corpus import Corpus
-from tests.fakes.faults import EmptyAnswer, Faults
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import EmptyAnswer, Faults
 from tests.unit.archive_helpers import nbia_of
 
 

@@ -26,7 +26,7 @@ from tcia_covid.selection.manifests.read import read_manifest
 from tcia_covid.selection.manifests.write import write_csv
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import parse_targets
-from tests.unit.selection.listing import CatalogOnly
+from tests.unit.selection.helpers import CatalogOnly
 
 SERIES = series_catalog.load("MIDRC-RICORD-1B")[:3]
 HASHES = [f"{number:032x}" for number in range(3)]

@@ -19,12 +19,12 @@ from tcia_covid.selection.lookup import ArchiveLookup, Found
 from tcia_covid.selection.manifests.model import Kind
 from tcia_covid.selection.targets import Unknown
 from tests.fakes import s3
-from tests.fakes.archive import NAME, small_archive
 from tests.fakes.corpus import DemoSeries
-from tests.fakes.faults import Faults
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Faults
+from tests.fakes.nbia_servers import NAME, small_archive
 from tests.fakes.s3 import BUCKET, S3Server, folder_of
-from tests.fakes.scripted import closed_port
+from tests.fakes.scripted_server import closed_port
 from tests.unit.archive_helpers import QUICK
 
 REGISTRY = load_registry()

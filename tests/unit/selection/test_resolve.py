@@ -13,7 +13,7 @@ from tcia_covid.core.errors import UnknownCollectionError
 from tcia_covid.core.models import Failure
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.targets import Unknown, parse_targets, unknown_collection
-from tests.unit.selection.listing import OneList, selected
+from tests.unit.selection.helpers import OneList, selected
 
 NAME = "COVID-19-AR"
 SERIES = series_catalog.load(NAME)

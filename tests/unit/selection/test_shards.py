@@ -17,7 +17,7 @@ from tcia_covid.core.models import Failure, Series
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.resolve import Selection
 from tcia_covid.selection.shards import Shard, parse_shard, shard_filter
-from tests.unit.selection.listing import OneList, selected
+from tests.unit.selection.helpers import OneList, selected
 
 NAME = "COVID-19-AR"
 

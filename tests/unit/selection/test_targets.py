@@ -10,7 +10,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import NotDicomError, UnknownCollectionError, UsageError
 from tcia_covid.selection.targets import Target, Unknown, parse_targets, split_targets
-from tests.unit.selection.listing import CatalogOnly, selected
+from tests.unit.selection.helpers import CatalogOnly, selected
 
 REGISTRY = load_registry()
 SERIES = series_catalog.load("MIDRC-RICORD-1A")[0]

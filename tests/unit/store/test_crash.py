@@ -17,9 +17,9 @@ from tcia_covid.store.layout import Layout
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
-from tests.fakes.crash import CountingDisk, Crash, PowerLossDisk
+from tests.fakes.crashing_disk import CountingDisk, Crash, PowerLossDisk
 from tests.unit.archive_helpers import files_of
-from tests.unit.transfer.running import SETTINGS, FakeArchive, listed, raising
+from tests.unit.transfer.helpers import SETTINGS, FakeArchive, listed, raising
 from tests.unit.trees import files, image_of, md5_of
 
 LAYOUT = Layout.parse("{patient}/{series_tail}")

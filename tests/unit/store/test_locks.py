@@ -14,7 +14,7 @@ import pytest
 from tcia_covid.core.errors import LockedError
 from tcia_covid.core.models import Series, State
 from tcia_covid.store.locks import Lock
-from tests.unit.transfer.running import FakeArchive, Run, listed
+from tests.unit.transfer.helpers import FakeArchive, Run, listed
 from tests.unit.trees import files, new_tree, stage
 
 GROUP, ALICE, BOB = 60000, 60001, 60002

@@ -21,8 +21,8 @@ from tcia_covid.store.staging import ImageOrigins, Staging
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
-from tests.fakes.crash import PausingDisk
-from tests.unit.transfer.running import IMAGES, SETTINGS, FakeArchive, Run, listed, raising
+from tests.fakes.crashing_disk import PausingDisk
+from tests.unit.transfer.helpers import IMAGES, SETTINGS, FakeArchive, Run, listed, raising
 from tests.unit.trees import NAME, ROOT, files, image_of
 
 LAYOUT = Layout.parse("{patient}/{series_tail}")

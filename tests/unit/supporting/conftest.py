@@ -9,12 +9,12 @@ import pytest
 
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
-from tests.fakes.site import FakeSite
+from tests.fakes.portal import FakePortal
 
 
 @pytest.fixture
-def site() -> Iterator[FakeSite]:
-    with FakeSite() as running:
+def site() -> Iterator[FakePortal]:
+    with FakePortal() as running:
         yield running
 
 

@@ -14,8 +14,8 @@ from tcia_covid.core.summary import SupportingFiles
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.download import fetch_supporting
 from tcia_covid.supporting.receipts import FileReceipt, FileReceipts
-from tests.fakes.site import FakeSite
-from tests.unit.http.requesting import client_with
+from tests.fakes.portal import FakePortal
+from tests.unit.http.helpers import client_with
 
 SLUG = "demo-collection"
 CSV = b"patient,age\n" + b"P-1,70\n" * 5000
@@ -43,12 +43,12 @@ def collection_of(*files: SupportingFile) -> Collection:
     return Collection("DEMO", "DICOM", "DEMO", slug=SLUG, supporting=files)
 
 
-def entry(site: FakeSite, name: str, **fields: object) -> SupportingFile:
+def entry(site: FakePortal, name: str, **fields: object) -> SupportingFile:
     return SupportingFile(f"Title of {name}", "clinical", name, site.address(name), **fields)  # type: ignore[arg-type]
 
 
 def fetch(
-    site: FakeSite,
+    site: FakePortal,
     tree: Tree,
     *files: SupportingFile,
     events: list[Event] | None = None,

@@ -15,8 +15,8 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.events import Event, Notice
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
-from tests.fakes.crash import CountingDisk, Crash
-from tests.fakes.site import FakeSite
+from tests.fakes.crashing_disk import CountingDisk, Crash
+from tests.fakes.portal import FakePortal
 from tests.unit.supporting.helpers import (
     CSV,
     JSON,
@@ -31,7 +31,7 @@ from tests.unit.supporting.helpers import (
 
 
 @pytest.mark.parametrize("how", ["mended", "updated", "without a receipt"])
-def test_foreign_files_stay_where_they_are(site: FakeSite, tree: Tree, how: str) -> None:
+def test_foreign_files_stay_where_they_are(site: FakePortal, tree: Tree, how: str) -> None:
     site.file("n.zip", zipped({"a/b.json": JSON, "old.json": JSON}))
     site.collection(SLUG)
     file = entry(site, "n.zip")
@@ -80,7 +80,7 @@ def _without(found: dict[str, bytes], mine: dict[str, bytes]) -> dict[str, bytes
     ],
 )
 def test_a_users_file_in_the_way_is_moved_aside_visibly(
-    site: FakeSite, tree: Tree, place: str, aside: str
+    site: FakePortal, tree: Tree, place: str, aside: str
 ) -> None:
     content = zipped({"a/b.json": JSON})
     site.file("n.zip", content)
@@ -96,7 +96,7 @@ def test_a_users_file_in_the_way_is_moved_aside_visibly(
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_a_symlink_to_other_bytes_is_replaced(site: FakeSite, tree: Tree, *, right: bool) -> None:
+def test_a_symlink_to_other_bytes_is_replaced(site: FakePortal, tree: Tree, *, right: bool) -> None:
     site.file("table.csv", CSV)
     file = entry(site, "table.csv")
     fetch(site, tree, file)
@@ -120,14 +120,14 @@ class _ReadOnly(Disk):
         super().replace(source, target)
 
 
-def test_a_read_only_folder_ends_the_run(site: FakeSite, tree: Tree) -> None:
+def test_a_read_only_folder_ends_the_run(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     tree.disk = _ReadOnly(durable=False)
     with pytest.raises(PermissionDeniedError):
         fetch(site, tree, entry(site, "table.csv"))
 
 
-def test_a_read_only_folder_that_is_complete_is_no_error(site: FakeSite, tree: Tree) -> None:
+def test_a_read_only_folder_that_is_complete_is_no_error(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     file = entry(site, "table.csv")
     fetch(site, tree, file)
@@ -138,7 +138,7 @@ def test_a_read_only_folder_that_is_complete_is_no_error(site: FakeSite, tree: T
 
 @pytest.mark.parametrize("error", [None, 28], ids=["crash", "ENOSPC"])
 def test_a_crash_or_disk_error_at_any_side_effect_is_recovered_from(
-    site: FakeSite, tmp_path: Path, error: int | None
+    site: FakePortal, tmp_path: Path, error: int | None
 ) -> None:
     content = zipped({"a.json": JSON})
     site.file("n.zip", content)

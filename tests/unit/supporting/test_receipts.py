@@ -11,7 +11,7 @@ import pytest
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileCheck
-from tests.fakes.site import FakeSite
+from tests.fakes.portal import FakePortal
 from tests.unit.supporting.helpers import (
     CSV,
     JSON,
@@ -25,7 +25,7 @@ from tests.unit.supporting.helpers import (
 )
 
 
-def test_a_file_is_downloaded_once(site: FakeSite, tree: Tree) -> None:
+def test_a_file_is_downloaded_once(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     file = entry(site, "table.csv")
     result = fetch(site, tree, file)
@@ -37,7 +37,7 @@ def test_a_file_is_downloaded_once(site: FakeSite, tree: Tree) -> None:
     assert len(site.heads) == asked
 
 
-def test_the_receipt_has_source_and_check_of_a_file(site: FakeSite, tree: Tree) -> None:
+def test_the_receipt_has_source_and_check_of_a_file(site: FakePortal, tree: Tree) -> None:
     site.file("a b.csv", CSV)
     file = replace(entry(site, "a b.csv"), url=f"{site.address('a%20b.csv')}?signature=secret")
     fetch(site, tree, file)
@@ -59,7 +59,7 @@ def test_the_receipt_has_source_and_check_of_a_file(site: FakeSite, tree: Tree) 
     ],
 )
 def test_size_and_hash_of_the_registry_are_checked(
-    site: FakeSite, tree: Tree, facts: dict[str, object], check: FileCheck
+    site: FakePortal, tree: Tree, facts: dict[str, object], check: FileCheck
 ) -> None:
     site.file("table.csv", CSV)
     fetch(site, tree, entry(site, "table.csv", **facts))
@@ -68,7 +68,7 @@ def test_size_and_hash_of_the_registry_are_checked(
 
 @pytest.mark.parametrize("facts", [{"size": 5}, {"sha256": "0" * 64}])
 def test_a_file_that_differs_from_the_registry_is_quarantined(
-    site: FakeSite, tree: Tree, facts: dict[str, object]
+    site: FakePortal, tree: Tree, facts: dict[str, object]
 ) -> None:
     site.file("table.csv", CSV)
     file = entry(site, "table.csv", **facts)
@@ -85,7 +85,7 @@ def test_a_file_that_differs_from_the_registry_is_quarantined(
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "receipt"])
-def test_a_damaged_file_is_downloaded_again(site: FakeSite, tree: Tree, how: str) -> None:
+def test_a_damaged_file_is_downloaded_again(site: FakePortal, tree: Tree, how: str) -> None:
     site.file("table.csv", CSV)
     file = entry(site, "table.csv")
     fetch(site, tree, file)
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_downloaded_again(site: FakeSite, tree: Tree, how: str
     assert not tree.quarantine.exists()
 
 
-def test_update_downloads_everything_again(site: FakeSite, tree: Tree) -> None:
+def test_update_downloads_everything_again(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     site.collection(SLUG)
     file = entry(site, "table.csv")
@@ -114,7 +114,7 @@ def test_update_downloads_everything_again(site: FakeSite, tree: Tree) -> None:
     assert files_in_place(tree) == {"table.csv": b"new," + CSV}
 
 
-def test_update_moves_no_unchanged_file_aside(site: FakeSite, tree: Tree) -> None:
+def test_update_moves_no_unchanged_file_aside(site: FakePortal, tree: Tree) -> None:
     site.file("n.zip", zipped({"a/b.json": JSON, "c.json": JSON}))
     site.collection(SLUG)
     file = entry(site, "n.zip")
@@ -137,7 +137,7 @@ def test_update_moves_no_unchanged_file_aside(site: FakeSite, tree: Tree) -> Non
     ],
 )
 def test_a_modified_receipt_is_ignored(
-    site: FakeSite, tree: Tree, change: dict[str, object]
+    site: FakePortal, tree: Tree, change: dict[str, object]
 ) -> None:
     site.file("table.csv", CSV)
     fetch(site, tree, entry(site, "table.csv"))
@@ -146,7 +146,7 @@ def test_a_modified_receipt_is_ignored(
     assert not receipts(tree)
 
 
-def test_the_hash_of_the_annotations_of_ricord_1c_is_checked(site: FakeSite, tree: Tree) -> None:
+def test_the_hash_of_the_annotations_of_ricord_1c_is_checked(site: FakePortal, tree: Tree) -> None:
     collection = load_registry().find("MIDRC-RICORD-1C")
     assert collection is not None
     listed = next(file for file in collection.supporting if file.sha256)

@@ -10,12 +10,12 @@ from tcia_covid.archives.portal import PortalApi
 from tcia_covid.core.events import Event, RequestRetried
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.download import fetch_supporting
-from tests.fakes.site import FakeSite
-from tests.unit.http.requesting import client_with
+from tests.fakes.portal import FakePortal
+from tests.unit.http.helpers import client_with
 from tests.unit.supporting.helpers import CSV, collection_of, entry, fetch, files_in_place, xlsx
 
 
-def test_an_interrupted_transfer_resumes(site: FakeSite, tree: Tree) -> None:
+def test_an_interrupted_transfer_resumes(site: FakePortal, tree: Tree) -> None:
     served = site.file("table.csv", CSV, cuts=3)
     events: list[Event] = []
     fetch(site, tree, entry(site, "table.csv"), events=events)
@@ -27,7 +27,7 @@ def test_an_interrupted_transfer_resumes(site: FakeSite, tree: Tree) -> None:
     assert sum(isinstance(event, RequestRetried) for event in events) == 3
 
 
-def test_a_later_run_resumes_the_transfer_of_an_earlier_one(site: FakeSite, tree: Tree) -> None:
+def test_a_later_run_resumes_the_transfer_of_an_earlier_one(site: FakePortal, tree: Tree) -> None:
     served = site.file("table.csv", CSV, cuts=1)
     file = entry(site, "table.csv")
     assert fetch(site, tree, file, settings={"retries": 0}).failures
@@ -51,7 +51,7 @@ def test_a_later_run_resumes_the_transfer_of_an_earlier_one(site: FakeSite, tree
     ],
 )
 def test_files_are_complete_with_every_kind_of_server(
-    site: FakeSite, tree: Tree, how: dict[str, object]
+    site: FakePortal, tree: Tree, how: dict[str, object]
 ) -> None:
     served = site.file("table.csv", CSV, **how)
     served.cuts = 1 if served.length else 0
@@ -59,7 +59,9 @@ def test_files_are_complete_with_every_kind_of_server(
     assert files_in_place(tree) == {"table.csv": CSV}
 
 
-def test_a_file_that_changed_since_is_downloaded_from_the_start(site: FakeSite, tree: Tree) -> None:
+def test_a_file_that_changed_since_is_downloaded_from_the_start(
+    site: FakePortal, tree: Tree
+) -> None:
     site.file("table.csv", CSV, cuts=1)
     file = entry(site, "table.csv")
     assert fetch(site, tree, file, settings={"retries": 0}).failures
@@ -69,7 +71,7 @@ def test_a_file_that_changed_since_is_downloaded_from_the_start(site: FakeSite, 
 
 
 def test_a_file_that_became_shorter_is_downloaded_from_the_start(
-    site: FakeSite, tree: Tree
+    site: FakePortal, tree: Tree
 ) -> None:
     served = site.file("table.csv", CSV, cuts=1)
     file = entry(site, "table.csv")
@@ -79,7 +81,9 @@ def test_a_file_that_became_shorter_is_downloaded_from_the_start(
     assert files_in_place(tree) == {"table.csv": b"a,b\n"}
 
 
-def test_a_file_at_another_address_is_downloaded_from_the_start(site: FakeSite, tree: Tree) -> None:
+def test_a_file_at_another_address_is_downloaded_from_the_start(
+    site: FakePortal, tree: Tree
+) -> None:
     site.file("table.csv", CSV, cuts=1, etag='"same"')
     file = entry(site, "table.csv")
     assert fetch(site, tree, file, settings={"retries": 0}).failures
@@ -102,7 +106,7 @@ def test_a_file_at_another_address_is_downloaded_from_the_start(site: FakeSite, 
     ],
 )
 def test_an_error_page_in_place_of_a_file_is_a_failure(
-    site: FakeSite, tree: Tree, name: str, body: bytes
+    site: FakePortal, tree: Tree, name: str, body: bytes
 ) -> None:
     site.file(name, body)
     result = fetch(site, tree, entry(site, name))
@@ -114,7 +118,7 @@ def test_an_error_page_in_place_of_a_file_is_a_failure(
     assert len(site.heads) == 3
 
 
-def test_a_temporary_error_page_is_retried(site: FakeSite, tree: Tree) -> None:
+def test_a_temporary_error_page_is_retried(site: FakePortal, tree: Tree) -> None:
     served = site.file("table.xlsx", xlsx(), instead=b"<html>busy</html>")
 
     def mend(event: Event) -> None:
@@ -129,7 +133,7 @@ def test_a_temporary_error_page_is_retried(site: FakeSite, tree: Tree) -> None:
 
 @pytest.mark.parametrize(("code", "requests"), [(404, 1), (403, 1), (503, 4)])
 def test_a_refused_file_fails_and_the_others_are_downloaded(
-    site: FakeSite, tree: Tree, code: int, requests: int
+    site: FakePortal, tree: Tree, code: int, requests: int
 ) -> None:
     site.file("bad.csv", CSV, status=code)
     site.file("good.csv", CSV)

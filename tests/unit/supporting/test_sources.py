@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcia_covid.catalog.collections import SupportingFile
 from tcia_covid.store.tree import Tree
-from tests.fakes.site import FakeSite
+from tests.fakes.portal import FakePortal
 from tests.unit.supporting.helpers import (
     CSV,
     SLUG,
@@ -17,7 +17,7 @@ from tests.unit.supporting.helpers import (
 )
 
 
-def test_a_file_without_an_address_is_looked_up_on_the_site(site: FakeSite, tree: Tree) -> None:
+def test_a_file_without_an_address_is_looked_up_on_the_site(site: FakePortal, tree: Tree) -> None:
     name = "MIDRC-RICORD-1c Clinical Data Jan 13 2021 .xlsx"
     published = "MIDRC-RICORD-1c-Clinical-Data-Jan-13-2021-.xlsx"
     site.file(published, xlsx())
@@ -40,7 +40,7 @@ def test_a_file_without_an_address_is_looked_up_on_the_site(site: FakeSite, tree
     assert len(site.heads) == asked
 
 
-def test_a_manifest_without_a_name_is_looked_up_by_its_kind(site: FakeSite, tree: Tree) -> None:
+def test_a_manifest_without_a_name_is_looked_up_by_its_kind(site: FakePortal, tree: Tree) -> None:
     site.file(
         "COVID-manifest.tcia", b"downloadServerUrl=https://x\nListOfSeriesToDownload=\n1.2.3\n"
     )
@@ -55,7 +55,7 @@ def test_a_manifest_without_a_name_is_looked_up_by_its_kind(site: FakeSite, tree
     assert receipts(tree)["table.csv"].source == "registry"
 
 
-def test_every_listed_manifest_is_downloaded(site: FakeSite, tree: Tree) -> None:
+def test_every_listed_manifest_is_downloaded(site: FakePortal, tree: Tree) -> None:
     for name in ("a.tcia", "b.tcia"):
         site.file(name, b"ListOfSeriesToDownload=\n1.2.3\n")
     listed = [site.download(f"Images {n}", url=site.address(n)) for n in ("a.tcia", "b.tcia")]
@@ -68,7 +68,9 @@ def test_every_listed_manifest_is_downloaded(site: FakeSite, tree: Tree) -> None
     assert len(site.heads) == asked
 
 
-def test_a_file_that_the_site_does_not_list_fails_until_it_does(site: FakeSite, tree: Tree) -> None:
+def test_a_file_that_the_site_does_not_list_fails_until_it_does(
+    site: FakePortal, tree: Tree
+) -> None:
     site.collection(SLUG)
     file = SupportingFile("Clinical data", "clinical", "table.csv")
     (failure,) = fetch(site, tree, file).failures
@@ -79,7 +81,7 @@ def test_a_file_that_the_site_does_not_list_fails_until_it_does(site: FakeSite, 
     assert fetch(site, tree, file).failures == []
 
 
-def test_a_file_of_the_site_that_failed_is_requested_again(site: FakeSite, tree: Tree) -> None:
+def test_a_file_of_the_site_that_failed_is_requested_again(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     served = site.file("extra.csv", CSV, status=404)
     site.collection(
@@ -94,7 +96,7 @@ def test_a_file_of_the_site_that_failed_is_requested_again(site: FakeSite, tree:
     assert set(files_in_place(tree)) == {"table.csv", "extra.csv"}
 
 
-def test_a_file_that_only_the_site_lists_is_repaired(site: FakeSite, tree: Tree) -> None:
+def test_a_file_that_only_the_site_lists_is_repaired(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     site.collection(SLUG, site.download("a", url=site.address("table.csv")))
     fetch(site, tree)
@@ -103,7 +105,7 @@ def test_a_file_that_only_the_site_lists_is_repaired(site: FakeSite, tree: Tree)
     assert files_in_place(tree) == {"table.csv": CSV, "table.csv.moved-aside": b"changed"}
 
 
-def test_two_files_of_one_name_do_not_replace_each_other(site: FakeSite, tree: Tree) -> None:
+def test_two_files_of_one_name_do_not_replace_each_other(site: FakePortal, tree: Tree) -> None:
     site.file("2020/table.csv", b"old," + CSV)
     site.file("2021/table.csv", b"new," + CSV)
     site.collection(
@@ -118,7 +120,7 @@ def test_two_files_of_one_name_do_not_replace_each_other(site: FakeSite, tree: T
     assert len(site.heads) == asked
 
 
-def test_aspera_packages_are_reported_and_not_downloaded(site: FakeSite, tree: Tree) -> None:
+def test_aspera_packages_are_reported_and_not_downloaded(site: FakePortal, tree: Tree) -> None:
     package = "https://faspex.example.org/aspera/faspex/public/package?context=abc"
     site.collection(SLUG, site.download("Pathology", url=package))
     result = fetch(site, tree)
@@ -129,7 +131,7 @@ def test_aspera_packages_are_reported_and_not_downloaded(site: FakeSite, tree: T
 
 
 def test_an_unreachable_site_fails_only_files_without_an_address(
-    site: FakeSite, tree: Tree
+    site: FakePortal, tree: Tree
 ) -> None:
     site.file("table.csv", CSV)
     needed = SupportingFile("Manifest", "manifest")

@@ -10,7 +10,7 @@ import pytest
 from tcia_covid.core.errors import ZipError
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.unpack import unpack
-from tests.fakes.site import FakeSite
+from tests.fakes.portal import FakePortal
 from tests.unit.supporting.helpers import (
     JSON,
     entry,
@@ -22,7 +22,7 @@ from tests.unit.supporting.helpers import (
 )
 
 
-def test_a_zip_is_unpacked_next_to_itself(site: FakeSite, tree: Tree) -> None:
+def test_a_zip_is_unpacked_next_to_itself(site: FakePortal, tree: Tree) -> None:
     content = zipped({"sub dir/notes.json": JSON, "__MACOSX/._notes.json": b"x", "sub dir/": b""})
     site.file("annotations.json_.zip", content)
     file = entry(site, "annotations.json_.zip", sha256=hashlib.sha256(content).hexdigest())
@@ -52,13 +52,13 @@ def test_a_zip_is_unpacked_next_to_itself(site: FakeSite, tree: Tree) -> None:
         (".hidden", "n/hidden"),
     ],
 )
-def test_entries_stay_in_their_folder(site: FakeSite, tree: Tree, name: str, placed: str) -> None:
+def test_entries_stay_in_their_folder(site: FakePortal, tree: Tree, name: str, placed: str) -> None:
     site.file("n.zip", zipped({name: JSON}))
     fetch(site, tree, entry(site, "n.zip"))
     assert set(files_in_place(tree)) == {"n.zip", placed}
 
 
-def test_entries_with_equal_safe_names_are_kept_apart(site: FakeSite, tree: Tree) -> None:
+def test_entries_with_equal_safe_names_are_kept_apart(site: FakePortal, tree: Tree) -> None:
     site.file("n.zip", zipped({"a b.json": b"[1]", "a_b.json": b"[2]", "A_B.json": b"[3]"}))
     fetch(site, tree, entry(site, "n.zip"))
     members = {name: content for name, content in files_in_place(tree).items() if name != "n.zip"}
@@ -93,7 +93,7 @@ def _encrypted() -> bytes:
     ],
 )
 def test_zips_that_are_damaged_or_hostile_are_refused(
-    site: FakeSite, tree: Tree, content: bytes, message: str
+    site: FakePortal, tree: Tree, content: bytes, message: str
 ) -> None:
     site.file("n.zip", content)
     (failure,) = fetch(site, tree, entry(site, "n.zip")).failures
@@ -111,7 +111,7 @@ def test_a_zip_that_unpacks_to_more_than_the_limit_is_refused(tmp_path: Path, tr
     assert not folder.exists()
 
 
-def test_the_folder_of_a_zip_does_not_replace_a_file(site: FakeSite, tree: Tree) -> None:
+def test_the_folder_of_a_zip_does_not_replace_a_file(site: FakePortal, tree: Tree) -> None:
     site.file("a.json", JSON)
     site.file("a.json.zip", zipped({"b.json": JSON}))
     both = entry(site, "a.json"), entry(site, "a.json.zip")

@@ -14,7 +14,7 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.transfer.availability import ArchiveAvailability
-from tests.unit.transfer.running import FakeArchive
+from tests.unit.transfer.helpers import FakeArchive
 
 IDC, NBIA = FakeArchive(name="idc"), FakeArchive(name="nbia")
 GONE = UnreachableError("no route", retryable=True)

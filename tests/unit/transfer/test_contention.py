@@ -12,7 +12,7 @@ import pytest
 from tcia_covid.core.errors import InterruptedRunError
 from tcia_covid.core.models import Series, State
 from tcia_covid.store.tree import Tree
-from tests.unit.transfer.running import SETTINGS, FakeArchive, Run, listed, locked_by_another_run
+from tests.unit.transfer.helpers import SETTINGS, FakeArchive, Run, listed, locked_by_another_run
 from tests.unit.trees import new_tree
 from tests.waiting import LONG, SOON, wait_for
 

@@ -9,7 +9,7 @@ import pytest
 from tcia_covid.core.errors import ArchiveError, ConnectionLostError, TruncatedZipError, ZipError
 from tcia_covid.core.models import State
 from tcia_covid.transfer.fetcher import Streaming
-from tests.unit.transfer.running import FakeArchive, Run, listed
+from tests.unit.transfer.helpers import FakeArchive, Run, listed
 from tests.unit.trees import new_tree, stage
 
 BROKEN = ZipError("a damaged entry", retryable=True)

@@ -17,7 +17,7 @@ from tcia_covid.core.models import Series, State
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.availability import ArchiveAvailability, OutageMonitor
-from tests.unit.transfer.running import FakeArchive, Run, listed, unreachable
+from tests.unit.transfer.helpers import FakeArchive, Run, listed, unreachable
 from tests.unit.trees import new_tree
 from tests.waiting import soon
 

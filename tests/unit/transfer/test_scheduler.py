@@ -23,7 +23,7 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.events import SeriesFinished
 from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.store.tree import Tree
-from tests.unit.transfer.running import (
+from tests.unit.transfer.helpers import (
     IMAGES,
     FakeArchive,
     Run,

@@ -21,8 +21,8 @@ from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, DemoStudy
-from tests.fakes.layouts import flat, idc_index
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import flat, idc_index
 from tests.fakes.s3 import S3Server, running_s3
 from tests.fakes.synthetic import ROOT, ImageSpec, demo_image, synthetic_corpus
 from tests.unit.archive_helpers import QUICK

@@ -11,8 +11,8 @@ import pytest
 
 from tcia_covid.operations.adopt_scan import Reason
 from tests.fakes.corpus import Corpus
-from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import tcia_utils
 from tests.unit.operations.adopt.helpers import (
     adopt,
     any_file,

@@ -14,8 +14,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.operations.verify import verify_directory
 from tests.fakes.corpus import Corpus
-from tests.fakes.layouts import retriever_classic, tcia_utils, tcia_utils_zipped
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import retriever_classic, tcia_utils, tcia_utils_zipped
 from tests.unit.operations.adopt.helpers import NAME, adopt, any_file, files_below, one_series
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.fakes.corpus import Corpus
-from tests.fakes.layouts import flat, tcia_utils
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import flat, tcia_utils
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.operations.adopt.helpers import COLLECTION, NAME, adopt
 

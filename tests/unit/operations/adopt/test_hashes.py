@@ -10,8 +10,8 @@ from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import Corpus
-from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import tcia_utils
 from tests.fakes.synthetic import synthetic_corpus, with_md5s, with_unpadded_md5s
 from tests.unit.archive_helpers import nbia_of
 from tests.unit.operations.adopt.helpers import (

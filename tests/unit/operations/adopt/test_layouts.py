@@ -15,8 +15,8 @@ from tcia_covid.operations.download import download_request
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.selection.request import Options, Request
 from tests.fakes.corpus import Corpus, demo_corpus
-from tests.fakes.layouts import LAYOUTS, tcia_utils, tcia_utils_zipped
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import LAYOUTS, tcia_utils, tcia_utils_zipped
 from tests.unit.archive_helpers import QUICK
 from tests.unit.operations.adopt.helpers import (
     NAME,

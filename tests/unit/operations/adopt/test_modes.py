@@ -13,8 +13,8 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.store.placement import Mode
 from tests.fakes.corpus import Corpus
-from tests.fakes.layouts import retriever_classic, tcia_utils
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import retriever_classic, tcia_utils
 from tests.unit.operations.adopt.helpers import (
     NAME,
     adopt,

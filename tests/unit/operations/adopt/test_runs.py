@@ -18,8 +18,8 @@ from tcia_covid.output.json_documents import adopt_document
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import Corpus
-from tests.fakes.layouts import tcia_utils
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.other_downloaders import tcia_utils
 from tests.unit.operations.adopt.helpers import (
     NAME,
     adopt,

@@ -14,15 +14,15 @@ from tcia_covid.operations.verify_files import Reason
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.download import fetch_supporting
-from tests.fakes.site import FakeSite
-from tests.unit.http.requesting import client_with
+from tests.fakes.portal import FakePortal
+from tests.unit.http.helpers import client_with
 
 
 @pytest.mark.parametrize("how", ["intact", "changed", "deleted"])
 def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: str) -> None:
     tree = Tree(tmp_path / "DEMO", disk=Disk(durable=False))
     tree.prepare()
-    with FakeSite() as site, client_with() as client:
+    with FakePortal() as site, client_with() as client:
         site.file("table.csv", b"a,b\n")
         file = SupportingFile("Table", "clinical", "table.csv", site.address("table.csv"))
         collection = Collection("DEMO", "DICOM", "DEMO", supporting=(file,))

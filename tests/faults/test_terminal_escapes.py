@@ -1,4 +1,4 @@
-"""What an archive says is shown on a terminal, and must not steer it."""
+"""Text of an archive is shown on a terminal without its control characters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import QUICK, run
-from tests.fakes.faults import Answer
-from tests.faults.trial import NAME, Trial
+from tests.fakes.nbia_faults import Answer
+from tests.faults.scenario import NAME, Scenario
 
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 NASTY = "\x1b[31mCT\x9b2J\r\n\x07"
@@ -32,12 +32,12 @@ def nasty(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_shows_what_would_steer_a_terminal(
-    trial: Trial, tmp_path: Path, command: str
+    scenario: Scenario, tmp_path: Path, command: str
 ) -> None:
-    trial.add(Answer("getSeries", body=nasty, times=None))
+    scenario.add(Answer("getSeries", body=nasty, times=None))
     if command == "status":
-        run(*COMMANDS["download"], home=tmp_path, TCIA_COVID_NBIA_URL=trial.url)
-    result = run(*COMMANDS[command], home=tmp_path, TCIA_COVID_NBIA_URL=trial.url)
+        run(*COMMANDS["download"], home=tmp_path, TCIA_COVID_NBIA_URL=scenario.url)
+    result = run(*COMMANDS[command], home=tmp_path, TCIA_COVID_NBIA_URL=scenario.url)
     assert result.stdout
     assert not STEERING.findall(result.stdout + result.stderr)
     if command == "series --json":

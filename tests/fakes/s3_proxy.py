@@ -1,6 +1,6 @@
-"""A door in front of an S3 server that notes who comes through, and lets things go wrong there.
+"""An HTTP proxy in front of an S3 server that records requests and injects faults.
 
-with Front(server.port, Cut("/a.dcm", after=1000), SlowDown(times=3)) as front:
+with S3Proxy(server.port, Cut("/a.dcm", after=1000), SlowDown(times=3)) as front:
     IdcArchive(client, front.url, ...)
 """
 
@@ -18,7 +18,7 @@ from tcia_covid.http.watchdog import shut_down
 from tests.fakes.s3_faults import Fault, Reply, Seen
 
 
-class Front:
+class S3Proxy:
     """Passes requests on to the S3 server at `port`, past the faults in order."""
 
     def __init__(self, port: int, *faults: Fault) -> None:
@@ -38,7 +38,7 @@ class Front:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
-    def __enter__(self) -> Front:
+    def __enter__(self) -> S3Proxy:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
             shut_down(connection)
 
 
-def _handler_of(front: Front) -> type[BaseHTTPRequestHandler]:
+def _handler_of(front: S3Proxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True

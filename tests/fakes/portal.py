@@ -1,6 +1,6 @@
-"""A stand-in for TCIA's site: a WordPress' lists of downloads, its media records, its files.
+"""A fake of TCIA's web site: WordPress' lists of downloads, its media records, its files.
 
-with FakeSite() as site:
+with FakePortal() as site:
     site.file("table.xlsx", content)
     site.collection("ct", site.download(title="Table", url=site.address("table.xlsx")))
     api = SiteApi(client, site.url)
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.fakes.scripted import Fin, Head, Reset, ScriptedServer, Send, Step, head, status
+from tests.fakes.scripted_server import Fin, Head, Reset, ScriptedServer, Send, Step, head, status
 
 _RANGE = re.compile(r"bytes=(\d+)-")
 UPLOADS = "/wp-content/uploads/"
 
 
 @dataclass
-class HeldFile:
+class ServedFile:
     """A file of the site, and how it is given."""
 
     content: bytes
@@ -41,11 +41,11 @@ class HeldFile:
     status: int = 200
 
 
-class FakeSite:
+class FakePortal:
     """Serves on loopback from entering to leaving."""
 
     def __init__(self) -> None:
-        self.files: dict[str, HeldFile] = {}
+        self.files: dict[str, ServedFile] = {}
         """By path."""
         self.per_page = 100
         """The most records on a page, whatever is asked for."""
@@ -74,7 +74,7 @@ class FakeSite:
         """What was asked for, queries left out."""
         return [urlsplit(one.path).path for one in self.heads]
 
-    def __enter__(self) -> FakeSite:
+    def __enter__(self) -> FakePortal:
         self._server.__enter__()
         return self
 
@@ -85,10 +85,10 @@ class FakeSite:
         """The address of an uploaded file."""
         return f"{self.url}{UPLOADS}{name}"
 
-    def file(self, name: str, content: bytes, **how: Any) -> HeldFile:
+    def file(self, name: str, content: bytes, **how: Any) -> ServedFile:
         """Upload a file."""
         etag = how.pop("etag", f'"{hashlib.md5(content).hexdigest()[:16]}"')
-        held = HeldFile(content, etag=etag, **how)
+        held = ServedFile(content, etag=etag, **how)
         self.files[f"{UPLOADS}{name}"] = held
         return held
 
@@ -179,7 +179,7 @@ class FakeSite:
         return _sent(held, body, 206 if start else 200, validators)
 
 
-def _start(held: HeldFile, request: Head) -> int:
+def _start(held: ServedFile, request: Head) -> int:
     asked = _RANGE.fullmatch(request.headers.get("range", ""))
     if asked is None or not held.ranges:
         return 0
@@ -189,7 +189,7 @@ def _start(held: HeldFile, request: Head) -> int:
     return int(asked[1])
 
 
-def _validators(held: HeldFile) -> dict[str, str]:
+def _validators(held: ServedFile) -> dict[str, str]:
     known = {"ETag": held.etag, "Last_Modified": held.modified}
     return {key: value for key, value in known.items() if value} | {
         "Content_Type": held.media_type,
@@ -197,7 +197,7 @@ def _validators(held: HeldFile) -> dict[str, str]:
     }
 
 
-def _sent(held: HeldFile, body: bytes, code: int, headers: dict[str, str]) -> list[Step]:
+def _sent(held: ServedFile, body: bytes, code: int, headers: dict[str, str]) -> list[Step]:
     length = len(body) if held.length else None
     begin = head(code, length=length, **headers)
     if held.cuts:

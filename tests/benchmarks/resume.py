@@ -1,4 +1,4 @@
-"""(g) What is fetched twice after a kill."""
+"""The benchmark of resuming: (g) the bytes that are downloaded twice after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial: an archive with faults, a destination, and the download between them."""
+"""A scenario: an archive with faults, a destination, and the download between them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tcia_covid.operations.download import download_request
 from tcia_covid.selection.request import Options, Request
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import Corpus, DemoSeries
-from tests.fakes.faults import Fault, Faults
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_faults import Fault, Faults
 from tests.fakes.synthetic import synthetic_corpus
 from tests.unit.archive_helpers import expected_files, files_of
 from tests.waiting import LONG
@@ -33,7 +33,7 @@ QUICK = HttpSettings(
 )
 
 
-class Trial:
+class Scenario:
     """An archive that holds one collection, and a folder to download it to."""
 
     def __init__(self, corpus: Corpus, server: ArchiveServer, faults: Faults, folder: Path) -> None:
@@ -137,13 +137,13 @@ class Trial:
 
 
 @contextmanager
-def trial(folder: Path, corpus: Corpus | None = None, **server: Any) -> Iterator[Trial]:
-    """A trial over `corpus` (default: two series, of six and of one image)."""
+def scenario(folder: Path, corpus: Corpus | None = None, **server: Any) -> Iterator[Scenario]:
+    """A scenario over `corpus` (default: two series, of six and of one image)."""
     corpus = corpus or small_corpus()
     faults = Faults()
     options = {"compression": 1, "seed": None, **server}
     with ArchiveServer(corpus, interceptor=faults, **options) as running:
-        yield Trial(corpus, running, faults, folder)
+        yield Scenario(corpus, running, faults, folder)
 
 
 def small_corpus() -> Corpus:

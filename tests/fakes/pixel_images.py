@@ -1,4 +1,4 @@
-"""DICOM images with pixels that show something, as a report has to show them."""
+"""DICOM images with visible pixels, for thumbnails and reports."""
 
 from __future__ import annotations
 

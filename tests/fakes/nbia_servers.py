@@ -1,6 +1,6 @@
 """Archives for tests and benchmarks: a test CA, prebuilt ZIPs, an archive in its own process.
 
-`python -m tests.fakes.archive --patients 4 --images 100 --rows 512 --columns 512 --prebuilt`
+`python -m tests.fakes.nbia_servers --patients 4 --images 100 --rows 512 --columns 512 --prebuilt`
 prints the base URL and serves until its standard input ends.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 import trustme
 
 from tests.fakes.corpus import Corpus, demo_corpus
-from tests.fakes.faults import Faults
 from tests.fakes.nbia import ArchiveServer, Interceptor
+from tests.fakes.nbia_faults import Faults
 from tests.fakes.nbia_replies import Call, Reply
 from tests.fakes.synthetic import synthetic_corpus
 
@@ -87,7 +87,7 @@ def archive_process(*arguments: str) -> Iterator[str]:
     Args:
         arguments: those of this module's command line.
     """
-    command = [sys.executable, "-m", "tests.fakes.archive", *arguments]
+    command = [sys.executable, "-m", "tests.fakes.nbia_servers", *arguments]
     with subprocess.Popen(
         command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,10 +1,10 @@
-"""A TCP proxy in front of a server, for what only the wire can do.
+"""A TCP proxy in front of a server: resets, stalls, latency and rates.
 
-    with ArchiveServer(corpus) as server, Wire(server.port) as wire:
-        wire.script(Line(reset_after=10_000), Line(half_open=True))
-        client = NbiaClient(wire.url(server.base_url))
+    with ArchiveServer(corpus) as server, TcpProxy(server.port) as proxy:
+        proxy.script(Line(reset_after=10_000), Line(half_open=True))
+        client = NbiaClient(proxy.url(server.base_url))
 
-Each new connection takes the next line of the script, later ones `wire.line`.
+Each new connection takes the next line of the script, later ones `proxy.line`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Line:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
-class Wire:
+class TcpProxy:
     """The proxy; `port` is its own."""
 
     def __init__(self, target_port: int, line: Line | None = None) -> None:
@@ -104,7 +104,7 @@ class Wire:
             thread.join(5)
         self._listener.close()
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> TcpProxy:
         self._spawn(self._accept)
         return self
 
@@ -136,27 +136,27 @@ class _Connection:
     """One connection through the proxy, both ways, in one thread."""
 
     def __init__(
-        self, wire: Wire, client: socket.socket, server: socket.socket, line: Line
+        self, proxy: TcpProxy, client: socket.socket, server: socket.socket, line: Line
     ) -> None:
-        self._wire = wire
+        self._proxy = proxy
         self._client = client
         self._server = server
         self._line = line
         self._left = line.limit
-        self._resets = wire.resets
+        self._resets = proxy.resets
 
     def run(self) -> None:
         """Carry bytes until an end closes, the line's limit is reached, or the proxy closes."""
-        while not self._wire.closed.is_set():
-            if self._wire.resets > self._resets:
+        while not self._proxy.closed.is_set():
+            if self._proxy.resets > self._resets:
                 _reset(self._client)
                 return
             if not self._carry():
                 return
 
     def _carry(self) -> bool:
-        if self._line.half_open or not self._wire.running.is_set():
-            return not self._wire.closed.wait(TICK)
+        if self._line.half_open or not self._proxy.running.is_set():
+            return not self._proxy.closed.wait(TICK)
         ends = [self._client] if self._left == 0 else [self._client, self._server]
         ready = select.select(ends, [], [], TICK)[0]
         if self._client in ready and not self._up():
@@ -171,9 +171,9 @@ class _Connection:
     def _down(self) -> bool:
         data = self._server.recv(self._block())
         line = self._line
-        self._wire.closed.wait(line.latency + (len(data) / line.rate if line.rate else 0.0))
+        self._proxy.closed.wait(line.latency + (len(data) / line.rate if line.rate else 0.0))
         self._client.sendall(data)
-        self._wire.count(len(data))
+        self._proxy.count(len(data))
         if self._left is not None:
             self._left -= len(data)
         return bool(data) and (self._left != 0 or self._at_limit())

@@ -17,10 +17,10 @@ from tcia_covid.cli.config_file import load
 from tcia_covid.core.events import Notice
 from tcia_covid.operations.verify import verify_directory
 from tests.e2e.command import QUICK, document, environment, run, start
-from tests.fakes.layouts import flat
+from tests.fakes.other_downloaders import flat
 from tests.fakes.synthetic import synthetic_corpus
-from tests.faults.trial import NAME, Trial
-from tests.faults.trial import trial as started
+from tests.faults.scenario import NAME, Scenario
+from tests.faults.scenario import scenario as started
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX users, limits and devices")
 AS_UNKNOWN_USER = """
@@ -41,23 +41,25 @@ main()
 """
 
 
-def arguments(trial: Trial, *more: str) -> list[str]:
-    """A download from the trial's archive into its folder."""
-    where = ["--nbia-url", trial.url, "--source", "nbia", *QUICK]
-    return ["download", NAME, "-o", str(trial.output), *where, *more]
+def arguments(scenario: Scenario, *more: str) -> list[str]:
+    """A download from the scenario's archive into its folder."""
+    where = ["--nbia-url", scenario.url, "--source", "nbia", *QUICK]
+    return ["download", NAME, "-o", str(scenario.output), *where, *more]
 
 
 @posix
-def test_fault_36_a_download_works_without_a_home_folder(trial: Trial, tmp_path: Path) -> None:
+def test_fault_36_a_download_works_without_a_home_folder(
+    scenario: Scenario, tmp_path: Path
+) -> None:
     process = start(
-        *arguments(trial),
+        *arguments(scenario),
         home=tmp_path,
         prefix=[sys.executable, "-c", AS_UNKNOWN_USER],
         XDG_CONFIG_HOME="",
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert trial.files() == trial.expected()
+    assert scenario.files() == scenario.expected()
 
 
 @posix
@@ -115,32 +117,34 @@ def test_fault_36_a_removed_working_directory_is_named(tmp_path: Path, command: 
         assert "the working directory no longer exists" in done.stderr
 
 
-def test_fault_36_the_c_locale_shows_names_as_well_as_it_can(trial: Trial, tmp_path: Path) -> None:
-    trial.output = tmp_path / "données"
+def test_fault_36_the_c_locale_shows_names_as_well_as_it_can(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    scenario.output = tmp_path / "données"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = run(*arguments(trial), home=tmp_path, **plain)
+    done = run(*arguments(scenario), home=tmp_path, **plain)
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
-    assert trial.files() == trial.expected()
+    assert scenario.files() == scenario.expected()
 
 
 @posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("option", ["--log-file", "--events"])
 def test_fault_36_a_log_that_cannot_be_written_ends_the_run_before_it_begins(
-    trial: Trial, tmp_path: Path, option: str
+    scenario: Scenario, tmp_path: Path, option: str
 ) -> None:
-    done = run(*arguments(trial, "--json", option, "/dev/full"), home=tmp_path)
+    done = run(*arguments(scenario, "--json", option, "/dev/full"), home=tmp_path)
     assert done.returncode == 4
     assert document(done)["exit_code"] == 4
     assert "cannot write the log /dev/full: No space left on device" in done.stderr
-    assert not trial.output.exists()
+    assert not scenario.output.exists()
 
 
 @posix
 @pytest.mark.parametrize("option", ["--log-file", "--events"])
 def test_fault_36_a_log_that_becomes_full_shows_in_the_exit_code(
-    trial: Trial, tmp_path: Path, option: str
+    scenario: Scenario, tmp_path: Path, option: str
 ) -> None:
     log = tmp_path / "log"
     full = tmp_path / "full"
@@ -152,12 +156,12 @@ def test_fault_36_a_log_that_becomes_full_shows_in_the_exit_code(
     log = full / "log"
     log.write_bytes(b"-" * 3800)  # room for the first line
     try:
-        done = run(*arguments(trial, "--json", option, str(log)), home=tmp_path)
+        done = run(*arguments(scenario, "--json", option, str(log)), home=tmp_path)
     finally:
         subprocess.run(["umount", full], check=True)
     assert done.returncode == document(done)["exit_code"] == 4
     assert f"the log is incomplete: {log}: No space left on device" in done.stderr
-    assert trial.files() == trial.expected()
+    assert scenario.files() == scenario.expected()
 
 
 @posix
@@ -168,41 +172,41 @@ def test_fault_36_a_wrong_variable_of_tqdm_is_no_internal_error(tmp_path: Path) 
 
 @posix
 def test_fault_36_a_file_system_without_fsync_is_used_and_reported_once(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unsupported(_: int) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(os, "fsync", unsupported)
-    summary = trial.download(durable=True)
-    trial.assert_complete(summary)
+    summary = scenario.download(durable=True)
+    scenario.assert_complete(summary)
     assert [text for text in summary.notices if "(fsync)" in text] == summary.notices
     assert len(summary.notices) == 1
 
 
 def test_fault_36_unknown_free_space_refuses_nothing(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(_: str) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     monkeypatch.setattr(shutil, "disk_usage", unknown)
-    trial.assert_complete(trial.download())
-    notices = [event.text for event in trial.events if isinstance(event, Notice)]
+    scenario.assert_complete(scenario.download())
+    notices = [event.text for event in scenario.events if isinstance(event, Notice)]
     assert any("free space of" in text and "is unknown" in text for text in notices)
 
 
 @posix
 @pytest.mark.parametrize("files", [12, 24, 40])
 def test_fault_36_few_open_files_mean_fewer_series_at_once(
-    trial: Trial, tmp_path: Path, files: int
+    scenario: Scenario, tmp_path: Path, files: int
 ) -> None:
     script = LIMITED.format(limit="NOFILE", number=files)
-    process = start(*arguments(trial), home=tmp_path, prefix=[sys.executable, "-c", script])
+    process = start(*arguments(scenario), home=tmp_path, prefix=[sys.executable, "-c", script])
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "instead of 8: few open files are permitted (ulimit -n)" in err
-    assert trial.files() == trial.expected()
+    assert scenario.files() == scenario.expected()
 
 
 def with_few_threads(number: int) -> list[str]:
@@ -223,18 +227,20 @@ def with_few_threads(number: int) -> list[str]:
 @pytest.mark.parametrize("threads", [0, 2])
 def test_fault_36_verify_and_adopt_need_no_threads(tmp_path: Path, threads: int) -> None:
     prefix = with_few_threads(threads)
-    with started(tmp_path, synthetic_corpus(NAME, patients=2, images_per_series=2)) as trial:
-        flat(tmp_path / "have", trial.corpus)
+    with started(tmp_path, synthetic_corpus(NAME, patients=2, images_per_series=2)) as scenario:
+        flat(tmp_path / "have", scenario.corpus)
         for folder in (tmp_path, tmp_path / "have"):
             folder.chmod(0o755)
-        where = ["--nbia-url", trial.url, "--source", "nbia"]
-        output = trial.output.relative_to(tmp_path)  # the folders above may be closed to the user
+        where = ["--nbia-url", scenario.url, "--source", "nbia"]
+        output = scenario.output.relative_to(
+            tmp_path
+        )  # the folders above may be closed to the user
         adopt = ["adopt", "have", "--copy", "-o", str(output), *where]
         for command in (adopt, ["verify", str(output)]):
             process = start(*command, home=tmp_path, prefix=prefix)
             _, err = process.communicate(timeout=60)
             assert process.returncode == 0, err
-        assert trial.files() == trial.expected()
+        assert scenario.files() == scenario.expected()
 
 
 @posix
@@ -242,12 +248,12 @@ def test_fault_36_verify_and_adopt_need_no_threads(tmp_path: Path, threads: int)
 def test_fault_36_few_threads_mean_fewer_series_at_once(tmp_path: Path, threads: int) -> None:
     prefix = with_few_threads(threads)
     corpus = synthetic_corpus(NAME, patients=4, series_per_patient=2, images_per_series=2)
-    with started(tmp_path, corpus) as trial:
-        process = start(*arguments(trial), home=tmp_path, prefix=prefix)
+    with started(tmp_path, corpus) as scenario:
+        process = start(*arguments(scenario), home=tmp_path, prefix=prefix)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert "the system permits no more threads; continuing with fewer threads" in err
-        assert trial.files() == trial.expected()
+        assert scenario.files() == scenario.expected()
 
 
 @contextmanager
@@ -275,41 +281,41 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @posix
 def test_fault_37_a_complete_tree_that_may_not_be_written_is_complete(
-    trial: Trial, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    trial.assert_complete(trial.download())
-    with read_only(trial.output):
-        done = run(*arguments(trial, "--json"), home=tmp_path)
+    scenario.assert_complete(scenario.download())
+    with read_only(scenario.output):
+        done = run(*arguments(scenario, "--json"), home=tmp_path)
         assert done.returncode == 0, done.stderr
         assert document(done)["series"]["already_complete"] == 2
         for command in ("status", "verify"):
-            done = run(command, trial.output, home=tmp_path)
+            done = run(command, scenario.output, home=tmp_path)
             assert done.returncode == 0, done.stderr
 
 
 @posix
 def test_fault_37_a_read_only_tree_with_missing_images_is_an_error(
-    trial: Trial, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    trial.download()
-    image = next(trial.output.rglob("*.dcm"))
+    scenario.download()
+    image = next(scenario.output.rglob("*.dcm"))
     image.unlink()
-    with read_only(trial.output):
-        done = run(*arguments(trial), home=tmp_path)
+    with read_only(scenario.output):
+        done = run(*arguments(scenario), home=tmp_path)
         assert done.returncode == 4
-        assert f"error: cannot write to {trial.output}" in done.stderr
-        assert run("verify", trial.output, home=tmp_path).returncode == 1
-    trial.assert_complete(trial.download())
+        assert f"error: cannot write to {scenario.output}" in done.stderr
+        assert run("verify", scenario.output, home=tmp_path).returncode == 1
+    scenario.assert_complete(scenario.download())
 
 
 @posix
 def test_fault_37_outdated_reports_of_a_read_only_tree_are_named(
-    trial: Trial, tmp_path: Path
+    scenario: Scenario, tmp_path: Path
 ) -> None:
-    trial.download()
-    (trial.output / NAME / "metadata.csv").unlink()
-    with read_only(trial.output):
-        done = run(*arguments(trial, "--json"), home=tmp_path)
+    scenario.download()
+    (scenario.output / NAME / "metadata.csv").unlink()
+    with read_only(scenario.output):
+        done = run(*arguments(scenario, "--json"), home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert document(done)["outdated_reports"] == [f"{NAME}/metadata.csv"]
 
@@ -350,29 +356,29 @@ def lower_case_names(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 @posix
 def test_fault_36_names_listed_in_lower_case_are_recognized(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial.download(layout="P-{patient}/S-{series}")
-    foreign = trial.output / NAME / "Mine"
+    scenario.download(layout="P-{patient}/S-{series}")
+    foreign = scenario.output / NAME / "Mine"
     foreign.mkdir()
-    shutil.copy(next(trial.output.rglob("*.dcm")), foreign / "copy.dcm")
-    with lower_case_names(trial.output / NAME, monkeypatch):
-        result = verify_directory(trial.output)
+    shutil.copy(next(scenario.output.rglob("*.dcm")), foreign / "copy.dcm")
+    with lower_case_names(scenario.output / NAME, monkeypatch):
+        result = verify_directory(scenario.output)
         assert [found.file for found in result.unexpected] == [f"{NAME}/mine/copy.dcm"]
         assert not result.damage
-        assert trial.download().already_complete == 2
+        assert scenario.download().already_complete == 2
 
 
 @posix
 def test_fault_36_few_open_files_are_enough_to_adopt(tmp_path: Path) -> None:
     corpus = synthetic_corpus(NAME, patients=3, series_per_patient=4, images_per_series=4)
-    with started(tmp_path, corpus) as trial:
-        trial.download()
-        shutil.rmtree(trial.output / NAME / ".tcia-covid")
+    with started(tmp_path, corpus) as scenario:
+        scenario.download()
+        shutil.rmtree(scenario.output / NAME / ".tcia-covid")
         script = LIMITED.format(limit="NOFILE", number=16)
-        where = ["--copy", "--nbia-url", trial.url, "--source", "nbia", "-o", "new"]
+        where = ["--copy", "--nbia-url", scenario.url, "--source", "nbia", "-o", "new"]
         prefix = [sys.executable, "-c", script]
-        process = start("adopt", trial.output, *where, home=tmp_path, prefix=prefix)
+        process = start("adopt", scenario.output, *where, home=tmp_path, prefix=prefix)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert sum(1 for _ in (tmp_path / "new").rglob("*.dcm")) == 48

@@ -1,4 +1,4 @@
-"""Archives that list what the shipped catalog has, and hold the series that `doctor` requests."""
+"""Archives that list what the shipped catalog has, and have the series that `doctor` requests."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def cataloged_corpus() -> Corpus:
     listed = [one for entry in entries for one in series_catalog.load(entry.collection)[:1]]
     listed += series_catalog.load(fewest.collection)
     collections = [DemoCollection(entry.collection) for entry in entries]
-    return Corpus(collections, [*map(_listed_only, listed), held_series()])
+    return Corpus(collections, [*map(_listed_only, listed), requested_series()])
 
 
-def held_series() -> DemoSeries:
+def requested_series() -> DemoSeries:
     """The series that `doctor` requests, with as many images and bytes as the real one."""
     series = smallest_series()
     count, size = series.image_count or 0, series.size or 0
@@ -39,12 +39,12 @@ def held_series() -> DemoSeries:
     return _series(series, tuple(images))
 
 
-def hold_in_buckets(server: S3Server) -> None:
+def put_in_buckets(server: S3Server) -> None:
     """Put the series into the bucket and folder that the catalog names."""
     series = smallest_series()
     bucket = series.bucket or ""
     server.make_bucket(bucket)
-    for image in held_series().images:
+    for image in requested_series().images:
         server.put(bucket, f"{series.crdc_uuid}/{image.uid}.dcm", image.read())
 
 

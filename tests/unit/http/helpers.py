@@ -1,4 +1,4 @@
-"""Sending single requests in a test."""
+"""Sends single requests in a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks of what stands already: (e) nothing to do, (f) plan, (h) verify."""
+"""The benchmarks of an existing tree: (e) nothing to do, (f) plan, (h) verify."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks that move bytes: CT series, radiographs, tiny series, and a big one."""
+"""The benchmarks of downloads: CT series, radiographs, tiny series, and a big one."""
 
 from __future__ import annotations
 

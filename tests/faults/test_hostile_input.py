@@ -1,4 +1,4 @@
-"""Hostile input: answers, registries and receipts that somebody has had their hands on.
+"""Hostile input: manipulated responses, registries and receipts.
 
 ZIP streams, DICOM headers and manifests are mutated in the tests of their readers. All of it runs
 longer with `pytest --hypothesis-profile=long -k "mutat or hostile"`.

@@ -1,4 +1,4 @@
-"""The tests' own tools do what the tests rely on: faults, the wire, TLS, a process of its own."""
+"""The faults of the NBIA server do what the tests rely on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import requests
 from requests.exceptions import ChunkedEncodingError
 from requests.exceptions import ConnectionError as Refused
 
-from tests.fakes import faults as f
+from tests.fakes import nbia_faults as f
 from tests.fakes import zip_faults as z
-from tests.fakes.client import Client
 from tests.fakes.corpus import Corpus, DemoSeries
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_client import Client
 from tests.fakes.synthetic import synthetic_corpus
 from tests.waiting import LONG, soon
 

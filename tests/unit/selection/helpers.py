@@ -1,4 +1,4 @@
-"""Lists that need no archive."""
+"""Series lists that need no archive."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the machine can do at best with the same bytes; each is run as a process of its own.
+"""The least that the machine needs for the same bytes; each runs as a process of its own.
 
-`python -m tests.benchmarks.limits socket URL FOLDER THREADS` reads all series into memory.
-`python -m tests.benchmarks.limits disk FOLDER OUTPUT THREADS` inflates, hashes and writes them.
+`python -m tests.benchmarks.baselines socket URL FOLDER THREADS` reads all series into memory.
+`python -m tests.benchmarks.baselines disk FOLDER OUTPUT THREADS` inflates, hashes and writes them.
 Both print the seconds that it took, without the start of Python.
 """
 

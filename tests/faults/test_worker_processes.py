@@ -21,19 +21,19 @@ from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import Options
 from tcia_covid.transfer.processes import share
 from tests.e2e.command import COMMAND, QUICK, run, start
-from tests.fakes.faults import Stall
+from tests.fakes.nbia_faults import Stall
 from tests.fakes.synthetic import synthetic_corpus
-from tests.faults.trial import NAME, Trial
-from tests.faults.trial import trial as new_trial
+from tests.faults.scenario import NAME, Scenario
+from tests.faults.scenario import scenario as new_scenario
 from tests.waiting import LONG, SOON, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 
 
 @pytest.fixture(name="crowd")
-def _crowd(tmp_path: Path) -> Iterator[Trial]:
+def _crowd(tmp_path: Path) -> Iterator[Scenario]:
     corpus = synthetic_corpus(NAME, patients=10, series_per_patient=1, images_per_series=3)
-    with new_trial(tmp_path, corpus) as ready:
+    with new_scenario(tmp_path, corpus) as ready:
         yield ready
 
 
@@ -43,13 +43,13 @@ def _workers(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
-def _command(trial: Trial) -> list[str]:
-    archive = ["--nbia-url", trial.url, "--source", "nbia", "--registry", trial.registry()]
+def _command(scenario: Scenario) -> list[str]:
+    archive = ["--nbia-url", scenario.url, "--source", "nbia", "--registry", scenario.registry()]
     return [
         "download",
         NAME,
         "-o",
-        str(trial.output),
+        str(scenario.output),
         *archive,
         *QUICK,
         "--processes",
@@ -74,7 +74,7 @@ def _told(events: list[Event]) -> dict[str, object]:
     return {"bytes": size, "series": series, "others": others}
 
 
-def test_two_processes_download_and_report_what_one_does(crowd: Trial, tmp_path: Path) -> None:
+def test_two_processes_download_and_report_what_one_does(crowd: Scenario, tmp_path: Path) -> None:
     one = crowd.download(processes=1)
     told, files = _told(crowd.events), crowd.files()
     crowd.output = tmp_path / "other"
@@ -90,7 +90,7 @@ def test_two_processes_download_and_report_what_one_does(crowd: Trial, tmp_path:
     assert _workers(os.getpid()) == []
 
 
-def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: Trial) -> None:
+def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: Scenario) -> None:
     killed: list[int] = []
 
     def kill_one(event: Event) -> None:
@@ -106,7 +106,7 @@ def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: 
     assert f"{text}; its series are downloaded by others" in notices
 
 
-def test_fault_21_a_run_whose_workers_are_all_killed_downloads_by_itself(crowd: Trial) -> None:
+def test_fault_21_a_run_whose_workers_are_all_killed_downloads_by_itself(crowd: Scenario) -> None:
     def kill_all(event: Event) -> None:
         if isinstance(event, SeriesStarted):
             for pid in _workers(os.getpid()):
@@ -117,7 +117,7 @@ def test_fault_21_a_run_whose_workers_are_all_killed_downloads_by_itself(crowd: 
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["to the parent", "to all"])
 def test_fault_22_a_signal_stops_all_processes_and_the_same_command_resumes(
-    crowd: Trial, tmp_path: Path, everybody: bool
+    crowd: Scenario, tmp_path: Path, everybody: bool
 ) -> None:
     crowd.add(Stall("getImage", after=1000, seconds=LONG, skip=4, times=None))
     process = start(*_command(crowd), home=tmp_path)
@@ -139,7 +139,7 @@ def test_fault_22_a_signal_stops_all_processes_and_the_same_command_resumes(
     assert crowd.files() == crowd.expected()
 
 
-def test_an_error_of_a_worker_ends_the_run(crowd: Trial, tmp_path: Path) -> None:
+def test_an_error_of_a_worker_ends_the_run(crowd: Scenario, tmp_path: Path) -> None:
     limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", *COMMAND]
     process = start(*_command(crowd), home=tmp_path, prefix=limited)
     out, err = process.communicate(timeout=LONG)

@@ -1,4 +1,4 @@
-"""The same series on disk as other programs leave them: folders, names and what lies beside.
+"""Series on disk as other downloaders store them: folders, names, and the files beside.
 
 Read from the sources of tcia_utils 3.3.5, nbiatoolkit 1.3.1 and idc-index 0.13.4, and for NBIA's
 own retriever from its sources and from paths that its users show.

@@ -1,8 +1,8 @@
-"""Runs a command and writes down what it cost; run as a script, by a Python without extras.
+"""Runs a command and records its time and memory; run as a script, by a Python without extras.
 
-`python -I -S launch.py RESULT COMMAND...`. A process of its own, because the kernel gives to a
-child's peak memory that of the process which it was forked from: this one is smaller than any
-Python program that does something.
+`python -I -S resource_usage.py RESULT COMMAND...`. A process of its own, because the peak memory of
+a child includes that of the process which it was forked from: this one is smaller than any other
+Python program.
 """
 
 import os

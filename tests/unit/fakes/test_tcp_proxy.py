@@ -1,4 +1,4 @@
-"""The tests' wire, TLS authority and archive process do what the tests rely on."""
+"""The TCP proxy, the TLS authority and the archive process do what the tests rely on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import requests
 from requests.exceptions import ChunkedEncodingError, ReadTimeout, SSLError
 from requests.exceptions import ConnectionError as Refused
 
-from tests.fakes.archive import Authority, PrebuiltZips, archive_process
-from tests.fakes.client import Client
 from tests.fakes.corpus import Corpus
 from tests.fakes.nbia import ArchiveServer
+from tests.fakes.nbia_client import Client
+from tests.fakes.nbia_servers import Authority, PrebuiltZips, archive_process
 from tests.fakes.synthetic import synthetic_corpus
-from tests.fakes.wire import Line, Wire
+from tests.fakes.tcp_proxy import Line, TcpProxy
 
 BROKEN = (ChunkedEncodingError, Refused)
 
@@ -38,42 +38,42 @@ def test_prebuilt_zips_are_the_same_each_time(corpus: Corpus) -> None:
 
 
 def test_the_wire_carries_and_breaks(corpus: Corpus) -> None:
-    with ArchiveServer(corpus) as server, Wire(server.port) as wire:
-        wire.script(Line(reset_after=300), Line(cut_after=300), Line(half_open=True))
-        url = f"{wire.url(server.base_url)}/getSeries"
+    with ArchiveServer(corpus) as server, TcpProxy(server.port) as proxy:
+        proxy.script(Line(reset_after=300), Line(cut_after=300), Line(half_open=True))
+        url = f"{proxy.url(server.base_url)}/getSeries"
         for _ in range(2):
             with pytest.raises(BROKEN):
                 requests.get(url, timeout=30)
         with pytest.raises(ReadTimeout):
             requests.get(url, timeout=0.2)
         assert len(requests.get(url, timeout=30).json()) == 4
-        assert wire.connections == 4
+        assert proxy.connections == 4
 
 
 def test_the_wire_stalls_slows_and_pauses(corpus: Corpus) -> None:
-    with ArchiveServer(corpus) as server, Wire(server.port, Line(rate=20_000)) as wire:
-        url = f"{wire.url(server.base_url)}/getSeries"
-        wire.script(Line(stall_after=250))
+    with ArchiveServer(corpus) as server, TcpProxy(server.port, Line(rate=20_000)) as proxy:
+        url = f"{proxy.url(server.base_url)}/getSeries"
+        proxy.script(Line(stall_after=250))
         with pytest.raises((ReadTimeout, Refused), match="timed out"):
             requests.get(url, timeout=0.2)
         began = time.monotonic()
         assert requests.get(url, timeout=30).json()
-        assert time.monotonic() - began > wire.bytes_down / 40_000
-        wire.pause()
+        assert time.monotonic() - began > proxy.bytes_down / 40_000
+        proxy.pause()
         with pytest.raises(ReadTimeout):
             requests.get(url, timeout=0.2)
-        wire.resume()
-        wire.line = Line(latency=0.1)
+        proxy.resume()
+        proxy.line = Line(latency=0.1)
         assert requests.get(url, timeout=30).json()
 
 
 def test_the_wire_resets_what_is_open(corpus: Corpus) -> None:
-    with ArchiveServer(corpus) as server, Wire(server.port) as wire:
-        connection = http.client.HTTPConnection("127.0.0.1", wire.port)
+    with ArchiveServer(corpus) as server, TcpProxy(server.port) as proxy:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port)
         connection.request("GET", "/nbia-api/up")
         assert connection.getresponse().read() == b"up"
         assert connection.sock is not None
-        wire.reset_all()
+        proxy.reset_all()
         with pytest.raises(ConnectionResetError):
             connection.sock.recv(1)
         connection.close()

@@ -1,4 +1,4 @@
-"""Row 27: what users hand in that is broken, through the real command."""
+"""Row 27: broken input of users, through the real command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import run
-from tests.faults.trial import NAME, Trial
+from tests.faults.scenario import NAME, Scenario
 
 UID = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
 
@@ -34,12 +34,12 @@ def test_fault_27_a_broken_manifest_is_refused_with_line_and_reason(
     assert len(result.stderr.strip().splitlines()) <= 3
 
 
-def test_fault_27_an_odd_but_readable_manifest_is_taken(trial: Trial, tmp_path: Path) -> None:
-    uid = trial.series.uid
+def test_fault_27_an_odd_but_readable_manifest_is_taken(scenario: Scenario, tmp_path: Path) -> None:
+    uid = scenario.series.uid
     odd = f"\ufeffdownloadServerUrl=x\r\nListOfSeriesToDownload=\r\n\r\n{uid},\r\n {uid} \r\n"
     manifest = tmp_path / "odd.tcia"
     manifest.write_bytes(odd.encode())
-    summary = trial.download(str(manifest))
+    summary = scenario.download(str(manifest))
     assert (summary.exit_code, summary.selected, summary.complete) == (0, 1, 1)
 
 
@@ -75,8 +75,8 @@ def test_fault_27_a_broken_configuration_is_refused_with_its_line(
     assert said in result.stderr
 
 
-def test_fault_27_a_series_that_nobody_knows_is_named(trial: Trial) -> None:
-    summary = trial.download("1.2.3.4.5", trial.series.uid)
+def test_fault_27_a_series_that_nobody_knows_is_named(scenario: Scenario) -> None:
+    summary = scenario.download("1.2.3.4.5", scenario.series.uid)
     assert summary.exit_code == 1
     assert [(one.series, one.reason) for one in summary.failures] == [
         ("1.2.3.4.5", "not-available")

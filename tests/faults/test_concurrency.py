@@ -12,11 +12,11 @@ import pytest
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.events import ConcurrencyChanged, RateLimited, SeriesStarted
 from tcia_covid.transfer.series_limit import FIRST_SERIES
-from tests.fakes.faults import TEXT_500, Fault, SlowStart, pieces_of
+from tests.fakes.nbia_faults import TEXT_500, Fault, SlowStart, pieces_of
 from tests.fakes.nbia_replies import Call, Reply
 from tests.fakes.synthetic import synthetic_corpus
-from tests.faults.trial import NAME, Trial
-from tests.faults.trial import trial as new_trial
+from tests.faults.scenario import NAME, Scenario
+from tests.faults.scenario import scenario as new_scenario
 from tests.waiting import LONG
 
 JOBS = 8
@@ -58,18 +58,18 @@ class Crowded(Fault):
                 self.served += served
 
 
-def _limits(trial: Trial) -> list[int]:
-    return [event.limit for event in trial.events if isinstance(event, ConcurrencyChanged)]
+def _limits(scenario: Scenario) -> list[int]:
+    return [event.limit for event in scenario.events if isinstance(event, ConcurrencyChanged)]
 
 
 def test_pace_settles_below_what_the_server_bears_and_recovers(tmp_path: Path) -> None:
     corpus = synthetic_corpus(NAME, patients=SERIES, series_per_patient=1, images_per_series=1)
     crowded = Crowded("getImage", bearable=BEARABLE, relief=RELIEF, times=None)
-    with new_trial(tmp_path, corpus) as trial:
-        trial.settings = replace(trial.settings, retries=20)
-        trial.add(crowded, SlowStart("getImage", seconds=0.03, times=None))
-        trial.assert_complete(trial.download(jobs=JOBS))
-    limits = _limits(trial)
+    with new_scenario(tmp_path, corpus) as scenario:
+        scenario.settings = replace(scenario.settings, retries=20)
+        scenario.add(crowded, SlowStart("getImage", seconds=0.03, times=None))
+        scenario.assert_complete(scenario.download(jobs=JOBS))
+    limits = _limits(scenario)
     # Down: halved from 8 until the server bears it.
     assert limits[0] == JOBS // 2
     assert min(limits) <= BEARABLE
@@ -90,10 +90,10 @@ def test_on_a_slow_line_only_a_few_series_begin(
     )
     stop = CancelToken()
     timer = threading.Timer(SLOW_SECONDS if max_rate else LONG, stop.set)
-    with new_trial(tmp_path, corpus) as trial:
-        trial.settings = replace(trial.settings, max_rate=max_rate)
+    with new_scenario(tmp_path, corpus) as scenario:
+        scenario.settings = replace(scenario.settings, max_rate=max_rate)
         timer.start()
-        trial.download(jobs=5, stop=stop)
+        scenario.download(jobs=5, stop=stop)
         timer.cancel()
-    assert sum(isinstance(event, SeriesStarted) for event in trial.events) == begun
-    assert any(isinstance(event, RateLimited) for event in trial.events) == bool(max_rate)
+    assert sum(isinstance(event, SeriesStarted) for event in scenario.events) == begun
+    assert any(isinstance(event, RateLimited) for event in scenario.events) == bool(max_rate)

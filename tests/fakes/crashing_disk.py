@@ -1,4 +1,4 @@
-"""Disks that crash at the n-th side effect, lose what was not synced, or take their time."""
+"""Disks that crash at the n-th side effect, lose what was not synced, or pause."""
 
 from __future__ import annotations
 

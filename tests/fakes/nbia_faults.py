@@ -1,4 +1,4 @@
-"""What goes wrong with an archive: each fault steps into the calls that it watches for.
+"""Faults of an NBIA server: each intercepts the calls that it names.
 
     faults = Faults(Cut("getImage", at=20_000), Status("getSeries", code=503, times=2))
     with ArchiveServer(corpus, interceptor=faults) as server: ...
