@@ -169,7 +169,9 @@ def test_fault_35_a_special_file_or_link_in_place_of_a_report(
 
 
 @pytest.mark.parametrize("name", ["", "locks", "series", "staging", "tmp", "damaged"])
-def test_fault_35_a_linked_state_folder_is_refused(scenario: Scenario, tmp_path: Path, name: str) -> None:
+def test_fault_35_a_linked_state_folder_is_refused(
+    scenario: Scenario, tmp_path: Path, name: str
+) -> None:
     scenario.download()
     folder, elsewhere = scenario.tree.state / name, tmp_path / "elsewhere"
     if folder.exists():
@@ -266,7 +268,9 @@ DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(scenario: Scenario, damage: str) -> None:
+def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(
+    scenario: Scenario, damage: str
+) -> None:
     scenario.download()
     uid = scenario.series.uid
     path, sound = scenario.tree.receipts.path(uid), scenario.receipt()
