@@ -55,11 +55,22 @@ class Target:
     """DICOM collections of the registry."""
     uids: dict[str, None] = field(default_factory=dict)
     """SeriesInstanceUIDs, in the order given."""
-    unknown: list[Unknown] = field(default_factory=list)
-    """What to ask an archive."""
+    unlisted: dict[Kind, Mapping[str, int]] = field(default_factory=dict)
+    """What the catalog does not have, with its line in the manifest (0 on the command line)."""
+    manifest: str = ""
+    """The manifest's name, if it is one."""
     notices: list[str] = field(default_factory=list)
     pins: Mapping[str, Pin] = field(default_factory=dict)
     """The version of each series, of a manifest that is read as a lock file."""
+
+    @property
+    def unknown(self) -> list[Unknown]:
+        """What to ask an archive."""
+        return [
+            Unknown(kind, value, self.manifest, line)
+            for kind, values in self.unlisted.items()
+            for value, line in values.items()
+        ]
 
 
 class Unknown(NamedTuple):
@@ -126,7 +137,7 @@ def _parse(word: str, registry: Registry, fetch: Fetch | None, *, pinned: bool) 
     if _is_manifest(word):
         return manifest_target(read_manifest(word, fetch=fetch, pinned=pinned), registry, word)
     _refuse(word, registry)
-    target.unknown.append(Unknown(_unknown_kind(word), word))
+    target.unlisted[_unknown_kind(word)] = {word: 0}
     return target
 
 
@@ -147,18 +158,19 @@ def _find(target: Target, kind: Kind, value: str, registry: Registry) -> bool:
 
 def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> Target:
     """Tell what a manifest names; `word` is the target, if it has another name."""
-    target = Target(word or manifest.name, manifest.format, notices=list(manifest.notices))
+    target = Target(word or manifest.name, manifest.format, manifest=manifest.name)
+    target.notices += manifest.notices
     target.pins = manifest.pins
     if manifest.duplicates:
         target.notices.append(f"{target.word}: {manifest.duplicates} repeated entries were merged")
-    for kind, identifiers in manifest.identifiers.items():
+    for kind, named in manifest.identifiers.items():
         if kind == "series":
-            target.uids.update((uid, None) for uid in identifiers)
+            target.uids = dict.fromkeys(named)  # of the right size at once
             continue
-        for value, line in identifiers.items():
-            if not _find(target, kind, value, registry):
-                asked = _unknown_kind(value) if kind == "word" else kind
-                target.unknown.append(Unknown(asked, value, manifest.name, line))
+        found = {value for value in named if _find(target, kind, value, registry)}
+        if len(found) < len(named):
+            rest = (item for item in named.items() if item[0] not in found)
+            target.unlisted[kind] = dict(rest) if found else named
     return target
 
 
