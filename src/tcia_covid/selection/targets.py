@@ -20,7 +20,7 @@ from tcia_covid.core.errors import (
     suggest,
 )
 from tcia_covid.core.safe_names import is_uid, uid_problem
-from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pin
+from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pin, bucket_address
 from tcia_covid.selection.manifests.read import read_manifest
 
 MANIFEST_SUFFIXES = (
@@ -132,12 +132,13 @@ def parse_targets(
 
 def _parse(word: str, registry: Registry, fetch: Fetch | None, *, pinned: bool) -> Target:
     target = Target(word)
-    if _find(target, "word", word, registry):
+    address = bucket_address(word)
+    if _find(target, "word", address, registry):
         return target
-    if _is_manifest(word):
+    if address == word and _is_manifest(word):
         return manifest_target(read_manifest(word, fetch=fetch, pinned=pinned), registry, word)
     _refuse(word, registry)
-    target.unlisted[_unknown_kind(word)] = {word: 0}
+    target.unlisted[_unknown_kind(address)] = {address: 0}
     return target
 
 

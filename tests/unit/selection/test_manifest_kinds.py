@@ -99,6 +99,8 @@ class TestLists:
             aws s3 cp --no-sign-request --recursive s3://idc-open-data/{UUIDS[1]}/ s3://mine/x/
             gsutil -m cp -r gs://idc-open-cr/{UUIDS[2]}/ .
             S3://idc-open-data-cr/{UUIDS[3]}/0fd6cc33-5ba1-4c29-ac0e-b780fcf77446.dcm  # one image
+            https://idc-open-data.s3.amazonaws.com/{UUIDS[0]}/x.dcm
+            https://storage.googleapis.com/idc-open-cr/{UUIDS[2]}
             {UUIDS[0].upper()}
         """
         assert found(read(tmp_path, "a.txt", text)) == {

@@ -58,6 +58,16 @@ def test_a_collection_is_known_by_its_names_and_addresses(word: str) -> None:
         (f"{SERIES.crdc_uuid}", "crdc_series_uuid", [SERIES.uid]),
         (f"{SERIES.crdc_uuid}".upper(), "crdc_series_uuid", [SERIES.uid]),
         (f"s3://idc-open-data-cr/{SERIES.crdc_uuid}/*", "crdc_series_uuid", [SERIES.uid]),
+        *(
+            (f"https://{host}/{SERIES.crdc_uuid}/{rest}", "crdc_series_uuid", [SERIES.uid])
+            for host in (
+                "idc-open-data.s3.amazonaws.com",
+                "idc-open-data.s3.us-east-1.amazonaws.com",
+                "s3.amazonaws.com/idc-open-data",
+                "storage.googleapis.com/idc-open-data",
+            )
+            for rest in ("", "0ea5.dcm", "?prefix=x")
+        ),
         (f"gs://idc-open-cr/{SERIES.crdc_uuid}/x.dcm", "crdc_series_uuid", [SERIES.uid]),
     ],
 )
@@ -84,6 +94,7 @@ def test_the_catalog_comes_before_a_file_and_a_folder_of_the_same_name(
         ("LIDC-IDRI", "word"),
         (UUID, "crdc_series_uuid"),
         (f"s3://idc-open-data/{UUID}/", "address"),
+        (f"gs://idc-open-data/{UUID}", "address"),
     ],
 )
 def test_only_an_archive_knows_the_rest(word: str, kind: str) -> None:

@@ -6,7 +6,13 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from tcia_covid.selection.manifests.model import Entries, Manifest, column_kind, quote
+from tcia_covid.selection.manifests.model import (
+    Entries,
+    Manifest,
+    bucket_address,
+    column_kind,
+    quote,
+)
 
 Lines = Iterable[tuple[int, str]]
 """Line numbers, counted from 1, with the text of the lines that are not blank."""
@@ -20,7 +26,7 @@ TCIA_LINE = re.compile(
 BUCKET_LINE = re.compile(r"^[^#\n]*\b(?:s3|gs)://", re.IGNORECASE | re.MULTILINE)
 """A line with the address of an object or folder."""
 _COMMENT = re.compile(r"(?:^|\s)#.*")
-_BUCKET_ADDRESS = re.compile(r"\b(?:s3|gs)://[^\s'\",;]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"\b(?:s3|gs|https?)://[^\s'\",;]+", re.IGNORECASE)
 _COPY = re.compile(r"\b(?:cp|sync|mv)\s", re.IGNORECASE)
 _ENTRY = re.compile(r"[^,;\t]+")
 _UID = re.compile(r"[^,;\s]+")
@@ -69,7 +75,8 @@ def read_list(lines: Lines, entries: Entries) -> None:
 
 
 def _add_addresses(text: str, number: int, entries: Entries) -> None:
-    addresses = [match[0] for match in _BUCKET_ADDRESS.finditer(text)]
+    found = (bucket_address(match[0]) for match in _ADDRESS.finditer(text))
+    addresses = [address for address in found if not address.lower().startswith("http")]
     if not addresses:
         raise entries.error(
             number,

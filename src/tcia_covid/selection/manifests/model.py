@@ -75,6 +75,14 @@ _PIN_FORMATS = {
 }
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]")
 _ADDRESS = re.compile(r"(s3|gs)://([a-z0-9][a-z0-9._-]*)/([^/*?]+)(?:/.*)?", re.IGNORECASE)
+_BUCKET_ON_THE_WEB = re.compile(
+    r"https?://(?:(?P<s3>[a-z0-9][a-z0-9._-]*)\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com"
+    r"|s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com/(?P<path>[a-z0-9][a-z0-9._-]*)"
+    r"|storage\.(?:googleapis|cloud\.google)\.com/(?P<gs>[a-z0-9][a-z0-9._-]*))"
+    rf"/(?P<folder>{_UUID.pattern})(?:[/?].*)?",
+    re.IGNORECASE,
+)
+"""The addresses by which Amazon and Google give objects of a bucket to a browser."""
 _WORD = re.compile(r"\w[\w .^+&()'/:-]{0,63}", re.ASCII)
 _HINTS = {
     "": "is it the right file, and complete?",
@@ -246,7 +254,7 @@ class Entries:
 
     def _folder(self, address: str, line: int) -> str:
         """Return the address of the folder of a series: without what follows the folder."""
-        match = _ADDRESS.fullmatch(address)
+        match = _ADDRESS.fullmatch(bucket_address(address))
         if match is None:
             raise self.error(
                 line,
@@ -284,7 +292,17 @@ def is_wanted(kind: Kind, only: Kind | None) -> bool:
 def is_identifier(text: str) -> bool:
     """Whether a text is a UID, a UUID or the address of a series, and no mere word."""
     is_uid_with_dot = "." in text and is_uid(text)
-    return is_uid_with_dot or bool(_UUID.fullmatch(text) or _ADDRESS.fullmatch(text))
+    is_address = _ADDRESS.fullmatch(bucket_address(text))
+    return is_uid_with_dot or bool(_UUID.fullmatch(text) or is_address)
+
+
+def bucket_address(text: str) -> str:
+    """Return the `s3://` or `gs://` form of a web address of a series; other texts as they are."""
+    match = _BUCKET_ON_THE_WEB.fullmatch(text)
+    if match is None:
+        return text
+    scheme, bucket = ("gs", match["gs"]) if match["gs"] else ("s3", match["s3"] or match["path"])
+    return f"{scheme}://{bucket}/{match['folder']}"
 
 
 def quote(text: str) -> str:
