@@ -53,7 +53,8 @@ class SkippedSeries:
     series: str
     """SeriesInstanceUID."""
     folder: str
-    """Relative to the folder of the request, with forward slashes."""
+    """Relative to the folder of the request, with forward slashes; the collection's folder if the
+    receipt cannot be read."""
     reason: str
     """`incomplete`, `linked`, `locked`, or why it could not be renamed."""
     detail: str
@@ -191,14 +192,21 @@ class _TreeRelayout:
         locked = [receipt for receipt in self._receipts() if not self._rename(receipt)]
         for receipt in locked:  # another run may be finished with it now
             if not self._rename(receipt):
-                self._skip(receipt, "locked", "another run works on the series")
+                self._skip(
+                    receipt.series.uid, receipt.folder, "locked", "another run works on the series"
+                )
         self.result.left_behind += self._left_behind()
 
     def _receipts(self) -> Iterator[Receipt]:
-        for receipt in self.tree.receipts.all():
-            if receipt.is_dicom:  # volumes have one layout
+        for uid in sorted(self.tree.receipts.uids()):
+            stored = self.tree.receipts.read(uid)
+            if stored is None or stored.receipt.is_dicom:  # volumes have one layout
                 self.result.series.found += 1
-                yield receipt
+            if stored is None:
+                detail = f"the receipt of {uid} cannot be read: 'download' writes it again"
+                self._skip(uid, "", Relayout.INCOMPLETE.value, detail)
+            elif stored.receipt.is_dicom:
+                yield stored.receipt
 
     def _rename(self, receipt: Receipt) -> bool:
         """Rename one series; False if another run works on it."""
@@ -208,7 +216,7 @@ class _TreeRelayout:
         except (LockedError, TakenOverError):
             return False
         except SeriesError as error:  # a path that is too long, or no folder of its own
-            self._skip(receipt, error.reason.value, error.message)
+            self._skip(receipt.series.uid, receipt.folder, error.reason.value, error.message)
             return True
         is_renamed = outcome is Relayout.RENAMED
         stored = self.tree.receipts.read(receipt.series.uid) if is_renamed else None
@@ -223,7 +231,7 @@ class _TreeRelayout:
         elif outcome is Relayout.UNCHANGED:
             self.result.series.unchanged += 1
         else:
-            self._skip(receipt, outcome.value, _DETAILS[outcome])
+            self._skip(receipt.series.uid, receipt.folder, outcome.value, _DETAILS[outcome])
 
     def _count(self, receipt: Receipt, folder: str) -> None:
         self.result.series.renamed += 1
@@ -231,11 +239,10 @@ class _TreeRelayout:
         if len(self.result.renamed) < _MAX_LISTED:
             self.result.renamed.append((self.prefix + receipt.folder, self.prefix + folder))
 
-    def _skip(self, receipt: Receipt, reason: str, detail: str) -> None:
+    def _skip(self, uid: str, folder: str, reason: str, detail: str) -> None:
         self.result.series.skipped += 1
         if len(self.result.skipped) < _MAX_LISTED:
-            folder = self.prefix + receipt.folder
-            self.result.skipped.append(SkippedSeries(receipt.series.uid, folder, reason, detail))
+            self.result.skipped.append(SkippedSeries(uid, self.prefix + folder, reason, detail))
 
     def _left_behind(self) -> Iterator[str]:
         """Files that are no series' in the folders that series were renamed from."""

@@ -139,7 +139,8 @@ class CollectionStatus:
     damaged: list[str]
     """Series that `verify` found damaged and no download has repaired since."""
     missing_files: list[str]
-    """Series whose folder does not have all files that their receipt names."""
+    """Series whose folder does not have all files that their receipt names, or whose receipt
+    cannot be read."""
     failed: list[Failure]
     requested: int | None
     """Series that the last download selected; None if unknown."""
@@ -268,6 +269,7 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
     for uid in sorted(tree.receipts.uids()):
         stored = tree.receipts.read(uid)
         if stored is None:
+            missing_files.append(uid)
             continue
         receipt = stored.receipt
         name = receipt.series.collection

@@ -227,6 +227,17 @@ def test_fault_31_an_incomplete_series_stays_until_its_repair(tmp_path: Path, da
     assert files_of(tree.path(receipt)) == before, "nothing of it moves"
 
 
+def test_fault_24_a_series_whose_receipt_cannot_be_read_is_named(tmp_path: Path) -> None:
+    tree = new_tree(tmp_path)
+    (receipt, _) = grow(tree, ONE, OTHER)
+    before = files_of(tree.path(receipt))
+    tree.receipts.path(ONE.uid).write_bytes(b"{")
+    result = relayout(tmp_path)
+    assert [(each.series, each.reason) for each in result.skipped] == [(ONE.uid, "incomplete")]
+    assert (result.series.found, result.series.renamed, result.exit_code) == (2, 1, 1)
+    assert files_of(tree.path(receipt)) == before
+
+
 def test_a_series_of_another_run_is_left_to_it(tmp_path: Path) -> None:
     tree = new_tree(tmp_path)
     grow(tree, ONE)

@@ -138,10 +138,11 @@ def test_the_expected_size_comes_from_the_registry(tree: Tree, tmp_path: Path) -
     assert only(tmp_path / NAME, REGISTRY).expected is not None
 
 
-def test_a_damaged_receipt_is_not_counted(tree: Tree, tmp_path: Path) -> None:
+def test_fault_24_a_damaged_receipt_is_listed(tree: Tree, tmp_path: Path) -> None:
     receipt = grow(tree, series_of(1))
     tree.receipts.path(receipt.series.uid).write_bytes(b"{")
     assert only(tmp_path).complete.series == 0
+    assert only(tmp_path).missing_files == [receipt.series.uid]
 
 
 def test_every_collection_of_a_folder_is_listed_by_name(tmp_path: Path) -> None:
