@@ -45,7 +45,7 @@ class Bench:
     _made: list[Path] = field(default_factory=list)
 
     def input(self, recipe: Recipe) -> Input:
-        """A collection, made if the cache lacks it."""
+        """A collection, made if it is not in the cache."""
         return prepare(recipe.scaled(self.scale), self.cache)
 
     def folder(self) -> Path:

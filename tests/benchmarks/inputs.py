@@ -57,7 +57,7 @@ MANY = Recipe("many", series=20_000, images=1, rows=64, columns=64, modality="CR
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A collection that stands ready in its folder."""
+    """A collection that is ready in its folder."""
 
     recipe: Recipe
     folder: Path

@@ -30,7 +30,7 @@ class Left:
 
 
 def resuming(bench: Bench) -> Iterator[Row]:
-    """(g) A run killed at half; the next one goes on."""
+    """(g) A run killed at half; the next one resumes."""
     made, output = bench.input(CT), bench.folder()
     with serving(made) as url:
         _killed_at_half(made, url, output)

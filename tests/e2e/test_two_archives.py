@@ -180,7 +180,7 @@ def test_a_pinned_source_asks_no_other_archive(both: Both, source: str) -> None:
     assert summary.sources[source] == 3
 
 
-def test_a_series_that_idc_lacks_in_part_is_completed_from_nbia(both: Both) -> None:
+def test_a_series_incomplete_in_idc_is_completed_from_nbia(both: Both) -> None:
     uid = both.first()
     one = both.corpus.series(uid)
     assert one is not None
@@ -196,7 +196,7 @@ def test_a_series_that_idc_lacks_in_part_is_completed_from_nbia(both: Both) -> N
         both.s3.put(bucket, key, one.images[0].read())
 
 
-def test_a_series_that_nbia_lacks_in_part_is_completed_from_idc(both: Both) -> None:
+def test_a_series_incomplete_in_nbia_is_completed_from_idc(both: Both) -> None:
     uid = both.first()
     one = both.corpus.series(uid)
     assert one is not None
@@ -282,7 +282,7 @@ def test_images_that_nbia_does_not_list_are_expected_all_the_same(both: Both) ->
     assert both.run().already_complete == 3
 
 
-def test_pinned_to_nbia_a_series_listed_with_fewer_images_fails_and_what_stands_stays(
+def test_pinned_to_nbia_a_series_listed_with_fewer_images_fails_and_existing_ones_stay(
     both: Both,
 ) -> None:
     both.assert_complete(both.run())

@@ -109,7 +109,7 @@ class FakeAscli:
         return runs
 
     def package(self, url: str, files: Mapping[str, bytes]) -> Path:
-        """Have it know a package, or know it anew; gives the folder with its files."""
+        """Have it know a package, or another version of it; gives the folder with its files."""
         folder = self.home / "packages" / str(len(self._packages))
         if url in self._packages:
             folder = Path(self._packages[url])

@@ -66,7 +66,7 @@ class FakePortal:
 
     @property
     def heads(self) -> list[Head]:
-        """Every request that came."""
+        """Every request received."""
         return self._server.heads
 
     @property

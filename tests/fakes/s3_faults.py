@@ -11,7 +11,7 @@ LISTING = "list-type=2"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request that came to the door."""
+    """One request."""
 
     path: str
     """With its query."""

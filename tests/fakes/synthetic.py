@@ -127,7 +127,7 @@ def synthetic_series(
 
 
 def demo_image(spec: ImageSpec, *, hashed: bool = True) -> DemoImage:
-    """The archive's image of `spec`: made anew each time it is sent."""
+    """The archive's image of `spec`: made again each time it is sent."""
     if hashed:
         content = synthetic_image(spec)
         size, md5 = len(content), hashlib.md5(content).hexdigest()

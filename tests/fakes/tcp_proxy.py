@@ -85,7 +85,7 @@ class TcpProxy:
         self.running.clear()
 
     def resume(self) -> None:
-        """All goes on."""
+        """Resume all connections."""
         self.running.set()
 
     def reset_all(self) -> None:

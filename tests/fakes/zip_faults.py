@@ -132,7 +132,7 @@ class EmptyZip(ZipFault):
 
 @dataclass(kw_only=True)
 class Renamed(ZipFault):
-    """The images' entries bear these names, in turn; later ones keep their own."""
+    """The images' entries have these names, in turn; later ones keep their own."""
 
     names: Sequence[str | bytes]
     times: int | None = None

@@ -70,7 +70,7 @@ def test_pace_settles_below_what_the_server_bears_and_recovers(tmp_path: Path) -
         scenario.add(crowded, SlowStart("getImage", seconds=0.03, times=None))
         scenario.assert_complete(scenario.download(jobs=JOBS))
     limits = _limits(scenario)
-    # Down: halved from 8 until the server bears it.
+    # Down: halved from 8 until the server accepts it.
     assert limits[0] == JOBS // 2
     assert min(limits) <= BEARABLE
     # Settled: it feels for one more now and then, and takes a refusal for an answer.

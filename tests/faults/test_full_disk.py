@@ -1,4 +1,4 @@
-"""Row 20 on real file systems: the command meets a disk that is full, and goes on with room."""
+"""Row 20 on real file systems: the command ends at a full disk, and resumes when there is space."""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def test_the_complete_zip_is_accepted_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_fault_03_a_valid_zip_that_lacks_images_is_not_accepted(tmp_path: Path, name: str) -> None:
+def test_fault_03_a_valid_zip_with_missing_images_is_not_accepted(
+    tmp_path: Path, name: str
+) -> None:
     server, series = _served(name, Status("getSingleImage", code=500, times=None))
     tree = Tree(tmp_path)
     tree.prepare()
@@ -52,7 +54,7 @@ def test_fault_03_a_valid_zip_that_lacks_images_is_not_accepted(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_fault_03_what_a_valid_zip_lacks_is_fetched(tmp_path: Path, name: str) -> None:
+def test_fault_03_images_missing_in_a_valid_zip_are_downloaded(tmp_path: Path, name: str) -> None:
     server, series = _served(name)
     tree = Tree(tmp_path)
     tree.prepare()

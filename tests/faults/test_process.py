@@ -170,7 +170,7 @@ tcia_covid.cli.signals.main()
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.parametrize("where", ["list", "first byte", "body", "trickle"])
-def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_goes_on(
+def test_fault_22_a_signal_stops_within_two_seconds_and_the_same_command_resumes(
     crowd: Scenario, tmp_path: Path, number: signal.Signals, code: int, where: str
 ) -> None:
     if where == "list":

@@ -246,7 +246,7 @@ def test_fault_13_no_series_is_never_success_for_a_known_collection(scenario: Sc
 
 
 @pytest.mark.parametrize("fault", [EmptyAnswer, DropRows])
-def test_fault_14_single_series_that_a_list_lacks_are_asked_for_again(
+def test_fault_14_single_series_missing_in_a_list_are_requested_again(
     scenario: Scenario, fault: type[EmptyAnswer | DropRows]
 ) -> None:
     scenario.add(fault("getSeriesMetadata"))

@@ -22,7 +22,7 @@ def receipt(of: Series, check: Check = Check.MD5) -> Receipt:
 
 
 def complete(of: Series) -> Outcome:
-    """A series that came whole."""
+    """A complete series."""
     return Outcome(of, State.COMPLETE, receipt(of))
 
 

@@ -481,7 +481,7 @@ def relayout(
 ) -> RelayoutResult:
     """Rename the folders and files of complete series; nothing is downloaded.
 
-    Running it again goes on where a run was stopped. Files of other programs stay where they are.
+    Running it again resumes where a run was stopped. Files of other programs stay where they are.
 
     Args:
         directory: an output folder, or one collection's folder in it.
@@ -496,7 +496,7 @@ def relayout(
     Raises:
         RequestError: the folder is not one of this program's, or the layout is invalid.
         DestinationError: the folder cannot be written.
-        InterruptedRunError: `stop` was set; the same call goes on.
+        InterruptedRunError: `stop` was set; the same call resumes.
     """
     files = () if registry is None else paths_from("registry", registry)
     folder = Path(check_value("directory", directory, str | Path))

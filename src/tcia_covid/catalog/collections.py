@@ -185,7 +185,7 @@ class Registry:
     def find(self, name: str) -> Collection | None:
         """Find a collection by name or alias (see `fold_name`), slug, DOI or page; or None."""
         names = (fold_name(name), *sorted(names_in_address(name)))
-        return next((self._by_name[one] for one in names if one in self._by_name), None)
+        return next((self._by_name[name] for name in names if name in self._by_name), None)
 
     @cached_property
     def _by_name(self) -> Mapping[str, Collection]:

@@ -217,7 +217,7 @@ csv has the columns of images.csv. Needs no network and opens no image.""",
         help="""Rename the folders and files in DIR as --layout says.
 
 Nothing is downloaded, and no file of yours is touched: what else is in the folders stays there. \
-Stopped or killed, the same command goes on.
+Stopped or killed, the same command resumes.
 
 'tcia-covid help layout' explains layouts. Incomplete series keep their names until 'download' \
 has repaired them.""",

@@ -29,7 +29,7 @@ _SLICE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "
 
 
 class Kind(str, Enum):
-    """What a series is to somebody who wants a volume."""
+    """What a series is for users who need a volume."""
 
     VOLUME = "volume"
     """Parallel slices at equal distances."""

@@ -1,4 +1,4 @@
-"""Recognizes files by their first bytes: what somebody gave in place of something else."""
+"""Recognizes files by their first bytes: what a file is that was given in place of another."""
 
 from __future__ import annotations
 

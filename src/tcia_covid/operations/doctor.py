@@ -165,8 +165,9 @@ def _archives(options: Options, series: Series, stop: CancelToken, emit: Emit) -
         return ArchiveChecks(FactList(name), client, url, params, series)
 
     if options.source != "idc":
-        one = checks("nbia", f"{options.nbia_url.rstrip('/')}/getCollectionValues", {})
-        work["nbia"] = one, partial(check_nbia, one, NbiaArchive(one.client, options.nbia_url))
+        of_nbia = checks("nbia", f"{options.nbia_url.rstrip('/')}/getCollectionValues", {})
+        nbia = NbiaArchive(of_nbia.client, options.nbia_url)
+        work["nbia"] = of_nbia, partial(check_nbia, of_nbia, nbia)
     if options.source != "nbia":
         texts = (options.idc_url or DEFAULT_ENDPOINTS).split(",")
         for number, text in enumerate(map(str.strip, texts), 1):
@@ -174,14 +175,14 @@ def _archives(options: Options, series: Series, stop: CancelToken, emit: Emit) -
             name = "idc" if len(texts) == 1 else named
             (endpoint,) = parse_endpoints(text)
             params = {"list-type": "2", "max-keys": "1", "prefix": f"{series.crdc_uuid}/"}
-            one = checks(name, endpoint.bucket_url(series.bucket or ""), params)
+            of_idc = checks(name, endpoint.bucket_url(series.bucket or ""), params)
             idc = IdcArchive(
-                one.client,
+                of_idc.client,
                 text,
                 find=lambda uids: {uid: series for uid in uids if uid == series.uid},
                 list_all=series_catalog.load,
             )
-            work[name] = one, partial(check_idc, one, idc)
+            work[name] = of_idc, partial(check_idc, of_idc, idc)
     return work
 
 

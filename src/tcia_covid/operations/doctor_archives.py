@@ -52,8 +52,8 @@ _CHECK_VERSION = "0" * 32
 
 def smallest_series() -> Series:
     """The smallest series of the catalog that has more than one image."""
-    listed = (one for entry in series_catalog.info().entries for one in _cataloged(entry))
-    return min(listed, key=lambda one: (one.size or 0, one.uid))
+    listed = (series for entry in series_catalog.info().entries for series in _cataloged(entry))
+    return min(listed, key=lambda series: (series.size or 0, series.uid))
 
 
 def _cataloged(entry: series_catalog.CatalogEntry) -> Iterator[Series]:
@@ -290,9 +290,9 @@ class _NbiaChecks:
 
     def collection_list(self) -> str:
         """Every series of the collection that has the fewest."""
-        entry = min(series_catalog.info().entries, key=lambda one: one.series)
-        listed = {one.uid: one for one in self._nbia.list_collection(entry.collection)}
-        known = {one.uid: one for one in series_catalog.load(entry.collection)}
+        entry = min(series_catalog.info().entries, key=lambda entry: entry.series)
+        listed = {item.uid: item for item in self._nbia.list_collection(entry.collection)}
+        known = {item.uid: item for item in series_catalog.load(entry.collection)}
         compared = compare_lists(entry.collection, listed, known)
         if compared.differs:
             raise FactError(

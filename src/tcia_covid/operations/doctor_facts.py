@@ -23,7 +23,7 @@ _SHORTEST_HOME = 4
 
 
 class FactOutcome(str, Enum):
-    """Whether a fact held."""
+    """Whether a fact is true."""
 
     OK = "ok"
     FAILED = "failed"
@@ -83,7 +83,7 @@ class FactList:
         needs: Sequence[str] = (),
         optional: bool = False,
     ) -> bool:
-        """Check a fact; give whether it held.
+        """Check a fact; return whether it is true.
 
         Args:
             name: without the group.
@@ -114,13 +114,13 @@ class FactList:
         hint: str = "",
         optional: bool = False,
     ) -> bool:
-        """Add a fact; give whether it held."""
+        """Add a fact; return whether it is true."""
         fact = Fact(f"{self.group}.{name}", outcome, anonymous(seen), anonymous(hint), optional)
         self.facts.append(fact)
         return outcome is FactOutcome.OK
 
     def holds(self, name: str) -> bool:
-        """Whether a fact was checked and held."""
+        """Whether a fact was checked and is true."""
         full = f"{self.group}.{name}"
         return any(fact.name == full and fact.outcome is FactOutcome.OK for fact in self.facts)
 

@@ -105,7 +105,7 @@ def relayout_directory(
 ) -> RelayoutResult:
     """Rename the folders and files of all complete series in a folder as a layout does.
 
-    Running it again goes on where a run was stopped. Files of other programs stay where they are.
+    Running it again resumes where a run was stopped. Files of other programs stay where they are.
 
     Args:
         directory: an output folder, or one collection's folder in it.

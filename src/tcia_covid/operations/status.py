@@ -369,7 +369,7 @@ def _running(
     if not holders:
         return None
     since: dict[tuple[int, str], Holder] = {}
-    for holder in sorted(holders, key=lambda one: one.since):
+    for holder in sorted(holders, key=lambda holder: holder.since):
         since.setdefault((holder.process, holder.host), holder)
     rate = latest.rate()
     left = sum(max(0, totals.size - on_disk.get(uid, 0)) for uid, totals in missing.items())

@@ -253,7 +253,9 @@ class _SeriesCheck:
         for failure in self._selection.failures:
             self._result.add(Mismatch(MismatchState.MISSING, failure.series, failure.detail))
         order = list(MismatchState)
-        self._result.mismatches.sort(key=lambda one: (order.index(one.state), one.series))
+        self._result.mismatches.sort(
+            key=lambda mismatch: (order.index(mismatch.state), mismatch.series)
+        )
         return self._result
 
 

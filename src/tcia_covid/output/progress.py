@@ -49,8 +49,8 @@ _NO_PAUSE = 0.05
 Write = Callable[[str], None]
 """Writes one line."""
 GAPS = (2.5, 7.5, 20.0, 30.0)
-"""Seconds from an event to a line about what goes on, and from one such line to the next; the last
-one repeats."""
+"""Seconds from an event to a line about what is in progress, and from one such line to the next;
+the last one repeats."""
 _POLL_INTERVAL = 0.25
 _RETRY_INTERVAL = 15.0
 """Seconds between two lines about retries."""
@@ -93,7 +93,7 @@ class Snapshot:
     is_throttled: bool = False
     """Whether the maximum rate delays what arrives."""
     activity: str = ""
-    """What goes on besides series, or is unknown and goes on for long; empty if nothing."""
+    """What is in progress besides series, or is unknown and lasts long; empty if nothing."""
     activity_seconds: float = 0.0
     """Since when."""
     checked_size: int = 0
@@ -274,7 +274,7 @@ def summary_parts(progress: Snapshot) -> list[str]:
 
 
 def status_line(progress: Snapshot) -> str:
-    """What goes on, in one line: the run, what is checked, or something else."""
+    """What is in progress, in one line: the run, what is checked, or something else."""
     if is_running(progress):
         return f"{percentage(progress)}: {', '.join(summary_parts(progress))}"
     if progress.checked_images:
@@ -288,7 +288,7 @@ def is_running(progress: Snapshot) -> bool:
 
 
 def activity_line(progress: Snapshot) -> str:
-    """What goes on that is no series."""
+    """What is in progress that is no series."""
     return clean_line(f"{progress.activity} ... {format_duration(progress.activity_seconds)}")
 
 
@@ -410,13 +410,13 @@ class Ticker:
 class Display:
     """Shows the events of a command as lines; `take` may be called from any thread.
 
-    Starts, retries, notices and failures get a line each. What goes on gets one when nothing else
-    was written for a while: soon at first, then at intervals.
+    Starts, retries, notices and failures get a line each. What is in progress gets one when
+    nothing else was written for a while: soon at first, then at intervals.
 
     Args:
         write: writes a line.
         verbose: whether every event gets a line.
-        gaps: seconds from an event to a line about what goes on, and between such lines.
+        gaps: seconds from an event to a line about what is in progress, and between such lines.
         interval: seconds between looks at whether one is due.
         clock: monotonic seconds.
     """
@@ -436,7 +436,7 @@ class Display:
         self._state = ProgressState(clock)
         self._gaps = gaps
         self._lines_since = 0
-        """Lines about what goes on since the last event that began something."""
+        """Lines about what is in progress since the last event that began something."""
         self._last_line = clock()
         self._ticker = Ticker(self.tick, interval)
         self._lock = threading.Lock()
@@ -445,7 +445,7 @@ class Display:
         self._failures: set[str] = set()
 
     def start(self) -> None:
-        """Begin to look for what goes on."""
+        """Begin to look for what is in progress."""
         self._ticker.start()
 
     def take(self, event: Event) -> None:
@@ -458,14 +458,14 @@ class Display:
             self._write(line)
 
     def tick(self) -> None:
-        """Write a line about what goes on, if one is due."""
+        """Write a line about what is in progress, if one is due."""
         gap = self._gaps[min(self._lines_since, len(self._gaps) - 1)]
         if self._clock() - self._last_line >= gap:
             self._lines_since += 1
             self.draw()
 
     def draw(self) -> None:
-        """Write a line about what goes on."""
+        """Write a line about what is in progress."""
         self._last_line = self._clock()
         self._write(status_line(self._state.snapshot()))
 
@@ -473,7 +473,7 @@ class Display:
         """The process is about to be stopped, as by Ctrl-Z."""
 
     def resume(self) -> None:
-        """The process goes on."""
+        """The process resumes."""
 
     def close(self) -> None:
         """Stop, and clear the screen for the result."""

@@ -23,7 +23,7 @@ from tcia_covid.output.screen import Screen, terminal_size
 
 INTERVAL = 0.2
 _PATIENCE = 1.0
-"""Seconds until something that goes on is worth a line."""
+"""Seconds until something in progress is worth a line."""
 _MIN_BAR = 20
 """Columns of a bar beside text; with fewer it has a line of its own."""
 _MAX_BAR = 30

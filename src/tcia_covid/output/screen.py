@@ -27,7 +27,7 @@ if sys.platform == "win32":
     """The bit of a Windows console that obeys escape sequences."""
 
     def obeys_escapes(stream: TextIO) -> bool:
-        """Whether the console obeys escape sequences; it is told to."""
+        """Make the console obey escape sequences; return whether it does."""
         kernel, mode = ctypes.windll.kernel32, ctypes.c_ulong()
         handle = msvcrt.get_osfhandle(stream.fileno())
         return bool(
@@ -66,7 +66,7 @@ class Screen:
     """Draws lines below everything else on a terminal; from any thread.
 
     Between two drawings the cursor is at the start of the first line drawn. A terminal that wraps
-    its lines anew after a change of size moves the cursor with its line, so that all that was
+    its lines again after a change of size moves the cursor with its line, so that all that was
     drawn is still below the cursor, and can be erased whatever became of it.
 
     Args:

@@ -151,7 +151,7 @@ def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
             if item.unmatched and ordered
         },
         matching={
-            item.option: sum(item.read(one) in item.accepted for one in ordered)
+            item.option: sum(item.read(series) in item.accepted for series in ordered)
             for item in (criteria if not selected else ())
         },
     )

@@ -214,13 +214,13 @@ class _TargetLists:
 
     def notices(self, targets: Iterable[Target], resolved: Iterable[ResolvedTarget]) -> list[str]:
         """Tell what targets were taken for, unless that is plain, and what else is to know."""
-        told = [item.text for item in resolved if item.kind and item.collections != [item.target]]
-        told += (notice for target in targets for notice in target.notices)
+        texts = [item.text for item in resolved if item.kind and item.collections != [item.target]]
+        texts += (notice for target in targets for notice in target.notices)
         for (first, second), number in self._shared.items():
-            told.append(
+            texts.append(
                 f"{count(number, 'series')} of {second} are also in {first}, and are selected once"
             )
-        return told + self._notices
+        return texts + self._notices
 
     def _add(self, word: str, listing: SeriesListing, collection: str = "") -> None:
         for series in listing.series:

@@ -141,7 +141,7 @@ class Committer:
         """Rename the folder and the images of a complete series as the layout does.
 
         The receipt is written first, and is durable: it says where the images are from and which
-        staging folder they pass through, so that `finish` goes on after a crash.
+        staging folder they pass through, so that `finish` resumes after a crash.
 
         Args:
             receipt: of the series, with what the headers of its images say.

@@ -65,7 +65,7 @@ _DESCRIBED = {
 Notify = Callable[[str], None]
 """Takes a sentence for the user."""
 _ATTEMPTS = 3
-"""How often the reports are written while other runs go on committing series."""
+"""How often the reports are written while other runs continue committing series."""
 _POLL = 0.1
 _AFTER_SIGNAL = 1.6
 """Seconds after a signal in which reports are still written; the program ends within 2."""

@@ -41,7 +41,7 @@ _PARTIAL = ".partial"
 _MIN_RESUMABLE = 1024 * 1024
 """Bytes of the smallest image that is resumed by a later run."""
 _INTERRUPTIONS = (ConnectionLostError, UnreachableError, StatusError, InterruptedRunError)
-"""After these, a download goes on where it ended."""
+"""After these, a download resumes where it ended."""
 _TEMPORARY = re.compile(r"\..+\.part|\.[0-9a-f]{32}\.partial|\.origins")
 _HEAD = 64 * 1024
 """Bytes of a file that are kept in memory to read its header from."""

@@ -19,7 +19,9 @@ Captured = pytest.CaptureFixture[str]
 
 def failures(count: int) -> list[Failure]:
     return [
-        Failure(f"1.{n}", "incomplete", f"series 1.{n} lacks an image", (f"1.{n}.1",), "try again")
+        Failure(
+            f"1.{n}", "incomplete", f"series 1.{n} has a missing image", (f"1.{n}.1",), "try again"
+        )
         for n in range(count)
     ]
 
@@ -74,7 +76,7 @@ def test_series_that_no_archive_has_get_another_hint(capsys: Captured) -> None:
 
 
 def test_other_content_than_expected_is_an_error_of_its_own(capsys: Captured) -> None:
-    other = Failure("", "conflict", "package 'A': another version of it stands", hint="compare")
+    other = Failure("", "conflict", "package 'A': another version of it exists", hint="compare")
     show_summary(Console(), summary(failures=[other], exit_code=1))
     out, err = capsys.readouterr()
     assert "3 of 3 series complete" in out
@@ -92,7 +94,7 @@ def test_equal_failures_share_a_line_and_each_series_is_named() -> None:
         "    1.0",
         "    1.1",
         "    1.2",
-        "  incomplete: series 1.0 lacks an image (missing: 1.0.1)",
+        "  incomplete: series 1.0 has a missing image (missing: 1.0.1)",
         "    try again",
     ]
 
@@ -117,9 +119,9 @@ def test_failures_are_listed_with_what_to_do(capsys: Captured) -> None:
     assert show_summary(Console(), result) == 1
     out, err = capsys.readouterr()
     assert out.splitlines()[-3:] == [
-        "  incomplete: series 1.0 lacks an image (missing: 1.0.1)",
+        "  incomplete: series 1.0 has a missing image (missing: 1.0.1)",
         "    try again",
-        "  incomplete: series 1.1 lacks an image (missing: 1.1.1)",
+        "  incomplete: series 1.1 has a missing image (missing: 1.1.1)",
     ]
     assert err.splitlines() == [
         "error: 2 of 3 series are not complete",
@@ -221,7 +223,7 @@ def test_quiet_leaves_the_result_and_errors(capsys: Captured) -> None:
         Console(quiet=True), summary(complete=2, failed=1, failures=failures(1), exit_code=1)
     )
     out, err = capsys.readouterr()
-    assert "series 1.0 lacks an image" in out
+    assert "series 1.0 has a missing image" in out
     assert "error: 1 of 3 series" in err
 
 

@@ -97,7 +97,7 @@ def test_faults_wait_for_their_series_and_turn(corpus: Corpus, series: DemoSerie
     assert codes[1].headers["Retry-After"] == "2"
 
 
-def test_stall_sends_what_came_before_it_and_goes_on(corpus: Corpus, series: DemoSeries) -> None:
+def test_stall_sends_what_came_before_it_and_resumes(corpus: Corpus, series: DemoSeries) -> None:
     short = f.Stall("getImage", after=100, seconds=0.2)
     long = f.Stall("getImage", after=100, seconds=LONG, skip=1)
     with with_faults(corpus, short, long) as server, Client(server.base_url) as client:

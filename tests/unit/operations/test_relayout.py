@@ -301,7 +301,7 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         relayout(tmp_path, "{nonsense}/{series}")
 
 
-def test_a_run_that_is_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_resumes(tmp_path: Path) -> None:
     grow(new_tree(tmp_path), ONE, OTHER)
     stop = CancelToken()
     with pytest.raises(InterruptedRunError):
@@ -399,7 +399,7 @@ def test_fault_20_a_disk_error_at_every_side_effect_of_relayout_is_recovered_fro
 
 
 @each_story
-def test_fault_21_after_a_power_cut_relayout_goes_on(
+def test_fault_21_after_a_power_cut_relayout_resumes(
     tmp_path: Path, before: Callable[[Path], None], layout: str
 ) -> None:
     for number, directory in states(tmp_path, before, layout):

@@ -22,7 +22,9 @@ def as_read(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_document_of_a_download_has_the_documented_keys() -> None:
-    failure = Failure("1.3", "incomplete", "series 1.3 lacks an image", ("1.3.1",), "try later")
+    failure = Failure(
+        "1.3", "incomplete", "series 1.3 has a missing image", ("1.3.1",), "try later"
+    )
     results = [SeriesResult("1.3", "failed")]
     document = json_documents.summary_document(
         summary(
@@ -60,7 +62,7 @@ def test_the_document_of_a_download_has_the_documented_keys() -> None:
             {
                 "SeriesInstanceUID": "1.3",
                 "reason": "incomplete",
-                "detail": "series 1.3 lacks an image",
+                "detail": "series 1.3 has a missing image",
                 "missing": ["1.3.1"],
                 "hint": "try later",
             }

@@ -1,4 +1,4 @@
-"""The files beside a collection's images: what is in them, and when they are written anew."""
+"""The files beside a collection's images: their content, and when they are written again."""
 
 from __future__ import annotations
 

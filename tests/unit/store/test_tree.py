@@ -1,4 +1,4 @@
-"""One collection's folder: series that share a folder name, and what stands in a series' place."""
+"""One collection's folder: series that share a folder name, and what is in a series' place."""
 
 from __future__ import annotations
 

@@ -386,7 +386,7 @@ def partial_file(tree: Tree) -> Path | None:
     return next((path for path in tree.staging.rglob("*.partial") if path.stat().st_size), None)
 
 
-def test_a_large_object_goes_on_in_the_next_run_where_it_stopped(
+def test_a_large_object_resumes_in_the_next_run_where_it_stopped(
     s3_server: S3Server, tree: Tree
 ) -> None:
     demo = large()
@@ -409,7 +409,7 @@ def test_a_large_object_goes_on_in_the_next_run_where_it_stopped(
     assert partial_file(tree) is None
 
 
-def test_fault_21_a_large_object_goes_on_after_a_kill(s3_server: S3Server, tree: Tree) -> None:
+def test_fault_21_a_large_object_resumes_after_a_kill(s3_server: S3Server, tree: Tree) -> None:
     demo = large()
     series = s3_server.hold(demo)
     number = int(demo.uid.rpartition(".")[2])

@@ -1,4 +1,4 @@
-"""Many series at once: their order, and how a run ends when it cannot go on."""
+"""Many series at once: their order, and how a run ends when it cannot continue."""
 
 from __future__ import annotations
 

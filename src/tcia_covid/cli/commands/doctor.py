@@ -51,11 +51,11 @@ def report_lines(result: DoctorResult) -> Iterator[str]:
             if fact.outcome is FactOutcome.FAILED and fact.hint:
                 yield f"{'':6}  {'':{names}}  {fact.hint}"
     yield ""
-    held, unchecked = (
+    passed, unchecked = (
         result.counts[outcome] for outcome in (FactOutcome.OK, FactOutcome.NOT_CHECKED)
     )
     absent = result.counts[FactOutcome.FAILED] - len(result.failed)
-    numbers = {"ok": held, "FAILED": len(result.failed), "no (works without)": absent}
+    numbers = {"ok": passed, "FAILED": len(result.failed), "no (works without)": absent}
     shown = [f"{number} {word}" for word, number in numbers.items() if number]
     yield ", ".join([*shown, f"{unchecked} not checked (-)"]) + f", in {result.seconds:.0f} s"
 

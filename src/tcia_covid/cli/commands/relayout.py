@@ -49,7 +49,7 @@ def command(
         number = count(result.series.skipped, "series")
         console.error(
             f"{number} in {result.directory} keep their names",
-            "the lines above say why; the same command goes on",
+            "the lines above say why; the same command resumes",
         )
     return result.exit_code
 

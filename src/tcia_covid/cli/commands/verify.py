@@ -152,7 +152,7 @@ def _error(result: VerifyResult) -> tuple[str, str]:
 def _incomplete(series: MatchCounts, output: str) -> tuple[str, str]:
     """How the folder differs from the targets, and what to do next."""
     numbers = {"missing": series.missing, "changed": series.changed, "extra": series.extra}
-    told = ", ".join(f"{number:,} {state}" for state, number in numbers.items() if number)
+    counts = ", ".join(f"{number:,} {state}" for state, number in numbers.items() if number)
     hints = []
     if series.missing or series.changed:
         hints.append(
@@ -161,4 +161,4 @@ def _incomplete(series: MatchCounts, output: str) -> tuple[str, str]:
         )
     if series.extra:
         hints.append("name the extra series with further TARGETs, or check one collection's folder")
-    return f"{output} is not what the targets name: {told}", "\n".join(hints)
+    return f"{output} is not what the targets name: {counts}", "\n".join(hints)

@@ -89,7 +89,7 @@ def _wanted(against: Any) -> list[Any]:
     """Return what `verify --against` found missing or changed, without what is extra."""
     mismatches = against.get("mismatches") if isinstance(against, Mapping) else None
     listed = mismatches if isinstance(mismatches, list) else []
-    return [one for one in listed if isinstance(one, Mapping) and one.get("state") != "extra"]
+    return [row for row in listed if isinstance(row, Mapping) and row.get("state") != "extra"]
 
 
 @dataclass(frozen=True, slots=True)
