@@ -6,11 +6,12 @@ import re
 
 HEAD_SIZE = 4096
 """Bytes of a file's start that are enough."""
+DICOM = "a DICOM file"
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<body")
 _LOGIN = re.compile(rb"type\s*=\s*[\"']?password|\b(?:log|sign)[ -]?in\b", re.IGNORECASE)
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
-    (128, b"DICM", "a DICOM file"),
+    (128, b"DICM", DICOM),
     (0, b"\xd0\xcf\x11\xe0", "an old Office document (.xls or .doc)"),
     (0, b"PAR1", "a Parquet file"),
     (0, b"\x89PNG", "a PNG image"),

@@ -503,6 +503,28 @@ class TestPackedAndFetched:
         with pytest.raises(ManifestError, match=r"\.dcm is a DICOM file, not a manifest"):
             read_manifest(images)
 
+    def test_files_beside_the_manifests_in_a_zip_are_named_and_not_read(
+        self, tmp_path: Path
+    ) -> None:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("export/README.txt", "Thank you for using the portal!\n")
+            archive.writestr("export/LICENSE", "CC BY 4.0 (see the page)\n")
+            archive.writestr("export/guide.pdf", b"%PDF-1.7\n")
+            archive.writestr("export/a.tcia", f"ListOfSeriesToDownload=\n{A}\n")
+        manifest = read(tmp_path, "a.zip", out.getvalue())
+        assert found(manifest) == {"series": (A,)}
+        (notice,) = manifest.notices
+        assert "README.txt (text for readers), export/LICENSE (text for readers)" in notice
+        assert "guide.pdf (a PDF document)" in notice
+
+    def test_text_in_a_zip_that_names_no_series_is_refused(self, tmp_path: Path) -> None:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("a.tcia", f"ListOfSeriesToDownload=\n{A}\n")
+            archive.writestr("b.tcia", "ListOfSeriesToDownload=\nmistaken!\n")
+        assert "a.zip:b.tcia, line 2" in str(refusal(tmp_path, "a.zip", out.getvalue()))
+
     def test_damaged_and_hostile_archives_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

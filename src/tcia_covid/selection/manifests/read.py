@@ -56,6 +56,10 @@ _DOCUMENTS = {
     "META-INF/manifest.xml": "an OpenDocument file (.ods, .odt)",
 }
 """Files that are ZIPs, by the name of a member."""
+_FOR_READERS = re.compile(r"(?:read.?me|licen[cs]e|citation|copying)\b", re.IGNORECASE)
+"""Names of files beside the manifests in a ZIP of a portal."""
+_MAX_LISTED = 300
+"""Characters of the files of a ZIP in an error."""
 _TABLES = {".csv": "CSV", ".tsv": "TSV"}
 _PADDING = "\x00\x1a"
 """What some systems write after the end of a text."""
@@ -205,12 +209,8 @@ class _Reader:
                     raise _not_a_manifest(source.name, document)
                 if len(members) > _MAX_MEMBERS or not members:
                     raise _not_a_manifest(source.name, f"a ZIP of {len(members)} files")
-                for info in members:
-                    with archive.open(info) as file:
-                        if described := signatures.describe(file.read(signatures.HEAD_SIZE)):
-                            raise _not_a_manifest(f"{source.name}:{info.filename}", described)
                 entries = self._entries(source, "ZIP")
-                for info in members:
+                for info in _manifests(source.name, archive, members, entries):
                     entries.include(self._read_member(source, archive, info))
                 return entries.manifest()
         except (*_UNPACK_ERRORS, RuntimeError) as error:  # RuntimeError: encrypted
@@ -390,6 +390,30 @@ def _is_content(info: zipfile.ZipInfo) -> bool:
     """Whether a member of a ZIP is a file, and none that operating systems add."""
     path = PurePosixPath(info.filename)
     return not (info.is_dir() or path.parts[:1] == ("__MACOSX",) or is_system_file(path.name))
+
+
+def _manifests(
+    name: str, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], entries: Entries
+) -> list[zipfile.ZipInfo]:
+    """Select the files of a ZIP that may be manifests; the others are named in a notice.
+
+    Raises:
+        ManifestError: there are DICOM files, or nothing but other files.
+    """
+    others: dict[str, str] = {}
+    for info in members:
+        with archive.open(info) as file:
+            described = signatures.describe(file.read(signatures.HEAD_SIZE))
+        if described == signatures.DICOM:
+            raise _not_a_manifest(f"{name}:{info.filename}", described)
+        if described or _FOR_READERS.match(PurePosixPath(info.filename).name):
+            others[info.filename] = described or "text for readers"
+    listed = ", ".join(f"{other} ({what})" for other, what in others.items())
+    if len(others) == len(members):
+        raise _not_a_manifest(name, f"a ZIP of {listed[:_MAX_LISTED]}")
+    if others:
+        entries.notices.append(f"not read in {name}: {listed}")
+    return [info for info in members if info.filename not in others]
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> ManifestError:
