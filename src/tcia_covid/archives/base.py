@@ -54,6 +54,10 @@ class Archive(Protocol):
         """Whether `receive_series` leaves out what the sink has."""
 
     @property
+    def connections_per_job(self) -> int:
+        """How many simultaneous requests one job may send."""
+
+    @property
     def of_record(self) -> bool:
         """Whether it decides where archives disagree about a series."""
 

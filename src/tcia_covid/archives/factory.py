@@ -20,8 +20,6 @@ from tcia_covid.http.throttle import ByteCounter, RateLimiter
 from tcia_covid.selection.manifests.web import WebManifests
 from tcia_covid.selection.request import Options
 
-_IDC_CONNECTIONS_PER_JOB = 2
-"""S3 serves single images, so more requests are useful than with NBIA's streams."""
 MAX_PAUSE = 5.0
 """Seconds to wait where one of IDC's endpoints asks for a pause; then others take over."""
 
@@ -66,7 +64,7 @@ def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archive
     )
     s3_client = client(
         _for_s3(settings, is_auto=is_auto),
-        connections=options.jobs * _IDC_CONNECTIONS_PER_JOB,
+        connections=options.jobs * IdcArchive.connections_per_job,
         max_pause=MAX_PAUSE,
     )
     nbia_clients = (

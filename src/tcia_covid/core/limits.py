@@ -25,8 +25,8 @@ else:
 
 _BASE_FILES = 24
 """Descriptors beside those of the workers: streams, logs, catalogs, modules being imported."""
-_FILES_PER_JOB = 5
-"""Connections (IDC: two), the file being written, the lock, a folder being synced."""
+_FILES_PER_JOB = 8
+"""Connections, the files being written, the locks, folders being synced; IDC: two of each."""
 
 
 def limit_error(error: BaseException) -> ResourceLimitError | None:

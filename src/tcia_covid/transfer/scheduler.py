@@ -35,6 +35,8 @@ GRACE_PERIOD = 1.5
 """Seconds that workers have to end after the run was canceled."""
 _MIN_OUTAGE_FAILURES = 4
 """Consecutive series that no archive gave before it counts as an outage."""
+_FEW_IMAGES = 4
+"""A series of fewer images is received by one request after the other."""
 _IDLE = 1.5
 """Seconds without a change on disk before a series is taken over where locks do not work."""
 
@@ -100,7 +102,7 @@ class Scheduler:
     """In order of preference."""
     context: TransferContext
     workers: int
-    """Series in progress at once."""
+    """Series in progress at once; of few images, as many for each connection of a job."""
     on_outcome: Callable[[Outcome], None]
     """Receives the end of each series, one at a time."""
     next_job: Callable[[], Job | None] | None = None
@@ -123,14 +125,17 @@ class Scheduler:
     _limit_notice_sent: bool = field(default=False, init=False)
     _outage: OutageMonitor = field(init=False)
     _limiter: SeriesLimiter = field(init=False)
+    _per_job: int = field(init=False)
+    """Connections for each job."""
     _observed: TransferContext = field(init=False)
     """The context, with an `emit` that tells the limiter what arrives."""
 
     def __post_init__(self) -> None:
         self._limiter = SeriesLimiter(self.workers, self.context.stop)
         self._observed = replace(self.context, emit=self._emit)
+        self._per_job = max(archive.connections_per_job for archive in self.archives)
         self._outage = OutageMonitor(
-            max(_MIN_OUTAGE_FAILURES, self.workers),
+            max(_MIN_OUTAGE_FAILURES, self.workers * self._per_job),
             self.context.settings.outage_timeout,
             self.context.availability,
             self.context.stop,
@@ -152,10 +157,11 @@ class Scheduler:
             if not jobs or any(archive.holds(job.series) for job in jobs)
         ]
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
-        useful = self.workers if self.next_job else len(self._queue)
+        workers = self.workers * self._per_job
+        useful = workers if self.next_job else len(self._queue)
         threads = [
             threading.Thread(target=self._work, name=f"series-{number}", daemon=True)
-            for number in range(max(1, min(self.workers, useful)))
+            for number in range(max(1, min(workers, useful)))
         ]
         self._join(self._start(threads))
         self._work(is_last=True)
@@ -248,7 +254,7 @@ class Scheduler:
             ResourceLimitError: the machine permits no more; the series is in the queue again.
         """
         try:
-            with self._limiter.progress(job.uid, job.series.size or 0):
+            with self._limiter.progress(job.uid, job.series.size or 0, self._share(job.series)):
                 outcome = fetch_series(
                     job.series, self.archives, job.tree, self._observed, update=job.update
                 )
@@ -261,6 +267,11 @@ class Scheduler:
             with self._lock:
                 self._queue.appendleft(job)
             raise limit from error
+
+    def _share(self, series: Series) -> float:
+        """The part of a job's connections that a series keeps busy."""
+        is_small = 0 < (series.image_count or 0) < _FEW_IMAGES
+        return 1.0 / self._per_job if is_small else 1.0
 
     def _fail(self, job: Job, error: Exception, locked: LockedSeries | None) -> None:
         """Try a series again later, report its failure, or end the run."""

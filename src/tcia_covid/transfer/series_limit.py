@@ -62,7 +62,8 @@ class SeriesLimiter:
         self._stop = stop
         self._clock = clock
         self._condition = threading.Condition()
-        self._slots = 0
+        self._slots = 0.0
+        """Taken by the series in progress."""
         self._series: dict[str, _Progress] = {}
         self._stored = 0
         self._since = clock()
@@ -76,27 +77,31 @@ class SeriesLimiter:
     def slot(self) -> Iterator[None]:
         """Wait until one more series is permitted, or until the run is canceled."""
         with self._condition:
-            while self._slots >= self.limit and not self._stop.is_set():
+            while self._slots + 1.0 > self.limit and not self._stop.is_set():
                 self._condition.wait(_POLL_INTERVAL)
                 self.adjust()
-            self._slots += 1
+            self._slots += 1.0
         try:
             yield
         finally:
             with self._condition:
-                self._slots -= 1
-                self._condition.notify()
+                self._release(1.0)
 
     @contextmanager
-    def progress(self, uid: str, size: int) -> Iterator[None]:
-        """Count a series, of `size` bytes, as in progress."""
+    def progress(self, uid: str, size: int, share: float = 1.0) -> Iterator[None]:
+        """Count a series, of `size` bytes, as in progress.
+
+        A small one needs only a `share` of the slot that its thread has taken.
+        """
         with self._condition:
             self._series[uid] = _Progress(size)
+            self._release(1.0 - share)
         try:
             yield
         finally:
             with self._condition:
                 self._series.pop(uid, None)
+                self._slots += 1.0 - share
 
     def stored(self, uid: str, count: int) -> None:
         """Count bytes of a series that arrived."""
@@ -104,6 +109,11 @@ class SeriesLimiter:
             self._stored += max(0, count)
             if uid in self._series:
                 self._series[uid].stored += count
+
+    def _release(self, slots: float) -> None:
+        if slots:
+            self._slots -= slots
+            self._condition.notify()
 
     def adjust(self) -> None:
         """Change the limit by what was measured since the last change."""

@@ -40,6 +40,7 @@ class FakeArchive:
     asked_images: list[str | None] = field(default_factory=list)
     name: str = "nbia"
     skips_known: bool = False
+    connections_per_job: int = 1
     of_record: bool = True
 
     def holds(self, series: Series) -> bool:

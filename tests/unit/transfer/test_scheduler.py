@@ -65,9 +65,16 @@ def test_a_run_without_jobs_ends_at_once(tree: Tree) -> None:
     assert Run(tree, FakeArchive())([]).outcomes == []
 
 
-def test_no_more_series_are_in_progress_than_there_are_workers(tree: Tree) -> None:
+@pytest.mark.parametrize(
+    ("connections_per_job", "images", "expected"),
+    [(1, 2, 3), (2, 4, 3), (2, 3, 5)],
+    ids=["streams", "many objects", "few objects"],
+)
+def test_no_more_series_are_in_progress_than_there_are_workers(
+    tree: Tree, connections_per_job: int, images: int, expected: int
+) -> None:
     in_progress, most, lock = 0, 0, threading.Lock()
-    all_workers = threading.Barrier(3)
+    all_workers = threading.Barrier(expected)
 
     def before(series: Series) -> None:
         nonlocal in_progress, most
@@ -78,8 +85,9 @@ def test_no_more_series_are_in_progress_than_there_are_workers(tree: Tree) -> No
         with lock:
             in_progress -= 1
 
-    Run(tree, FakeArchive(before), workers=3)(listed(number) for number in range(1, 13))
-    assert most == 3
+    archive = FakeArchive(before, connections_per_job=connections_per_job)
+    Run(tree, archive, workers=3)(listed(number, images=images) for number in range(1, 16))
+    assert most == expected
 
 
 def test_a_complete_series_is_not_requested(tree: Tree) -> None:

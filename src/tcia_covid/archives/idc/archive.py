@@ -66,6 +66,8 @@ class IdcArchive:
 
     name = "idc"
     skips_known = True
+    connections_per_job = 2
+    """S3 serves single images, so more requests are useful than with NBIA's streams."""
     of_record = False
 
     def __init__(

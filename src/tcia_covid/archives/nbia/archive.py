@@ -71,6 +71,7 @@ class NbiaArchive:
 
     name = NAME
     skips_known = False
+    connections_per_job = 1
     of_record = True
 
     def __init__(

@@ -39,6 +39,7 @@ class HashArchive:
     has: bool = True
     asked: list[str] = field(default_factory=list)
     skips_known = False
+    connections_per_job = 1
     of_record = True
 
     def holds(self, series: Series) -> bool:
