@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -19,6 +20,7 @@ from tcia_covid.core.errors import NoSpaceError, PausedError, StatusError
 from tcia_covid.core.events import BytesStored, Event, Notice, SeriesFinished, SeriesStarted
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import Options
+from tcia_covid.transfer import processes
 from tcia_covid.transfer.processes import share
 from tests.e2e.command import COMMAND, QUICK, run, start
 from tests.fakes.nbia_faults import Stall
@@ -38,9 +40,16 @@ def _crowd(tmp_path: Path) -> Iterator[Scenario]:
 
 
 def _workers(pid: int) -> list[int]:
-    """The processes that a process has started and that are alive."""
+    """The worker processes of a process that are alive; tests have other children."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    return [child for child in children if processes.__name__.encode() in _command_line(child)]
+
+
+def _command_line(pid: int) -> bytes:
+    with contextlib.suppress(OSError):  # it has just ended
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def _command(scenario: Scenario) -> list[str]:

@@ -316,8 +316,8 @@ def test_fault_40_a_silent_object_costs_one_budget_of_retries_in_all(
     s3_server: S3Server, demo: DemoSeries, tree: Tree, retries: int, hosts: int
 ) -> None:
     series = s3_server.hold(demo)
-    settings = replace(QUICK, retries=retries, first_byte_timeout=0.2)
-    silent = Delay(key_of(demo, 2), seconds=0.5)
+    settings = replace(QUICK, retries=retries, first_byte_timeout=0.4)
+    silent = Delay(key_of(demo, 2), seconds=0.8)
     context = TransferContext(CancelToken(), settings, discard)
     with (
         S3Proxy(s3_server.port, silent) as front,
