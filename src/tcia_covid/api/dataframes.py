@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcia_covid.api.functions import iter_series
 from tcia_covid.api.local import local_series
-from tcia_covid.api.options import check_value
+from tcia_covid.api.options import check_value, folder_from
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import RequestError, UsageError
@@ -215,7 +215,7 @@ def _stored(
     Raises:
         RequestError: there is none.
     """
-    folder = Path(check_value("directory", directory, str | Path))
+    folder = folder_from(directory)
     name = collection_folder(collection.name)
     for tree in [tree for tree in find_trees(folder) if tree.root.resolve().name == name]:
         receipts = FileReceipts(tree)

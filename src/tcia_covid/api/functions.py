@@ -21,9 +21,10 @@ from tcia_covid.api.options import (
     build_options,
     check_choices,
     check_value,
+    folder_from,
     given,
     output_from,
-    paths_from,
+    registry_from,
     request_from,
 )
 from tcia_covid.archives.factory import check_addresses, open_for_options
@@ -295,8 +296,7 @@ def status(
         RequestError: the folder is not one of this program's.
         RegistryError: a registry file is invalid.
     """
-    files = () if registry is None else paths_from("registry", registry)
-    return read_status(Path(check_value("directory", directory, str | Path)), load_registry(files))
+    return read_status(folder_from(directory), registry_from(registry))
 
 
 def verify(
@@ -359,7 +359,7 @@ def verify(
         InterruptedRunError: `stop` was set.
     """
     choices = given(locals(), FilterChoices)
-    folder = Path(check_value("directory", directory, str | Path))
+    folder = folder_from(directory)
     checked = check_choices(choices, FilterChoices)
     options = build_options(checked)
     check_addresses(options.nbia_url, options.idc_url)
@@ -438,7 +438,7 @@ def adopt(
     choices = given(locals(), StorageChoices)
     check_value("mode", mode, Mode | None)
     options = build_options(check_choices(choices, StorageChoices))
-    folder = Path(check_value("directory", directory, str | Path))
+    folder = folder_from(directory)
     target = Path(output_from(output))
     collections = load_registry(options.registry)
     known = collections.find(collection) if collection is not None else None
@@ -498,14 +498,13 @@ def relayout(
         DestinationError: the folder cannot be written.
         InterruptedRunError: `stop` was set; the same call resumes.
     """
-    files = () if registry is None else paths_from("registry", registry)
-    folder = Path(check_value("directory", directory, str | Path))
+    folder, collections = folder_from(directory), registry_from(registry)
     with cancellable(stop) as token, shown_counts(progress, on_progress, "relayout") as count:
         return relayout_directory(
             folder,
             check_value("layout", layout, str),
             dry_run=dry_run,
-            registry=load_registry(files),
+            registry=collections,
             emit=emit,
             stop=token,
             on_progress=count,
@@ -548,14 +547,14 @@ def report(
     check_extra()
     from tcia_covid.output.html_report.page import write_report  # noqa: PLC0415 - needs the extra
 
-    folder = Path(check_value("directory", directory, str | Path))
-    files = () if registry is None else paths_from("registry", registry)
-    target = None if to is None else Path(check_value("to", to, str | Path))
+    folder = folder_from(directory)
+    collections = registry_from(registry)
+    target = None if to is None else folder_from(to, "to")
     page = find_place(folder, target)
     with (
         cancellable(stop) as token,
         shown_counts(progress, on_progress, "report") as count,
-        ReportCollector(folder, load_registry(files), jobs, emit, token, count) as collector,
+        ReportCollector(folder, collections, jobs, emit, token, count) as collector,
     ):
         collected = collector.collect()
         write_report(collected, page)
@@ -600,7 +599,7 @@ def doctor(
         InterruptedRunError: `stop` was set.
     """
     checked = check_choices(given(locals(), ConnectionChoices), ConnectionChoices)
-    folder = Path(check_value("directory", directory, str | Path))
+    folder = folder_from(directory)
     check_value("source", source, Source | None)
     options = build_options({**QUICK, **checked, "source": source})
     check_addresses(options.nbia_url, options.idc_url)

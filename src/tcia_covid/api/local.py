@@ -12,7 +12,8 @@ from tcia_covid.api.options import (
     Targets,
     Words,
     check_value,
-    paths_from,
+    folder_from,
+    registry_from,
     request_from,
 )
 from tcia_covid.catalog.data_warnings import collection_warnings
@@ -64,7 +65,7 @@ def local_series(
     filters = {name: value for name, value in locals().items() if name not in _NO_FILTERS}
     request = request_from(targets, **filters)
     selection = select_local(
-        Path(check_value("directory", directory, str | Path)),
+        folder_from(directory),
         load_registry(request.options.registry),
         request.targets,
         request.manifests,
@@ -144,7 +145,7 @@ def info(collection: str, *, registry: Paths | None = None) -> dict[str, Any]:
     Raises:
         RequestError: there is no such collection in the registry.
     """
-    collections = load_registry(() if registry is None else paths_from("registry", registry))
+    collections = registry_from(registry)
     known = collections.find(check_value("collection", collection, str | Path))
     if known is None:
         raise unknown_collection(str(collection), (), collections)

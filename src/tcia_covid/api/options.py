@@ -18,6 +18,8 @@ from typing import (
     get_type_hints,
 )
 
+from tcia_covid.catalog.collections import Registry
+from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import ManifestError, UsageError, did_you_mean
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT, STATE_FOLDER
@@ -243,13 +245,24 @@ def _hints(choices: type) -> dict[str, Any]:
     return get_type_hints(choices)
 
 
-def paths_from(name: str, value: Paths) -> tuple[str, ...]:
-    """Return one path or several as text.
+def folder_from(value: str | Path, name: str = "directory") -> Path:
+    """Check the path of a folder.
+
+    Raises:
+        UsageError: it is no path.
+    """
+    return Path(check_value(name, value, str | Path))
+
+
+def registry_from(files: Paths | None) -> Registry:
+    """Read the shipped registry, and the files of the keyword `registry`.
 
     Raises:
         UsageError: a value is no path.
+        RegistryError: a file is invalid.
     """
-    return tuple(map(str, check_value(name, value, Paths)))
+    paths = () if files is None else check_value("registry", files, Paths)
+    return load_registry(tuple(map(str, paths)))
 
 
 def output_from(value: str | Path) -> str:
@@ -258,7 +271,7 @@ def output_from(value: str | Path) -> str:
     Raises:
         UsageError: it has no name, or is a collection's folder itself.
     """
-    path = Path(check_value("output", value, str | Path))
+    path = folder_from(value, "output")
     if not str(value):
         raise UsageError("the output folder has no name", hint="name one with --output DIR")
     if os.path.isdir(path / STATE_FOLDER):  # noqa: PTH112 - False if it cannot be read

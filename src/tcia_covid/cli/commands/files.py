@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -32,10 +31,9 @@ def command(
     request = request_from(targets, **choices)
     registry = load_registry(request.options.registry)
     selection = select_local(Path(directory), registry, request.targets, filters=request.filters)
-    if console.json or files_format == "json":
-        document = files_document(selection)
-        console.document(document)
-        console.result(json.dumps(document, indent=2, ensure_ascii=True))
+    console.json = console.json or files_format == "json"
+    if console.json:
+        console.document(files_document(selection))
     elif null:
         _write_null(selection.series)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -71,11 +70,9 @@ def command(
     if format in OF_IDC:
         selection = _with_address(selection)
     code = EXIT_PARTIAL if selection.failures else EXIT_OK
-    document = series_document(request.targets, selection, code)
-    console.document(document)
-    if format == "json":
-        console.result(json.dumps(document, indent=2, ensure_ascii=True))
-    else:
+    console.json = console.json or format == "json"
+    console.document(series_document(request.targets, selection, code))
+    if not console.json:
         console.result(
             formatted(selection.series, format, keep_formulas=request.options.keep_formulas)
         )
