@@ -13,7 +13,7 @@ import pydicom.data
 from pydicom import FileDataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from tcia_covid.demo.archive import COLLECTIONS
+from tcia_covid.demo.server import COLLECTIONS
 
 _REQUIRED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 

@@ -19,7 +19,7 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.events import Emit, Event, SeriesRetried, SeriesStarted, discard
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import format_size
-from tcia_covid.demo.archive import COLLECTIONS, DemoSeries, DemoServer, read_series
+from tcia_covid.demo.server import COLLECTIONS, DemoSeries, DemoServer, read_series
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.selection.request import Options, Request

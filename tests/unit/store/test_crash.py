@@ -61,7 +61,7 @@ def nothing(root: Path) -> None:
     root.mkdir()
 
 
-def stands(root: Path) -> None:
+def is_complete(root: Path) -> None:
     fetch(root, ONE)
 
 
@@ -88,7 +88,7 @@ def add_users_files(folder: Path) -> None:
 
 def has_users_files(root: Path) -> None:
     """A complete series, and a user's files in its folder."""
-    stands(root)
+    is_complete(root)
     add_users_files(root / PLAIN)
 
 
@@ -112,7 +112,7 @@ def is_linked(root: Path) -> None:
 
 
 def has_lost_its_name(root: Path) -> None:
-    """The series was taken out of the tree to be mended, and another one took its name."""
+    """The series was taken out of the tree for a repair, and another one took its name."""
     is_damaged(root)
     with contextlib.suppress(UnreachableError):
         fetch(root, ONE, archive=FakeArchive(raising(UnreachableError("down"))))
@@ -121,7 +121,7 @@ def has_lost_its_name(root: Path) -> None:
 
 @dataclass(frozen=True)
 class Story:
-    """What a run finds, what it is to fetch, and where that has to stand in the end."""
+    """What a run finds, what it downloads, and where that must be in the end."""
 
     before: Callable[[Path], None]
     series: tuple[Series, ...]
@@ -157,7 +157,7 @@ class Story:
         }
 
     def finish(self, root: Path, found: set[tuple[str, str]]) -> int:
-        """Nothing new but right files stands in the tree; the next run ends as a clean one.
+        """Nothing new but correct files is in the tree; the next run ends as a clean one.
 
         Gives how often an archive was asked for images.
         """
@@ -165,7 +165,7 @@ class Story:
         archive = FakeArchive()
         tree = fetch(root, *self.series, archive=archive)
         assert files_of(root) == self.expected
-        for series in self.series:  # what an update fetched is looked at once more
+        for series in self.series:  # what an update downloaded is checked again
             fetch(root, series)
         assert tree.needs_check() == set()
         assert all(tree.complete_receipt(one.uid) for one in self.places.values())
@@ -179,7 +179,7 @@ STORIES = {
     "damaged": Story(is_damaged, (ONE,), {PLAIN: ONE}, PLAIN),
     "no receipt": Story(has_no_receipt, (ONE,), {PLAIN: ONE}, PLAIN),
     "linked": Story(is_linked, (ONE,), {PLAIN: ONE}, PLAIN),
-    "update": Story(stands, (NEWER,), {PLAIN: NEWER}),
+    "update": Story(is_complete, (NEWER,), {PLAIN: NEWER}),
     "update among users' files": Story(has_users_files, (NEWER,), {PLAIN: NEWER}, PLAIN),
     "two of one name": Story(nothing, (ONE, OTHER), {PLAIN: ONE, f"{PLAIN}-{OTHER.uid}": OTHER}),
     "lost its name": Story(
@@ -203,7 +203,7 @@ def test_fault_21_a_crash_at_every_side_effect_is_recovered_from(
             fetch(root, *story.series, disk=CountingDisk(number, halfway=halfway))
         kept = found <= set(files_of(root).items())
         asked = story.finish(root, found)
-        assert kept or story.before is not stands or asked == 0
+        assert kept or story.before is not is_complete or asked == 0
 
 
 @each_story

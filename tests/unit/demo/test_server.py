@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.demo.archive import COLLECTIONS, DemoSeries, DemoServer, read_series
+from tcia_covid.demo.server import COLLECTIONS, DemoSeries, DemoServer, read_series
 from tcia_covid.demo.walkthrough import REGISTRY
 from tests.fakes.nbia_client import Client
 
