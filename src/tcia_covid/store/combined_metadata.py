@@ -31,8 +31,6 @@ _NAME = "metadata.csv"
 _RECORD = "combined.json"
 """In the state folder of the collection whose run wrote it last: what it was, and was made from."""
 _LOCATION = "File Location"
-_KEPT = 4
-"""Versions whose MD5 is remembered: a run that is killed leaves the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +67,8 @@ class CombinedMetadata:
         if not records and exists and is_wanted:
             notify(f"{self.path} is not this program's, and stays: it lists no new series")
         elif self.is_outdated() or (is_wanted and not exists):
-            written = [md5 for each in records for md5 in each["written"]]
             try:
-                self._write(dict(self._readable(notify)), written, notify)
+                self._write(dict(self._readable(notify)), notify)
             except OSError as error:
                 notify(f"{self.path} cannot be written: {error.strerror or error}")
             except csv.Error as error:  # a field that is longer than readers of CSV accept
@@ -89,15 +86,17 @@ class CombinedMetadata:
                     "download into that folder"
                 )
 
-    def _write(
-        self, inputs: Mapping[str, str], written: list[str], notify: Callable[[str], None]
-    ) -> None:
+    def _write(self, inputs: Mapping[str, str], notify: Callable[[str], None]) -> None:
         content = b"".join(self._content(inputs))
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        is_own = self.path.is_file() and hash_file(self.path, "md5")[1] in written
+        present = hash_file(self.path, "md5")[1] if self.path.is_file() else ""
+        # Read after the file: runs of other collections record it before they write it.
+        is_own = any(present in each["written"] for each in self._records())
         if os.path.lexists(self.path) and not is_own:
             notify(move_aside(self.tree.disk, self.path))
-        record = {"size": len(content), "inputs": inputs, "written": [md5, *written][:_KEPT]}
+        # The version before is recorded, too: a run that is killed here leaves it.
+        written = [md5, present] if is_own else [md5]
+        record = {"size": len(content), "inputs": inputs, "written": written}
         self.tree.write_file(self.tree.state / _RECORD, json.dumps(record).encode())
         self.tree.write_file(self.path, content)
 

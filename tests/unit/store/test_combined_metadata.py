@@ -116,6 +116,27 @@ def test_fault_31_a_list_that_somebody_changed_is_named_and_left_out(
     assert outdated_reports(tree) == []
 
 
+def test_fault_23_the_file_of_a_run_at_the_same_time_is_not_moved_aside(tmp_path: Path) -> None:
+    trees = []
+    for number, name in enumerate(("A", "B", "C"), start=1):
+        trees.append(tree_of(tmp_path, name))
+        grow(trees[-1], series_of(number, collection=name))
+        update(trees[-1])
+    (tmp_path / "A" / "metadata.csv").write_text("by hand")
+    (tmp_path / "metadata.csv").unlink()
+    notices: list[str] = []
+
+    def other_run(text: str) -> None:
+        notices.append(text)
+        if len(notices) == 1:
+            update_reports(trees[1], None, Registry(), CancelToken(), notices.append)
+            (tmp_path / "A" / "metadata.csv").unlink()
+
+    update_reports(trees[2], None, Registry(), CancelToken(), other_run)
+    assert [notice for notice in notices if "may be yours" in notice] == []
+    assert not (tmp_path / "metadata.csv.moved-aside").exists()
+
+
 def test_a_text_that_is_too_long_for_csv_is_reported(tmp_path: Path) -> None:
     tree = tree_of(tmp_path, "A")
     grow(tree, series_of(1, description="x" * 200_000))
