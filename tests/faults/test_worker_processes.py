@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -46,6 +47,15 @@ def _workers(pid: int) -> list[int]:
     return [child for child in children if processes.__name__.encode() in _command_line(child)]
 
 
+def _is_of_this_process() -> bool:
+    """Whether an event comes from a download thread of this process, not from a worker."""
+    return _downloads(threading.current_thread())
+
+
+def _downloads(thread: threading.Thread) -> bool:
+    return thread.name.startswith("series-")
+
+
 def _command_line(pid: int) -> bytes:
     with contextlib.suppress(OSError):  # it has just ended
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -62,6 +72,8 @@ def _command(scenario: Scenario) -> list[str]:
         *archive,
         *QUICK,
         "--processes",
+        "2",
+        "--jobs",
         "2",
         "--json",
     ]
@@ -101,11 +113,15 @@ def test_two_processes_download_and_report_what_one_does(crowd: Scenario, tmp_pa
 
 def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: Scenario) -> None:
     killed: list[int] = []
+    ended = threading.Event()
 
     def kill_one(event: Event) -> None:
-        if isinstance(event, SeriesFinished) and not killed:
+        if _is_of_this_process():
+            ended.wait(LONG)  # so that the worker gets series
+        elif isinstance(event, SeriesStarted) and not killed:
             killed.append(_workers(os.getpid())[0])
             os.kill(killed[0], signal.SIGKILL)
+            ended.set()
 
     summary = crowd.download(processes=2, on_event=kill_one)
     crowd.assert_complete(summary)
@@ -121,7 +137,26 @@ def test_fault_21_a_run_whose_workers_are_all_killed_downloads_by_itself(crowd: 
             for pid in _workers(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
 
-    crowd.assert_complete(crowd.download(processes=2, on_event=kill_all))
+    crowd.assert_complete(crowd.download(processes=3, on_event=kill_all))
+
+
+def test_fault_21_a_worker_that_dies_last_leaves_its_series_to_this_process(
+    crowd: Scenario,
+) -> None:
+    killed: list[int] = []
+    started = threading.Event()
+
+    def kill_last(event: Event) -> None:
+        if _is_of_this_process():
+            started.wait(LONG)  # so that the worker gets a series
+        elif isinstance(event, SeriesStarted) and not killed:
+            started.set()
+            wait_for(lambda: not any(map(_downloads, threading.enumerate())))
+            killed.extend(_workers(os.getpid()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    crowd.assert_complete(crowd.download(processes=2, jobs=2, on_event=kill_last))
+    assert len(killed) == 1
 
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["to the parent", "to all"])
@@ -132,7 +167,7 @@ def test_fault_22_a_signal_stops_all_processes_and_the_same_command_resumes(
     process = start(*_command(crowd), home=tmp_path)
     wait_for(lambda: crowd.server.count("getImage") >= 6, process)
     workers = _workers(process.pid)
-    assert len(workers) == 2
+    assert len(workers) == 1
     for pid in [*(workers if everybody else []), process.pid]:
         os.kill(pid, signal.SIGINT)
     began = time.monotonic()

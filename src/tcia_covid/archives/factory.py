@@ -48,10 +48,12 @@ class Archives:
             client.close()
 
 
-def open_for_options(options: Options, stop: CancelToken, emit: Emit) -> Archives:
+def open_for_options(
+    options: Options, stop: CancelToken, emit: Emit, meter: ByteCounter | None = None
+) -> Archives:
     """Create the archives that the options name; nothing is sent before the first request."""
     settings, is_auto = options.http, options.source == "auto"
-    meter = ByteCounter()
+    meter = meter or ByteCounter()
     reachability = Reachability()
     client = partial(
         Client,

@@ -45,8 +45,8 @@ from tcia_covid.transfer.series import changed_error
 
 _JOBS_PER_PROCESS = 2
 """At least; so that one receives while the other writes."""
-_BYTES_PER_PROCESS = 200_000_000
-"""At least: 2 s of work; a process takes half a second of a processor to start."""
+_BYTES_PER_PROCESS = 100_000_000
+"""At least: 0.8 s of work; a process takes a quarter of a second of a processor to start."""
 
 
 def download_request(

@@ -1,8 +1,9 @@
 """Many series in several processes, since one interpreter runs Python on one processor at a time.
 
-The parent gives single series to worker processes and takes their events, over pipes. A worker runs
-a `Scheduler` of its own; the tree on disk is shared as between any two runs. Workers are started as
-new interpreters: a fork would copy the locks of threads that do not exist in it.
+The parent gives single series to worker processes and takes their events, over pipes. Each process,
+also the parent, runs a `Scheduler` of its own; the tree on disk is shared as between any two runs.
+Workers are started as new interpreters: a fork would copy the locks of threads that do not exist in
+it. The parent has imported everything already, and downloads while they start.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def workers_for(jobs: int) -> int:
 
 
 def share(options: Options, processes: int) -> list[Options]:
-    """Divide the limits of a run among processes."""
+    """Divide the limits of a run among processes; the first share has the fewest jobs."""
     rate = options.http.max_rate
     http = replace(options.http, max_rate=None if rate is None else rate / processes)
     return [
@@ -149,12 +150,12 @@ class _Worker:
 
 
 class ProcessScheduler:
-    """Runs jobs in worker processes, which share the limits of the run.
+    """Runs jobs in this process and in workers, which share the limits of the run.
 
     Args:
         options: of the run; `jobs` and the maximum rate are divided among the processes.
-        context: its events are those of all workers.
-        meter: counts the bytes that all workers receive.
+        context: its events are those of all processes.
+        meter: counts the bytes that all processes receive.
         on_outcome: receives the end of each series, one at a time.
         grace_period: seconds that workers have to end after the run was canceled.
     """
@@ -180,25 +181,62 @@ class ProcessScheduler:
         self._lock = threading.Lock()
 
     def run(self, jobs: Sequence[Job], processes: int) -> list[Job]:
-        """Run jobs, biggest first; return those that no worker has reported.
+        """Run jobs, biggest first; return those that no process has reported.
 
-        These are left where the run was canceled, or where all workers died.
+        These are left where the run was canceled, or where a worker died late.
         """
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
         self._trees = list(dict.fromkeys(job.tree for job in jobs))
         threads = []
-        for options in share(self._options, processes):
+        own, *others = share(self._options, processes)
+        for options in others:
             with contextlib.suppress(OSError):  # the machine permits no more processes
                 worker = _start()
                 self._workers.append(worker)
                 worker.send(_Setup(options, tuple(tree.root for tree in self._trees)))
-                thread = threading.Thread(target=self._attend, args=(worker,), daemon=True)
+                thread = threading.Thread(
+                    target=self._attend,
+                    args=(worker,),
+                    name=f"process-{worker.process.pid}",
+                    daemon=True,
+                )
                 threads.append(thread)
                 thread.start()
         self._context.stop.on_stop(self._cancel)
+        self._work(own)
         self._join(threads)
         with self._lock:
             return list(self._queue)
+
+    def _work(self, options: Options) -> None:
+        """Download in this process, too, until no series is left in the queue."""
+        archives = open_for_options(options, self._context.stop, self._emit, self._meter)
+        context = replace(
+            self._context,
+            emit=self._emit,
+            hash_archives=archives.hash_archives,
+            reachability=archives.reachability,
+        )
+        try:
+            Scheduler(
+                archives.order,
+                context,
+                workers_for(options.jobs),
+                self._count,
+                next_job=self._take_job,
+                grace_period=self._grace_period,
+            ).run([])
+        finally:
+            archives.close()
+
+    def _count(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._on_outcome(outcome)
+
+    def _take_job(self) -> Job | None:
+        with self._lock:
+            is_over = not self._queue or self._context.stop.is_set()
+            return None if is_over else self._queue.popleft()
 
     def _join(self, threads: Sequence[threading.Thread]) -> None:
         """Wait for all workers; after cancellation no longer than the grace period."""
@@ -229,10 +267,10 @@ class ProcessScheduler:
         self._release(worker)
 
     def _next(self, worker: _Worker) -> _Order | None:
+        job = self._take_job()
+        if job is None:
+            return None
         with self._lock:
-            if not self._queue or self._context.stop.is_set():
-                return None
-            job = self._queue.popleft()
             worker.jobs[job.uid] = job
         return _Order(self._trees.index(job.tree), job.series, job.update)
 
@@ -245,15 +283,19 @@ class ProcessScheduler:
         for event in report.events:
             if isinstance(event, SeriesFinished):
                 with self._lock:
-                    if worker.jobs.pop(event.outcome.series.uid, None) is not None:
-                        self._on_outcome(event.outcome)
-            if not self._is_repeated(event):
-                self._context.emit(event)
+                    job = worker.jobs.pop(event.outcome.series.uid, None)
+                if job is not None:
+                    self._count(event.outcome)
+            self._emit(event)
         if report.error is not None:
             self._context.stop.set(report.error)
 
+    def _emit(self, event: Event) -> None:
+        if not self._is_repeated(event):
+            self._context.emit(event)
+
     def _is_repeated(self, event: Event) -> bool:
-        """Whether another worker has sent the same notice, such as that an archive is down."""
+        """Whether another process has sent the same notice, such as that an archive is down."""
         if not isinstance(event, Notice):
             return False
         with self._lock:
