@@ -70,19 +70,20 @@ class Response:
         self._rate.take(len(data))
         return data
 
-    def chunks(self) -> Iterator[bytes]:
-        """Read the body to its end, piece by piece."""
+    def chunks(self, limit: int | None = None) -> Iterator[bytes]:
+        """Read the body to its end, piece by piece.
+
+        Raises:
+            BadResponseError: it is longer than `limit` bytes.
+        """
         while data := self.read():
+            if limit is not None and self.received > limit:
+                raise BadResponseError(f"{self.url} sent more than {limit} bytes")
             yield data
 
     def read_all(self, limit: int) -> bytes:
         """Read the whole body; raises `BadResponseError` if it is longer than `limit` bytes."""
-        pieces: list[bytes] = []
-        for data in self.chunks():
-            pieces.append(data)
-            if self.received > limit:
-                raise BadResponseError(f"{self.url} sent more than {limit} bytes")
-        return b"".join(pieces)
+        return b"".join(self.chunks(limit))
 
     @property
     def url(self) -> str:

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate, islice
+from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -132,7 +132,7 @@ class _Criterion:
 
 def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
     """Filter series by their values, then by patients, then by the limits."""
-    ordered = sorted(series, key=sort_series)
+    ordered = in_order(series)
     criteria = list(_criteria(filters, ordered))
     selected, without_value = _by_value(criteria, ordered)
     selected = _first_patients(selected, filters.first_patients)
@@ -176,13 +176,21 @@ def nothing_selected(
     return UsageError(f"no series matches all filters together{details}", hint=f"omit one; {hint}")
 
 
-def sort_series(series: Series) -> tuple[str, Natural, str, tuple[bool, int], str]:
-    """The sort key of series, independent of the order of an archive's list."""
-    number = (series.number is None, series.number or 0)
-    return series.collection, natural(series.patient), series.study, number, series.uid
+def in_order(series: Iterable[Series]) -> list[Series]:
+    """Sort by collection, patient, study, number and UID, whatever the order of an archive's list.
+
+    The least important first: one sort by five values would need memory for these.
+    """
+    ordered = sorted(series, key=attrgetter("uid"))
+    patients = sorted({item.patient for item in ordered}, key=natural)
+    positions = {patient: position for position, patient in enumerate(patients)}
+    ordered.sort(key=lambda item: inf if item.number is None else item.number)
+    ordered.sort(key=attrgetter("study"))
+    ordered.sort(key=lambda item: positions[item.patient])
+    ordered.sort(key=attrgetter("collection"))
+    return ordered
 
 
-@lru_cache(maxsize=4096)  # a patient has many series
 def natural(text: str) -> Natural:
     """A sort key that puts `P9` before `P10`."""
     parts = re.split(r"([0-9]{1,18})", text.casefold())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,16 +20,18 @@ class Body:
 
     url = "http://archive.example/getSeries"
 
-    def __init__(self, body: str) -> None:
+    def __init__(self, body: str, piece: int = 100_000) -> None:
         self.body = body.encode()
+        self.piece = piece
 
-    def read_all(self, limit: int) -> bytes:
+    def chunks(self, limit: int) -> Iterator[bytes]:
         assert len(self.body) <= limit
-        return self.body
+        for start in range(0, len(self.body), self.piece):
+            yield self.body[start : start + self.piece]
 
 
-def rows(text: str) -> list[Any]:
-    body: Any = Body(text)
+def rows(text: str, piece: int = 100_000) -> list[Any]:
+    body: Any = Body(text, piece)
     return list(read_rows(body))
 
 
@@ -45,7 +48,12 @@ LISTS = {
 
 @pytest.mark.parametrize("text", LISTS)
 def test_a_list_is_read_as_json_means_it(text: str) -> None:
-    assert rows(text) == LISTS[text] == (json.loads(text.lstrip("\ufeff")) if text else [])
+    assert (
+        rows(text)
+        == rows(text, 1)
+        == LISTS[text]
+        == (json.loads(text.lstrip("\ufeff")) if text else [])
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +80,62 @@ def test_a_hostile_list_takes_little_memory(bad: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
     finally:
         tracemalloc.stop()
+
+
+def test_a_long_list_is_read_whole_whatever_its_pieces() -> None:
+    expected = [{"n": number, "text": "\u00e9" * (number % 500)} for number in range(1000)]
+    text = json.dumps(expected, ensure_ascii=False, indent=1)
+    assert rows(text) == rows(text, 777) == rows(text, 10**9) == expected
+    for cut in (len(text) - 1, len(text) // 2):
+        with pytest.raises(BadResponseError):
+            rows(text[:cut])
+    with pytest.raises(BadResponseError):
+        rows(text + " " * 100_000 + "x")
+
+
+def _many_rows(count: int) -> str:
+    """A list as NBIA sends it: three series per study, most facts the same."""
+    return "[{}]".format(
+        ",".join(
+            json.dumps(
+                {
+                    "SeriesInstanceUID": f"1.3.6.1.4.1.14519.5.2.1.99.1071.{number:030d}",
+                    "StudyInstanceUID": f"1.3.6.1.4.1.14519.5.2.1.99.1071.{number // 3:030d}",
+                    "Collection": "TRIAL",
+                    "PatientID": f"TRIAL-{number // 6:06d}",
+                    "Modality": "CT",
+                    "BodyPartExamined": "CHEST",
+                    "SeriesDescription": f"AXIAL CHEST {number % 40}",
+                    "SeriesDate": f"2011-04-{number % 28 + 1:02d}",
+                    "StudyDate": f"2011-04-{number % 28 + 1:02d}",
+                    "StudyDesc": "CT CHEST W CONTRAST",
+                    "Manufacturer": "GE MEDICAL SYSTEMS",
+                    "ManufacturerModelName": "LightSpeed VCT",
+                    "ImageCount": str(100 + number % 300),
+                    "FileSize": str(52_000_000 + number),
+                    "LicenseName": "Creative Commons Attribution 4.0 International License",
+                    "LicenseURI": "https://creativecommons.org/licenses/by/4.0/",
+                    "CollectionURI": "https://doi.org/10.7937/tcia.2020.py71-5978",
+                    "TimeStamp": f"2020-08-{number % 28 + 1:02d} 10:00",
+                }
+            )
+            for number in range(count)
+        )
+    )
+
+
+def test_a_list_of_many_series_takes_little_memory() -> None:
+    count = 10_000
+    body: Any = Body(_many_rows(count))
+    tracemalloc.start()
+    try:
+        series = read_series(body)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(series) == count
+    assert kept < 600 * count
+    assert peak < 800 * count
 
 
 def test_half_a_character_is_replaced() -> None:
