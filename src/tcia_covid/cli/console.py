@@ -9,8 +9,9 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tcia_covid.core.errors import EXIT_DESTINATION, EXIT_OK, DestinationError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters except tab and newline; a class of all unprintable ones compiles in 4 ms."""
+_PIECES = 1000
+"""Pieces of JSON to write at once: some kilobytes."""
 
 
 @dataclass(slots=True)
@@ -71,10 +74,8 @@ class Console:
             self.has_document = True
             if "exit_code" in content:
                 content = {**content, "exit_code": self.exit_code(content["exit_code"])}
-            text = json.dumps({**content}, indent=2, ensure_ascii=not is_unicode(sys.stdout))
-            # File names may hold control characters, or bytes that are not text: JSON escapes.
-            text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-            write(sys.stdout, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+            pieces = encoded(content, ensure_ascii=not is_unicode(sys.stdout))
+            write(sys.stdout, map(_escaped, pieces))
 
     @property
     def log_failure(self) -> str:
@@ -137,8 +138,29 @@ def _wrapped(line: str, columns: int) -> Iterator[str]:
     yield piece
 
 
-def write(stream: TextIO | None, text: str) -> None:
-    """Write a line; a reader that closed its pipe does not stop a download.
+def encoded(content: object, *, ensure_ascii: bool) -> Iterator[str]:
+    """Encode JSON in pieces; what has `to_dict` is converted when its turn comes.
+
+    A million series as dictionaries, or as one text, would take more memory than all else.
+    """
+    encoder = json.JSONEncoder(indent=2, ensure_ascii=ensure_ascii, default=_to_dict)
+    pieces = encoder.iterencode(content)
+    while text := "".join(islice(pieces, _PIECES)):
+        yield text
+
+
+def _to_dict(value: Any) -> Any:
+    return value.to_dict()
+
+
+def _escaped(text: str) -> str:
+    """Escape control characters, and bytes that are not text: file names may hold both."""
+    text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write(stream: TextIO | None, text: str | Iterable[str]) -> None:
+    """Write a line, or lines in pieces; a reader that closed its pipe does not stop a download.
 
     Raises:
         DestinationError: standard output cannot be written, on a full disk for instance.
@@ -146,7 +168,9 @@ def write(stream: TextIO | None, text: str) -> None:
     if stream is None or not text:
         return
     try:
-        stream.write(f"{encodable(stream, text)}\n")
+        for piece in (text,) if isinstance(text, str) else text:
+            stream.write(encodable(stream, piece))
+        stream.write("\n")
         stream.flush()
     except BrokenPipeError:
         discard_output(stream)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tcia_covid.core.errors import (
     EXIT_ARCHIVE,
@@ -17,7 +18,7 @@ from tcia_covid.core.errors import (
     TciaCovidError,
 )
 from tcia_covid.core.html import html_table
-from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Series, State
+from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Series, State, name_series
 from tcia_covid.core.units import count, format_size
 
 
@@ -138,6 +139,10 @@ class SeriesResult:
     """A value of `State`."""
     path: str | None = None
     """The folder of its images, if it is complete; begins with the output folder as given."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON documents show it."""
+        return name_series({"series": self.series, "state": self.state, "path": self.path})
 
 
 @dataclass(slots=True, repr=False)

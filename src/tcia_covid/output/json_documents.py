@@ -67,7 +67,7 @@ def summary_document(summary: Summary) -> Document:
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
         "supporting": [_supporting(files) for files in summary.supporting],
-        "results": [name_series(asdict(result)) for result in summary.results],
+        "results": [result.to_dict() for result in summary.results],
         "failures": [failure.to_dict() for failure in summary.failures],
         "catalog_differences": [
             _comparison(comparison) for comparison in summary.catalog_differences
@@ -109,9 +109,7 @@ def plan_document(plan: Plan, command: str = "plan") -> Document:
         **_amounts(plan),
         "disk": {"free": plan.free, "needed": plan.needed, "enough": plan.fits},
         "time": {"seconds": plan.seconds, "rate": plan.rate, "assumed": plan.rate_is_assumed},
-        "results": [
-            name_series(asdict(result)) for group in plan.groups for result in group.results
-        ],
+        "results": [result for group in plan.groups for result in group.results],
         "failures": [failure.to_dict() for failure in plan.failures],
         "notices": plan.notices,
     }
@@ -366,7 +364,7 @@ def series_document(targets: Sequence[str], selected: Selection, exit_code: int)
         "targets": list(targets),
         "resolved": [asdict(target) for target in selected.resolved],
         "exit_code": exit_code,
-        "series": [series.to_dict() for series in selected.series],
+        "series": selected.series,
         "failures": [failure.to_dict() for failure in selected.failures],
         "notices": selected.notices,
     }

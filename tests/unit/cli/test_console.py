@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from tcia_covid.cli.main import run
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.core.errors import DestinationError
 from tcia_covid.core.events import RunStarted
+from tcia_covid.core.summary import SeriesResult
 
 Captured = pytest.CaptureFixture[str]
 
@@ -100,3 +104,16 @@ def test_a_pipe_gets_plain_lines(capsys: Captured) -> None:
     with progress_display(Console()) as emit:
         emit(RunStarted(series=3, images=6, size=3000, already_complete=0, output="data"))
     assert capsys.readouterr().err == "downloading 3 series (6 images, 3.0 kB) into data\n"
+
+
+def test_a_long_document_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = 20_000
+    results = [SeriesResult(f"1.2.{place}", "remaining") for place in range(number)]
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        tracemalloc.start()
+        try:
+            Console(json=True).document({"results": results})
+            assert tracemalloc.get_traced_memory()[1] < 20 * number  # the text has 100
+        finally:
+            tracemalloc.stop()

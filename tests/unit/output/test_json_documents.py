@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.console import encoded
 from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, UnknownCollectionError
 from tcia_covid.core.models import Failure
 from tcia_covid.core.summary import Comparison, Difference, SeriesResult
@@ -17,7 +18,7 @@ from tests.unit.factories import series, summary
 
 def as_read(content: dict[str, Any]) -> dict[str, Any]:
     """What a program that reads the document gets."""
-    document: dict[str, Any] = json.loads(json.dumps(content))
+    document: dict[str, Any] = json.loads("".join(encoded(content, ensure_ascii=True)))
     return document
 
 

@@ -88,7 +88,8 @@ def confirm(console: Console, request: Request, above: int) -> None:
 
 def show_summary(console: Console, summary: Summary) -> int:
     """Show the summary of a download; give the exit code."""
-    console.document(summary_document(summary))
+    if console.json:
+        console.document(summary_document(summary))
     console.prose("\n".join((*_lines(summary), *failure_lines(summary.failures))))
     if summary.exit_code != EXIT_OK:
         console.error(*_error(summary))
