@@ -97,6 +97,7 @@ class Client:
             self.stop.check()
             on_slot()
             session = self.session()
+            self.reachability.begin()
             try:
                 raw, final_url = session.send_watched(request, method, url, params, form, headers)
                 self.reachability.responded = True

@@ -33,7 +33,7 @@ class Reachability:
     """Whether any server has responded in this run; shared by all clients of a run.
 
     A network that never worked in this run is a wrong setting, not an outage: until the first
-    response, retries end `patience` seconds after the first failed connection.
+    response, retries end `patience` seconds after the first request was sent.
     """
 
     def __init__(
@@ -43,18 +43,21 @@ class Reachability:
         """Set with the first response of any server."""
         self._patience = patience
         self._clock = clock
-        self._first_failure: float | None = None
+        self._since: float | None = None
         self._lock = threading.Lock()
 
+    def begin(self) -> None:
+        """Note that a request is sent; the first counts."""
+        if self._since is None:  # without the lock, for which all threads wait
+            with self._lock:
+                self._since = self._since or self._clock()
+
     def is_hopeless(self, error: ArchiveError, wait: float) -> bool:
-        """Count a failure; whether a retry after `wait` seconds is too late."""
+        """Whether it is too late to try again `wait` seconds after a failure."""
         if self.responded or not isinstance(error, UNREACHABLE):
             return False
-        with self._lock:
-            now = self._clock()
-            if self._first_failure is None:
-                self._first_failure = now
-            return now + wait > self._first_failure + self._patience
+        self.begin()
+        return self._since is not None and self._clock() + wait > self._since + self._patience
 
 
 class RetryPolicy:

@@ -214,6 +214,17 @@ def test_fault_43_before_the_first_response_retries_end_within_seconds(
     assert reachability.is_hopeless(error, 0.0)
 
 
+def test_fault_43_a_connection_that_timed_out_before_the_first_response_is_not_tried_again() -> (
+    None
+):
+    now = 100.0
+    reachability = Reachability(patience=5.0, clock=lambda: now)
+    reachability.begin()
+    now += 20.0
+    reachability.begin()
+    assert reachability.is_hopeless(UnreachableError("no connection", retryable=True), 0.0)
+
+
 def test_fault_43_after_a_response_all_retries_are_used(waits: Waits) -> None:
     reachability = Reachability(patience=0.0)
     policy = RetryPolicy(HttpSettings(retries=3), waits, reachability=reachability)
