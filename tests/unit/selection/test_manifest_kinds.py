@@ -93,6 +93,14 @@ def test_a_uid_that_is_too_long_is_shown_whole_with_its_length() -> None:
 
 
 class TestLists:
+    @pytest.mark.parametrize("line", [f"P1 {A} CT", f"- {A}", f"/data/{A}/1-1.dcm"])
+    def test_a_line_with_more_than_a_uid_is_refused_with_what_to_leave(
+        self, tmp_path: Path, line: str
+    ) -> None:
+        error = refusal(tmp_path, "a.txt", line)
+        assert "line 1 (plain list)" in error.message
+        assert error.hint == f"a list has one of these per line, and nothing else: here only {A}"
+
     def test_every_form_of_a_bucket_address_names_the_folder(self, tmp_path: Path) -> None:
         text = f"""
             s5cmd --no-sign-request cp "s3://idc-open-data/{UUIDS[0]}/*" out/

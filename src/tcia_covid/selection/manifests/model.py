@@ -73,6 +73,7 @@ _PIN_FORMATS = {
     "crdc_uuid": _UUID,
     "md5": re.compile(r"[0-9a-f]{32}", re.IGNORECASE),
 }
+_UID_IN_TEXT = re.compile(r"\b[0-9]+(?:\.[0-9]+){5,}\b")
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]")
 _ADDRESS = re.compile(r"(s3|gs)://([a-z0-9][a-z0-9._-]*)/([^/*?]+)(?:/.*)?", re.IGNORECASE)
 _BUCKET_ON_THE_WEB = re.compile(
@@ -183,6 +184,8 @@ class Entries:
             raise self.error(
                 line,
                 f"{quote(text)} is not a UID, UUID, PatientID or s3:// or gs:// address",
+                hint="a list has one of these per line, and nothing else"
+                + (f": here only {uid[0]}" if (uid := _UID_IN_TEXT.search(text)) else ""),
             )
 
     def pin(self, uid: str, values: Mapping[str, Any], line: int) -> None:
