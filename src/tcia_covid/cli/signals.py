@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -44,12 +45,12 @@ def main() -> NoReturn:
         del os.environ[name]  # importing tqdm, as pydicom does, too, fails on invalid values
     code = _run(sys.argv[1:])
     _handle(lambda *_: os._exit(code))  # the result is written
-    for stream in (sys.stdout, sys.stderr):
-        # There may be no stream, or it is closed, or nobody reads it.
-        with suppress(AttributeError, ValueError, OSError):
-            stream.flush()
-    # The interpreter would take 0.1 s to delete every object, and wait for threads that hang.
-    os._exit(code)
+    flushed = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
+    if threading.active_count() > 1 or not all(flushed):
+        os._exit(code)  # the interpreter would wait for threads that hang in the network
+    gc.freeze()  # else the collector looks at every object once more, for 0.1 s
+    _handle(signal.SIG_IGN)  # the interpreter restores the default for all other handlers
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -84,6 +85,17 @@ def _end_process(number: int) -> None:
     code = EXIT_CODES[signal.Signals(number)]
     if code != EXIT_SIGHUP:
         os._exit(code)
+
+
+def _flush(stream: Any) -> bool:
+    """Whether nothing is left in a stream's buffer."""
+    try:
+        stream.flush()
+    except (AttributeError, ValueError):
+        return True  # there is no stream, or it is closed
+    except OSError:
+        return False
+    return True
 
 
 def run_cancellable(work: Callable[[CancelToken], T], *, grace_period: float = GRACE_PERIOD) -> T:
