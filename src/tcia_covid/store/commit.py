@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path
 
 from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, TakenOverError
 from tcia_covid.core.files import is_foreign_link
@@ -76,6 +77,8 @@ class Committer:
 
     def _too_long(self, receipt: Receipt) -> str:
         """The path that is too long for other programs; empty if there is none."""
+        if not self.disk.has_short_paths:
+            return ""
         name = max((image.file for image in receipt.images), key=len)
         longest = os.path.join(path_of(self.root, receipt), name)  # noqa: PTH118 - per series
         return "" if self.disk.can_open(longest) else longest
@@ -186,7 +189,7 @@ class Committer:
         A folder that has nothing else is renamed as a whole, so that nobody sees a part of the
         series.
         """
-        origin = self.root.joinpath(*PurePosixPath(moved_from.folder).parts)
+        origin = self.root / moved_from.folder
         whole = staged.with_name(f"{staged.name}{_WHOLE}")
         if foreign_link(self.root, moved_from.folder):
             return
@@ -319,7 +322,7 @@ class Committer:
         """Move a series into its folder; False if another series owns that."""
         target, uid = path_of(self.root, receipt), receipt.series.uid
         with self._move_lock:
-            self._clear_path(target)
+            self._clear_path(receipt.folder)
             self.disk.make_lasting_folder(target.parent)
             if self.is_taken(receipt.folder, uid):
                 return False
@@ -369,11 +372,12 @@ class Committer:
             self.disk.remove(path)
         return True
 
-    def _clear_path(self, target: Path) -> None:
+    def _clear_path(self, series_folder: str) -> None:
         """Move aside what is where the series' folder, or one above it, has to be."""
-        for folder in (*reversed(target.parents), target):
-            if self.root not in folder.parents:
-                continue
+        target = self.root / series_folder
+        # Looking for the root among a path's parents takes longer than all that follows.
+        above = islice(target.parents, series_folder.count("/"))
+        for folder in (*reversed([*above]), target):
             # In this order: another run may make the folder at this moment.
             exists = os.path.lexists(folder)
             is_in_the_way = exists and not folder.is_dir()
@@ -391,7 +395,7 @@ def study_id_of(images: Iterable[StoredImage]) -> str:
 
 def path_of(root: Path, receipt: Receipt) -> Path:
     """The folder of a receipt below a collection's folder."""
-    return root.joinpath(*PurePosixPath(receipt.folder).parts)
+    return root / receipt.folder
 
 
 def foreign_link(root: Path, folder: str) -> str:

@@ -195,7 +195,7 @@ def _folders(template: str, series: Series, study_id: str) -> tuple[PurePosixPat
 def _component(part: str) -> str:
     """Keep a safe name; any other is made safe as a whole."""
     plain = part.strip(" .") or "_"
-    safe = all(c in _PLAIN or c == " " for c in plain) and len(plain) <= _MAX_NAME
+    safe = _PLAIN.issuperset(plain.replace(" ", "")) and len(plain) <= _MAX_NAME
     return plain if safe and not is_reserved(plain) else str(safe_name(plain))
 
 

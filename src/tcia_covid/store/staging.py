@@ -356,7 +356,7 @@ class Staging:
         self, part: str, chunks: Iterable[bytes], *, is_resumed: bool
     ) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
-        head = bytearray()
+        head = b""
         size, reported, reported_at = 0, 0, time.monotonic()
         file = self.disk.open_existing(part, "r+b") if is_resumed else self.disk.create(part)
         try:
@@ -380,7 +380,7 @@ class Staging:
             raise
         file.close()
         self._on_bytes(size - reported)
-        return size, md5.hexdigest(), bytes(head)
+        return size, md5.hexdigest(), head
 
     def _header(self, part: str, head: bytes, *, is_resumed: bool) -> Header:
         if len(head) < _PREAMBLE:

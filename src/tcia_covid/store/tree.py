@@ -278,7 +278,7 @@ class Tree:
         contain each other: a rename of one would move the other.
         """
         path = self.root / folder
-        above = [parent for parent in path.parents if self.root in parent.parents]
+        above = itertools.islice(path.parents, folder.count("/"))
         below = (Path(subfolder) for subfolder, _, _ in os.walk(path))
         return any(owner != uid for each in (*above, *below) for owner in self._owners(each))
 
