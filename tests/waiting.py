@@ -19,7 +19,7 @@ LONG = 60.0
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:
-    """Wait until something is so; `process`, which is to bring it about, must not end before."""
+    """Wait until a condition holds; `process`, which is to cause it, must not end before."""
     end = time.monotonic() + LONG
     while not condition():
         assert process is None or process.poll() is None, f"ended: {process.communicate()}"

@@ -1,1 +1,1 @@
-"""Benchmarks of the whole program beside what the machine can do: `python -m tests.benchmarks`."""
+"""Benchmarks of the program and of the machine itself: `python -m tests.benchmarks`."""

@@ -25,7 +25,7 @@ from tests.benchmarks.zips import Place
 
 _FEED = 64 * 1024
 _PIECE = 124 * 1024
-"""Bytes; these are the fastest here, where larger ones are mapped anew for each piece."""
+"""Bytes; these are the fastest here, since larger ones are mapped again for each piece."""
 
 
 def load(folder: Path) -> Input:
@@ -51,7 +51,7 @@ def read_sockets(url: str, made: Input, threads: int) -> float:
 
 
 def inflate_to_disk(made: Input, output: Path, threads: int) -> float:
-    """Inflate, hash and write every image; force each series to the disk once it is whole."""
+    """Inflate, hash and write every image; force each complete series to the disk."""
     places = {uid: made.places(uid) for uid in made.uids}
     for uid in made.uids:
         (output / uid).mkdir(parents=True)

@@ -62,7 +62,7 @@ class Bench:
             self._made.remove(folder)
 
     def make_room(self) -> None:
-        """Where the disk gets full, remove what was written so far; nobody needs it any more."""
+        """Remove what was written so far: it is no longer needed, and fills the disk."""
         if self._made and shutil.disk_usage(self.output).free < _ROOM:
             self.clean()
             time.sleep(_SETTLING)
@@ -119,7 +119,7 @@ def ratios(pairs: Sequence[Beside]) -> list[float]:
 
 
 def engines() -> dict[str, str]:
-    """What can inflate here: its name, and what has to be absent for it."""
+    """The available inflaters: the name, and the module that must be absent."""
     found = {"zlib": "isal"}
     return {"isal": "", **found} if importlib.util.find_spec("isal") else found
 

@@ -23,7 +23,7 @@ class Plane:
 
     plain: bytes
     packed: bytes
-    """A raw deflate stream of its own, so that any header can stand before it."""
+    """A raw deflate stream of its own, so that any header can come before it."""
 
 
 def planes(count: int, rows: int, columns: int, *, deviation: float) -> Iterator[Plane]:

@@ -24,7 +24,7 @@ class Left:
     """What a killed run left."""
 
     images: int
-    """Whole images, in the tree and in staging."""
+    """Complete images, in the tree and in staging."""
     parts: int
     """Bytes of images that were under way."""
 

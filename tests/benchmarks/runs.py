@@ -1,4 +1,4 @@
-"""Running the program as a whole process, and what such a run cost."""
+"""Runs of the program in a process of its own, with their time and memory."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def _whole(body: bytes) -> bytes:
 
 
 def certified(authority: Path) -> ssl.SSLContext:
-    """A context of 127.0.0.1; the certificate of who vouches for it is written to a file."""
+    """A TLS context of 127.0.0.1; the certificate of its CA is written to a file."""
     import trustme  # noqa: PLC0415 - only TLS needs it
 
     vouching = trustme.CA()

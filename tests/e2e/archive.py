@@ -1,4 +1,4 @@
-"""A stand-in for the archive of record: small series under the names of the real collections."""
+"""A fake of the archive of record: small series under the names of the real collections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.fakes.corpus import Corpus, DemoCollection, DemoPatient, DemoSeries, 
 from tests.fakes.synthetic import ROOT, ImageSpec, demo_image
 
 SERIES = 10
-"""Series of each collection that the stand-in has."""
+"""Series of each collection that it has."""
 IMAGES = 2
 
 

@@ -13,7 +13,7 @@ from typing import Any
 COMMAND = [sys.executable, "-W", "error", "-m", "tcia_covid"]
 QUICK = ["--retry-wait", "0.01", "--retries", "3"]
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-"""Those that end a run in good order, and the exit code of each."""
+"""Signals that end a run in an orderly way, and the exit code of each."""
 if sys.platform != "win32":
     SIGNALS.append((signal.SIGHUP, 129))
 _DROPPED = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

@@ -1,4 +1,4 @@
-"""The recipes of docs/clinical-data.md run, on stand-ins of the files that TCIA offers."""
+"""The recipes of docs/clinical-data.md run, on synthetic files of the form that TCIA publishes."""
 
 from __future__ import annotations
 

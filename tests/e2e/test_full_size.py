@@ -1,4 +1,4 @@
-"""Series of the size that real scanners make arrive whole."""
+"""Series of the size that real scanners make are complete."""
 
 from __future__ import annotations
 

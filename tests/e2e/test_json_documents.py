@@ -65,7 +65,7 @@ def leaves(value: Any, path: str = "") -> Iterator[str]:
 
 
 def names(documented: str, key: str) -> bool:
-    """Whether a key of the docs is that key, or stands within it where it is empty."""
+    """Whether a key of the docs is that key, or is in it where it is empty."""
     pattern = re.escape(documented).replace(r"\*", ".+")
     return bool(re.fullmatch(pattern, key)) or documented.startswith((f"{key}[", f"{key}."))
 

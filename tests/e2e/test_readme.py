@@ -51,7 +51,7 @@ def _commands() -> list[str]:
 
 @pytest.fixture(scope="module", name="place")
 def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
-    """A folder to run in, and an environment that leads to a stand-in for the archive."""
+    """A folder to run in, and an environment that points to a fake archive."""
     home = tmp_path_factory.mktemp("readme")
     with ArchiveServer(real_names(), compression=1) as server:
         settings = environment(

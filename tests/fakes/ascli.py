@@ -1,4 +1,4 @@
-"""A stand-in for `ascli`: an executable that a test writes, which receives from a folder.
+"""A fake of `ascli`: an executable that a test writes, which copies from a folder.
 
     engine = FakeAscli(tmp_path)
     engine.package(url, {"CT/volume.nii.gz": content})

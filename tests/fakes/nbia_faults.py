@@ -298,7 +298,7 @@ def pieces_of(reply: Reply) -> Iterator[bytes]:
 
 
 def _first(pieces: Iterator[bytes], size: int, keep: list[bytes] | None = None) -> Iterator[bytes]:
-    """The first `size` bytes; what is left of the piece they end in goes to `keep`."""
+    """The first `size` bytes; the rest of the piece in which they end is added to `keep`."""
     left = size
     while left > 0:
         piece = next(pieces, None)

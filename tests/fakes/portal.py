@@ -71,7 +71,7 @@ class FakePortal:
 
     @property
     def paths(self) -> list[str]:
-        """What was asked for, queries left out."""
+        """The paths of requests, without queries."""
         return [urlsplit(one.path).path for one in self.heads]
 
     def __enter__(self) -> FakePortal:

@@ -27,7 +27,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back; `limit` cuts the body, `broken` says how."""
+    """A response; `limit` cuts the body, `broken` says how."""
 
     status: int
     headers: dict[str, str]

@@ -71,7 +71,7 @@ class S3Proxy:
                 self._at_once -= 1
 
     def note_sent(self, seen: Seen, count: int) -> None:
-        """An answer went out, or what was to go of it."""
+        """A response was sent, or the part that was to be sent."""
         with self._lock:
             self.sent += 0 if seen.listing else count
 

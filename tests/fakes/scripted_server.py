@@ -4,7 +4,7 @@
         ...  # server.url, server.heads, server.connections
 
 The n-th request runs the n-th script, the last one serves all further requests. A function that
-takes the request's `Head` and gives the steps can stand in place of the scripts.
+takes the request's `Head` and returns the steps can replace the scripts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tcia_covid.http.watchdog import shut_down
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends RST instead of FIN."""
 TLS_RECORD = b"\x16\x03"
-"""How a TLS handshake begins that somebody sends to a plain server."""
+"""The first byte of a TLS handshake."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ Script = Sequence[Step]
 
 @dataclass(frozen=True)
 class Head:
-    """A request as it came."""
+    """A request as received."""
 
     connection: int
     method: str

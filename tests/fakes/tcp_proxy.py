@@ -32,7 +32,7 @@ class Line:
     reset_after: int | None = None
     """Bytes after which the client gets a TCP reset."""
     cut_after: int | None = None
-    """Bytes after which the connection ends in good order."""
+    """Bytes after which the connection is closed normally."""
     stall_after: int | None = None
     """Bytes after which nothing comes any more."""
     half_open: bool = False
@@ -81,7 +81,7 @@ class TcpProxy:
         self._script.extend(lines)
 
     def pause(self) -> None:
-        """Nothing goes through until `resume`, on any connection."""
+        """Forward nothing until `resume`, on any connection."""
         self.running.clear()
 
     def resume(self) -> None:

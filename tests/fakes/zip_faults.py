@@ -1,4 +1,4 @@
-"""What goes wrong with the images of a series: faults in the entries of the archive's ZIPs."""
+"""Faults in the entries of the archive's ZIPs."""
 
 from __future__ import annotations
 
@@ -197,5 +197,5 @@ def altered(content: bytes) -> bytes:
 
 
 def zip_bytes(*entries: Entry, level: int = 6) -> bytes:
-    """A whole ZIP as NBIA writes it."""
+    """A complete ZIP as NBIA writes it."""
     return b"".join(write_zip(entries, level=level))

@@ -20,7 +20,7 @@ from tests.faults.scenario import scenario as new_scenario
 from tests.waiting import LONG, SOON
 
 ZIP = 330_000
-"""Bytes of the ZIP after which most of its images are whole."""
+"""Bytes of the ZIP after which most of its images are complete."""
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])

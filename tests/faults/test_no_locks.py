@@ -31,7 +31,7 @@ LAYOUT = Layout.parse("{patient}/{series_tail}")
 
 
 class Run(threading.Thread):
-    """Brings series into the tree, and tries again where another run took them."""
+    """Downloads series, and tries again where another run took them."""
 
     def __init__(self, root: Path, series: Sequence[Series], seed: int) -> None:
         super().__init__()

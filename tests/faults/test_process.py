@@ -55,7 +55,7 @@ def _images_sent(scenario: Scenario) -> int:
 
 
 def _kept(scenario: Scenario) -> dict[str, int]:
-    """Bytes of the whole images that lie in staging, by series."""
+    """Bytes of the complete images in staging, by series."""
     folders = {one.uid: scenario.tree.staging / one.uid for one in scenario.corpus}
     return {
         uid: sum(path.stat().st_size for path in folder.rglob("*.dcm.staged"))
@@ -128,8 +128,8 @@ def test_fault_21_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     """What is fetched again: an image a worker and kill, and what the chosen fill costs.
 
     The fill costs nothing where it asks for single images, and the images that were here where
-    it takes the whole stream because most of it lacks. The server counts what it gave to the
-    system, so that what lies in the buffers of a line comes on top.
+    it requests the whole stream because most of it is missing. The server counts what it gave to
+    the system, so that what is in the buffers of the connection is added.
     """
     seeds = [random.randrange(1 << 32) for _ in range(2)]
     print(f"seeds {seeds}")

@@ -66,7 +66,7 @@ class Exercise:
     allowed: dict[str, set[str]] = field(default_factory=dict)
     """The right MD5s of an image, by its path: two while an update replaces it."""
     wanted: set[str] = field(default_factory=set)
-    """The SeriesInstanceUIDs that the command brings."""
+    """The SeriesInstanceUIDs that the command downloads or imports."""
     round: int = 0
 
     @property
@@ -92,7 +92,7 @@ class Exercise:
         return self.random.sample(list(self.scenario.corpus), self.random.randint(1, 3))
 
     def fresh_output(self) -> None:
-        """Go on with a new destination; in half of the cases users' files are there already."""
+        """Continue with a new destination; in half of the cases it already has users' files."""
         self.scenario.output = self.scenario.folder / f"data{self.round}"
         if self.random.random() < 0.5:
             for one in self.some_series():

@@ -79,7 +79,7 @@ def _victim(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _without_waiting(fifo: Path) -> Iterator[None]:
-    """Fail if somebody waits for the other end of a FIFO, which is opened after a while."""
+    """Fail if the program waits for the other end of a FIFO, which is opened after a while."""
     is_late = threading.Event()
 
     def release() -> None:

@@ -1,4 +1,4 @@
-"""Tables for pandas, on stand-ins of the files that TCIA offers."""
+"""Tables for pandas, from synthetic files of the form that TCIA publishes."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def with_faults(corpus: Corpus, *faults: f.Fault) -> ArchiveServer:
 
 
 def received(client: Client, endpoint: str, **params: str) -> tuple[int, bool]:
-    """Bytes that came, and whether the body ended as HTTP wants it."""
+    """The bytes received, and whether the body ended as HTTP requires."""
     size = 0
     url = f"{client.base}/{endpoint}"
     with client.session.get(url, params=params, stream=True, timeout=10) as response:

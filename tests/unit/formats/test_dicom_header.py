@@ -1,4 +1,4 @@
-"""Who an image is, read from its header: the walker, pydicom behind it, and both in damage."""
+"""The UIDs in an image's header: our reader, pydicom as its fallback, and damaged files."""
 
 from __future__ import annotations
 

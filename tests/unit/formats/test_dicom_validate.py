@@ -1,4 +1,4 @@
-"""Whether a DICOM file is whole: cuts and contradictions that a header does not show."""
+"""Whether a DICOM file is complete: cuts and contradictions that a header does not show."""
 
 from __future__ import annotations
 

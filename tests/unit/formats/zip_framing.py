@@ -68,7 +68,7 @@ def frame(
     tail: bytes = b"",
     backwards: bool = False,
 ) -> bytes:
-    """A whole ZIP; `count` and `shift` make its end record lie."""
+    """A complete ZIP; `count` and `shift` falsify its end record."""
     out, listed = bytearray(), []
     for member in members:
         listed.append(_listing(member, len(out)))

@@ -1,4 +1,4 @@
-"""Bodies that end too early: never taken for whole, and no byte before the cut is lost."""
+"""Bodies that end too early: never accepted as complete, and no byte before the cut is lost."""
 
 from __future__ import annotations
 

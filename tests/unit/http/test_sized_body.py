@@ -1,4 +1,4 @@
-"""Bodies of known length: whole however they arrive, and never read beyond their end."""
+"""Bodies of known length: complete however they arrive, and never read beyond their end."""
 
 from __future__ import annotations
 

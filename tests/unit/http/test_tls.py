@@ -293,7 +293,7 @@ def test_a_redirect_to_a_host_that_cannot_be_trusted_is_refused_by_its_name(
 @pytest.mark.parametrize("framed", ["length", "chunked"])
 @pytest.mark.usefixtures("trusted")
 def test_bytes_beyond_the_end_are_not_the_next_response(tls: ssl.SSLContext, framed: str) -> None:
-    """TLS buffers what came with the end of the body: the socket itself shows nothing of it."""
+    """TLS buffers what arrived with the end of the body: the socket itself shows nothing of it."""
     # Under a maximum rate 64 KiB are read at a time: the last of the body, and little beyond.
     body = bytes(4 * 65536 - 20)
     if framed == "length":

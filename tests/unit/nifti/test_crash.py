@@ -53,7 +53,7 @@ def prepared(tmp_path: Path, name: str) -> tuple[Path, Path]:
 
 
 def finish(source: Path, output: Path, tmp_path: Path) -> None:
-    """Take everything in on a disk that works; it has to stand whole then."""
+    """Import everything on a disk that works; it must be complete then."""
     fake.write(source, BOTH)
     install(source, output, Disk(durable=False))
     assert volumes_in(output) == BOTH

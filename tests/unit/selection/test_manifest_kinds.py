@@ -1,4 +1,4 @@
-"""Each kind of file that people bring as a manifest, and what is refused, in which words."""
+"""Each kind of file that users give as a manifest, and the messages of those refused."""
 
 from __future__ import annotations
 
