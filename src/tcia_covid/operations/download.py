@@ -191,7 +191,10 @@ class _Run:
         self._unwritable: dict[Tree, DestinationError] = {}
         """Existing trees that cannot be written, which matters only if something is missing."""
         self._groups = [(group, self._open_tree(group, layout)) for group in selection.groups]
-        self._trees = {series.uid: tree for group, tree in self._groups for series in group.series}
+        self._trees = {
+            series.collection: tree for group, tree in self._groups for series in group.series
+        }
+        """By the collection as archives spell it; a group may have several spellings."""
         self._finished: set[str] = set()
         self._partial_bytes = 0
         """In staging before this run."""
@@ -295,10 +298,12 @@ class _Run:
         self._count(outcome)
         if outcome.failure is not None:
             with contextlib.suppress(OSError):  # the summary has it, too
-                self._trees[uid].failures.write(uid, [asdict(outcome.failure)])
+                self._trees[outcome.series.collection].failures.write(
+                    uid, [asdict(outcome.failure)]
+                )
 
     def _count(self, outcome: Outcome) -> None:
-        self._builder.outcome(outcome, self._trees[outcome.series.uid].root)
+        self._builder.outcome(outcome, self._trees[outcome.series.collection].root)
         if outcome.receipt is not None:
             self._complete.append((outcome.series, outcome.state))
 
@@ -306,7 +311,7 @@ class _Run:
         """Count the complete series by the files there are now: others may change the folder."""
         self._builder.reset_complete()
         for series, state in self._complete:
-            tree = self._trees[series.uid]
+            tree = self._trees[series.collection]
             receipt = tree.complete_receipt(series.uid)
             if receipt is not None:
                 self._builder.outcome(Outcome(series, state, receipt), tree.root)
