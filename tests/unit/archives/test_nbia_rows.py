@@ -11,6 +11,7 @@ import pytest
 
 from tcia_covid.archives.nbia.archive import read_rows, read_series, series_of
 from tcia_covid.core.errors import BadResponseError
+from tests.benchmarks.series_lists import pieces
 
 ROW = {"SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "PatientID": "P"}
 
@@ -93,40 +94,9 @@ def test_a_long_list_is_read_whole_whatever_its_pieces() -> None:
         rows(text + " " * 100_000 + "x")
 
 
-def _many_rows(count: int) -> str:
-    """A list as NBIA sends it: three series per study, most facts the same."""
-    return "[{}]".format(
-        ",".join(
-            json.dumps(
-                {
-                    "SeriesInstanceUID": f"1.3.6.1.4.1.14519.5.2.1.99.1071.{number:030d}",
-                    "StudyInstanceUID": f"1.3.6.1.4.1.14519.5.2.1.99.1071.{number // 3:030d}",
-                    "Collection": "TRIAL",
-                    "PatientID": f"TRIAL-{number // 6:06d}",
-                    "Modality": "CT",
-                    "BodyPartExamined": "CHEST",
-                    "SeriesDescription": f"AXIAL CHEST {number % 40}",
-                    "SeriesDate": f"2011-04-{number % 28 + 1:02d}",
-                    "StudyDate": f"2011-04-{number % 28 + 1:02d}",
-                    "StudyDesc": "CT CHEST W CONTRAST",
-                    "Manufacturer": "GE MEDICAL SYSTEMS",
-                    "ManufacturerModelName": "LightSpeed VCT",
-                    "ImageCount": str(100 + number % 300),
-                    "FileSize": str(52_000_000 + number),
-                    "LicenseName": "Creative Commons Attribution 4.0 International License",
-                    "LicenseURI": "https://creativecommons.org/licenses/by/4.0/",
-                    "CollectionURI": "https://doi.org/10.7937/tcia.2020.py71-5978",
-                    "TimeStamp": f"2020-08-{number % 28 + 1:02d} 10:00",
-                }
-            )
-            for number in range(count)
-        )
-    )
-
-
 def test_a_list_of_many_series_takes_little_memory() -> None:
-    count = 10_000
-    body: Any = Body(_many_rows(count))
+    count = 3_000
+    body: Any = Body(b"".join(pieces(count)).decode())
     tracemalloc.start()
     try:
         series = read_series(body)

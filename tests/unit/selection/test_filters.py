@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
+from itertools import product
 
 import pytest
 
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.models import Series
-from tcia_covid.selection.filters import Filters, apply_filters, natural
+from tcia_covid.selection.filters import Filters, apply_filters, in_order, natural
 
 
 def series(uid: str, **known: object) -> Series:
@@ -183,3 +185,32 @@ def test_descriptions_of_any_characters_are_matched() -> None:
     some = [series(f"1.{number}", description=text) for number, text in enumerate(texts)]
     result = apply_filters(Filters(descriptions=(".*1",)), some)
     assert [item.description for item in result.series] == texts[:3]
+
+
+def test_series_are_in_the_same_order_whatever_that_of_the_list() -> None:
+    listed = [
+        series(uid=f"1.{position}", patient=patient, study=study, number=known, collection=name)
+        for position, (name, patient, study, known) in enumerate(
+            product("BA", ("P10", "P9"), ("2.2", "2.1"), (None, 2, 1, 1))
+        )
+    ]
+    expected = [
+        (name, patient, study, number)
+        for name, patient, study in product("AB", ("P9", "P10"), ("2.1", "2.2"))
+        for number in (1, 1, 2, None)
+    ]
+    ordered = in_order(listed)
+    facts = [(item.collection, item.patient, item.study, item.number) for item in ordered]
+    assert facts == expected
+    assert in_order(reversed(listed)) == ordered
+
+
+def test_sorting_many_series_takes_little_memory() -> None:
+    count = 10_000
+    listed = [series(uid=f"1.{number}", patient=f"P{number // 6}") for number in range(count)]
+    tracemalloc.start()
+    try:
+        in_order(listed)
+        assert tracemalloc.get_traced_memory()[1] < 80 * count
+    finally:
+        tracemalloc.stop()
