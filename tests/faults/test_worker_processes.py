@@ -111,6 +111,25 @@ def test_two_processes_download_and_report_what_one_does(crowd: Scenario, tmp_pa
     assert _workers(os.getpid()) == []
 
 
+def test_no_process_takes_more_than_its_share_of_few_series(crowd: Scenario) -> None:
+    own: list[str] = []
+    started = threading.Event()
+
+    def wait_for_worker(event: Event) -> None:
+        if not isinstance(event, SeriesStarted):
+            return
+        if not _is_of_this_process():
+            started.set()
+        elif not started.is_set():
+            own.append(event.series.uid)
+            assert started.wait(SOON), "the worker got no series"
+
+    few = [series.uid for series in crowd.all_series[:3]]
+    summary = crowd.download(*few, processes=2, jobs=8, on_event=wait_for_worker)
+    assert (summary.complete, summary.exit_code) == (3, 0)
+    assert len(own) <= 2
+
+
 def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: Scenario) -> None:
     killed: list[int] = []
     ended = threading.Event()

@@ -68,6 +68,8 @@ class _Setup:
     options: Options
     roots: tuple[Path, ...]
     """The collections' folders."""
+    workers: int
+    """Series in progress at once, as for a `Scheduler`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +191,14 @@ class ProcessScheduler:
         self._trees = list(dict.fromkeys(job.tree for job in jobs))
         threads = []
         own, *others = share(self._options, processes)
+        # The first process to ask must not take what the others could work on.
+        most = -(-len(jobs) // processes)
         for options in others:
             with contextlib.suppress(OSError):  # the machine permits no more processes
                 worker = _start()
                 self._workers.append(worker)
-                worker.send(_Setup(options, tuple(tree.root for tree in self._trees)))
+                roots = tuple(tree.root for tree in self._trees)
+                worker.send(_Setup(options, roots, min(most, workers_for(options.jobs))))
                 thread = threading.Thread(
                     target=self._attend,
                     args=(worker,),
@@ -203,12 +208,12 @@ class ProcessScheduler:
                 threads.append(thread)
                 thread.start()
         self._context.stop.on_stop(self._cancel)
-        self._work(own)
+        self._work(own, min(most, workers_for(own.jobs)))
         self._join(threads)
         with self._lock:
             return list(self._queue)
 
-    def _work(self, options: Options) -> None:
+    def _work(self, options: Options, workers: int) -> None:
         """Download in this process, too, until no series is left in the queue."""
         archives = open_for_options(options, self._context.stop, self._emit, self._meter)
         context = replace(
@@ -221,7 +226,7 @@ class ProcessScheduler:
             Scheduler(
                 archives.order,
                 context,
-                workers_for(options.jobs),
+                workers,
                 self._count,
                 next_job=self._take_job,
                 grace_period=self._grace_period,
@@ -406,7 +411,7 @@ def serve() -> None:
         archives.hash_archives,
         reachability=archives.reachability,
     )
-    workers = workers_for(options.jobs)
+    workers = setup.workers
     Scheduler(archives.order, context, workers, lambda _: None, next_job=next_job).run([])
     outbox.flush(stop.reason)
     os._exit(0)  # threads may hang in the network
