@@ -99,7 +99,9 @@ def _kill_again_and_again(folder: Path, seed: int) -> None:
     with new_scenario(folder, corpus, compression=0) as scenario:
         scenario.add(Trickle("getImage", size=8192, seconds=0.002, times=None))
         expected, fill = scenario.expected(), 0
-        users_files: set[Path] = set()
+        first = run(*_arguments(scenario, "--max-series", "1"), home=folder)
+        assert first.returncode == 0, first.stderr
+        users_files = _add_users_files(scenario)
         most = JOBS * sum(image.size for image in scenario.series.images)
         for _ in range(KILLS):
             since, kept = len(scenario.server.requests), _kept(scenario)
