@@ -144,11 +144,13 @@ class _TargetLists:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._uids: dict[str, dict[str, None]] = defaultdict(dict)
-        """The series of each target."""
+        """The series of each target, without those of its collections."""
         self._first: dict[str, str] = {}
-        """The collection that first listed each series."""
+        """The collection that first listed a series, where that is not its own."""
         self._shared: dict[tuple[str, str], int] = defaultdict(int)
         """Series that two collections list."""
+        self._names: dict[str, str] = {}
+        """TCIA's names of collections, by the spelling of an archive."""
         self._kinds: dict[str, str] = {}
         self._notices: list[str] = []
         self.series: dict[str, Series] = {}
@@ -165,10 +167,7 @@ class _TargetLists:
                 if collection.name not in lists:
                     lists[collection.name] = source.collection(collection)
                     self.whole[collection.name] = lists[collection.name].series
-                    self._add(target.word, lists[collection.name], collection.name)
-                else:
-                    uids = (series.uid for series in lists[collection.name].series)
-                    self._uids[target.word].update(dict.fromkeys(uids))
+                    self._add("", lists[collection.name], collection.name)
 
     def add_series(self, targets: Iterable[Target], source: SeriesSource) -> None:
         """List the single series, of all targets at once."""
@@ -210,7 +209,12 @@ class _TargetLists:
         if not names:
             names += (self._name(self.series[uid]) for uid in uids if uid in self.series)
         kind = target.kind or self._kinds.get(target.word, "")
-        return ResolvedTarget(target.word, kind, list(dict.fromkeys(names)), len(uids))
+        number = len(uids)
+        if target.collections:
+            lists = [self.whole[collection.name] for collection in target.collections]
+            is_one = len(lists) == 1 and not uids
+            number = len(lists[0] if is_one else uids.keys() | _uids_in(lists))
+        return ResolvedTarget(target.word, kind, list(dict.fromkeys(names)), number)
 
     def notices(self, targets: Iterable[Target], resolved: Iterable[ResolvedTarget]) -> list[str]:
         """Tell what targets were taken for, unless that is plain, and what else is to know."""
@@ -224,11 +228,15 @@ class _TargetLists:
 
     def _add(self, word: str, listing: SeriesListing, collection: str = "") -> None:
         for series in listing.series:
-            name = collection or self._name(series)
-            first = self._first.setdefault(series.uid, name)
-            if first != name:
+            own = self._name(series)
+            name = collection or own
+            known = self.series.get(series.uid)
+            if known is None:
+                self.series[series.uid] = series
+                if name != own:
+                    self._first[series.uid] = name
+            elif (first := self._first.get(series.uid) or self._name(known)) != name:
                 self._shared[first, name] += 1
-            self.series.setdefault(series.uid, series)
             if word:
                 self._uids[word][series.uid] = None
         self.failures += listing.failures
@@ -236,8 +244,15 @@ class _TargetLists:
         self.differences += listing.differences
 
     def _name(self, series: Series) -> str:
-        known = self._registry.listed_as(series.collection)
-        return known.name if known else series.collection
+        name = self._names.get(series.collection)
+        if name is None:
+            known = self._registry.listed_as(series.collection)
+            name = self._names[series.collection] = known.name if known else series.collection
+        return name
+
+
+def _uids_in(lists: Iterable[Sequence[Series]]) -> set[str]:
+    return {series.uid for each in lists for series in each}
 
 
 def _collections(targets: Iterable[Target]) -> Iterable[Collection]:
