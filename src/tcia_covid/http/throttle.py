@@ -13,7 +13,9 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import PausedError
 from tcia_covid.core.events import ConcurrencyChanged, Emit, RateLimited, discard
 
-_MAX_PIECE = 64 * 1024
+_MIN_PIECE, _MAX_PIECE = 1024, 64 * 1024
+_PIECE_SECONDS = 0.25
+"""A piece takes no longer at the maximum rate, where it is not the smallest piece."""
 _MIN_SLEEP = 0.01
 """Seconds; the system's scheduler cannot time shorter pauses."""
 
@@ -158,7 +160,11 @@ class RateLimiter:
         clock: Callable[[], float] = time.monotonic,
         emit: Emit = discard,
     ) -> None:
-        self.max_piece = sys.maxsize if rate is None else _MAX_PIECE
+        self.max_piece = (
+            sys.maxsize
+            if rate is None
+            else max(_MIN_PIECE, min(_MAX_PIECE, int(rate * _PIECE_SECONDS)))
+        )
         """The most bytes to take at once: a server drops a connection that waits long."""
         self._rate = rate
         self._stop = stop

@@ -277,6 +277,18 @@ def test_under_a_maximum_rate_no_connection_takes_much_at_once(
     assert max(pieces) <= 64 * 1024
 
 
+def test_under_a_low_maximum_rate_pieces_take_a_quarter_of_a_second() -> None:
+    """Otherwise a run would have received far more than the rate says, and shown nothing of it."""
+    body = bytes(20_000)
+    with (
+        ScriptedServer(ok(body)) as server,
+        client_with(max_rate=20_000) as client,
+        client.stream("GET", server.url) as response,
+    ):
+        assert len(next(response.chunks())) <= 5_000
+    assert RateLimiter(10, CancelToken()).max_piece == 1024
+
+
 def test_a_maximum_rate_is_for_all_connections_together() -> None:
     body = bytes(100_000)
     server, client = ScriptedServer(ok(body)), client_with(max_rate=1_000_000)
