@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tcia_covid.core.errors import EXIT_DESTINATION, EXIT_OK, DestinationError
 from tcia_covid.core.redaction import scrub
-from tcia_covid.core.units import display_width, terminal_width
+from tcia_covid.core.units import terminal_width, wrap
 
 if TYPE_CHECKING:
     from tcia_covid.output.logs import EventLog, LogFile
@@ -110,32 +110,6 @@ def _fitted(stream: TextIO | None, text: str) -> str:
     """Sentences, wrapped between words where the stream is a terminal."""
     columns = terminal_width(stream)
     return text if columns is None else wrap(text, columns)
-
-
-def wrap(text: str, columns: int) -> str:
-    """Break lines that are too long, between words; what follows is indented by two more.
-
-    Args:
-        text: lines.
-        columns: the maximal width of a line. Longer words stay whole.
-    """
-    return "\n".join(piece for line in text.split("\n") for piece in _wrapped(line, columns))
-
-
-def _wrapped(line: str, columns: int) -> Iterator[str]:
-    if display_width(line) <= columns:
-        yield line
-        return
-    indent = line[: len(line) - len(line.lstrip())]
-    first, *words = line.split()
-    piece = indent + first
-    for word in words:
-        if display_width(piece) + 1 + display_width(word) > columns:
-            yield piece
-            piece = f"{indent}  {word}"
-        else:
-            piece = f"{piece} {word}"
-    yield piece
 
 
 def encoded(content: object, *, ensure_ascii: bool) -> Iterator[str]:

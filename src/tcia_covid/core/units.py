@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import TextIO
@@ -128,3 +129,29 @@ def _char_width(char: str, ambiguous: int) -> int:
         return 0
     kind = unicodedata.east_asian_width(char)
     return 2 if kind in "FW" else ambiguous if kind == "A" else 1
+
+
+def wrap(text: str, columns: int) -> str:
+    """Break lines that are too long, between words; what follows is indented by two more.
+
+    Args:
+        text: lines.
+        columns: the maximal width of a line. Longer words stay whole.
+    """
+    return "\n".join(piece for line in text.split("\n") for piece in _wrapped(line, columns))
+
+
+def _wrapped(line: str, columns: int) -> Iterator[str]:
+    if display_width(line) <= columns:
+        yield line
+        return
+    indent = line[: len(line) - len(line.lstrip())]
+    first, *words = line.split()
+    piece = indent + first
+    for word in words:
+        if display_width(piece) + 1 + display_width(word) > columns:
+            yield piece
+            piece = f"{indent}  {word}"
+        else:
+            piece = f"{piece} {word}"
+    yield piece

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from tcia_covid.core.units import cut
+from tcia_covid.core.units import cut, wrap
 
 _ERASE_BELOW = "\x1b[J"
 _ERASE_RIGHT = "\x1b[K"
@@ -107,12 +107,14 @@ class Screen:
             self._write(f"\r{before}{self._drawing()}")
 
     def write_above(self, text: str) -> None:
-        """Write text that stays, and draw the lines again below it."""
+        """Write text that stays, wrapped between words, and draw the lines again below it."""
         with self._lock:
             erase = _ERASE if self._lines else ""
-            if self.size != self._size:
+            size = self.size
+            if size != self._size:
                 self._lines = []  # too long perhaps; the next drawing comes soon
-            self._write(f"{erase}{self._encodable(text)}\n{self._drawing()}")
+            lines = wrap(self._encodable(text), size.columns)
+            self._write(f"{erase}{lines}\n{self._drawing()}")
 
     def clear(self) -> None:
         """Erase the lines."""

@@ -493,6 +493,12 @@ def bars(stream: io.StringIO, columns: int = 80, lines: int = 24) -> Bars:
     return Bars(stream, size=lambda _: os.terminal_size((columns, lines)), clock=Clock())
 
 
+def test_text_above_the_bars_is_wrapped_between_words() -> None:
+    stream = io.StringIO()
+    bars(stream, columns=20).take(Notice("a notice of several words"))
+    assert "a notice of several\n  words\n" in stream.getvalue()
+
+
 def test_text_above_the_bars_stays_and_the_bars_are_erased_at_the_end() -> None:
     stream = io.StringIO()
     display = bars(stream)
