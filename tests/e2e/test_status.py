@@ -63,6 +63,22 @@ def test_of_the_first_patients_both_percentages_are_shown(
     assert 0 < collection["whole"]["percent"] < 100
 
 
+def test_of_one_shard_what_all_shards_should_download_is_missing(
+    archive: ArchiveServer, tmp_path: Path
+) -> None:
+    where = options(archive)
+    first = run("download", NAME, "--shard", "1/2", *where, home=tmp_path)
+    assert first.returncode == 0, first.stderr
+    done = document(run("status", "data", "--json", home=tmp_path))["collections"][0]["series"]
+    assert 0 < done["complete"] < 6
+    assert done["missing"] == 6 - done["complete"]
+    shown = run("status", "data", home=tmp_path).stdout
+    assert "all 2 shards" in shown
+    second = run("download", NAME, "--shard", "2/2", *where, home=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert "100.0 %: 6 of 6 series" in run("status", "data", home=tmp_path).stdout
+
+
 def test_watching_a_complete_folder_ends_at_once(archive: ArchiveServer, tmp_path: Path) -> None:
     assert run("download", NAME, *options(archive), home=tmp_path).returncode == 0
     watched = run("status", "data", "--watch", home=tmp_path)

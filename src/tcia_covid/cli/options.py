@@ -333,7 +333,11 @@ STATUS = (
         "--missing",
         "Only list the series that are missing: of the last request, or else of the collection.",
     ),
-    _flag(_GENERAL, "--watch", "Show how much is there, again and again, until all is complete."),
+    _flag(
+        _GENERAL,
+        "--watch",
+        "Show how much is there until all is complete, or no run is at work any more.",
+    ),
     FORMAT.moved_to("With --missing"),
 )
 FILES_FORMAT = _option(

@@ -219,11 +219,11 @@ class _Run:
         Raises:
             DestinationError: something is to do in a tree that cannot be written.
         """
-        if self._request.options.shard is None:
-            # Lets `status` count series not begun; a run with a share does not know the whole.
-            for group, tree in self._groups:
-                if tree not in self._unwritable:
-                    tree.record_request(group.series, group.listed)
+        shard = self._request.options.shard
+        for group, tree in self._groups:
+            if tree not in self._unwritable:
+                requested = group.of_all_shards if shard else group.series
+                tree.record_request(requested, group.listed, shards=shard.count if shard else 1)
         with destination_errors(self._request.output):
             jobs = [job for group, tree in self._groups for job in self._jobs_of(group, tree)]
             partial = [_partial_sizes(group, tree) for group, tree in self._groups]

@@ -143,7 +143,9 @@ class CollectionStatus:
     cannot be read."""
     failed: list[Failure]
     requested: int | None
-    """Series that the last download selected; None if unknown."""
+    """Series that the last download selected, of all shards; None if unknown."""
+    shards: int
+    """The number of runs that the last download was divided into by `--shard`, or 1."""
     expected: Expected | None
     """None for a collection that is not in the registry."""
     supporting: SupportingStatus
@@ -305,6 +307,7 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         missing_files=missing_files,
         failed=[_failure(tree, uid) for uid in sorted(tree.failures.uids())],
         requested=record.series if record else None,
+        shards=record.shards if record else 1,
         expected=expected,
         supporting=_supporting(tree),
         missing=missing,

@@ -278,6 +278,7 @@ def _status(collection: CollectionStatus) -> Document:
         "supporting": _object(collection.supporting),
         "outdated_reports": collection.outdated_reports,
         "requested": collection.requested,
+        "shards": collection.shards,
         "not_started": collection.not_started,
         "request": _progress(collection.request),
         "whole": _progress(collection.whole),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
@@ -32,6 +32,8 @@ class CollectionSelection:
     series: list[Series]
     listed: Sequence[Series] = ()
     """All series of the collection before filters; empty if only parts of it were listed."""
+    of_all_shards: Sequence[Series] = ()
+    """Those of the shard that was asked for and of the other shards; empty without shards."""
 
     @property
     def patients(self) -> int:
@@ -125,14 +127,14 @@ def resolve(
     if every and not filtered.series:
         raise nothing_selected(filters, filtered, every)
     selected, failures = filtered.series, _relevant(listed.failures, filters, every)
-    if shard is not None:
-        in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
-        selected = [series for series in selected if in_shard(series.uid)]
-        failures = [item for item in failures if not item.series or in_shard(item.series)]
     if frozen:
         selected, changed = freeze(selected, pins)
         failures += changed
     groups = _grouped(selected, registry, listed.whole)
+    if shard is not None:
+        in_shard = shard_filter(shard, apply_filters(filters, _in_catalog(targets)).series)
+        groups = [group for each in groups if (group := _shard_of(each, in_shard)).series]
+        failures = [item for item in failures if not item.series or in_shard(item.series)]
     for group in groups if commercial_use else ():
         _check_license(group)
     return Selection(groups, failures, notices, listed.differences, resolved, pins)
@@ -282,6 +284,11 @@ def _grouped(
         group = CollectionSelection(title, collection, [], whole.get(title, ()))
         groups.setdefault(group.name, group).series.extend(members)
     return list(groups.values())
+
+
+def _shard_of(group: CollectionSelection, in_shard: Callable[[str], bool]) -> CollectionSelection:
+    series = [item for item in group.series if in_shard(item.uid)]
+    return replace(group, series=series, of_all_shards=group.series)
 
 
 def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:

@@ -43,6 +43,8 @@ class RecordedRequest:
     """The whole collection, where the request named it."""
     items: Mapping[str, Totals] = field(default_factory=dict)
     """Each selected series, by UID; empty where only the number was recorded."""
+    shards: int = 1
+    """The number of runs that share them, each with its `--shard`."""
 
     @property
     def totals(self) -> Totals:
@@ -51,17 +53,19 @@ class RecordedRequest:
         return Totals(self.series, images, sum(item.size for item in self.items.values()))
 
 
-def recorded_request(series: Sequence[Series], listed: Sequence[Series]) -> bytes:
+def recorded_request(series: Sequence[Series], listed: Sequence[Series], shards: int = 1) -> bytes:
     """The content of the file.
 
     Args:
-        series: those selected.
+        series: those selected, of all shards.
         listed: all series of the collection; empty if only parts of it were listed.
+        shards: how many runs share them.
     """
     document = {
         "series": len(series),
         "listed": asdict(Totals.of(listed)) if listed else None,
         "items": list(map(_item, series)) if len(series) <= _MAX_ITEMS else [],
+        "shards": shards,
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -79,6 +83,7 @@ def read_request(state: Path) -> RecordedRequest | None:
             int(document["series"]),
             None if listed is None else Totals(**{name: int(listed[name]) for name in _NAMES}),
             dict(_items(document.get("items") or ())),
+            max(1, int(document.get("shards", 1))),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None

@@ -210,15 +210,18 @@ class Tree:
         for path in (self.root / folder / in_tree.name, self._new_name(series.uid) / staged):
             yield os.path.abspath(path)  # noqa: PTH100 - links are not resolved
 
-    def record_request(self, series: Sequence[Series], listed: Sequence[Series]) -> None:
+    def record_request(
+        self, series: Sequence[Series], listed: Sequence[Series], *, shards: int = 1
+    ) -> None:
         """Record which series a run was asked for, for `status`.
 
         Args:
-            series: those selected.
+            series: those selected, of all shards.
             listed: all series of the collection; empty if only parts of it were listed.
+            shards: how many runs share them.
         """
         with destination_errors(str(self.root)):
-            self.write_file(self.state / FILE, recorded_request(series, listed))
+            self.write_file(self.state / FILE, recorded_request(series, listed, shards))
 
     def lock_holders(self) -> list[Holder]:
         """The runs that work in this folder now, one entry per locked series."""

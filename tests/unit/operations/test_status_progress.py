@@ -224,12 +224,40 @@ def test_watching_ends_when_all_is_complete(
             grow(tree, series_of(number))
         return read_status(tmp_path, REGISTRY)
 
-    result = watch_status(Console(), read, CancelToken(), interval=0.001)
-    assert result.is_complete
+    assert watch_status(Console(), read, CancelToken(), interval=0.001) == 0
     shown = capsys.readouterr().out
     assert shown.count("1 of 2 series") == 1, "the same status is shown once"
     assert shown.count("100.0 %: 2 of 2 series") == 1
     assert list(steps) == []
+
+
+def test_watching_ends_when_no_run_is_at_work_any_more(
+    tree: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree.record_request([listed(1), listed(2)], [])
+    looks = 0
+
+    def read() -> StatusResult:
+        nonlocal looks
+        looks += 1
+        if looks < 4:
+            with tree.hold(series_of(1)):
+                return read_status(tmp_path, REGISTRY)
+        return read_status(tmp_path, REGISTRY)
+
+    assert watch_status(Console(), read, CancelToken(), interval=0.0, idle_limit=0.0) == 1
+    assert looks == 5, "as long as a run is at work, and until nothing has changed since"
+    assert "no run has been at work" in capsys.readouterr().err
+
+
+def test_of_shards_all_series_that_they_share_were_requested(tree: Tree, tmp_path: Path) -> None:
+    tree.record_request([listed(1), listed(2)], [], shards=2)
+    status = only(tmp_path)
+    assert (status.requested, status.shards) == (2, 2)
+    assert any("2 shards" in line for line in progress_lines(status))
+    document = json.loads((tree.state / FILE).read_text(encoding="utf-8"))
+    (tree.state / FILE).write_text(json.dumps(document | {"shards": -1}), encoding="utf-8")
+    assert only(tmp_path).shards == 1
 
 
 def test_watching_ends_when_it_is_canceled(tree: Tree, tmp_path: Path) -> None:

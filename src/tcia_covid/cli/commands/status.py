@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ from tcia_covid.selection.manifests.write import idc_address
 
 _INTERVAL = 2.0
 """Seconds between two looks of --watch."""
+_IDLE_LIMIT = 60.0
+"""Seconds: --watch ends after no run was at work, and nothing changed, for that long."""
 
 
 def command(
@@ -49,14 +52,12 @@ def command(
                 f"--watch shows the status again and again, and {other} shows it once",
                 hint="leave one of them out",
             )
-        result = run_cancellable(partial(watch_status, console, read))
-    else:
-        result = read()
+        return run_cancellable(partial(watch_status, console, read))
+    result = read()
     console.document(status_document(result, with_missing=missing))
     if missing:
         return _show_missing(console, result, format)
-    if not watch:
-        console.prose("\n".join(status_lines(result)))
+    console.prose("\n".join(status_lines(result)))
     return EXIT_OK
 
 
@@ -88,13 +89,15 @@ def watch_status(
     read: Callable[[], StatusResult],
     stop: CancelToken,
     interval: float = _INTERVAL,
-) -> StatusResult:
-    """Show how much is there until all is complete; returns the last status.
+    idle_limit: float = _IDLE_LIMIT,
+) -> int:
+    """Show how much is there until all is complete, or nothing happens; returns the exit code.
 
     On a terminal the lines replace each other; elsewhere they are written when they change.
     """
     screen = Screen(sys.stderr) if draws_bars() else None
     shown: list[str] = []
+    active = time.monotonic()
     try:
         while True:
             result = read()
@@ -105,14 +108,23 @@ def watch_status(
                 screen.show(lines)
             elif lines != shown:
                 console.result("\n".join(lines))
-            shown = lines
+            now = time.monotonic()
+            if lines != shown or any(each.running for each in result.collections):
+                active, shown = now, lines
+            elif now - active >= idle_limit:
+                break
             if result.is_complete:
-                return result
+                return EXIT_OK
             stop.wait(interval)
     finally:
         if screen is not None:
             screen.clear()
             console.result("\n".join(shown))
+    console.error(
+        f"no run has been at work for {format_duration(idle_limit)}, and series are missing",
+        "'tcia-covid status' without --watch shows what failed; the same download resumes",
+    )
+    return EXIT_PARTIAL
 
 
 def status_lines(result: StatusResult) -> Iterator[str]:
@@ -133,6 +145,8 @@ def progress_lines(status: CollectionStatus) -> Iterator[str]:
     is_all = bool(request and whole and request.of_series == whole.of_series)
     if request is not None and not is_all:
         yield f"  {_progress(request)} of the last request"
+    if status.shards > 1:
+        yield f"  the last request is that of all {status.shards:,} shards together"
     if whole is not None:
         yield f"  {_progress(whole)} of the whole collection"
     if missing := len(status.missing):
