@@ -9,6 +9,11 @@ HEAD_SIZE = 4096
 DICOM = "a DICOM file"
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<body")
 _LOGIN = re.compile(rb"type\s*=\s*[\"']?password|\b(?:log|sign)[ -]?in\b", re.IGNORECASE)
+_MAIL_START = re.compile(
+    rb"(?:From|To|Subject|Date|Received|Return-Path|Message-ID|MIME-Version|X-[\w-]+): ",
+    re.IGNORECASE,
+)
+_MAIL_FIELD = re.compile(rb"^(?:Subject|Message-ID|MIME-Version): ", re.IGNORECASE | re.MULTILINE)
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "a PDF document"),
     (128, b"DICM", DICOM),
@@ -22,6 +27,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard file"),
     (0, b"SQLite format 3", "an SQLite database"),
     (257, b"ustar", "a tar archive"),
+    (0, b"{\\rtf", "an RTF document"),
 )
 """Offset, bytes, name."""
 
@@ -35,6 +41,8 @@ def describe(head: bytes) -> str:
     """What a file is that begins with `head`; empty if it may be text, ZIP or gzip."""
     if is_web_page(head):
         return "a login page" if _LOGIN.search(head) else "a web page (HTML)"
+    if _MAIL_START.match(head) and _MAIL_FIELD.search(head):
+        return "a saved e-mail"
     return next(
         (
             name

@@ -436,6 +436,20 @@ class TestCroissant:
             read(tmp_path, "a.json", text, fetch=Web(**{"a.json": text.encode()}))
 
 
+@pytest.mark.parametrize("around", ["\u00a0{}\u00a0", "\u200b{}\u200b", "\ufeff{}"])
+def test_invisible_characters_around_an_identifier_are_ignored(tmp_path: Path, around: str) -> None:
+    text = "\n".join(map(around.format, (A, B)))
+    assert found(read(tmp_path, "a.txt", text)) == {"word": (A, B)}
+    assert found(read(tmp_path, "a.csv", f"{around.format(NAME)},n\n{text},1\n")) == {
+        "series": (A, B)
+    }
+
+
+def test_quotes_of_word_processors_are_ignored(tmp_path: Path) -> None:
+    text = f"\u201c{A}\u201d,\n\u2018{B}\u2019"
+    assert found(read(tmp_path, "a.txt", text)) == {"word": (A, B)}
+
+
 class TestPackedAndFetched:
     def test_xml_leads_to_a_manifest(self) -> None:
         web = Web()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from tcia_covid.selection.manifests.model import (
+    INVISIBLE,
     Entries,
     Manifest,
     bucket_address,
@@ -29,6 +30,8 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _ADDRESS = re.compile(r"\b(?:s3|gs|https?)://[^\s'\",;]+", re.IGNORECASE)
 _COPY = re.compile(r"\b(?:cp|sync|mv)\s", re.IGNORECASE)
 _ENTRY = re.compile(r"[^,;\t]+")
+_AROUND = f" \"'\u201c\u201d\u2018\u2019{INVISIBLE}"
+"""Spaces and quotes, also those of word processors."""
 _UID = re.compile(r"[^,;\s]+")
 _ELEMENT = re.compile(
     r"<(URL|SeriesInstanceUID)(?:\s[^<>]{0,200})?>([^<]{1,4096})</\1\s{0,9}>", re.IGNORECASE
@@ -94,7 +97,7 @@ def _entries(text: str) -> Iterator[str]:
     The names of some collections and patients have spaces.
     """
     for part in _ENTRY.finditer(text):
-        entry = part[0].strip(" \"'")
+        entry = part[0].strip(_AROUND)
         words = entry.split()
         if len(words) > 1 and all(word[0].isdigit() for word in words):
             yield from words

@@ -34,6 +34,8 @@ PINNED: Mapping[str, str] = {
 """Columns of lock files to attributes of `Series`."""
 Fetch = Callable[[str], bytes]
 """Gets the content of an https address; raises a `TciaCovidError`."""
+INVISIBLE = "\ufeff\u00a0\u200b"
+"""Characters that web pages, chats and editors leave at the ends of a text."""
 _COLUMNS: Mapping[str, Kind] = {
     "seriesinstanceuid": "series",
     "seriesuid": "series",
@@ -277,7 +279,7 @@ def column_kind(name: str) -> tuple[Kind, int] | None:
     """
     if len(name) > _MAX_NAME:
         return None
-    text = name.strip("\ufeff \t\"'").casefold()
+    text = name.strip(f"{INVISIBLE} \t\"'").casefold()
     tag = _TAG.search(text)
     tagged = _TAGS.get(tag[1] + tag[2], "") if tag else ""
     for candidate in (text, _TAG.sub("", text), tagged, _MERGED.sub("", text)):

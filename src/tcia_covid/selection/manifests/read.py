@@ -29,7 +29,7 @@ from tcia_covid.formats import signatures
 from tcia_covid.formats.xlsx import Workbook, XlsxError
 from tcia_covid.selection.manifests import lists, tables
 from tcia_covid.selection.manifests.documents import read_json
-from tcia_covid.selection.manifests.model import Entries, Fetch, Kind, Manifest
+from tcia_covid.selection.manifests.model import INVISIBLE, Entries, Fetch, Kind, Manifest
 
 MAX_MANIFEST_SIZE = 1024**3
 """Bytes, unpacked. A table of all series of TCIA is smaller."""
@@ -63,6 +63,7 @@ _MAX_LISTED = 300
 _TABLES = {".csv": "CSV", ".tsv": "TSV"}
 _PADDING = "\x00\x1a"
 """What some systems write after the end of a text."""
+_AROUND_LINES = f" \t\n{INVISIBLE}{_PADDING}"
 _HEADER_LINES = 100
 _FILE_NAME = re.compile(r"\w[\w .-]*")
 """A file in the same folder, and no other."""
@@ -291,7 +292,7 @@ class _Numbered:
     def filled(self) -> Iterator[tuple[int, str]]:
         """Yield the lines that are not blank, stripped, with their numbers."""
         for self.line, line in enumerate(self._text, start=1):  # noqa: B020
-            if line != "\n" and (stripped := line.strip(" \t\n\x00\x1a\ufeff")):
+            if line != "\n" and (stripped := line.strip(_AROUND_LINES)):
                 yield self.line, stripped
 
 

@@ -11,6 +11,7 @@ from itertools import chain, islice
 
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.selection.manifests.model import (
+    INVISIBLE,
     PINNED,
     Entries,
     Kind,
@@ -26,6 +27,8 @@ _HEADER_ROWS = 100
 """Rows that are searched for the header, below what exports write before it."""
 _MAX_HEADER = 64 * 1024
 """Characters of the line of a header."""
+_AROUND_CELLS = f' \t\r\n"{INVISIBLE}'
+_AROUND_NAMES = f"{_AROUND_CELLS}'"
 _DELIMITERS = ",\t;|"
 _SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
 _TAG = re.compile(r"\(([0-9]{4}),([0-9A-Fa-f]{4})\)")
@@ -85,7 +88,7 @@ class Columns:
         ordered = sorted(exact or known)
         if not ordered:
             return None
-        names = ((cell.strip("\ufeff \t\"'"), index) for index, cell in enumerate(header))
+        names = ((cell.strip(_AROUND_NAMES), index) for index, cell in enumerate(header))
         pinned = tuple((name, index) for name, index in names if name in PINNED)
         return cls(tuple((kind, index) for _, index, kind in ordered), pinned)
 
@@ -248,7 +251,7 @@ def _guess_columns(
 
 def _value(cell: str) -> str:
     """The value of a cell: without what spreadsheets write around text; empty for `nan` etc."""
-    value = cell.strip(' \t\r\n"')
+    value = cell.strip(_AROUND_CELLS)
     if value[:1] in ("=", "'"):
         formula = _QUOTED_FORMULA.fullmatch(cell.strip())
         value = formula[1].strip() if formula else value.lstrip("'")
