@@ -208,10 +208,15 @@ def _changed_by_local_file(ctx: click.Context) -> Iterator[str]:
 def _short_record(param: click.Parameter, ctx: click.Context) -> tuple[str, str]:
     """An option with the first sentence of its help text, and its default."""
     names, text = param.get_help_record(ctx) or ("", "")
-    sentence = _FIRST_SENTENCE.match(text)
     default = _DEFAULT.search(text)
-    shown = sentence[1] if sentence else text
+    shown = first_sentence(text)
     return names, f"{shown}  {default[0]}" if default else shown
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a help text."""
+    sentence = _FIRST_SENTENCE.match(text)
+    return sentence[1] if sentence else text
 
 
 class CommandGroup(_PrintedHelp, click.Group):

@@ -40,7 +40,7 @@ from tcia_covid.cli.options import (
 )
 from tcia_covid.cli.param_types import FILE, FOLDER
 
-TOPICS = ("exit-codes", "environment", "layout", "targets")
+TOPICS = ("exit-codes", "environment", "filters", "layout", "targets", "templates")
 """What `help` explains besides the commands."""
 SHELLS = ("bash", "zsh", "fish")
 _FIND = (
@@ -81,7 +81,7 @@ csv and json are lock files: 'download lock.csv --frozen' fails where a series i
 that they name. --md5 adds the hashes of the series in DIR, which prove that two folders have the \
 same bytes.
 
-'tcia-covid help targets' explains TARGET and all filters.""",
+'tcia-covid help targets' explains TARGET, 'tcia-covid help filters' the filters.""",
         examples=(
             "series COVID-19-AR --where 'PatientAge>=60'",
             "series COVID-19-AR --modality CT --format tcia > ct.tcia",
@@ -97,7 +97,7 @@ Shows series, images and bytes, what is complete already, whether the rest fits 
 how long it takes. Needs no network for what the shipped catalog has.
 
 Takes the same options as 'download', so that one word of a command line changes. \
-'tcia-covid help targets' explains TARGET and all filters.""",
+'tcia-covid help targets' explains TARGET, 'tcia-covid help filters' the filters.""",
         examples=("plan COVID-19-AR", "plan COVID-19-NY-SBU --modality CR,DX -o data"),
     ),
 )
@@ -117,7 +117,8 @@ resume or repair; it does nothing if all is complete.
 Without a TARGET, the values of --series, --study or --patient are the targets. Before more than \
 50 GB (--confirm-above), a person at a terminal is asked; --yes, --quiet and --json do not ask.
 
-'tcia-covid help targets' explains TARGET and all filters, 'tcia-covid help layout' the files.""",
+'tcia-covid help targets' explains TARGET, 'tcia-covid help filters' the filters, 'tcia-covid help \
+layout' the files.""",
         examples=(
             "download COVID-19-AR --first-patients 1 -o data",
             "download cart.tcia --max-rate 5MB",
@@ -318,7 +319,7 @@ A registry file describes more collections. The ACTION 'check' lists all errors 
         everyday=("json",),
         help="""Explain a COMMAND, or a TOPIC.
 
-The topics are exit-codes, environment, layout and targets.""",
+The topics are exit-codes, environment, filters, layout, targets and templates.""",
         examples=("help download", "help exit-codes"),
         unused=("no_progress", "registry"),
     ),

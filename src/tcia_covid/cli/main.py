@@ -21,7 +21,7 @@ First steps:
   tcia-covid plan COVID-19-AR                          what a download would fetch
   tcia-covid download COVID-19-AR --first-patients 1   a first real download
   tcia-covid COMMAND --help                            help on one command
-  tcia-covid help exit-codes    or environment, layout, targets
+  tcia-covid help exit-codes    or environment, filters, layout, targets, templates
 """
 
 

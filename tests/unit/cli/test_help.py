@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -17,6 +18,7 @@ from tcia_covid.cli.options import DISPLAY, OPTIONS, Option
 from tcia_covid.core import errors
 from tcia_covid.core.errors import EXIT_CODES
 from tcia_covid.core.models import SERIES_NAMES
+from tcia_covid.http.errors import CA_VARIABLES
 from tcia_covid.store.layout import FIELDS, FILE_FIELDS, NAMED, Layout
 from tcia_covid.store.reports import REPORT_FILES
 
@@ -75,9 +77,16 @@ def test_no_word_is_broken_in_help_texts(capsys: Captured) -> None:
         assert max(map(len, shown(capsys, "help", topic).splitlines())) <= 80
 
 
-def test_topics_are_those_that_are_offered() -> None:
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_fits_a_terminal_of_24_lines(capsys: Captured, topic: str) -> None:
+    assert len(shown(capsys, "help", topic).splitlines()) <= LINES
+
+
+def test_topics_are_those_that_are_offered(capsys: Captured) -> None:
     assert [*TOPICS] == [*command_table.TOPICS]
-    assert ", ".join(TOPICS).replace(", targets", " and targets") in str(COMMANDS["help"].help)
+    listed = ", ".join(TOPICS).replace(", templates", " and templates")
+    assert listed in str(COMMANDS["help"].help)
+    assert all(topic in shown(capsys) for topic in TOPICS)
 
 
 def test_help_on_a_command_is_its_help_text(capsys: Captured) -> None:
@@ -100,19 +109,23 @@ def test_the_readme_has_the_same_table_of_exit_codes() -> None:
         assert row.replace("|  |", "| |") in readme
 
 
-def test_every_variable_is_in_the_topic_on_the_environment(capsys: Captured) -> None:
+def test_variables_are_named_as_the_topic_on_the_environment_says(capsys: Captured) -> None:
     text = shown(capsys, "help", "environment")
-    for option in OPTIONS.values():
-        assert re.search(rf"^  {option.variable} +{max(option.opts, key=len)}$", text, re.MULTILINE)
+    assert "TCIA_COVID_MAX_RATE=5MB" in text
+    assert all(variable in text for variable in CA_VARIABLES)
+    settings = json.loads(shown(capsys, "config", "--json"))["settings"]
+    names = {setting["name"].upper().replace("-", "_") for setting in settings}
+    assert {f"TCIA_COVID_{name}" for name in names} == {one.variable for one in OPTIONS.values()}
 
 
 def test_the_topic_on_the_layout_names_reports_and_fields(capsys: Captured) -> None:
     text = shown(capsys, "help", "layout")
-    names = (*REPORT_FILES, *FIELDS, *FILE_FIELDS, *NAMED)
-    assert all(re.search(rf"\b{name}\b", text) for name in names)
-    example = re.search(r"--layout\s'([^']+)'", text)
-    assert example
-    assert Layout.parse(example[1])
+    assert all(re.search(rf"\b{name}\b", text) for name in (*REPORT_FILES, *NAMED))
+    text = shown(capsys, "help", "templates")
+    assert all(re.search(rf"\b{name}\b", text) for name in (*FIELDS, *FILE_FIELDS))
+    examples = re.findall(r"--layout\s'([^']+)'", text)
+    assert len(examples) == 2
+    assert all(map(Layout.parse, examples))
 
 
 @pytest.mark.parametrize("words", ["download --layout help", "adopt --layout=help"])
@@ -120,10 +133,11 @@ def test_layout_help_explains_the_layouts(capsys: Captured, words: str) -> None:
     assert shown(capsys, *words.split()) == shown(capsys, "help", "layout")
 
 
-def test_the_topic_on_targets_names_columns_and_collections(capsys: Captured) -> None:
-    text = shown(capsys, "help", "targets")
+def test_the_topics_on_targets_and_filters_name_collections_and_columns(capsys: Captured) -> None:
+    assert "COVID-19-NY-SBU" in shown(capsys, "help", "targets")
+    text = shown(capsys, "help", "filters")
     assert all(re.search(rf"\b{column}\b", text) for column in SERIES_NAMES.values())
-    assert "COVID-19-NY-SBU" in text
+    assert "--modality" in text
 
 
 def test_the_program_is_complete_for_click() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from tcia_covid.catalog.registry import load_registry
+from tcia_covid.cli.click_commands import first_sentence
 from tcia_covid.cli.command_table import COMMANDS
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.options import FILTERS, OPTIONS
+from tcia_covid.cli.options import FILTERS
 from tcia_covid.core.errors import EXIT_CODES, EXIT_OK, UsageError, did_you_mean
 from tcia_covid.core.models import SERIES_NAMES, ImageAttributes, Series
 from tcia_covid.core.safe_names import STATE_FOLDER
@@ -20,7 +21,7 @@ from tcia_covid.output.json_documents import help_document
 from tcia_covid.output.tables import key_values, width
 from tcia_covid.selection.conditions import RELATIONS
 from tcia_covid.selection.targets import MANIFEST_SUFFIXES
-from tcia_covid.store.layout import FIELDS, NAMED, Layout
+from tcia_covid.store.layout import FIELDS, FILE_FIELDS, NAMED, Layout
 from tcia_covid.store.reports import REPORT_FILES
 
 _MAX_WIDTH = 80
@@ -46,12 +47,6 @@ _EXAMPLE = Series(
 _EXAMPLE_IMAGES = {
     f"{_EXAMPLE.uid}.{number}": ImageAttributes(number=str(number), acquisition="1", study_id="41")
     for number in range(1, 121)
-}
-_FILE_FIELDS = {
-    "sop": "1.3.77002.12, the SOPInstanceUID",
-    "instance_number": "12",
-    "acquisition_number": "1",
-    "nbia_file": "1-012, the name that NBIA gives the image",
 }
 
 
@@ -90,20 +85,15 @@ def exit_codes() -> str:
 
 
 def environment() -> str:
-    """The variables that set options, and others that are read."""
-    options = sorted(OPTIONS.values(), key=lambda option: option.variable)
-    return "\n\n".join(
-        [
-            _page(
-                "Environment",
-                "Each option has a variable. The command line overrides the environment, which "
-                "overrides tcia-covid.yaml; 'tcia-covid config' shows what is set where. The "
-                "value of a flag is true or false. Several values are separated by spaces, or by "
-                "line breaks where a value may contain spaces.",
-                ((option.variable, max(option.opts, key=len)) for option in options),
-            ),
-            _page("Other variables", "", _OTHER_VARIABLES.items()),
-        ]
+    """How variables set options, and which others are read."""
+    return _page(
+        "Environment",
+        "Each option has a variable: TCIA_COVID_ and the name that 'tcia-covid config' shows, in "
+        "capitals, with _ for -. --max-rate 5MB is TCIA_COVID_MAX_RATE=5MB. The command line "
+        "overrides the environment, which overrides tcia-covid.yaml. The value of a flag is true "
+        "or false. Several values are separated by spaces, or by line breaks where a value may "
+        "contain spaces. Others that are read:",
+        _OTHER_VARIABLES.items(),
     )
 
 
@@ -116,26 +106,31 @@ DIR/COVID-19-AR/
   {reports}
   {STATE_FOLDER}/   receipts, images of incomplete series, files set aside"""
     rows = [(name, _example_path(named)) for name, named in NAMED.items()]
-    folder_fields = [(name, str(value(_EXAMPLE, "41"))) for name, value in FIELDS.items()]
     intro = (
         "A series folder has its images in place if and only if every image of the series is "
         "there and checked. Files that this program did not write are never deleted, changed or "
         "moved out of sight. --layout names the folders of new series, and files; 'relayout' "
         "renames those that you have:"
     )
-    own = (
-        "Your own template has fields in braces, and / between folders: "
-        "--layout '{patient}/{modality}-{series}'. It needs series, series_tail or nbia_series. "
-        "If it ends in .dcm, it also names the files: "
-        "--layout '{patient}/{series}/{instance_number:03}.dcm'. :03 writes a number with three "
-        "digits. Files that would have one name get their UID appended. What is not known is NA."
+    own = _wrapped("'tcia-covid help templates' explains names of your own.")
+    return "\n\n".join(["Layout", tree, _page("", intro, rows), own])
+
+
+def templates() -> str:
+    """The fields of a layout of one's own."""
+    intro = (
+        "--layout '{patient}/{modality}-{series}' has fields in braces, and / between folders. "
+        "It needs series, series_tail or nbia_series. --layout "
+        "'{patient}/{series}/{instance_number:03}.dcm' names files, too, with three digits. Equal "
+        "names get the UID appended; what is not known is NA."
     )
-    pages = (
-        _page("", intro, rows),
-        _page("Fields", own, folder_fields),
-        _page("Fields of file names", "", _FILE_FIELDS.items()),
+    rows = [(name, str(value(_EXAMPLE, "41"))) for name, value in FIELDS.items()]
+    return "\n\n".join(
+        [
+            _page("Templates", intro, rows),
+            _wrapped(f"In file names also: {', '.join(sorted(FILE_FIELDS))}."),
+        ]
     )
-    return "\n\n".join(["Layout", tree, *pages])
 
 
 def _example_path(layout: Layout) -> str:
@@ -146,7 +141,7 @@ def _example_path(layout: Layout) -> str:
 
 
 def targets() -> str:
-    """What a TARGET can be, and the filters that select from it."""
+    """What a TARGET can be."""
     collections = ", ".join(collection.name for collection in load_registry())
     kinds = {
         "collection": f"name, alias, slug, DOI or address of its page: {collections}. Any other "
@@ -157,26 +152,35 @@ def targets() -> str:
         "for standard input",
         "lock file": "what 'series --format csv' (or json) writes: a manifest that also names the "
         "version of each series, for 'download --frozen' and 'verify --against'",
+        "cart": "--shared-cart NAME: one that another user shared on NBIA's page",
     }
-    filters = [
-        (max(option.opts, key=len), str(option.help)) for option in FILTERS if option.multiple
+    return _page(
+        "Targets",
+        "A TARGET is one of these, tried in this order. Commas separate several. Without a TARGET, "
+        "the values of --series, --study or --patient are the targets. 'tcia-covid help filters' "
+        "explains how to select from them.",
+        kinds.items(),
+    )
+
+
+def filters() -> str:
+    """The filters that take values, and the columns that can be compared."""
+    rows = [
+        (max(option.opts, key=len), first_sentence(str(option.help)))
+        for option in FILTERS
+        if option.multiple and option.key != "shared-cart"
     ]
     return "\n\n".join(
         [
             _page(
-                "Targets",
-                "A TARGET is one of these, tried in this order. Commas separate several. Without a "
-                "TARGET, the values of --series, --study or --patient are the targets.",
-                kinds.items(),
-            ),
-            _page(
                 "Filters",
-                "Values of one filter are alternatives (repeated, or with commas); different "
-                "filters combine.",
-                filters,
+                "Values of one filter are alternatives (repeated, or with commas), different "
+                "filters combine, and every --where must hold: 'PatientSex=F', "
+                f"'Manufacturer~siemens|ge'. Relations: {' '.join(RELATIONS)} (~ is a regular "
+                "expression). In the first five, @FILE is a list or a table of values.",
+                rows,
             ),
             _wrapped(f"Columns for --where: {', '.join(SERIES_NAMES.values())}."),
-            _wrapped(f"Relations: {'  '.join(RELATIONS)} (~ is a regular expression)."),
         ]
     )
 
@@ -184,8 +188,10 @@ def targets() -> str:
 TOPICS: Mapping[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "environment": environment,
+    "filters": filters,
     "layout": layout,
     "targets": targets,
+    "templates": templates,
 }
 """The topics, by the names that `help` takes."""
 
