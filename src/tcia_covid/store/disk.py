@@ -36,6 +36,8 @@ _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, err
 _IN_THE_WAY = {errno.EISDIR, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EXDEV}
 _TOO_LONG = 206
 """The error number on Windows; Python reports a missing file instead."""
+_INVALID_NAME = frozenset({123, 267})
+"""The error numbers on Windows for a file or folder name."""
 _SHORT_PATH = 248
 """Windows accepts no longer folder path unless long paths are enabled."""
 _FEW_INODES = 16
@@ -417,12 +419,18 @@ def contention_errors(uid: str, staging: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = file_in_use(error)
+        place = file_in_use(error) or _removed_meanwhile(error)
         is_taken = is_missing(error) or (place and Path(place).is_relative_to(staging))
         # `mkdir` says that a folder exists which another run renames at this moment.
         if is_taken or (isinstance(error, FileExistsError) and not os.path.lexists(error.filename)):
             raise TakenOverError(uid) from error
         raise
+
+
+def _removed_meanwhile(error: OSError) -> str:
+    """The folder that somebody removed while Windows listed it; empty for other errors."""
+    is_gone = getattr(error, "winerror", None) in _INVALID_NAME and error.filename is not None
+    return str(error.filename) if is_gone and not os.path.lexists(error.filename) else ""
 
 
 def files_in(folder: StrPath) -> set[str]:

@@ -24,6 +24,8 @@ from tcia_covid.store.disk import machine_name, parse_json
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
 """How often its last holder may remove a lock file between opening and locking it."""
+_REMOVAL_WAITS = (0.001, 0.01, 0.1, 0.5) if sys.platform == "win32" else ()
+"""Seconds between attempts to open a lock file that may not be opened."""
 if sys.platform == "win32":
     import msvcrt
 
@@ -137,6 +139,13 @@ class Lock:
 
     def _open(self) -> int:
         """Open the lock file; that of another user may be read-only."""
+        for wait in _REMOVAL_WAITS:
+            with contextlib.suppress(PermissionError, LockedError):
+                return self._open_once()
+            time.sleep(wait)  # Windows refuses to open a file that its last holder removes
+        return self._open_once()
+
+    def _open_once(self) -> int:
         try:
             return open_own(self._path, os.O_RDWR | os.O_CREAT)
         except PermissionError as refused:

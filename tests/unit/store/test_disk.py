@@ -91,6 +91,20 @@ def test_a_path_too_long_for_windows_is_not_a_file_taken_by_another_run(
         Disk().create(tmp_path / ("a" * 200) / ("b" * 200))
 
 
+@pytest.mark.parametrize("where", ["staging", "elsewhere", "still there"])
+def test_a_folder_in_staging_that_is_removed_while_windows_lists_it_is_another_runs(
+    tmp_path: Path, where: str
+) -> None:
+    staging, other = tmp_path / "staging", tmp_path / "other"
+    staging.mkdir()
+    folder = {"staging": staging / "run", "elsewhere": other / "run", "still there": staging}[where]
+    with (
+        pytest.raises(TakenOverError if where == "staging" else PermissionError),
+        contention_errors("1.2.3", staging),
+    ):
+        raise WindowsError(123, str(folder))
+
+
 def test_the_error_of_windows_for_a_long_path_is_recognized() -> None:
     error = FileNotFoundError(2, "The filename or extension is too long")
     error.winerror = 206  # type: ignore[attr-defined,unused-ignore]
