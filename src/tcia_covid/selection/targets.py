@@ -20,6 +20,7 @@ from tcia_covid.core.errors import (
     suggest,
 )
 from tcia_covid.core.safe_names import is_uid, uid_problem
+from tcia_covid.core.units import count
 from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pin, bucket_address
 from tcia_covid.selection.manifests.read import read_manifest
 
@@ -163,7 +164,8 @@ def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> T
     target.notices += manifest.notices
     target.pins = manifest.pins
     if manifest.duplicates:
-        target.notices.append(f"{target.word}: {manifest.duplicates} repeated entries were merged")
+        times = count(manifest.duplicates, "time")
+        target.notices.append(f"{target.word} repeats earlier entries {times}; each counts once")
     for kind, named in manifest.identifiers.items():
         if kind == "series":
             target.uids = dict.fromkeys(named)  # of the right size at once

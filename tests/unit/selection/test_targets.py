@@ -151,7 +151,7 @@ def test_a_manifest_names_series_studies_and_patients(tmp_path: Path) -> None:
     target = parsed(str(manifest))
     named = [*target.uids, *(item.value for item in target.unknown)]
     assert named == [SERIES.uid, "1.2.3"]
-    assert target.notices == [f"{manifest}: 1 repeated entries were merged"]
+    assert target.notices == [f"{manifest} repeats earlier entries 1 time; each counts once"]
 
 
 def test_commas_separate_targets_but_not_in_files_and_addresses(tmp_path: Path) -> None:
