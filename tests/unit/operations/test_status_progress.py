@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import click
 import pytest
 
 from tcia_covid.api.functions import plan
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
+from tcia_covid.cli.command_table import COMMANDS
+from tcia_covid.cli.commands import files, status
 from tcia_covid.cli.commands.status import progress_lines, watch_status
 from tcia_covid.cli.console import Console
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import InterruptedRunError
+from tcia_covid.core.events import ActivityStarted, Event
 from tcia_covid.core.models import Series
 from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult, read_status
 from tcia_covid.store.locks import Holder, Lock, holders
@@ -210,6 +214,33 @@ def test_the_time_left_follows_from_the_series_completed_lately(tree: Tree, tmp_
     assert next(line for line in progress_lines(status) if "running" in line).endswith(
         f"1 series at work, {size // 100} B/s, 6 min 40 s left"
     )
+
+
+@dataclass
+class Recorder:
+    """A log that keeps every event."""
+
+    path: str = ""
+    failed: OSError | None = None
+    events: list[Event] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_reading_many_receipts_is_named_in_case_it_takes_long(tree: Tree, tmp_path: Path) -> None:
+    grow(tree, series_of(1))
+    log, directory = Recorder(), str(tmp_path)
+    console = Console(logs=[log])
+    started = ActivityStarted(f"reading the receipts in {directory}")
+    with click.Context(COMMANDS["status"]):
+        choices = {"missing": False, "watch": False, "format": "table"}
+        assert status.command(console, directory=directory, registry=(), **choices) == 0
+    assert log.events[0] == started
+    log.events.clear()
+    choices = {"targets": (), "null": False, "files_format": "paths"}
+    assert files.command(console, directory=directory, **choices) == 0
+    assert log.events[0] == started
 
 
 def test_watching_ends_when_all_is_complete(

@@ -11,6 +11,8 @@ from typing import Any
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console, discard_output
+from tcia_covid.cli.progress import progress_display
+from tcia_covid.core.events import activity
 from tcia_covid.core.units import count
 from tcia_covid.operations.files import LocalSelection, LocalSeries, select_local
 from tcia_covid.output.json_documents import files_document
@@ -30,7 +32,10 @@ def command(
     """Print the paths of downloaded images, in slice order."""
     request = request_from(targets, **choices)
     registry = load_registry(request.options.registry)
-    selection = select_local(Path(directory), registry, request.targets, filters=request.filters)
+    with progress_display(console) as emit, activity(emit, f"reading the receipts in {directory}"):
+        selection = select_local(
+            Path(directory), registry, request.targets, filters=request.filters
+        )
     console.json = console.json or files_format == "json"
     if console.json:
         console.document(files_document(selection))

@@ -13,10 +13,11 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.commands.series import OF_IDC, formatted
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import FORMAT, refuse_unused
-from tcia_covid.cli.progress import draws_bars
+from tcia_covid.cli.progress import draws_bars, progress_display
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
+from tcia_covid.core.events import activity
 from tcia_covid.core.models import Check
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult, read_status
@@ -53,7 +54,8 @@ def command(
                 hint="leave one of them out",
             )
         return run_cancellable(partial(watch_status, console, read))
-    result = read()
+    with progress_display(console) as emit, activity(emit, f"reading the receipts in {directory}"):
+        result = read()
     console.document(status_document(result, with_missing=missing))
     if missing:
         return _show_missing(console, result, format)
