@@ -282,8 +282,8 @@ Takes the options of all commands, to show what they would be.""",
         everyday=("json",),
         help="""Print a script that completes commands, options and collections.
 
-For bash, put this line into ~/.bashrc: eval "$(tcia-covid completion bash)". For zsh, put it with \
-zsh into ~/.zshrc, after compinit.""",
+In ~/.bashrc: eval "$(tcia-covid completion bash)". In ~/.zshrc, after compinit, the same \
+with zsh. For fish, see the example.""",
         examples=(
             "completion bash > tcia-covid.bash",
             "completion fish > ~/.config/fish/completions/tcia-covid.fish",
