@@ -20,7 +20,7 @@ from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.store import reports
 from tcia_covid.store.disk import Disk
-from tcia_covid.store.free_space import space_needed
+from tcia_covid.store.free_space import reserve_of
 from tcia_covid.store.reports import outdated_reports
 from tcia_covid.store.tree import Tree
 from tests.fakes.corpus import Corpus, DemoSeries
@@ -99,10 +99,10 @@ def test_fault_20_a_repair_needs_space_for_missing_images_only(
     _file(scenario, 1).write_bytes(b"x" * _file(scenario, 1).stat().st_size)
     verify_directory(scenario.output)
     lacking = 2 * scenario.series.images[0].size
-    _leave_free(monkeypatch, space_needed(lacking) + lacking - 1)
+    _leave_free(monkeypatch, reserve_of(lacking) + lacking - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         scenario.download()
-    _leave_free(monkeypatch, space_needed(lacking) + lacking)
+    _leave_free(monkeypatch, reserve_of(lacking) + lacking)
     scenario.assert_complete(scenario.download())
 
 
@@ -114,10 +114,10 @@ def test_fault_20_partial_images_of_other_series_do_not_reduce_the_space_needed(
     scenario.heal()
     assert scenario.tree.series_in_staging() == {scenario.series.uid}
     other = scenario.all_series[1]
-    _leave_free(monkeypatch, space_needed(other.images[0].size) + other.images[0].size - 1)
+    _leave_free(monkeypatch, reserve_of(other.images[0].size) + other.images[0].size - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         scenario.download(other.uid)
-    _leave_free(monkeypatch, space_needed(other.images[0].size) + other.images[0].size)
+    _leave_free(monkeypatch, reserve_of(other.images[0].size) + other.images[0].size)
     assert scenario.download(other.uid).exit_code == 0
 
 

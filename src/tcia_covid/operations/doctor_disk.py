@@ -16,7 +16,7 @@ from tcia_covid.core.safe_names import MAX_UID
 from tcia_covid.core.units import format_size
 from tcia_covid.operations.doctor_facts import Fact, FactError, FactList, NotCheckedError
 from tcia_covid.store.disk import Disk, destination_error
-from tcia_covid.store.free_space import existing_folder, free_bytes, space_needed
+from tcia_covid.store.free_space import existing_folder, free_bytes, reserve_of
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.windows import MAX_PATH
 
@@ -223,7 +223,7 @@ class _DiskChecks:
         free = free_bytes(self._folder) if self._folder else None
         if free is None:
             raise NotCheckedError("the file system does not report its free space")
-        if free < space_needed(0):
+        if free < reserve_of(0):
             raise FactError(
                 f"{format_size(free)} free in {self._folder}",
                 hint="free some space, or use another --output",

@@ -28,7 +28,7 @@ from tcia_covid.selection.filters import apply_filters
 from tcia_covid.selection.listing import compare_lists, located
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection
-from tcia_covid.store.free_space import BytesOnDisk, existing_folder, free_bytes, space_needed
+from tcia_covid.store.free_space import BytesOnDisk, existing_folder, free_bytes, reserve_of
 from tcia_covid.store.layout import collection_folder
 from tcia_covid.store.tree import Tree
 
@@ -155,7 +155,7 @@ class Plan:
         """Whether the disk has enough space; None if unknown."""
         if self.free is None:
             return None
-        return not self.needed or self.free >= self.needed + space_needed(self.needed)
+        return not self.needed or self.free >= self.needed + reserve_of(self.needed)
 
     @property
     def seconds(self) -> int:

@@ -20,7 +20,7 @@ _A_SHARE = 200
 """Part of an image's bytes: its lines in receipt and manifest, and half of its last block."""
 
 
-def space_needed(needed: int) -> int:
+def reserve_of(needed: int) -> int:
     """Bytes that must be free in addition to the `needed` bytes of images."""
     return _RESERVE + needed // _A_SHARE
 
@@ -77,11 +77,11 @@ def check_space(
             f"{what} {format_size(needed)}"
         )
         return
-    missing = needed + space_needed(needed) - free
+    missing = needed + reserve_of(needed) - free
     if missing > 0:
         raise NoSpaceError(
             f"{folder} has {format_size(free)} free, {what} {format_size(needed)} "
-            f"and {format_size(space_needed(needed))} to spare",
+            f"and {format_size(reserve_of(needed))} to spare",
             hint=f"free {format_size(missing)} more, {otherwise}; --no-space-check ignores this",
         )
 

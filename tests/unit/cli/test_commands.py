@@ -14,6 +14,7 @@ import pytest
 
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.main import run
+from tcia_covid.core.units import format_size
 from tcia_covid.selection.manifests.read import read_manifest
 from tests.fakes.corpus import Corpus
 from tests.fakes.nbia import ArchiveServer
@@ -176,8 +177,11 @@ def test_plan_reports_a_disk_that_is_too_small(
 ) -> None:
     usage = shutil.disk_usage("/")._replace(free=10**6)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert "disk: 1.0 MB free, NOT enough" in shown_by(capsys, "plan", *SMALL)
-    assert read(capsys, "plan", *SMALL)["disk"]["enough"] is False
+    shown = shown_by(capsys, "plan", *SMALL)
+    document = read(capsys, "plan", *SMALL)
+    assert document["disk"]["enough"] is False
+    needed = format_size(document["bytes"]["to_fetch"])
+    assert f"disk: 1.0 MB free, NOT enough: {needed} are needed and " in shown
 
 
 @pytest.mark.parametrize("output", ["taken", "taken/deep/er"])

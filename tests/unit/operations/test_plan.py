@@ -15,7 +15,7 @@ from tcia_covid.core.errors import UsageError
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Amount, compare_with_catalog, plan_request
 from tcia_covid.selection.request import Request
-from tcia_covid.store.free_space import space_needed
+from tcia_covid.store.free_space import reserve_of
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.nbia_faults import Cut, Faults
 from tests.fakes.nbia_servers import NAME, small_archive
@@ -120,7 +120,7 @@ def test_a_plan_that_fits_leaves_a_reserve_on_the_disk(
     archive: ArchiveServer, tmp_path: Path
 ) -> None:
     found = plan_request(request(archive, tmp_path))
-    found.free = found.needed + space_needed(found.needed)
+    found.free = found.needed + reserve_of(found.needed)
     assert found.fits
     found.free -= 1
     assert not found.fits

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tcia_covid.core.errors import NoSpaceError
-from tcia_covid.store.free_space import check_space, free_bytes, space_needed
+from tcia_covid.store.free_space import check_space, free_bytes, reserve_of
 
 GB = 10**9
 
@@ -30,8 +30,8 @@ def free(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 def test_receipts_and_reports_need_space_in_proportion_to_images() -> None:
     """COVID-19-NY-SBU's receipts and manifest have 250 MB, its files end in 1 GB of blank."""
-    assert space_needed(0) == 64 * 1024 * 1024
-    assert space_needed(330 * GB) - space_needed(0) == 1_650_000_000
+    assert reserve_of(0) == 64 * 1024 * 1024
+    assert reserve_of(330 * GB) - reserve_of(0) == 1_650_000_000
 
 
 def test_too_little_space_is_an_error_with_a_hint(

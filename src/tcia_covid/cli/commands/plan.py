@@ -17,7 +17,7 @@ from tcia_covid.output.json_documents import comparison_document, plan_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines, first_lines, format_number, table, width
 from tcia_covid.selection.request import Request
-from tcia_covid.store.free_space import space_needed
+from tcia_covid.store.free_space import reserve_of
 
 _HEADS = (
     "collection",
@@ -135,9 +135,9 @@ def _disk(plan: Plan) -> str:
     free = f"disk: {format_size(plan.free)} free"
     if plan.fits:
         return f"{free}, enough"
-    needed = format_size(space_needed(plan.needed))
+    needed, reserve = format_size(plan.needed), format_size(reserve_of(plan.needed))
     return (
-        f"{free}, NOT enough: {needed} are needed with a reserve; use --max-size or "
+        f"{free}, NOT enough: {needed} are needed and {reserve} to spare; use --max-size or "
         "--first-patients to download less"
     )
 
