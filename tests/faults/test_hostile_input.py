@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ class Body:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    def read_all(self, limit: int) -> bytes:
+    def chunks(self, limit: int) -> Iterator[bytes]:
         assert len(self._body) <= limit
-        return self._body
+        for start in range(0, len(self._body), 1000):
+            yield self._body[start : start + 1000]
 
 
 def mutated(content: bytes, edits: list[tuple[int, int]]) -> bytes:
