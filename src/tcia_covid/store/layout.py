@@ -182,9 +182,15 @@ def _values(
     return {name: value(series, study_id) for name, value in fields.items()}
 
 
+@lru_cache(maxsize=16)
+def _used_fields(template: str) -> dict[str, Callable[[Series, str], _Value]]:
+    """The fields that a template uses: most use three of them."""
+    return {name: FIELDS[name] for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
 @lru_cache(maxsize=256)  # called five times per series
 def _folders(template: str, series: Series, study_id: str) -> tuple[PurePosixPath, ...]:
-    fields = _values(FIELDS, series, study_id)
+    fields = _values(_used_fields(template), series, study_id)
     parts = [part.format_map(fields) for part in template.split("/") if part]
     names = [_component(part) for part in parts]
     first, last = (_component(f"{part[:60]}-{series.uid}") for part in (parts[0], parts[-1]))
