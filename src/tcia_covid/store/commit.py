@@ -378,12 +378,11 @@ class Committer:
         # Looking for the root among a path's parents takes longer than all that follows.
         above = islice(target.parents, series_folder.count("/"))
         for folder in (*reversed([*above]), target):
-            # In this order: another run may make the folder at this moment.
-            exists = os.path.lexists(folder)
-            is_in_the_way = exists and not folder.is_dir()
+            if not os.path.lexists(folder):
+                return
             # A link above it may lead to a disk that is not mounted now.
             may_move = folder == target or not folder.is_symlink()
-            if (is_in_the_way and may_move) or (exists and is_foreign_link(folder)):
+            if (may_move and not folder.is_dir()) or is_foreign_link(folder):
                 self.notify(move_aside(self.disk, folder))
 
 

@@ -350,7 +350,8 @@ class Tree:
         others, receipt = self._gather_leftovers(uid, folder, update=update)
         staging.recorded = {image.uid: image for image in receipt.images} if receipt else {}
         recovery = StagingRecovery(staging, self.images, self.quarantine / uid)
-        recovery.fill(others)
+        if others or update:  # otherwise its folder is new
+            recovery.fill(others)
         if not update:
             self._find_in_place(staging, receipt, recovery)
         try:
@@ -548,7 +549,7 @@ class Tree:
         """Take images that are in the series' folder and stay there."""
         for folder in self._committer.folders(staging.series, receipt):
             path = self.root / folder
-            if foreign_link(self.root, folder) or not path.is_dir():
+            if not path.is_dir() or foreign_link(self.root, folder):
                 continue
             if not self.is_taken(folder, staging.series.uid):
                 recovery.find_in_place(path, self.layout)

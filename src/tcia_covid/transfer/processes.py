@@ -26,7 +26,7 @@ from typing import IO, BinaryIO, cast
 from tcia_covid.archives.factory import open_for_options
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGTERM, InterruptedRunError, TciaCovidError
-from tcia_covid.core.events import BytesStored, Event, Notice, SeriesFinished
+from tcia_covid.core.events import BytesStored, Event, Notice, PhaseChanged, SeriesFinished
 from tcia_covid.core.models import Outcome, Series
 from tcia_covid.http.throttle import ByteCounter
 from tcia_covid.selection.request import Options
@@ -37,7 +37,7 @@ from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.scheduler import GRACE_PERIOD, Job, Scheduler
 
 _INTERVAL = 0.1
-"""Seconds between two reports of bytes."""
+"""Seconds between two reports."""
 _POLL_INTERVAL = 0.05
 _START = "import sys; sys.path[:] = {path!r}; from {module} import serve; serve()"
 """Not `-m`, which would import from the working folder."""
@@ -328,7 +328,7 @@ def _start() -> _Worker:
 
 
 class _Outbox:
-    """Sends events to the parent; bytes are added up and sent ten times a second."""
+    """Sends events to the parent; bytes and phases wait up to 0.1 s, since a message costs time."""
 
     def __init__(self, stream: BinaryIO, stop: CancelToken) -> None:
         self._stream = stream
@@ -340,14 +340,15 @@ class _Outbox:
         self.notices: Callable[[], tuple[tuple[int, str], ...]] = tuple
 
     def emit(self, event: Event) -> None:
-        """Take an event; only bytes may wait."""
+        """Take an event."""
         with self._lock:
             if isinstance(event, BytesStored):
                 self._bytes[event.series] = self._bytes.get(event.series, 0) + event.count
                 return
             self._add_bytes()
             self._events.append(event)
-            self._flush()
+            if not isinstance(event, PhaseChanged):
+                self._flush()
 
     def flush(self, error: TciaCovidError | None = None) -> None:
         """Send what waits."""
@@ -388,7 +389,7 @@ def serve() -> None:
     trees = [Tree(root, layout, Disk(durable=options.durable)) for root in setup.roots]
     orders: SimpleQueue[_Order | None] = SimpleQueue()
     threading.Thread(target=_read, args=(orders, stop), daemon=True).start()
-    threading.Thread(target=_report_bytes, args=(outbox,), daemon=True).start()
+    threading.Thread(target=_report, args=(outbox,), daemon=True).start()
 
     def next_job() -> Job | None:
         outbox.request()
@@ -431,7 +432,7 @@ def _read(orders: SimpleQueue[_Order | None], stop: CancelToken) -> None:
     orders.put(None)
 
 
-def _report_bytes(outbox: _Outbox) -> None:
+def _report(outbox: _Outbox) -> None:
     while True:
         time.sleep(_INTERVAL)
         outbox.flush()
