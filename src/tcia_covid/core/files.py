@@ -61,10 +61,12 @@ def is_foreign_link(path: str | Path) -> bool:
         link = os.lstat(path)
     except OSError:
         return False
+    if not stat.S_ISLNK(link.st_mode):
+        return False
     user = 0
     if sys.platform != "win32":
         user = os.geteuid()
-    if not stat.S_ISLNK(link.st_mode) or link.st_uid in (0, user):
+    if link.st_uid in (0, user):
         return False
     try:
         return os.stat(path).st_uid != link.st_uid  # noqa: PTH116

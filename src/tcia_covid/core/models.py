@@ -280,7 +280,9 @@ class Receipt:
     @property
     def study_id(self) -> str:
         """StudyID, as the headers of the images have it; empty where it is not known."""
-        return next((each.study_id for each in self.attributes() or () if each.study_id), "")
+        ids = self.headers.get("StudyID") if isinstance(self.headers, dict) else None
+        texts = ids if isinstance(ids, list) else [ids]
+        return next((text for text in texts if text and isinstance(text, str)), "")
 
     @property
     def size(self) -> int:

@@ -58,8 +58,8 @@ class Committer:
 
     def folders(self, series: Series, receipt: Receipt | None, study_id: str = "") -> list[str]:
         """The folders where images of a series may be, its receipt's first."""
-        layout = [str(folder) for folder in self.layout.folders(series, study_id)]
-        return list(dict.fromkeys([*([receipt.folder] if receipt else []), *layout]))
+        own = [receipt.folder] if receipt else []
+        return list(dict.fromkeys([*own, *self.layout.folders(series, study_id)]))
 
     def is_complete(self, receipt: Receipt) -> bool:
         """Whether the folder has all files that the receipt names; none is opened.
@@ -67,13 +67,14 @@ class Committer:
         A file whose path is too long for other programs does not count.
         """
         files = {image.file for image in receipt.images}
-        folder = path_of(self.root, receipt)
         if not files or foreign_link(self.root, receipt.folder) or self._too_long(receipt):
             return False
-        names = files_in(folder)
+        names = files_in(f"{self.root}{os.sep}{receipt.folder}")  # quicker than a Path
         missing = files - names
         # A file system that ignores case may list other spellings.
-        return len(names) >= len(files) and all((folder / name).is_file() for name in missing)
+        return len(names) >= len(files) and all(
+            (path_of(self.root, receipt) / name).is_file() for name in missing
+        )
 
     def _too_long(self, receipt: Receipt) -> str:
         """The path that is too long for other programs; empty if there is none."""
@@ -176,7 +177,7 @@ class Committer:
         The folder stays the same if the layout permits it.
         """
         study_id, images = receipt.study_id, receipt.images
-        folders = [str(folder) for folder in self.layout.folders(receipt.series, study_id)]
+        folders = self.layout.folders(receipt.series, study_id)
         attributes = receipt.attributes() or [ImageAttributes()] * len(images)
         by_uid = dict(zip((image.uid for image in images), attributes, strict=True))
         names = self.layout.file_names(receipt.series, by_uid, study_id)

@@ -18,7 +18,7 @@ from tcia_covid.core.safe_names import MAX_UID, is_reserved, safe_name
 _TAIL = 5
 """Characters of a UID at the end of descriptive names."""
 _PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
-_MAX_NAME = 150
+_is_plain = re.compile(r"[A-Za-z0-9._ -]{1,150}").fullmatch
 _SUFFIX = ".dcm"
 """A template that ends in it names the files."""
 _UNKNOWN = ImageAttributes()
@@ -83,10 +83,10 @@ class Layout:
 
     def folder(self, series: Series, study_id: str = "") -> PurePosixPath:
         """The folder of `series`, relative to the collection's folder."""
-        return self.folders(series, study_id)[0]
+        return PurePosixPath(self.folders(series, study_id)[0])
 
-    def folders(self, series: Series, study_id: str = "") -> tuple[PurePosixPath, ...]:
-        """The folders that `series` may have, by preference.
+    def folders(self, series: Series, study_id: str = "") -> tuple[str, ...]:
+        """The folders that `series` may have, by preference, with forward slashes.
 
         The second one, with the SeriesInstanceUID appended, is for a series whose first one is
         another series'. In the last one the UID is appended to the first folder's name: a folder
@@ -189,20 +189,19 @@ def _used_fields(template: str) -> dict[str, Callable[[Series, str], _Value]]:
 
 
 @lru_cache(maxsize=256)  # called five times per series
-def _folders(template: str, series: Series, study_id: str) -> tuple[PurePosixPath, ...]:
+def _folders(template: str, series: Series, study_id: str) -> tuple[str, ...]:
     fields = _values(_used_fields(template), series, study_id)
     parts = [part.format_map(fields) for part in template.split("/") if part]
     names = [_component(part) for part in parts]
     first, last = (_component(f"{part[:60]}-{series.uid}") for part in (parts[0], parts[-1]))
     variants = (names, [*names[:-1], last], [first, *names[1:]])
-    return tuple(dict.fromkeys(PurePosixPath(*variant) for variant in variants))
+    return tuple(dict.fromkeys(map("/".join, variants)))
 
 
 def _component(part: str) -> str:
     """Keep a safe name; any other is made safe as a whole."""
     plain = part.strip(" .") or "_"
-    safe = _PLAIN.issuperset(plain.replace(" ", "")) and len(plain) <= _MAX_NAME
-    return plain if safe and not is_reserved(plain) else str(safe_name(plain))
+    return plain if _is_plain(plain) and not is_reserved(plain) else str(safe_name(plain))
 
 
 def _readable(text: str | None) -> str:

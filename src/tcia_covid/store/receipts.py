@@ -22,10 +22,9 @@ FORMAT = 2
 """Format 1 described the series under the names of its attributes."""
 _DICOM = ".dcm"
 _SUFFIXES = (_DICOM, ".nii.gz")
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,79}")
+_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 """UIDs, and the names of NIfTI volumes."""
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_NOT_IN_NAMES = frozenset("\\:")
 _MAX_FOLDER = 2000
 """Characters; no layout makes a folder this long."""
 _MAX_FILE_NAME = 255
@@ -222,8 +221,8 @@ def _inside(folder: str) -> str:
 
 
 def _is_plain(part: str) -> bool:
-    is_hidden = part.startswith(".")
-    return part.isprintable() and part != "" and not is_hidden and not set(part) & _NOT_IN_NAMES
+    is_name = part != "" and part.isprintable() and not part.startswith(".")
+    return is_name and "\\" not in part and ":" not in part
 
 
 def _image(document: dict[str, Any]) -> StoredImage:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tcia_covid.core.errors import ForeignImageError, LockedError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link, open_regular
@@ -453,7 +453,7 @@ class Tree:
         """The same as far as the folder, and the kind of names, tell; quicker for many series."""
         folders = self.layout.folders(receipt.series, receipt.study_id)
         has_names = any(image.name for image in receipt.images)
-        return PurePosixPath(receipt.folder) in folders and has_names == bool(self.layout.file)
+        return receipt.folder in folders and has_names == bool(self.layout.file)
 
     def record_headers(self, receipt: Receipt) -> None:
         """Store the attributes that `with_headers` read, unless another run has the series."""

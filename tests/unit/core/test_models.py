@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tcia_covid.archives.nbia.archive import series_of
-from tcia_covid.core.models import SERIES_NAMES, Failure, Series
+from tcia_covid.core.models import SERIES_NAMES, Failure, Receipt, Series
 
 FULL = Series(
     uid="1.2.3",
@@ -84,3 +84,21 @@ def test_a_failure_of_no_series_has_a_null_uid() -> None:
         "missing": [],
         "hint": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"StudyID": "45/A"}, "45/A"),
+        ({"StudyID": ["", "45/A", "7"]}, "45/A"),
+        ({"StudyID": [3, None]}, ""),
+        ({"StudyID": {"a": 1}}, ""),
+    ],
+)
+def test_the_study_id_is_the_first_that_a_header_has(
+    headers: dict[str, Any] | None, expected: str
+) -> None:
+    series = Series("1.2.3", "COVID-19-AR", "P", "1.2")
+    assert Receipt(series, "P", (), "", "", headers).study_id == expected

@@ -31,11 +31,11 @@ def test_the_descriptive_layout_is_readable() -> None:
 def test_a_series_has_other_folders_for_when_its_first_one_is_another_series() -> None:
     layout = Layout.parse("{patient}/{series_tail}")
     assert str(layout.folder(SERIES)) == "PATIENT-7/_77_7"
-    assert [str(folder) for folder in layout.folders(SERIES)] == [
+    assert layout.folders(SERIES) == (
         "PATIENT-7/_77_7",
         f"PATIENT-7/_77_7-{SERIES.uid}",
         f"PATIENT-7-{SERIES.uid}/_77_7",
-    ]
+    )
 
 
 @pytest.mark.parametrize(

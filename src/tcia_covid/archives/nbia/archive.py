@@ -345,33 +345,35 @@ def read_series(response: Response) -> list[Series]:
 
 def series_of(row: Row) -> Series | None:
     """Turn one row of getSeries or getSeriesMetadata into a `Series`; None if it has no UIDs."""
-    uid, study = _text(row, "SeriesInstanceUID"), _text(row, "StudyInstanceUID")
+    texts = _texts(row)
+    uid, study = texts.get("SeriesInstanceUID"), texts.get("StudyInstanceUID")
     if uid is None or study is None or not is_uid(uid) or not is_uid(study):
         return None
     return Series(
         uid=uid,
-        collection=_shared(row, "Collection") or "",
-        patient=_shared(row, "PatientID", "PatientId") or "",
+        collection=_shared(texts, "Collection") or "",
+        patient=_shared(texts, "PatientID", "PatientId") or "",
         study=intern(study),
-        modality=_shared(row, "Modality"),
-        body_part=_shared(row, "BodyPartExamined"),
-        description=_shared(row, "SeriesDescription"),
-        number=_integer(row, "SeriesNumber"),
-        date=_date(row, "SeriesDate"),
-        study_date=_date(row, "StudyDate"),
-        study_description=_shared(row, "StudyDesc", "StudyDescription"),
-        manufacturer=_shared(row, "Manufacturer"),
-        manufacturer_model=_shared(row, "ManufacturerModelName"),
-        patient_sex=_shared(row, "PatientSex"),
-        patient_age=_shared(row, "PatientAge"),
-        image_count=_integer(row, "ImageCount") or None,  # 0 means unknown: no series is empty
-        size=_integer(row, "FileSize") or None,
-        license=_shared(row, "LicenseName"),
-        license_url=_shared(row, "LicenseURI"),
-        data_url=_shared(row, "DataDescriptionURI", "CollectionURI"),
-        released=_date(row, "DateReleased"),
-        submitted=_date(row, "MaxSubmissionTimestamp") or _date(row, "TimeStamp"),
-        third_party=_text(row, "ThirdPartyAnalysis") == "YES",
+        modality=_shared(texts, "Modality"),
+        body_part=_shared(texts, "BodyPartExamined"),
+        description=_shared(texts, "SeriesDescription"),
+        number=_integer(texts.get("SeriesNumber")),
+        date=_date(texts.get("SeriesDate")),
+        study_date=_date(texts.get("StudyDate")),
+        study_description=_shared(texts, "StudyDesc", "StudyDescription"),
+        manufacturer=_shared(texts, "Manufacturer"),
+        manufacturer_model=_shared(texts, "ManufacturerModelName"),
+        patient_sex=_shared(texts, "PatientSex"),
+        patient_age=_shared(texts, "PatientAge"),
+        # 0 means unknown: no series is empty
+        image_count=_integer(texts.get("ImageCount")) or None,
+        size=_integer(texts.get("FileSize")) or None,
+        license=_shared(texts, "LicenseName"),
+        license_url=_shared(texts, "LicenseURI"),
+        data_url=_shared(texts, "DataDescriptionURI", "CollectionURI"),
+        released=_date(texts.get("DateReleased")),
+        submitted=_date(texts.get("MaxSubmissionTimestamp")) or _date(texts.get("TimeStamp")),
+        third_party=texts.get("ThirdPartyAnalysis") == "YES",
     )
 
 
@@ -430,23 +432,25 @@ def _bad_response(response: Response, what: str) -> BadResponseError:
     )
 
 
-def _text(row: Row, *names: str) -> str | None:
+def _texts(row: Row) -> dict[str, str]:
+    """The values of a row as texts, without blanks around them, and without empty ones."""
+    return {
+        name: text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+        for name, value in row.items()
+        if value is not None and (text := str(value).strip())
+    }
+
+
+def _shared(texts: Mapping[str, str], *names: str) -> str | None:
+    """Give a text that many series have: kept once, that saves two thirds of a list's memory."""
     for name in names:
-        value = row.get(name)
-        if value is not None and (text := str(value).strip()):
-            return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+        if name in texts:
+            return intern(texts[name])
     return None
 
 
-def _shared(row: Row, *names: str) -> str | None:
-    """Give a text that many series have: kept once, that saves two thirds of a list's memory."""
-    text = _text(row, *names)
-    return text and intern(text)
-
-
-def _integer(row: Row, name: str) -> int | None:
+def _integer(text: str | None) -> int | None:
     """Parse a number that some versions send as `16357620` and others as `"16357620.000000"`."""
-    text = _text(row, name)
     if text is None:
         return None
     try:
@@ -456,8 +460,9 @@ def _integer(row: Row, name: str) -> int | None:
     return number if 0 <= number < _MAX_NUMBER else None
 
 
-def _date(row: Row, name: str) -> str | None:
-    text = _text(row, name) or ""
+def _date(text: str | None) -> str | None:
+    if text is None:
+        return None
     if v4 := _V4_DATE.match(text):
         month, day, year = v4.groups()
         return intern(f"{year}-{month}-{day}")
