@@ -392,8 +392,8 @@ def test_archives_that_both_fail_in_the_middle_of_a_series_complete_it_together(
     both.faults.add(Status("getImage", series=uid, code=500, times=None))
     for image in one.images[1::2]:
         both.faults.add(Status("getSingleImage", image=image.uid, code=500, times=None))
-    with S3Proxy(both.s3.port, *(SlowDown(key, times=None) for key in lacking)) as front:
-        both.idc_url = front.url
+    with S3Proxy(both.s3.port, *(SlowDown(key, times=None) for key in lacking)) as proxy:
+        both.idc_url = proxy.url
         both.assert_complete(both.run())
     filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
     assert filed is not None
@@ -405,8 +405,8 @@ def test_a_receipt_says_where_images_came_from_that_an_earlier_run_left(both: Bo
     one = both.corpus.series(uid)
     assert one is not None
     lacking = object_key(uid, one.images[0].uid)
-    with S3Proxy(both.s3.port, Say(lacking, status=404, times=None)) as front:
-        both.idc_url = front.url
+    with S3Proxy(both.s3.port, Say(lacking, status=404, times=None)) as proxy:
+        both.idc_url = proxy.url
         assert both.run(source="idc").exit_code == 1
     both.idc_url = nowhere()
     both.assert_complete(both.run())
@@ -433,11 +433,11 @@ def test_an_old_version_at_idc_gives_way_to_the_one_on_record(both: Both) -> Non
 
 
 def test_a_page_in_place_of_idc_is_not_asked_for_every_series(both: Both) -> None:
-    with S3Proxy(both.s3.port, Say(times=None, body=b"<html>log in</html>")) as front:
-        both.idc_url = front.url
+    with S3Proxy(both.s3.port, Say(times=None, body=b"<html>log in</html>")) as proxy:
+        both.idc_url = proxy.url
         summary = both.run(*FIVE, jobs=2)
         both.assert_complete(summary, *FIVE)
-        assert len(front.seen) <= 8, (
+        assert len(proxy.seen) <= 8, (
             "of six series at once, and of two begun before the third failed"
         )
     assert summary.sources == {"nbia": 15, "idc": 0}
@@ -485,11 +485,11 @@ def test_a_series_of_2464_images_is_listed_page_by_page_and_comes_many_at_a_time
 ) -> None:
     largest = series_of(2464, images=2464, rows=2)
     both.lines.append(both.s3.hold(largest))
-    with S3Proxy(both.s3.port, Delay(".dcm", seconds=0.01, times=None)) as front:
-        summary = both.run(largest.uid, source="idc", idc_url=front.url)
-        assert len(front.lists()) == 3
-        assert len(front.objects()) == 2464
-        assert front.most_at_once >= 4
+    with S3Proxy(both.s3.port, Delay(".dcm", seconds=0.01, times=None)) as proxy:
+        summary = both.run(largest.uid, source="idc", idc_url=proxy.url)
+        assert len(proxy.lists()) == 3
+        assert len(proxy.objects()) == 2464
+        assert proxy.most_at_once >= 4
     assert (summary.exit_code, summary.images_stored, summary.checked_md5) == (0, 2464, 1)
     files = files_of(both.output / largest.collection)
     assert {k: v for k, v in files.items() if k.endswith(".dcm")} == expected_files(largest)
@@ -504,29 +504,29 @@ def test_fault_38_a_long_pause_for_one_object_is_not_waited_out_while_nbia_works
     key = object_key(uid, one.images[0].uid)
     with S3Proxy(
         both.s3.port, SlowDown(key, times=None, headers={"Retry-After": "10000"})
-    ) as front:
-        both.idc_url = front.url
+    ) as proxy:
+        both.idc_url = proxy.url
         with soon():
             summary = both.run(jobs=2)
         both.assert_complete(summary)
-        assert sum(key in seen.path for seen in front.seen) == 1, "the pause is obeyed"
+        assert sum(key in seen.path for seen in proxy.seen) == 1, "the pause is obeyed"
 
 
 @pytest.mark.parametrize("status", [301, 403, 404, 500])
 @pytest.mark.parametrize("on", ["", ".dcm"], ids=["all", "objects"])
 def test_fault_38_endpoints_that_all_refuse_bring_in_nbia(both: Both, on: str, status: int) -> None:
-    with S3Proxy(both.s3.port, Say(on, times=None, status=status)) as front:
-        both.idc_url = f"{front.url}/1,{front.url}/2"
+    with S3Proxy(both.s3.port, Say(on, times=None, status=status)) as proxy:
+        both.idc_url = f"{proxy.url}/1,{proxy.url}/2"
         both.assert_complete(both.run())
 
 
 def test_fault_38_an_endpoint_that_refuses_everything_is_left_for_the_next(both: Both) -> None:
-    with S3Proxy(both.s3.port, Say(times=None, status=403)) as front:
-        both.idc_url = f"{front.url},{both.s3.url}"
+    with S3Proxy(both.s3.port, Say(times=None, status=403)) as proxy:
+        both.idc_url = f"{proxy.url},{both.s3.url}"
         summary = both.run(*FIVE, jobs=1)
         both.assert_complete(summary, *FIVE)
         assert summary.sources == {"nbia": 0, "idc": 15}
-        assert len(front.seen) == 3, "three series in a row"
+        assert len(proxy.seen) == 3, "three series in a row"
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -535,8 +535,8 @@ def test_fault_39_only_the_bad_object_of_a_series_comes_from_nbia(both: Both, st
     one = both.corpus.series(uid)
     assert one is not None
     bad = Say(object_key(uid, one.images[0].uid), times=None, status=status)
-    with S3Proxy(both.s3.port, bad) as front:
-        both.idc_url = front.url
+    with S3Proxy(both.s3.port, bad) as proxy:
+        both.idc_url = proxy.url
         both.assert_complete(both.run())
     filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
     assert filed is not None
@@ -552,7 +552,7 @@ def test_fault_40_a_silent_object_is_requested_once_and_then_from_nbia(both: Bot
     one = both.corpus.series(uid)
     assert one is not None
     key = object_key(uid, one.images[0].uid)
-    with S3Proxy(both.s3.port, Delay(key, seconds=1)) as front:
-        both.idc_url = front.url
+    with S3Proxy(both.s3.port, Delay(key, seconds=1)) as proxy:
+        both.idc_url = proxy.url
         both.assert_complete(both.run(http=replace(QUICK, first_byte_timeout=0.5)))
-        assert sum(key in seen.path for seen in front.seen) == 1
+        assert sum(key in seen.path for seen in proxy.seen) == 1

@@ -50,7 +50,7 @@ class Fault:
     seen: int = field(default=0, init=False)
 
     def due(self, seen: Seen) -> bool:
-        """Whether it strikes this request; called under the front's lock."""
+        """Whether it strikes this request; called under the proxy's lock."""
         if self.on not in seen.path:
             return False
         self.seen += 1

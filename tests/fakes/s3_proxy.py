@@ -1,7 +1,7 @@
 """An HTTP proxy in front of an S3 server that records requests and injects faults.
 
-with S3Proxy(server.port, Cut("/a.dcm", after=1000), SlowDown(times=3)) as front:
-    IdcArchive(client, front.url, ...)
+with S3Proxy(server.port, Cut("/a.dcm", after=1000), SlowDown(times=3)) as proxy:
+    IdcArchive(client, proxy.url, ...)
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
             shut_down(connection)
 
 
-def _handler_of(front: S3Proxy) -> type[BaseHTTPRequestHandler]:
+def _handler_of(proxy: S3Proxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -131,7 +131,7 @@ def _handler_of(front: S3Proxy) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             headers = {n: v for n, v in self.headers.items() if n.lower() != "host"}
             seen = Seen(self.path, headers, self.client_address[1])
-            front.note_sent(seen, self._send(front.pass_on(seen)))
+            proxy.note_sent(seen, self._send(proxy.pass_on(seen)))
 
         def _send(self, reply: Reply) -> int:
             self.send_response(reply.status)
@@ -144,7 +144,7 @@ def _handler_of(front: S3Proxy) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
             if reply.limit is not None:
                 self.wfile.flush()
-                front.closing.wait(reply.pause)
+                proxy.closing.wait(reply.pause)
                 if not reply.pause:
                     time.sleep(0.02)  # what is still on its way is not to be lost with the reset
                 linger = struct.pack("ii", 1, 0)

@@ -1,14 +1,10 @@
-"""Removes credentials, control characters and formulas from text that is shown or stored."""
+"""Removes credentials and control characters from text that is shown or stored."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
-_DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_NUMBER = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL})*")
-"""A number, or several as DICOM writes them: no spreadsheet evaluates a backslash."""
 _UNREADABLE = "(unreadable URL)"
 # Greedy up to the last "@": a password may contain an "@" or "/" that is not encoded.
 # Without "://" it begins a word and is not a drive: paths may contain ":" and "@", too.
@@ -66,22 +62,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " for char in text)
-
-
-def csv_row(values: Iterable[object], *, keep_formulas: bool = False) -> list[object]:
-    """Make the values of a row of CSV safe; those that are not text stay as they are.
-
-    A spreadsheet evaluates a cell that begins with `=`, `+`, `-` or `@`, and may so start a program
-    or send data away. A quote before it, which spreadsheets do not show, makes it text. Numbers and
-    single characters are not changed. With `keep_formulas`, for programs that need the values as
-    archived, text is only made printable.
-    """
-    row: list[object] = []
-    for value in values:
-        text = printable(value) if isinstance(value, str) else ""
-        bare = text.strip()
-        is_formula = bare.startswith(("=", "+", "-", "@")) and len(bare) > 1
-        if is_formula and not keep_formulas and not _NUMBER.fullmatch(bare):
-            text = f"'{text}"
-        row.append(text if isinstance(value, str) else value)
-    return row

@@ -39,7 +39,6 @@ _is_short_text = re.compile(r"[ -~]{1,16}").fullmatch
 _is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
 _is_position = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{2}}").fullmatch
 _is_orientation = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{5}}").fullmatch
-_KEYWORDS = ["SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 _META = 132
 """Where the elements begin, after 128 arbitrary bytes and `DICM`."""
 _MAX_HEADER = 16 * 1024 * 1024

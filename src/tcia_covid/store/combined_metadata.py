@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tcia_covid.core.csv_rows import csv_lines
 from tcia_covid.core.files import is_foreign_link, open_regular
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import read_json
 from tcia_covid.store.layout import RETRIEVER, RETRIEVER_CLASSIC
 from tcia_covid.store.quarantine import move_aside
-from tcia_covid.store.report_files import csv_lines, metadata_columns
+from tcia_covid.store.report_files import metadata_columns
 from tcia_covid.store.tree import Tree
 
 COMBINED = "../metadata.csv"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from tcia_covid.catalog.citation import license_text
 from tcia_covid.catalog.collections import DICOM, DOI, Collection, bare_doi, fold_name
 from tcia_covid.catalog.licenses import License
+from tcia_covid.core.csv_rows import csv_lines, safe_row
 from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage
-from tcia_covid.core.redaction import csv_row, printable
+from tcia_covid.core.redaction import printable
 from tcia_covid.formats.dicom import sop_class_name
 from tcia_covid.formats.slice_order import slice_order
 
@@ -54,13 +54,6 @@ def _sop_classes(receipt: Receipt) -> list[str]:
     return sorted({*map(str, known)} if isinstance(known, list) else {str(known)})
 
 
-class _Encoder:
-    """The file of a `csv.writer`, whose `writerow` returns what `write` returns."""
-
-    def write(self, text: str) -> bytes:
-        return text.encode("utf-8", "replace")
-
-
 def metadata_columns(collection: str) -> tuple[str, ...]:
     """The columns of `metadata.csv`."""
     return (*_COLUMNS, *join_columns(collection))
@@ -69,24 +62,17 @@ def metadata_columns(collection: str) -> tuple[str, ...]:
 def metadata(
     receipts: Iterable[Receipt], collection: str = "", *, keep_formulas: bool = False
 ) -> Iterator[bytes]:
-    """The rows of `metadata.csv`: RFC 4180 with CRLF as NBIA's retriever writes it, UTF-8.
+    """The rows of `metadata.csv`, with the line ends of NBIA's retriever.
 
-    Values are as archived but for `csv_row`, dates ISO; `File Location` is relative to the file.
+    Values are as archived but for `safe_row`, dates ISO; `File Location` is relative to the file.
     The last columns spell patients and studies as the clinical file of `collection` does, where
     that is known.
     """
-    writer = csv.writer(_Encoder())
-    yield writer.writerow(metadata_columns(collection))
+    yield from csv_lines([metadata_columns(collection)])
     for receipt in receipts:
         values = [value(receipt) for value in _COLUMNS.values()]
         row = (*values, *join_keys(collection, receipt.series).values())
-        yield writer.writerow(csv_row(row, keep_formulas=keep_formulas))
-
-
-def csv_lines(rows: Iterable[Iterable[object]]) -> Iterator[bytes]:
-    """Rows of values as lines of CSV, as in `metadata`."""
-    writer = csv.writer(_Encoder())
-    return (writer.writerow(row) for row in rows)
+        yield from csv_lines([safe_row(row, keep_formulas=keep_formulas)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +143,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
 
 def images_header() -> bytes:
     """The first line of `images.csv`."""
-    return csv.writer(_Encoder()).writerow(_IMAGE_COLUMNS)  # type: ignore[no-any-return]
+    return b"".join(csv_lines([_IMAGE_COLUMNS]))
 
 
 def _in_slice_order(receipt: Receipt) -> Iterator[tuple[StoredImage, ImageAttributes]]:
@@ -184,8 +170,7 @@ def image_rows(receipt: Receipt, *, above: str = "", keep_formulas: bool = False
     if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch("".join([row[0] for row in rows])):
         return "".join([f"{','.join(row)}\r\n" for row in rows]).encode()
     # Text that CSV has to quote, or that a spreadsheet evaluates: no download of ours has it here.
-    writer = csv.writer(_Encoder())
-    return b"".join(writer.writerow(csv_row(row, keep_formulas=keep_formulas)) for row in rows)
+    return b"".join(csv_lines(safe_row(row, keep_formulas=keep_formulas) for row in rows))
 
 
 def _image_row(

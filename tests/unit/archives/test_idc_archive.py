@@ -99,8 +99,8 @@ def test_a_closed_bucket_is_reported_with_its_status(s3_server: S3Server, demo: 
     series = cataloged(demo)
     denied = Say(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
     with (
-        S3Proxy(s3_server.port, denied) as front,
-        idc_of(front.url, series) as archive,
+        S3Proxy(s3_server.port, denied) as proxy,
+        idc_of(proxy.url, series) as archive,
         pytest.raises(StatusError, match="HTTP 403: AccessDenied"),
     ):
         archive.images(series)
@@ -172,8 +172,8 @@ def test_a_host_that_fails_is_reported_with_its_status(
 ) -> None:
     series = cataloged(demo)
     with (
-        S3Proxy(s3_server.port, SlowDown(times=None)) as front,
-        idc_of(front.url, series) as archive,
+        S3Proxy(s3_server.port, SlowDown(times=None)) as proxy,
+        idc_of(proxy.url, series) as archive,
         pytest.raises(StatusError, match="SlowDown"),
     ):
         archive.images(series)

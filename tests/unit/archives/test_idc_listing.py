@@ -43,8 +43,8 @@ def listed_behind(s3_server: S3Server, *faults: Fault, **options: int) -> list[R
     """The result of a listing where every attempt must succeed."""
     client = Client(HttpSettings(retries=0))
     try:
-        with S3Proxy(s3_server.port, *faults) as front:
-            return listed(client, front.url, **options)
+        with S3Proxy(s3_server.port, *faults) as proxy:
+            return listed(client, proxy.url, **options)
     finally:
         client.close()
 
@@ -69,9 +69,9 @@ def test_a_folder_of_more_than_a_thousand_objects_is_listed_whole(
     s3_server: S3Server, client: Client
 ) -> None:
     s3_server.put_all(BUCKET, {f"many/{number:04}.dcm": b"x" for number in range(1001)})
-    with S3Proxy(s3_server.port) as front:
-        images = listed(client, front.url, "many/")
-        assert len(front.lists()) == 2
+    with S3Proxy(s3_server.port) as proxy:
+        images = listed(client, proxy.url, "many/")
+        assert len(proxy.lists()) == 2
     assert [image.key for image in images] == [f"many/{number:04}.dcm" for number in range(1001)]
 
 

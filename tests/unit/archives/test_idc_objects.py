@@ -61,9 +61,9 @@ def read(client: Client, url: str, image: RemoteImage = IMAGE) -> bytes:
 
 def read_behind(s3_server: S3Server, client: Client, *faults: Fault) -> S3Proxy:
     """Read the object through `faults`; the door, to see what it took."""
-    with S3Proxy(s3_server.port, *faults) as front:
-        assert read(client, front.url) == CONTENT
-        return front
+    with S3Proxy(s3_server.port, *faults) as proxy:
+        assert read(client, proxy.url) == CONTENT
+        return proxy
 
 
 def start_of(request: Seen) -> int:
@@ -72,56 +72,56 @@ def start_of(request: Seen) -> int:
 
 
 def test_an_object_is_read_whole_with_one_request(s3_server: S3Server, client: Client) -> None:
-    front = read_behind(s3_server, client)
-    (request,) = front.seen
+    proxy = read_behind(s3_server, client)
+    (request,) = proxy.seen
     assert "Range" not in request.headers
     assert request.headers["If-Match"] == f'"{MD5}"'
 
 
 def test_a_cut_object_resumes_where_it_stopped(s3_server: S3Server, client: Client) -> None:
-    front = read_behind(s3_server, client, Cut(after_bytes=240_000))
-    first, second = front.seen
+    proxy = read_behind(s3_server, client, Cut(after_bytes=240_000))
+    first, second = proxy.seen
     assert 0 < start_of(second) <= 240_000
     assert second.headers["If-Match"] == f'"{MD5}"'
     assert "Range" not in first.headers
     # A reset discards what the kernel has not delivered: a few buffers.
-    assert front.sent < 1.25 * len(CONTENT)
+    assert proxy.sent < 1.25 * len(CONTENT)
 
 
 def test_a_connection_that_breaks_repeatedly_is_slow_not_broken(
     s3_server: S3Server, client: Client
 ) -> None:
     cuts = Cut(times=9, after_bytes=40_000)
-    front = read_behind(s3_server, client, cuts)
+    proxy = read_behind(s3_server, client, cuts)
     assert cuts.hits == 9 > QUICK.retries
-    assert len(front.seen) == 10
+    assert len(proxy.seen) == 10
 
 
 def test_a_stalled_object_resumes_where_it_stopped(s3_server: S3Server) -> None:
     impatient = Client(replace(QUICK, stall_timeout=0.4))
-    front = read_behind(s3_server, impatient, Stall(after_bytes=100_000, seconds=0.6))
+    proxy = read_behind(s3_server, impatient, Stall(after_bytes=100_000, seconds=0.6))
     impatient.close()
-    assert 0 < start_of(front.seen[1]) <= 100_000
+    assert 0 < start_of(proxy.seen[1]) <= 100_000
 
 
 def test_a_body_that_ends_cleanly_too_early_is_a_cut(s3_server: S3Server, client: Client) -> None:
-    front = read_behind(s3_server, client, Unframed(after_bytes=100_000))
-    assert front.seen[1].headers["Range"] == "bytes=100000-"
+    proxy = read_behind(s3_server, client, Unframed(after_bytes=100_000))
+    assert proxy.seen[1].headers["Range"] == "bytes=100000-"
 
 
 def test_a_push_back_before_the_first_byte_is_raised_and_halves_the_concurrency(
     s3_server: S3Server, client: Client
 ) -> None:
-    with S3Proxy(s3_server.port, SlowDown()) as front:
+    with S3Proxy(s3_server.port, SlowDown()) as proxy:
         with pytest.raises(StatusError):
-            read(client, front.url)
-        assert len(front.seen) == 1
-        assert client.limiter(front.url).limit < client.connections
+            read(client, proxy.url)
+        assert len(proxy.seen) == 1
+        assert client.limiter(proxy.url).limit < client.connections
 
 
 def test_a_push_back_in_the_middle_is_retried(s3_server: S3Server, client: Client) -> None:
-    front = read_behind(s3_server, client, Cut(after_bytes=1000), SlowDown(skip=1, times=2))
-    assert [request.headers.get("Range") for request in front.seen[1:]] == ["bytes=1000-"] * 3
+    proxy = read_behind(s3_server, client, Cut(after_bytes=1000), SlowDown(skip=1, times=2))
+    assert [request.headers.get("Range") for request in proxy.seen[1:]] == ["bytes=1000-"] * 3
 
 
 def test_retry_after_is_obeyed(s3_server: S3Server, client: Client) -> None:
@@ -136,30 +136,30 @@ def test_fault_40_an_object_that_never_begins_costs_one_request(
     s3_server: S3Server, client: Client
 ) -> None:
     with (
-        S3Proxy(s3_server.port, Cut(times=None)) as front,
+        S3Proxy(s3_server.port, Cut(times=None)) as proxy,
         pytest.raises(ConnectionLostError) as caught,
     ):
-        read(client, front.url)
+        read(client, proxy.url)
     assert caught.value.retryable
-    assert len(front.seen) == 1
+    assert len(proxy.seen) == 1
 
 
 def test_an_object_that_never_continues_ends_the_attempt(
     s3_server: S3Server, client: Client
 ) -> None:
     cuts = [Cut(after_bytes=1000), Cut(skip=1, times=None)]
-    with S3Proxy(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
-        read(client, front.url)
-    assert len(front.seen) == 1 + QUICK.retries
+    with S3Proxy(s3_server.port, *cuts) as proxy, pytest.raises(ConnectionLostError):
+        read(client, proxy.url)
+    assert len(proxy.seen) == 1 + QUICK.retries
 
 
 def test_nothing_is_retried_once_it_is_not_worth_it(s3_server: S3Server, client: Client) -> None:
-    with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as front:
-        url = f"{front.url}/{BUCKET}/{KEY}"
+    with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as proxy:
+        url = f"{proxy.url}/{BUCKET}/{KEY}"
         reader = ObjectReader(client, url, IMAGE, is_needed=lambda: False)
         with pytest.raises(ConnectionLostError):
             list(reader.chunks())
-    assert len(front.seen) == 1
+    assert len(proxy.seen) == 1
 
 
 def test_a_dead_host_is_reported(client: Client) -> None:
@@ -172,13 +172,13 @@ def test_without_ranges_on_the_server_an_object_starts_again(
     s3_server: S3Server, client: Client
 ) -> None:
     faults = [Cut(after_bytes=1000), Unconditional(skip=1)]
-    with S3Proxy(s3_server.port, *faults) as front:
+    with S3Proxy(s3_server.port, *faults) as proxy:
         with pytest.raises(
             BadResponseError, match="the whole file instead of its bytes from 1000 on"
         ) as caught:
-            read(client, front.url)
+            read(client, proxy.url)
         assert caught.value.retryable
-        assert read(client, front.url) == CONTENT
+        assert read(client, proxy.url) == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -189,10 +189,10 @@ def test_another_range_than_the_requested_one_is_refused(
 ) -> None:
     faults = [Cut(after_bytes=1000), Forge(skip=1, headers={"Content-Range": content_range})]
     with (
-        S3Proxy(s3_server.port, *faults) as front,
+        S3Proxy(s3_server.port, *faults) as proxy,
         pytest.raises(BadResponseError, match="a range that does not start at byte 1000"),
     ):
-        read(client, front.url)
+        read(client, proxy.url)
 
 
 def test_a_range_of_an_object_of_another_size_is_refused(
@@ -200,10 +200,10 @@ def test_a_range_of_an_object_of_another_size_is_refused(
 ) -> None:
     headers = {"Content-Range": "bytes 1000-399999/500000"}
     with (
-        S3Proxy(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=headers)) as front,
+        S3Proxy(s3_server.port, Cut(after_bytes=1000), Forge(skip=1, headers=headers)) as proxy,
         pytest.raises(BadResponseError, match="500000 bytes instead of 400000"),
     ):
-        read(client, front.url)
+        read(client, proxy.url)
 
 
 def test_an_object_that_changed_since_it_was_listed_is_refused(
@@ -223,11 +223,11 @@ def test_an_object_that_changes_while_it_is_read_is_refused(
 ) -> None:
     changing = Meanwhile(skip=1, act=lambda: s3_server.put(BUCKET, KEY, OTHER))
     with (
-        S3Proxy(s3_server.port, Cut(after_bytes=1000), changing) as front,
+        S3Proxy(s3_server.port, Cut(after_bytes=1000), changing) as proxy,
         pytest.raises(BadResponseError),
         denied_as_unavailable("object a"),
     ):
-        read(client, front.url)
+        read(client, proxy.url)
 
 
 def test_a_change_is_noticed_where_the_server_knows_no_conditions(
@@ -235,10 +235,10 @@ def test_a_change_is_noticed_where_the_server_knows_no_conditions(
 ) -> None:
     s3_server.put(BUCKET, KEY, OTHER)
     with (
-        S3Proxy(s3_server.port, Unconditional(times=None)) as front,
+        S3Proxy(s3_server.port, Unconditional(times=None)) as proxy,
         pytest.raises(BadResponseError, match="another ETag"),
     ):
-        read(client, front.url)
+        read(client, proxy.url)
 
 
 @pytest.mark.parametrize("size", [399_999, 400_001])
@@ -253,17 +253,17 @@ def test_a_body_without_length_that_is_too_long_is_stopped(
     s3_server: S3Server, client: Client
 ) -> None:
     with (
-        S3Proxy(s3_server.port, Unframed(after_bytes=400_000)) as front,
+        S3Proxy(s3_server.port, Unframed(after_bytes=400_000)) as proxy,
         pytest.raises(BadResponseError, match="more than 1000 bytes"),
     ):
-        read(client, front.url, replace(IMAGE, size=1000))
+        read(client, proxy.url, replace(IMAGE, size=1000))
 
 
 def test_an_object_of_unknown_size_and_version_is_read_whole(
     s3_server: S3Server, client: Client
 ) -> None:
-    with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as front:
-        assert read(client, front.url, RemoteImage(key=KEY)) == CONTENT
+    with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as proxy:
+        assert read(client, proxy.url, RemoteImage(key=KEY)) == CONTENT
 
 
 def test_an_empty_object_is_empty(s3_server: S3Server, client: Client) -> None:
@@ -273,10 +273,10 @@ def test_an_empty_object_is_empty(s3_server: S3Server, client: Client) -> None:
 
 def test_a_response_without_content_is_refused(s3_server: S3Server, client: Client) -> None:
     with (
-        S3Proxy(s3_server.port, Say(status=204)) as front,
+        S3Proxy(s3_server.port, Say(status=204)) as proxy,
         pytest.raises(BadResponseError, match="HTTP 204"),
     ):
-        read(client, front.url)
+        read(client, proxy.url)
 
 
 def test_a_closed_reader_frees_its_slot(s3_server: S3Server, client: Client) -> None:
@@ -315,10 +315,10 @@ def test_an_s3_error_is_named_by_code_message_and_request_id(
     slow_down = Say(status=status, body=body)
     text = r"SlowDown: Please reduce your request rate\. \(request 4442587FB7D0A2F9\)$"
     with (
-        S3Proxy(s3_server.port, slow_down) as front,
+        S3Proxy(s3_server.port, slow_down) as proxy,
         pytest.raises(StatusError, match=text) as caught,
     ):
-        read(once, front.url)
+        read(once, proxy.url)
     once.close()
     assert (caught.value.status, caught.value.retryable) == (503, True)
     assert caught.value.push_back
@@ -330,15 +330,15 @@ def test_an_s3_error_with_status_200_is_recognized(
 ) -> None:
     error = b"<Error><Code>InternalError</Code></Error>"
     with (
-        S3Proxy(s3_server.port, Say(body=error, headers=headers)) as front,
+        S3Proxy(s3_server.port, Say(body=error, headers=headers)) as proxy,
         pytest.raises(StatusError, match="InternalError"),
     ):
-        read(client, front.url)
+        read(client, proxy.url)
 
 
 def test_an_s3_error_in_place_of_the_rest_of_an_object_is_requested_again(
     s3_server: S3Server, client: Client
 ) -> None:
     error = Say(skip=1, body=b"<Error><Code>SlowDown</Code></Error>")
-    front = read_behind(s3_server, client, Cut(after_bytes=1000), error)
-    assert [request.headers.get("Range") for request in front.seen[1:]] == ["bytes=1000-"] * 2
+    proxy = read_behind(s3_server, client, Cut(after_bytes=1000), error)
+    assert [request.headers.get("Range") for request in proxy.seen[1:]] == ["bytes=1000-"] * 2

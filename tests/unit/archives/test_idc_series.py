@@ -84,7 +84,7 @@ def test_the_hash_in_googles_responses_verifies_images_uploaded_in_parts(
     content = parted.read() if is_right else b"other"
     md5 = b64encode(hashlib.md5(content).digest()).decode()
     forged = Forge(on=key_of(demo, 1), headers={"x-goog-hash": f"crc32c=n03x6A==,md5={md5}"})
-    with S3Proxy(s3_server.port, forged) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, forged) as proxy, idc_of(proxy.url, series) as archive:
         sink = received(archive, series, tmp_path)
     assert parted.uid not in sink.unproven()
     assert sink.wrong() == ([] if is_right else [parted.uid])
@@ -110,12 +110,12 @@ def test_a_stored_image_is_not_downloaded_again(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)
-    with S3Proxy(s3_server.port) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port) as proxy, idc_of(proxy.url, series) as archive:
         sink = received(archive, series, tmp_path)
         sink.discard(demo.images[2].uid)
-        front.seen.clear()
+        proxy.seen.clear()
         archive.receive_series(series, sink)
-        (request,) = front.objects()
+        (request,) = proxy.objects()
     assert key_of(demo, 2) in request.path
     assert md5s_of(sink) == md5s(demo)
 
@@ -124,19 +124,19 @@ def test_many_images_are_fetched_at_once(s3_server: S3Server, tmp_path: Path) ->
     demo = series_of(next(numbers), images=40)
     series = s3_server.hold(demo)
     with (
-        S3Proxy(s3_server.port, Delay(".dcm")) as front,
-        idc_of(front.url, series, connections=16) as archive,
+        S3Proxy(s3_server.port, Delay(".dcm")) as proxy,
+        idc_of(proxy.url, series, connections=16) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
-        assert 5 <= front.most_at_once <= 8
+        assert 5 <= proxy.most_at_once <= 8
 
 
 def test_the_limit_bounds_all_series_together(s3_server: S3Server, tmp_path: Path) -> None:
     demos = [series_of(next(numbers), images=12) for _ in range(3)]
     stored = [s3_server.hold(demo) for demo in demos]
     with (
-        S3Proxy(s3_server.port, Delay(".dcm", seconds=0.01)) as front,
-        idc_of(front.url, *stored, connections=3) as archive,
+        S3Proxy(s3_server.port, Delay(".dcm", seconds=0.01)) as proxy,
+        idc_of(proxy.url, *stored, connections=3) as archive,
     ):
         threads = [
             threading.Thread(target=received, args=(archive, series, tmp_path / series.uid))
@@ -146,16 +146,16 @@ def test_the_limit_bounds_all_series_together(s3_server: S3Server, tmp_path: Pat
             thread.start()
         for thread in threads:
             thread.join()
-        assert front.most_at_once == 3
-        assert len(front.objects()) == 36
+        assert proxy.most_at_once == 3
+        assert len(proxy.objects()) == 36
 
 
 def test_a_small_series_is_fetched_on_one_connection(s3_server: S3Server, tmp_path: Path) -> None:
     demo = series_of(next(numbers), images=2)
     series = s3_server.hold(demo)
-    with S3Proxy(s3_server.port) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port) as proxy, idc_of(proxy.url, series) as archive:
         received(archive, series, tmp_path)
-        assert len({request.connection for request in front.seen}) == 1
+        assert len({request.connection for request in proxy.seen}) == 1
 
 
 def test_connections_are_used_again_for_the_next_series(
@@ -163,25 +163,25 @@ def test_connections_are_used_again_for_the_next_series(
 ) -> None:
     stored = [s3_server.hold(series_of(next(numbers), images=12)) for _ in range(4)]
     with (
-        S3Proxy(s3_server.port, Delay(".dcm", seconds=0.005)) as front,
-        idc_of(front.url, *stored, connections=4) as archive,
+        S3Proxy(s3_server.port, Delay(".dcm", seconds=0.005)) as proxy,
+        idc_of(proxy.url, *stored, connections=4) as archive,
     ):
         for series in stored:
             received(archive, series, tmp_path / series.uid)
         # The caller's own, and at most as many helpers as the pace has places.
-        assert len({request.connection for request in front.seen}) <= 5
+        assert len({request.connection for request in proxy.seen}) <= 5
 
 
 def test_a_cut_image_resumes_where_it_stopped(s3_server: S3Server, tmp_path: Path) -> None:
     demo = series_of(next(numbers), images=3, rows=300)
     series = s3_server.hold(demo)
     with (
-        S3Proxy(s3_server.port, Cut(".dcm", skip=1, after_bytes=100_000)) as front,
-        idc_of(front.url, series) as archive,
+        S3Proxy(s3_server.port, Cut(".dcm", skip=1, after_bytes=100_000)) as proxy,
+        idc_of(proxy.url, series) as archive,
     ):
         assert md5s_of(received(archive, series, tmp_path)) == md5s(demo)
-        assert len(front.objects()) == 4
-        assert front.sent < (series.size or 0) + demo.images[0].size
+        assert len(proxy.objects()) == 4
+        assert proxy.sent < (series.size or 0) + demo.images[0].size
 
 
 def test_objects_that_fail_are_requested_after_all_others(
@@ -190,7 +190,7 @@ def test_objects_that_fail_are_requested_after_all_others(
     demo = series_of(next(numbers), images=12)
     series = s3_server.hold(demo)
     busy = [SlowDown(key_of(demo, index), times=2) for index in (0, 5)]
-    with S3Proxy(s3_server.port, *busy) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, *busy) as proxy, idc_of(proxy.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(StatusError, match="SlowDown"):
             archive.receive_series(series, sink)
@@ -208,12 +208,12 @@ def test_fault_39_every_other_object_is_stored_before_a_refused_one_is_reported(
     demo = series_of(next(numbers), images=20)
     series = s3_server.hold(demo)
     refused = [Say(key_of(demo, index), times=None, status=status) for index in range(5)]
-    with S3Proxy(s3_server.port, *refused) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, *refused) as proxy, idc_of(proxy.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises((NotAvailableError, StatusError)):
             archive.receive_series(series, sink)
         assert sink.images.keys() == {image.uid for image in demo.images[5:]}
-        assert len(front.objects()) == 20
+        assert len(proxy.objects()) == 20
 
 
 def test_fault_39_an_object_of_another_series_does_not_delay_the_others(
@@ -303,7 +303,7 @@ def test_an_image_that_changed_after_it_was_listed_is_listed_again(
     newer = demo.images[0].read()[:-2] + b"\1\1"
     series = s3_server.hold(demo)
     change = Meanwhile(".dcm", act=lambda: s3_server.put(BUCKET, key_of(demo), newer))
-    with S3Proxy(s3_server.port, change) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, change) as proxy, idc_of(proxy.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(BadResponseError) as caught:
             archive.receive_series(series, sink)
@@ -331,13 +331,13 @@ def test_an_endpoint_that_fails_repeatedly_gets_no_requests_for_the_other_object
     demo = series_of(next(numbers), images=40)
     series = s3_server.hold(demo)
     broken = Say(".dcm", skip=10, times=None, status=500)
-    with S3Proxy(s3_server.port, broken) as front, idc_of(front.url, series) as archive:
+    with S3Proxy(s3_server.port, broken) as proxy, idc_of(proxy.url, series) as archive:
         sink = sink_for(series, tmp_path)
         with pytest.raises(StatusError, match="HTTP 500"):
             archive.receive_series(series, sink)
         assert len(sink.images) == 10
         most = 10 + 3 + 2 * 8
-        assert len(front.objects()) <= most, "three in a row; late successes of eight threads reset"
+        assert len(proxy.objects()) <= most, "three in a row; late successes of eight threads reset"
 
 
 def test_cancellation_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path) -> None:
@@ -345,8 +345,8 @@ def test_cancellation_ends_all_threads_soon(s3_server: S3Server, tmp_path: Path)
     series = s3_server.hold(demo)
     stop = CancelToken()
     client = Client(QUICK, stop=stop)
-    with S3Proxy(s3_server.port, Delay(".dcm", seconds=0.3)) as front:
-        archive = IdcArchive(client, front.url, find=lambda uids: {}, list_all=lambda name: [])
+    with S3Proxy(s3_server.port, Delay(".dcm", seconds=0.3)) as proxy:
+        archive = IdcArchive(client, proxy.url, find=lambda uids: {}, list_all=lambda name: [])
         threading.Timer(0.2, stop.set).start()
         with soon(), pytest.raises(InterruptedRunError):
             received(archive, series, tmp_path)

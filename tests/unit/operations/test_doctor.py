@@ -66,11 +66,11 @@ def _nbia() -> Iterator[ArchiveServer]:
         yield server
 
 
-@pytest.fixture(scope="module", name="front")
+@pytest.fixture(scope="module", name="proxy")
 def _front(s3_server: S3Server) -> Iterator[S3Proxy]:
     put_in_buckets(s3_server)
-    with S3Proxy(s3_server.port) as front:
-        yield front
+    with S3Proxy(s3_server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +83,11 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 class Scenario:
     """Both archives, and a folder."""
 
-    def __init__(self, nbia: ArchiveServer, front: S3Proxy, output: Path) -> None:
+    def __init__(self, nbia: ArchiveServer, proxy: S3Proxy, output: Path) -> None:
         self.nbia = nbia
-        self.front = front
+        self.proxy = proxy
         self.output = output
-        self.options = Options(nbia_url=nbia.base_url, idc_url=front.url, http=HTTP)
+        self.options = Options(nbia_url=nbia.base_url, idc_url=proxy.url, http=HTTP)
 
     def run(self, *, disk: Disk | None = None, **options: Any) -> DoctorResult:
         return examine(replace(self.options, **options), self.output, disk=disk)
@@ -98,13 +98,13 @@ class Scenario:
 
 
 @pytest.fixture(name="scenario")
-def _trial(nbia: ArchiveServer, front: S3Proxy, tmp_path: Path) -> Iterator[Scenario]:
+def _trial(nbia: ArchiveServer, proxy: S3Proxy, tmp_path: Path) -> Iterator[Scenario]:
     assert isinstance(nbia.interceptor, Faults)
     try:
-        yield Scenario(nbia, front, tmp_path / "data")
+        yield Scenario(nbia, proxy, tmp_path / "data")
     finally:
         nbia.interceptor.clear()
-        front.faults.clear()
+        proxy.faults.clear()
 
 
 def failed(result: DoctorResult) -> set[str]:
@@ -195,7 +195,7 @@ IDC_FAULTS = {
 
 @pytest.mark.parametrize("name", IDC_FAULTS)
 def test_a_broken_fact_of_idc_is_named(name: str, scenario: Scenario) -> None:
-    scenario.front.faults.append(replace(IDC_FAULTS[name]))
+    scenario.proxy.faults.append(replace(IDC_FAULTS[name]))
     result = scenario.run()
     assert name in failed(result)
     caused = {"compare.idc", "idc.range"} if name == "idc.etag" else set()
@@ -253,7 +253,7 @@ def test_a_name_that_cannot_be_resolved_is_named(scenario: Scenario) -> None:
 
 
 def test_the_endpoints_of_idc_are_checked_one_by_one(scenario: Scenario) -> None:
-    result = scenario.run(idc_url=f"{scenario.front.url},{NOWHERE}", source="idc")
+    result = scenario.run(idc_url=f"{scenario.proxy.url},{NOWHERE}", source="idc")
     assert failed(result) == {"idc-2.response"}
     assert outcome(result, "idc-1.range") is FactOutcome.OK
     assert not any(fact.group == "nbia" for fact in result.facts)

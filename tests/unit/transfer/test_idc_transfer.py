@@ -89,9 +89,9 @@ def test_a_complete_series_is_not_requested_again(
 ) -> None:
     series = s3_server.hold(demo)
     fetched(s3_server.url, series, tree)
-    with S3Proxy(s3_server.port) as front:
-        assert fetched(front.url, series, tree).state is State.ALREADY
-        assert front.seen == []
+    with S3Proxy(s3_server.port) as proxy:
+        assert fetched(proxy.url, series, tree).state is State.ALREADY
+        assert proxy.seen == []
 
 
 def hold_in_unusual_parts(s3_server: S3Server, demo: DemoSeries) -> Series:
@@ -106,9 +106,9 @@ def test_an_image_in_parts_of_unusual_size_counts_if_it_arrives_twice_the_same(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = hold_in_unusual_parts(s3_server, demo)
-    with S3Proxy(s3_server.port) as front:
-        outcome = fetched(front.url, series, tree)
-        assert len(front.objects()) == 6 + 1
+    with S3Proxy(s3_server.port) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        assert len(proxy.objects()) == 6 + 1
     assert outcome.receipt is not None
     weak = [image.uid for image in outcome.receipt.images if image.check is Check.SIZE]
     assert weak == [demo.images[1].uid]
@@ -123,9 +123,9 @@ def test_an_image_in_parts_that_is_damaged_in_transit_is_fetched_again(
         series = hold_in_unusual_parts(s3_server, demo)
     else:
         series = s3_server.hold(demo, in_parts=[demo.images[1].uid])
-    with S3Proxy(s3_server.port, Rewrite(key_of(demo, 1), change=damaged)) as front:
-        outcome = fetched(front.url, series, tree)
-        assert len(front.objects()) == 6 + (2 if unusual else 1)
+    with S3Proxy(s3_server.port, Rewrite(key_of(demo, 1), change=damaged)) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        assert len(proxy.objects()) == 6 + (2 if unusual else 1)
     assert outcome.receipt is not None
     assert outcome.receipt.check is (Check.SIZE if unusual else Check.MD5)
     assert files_of(tree.root) == expected_files(demo)
@@ -139,8 +139,8 @@ def test_an_image_in_parts_that_is_damaged_differently_each_time_fails_the_serie
     always = Rewrite(
         key_of(demo, 1), times=None, change=lambda body: body[:-1] + bytes([next(damages)])
     )
-    with S3Proxy(s3_server.port, always) as front, pytest.raises(ChecksumError) as caught:
-        fetched(front.url, series, tree)
+    with S3Proxy(s3_server.port, always) as proxy, pytest.raises(ChecksumError) as caught:
+        fetched(proxy.url, series, tree)
     assert caught.value.missing == (demo.images[1].uid,)
     assert files_of(tree.root) == {}
 
@@ -149,9 +149,9 @@ def test_a_cut_costs_at_most_what_was_left_of_one_image(s3_server: S3Server, tre
     demo = series_of(next(numbers), images=5, rows=300)
     series = s3_server.hold(demo)
     size = demo.images[0].size
-    with S3Proxy(s3_server.port, Cut(".dcm", skip=3, after_bytes=size // 2)) as front:
-        fetched(front.url, series, tree)
-        assert front.sent <= demo.size + size // 2
+    with S3Proxy(s3_server.port, Cut(".dcm", skip=3, after_bytes=size // 2)) as proxy:
+        fetched(proxy.url, series, tree)
+        assert proxy.sent <= demo.size + size // 2
     assert files_of(tree.root) == expected_files(demo)
 
 
@@ -161,10 +161,10 @@ def test_a_missing_object_leaves_the_series_incomplete_and_keeps_the_rest(
     series = s3_server.hold(demo)
     gone = Say(key_of(demo, 2), times=None, status=404)
     with (
-        S3Proxy(s3_server.port, gone) as front,
+        S3Proxy(s3_server.port, gone) as proxy,
         pytest.raises(IncompleteSeriesError, match="does not give 1 of its images"),
     ):
-        fetched(front.url, series, tree)
+        fetched(proxy.url, series, tree)
     assert files_of(tree.root) == {}
     staged = {path.name.removesuffix(".dcm.staged") for path in tree.staging.rglob("*.staged")}
     assert staged == {image.uid for image in demo.images} - {demo.images[2].uid}
@@ -176,10 +176,10 @@ def test_an_object_deleted_after_it_was_listed_leaves_the_series_incomplete(
     series = s3_server.hold(demo)
     deleting = Meanwhile(".dcm", act=lambda: s3_server.delete(BUCKET, key_of(demo, 2)))
     with (
-        S3Proxy(s3_server.port, deleting) as front,
+        S3Proxy(s3_server.port, deleting) as proxy,
         pytest.raises(IncompleteSeriesError, match=r"it does not exist|the archive has only 5"),
     ):
-        fetched(front.url, series, tree)
+        fetched(proxy.url, series, tree)
 
 
 def test_an_object_that_changes_after_it_was_listed_is_downloaded_in_its_new_version(
@@ -188,8 +188,8 @@ def test_an_object_that_changes_after_it_was_listed_is_downloaded_in_its_new_ver
     series = s3_server.hold(demo)
     newer = damaged(demo.images[0].read())
     changing = Meanwhile(".dcm", act=lambda: s3_server.put(BUCKET, key_of(demo, 0), newer))
-    with S3Proxy(s3_server.port, changing) as front:
-        outcome = fetched(front.url, series, tree)
+    with S3Proxy(s3_server.port, changing) as proxy:
+        outcome = fetched(proxy.url, series, tree)
     assert outcome.receipt is not None
     assert outcome.receipt.check is Check.MD5
     (file,) = tree.root.rglob(f"{demo.images[0].uid}.dcm")
@@ -200,9 +200,9 @@ def test_an_image_damaged_in_transit_is_fetched_again(
     s3_server: S3Server, demo: DemoSeries, tree: Tree
 ) -> None:
     series = s3_server.hold(demo)
-    with S3Proxy(s3_server.port, Rewrite(key_of(demo, 4), change=damaged)) as front:
-        fetched(front.url, series, tree)
-        assert len(front.objects()) == 7
+    with S3Proxy(s3_server.port, Rewrite(key_of(demo, 4), change=damaged)) as proxy:
+        fetched(proxy.url, series, tree)
+        assert len(proxy.objects()) == 7
     assert files_of(tree.root) == expected_files(demo)
 
 
@@ -211,8 +211,8 @@ def test_an_image_that_stays_damaged_fails_the_series(
 ) -> None:
     series = s3_server.hold(demo)
     always: Fault = Rewrite(key_of(demo, 4), times=None, change=damaged)
-    with S3Proxy(s3_server.port, always) as front, pytest.raises(ChecksumError) as caught:
-        fetched(front.url, series, tree)
+    with S3Proxy(s3_server.port, always) as proxy, pytest.raises(ChecksumError) as caught:
+        fetched(proxy.url, series, tree)
     assert caught.value.missing == (demo.images[4].uid,)
     assert files_of(tree.root) == {}
 
@@ -223,15 +223,15 @@ def test_images_of_an_earlier_run_are_checked_by_the_listing_and_not_fetched_aga
     demo = series_of(next(numbers), images=20)
     series = s3_server.hold(demo)
     with (
-        S3Proxy(s3_server.port, Say(".dcm", skip=10, times=None, status=403)) as front,
+        S3Proxy(s3_server.port, Say(".dcm", skip=10, times=None, status=403)) as proxy,
         pytest.raises(IncompleteSeriesError, match="does not give 10 of its images"),
     ):
-        fetched(front.url, series, tree)
+        fetched(proxy.url, series, tree)
     staged = len(list(tree.staging.rglob("*.dcm.staged")))
     assert staged >= 10
-    with S3Proxy(s3_server.port) as front:
-        outcome = fetched(front.url, series, tree)
-        assert len(front.objects()) == 20 - staged
+    with S3Proxy(s3_server.port) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        assert len(proxy.objects()) == 20 - staged
     assert outcome.receipt is not None
     assert outcome.receipt.check is Check.MD5
     assert files_of(tree.root) == expected_files(demo)
@@ -242,9 +242,9 @@ def test_a_run_killed_before_its_commit_costs_one_list(
 ) -> None:
     series = s3_server.hold(demo)
     leave(tree, demo)
-    with S3Proxy(s3_server.port) as front:
-        outcome = fetched(front.url, series, tree)
-        assert (len(front.lists()), len(front.objects())) == (1, 0)
+    with S3Proxy(s3_server.port) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        assert (len(proxy.lists()), len(proxy.objects())) == (1, 0)
     assert outcome.receipt is not None
     assert outcome.receipt.check is Check.MD5
 
@@ -254,9 +254,9 @@ def test_of_an_earlier_run_images_uploaded_in_parts_are_recognized(
 ) -> None:
     series = s3_server.hold(demo, in_parts=[image.uid for image in demo.images])
     leave(tree, demo)
-    with S3Proxy(s3_server.port) as front:
-        outcome = fetched(front.url, series, tree)
-        assert front.objects() == []
+    with S3Proxy(s3_server.port) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        assert proxy.objects() == []
     assert outcome.receipt is not None
     assert outcome.receipt.check is Check.MD5
 
@@ -266,9 +266,9 @@ def test_of_an_earlier_run_only_images_without_a_hash_are_fetched_again(
 ) -> None:
     series = hold_in_unusual_parts(s3_server, demo)
     leave(tree, demo)
-    with S3Proxy(s3_server.port) as front:
-        outcome = fetched(front.url, series, tree)
-        assert {seen.path for seen in front.objects()} == {f"/{BUCKET}/{key_of(demo, 1)}"}
+    with S3Proxy(s3_server.port) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        assert {seen.path for seen in proxy.objects()} == {f"/{BUCKET}/{key_of(demo, 1)}"}
     assert outcome.receipt is not None
     assert [image.source for image in outcome.receipt.images].count("idc") == 1
 
@@ -278,9 +278,9 @@ def test_an_image_without_a_hash_that_arrives_again_unchanged_is_accepted(
 ) -> None:
     series = hold_in_unusual_parts(s3_server, demo)
     leave(tree, replace(demo, images=demo.images[:3]))
-    with S3Proxy(s3_server.port) as front:
-        fetched(front.url, series, tree)
-        assert len(front.objects()) == 3 + 2
+    with S3Proxy(s3_server.port) as proxy:
+        fetched(proxy.url, series, tree)
+        assert len(proxy.objects()) == 3 + 2
     assert files_of(tree.root) == expected_files(demo)
 
 
@@ -301,10 +301,10 @@ def test_fault_39_an_object_that_no_endpoint_gives_is_named_whatever_its_status(
     series = s3_server.hold(demo)
     gone = Say(key_of(demo, 2), times=None, status=status)
     with (
-        S3Proxy(s3_server.port, gone) as front,
+        S3Proxy(s3_server.port, gone) as proxy,
         pytest.raises((IncompleteSeriesError, StatusError)) as caught,
     ):
-        fetched(front.url, series, tree)
+        fetched(proxy.url, series, tree)
     failure = failure_of(series, caught.value)
     assert failure.missing == (key_of(demo, 2),)
     assert failure.reason == "incomplete"
@@ -320,13 +320,13 @@ def test_fault_40_a_silent_object_costs_one_budget_of_retries_in_all(
     silent = Delay(key_of(demo, 2), seconds=0.8)
     context = TransferContext(CancelToken(), settings, discard)
     with (
-        S3Proxy(s3_server.port, silent) as front,
-        idc_of(",".join([front.url] * hosts), series, settings=settings) as archive,
+        S3Proxy(s3_server.port, silent) as proxy,
+        idc_of(",".join([proxy.url] * hosts), series, settings=settings) as archive,
         pytest.raises(ResponseTimeoutError) as caught,
     ):
         fetch_series(series, [archive], tree, context)
     assert caught.value.missing == (key_of(demo, 2),)
-    requests = sum(key_of(demo, 2) in seen.path for seen in front.seen)
+    requests = sum(key_of(demo, 2) in seen.path for seen in proxy.seen)
     assert max(1, hosts) <= requests <= max(hosts, 1 + retries)
     assert len(list(tree.staging.rglob("*.staged"))) == 5
 
@@ -344,8 +344,8 @@ def test_a_missing_image_is_named_by_the_uid_in_the_receipt(
     fetched(s3_server.url, series, tree)
     lose(tree, demo, 2)
     gone = Say(key_of(demo, 2), times=None, status=404)
-    with S3Proxy(s3_server.port, gone) as front, pytest.raises(IncompleteSeriesError) as caught:
-        fetched(front.url, series, tree)
+    with S3Proxy(s3_server.port, gone) as proxy, pytest.raises(IncompleteSeriesError) as caught:
+        fetched(proxy.url, series, tree)
     assert caught.value.missing == (demo.images[2].uid,)
 
 
@@ -392,15 +392,15 @@ def test_a_large_object_resumes_in_the_next_run_where_it_stopped(
     demo = large()
     series = s3_server.hold(demo)
     cuts = [Cut(".dcm", after_bytes=1_200_000), Cut(".dcm", skip=1, times=None)]
-    with S3Proxy(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
-        fetched(front.url, series, tree)
+    with S3Proxy(s3_server.port, *cuts) as proxy, pytest.raises(ConnectionLostError):
+        fetched(proxy.url, series, tree)
     left = partial_file(tree)
     assert left is not None
     start = left.stat().st_size
     assert 0 < start <= 1_200_000
-    with S3Proxy(s3_server.port) as front:
-        outcome = fetched(front.url, series, tree)
-        (seen,) = front.objects()
+    with S3Proxy(s3_server.port) as proxy:
+        outcome = fetched(proxy.url, series, tree)
+        (seen,) = proxy.objects()
     assert seen.headers["Range"] == f"bytes={start}-"
     assert seen.headers["If-Match"] == f'"{demo.images[0].md5}"'
     assert outcome.receipt is not None
@@ -413,15 +413,15 @@ def test_fault_21_a_large_object_resumes_after_a_kill(s3_server: S3Server, tree:
     demo = large()
     series = s3_server.hold(demo)
     number = int(demo.uid.rpartition(".")[2])
-    with S3Proxy(s3_server.port, Stall(".dcm", after_bytes=2_000_000, seconds=LONG)) as front:
-        run = subprocess.Popen([sys.executable, "-c", _RUN, front.url, str(tree.root), str(number)])
+    with S3Proxy(s3_server.port, Stall(".dcm", after_bytes=2_000_000, seconds=LONG)) as proxy:
+        run = subprocess.Popen([sys.executable, "-c", _RUN, proxy.url, str(tree.root), str(number)])
         wait_for(lambda: partial_file(tree), run)
         run.kill()
         run.wait()
-    with S3Proxy(s3_server.port) as front:
-        fetched(front.url, series, tree)
-        (seen,) = front.objects()
-        assert front.sent < demo.size
+    with S3Proxy(s3_server.port) as proxy:
+        fetched(proxy.url, series, tree)
+        (seen,) = proxy.objects()
+        assert proxy.sent < demo.size
     assert seen.headers["Range"].startswith("bytes=")
     assert files_of(tree.root) == expected_files(demo)
 
@@ -435,9 +435,9 @@ def test_an_object_that_was_received_to_its_end_is_not_requested_again(
     left = partial_file(tree)
     assert left is not None
     left.write_bytes(demo.images[0].read())
-    with S3Proxy(s3_server.port) as front:
-        fetched(front.url, series, tree)
-        assert front.objects() == []
+    with S3Proxy(s3_server.port) as proxy:
+        fetched(proxy.url, series, tree)
+        assert proxy.objects() == []
     assert files_of(tree.root) == expected_files(demo)
 
 
@@ -449,9 +449,9 @@ def test_the_start_of_an_object_that_changed_since_is_not_used(
     interrupt(s3_server, series, tree)
     newer = damaged(demo.images[0].read())
     s3_server.put(BUCKET, key_of(demo, 0), newer)
-    with S3Proxy(s3_server.port) as front:
-        fetched(front.url, series, tree)
-        (seen,) = front.objects()
+    with S3Proxy(s3_server.port) as proxy:
+        fetched(proxy.url, series, tree)
+        (seen,) = proxy.objects()
     assert "Range" not in seen.headers
     (file,) = tree.root.rglob(f"{demo.images[0].uid}.dcm")
     assert file.read_bytes() == newer
@@ -479,17 +479,17 @@ def test_a_server_that_cannot_resume_sends_an_object_from_its_start(
     demo = large()
     series = s3_server.hold(demo)
     interrupt(s3_server, series, tree)
-    with S3Proxy(s3_server.port, Unconditional(".dcm", times=None)) as front:
-        fetched(front.url, series, tree)
-        assert len(front.objects()) == 2
+    with S3Proxy(s3_server.port, Unconditional(".dcm", times=None)) as proxy:
+        fetched(proxy.url, series, tree)
+        assert len(proxy.objects()) == 2
     assert files_of(tree.root) == expected_files(demo)
 
 
 def interrupt(s3_server: S3Server, series: Series, tree: Tree) -> None:
     """Leave the start of an object in staging."""
     cuts = [Cut(".dcm", after_bytes=1_200_000), Cut(".dcm", skip=1, times=None)]
-    with S3Proxy(s3_server.port, *cuts) as front, pytest.raises(ConnectionLostError):
-        fetched(front.url, series, tree)
+    with S3Proxy(s3_server.port, *cuts) as proxy, pytest.raises(ConnectionLostError):
+        fetched(proxy.url, series, tree)
 
 
 def leave(tree: Tree, demo: DemoSeries) -> None:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
+from tcia_covid.core.csv_rows import safe_row
 from tcia_covid.core.models import SERIES_NAMES, Series
-from tcia_covid.core.redaction import csv_row
 
 SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadServlet"
 """The server in the first line of TCIA's manifests."""
@@ -68,4 +68,4 @@ def write_csv(
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
     writer.writerow(SERIES_NAMES.values())
     for item in series:
-        writer.writerow(csv_row(item.to_dict().values(), keep_formulas=keep_formulas))
+        writer.writerow(safe_row(item.to_dict().values(), keep_formulas=keep_formulas))
