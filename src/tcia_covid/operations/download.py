@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -29,7 +28,7 @@ from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import count, format_size
 from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.select import select
-from tcia_covid.selection.request import Options, Request, package_collection
+from tcia_covid.selection.request import Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
 from tcia_covid.store.disk import Disk, destination_errors
 from tcia_covid.store.free_space import BytesOnDisk, check_space
@@ -39,14 +38,9 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.store.windows import MAX_PATH, excess_length
 from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.fetcher import TransferContext
-from tcia_covid.transfer.processes import ProcessScheduler, workers_for
+from tcia_covid.transfer.processes import ProcessScheduler, processes_for, workers_for
 from tcia_covid.transfer.scheduler import Job, Scheduler, failure_of
 from tcia_covid.transfer.series import changed_error
-
-_JOBS_PER_PROCESS = 2
-"""At least; so that one receives while the other writes."""
-_BYTES_PER_PROCESS = 100_000_000
-"""At least: 0.8 s of work; a process takes a quarter of a second of a processor to start."""
 
 
 def download_request(
@@ -124,7 +118,7 @@ def _download_series(
         run.check_space(jobs)
         run.announce(jobs)
         left = jobs
-        if (processes := _processes(options, jobs)) > 1:
+        if (processes := processes_for(options, jobs, processors())) > 1:
             scheduler = ProcessScheduler(options, context, archives.meter, run.on_outcome)
             left = scheduler.run(jobs, processes)
         workers = workers_for(options.jobs)
@@ -142,17 +136,6 @@ def _download_series(
         collections = [group.collection for group in selection.groups if group.collection]
         add_supporting(request, collections, summary, emit=emit, stop=stop)
     return summary
-
-
-def _processes(options: Options, jobs: Sequence[Job]) -> int:
-    """Processes for a download: as asked for, else as many as their start is worth."""
-    most = min(options.jobs, len(jobs)) if sys.executable else 1
-    if options.processes is not None:
-        return min(options.processes, most)
-    if options.source == "nbia":
-        return 1  # inflating and hashing its ZIPs keeps several processors busy from threads
-    size = sum(job.series.size or 0 for job in jobs)
-    return min(processors(), most // _JOBS_PER_PROCESS, size // _BYTES_PER_PROCESS)
 
 
 def _select(

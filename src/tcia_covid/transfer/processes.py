@@ -36,6 +36,10 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.scheduler import GRACE_PERIOD, Job, Scheduler
 
+_JOBS_PER_PROCESS = 2
+"""At least; so that one receives while the other writes."""
+_BYTES_PER_PROCESS = 100_000_000
+"""At least: 0.8 s of work; a process takes a quarter of a second of a processor to start."""
 _INTERVAL = 0.1
 """Seconds between two reports."""
 _POLL_INTERVAL = 0.05
@@ -105,6 +109,17 @@ class _Report:
     """Sentences about a collection's folder, by its index."""
     error: TciaCovidError | None
     """What ended the worker early."""
+
+
+def processes_for(options: Options, jobs: Sequence[Job], processors: int) -> int:
+    """How many processes download: as asked for, else as many as their start is worth."""
+    most = max(1, min(options.jobs, len(jobs))) if sys.executable else 1
+    if options.processes is not None:
+        return min(options.processes, most)
+    if options.source == "nbia":
+        return 1  # inflating and hashing its ZIPs keeps several processors busy from threads
+    size = sum(job.series.size or 0 for job in jobs)
+    return max(1, min(processors, most // _JOBS_PER_PROCESS, size // _BYTES_PER_PROCESS))
 
 
 def workers_for(jobs: int) -> int:
