@@ -13,7 +13,7 @@ from tcia_covid.cli.command_table import GROUPS
 from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import EXIT_OK
-from tcia_covid.core.version import __version__
+from tcia_covid.core.version import PROGRAM
 
 _EPILOG = """\b
 First steps:
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def show_version(console: Console) -> None:
     """Show the version; with --verbose, everything that a bug report should name."""
-    console.result(f"tcia-covid {__version__}")
+    console.result(PROGRAM)
     if not (console.json or console.verbose):
         return
     # Slow, and only a bug report needs them.

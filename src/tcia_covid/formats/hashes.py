@@ -49,6 +49,17 @@ def hash_file(
     return size, digest.hexdigest()
 
 
+def has_content(
+    path: Path, size: int, digest: str, algorithm: Literal["md5", "sha256"] = "md5"
+) -> bool:
+    """Whether a file can be read and has these bytes."""
+    try:
+        is_candidate = path.is_file() and path.stat().st_size == size
+        return is_candidate and hash_file(path, algorithm) == (size, digest)
+    except OSError:
+        return False
+
+
 def new_buffer() -> memoryview:
     """A buffer for `hash_file`."""
     return memoryview(bytearray(_BLOCK_SIZE))

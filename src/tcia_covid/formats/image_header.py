@@ -14,35 +14,23 @@ from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import ImageAttributes
 from tcia_covid.formats.dicom import read_values, texts_by_pydicom
 
-_IMAGE_TYPE, _SOP_CLASS, _MODALITY = 0x00080008, 0x00080016, 0x00080060
-_SLICE_THICKNESS, _VIEW = 0x00180050, 0x00185101
-_ACQUISITION, _INSTANCE, _POSITION, _ORIENTATION = 0x00200012, 0x00200013, 0x00200032, 0x00200037
-_PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _SPACING = (
-    0x00280004,
-    0x00280008,
-    0x00280010,
-    0x00280011,
-    0x00280030,
-)
-_SYNTAX = 0x00020010
-_TAGS = frozenset(
-    (
-        _IMAGE_TYPE,
-        _SOP_CLASS,
-        _MODALITY,
-        _SLICE_THICKNESS,
-        _VIEW,
-        _ACQUISITION,
-        _INSTANCE,
-        _POSITION,
-        _ORIENTATION,
-        _PHOTOMETRIC,
-        _FRAMES,
-        _ROWS,
-        _COLUMNS,
-        _SPACING,
-    )
-)
+_TAGS = {
+    "ImageType": 0x00080008,
+    "SOPClassUID": 0x00080016,
+    "Modality": 0x00080060,
+    "ViewPosition": 0x00185101,
+    "AcquisitionNumber": 0x00200012,
+    "InstanceNumber": 0x00200013,
+    "ImagePositionPatient": 0x00200032,
+    "ImageOrientationPatient": 0x00200037,
+    "PhotometricInterpretation": 0x00280004,
+    "NumberOfFrames": 0x00280008,
+    "Rows": 0x00280010,
+    "Columns": 0x00280011,
+    "PixelSpacing": 0x00280030,
+}
+_WANTED = frozenset(_TAGS.values())
+_TRANSFER_SYNTAX = 0x00020010
 _SIZES = (8 * 1024, 128 * 1024, 2 * 1024 * 1024, 16 * 1024 * 1024)
 """Bytes read from the beginning of a file until its header is complete."""
 Number = TypeVar("Number", int, float)
@@ -69,8 +57,6 @@ class ImageHeader:
     """ImageOrientationPatient: direction cosines of the rows and of the columns."""
     spacing: tuple[float, ...] | None = None
     """PixelSpacing: between rows and between columns, in mm."""
-    thickness: float | None = None
-    """SliceThickness in mm."""
     rows: int = 0
     columns: int = 0
     frames: int = 1
@@ -101,52 +87,53 @@ def read_image_header(path: str | Path) -> ImageHeader:
         for wanted in _SIZES:
             while len(head) < wanted and (more := file.read(wanted - len(head))):
                 head += more
-            values = read_values(head, _TAGS, is_whole=len(head) >= size)
+            values = read_values(head, _WANTED, is_whole=len(head) >= size)
             if values is not None:
                 return _header({tag: _text(tag, value) for tag, value in values.items()})
             if len(head) >= size:
                 break
-    texts = texts_by_pydicom(head, _TAGS)
-    if not texts.get(_SOP_CLASS):
+    texts = texts_by_pydicom(head, _WANTED)
+    if not texts.get(_TAGS["SOPClassUID"]):
         raise ForeignImageError("the file's header cannot be read as DICOM")
     return _header(texts)
 
 
 def _text(tag: int, value: bytes) -> str:
-    if tag in (_ROWS, _COLUMNS):
+    if tag in (_TAGS["Rows"], _TAGS["Columns"]):
         return str(int.from_bytes(value[:2], "little"))
     return value.decode("ascii", "replace").strip(" \0")
 
 
 def _header(texts: Mapping[int, str]) -> ImageHeader:
-    def text(tag: int) -> str:
-        return texts.get(tag, "")
+    def text(keyword: str) -> str:
+        return texts.get(_TAGS[keyword], "")
 
-    def numbers(tag: int, kind: Callable[[str], Number], count: int) -> tuple[Number, ...] | None:
+    def numbers(
+        keyword: str, kind: Callable[[str], Number], count: int
+    ) -> tuple[Number, ...] | None:
         try:
-            found = tuple(kind(part) for part in text(tag).split("\\"))
+            found = tuple(kind(part) for part in text(keyword).split("\\"))
         except (ValueError, OverflowError):
             return None
         return found if len(found) == count and all(map(math.isfinite, found)) else None
 
-    def number(tag: int, kind: Callable[[str], Number]) -> Number | None:
-        found = numbers(tag, kind, 1)
+    def number(keyword: str, kind: Callable[[str], Number]) -> Number | None:
+        found = numbers(keyword, kind, 1)
         return found[0] if found else None
 
     return ImageHeader(
-        sop_class=text(_SOP_CLASS),
-        transfer_syntax=text(_SYNTAX),
-        modality=text(_MODALITY),
-        image_type=tuple(part.strip() for part in text(_IMAGE_TYPE).split("\\")),
-        view=text(_VIEW),
-        photometric=text(_PHOTOMETRIC),
-        instance_number=number(_INSTANCE, int),
-        acquisition_number=number(_ACQUISITION, int),
-        position=numbers(_POSITION, float, 3),
-        orientation=numbers(_ORIENTATION, float, 6),
-        spacing=numbers(_SPACING, float, 2),
-        thickness=number(_SLICE_THICKNESS, float),
-        rows=number(_ROWS, int) or 0,
-        columns=number(_COLUMNS, int) or 0,
-        frames=max(1, number(_FRAMES, int) or 1),
+        sop_class=text("SOPClassUID"),
+        transfer_syntax=texts.get(_TRANSFER_SYNTAX, ""),
+        modality=text("Modality"),
+        image_type=tuple(part.strip() for part in text("ImageType").split("\\")),
+        view=text("ViewPosition"),
+        photometric=text("PhotometricInterpretation"),
+        instance_number=number("InstanceNumber", int),
+        acquisition_number=number("AcquisitionNumber", int),
+        position=numbers("ImagePositionPatient", float, 3),
+        orientation=numbers("ImageOrientationPatient", float, 6),
+        spacing=numbers("PixelSpacing", float, 2),
+        rows=number("Rows", int) or 0,
+        columns=number("Columns", int) or 0,
+        frames=max(1, number("NumberOfFrames", int) or 1),
     )

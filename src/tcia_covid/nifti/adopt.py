@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tcia_covid.catalog.collections import Collection, Registry
@@ -300,7 +300,7 @@ class _Installer:
         except (LockedError, SeriesError) as error:
             patient.failure = Failure.of(error, series.uid)
             if not isinstance(error, LockedError):
-                self._record(patient.failure)
+                self.tree.note_failure(patient.failure)
         self.emit(SeriesFinished(patient.outcome))
         return patient
 
@@ -420,16 +420,9 @@ class _Installer:
         if patient.lost:
             files = ", ".join(patient.lost)
             detail = f"patient {patient.series.patient}: no intact file of {files} was found"
-            self._record(
+            self.tree.note_failure(
                 Failure(patient.series.uid, FailureReason.DAMAGED, detail, tuple(patient.lost))
             )
-
-    def _record(self, failure: Failure) -> None:
-        """Record a failure for `status`."""
-        try:
-            self.tree.failures.write(failure.series, [asdict(failure)])
-        except OSError:
-            return  # the result has it
 
 
 def _size(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from tcia_covid.archives.aspera import AscliTransfer, AsperaPackage, TransferLock
@@ -212,11 +212,12 @@ class PackageFolder:
 
     def note(self, failure: Failure | None) -> None:
         """Record for `status` why the package did not arrive, or that it did."""
+        name = f"package-{self.package.key}"
+        if failure is not None:
+            self._tree.note_failure(failure, name)
+            return
         with contextlib.suppress(OSError):
-            if failure is None:
-                self._tree.failures.clear(f"package-{self.package.key}")
-            else:
-                self._tree.failures.write(f"package-{self.package.key}", [asdict(failure)])
+            self._tree.failures.clear(name)
 
     def finish(self, *, is_whole: bool) -> None:
         """Record that all requested files arrived, and whether that was the whole package."""

@@ -104,9 +104,7 @@ class VolumeTree(Tree):
 
     def missing_files(self, receipt: Receipt) -> set[str]:
         """The files of a patient that are not there, or that `verify` found damaged."""
-        notes = self.damage.read(receipt.series.uid)
-        damaged = {str(note.get("file", "")).rpartition("/")[2] for note in notes}
-        folder = self.path(receipt)
+        damaged, folder = self.damaged_files(receipt), self.path(receipt)
         files = {image.file for image in receipt.images}
         return {file for file in files if file in damaged or not (folder / file).is_file()}
 

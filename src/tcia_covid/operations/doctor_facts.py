@@ -14,7 +14,7 @@ from pathlib import Path
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import TciaCovidError
 from tcia_covid.core.redaction import printable, scrub
-from tcia_covid.core.version import __version__
+from tcia_covid.core.version import PROGRAM
 from tcia_covid.formats.inflate import DEFAULT
 
 _PACKAGES = ("requests", "urllib3", "click", "pydicom", "pyyaml")
@@ -156,4 +156,4 @@ def _version(package: str) -> str:
 
 def program_name() -> str:
     """The name and version of this program."""
-    return f"tcia-covid {__version__}"
+    return PROGRAM

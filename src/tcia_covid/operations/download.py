@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tcia_covid.archives.factory import Archives, open_for_options
@@ -280,10 +280,7 @@ class _Run:
             self._finished.add(uid)
         self._count(outcome)
         if outcome.failure is not None:
-            with contextlib.suppress(OSError):  # the summary has it, too
-                self._trees[outcome.series.collection].failures.write(
-                    uid, [asdict(outcome.failure)]
-                )
+            self._trees[outcome.series.collection].note_failure(outcome.failure)
 
     def _count(self, outcome: Outcome) -> None:
         self._builder.outcome(outcome, self._trees[outcome.series.collection].root)

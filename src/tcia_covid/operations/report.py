@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tcia_covid.core.errors import RequestError
 from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.core.parallel import parallel_map
+from tcia_covid.core.units import utc_now
 from tcia_covid.formats.geometry import Geometry
 from tcia_covid.operations.report_images import ImageViewer, SeriesImages, cache_folder
 from tcia_covid.operations.status import CollectionStatus, StatusResult, read_status
@@ -195,8 +195,7 @@ class ReportCollector:
         self._stack.callback(viewer.close)
         self.stop.on_stop(viewer.close)
         collections = [self._collection(each, viewer) for each in status.collections]
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Report(self.directory, collections, status, created)
+        return Report(self.directory, collections, status, utc_now())
 
     def _collection(self, status: CollectionStatus, viewer: ImageViewer) -> CollectionReport:
         tree = Tree(Path(status.folder))

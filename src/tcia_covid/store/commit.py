@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -15,12 +14,14 @@ from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, Take
 from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage, shared_headers
 from tcia_covid.core.safe_names import is_system_file
-from tcia_covid.core.version import __version__
+from tcia_covid.core.units import utc_now
+from tcia_covid.core.version import PROGRAM
+from tcia_covid.formats.hashes import has_content
 from tcia_covid.store.disk import Disk, files_in
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.quarantine import move_aside, set_aside
 from tcia_covid.store.receipts import MovedFrom, Receipts, StoredReceipt
-from tcia_covid.store.recovery import DicomImages, has_content
+from tcia_covid.store.recovery import DicomImages
 from tcia_covid.store.staging import Staging, is_temporary, staged_name
 
 _WHOLE = "~whole"
@@ -73,7 +74,7 @@ class Committer:
         missing = files - names
         # A file system that ignores case may list other spellings.
         return len(names) >= len(files) and all(
-            (path_of(self.root, receipt) / name).is_file() for name in missing
+            (self.root / receipt.folder / name).is_file() for name in missing
         )
 
     def _too_long(self, receipt: Receipt) -> str:
@@ -81,7 +82,7 @@ class Committer:
         if not self.disk.has_short_paths:
             return ""
         name = max((image.file for image in receipt.images), key=len)
-        longest = os.path.join(path_of(self.root, receipt), name)  # noqa: PTH118 - per series
+        longest = os.path.join(self.root / receipt.folder, name)  # noqa: PTH118 - per series
         return "" if self.disk.can_open(longest) else longest
 
     def commit(self, staging: Staging) -> Receipt:
@@ -109,8 +110,8 @@ class Committer:
             series=staging.series,
             folder=folders[0],
             images=images,
-            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            program=f"tcia-covid {__version__}",
+            finished=utc_now(),
+            program=PROGRAM,
             headers=shared_headers([image.attributes for image in images]),
         )
         self._check_path_lengths(receipt)
@@ -131,7 +132,7 @@ class Committer:
             self._collect(stored.moved_from, receipt, staged)
         if foreign_link(self.root, receipt.folder):
             return None
-        waiting, folder = _sizes(staged), path_of(self.root, receipt)
+        waiting, folder = _sizes(staged), self.root / receipt.folder
         placed = [image for image in receipt.images if waiting.get(image.file) != image.size]
         if not all(_has_size(folder / image.file, image.size) for image in placed):
             return None
@@ -287,7 +288,7 @@ class Committer:
             return False
         if md5s != {image.uid: image.md5 for image in receipt.images}:
             return False
-        folder = path_of(self.root, receipt)
+        folder = self.root / receipt.folder
         return all(
             has_content(folder / image.file, image.size, image.md5)
             for image in receipt.images
@@ -321,7 +322,7 @@ class Committer:
 
     def _move(self, staged: Path, receipt: Receipt, replaces: Mapping[str, str]) -> bool:
         """Move a series into its folder; False if another series owns that."""
-        target, uid = path_of(self.root, receipt), receipt.series.uid
+        target, uid = self.root / receipt.folder, receipt.series.uid
         with self._move_lock:
             self._clear_path(receipt.folder)
             self.disk.make_lasting_folder(target.parent)
@@ -340,7 +341,7 @@ class Committer:
 
     def _move_files(self, staged: Path, receipt: Receipt, replaces: Mapping[str, str]) -> None:
         """Move images one by one into a folder that has other files, too."""
-        folder, waiting = path_of(self.root, receipt), _sizes(staged)
+        folder, waiting = self.root / receipt.folder, _sizes(staged)
         for image in receipt.images:
             source, target = staged / image.file, folder / image.file
             if image.file in waiting and not _is_placed(source, target, image):
@@ -391,11 +392,6 @@ def study_id_of(images: Iterable[StoredImage]) -> str:
     """The StudyID of a series, from the headers of its images; empty if none has it."""
     ids = (image.attributes.study_id for image in images if image.attributes)
     return next(filter(None, ids), "")
-
-
-def path_of(root: Path, receipt: Receipt) -> Path:
-    """The folder of a receipt below a collection's folder."""
-    return root / receipt.folder
 
 
 def foreign_link(root: Path, folder: str) -> str:

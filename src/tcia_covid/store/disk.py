@@ -219,7 +219,7 @@ class Disk:
         `temporary` until then, which is on the same file system.
         """
         self.make_folder(temporary)
-        part = temporary / temporary_name()
+        part = temporary / f"{_MACHINE}~{os.getpid()}~{os.urandom(4).hex()}.part"
         try:
             with self.create(part) as file:
                 yield partial(self.write, file)
@@ -229,6 +229,15 @@ class Disk:
             with contextlib.suppress(OSError):
                 self.remove(part)
             raise
+
+    def remove_abandoned(self, temporary: Path) -> None:
+        """Remove what `replacing` left in the folder `temporary` in runs that are gone."""
+        for part in temporary.glob("*.part"):
+            with contextlib.suppress(OSError, ValueError):
+                machine, process, _ = part.name.split("~")
+                old = time.time() - part.stat().st_mtime > _A_DAY
+                if old or (machine == _MACHINE and not _is_alive(int(process))):
+                    self.remove(part)
 
     def _open_to_sync(self, path: StrPath) -> int:
         try:
@@ -443,23 +452,6 @@ def files_in(folder: StrPath) -> set[str]:
             return {entry.name for entry in entries if entry.is_file()}
     except OSError:
         return set()
-
-
-def temporary_name() -> str:
-    """A name that no other file has."""
-    return f"{_MACHINE}~{os.getpid()}~{os.urandom(4).hex()}.part"
-
-
-def remove_abandoned(temporary: Path, remove: Callable[[Path], None]) -> None:
-    """Remove the temporary files of runs that are gone."""
-    if not temporary.is_dir():
-        return
-    for part in temporary.glob("*.part"):
-        with contextlib.suppress(OSError, ValueError):
-            machine, process, _ = part.name.split("~")
-            old = time.time() - part.stat().st_mtime > _A_DAY
-            if old or (machine == _MACHINE and not _is_alive(int(process))):
-                remove(part)
 
 
 def _is_alive(process: int) -> bool:

@@ -111,13 +111,11 @@ class BytesOnDisk:
 
     def _intact_sizes(self, receipt: Receipt) -> Iterator[int]:
         """The sizes of the images in a series' folder that are not known to be damaged."""
-        notes = self._tree.damage.read(receipt.series.uid)
-        damaged = {str(note.get("file")) for note in notes}
-        folder = self._tree.path(receipt)
+        damaged, folder = self._tree.damaged_files(receipt), self._tree.path(receipt)
         for image in receipt.images:
             with contextlib.suppress(OSError):
                 is_whole = (folder / image.file).stat().st_size == image.size
-                if is_whole and f"{receipt.folder}/{image.file}" not in damaged:
+                if is_whole and image.file not in damaged:
                     yield image.size
 
 

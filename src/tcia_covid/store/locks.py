@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tcia_covid.core.errors import LockedError
 from tcia_covid.core.files import open_own
+from tcia_covid.core.units import utc_now
 from tcia_covid.store.disk import machine_name, parse_json
 
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
@@ -175,8 +176,7 @@ class Lock:
             return False
 
     def _sign(self, handle: int) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = json.dumps({"pid": os.getpid(), "host": machine_name(), "since": now})
+        text = json.dumps({"pid": os.getpid(), "host": machine_name(), "since": utc_now()})
         with contextlib.suppress(OSError):
             os.lseek(handle, 0, os.SEEK_SET)
             os.ftruncate(handle, 0)

@@ -18,16 +18,6 @@ from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
 
 
-def has_content(path: Path, size: int, md5: str) -> bool:
-    """Whether a file can be read and has these bytes."""
-    try:
-        if not path.is_file() or path.stat().st_size != size:
-            return False
-        return hash_file(path, "md5") == (size, md5)
-    except OSError:
-        return False
-
-
 @dataclass(frozen=True, slots=True)
 class FoundImage:
     """An image on disk, hashed."""

@@ -10,21 +10,28 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 
 from tcia_covid.core.errors import ForeignImageError, LockedError, PermissionDeniedError
 from tcia_covid.core.files import is_foreign_link, open_regular
-from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage, shared_headers
+from tcia_covid.core.models import (
+    Failure,
+    ImageAttributes,
+    Receipt,
+    Series,
+    StoredImage,
+    shared_headers,
+)
 from tcia_covid.core.safe_names import (
     MAX_UID,
     STATE_FOLDER,
     is_system_file,
 )
-from tcia_covid.core.version import __version__
+from tcia_covid.core.version import PROGRAM
 from tcia_covid.formats.dicom import header_of_file
-from tcia_covid.store.commit import Committer, foreign_link, path_of
+from tcia_covid.store.commit import Committer, foreign_link
 from tcia_covid.store.disk import (
     Disk,
     contention_errors,
@@ -32,7 +39,6 @@ from tcia_covid.store.disk import (
     destination_errors,
     files_in,
     machine_name,
-    remove_abandoned,
 )
 from tcia_covid.store.layout import UID, Layout
 from tcia_covid.store.locks import Holder, Lock, holders, locks_work
@@ -142,8 +148,8 @@ class Tree:
             with destination_errors(str(self.root)):
                 for folder in (self.receipts.folder, self.staging, self._locks):
                     self.disk.make_lasting_folder(folder)
-                self.write_file(self.state / "program", f"tcia-covid {__version__}\n".encode())
-                remove_abandoned(self.temporary, self.disk.remove)
+                self.write_file(self.state / "program", f"{PROGRAM}\n".encode())
+                self.disk.remove_abandoned(self.temporary)
         except FileNotFoundError as error:
             raise destination_error(error, str(self.root)) from error
 
@@ -166,6 +172,16 @@ class Tree:
             for link in links:  # one to a file is replaced by the next write
                 if link.is_dir() or not link.exists():
                     raise _link_error(link, "a symbolic link")
+
+    def damaged_files(self, receipt: Receipt) -> set[str]:
+        """The names of a series' files that `verify` found damaged."""
+        notes = self.damage.read(receipt.series.uid)
+        return {str(note.get("file")).removeprefix(f"{receipt.folder}/") for note in notes}
+
+    def note_failure(self, failure: Failure, name: str = "") -> None:
+        """Record for `status` why a series, or what `name` stands for, could not be completed."""
+        with contextlib.suppress(OSError):  # the result of the run has it, too
+            self.failures.write(name or failure.series, [asdict(failure)])
 
     def foreign_link(self, receipt: Receipt) -> str:
         """The first link on the way to a series' folder that is not followed; empty if none."""
@@ -272,7 +288,7 @@ class Tree:
 
     def path(self, receipt: Receipt) -> Path:
         """The folder of a receipt."""
-        return path_of(self.root, receipt)
+        return self.root / receipt.folder
 
     def is_taken(self, folder: str, uid: str) -> bool:
         """Whether another series than `uid` owns a folder, or one above or below it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,8 +26,9 @@ from tcia_covid.core.events import Emit, Notice, RequestRetried, discard
 from tcia_covid.core.models import Failure
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.summary import Summary, SupportingFile, SupportingFiles, exit_code_of
-from tcia_covid.core.version import __version__
-from tcia_covid.formats.hashes import hash_file
+from tcia_covid.core.units import utc_now
+from tcia_covid.core.version import PROGRAM
+from tcia_covid.formats.hashes import has_content, hash_file
 from tcia_covid.http.client import Client
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.targets import unknown_collection
@@ -374,8 +374,8 @@ class _Installer:
             size=size,
             sha256=sha256,
             check=check,
-            finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            program=f"tcia-covid {__version__}",
+            finished=utc_now(),
+            program=PROGRAM,
         )
 
     def _publish(self, receipt: FileReceipt, part: Path) -> FileReceipt:
@@ -440,7 +440,4 @@ class _Installer:
 
 def _has(place: Path, member: Member) -> bool:
     """Whether a file has the bytes of a receipt."""
-    try:
-        return place.is_file() and hash_file(place, "sha256") == (member.size, member.sha256)
-    except OSError:
-        return False
+    return has_content(place, member.size, member.sha256, "sha256")
