@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
@@ -20,7 +21,6 @@ from tcia_covid.core.models import Check, Receipt
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.hashes import same_md5
-from tcia_covid.operations.verify_against import TargetCheck, TargetComparison
 from tcia_covid.operations.verify_files import (
     Batch,
     Damage,
@@ -49,6 +49,9 @@ from tcia_covid.supporting.receipts import FOLDER as SUPPORTING
 from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
+
+if TYPE_CHECKING:  # needs half of the program, and a run without targets none of it
+    from tcia_covid.operations.verify_against import TargetCheck, TargetComparison
 
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are checked, in the caller's thread."""

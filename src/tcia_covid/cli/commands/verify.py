@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import AGAINST_ONLY, ONLINE_ONLY, refuse_unused
@@ -13,9 +13,11 @@ from tcia_covid.cli.progress import run_checking
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.operations.verify import VerifyResult, verify_directory
-from tcia_covid.operations.verify_against import MatchCounts, Mismatch, TargetComparison
 from tcia_covid.output.json_documents import verify_document
 from tcia_covid.output.tables import first_lines, outdated_line, unchecked_line
+
+if TYPE_CHECKING:
+    from tcia_covid.operations.verify_against import MatchCounts, Mismatch, TargetComparison
 
 _FILTERS = {str(option.name) for option in AGAINST_ONLY}
 _MAX_IMAGES = 5
