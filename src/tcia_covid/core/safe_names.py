@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import PurePath
-from typing import NewType
 
-PathComponent = NewType("PathComponent", str)
-"""The name of one folder or file, made safe here."""
 STATE_FOLDER = ".tcia-covid"
 """The folder of the program's own files, in that of a collection."""
 DEFAULT_OUTPUT = "tcia-data"
@@ -76,6 +73,12 @@ def is_in_hidden_folder(file: PurePath) -> bool:
     return any(folder.startswith(".") for folder in file.parent.parts)
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name in a record of this program names a visible file or folder, and no path."""
+    is_visible = name != "" and name.isprintable() and not name.startswith(".")
+    return is_visible and set(name).isdisjoint("/\\:")
+
+
 def is_windows_name(name: str) -> bool:
     """Whether Windows permits a file or folder of this name."""
     is_device = name.casefold().partition(".")[0].rstrip() in _DEVICES
@@ -88,7 +91,7 @@ def is_reserved(name: str) -> bool:
     return plain.partition(".")[0] in _DEVICES or plain in _OURS or is_system_file(name)
 
 
-def safe_name(original: str) -> PathComponent:
+def safe_name(original: str) -> str:
     """Make a folder name of a PatientID or description: readable, safe, at most 69 characters.
 
     Distinct originals get distinct names, even on file systems that ignore case. An original of
@@ -99,8 +102,8 @@ def safe_name(original: str) -> PathComponent:
     """
     safe = _SAFE.match(original) and not original.endswith(".") and not _TAGGED.search(original)
     if safe and not is_reserved(original):
-        return PathComponent(original)
+        return original
     stem = _UNSAFE.sub("_", original)[:_MAX_STEM].strip("_-") or "unnamed"
     digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
     tag = _TAG.findall(digest + "f0000000")[0]  # in case a digest has no letter
-    return PathComponent(f"{stem}-{tag}")
+    return f"{stem}-{tag}"

@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from io import BufferedIOBase, FileIO
+from io import FileIO
 from pathlib import Path
 
 from tcia_covid.core.errors import ChecksumError, ForeignImageError
@@ -43,7 +43,6 @@ _TYPES = {
 class Volume:
     """An intact volume on disk."""
 
-    path: Path
     size: int
     """Bytes of the file, compressed."""
     digests: dict[str, str]
@@ -72,13 +71,12 @@ def read_volume(
         ChecksumError: it is truncated or damaged.
         OSError: it cannot be read.
     """
-    with FileIO(path, opener=open_regular) as file:
-        hashed = _Hashed(file, {"md5", *algorithms}, on_bytes)
+    with _HashedFile(path, {"md5", *algorithms}, on_bytes) as file:
         try:
-            with gzip.GzipFile(fileobj=hashed, mode="rb") as stream:
+            with gzip.GzipFile(fileobj=file, mode="rb") as stream:
                 header = _read_through(stream, path.name)
         except gzip.BadGzipFile as error:
-            if hashed.first != _GZIP:
+            if file.first != _GZIP:
                 raise ForeignImageError(f"{path.name} is not a gzip file") from error
             raise ChecksumError(f"{path.name} is damaged: {error}") from error
         except EOFError as error:
@@ -86,17 +84,17 @@ def read_volume(
         except zlib.error as error:
             raise ChecksumError(f"{path.name} is damaged: its gzip stream is broken") from error
         status = os.fstat(file.fileno())
-    if hashed.size != status.st_size:
+    if file.size != status.st_size:
         raise ChecksumError(f"{path.name} changed while it was read")
-    digests = {name: digest.hexdigest() for name, digest in hashed.digests.items()}
-    return Volume(path, hashed.size, digests, header, status.st_mtime_ns)
+    digests = {name: digest.hexdigest() for name, digest in file.digests.items()}
+    return Volume(file.size, digests, header, status.st_mtime_ns)
 
 
-class _Hashed(BufferedIOBase):
+class _HashedFile(FileIO):
     """A file that is hashed while it is read from start to end."""
 
-    def __init__(self, file: FileIO, algorithms: Collection[str], on_bytes: OnBytes) -> None:
-        self._file = file
+    def __init__(self, path: Path, algorithms: Collection[str], on_bytes: OnBytes) -> None:
+        super().__init__(path, opener=open_regular)
         self.digests = {
             name: hashlib.new(name, usedforsecurity=False) for name in sorted(algorithms)
         }
@@ -105,12 +103,9 @@ class _Hashed(BufferedIOBase):
         self.first = b""
         """The first two bytes."""
 
-    def readable(self) -> bool:
-        return True
-
     def read(self, size: int | None = -1, /) -> bytes:
         limited = size is not None and 0 <= size < _BLOCK_SIZE
-        data = self._file.read(size if limited else _BLOCK_SIZE)
+        data = super().read(size if limited else _BLOCK_SIZE)
         for digest in self.digests.values():
             digest.update(data)
         self.first = self.first or data[:2]

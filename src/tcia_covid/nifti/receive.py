@@ -141,18 +141,16 @@ class Receiver:
             name = self.tree.pattern.read(file)
             subject = name.subject if name else ""
             detail = details.get(file, file)
-            failures.append(self._failure(subject, FailureReason.DAMAGED, detail, hint))
+            detail = f"{self.folder.subject}: {detail}"
+            failures.append(Failure(subject, FailureReason.DAMAGED, detail, hint=hint))
         for file in sorted(self._conflicts.keys() & self.tree.intact_files()):
-            detail = f"{file}: {self._conflicts[file]}"
+            detail = f"{self.folder.subject}: {file}: {self._conflicts[file]}"
             hint = (
                 "the package's is kept in quarantine: compare the two; to have the package's, "
                 "remove the installed one and run the same command again"
             )
-            failures.append(self._failure("", FailureReason.CONFLICT, detail, hint))
+            failures.append(Failure("", FailureReason.CONFLICT, detail, hint=hint))
         return failures
-
-    def _failure(self, subject: str, reason: FailureReason, detail: str, hint: str) -> Failure:
-        return Failure(subject, reason, f"{self.folder.subject}: {detail}", hint=hint)
 
 
 class PackageFolder:

@@ -10,13 +10,13 @@ from tcia_covid.catalog.collections import Collection
 from tcia_covid.core.errors import ChecksumError, ForeignImageError, LockedError
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.events import discard as discard_event
-from tcia_covid.core.models import Check, Receipt, Series
+from tcia_covid.core.models import ADOPTED, Check, Receipt, Series, StoredImage
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.nifti.scan import SUFFIX, Checksums, VolumeName, VolumePattern
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.layout import Layout, collection_folder
 from tcia_covid.store.receipts import StoredReceipt
-from tcia_covid.store.recovery import DicomImages, FoundImage
+from tcia_covid.store.recovery import DicomImages
 from tcia_covid.store.tree import Tree
 
 
@@ -35,14 +35,17 @@ class VolumeImages(DicomImages):
         volume = self.pattern.read(name)
         return volume is not None and volume.subject == series
 
-    def read(self, path: Path) -> FoundImage | None:
-        """Read a volume to its end; None if it is damaged or cannot be read."""
+    def read(self, path: Path) -> tuple[str, StoredImage] | None:
+        """Read a volume to its end: its patient, and the volume; None if it is damaged."""
         name = self.pattern.read(path.name)
         try:
             volume = read_volume(path)
         except (ForeignImageError, ChecksumError, OSError):
             return None
-        return FoundImage(name.stem, name.subject, volume.size, volume.md5) if name else None
+        if name is None:
+            return None
+        image = StoredImage(name.stem, volume.size, volume.md5, source=ADOPTED, suffix=SUFFIX)
+        return name.subject, image
 
 
 class VolumeTree(Tree):

@@ -101,7 +101,8 @@ class Committer:
         if old is not None and self._is_same(old.receipt, staging):
             self.disk.remove_folder(staging.folder)
             return old.receipt
-        study_id = study_id_of(staging.images.values())
+        headers = filter(None, (image.attributes for image in staging.images.values()))
+        study_id = next((header.study_id for header in headers if header.study_id), "")
         folders = self.folders(staging.series, old.receipt if old else None, study_id)
         if staging.in_place and staging.tree_folder is not None:
             folders = [staging.tree_folder.relative_to(self.root).as_posix()]
@@ -386,12 +387,6 @@ class Committer:
             may_move = folder == target or not folder.is_symlink()
             if (may_move and not folder.is_dir()) or is_foreign_link(folder):
                 self.notify(move_aside(self.disk, folder))
-
-
-def study_id_of(images: Iterable[StoredImage]) -> str:
-    """The StudyID of a series, from the headers of its images; empty if none has it."""
-    ids = (image.attributes.study_id for image in images if image.attributes)
-    return next(filter(None, ids), "")
 
 
 def foreign_link(root: Path, folder: str) -> str:

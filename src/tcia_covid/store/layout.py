@@ -201,7 +201,7 @@ def _folders(template: str, series: Series, study_id: str) -> tuple[str, ...]:
 def _component(part: str) -> str:
     """Keep a safe name; any other is made safe as a whole."""
     plain = part.strip(" .") or "_"
-    return plain if _is_plain(plain) and not is_reserved(plain) else str(safe_name(plain))
+    return plain if _is_plain(plain) and not is_reserved(plain) else safe_name(plain)
 
 
 def _readable(text: str | None) -> str:
@@ -305,4 +305,4 @@ _PLAIN_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()-]{0,62}[A-Za-z0-9)]"
 def collection_folder(name: str) -> str:
     """Give the folder name of a collection: its own name where that is safe everywhere."""
     is_safe = _PLAIN_COLLECTION.fullmatch(name) and not is_reserved(name)
-    return name if is_safe else str(safe_name(name))
+    return name if is_safe else safe_name(name)

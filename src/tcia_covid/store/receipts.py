@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tcia_covid.core.models import SERIES_NAMES, Check, Receipt, Series, StoredImage
-from tcia_covid.core.safe_names import is_reserved
+from tcia_covid.core.safe_names import is_plain_name, is_reserved
 from tcia_covid.store.disk import Disk, read_json
 
 FORMAT = 2
@@ -207,7 +207,7 @@ def _moved_from(document: dict[str, Any] | None) -> MovedFrom | None:
 
 
 def _check_file_name(name: str) -> None:
-    is_file = _is_plain(name) and "/" not in name and name.endswith(_SUFFIXES)
+    is_file = is_plain_name(name) and name.endswith(_SUFFIXES)
     if not is_file or len(name) > _MAX_FILE_NAME:
         raise ValueError(name)
 
@@ -215,14 +215,9 @@ def _check_file_name(name: str) -> None:
 def _inside(folder: str) -> str:
     """Return a folder if it is a plain path below the collection's folder."""
     parts = folder.split("/")
-    if len(folder) > _MAX_FOLDER or is_reserved(parts[0]) or not all(map(_is_plain, parts)):
+    if len(folder) > _MAX_FOLDER or is_reserved(parts[0]) or not all(map(is_plain_name, parts)):
         raise ValueError(folder)
     return folder
-
-
-def _is_plain(part: str) -> bool:
-    is_name = part != "" and part.isprintable() and not part.startswith(".")
-    return is_name and "\\" not in part and ":" not in part
 
 
 def _image(document: dict[str, Any]) -> StoredImage:

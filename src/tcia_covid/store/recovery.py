@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tcia_covid.core.errors import ForeignImageError
-from tcia_covid.core.models import ADOPTED, ImageAttributes, StoredImage
+from tcia_covid.core.models import ADOPTED, StoredImage
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.formats.dicom import header_of_file
 from tcia_covid.formats.hashes import hash_file
@@ -16,18 +16,6 @@ from tcia_covid.store.disk import files_in
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.quarantine import set_aside
 from tcia_covid.store.staging import STAGED, ImageOrigins, Staging, is_resumable, is_temporary
-
-
-@dataclass(frozen=True, slots=True)
-class FoundImage:
-    """An image on disk, hashed."""
-
-    uid: str
-    series: str
-    size: int
-    md5: str
-    attributes: ImageAttributes | None = None
-    """From its header; None of a file that is not DICOM."""
 
 
 class DicomImages:
@@ -43,14 +31,18 @@ class DicomImages:
         """Whether a file of this name may be an image of a series."""
         return name.endswith(self.suffix)
 
-    def read(self, path: Path) -> FoundImage | None:
-        """Hash an image and read its UIDs; None if it is not an image or cannot be read."""
+    def read(self, path: Path) -> tuple[str, StoredImage] | None:
+        """Hash an image and read its UIDs: that of its series, and the image.
+
+        None if it is not an image or cannot be read.
+        """
         try:
             size, md5 = hash_file(path, "md5")
             header = header_of_file(path)
         except (OSError, ForeignImageError):
             return None
-        return FoundImage(header.sop, header.series, size, md5, header.attributes)
+        image = StoredImage(header.sop, size, md5, source=ADOPTED, attributes=header.attributes)
+        return header.series, image
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +80,22 @@ class StagingRecovery:
         """
         staging, series = self.staging, self.staging.series
         recorded = {image.file: uid for uid, image in staging.recorded.items()}
-        found: dict[str, FoundImage] = {}
+        found: dict[str, StoredImage] = {}
         named: dict[str, str] = {}
         for name in sorted(files_in(folder)):
             uid = recorded.get(name, name.removesuffix(self.images.suffix))
             if uid in staging.images or not self.images.is_name(name, series.uid):
                 continue
-            image = self.images.read(folder / name)
-            if image is not None and image.series == series.uid:
-                found[name], named[name] = image, uid
+            read = self.images.read(folder / name)
+            if read is not None and read[0] == series.uid:
+                found[name], named[name] = read[1], uid
         attributes = {image.uid: image.attributes for image in found.values()}
         names = layout.file_names(series, attributes) if self.images.has_uids else {}
         for name, image in found.items():
             has_layout_name = names.get(image.uid) == name and image.uid not in staging.recorded
             if image.uid in staging.images or not (image.uid == named[name] or has_layout_name):
                 continue
-            stored = self._as_recorded(image, ADOPTED)
+            stored = self._as_recorded(image)
             if stored is not None:
                 name_is_uid = name == f"{stored.uid}{stored.suffix}"
                 staging.adopt(replace(stored, name="" if name_is_uid else name), folder)
@@ -121,10 +113,10 @@ class StagingRecovery:
         if file.is_dir() or not self.images.is_name(name, staging.series.uid):
             self._set_aside(file)
             return
-        found = None if file.is_symlink() else self.images.read(file)
+        read = None if file.is_symlink() else self.images.read(file)
         image = None
-        if found is not None and found.series == staging.series.uid:
-            image = self._as_recorded(found, source_of(found.uid))
+        if read is not None and read[0] == staging.series.uid:
+            image = self._as_recorded(replace(read[1], source=source_of(read[1].uid)))
         if image is None or image.uid in staging.images:
             self._drop(file, image)
             return
@@ -146,18 +138,12 @@ class StagingRecovery:
             set_aside(self.staging.disk, file, self.quarantine)
             self.staging.quarantined_files += 1
 
-    def _as_recorded(self, found: FoundImage, source: str) -> StoredImage | None:
+    def _as_recorded(self, found: StoredImage) -> StoredImage | None:
         """The image as its receipt has it; None if its bytes are not those of the receipt."""
         known = self.staging.recorded.get(found.uid)
-        if known is not None:  # its receipt may have a wrong size
-            if known.md5 != found.md5:
-                return None
-            return replace(known, size=found.size, attributes=found.attributes)
-        return StoredImage(
-            found.uid,
-            found.size,
-            found.md5,
-            source=source,
-            suffix=self.images.suffix,
-            attributes=found.attributes,
-        )
+        if known is None:
+            return found
+        if known.md5 != found.md5:
+            return None
+        # The receipt may have a wrong size.
+        return replace(known, size=found.size, attributes=found.attributes)

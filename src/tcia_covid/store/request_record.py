@@ -64,14 +64,12 @@ def recorded_request(series: Sequence[Series], listed: Sequence[Series], shards:
     document = {
         "series": len(series),
         "listed": asdict(Totals.of(listed)) if listed else None,
-        "items": list(map(_item, series)) if len(series) <= _MAX_ITEMS else [],
+        "items": [(item.uid, item.image_count or 0, item.size or 0) for item in series]
+        if len(series) <= _MAX_ITEMS
+        else [],
         "shards": shards,
     }
     return json.dumps(document, separators=(",", ":")).encode()
-
-
-def _item(series: Series) -> tuple[str, int, int]:
-    return series.uid, series.image_count or 0, series.size or 0
 
 
 def read_request(state: Path) -> RecordedRequest | None:

@@ -339,7 +339,7 @@ class _Installer:
         others = [receipt for receipt in self.receipts.all() if receipt.key != key]
         names = [member.file for receipt in others for member in receipt.stated]
         taken = {name.partition("/")[0].casefold() for name in names}
-        return str(unique_name(name, key, taken))
+        return unique_name(name, key, taken)
 
     def _checked(self, file: SourceFile, name: str, part: Path) -> FileReceipt:
         """Compare a file with the recorded size and hash, and return its receipt.

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
 
+from tcia_covid.core.safe_names import is_plain_name
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store.disk import read_json
 from tcia_covid.store.tree import Tree
@@ -129,12 +130,8 @@ def _read(document: dict[str, Any]) -> FileReceipt:
     document["members"] = tuple(Member(**member) for member in document["members"])
     receipt = FileReceipt(**document)
     for name in (receipt.file, *(member.file for member in receipt.members)):
-        if not all(_is_plain(part) for part in name.split("/")):
+        if not all(map(is_plain_name, name.split("/"))):
             raise ValueError(name)
     if "/" in receipt.file or not isinstance(receipt.size, int):
         raise ValueError(receipt.file)
     return receipt
-
-
-def _is_plain(part: str) -> bool:
-    return part not in ("", ".", "..") and not set(part) & set("\\:\0")

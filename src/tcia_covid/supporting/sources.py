@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from tcia_covid.archives.portal import PortalApi, PortalDownload
 from tcia_covid.catalog.collections import Collection, SupportingFile
 from tcia_covid.core.errors import ArchiveError, NotAvailableError
-from tcia_covid.core.safe_names import PathComponent, is_windows_name, safe_name
+from tcia_covid.core.safe_names import is_windows_name, safe_name
 
 _WORDS = {
     "clinical": ("clinical", "demographic"),
@@ -162,11 +162,11 @@ def _of_site(download: PortalDownload) -> SourceFile:
 
 def file_name(file: SourceFile) -> str:
     """The name of a file on disk."""
-    name = str(safe_file_name(file.original))
+    name = safe_file_name(file.original)
     return name if re.search(r"\.\w", name) else f"{name}.bin"
 
 
-def safe_file_name(original: str) -> PathComponent:
+def safe_file_name(original: str) -> str:
     """A file's name without spaces and special characters; it keeps its extension.
 
     `Clinical Data Jan 13 2021 .xlsx` becomes `Clinical_Data_Jan_13_2021.xlsx`. It may not be
@@ -180,13 +180,13 @@ def safe_file_name(original: str) -> PathComponent:
         ending = match[0] if match else ""
         stem = plain[: len(plain) - len(ending)].strip("._-") or "unnamed"
         name = f"{stem[: _LONGEST - len(ending)]}{ending}"
-    return PathComponent(name if is_windows_name(name) else f"_{name}")
+    return name if is_windows_name(name) else f"_{name}"
 
 
-def unique_name(name: str, original: str, taken: set[str]) -> PathComponent:
+def unique_name(name: str, original: str, taken: set[str]) -> str:
     """Give `name`, or one that is not in `taken` in any case, for a file called `original`."""
     if name.casefold() not in taken:
-        return PathComponent(name)
+        return name
     ending = "".join(PurePosixPath(name).suffixes[-2:])
     tagged = safe_name(f"{original}\0")
-    return PathComponent(f"{tagged}{ending if _ENDING.fullmatch(ending) else ''}")
+    return f"{tagged}{ending if _ENDING.fullmatch(ending) else ''}"

@@ -105,11 +105,11 @@ def _places(entries: list[zipfile.ZipInfo], name: str) -> dict[str, zipfile.ZipI
 
 def _place(original: str, taken: set[str]) -> str:
     parts = [part for part in original.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    safe = [str(safe_file_name(part)) for part in parts[-_MAX_DEPTH:]] or ["unnamed"]
+    safe = [safe_file_name(part) for part in parts[-_MAX_DEPTH:]] or ["unnamed"]
     file = "/".join(safe)
     if file.casefold() in taken:
         names = {PurePosixPath(name).name for name in taken}
-        safe[-1] = str(unique_name(safe[-1], original, names | {safe[-1].casefold()}))
+        safe[-1] = unique_name(safe[-1], original, names | {safe[-1].casefold()})
         file = "/".join(safe)
     if file.casefold() in taken:
         raise ZipError(f"a ZIP has two entries of the name {file}")
