@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tcia_covid.archives.idc.archive import IdcArchive
-from tcia_covid.archives.idc.endpoints import DEFAULT_ENDPOINTS, parse_endpoints
-from tcia_covid.archives.nbia.archive import NbiaArchive
-from tcia_covid.catalog import series_catalog
+from tcia_covid.archives.idc.endpoints import DEFAULT_ENDPOINTS
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_DESTINATION, EXIT_OK, EXIT_PARTIAL
 from tcia_covid.core.events import Emit, Notice, discard
@@ -24,20 +21,13 @@ from tcia_covid.http.client import Client
 from tcia_covid.http.errors import ca_bundles
 from tcia_covid.operations.doctor_archives import (
     ArchiveChecks,
-    check_ca,
-    check_idc,
-    check_nbia,
+    IdcChecks,
+    NbiaChecks,
     compare_images,
     smallest_series,
 )
-from tcia_covid.operations.doctor_disk import check_disk, check_open_files
-from tcia_covid.operations.doctor_facts import (
-    Fact,
-    FactList,
-    FactOutcome,
-    anonymous,
-    program_details,
-)
+from tcia_covid.operations.doctor_disk import DiskChecks, MachineChecks
+from tcia_covid.operations.doctor_facts import Fact, FactOutcome, anonymous, program_details
 from tcia_covid.selection.request import Options
 from tcia_covid.store.disk import Disk
 
@@ -75,7 +65,9 @@ class DoctorResult:
     @property
     def failed(self) -> list[Fact]:
         """Facts that failed, and that the program needs."""
-        return [fact for fact in self.facts if fact.matters]
+        return [
+            fact for fact in self.facts if fact.outcome is FactOutcome.FAILED and not fact.optional
+        ]
 
     @property
     def has_archive(self) -> bool:
@@ -119,19 +111,19 @@ def examine(
     begun, stop = time.monotonic(), stop or CancelToken()
     emit(Notice(f"checking {output}"))
     series = smallest_series()
-    facts = [*_machine_facts(options), *check_disk(output, disk)]
+    facts = [*MachineChecks(options.jobs).run(), *DiskChecks(output, disk or Disk()).run()]
     stop.check()
-    archives = _archives(options, series, stop, emit)
-    names = " and ".join(sorted({name.partition("-")[0].upper() for name in archives}))
+    archives = _archives(options, series, partial(Client, options.http, stop=stop, emit=emit))
+    names = " and ".join(sorted({each.group.partition("-")[0].upper() for each in archives}))
     emit(Notice(f"checking the connections to {names}, and what they send"))
-    jobs = len(archives)
     try:
-        for (_, (checks, _)), _ in parallel_map(_check, archives.items(), jobs, stop):
-            facts += checks.facts.facts
+        for _, found in parallel_map(ArchiveChecks.run, archives, len(archives), stop):
+            facts += found
     finally:
-        for checks, _ in archives.values():
-            checks.client.close()
-    facts += compare_images({name: checks.images for name, (checks, _) in archives.items()})
+        for each in archives:
+            each.client.close()
+    stop.check()
+    facts += compare_images(archives)
     return DoctorResult(
         output=anonymous(str(output)),
         environment=_environment(options),
@@ -141,49 +133,20 @@ def examine(
     )
 
 
-_Work = tuple[ArchiveChecks, Callable[[], None]]
-
-
-def _check(item: tuple[str, _Work]) -> None:
-    _, (_, work) = item
-    work()
-
-
-def _machine_facts(options: Options) -> list[Fact]:
-    facts = FactList("machine")
-    facts.check("open-files", lambda: check_open_files(options.jobs), optional=True)
-    facts.check("ca", check_ca)
-    return facts.facts
-
-
-def _archives(options: Options, series: Series, stop: CancelToken, emit: Emit) -> dict[str, _Work]:
-    """What to check of each archive, by its name in facts."""
-    work: dict[str, _Work] = {}
-
-    def checks(name: str, url: str, params: Mapping[str, str]) -> ArchiveChecks:
-        client = Client(options.http, stop=stop, connections=2, emit=emit)
-        return ArchiveChecks(FactList(name), client, url, params, series)
-
+def _archives(
+    options: Options, series: Series, client: Callable[..., Client]
+) -> Sequence[ArchiveChecks]:
+    """NBIA, and each of IDC's endpoints."""
+    archives: list[ArchiveChecks] = []
     if options.source != "idc":
-        of_nbia = checks("nbia", f"{options.nbia_url.rstrip('/')}/getCollectionValues", {})
-        nbia = NbiaArchive(of_nbia.client, options.nbia_url)
-        work["nbia"] = of_nbia, partial(check_nbia, of_nbia, nbia)
+        archives.append(NbiaChecks(client(connections=2), options.nbia_url, series))
     if options.source != "nbia":
-        texts = (options.idc_url or DEFAULT_ENDPOINTS).split(",")
-        for number, text in enumerate(map(str.strip, texts), 1):
-            named = f"idc-{text.lower()}" if text.lower() in ("aws", "gcs") else f"idc-{number}"
-            name = "idc" if len(texts) == 1 else named
-            (endpoint,) = parse_endpoints(text)
-            params = {"list-type": "2", "max-keys": "1", "prefix": f"{series.crdc_uuid}/"}
-            of_idc = checks(name, endpoint.bucket_url(series.bucket or ""), params)
-            idc = IdcArchive(
-                of_idc.client,
-                text,
-                find=lambda uids: {uid: series for uid in uids if uid == series.uid},
-                list_all=series_catalog.load,
-            )
-            work[name] = of_idc, partial(check_idc, of_idc, idc)
-    return work
+        endpoints = [text.strip() for text in (options.idc_url or DEFAULT_ENDPOINTS).split(",")]
+        for number, endpoint in enumerate(endpoints, 1):
+            name = endpoint.lower() if endpoint.lower() in {"aws", "gcs"} else str(number)
+            group = "idc" if len(endpoints) == 1 else f"idc-{name}"
+            archives.append(IdcChecks(group, client(connections=2), endpoint, series))
+    return archives
 
 
 def _environment(options: Options) -> dict[str, str]:

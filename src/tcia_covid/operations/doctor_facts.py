@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import platform
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import TciaCovidError
 from tcia_covid.core.redaction import printable, scrub
-from tcia_covid.core.version import PROGRAM
 from tcia_covid.formats.inflate import DEFAULT
 
 _PACKAGES = ("requests", "urllib3", "click", "pydicom", "pyyaml")
@@ -49,11 +50,6 @@ class Fact:
         """The part of the name before the dot."""
         return self.name.partition(".")[0]
 
-    @property
-    def matters(self) -> bool:
-        """Whether it failed and the program needs it."""
-        return self.outcome is FactOutcome.FAILED and not self.optional
-
 
 class FactError(TciaCovidError):
     """Something else was seen than the program relies on."""
@@ -63,66 +59,74 @@ class NotCheckedError(Exception):
     """The fact cannot be checked here, or does not apply."""
 
 
-@dataclass(slots=True)
-class FactList:
-    """Checks facts of one group, one after the other.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How `Checks` find out whether one fact is true."""
+
+    name: str
+    look: Callable[[Any], str]
+    needs: str
+    optional: bool
+
+
+def fact(
+    name: str, *, needs: str = "", optional: bool = False
+) -> Callable[[Callable[[Any], str]], Look]:
+    """Decorate a method of `Checks` that gives what was seen of a fact.
+
+    The method raises a `TciaCovidError` where the fact is not true, or a `NotCheckedError`.
+
+    Args:
+        name: without the group.
+        needs: the fact of the same group without which there is nothing to look at.
+        optional: see `Fact`.
+    """
+    return lambda look: Look(name, look, needs, optional)
+
+
+class Checks:
+    """Checks the facts of one group: those of the base class first, in the order of the source.
 
     Attributes:
         group: the first part of their names.
         facts: those checked so far.
     """
 
-    group: str
-    facts: list[Fact] = field(default_factory=list)
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.facts: list[Fact] = []
 
-    def check(
-        self,
-        name: str,
-        look: Callable[[], str],
-        *,
-        needs: Sequence[str] = (),
-        optional: bool = False,
-    ) -> bool:
-        """Check a fact; return whether it is true.
+    def run(self) -> list[Fact]:
+        """Check every fact."""
+        for kind in reversed(type(self).__mro__):
+            for each in vars(kind).values():
+                if isinstance(each, Look):
+                    look = partial(self.seen, each)
+                    self.facts.append(check(f"{self.group}.{each.name}", look, each.optional))
+        return self.facts
 
-        Args:
-            name: without the group.
-            look: gives what was seen; raises a `TciaCovidError` where the fact does not hold, or
-                a `NotCheckedError` with the reason.
-            needs: facts of this group without which there is nothing to look at.
-            optional: see `Fact`.
-        """
-        missing = next((needed for needed in needs if not self.holds(needed)), None)
-        if missing is not None:
-            return self.add(name, FactOutcome.NOT_CHECKED, f"needs {self.group}.{missing}")
-        try:
-            seen = look()
-        except NotCheckedError as reason:
-            return self.add(name, FactOutcome.NOT_CHECKED, str(reason))
-        except TciaCovidError as error:
-            return self.add(
-                name, FactOutcome.FAILED, error.message, hint=error.hint, optional=optional
-            )
-        return self.add(name, FactOutcome.OK, seen)
+    def seen(self, each: Look) -> str:
+        """What is seen of one fact."""
+        self.need(each.needs)
+        return each.look(self)
 
-    def add(
-        self,
-        name: str,
-        outcome: FactOutcome,
-        seen: str,
-        *,
-        hint: str = "",
-        optional: bool = False,
-    ) -> bool:
-        """Add a fact; return whether it is true."""
-        fact = Fact(f"{self.group}.{name}", outcome, anonymous(seen), anonymous(hint), optional)
-        self.facts.append(fact)
-        return outcome is FactOutcome.OK
-
-    def holds(self, name: str) -> bool:
-        """Whether a fact was checked and is true."""
+    def need(self, name: str) -> None:
+        """Raise `NotCheckedError` unless the fact `name` of this group was found to be true."""
         full = f"{self.group}.{name}"
-        return any(fact.name == full and fact.outcome is FactOutcome.OK for fact in self.facts)
+        true = {each.name for each in self.facts if each.outcome is FactOutcome.OK}
+        if name and full not in true:
+            raise NotCheckedError(f"needs {full}")
+
+
+def check(name: str, look: Callable[[], str], optional: bool = False) -> Fact:  # noqa: FBT001, FBT002
+    """Check one fact; `look` is as described at `fact`."""
+    try:
+        outcome, seen, hint = FactOutcome.OK, look(), ""
+    except NotCheckedError as reason:
+        outcome, seen, hint = FactOutcome.NOT_CHECKED, str(reason), ""
+    except TciaCovidError as error:
+        outcome, seen, hint = FactOutcome.FAILED, error.message, error.hint
+    return Fact(name, outcome, anonymous(seen), anonymous(hint), optional)
 
 
 def anonymous(text: str) -> str:
@@ -152,8 +156,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # in a bundle, or where its files may not be read
         return "unknown"
-
-
-def program_name() -> str:
-    """The name and version of this program."""
-    return PROGRAM
