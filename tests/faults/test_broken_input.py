@@ -25,11 +25,11 @@ BROKEN = {
 def test_fault_27_a_broken_manifest_is_refused_with_line_and_reason(
     tmp_path: Path, name: str
 ) -> None:
-    content, said = BROKEN[name]
+    content, message = BROKEN[name]
     (tmp_path / name).write_text(content, encoding="utf-8")
     result = run("download", name, home=tmp_path)
     assert result.returncode == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 3
 
@@ -63,16 +63,16 @@ def test_fault_27_a_broken_registry_is_refused_with_its_line(tmp_path: Path, con
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [("jobs: many\n", "line 1"), ("\njbos: 3\n", "line 2"), ("- a\n", "line 1")],
 )
 def test_fault_27_a_broken_configuration_is_refused_with_its_line(
-    tmp_path: Path, content: str, said: str
+    tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "tcia-covid.yaml").write_text(content, encoding="utf-8")
     result = run("plan", NAME, home=tmp_path)
     assert result.returncode == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_fault_27_a_series_that_nobody_knows_is_named(scenario: Scenario) -> None:

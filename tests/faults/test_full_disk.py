@@ -59,7 +59,7 @@ def _arguments(scenario: Scenario) -> list[str]:
     return ["download", NAME, "-o", str(scenario.output), *where]
 
 
-def _assert_told(scenario: Scenario, code: int, err: str, reason: str, hint: str) -> None:
+def _assert_reported(scenario: Scenario, code: int, err: str, reason: str, hint: str) -> None:
     assert code == 4, err
     assert "downloading 2 series" in err
     assert f"error: {reason} {scenario.output}" in err
@@ -83,7 +83,7 @@ def test_fault_20_a_full_file_system_ends_the_run_which_continues_once_there_is_
     scenario.add(Filling("getImage", file=filler))
     result = run(*_arguments(scenario), home=tmp_path)
     reason = "no space left while writing to"
-    _assert_told(scenario, result.returncode, result.stderr, reason, "free some space")
+    _assert_reported(scenario, result.returncode, result.stderr, reason, "free some space")
     filler.unlink()
     _assert_completed(scenario, tmp_path)
 
@@ -103,7 +103,7 @@ def test_fault_36_a_file_system_without_inodes_is_named(
     result = run(*_arguments(scenario), home=tmp_path)
     reason = "no inodes left for new files in"
     hint = "remove files that are not needed"
-    _assert_told(scenario, result.returncode, result.stderr, reason, hint)
+    _assert_reported(scenario, result.returncode, result.stderr, reason, hint)
     shutil.rmtree(few_inodes / "mine")
     _assert_completed(scenario, tmp_path)
 
@@ -114,5 +114,5 @@ def test_fault_20_a_limit_of_file_size_ends_the_run_which_continues_without_it(
     process = start(*_arguments(scenario), home=tmp_path, prefix=[sys.executable, "-c", LIMITED])
     _, err = process.communicate(timeout=60)
     reason = "a file has reached the permitted size in"
-    _assert_told(scenario, process.returncode, err, reason, "raise the limit (ulimit -f)")
+    _assert_reported(scenario, process.returncode, err, reason, "raise the limit (ulimit -f)")
     _assert_completed(scenario, tmp_path)

@@ -280,6 +280,6 @@ def test_status_counts_what_an_interrupted_run_did_not_begin(
     wait_for(lambda: crowd.server.count("getImage") >= 8, process)
     process.send_signal(signal.SIGINT)
     process.communicate()
-    said = run("status", crowd.output, home=tmp_path).stdout
-    assert "complete: 6 series" in said
-    assert "not started: 18 series of the last request" in said
+    text = run("status", crowd.output, home=tmp_path).stdout
+    assert "complete: 6 series" in text
+    assert "not started: 18 series of the last request" in text

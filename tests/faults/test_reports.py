@@ -75,15 +75,15 @@ def _assert_reports_true(scenario: Scenario, series: int) -> None:
 
 def _outdated(scenario: Scenario, home: Path) -> tuple[list[str], list[str], str]:
     """What `status --json` and `verify --json` name, and what both say in words."""
-    stands = document(run("status", scenario.output, "--json", home=home))
+    status = document(run("status", scenario.output, "--json", home=home))
     checked = run("verify", scenario.output, "--json", home=home)
     assert checked.returncode == 0, checked.stderr
-    said = run("status", scenario.output, home=home).stdout
-    said += run("verify", scenario.output, home=home).stdout
+    text = run("status", scenario.output, home=home).stdout
+    text += run("verify", scenario.output, home=home).stdout
     return (
-        stands["collections"][0]["outdated_reports"],
+        status["collections"][0]["outdated_reports"],
         document(checked)["outdated_reports"],
-        said,
+        text,
     )
 
 
@@ -112,10 +112,10 @@ def test_fault_34_after_a_kill_outdated_reports_are_named_until_they_are_written
     process = _begun(crowd, tmp_path)
     process.kill()
     process.communicate()
-    stands, checked, said = _outdated(crowd, tmp_path)
-    assert stands == [*REPORT_FILES]
-    assert checked == [f"{NAME}/{name}" for name in REPORT_FILES]
-    assert said.count("the next 'download' or 'adopt' writes them") == 2
+    by_status, by_verify, text = _outdated(crowd, tmp_path)
+    assert by_status == [*REPORT_FILES]
+    assert by_verify == [f"{NAME}/{name}" for name in REPORT_FILES]
+    assert text.count("the next 'download' or 'adopt' writes them") == 2
     here = min(crowd.tree.receipts.uids())
     nothing_to_do = crowd.download(here)
     assert (nothing_to_do.exit_code, nothing_to_do.already_complete) == (0, 1)
@@ -199,8 +199,8 @@ def test_fault_34_a_changed_report_file_is_noticed_and_written_again(
         path.unlink()
     else:
         path.write_bytes(right + b"more" if change == "longer" else b"X" + right[1:])
-    stands = read_status(scenario.output).collections[0].outdated_reports
-    assert stands == ([] if change == "other" else [name]), "status looks at sizes alone"
+    outdated = read_status(scenario.output).collections[0].outdated_reports
+    assert outdated == ([] if change == "other" else [name]), "status looks at sizes alone"
     found = verify_directory(scenario.output)
     if name == "manifest-md5.txt" and change != "deleted":
         assert [one.file for one in found.damage] == [f"{NAME}/{name}"]
@@ -287,8 +287,8 @@ def test_fault_34_a_killed_adopt_move_continues_with_the_same_command(
     for _ in range(2):
         again = run(*command, home=scenario.folder)
         assert again.returncode == 0, again.stderr
-    told = document(again)
-    assert (told["series"]["found"], told["files"]["not_dicom"]) == (0, 1)
+    result = document(again)
+    assert (result["series"]["found"], result["files"]["not_dicom"]) == (0, 1)
     assert "nothing is left to adopt" in again.stderr
     assert scenario.files() == scenario.expected()
     _assert_reports_true(scenario, 2)

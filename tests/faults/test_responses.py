@@ -187,10 +187,11 @@ def test_fault_13_a_page_instead_of_a_zip_is_asked_again(scenario: Scenario) -> 
 
 
 @pytest.mark.parametrize(
-    ("page", "said"), [(HTML, "not a ZIP; it begins with '<html>"), (b"", "the response is empty")]
+    ("page", "message"),
+    [(HTML, "not a ZIP; it begins with '<html>"), (b"", "the response is empty")],
 )
 def test_fault_13_a_page_that_stays_instead_of_a_zip_is_named(
-    scenario: Scenario, page: bytes, said: str
+    scenario: Scenario, page: bytes, message: str
 ) -> None:
     scenario.add(
         Answer("getImage", body=page, times=None),
@@ -200,7 +201,7 @@ def test_fault_13_a_page_that_stays_instead_of_a_zip_is_named(
     reasons = [one.reason for one in scenario.events if isinstance(one, SeriesRetried)]
     named = [one for one in reasons if f"{scenario.url}/getImage: " in one]
     assert named
-    assert all(said in one for one in named)
+    assert all(message in one for one in named)
     scenario.assert_heals()
 
 

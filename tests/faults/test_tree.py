@@ -98,11 +98,11 @@ def test_fault_20_a_repair_needs_space_for_missing_images_only(
     _file(scenario, 0).unlink()
     _file(scenario, 1).write_bytes(b"x" * _file(scenario, 1).stat().st_size)
     verify_directory(scenario.output)
-    lacking = 2 * scenario.series.images[0].size
-    _leave_free(monkeypatch, reserve_of(lacking) + lacking - 1)
+    missing = 2 * scenario.series.images[0].size
+    _leave_free(monkeypatch, reserve_of(missing) + missing - 1)
     with pytest.raises(NoSpaceError, match="the download needs"):
         scenario.download()
-    _leave_free(monkeypatch, reserve_of(lacking) + lacking)
+    _leave_free(monkeypatch, reserve_of(missing) + missing)
     scenario.assert_complete(scenario.download())
 
 

@@ -79,7 +79,7 @@ def _command(scenario: Scenario) -> list[str]:
     ]
 
 
-def _told(events: list[Event]) -> dict[str, object]:
+def _counted(events: list[Event]) -> dict[str, object]:
     """What events say of series, whatever their order and the sizes of pieces."""
     size: Counter[str] = Counter()
     for event in events:
@@ -97,11 +97,11 @@ def _told(events: list[Event]) -> dict[str, object]:
 
 def test_two_processes_download_and_report_what_one_does(crowd: Scenario, tmp_path: Path) -> None:
     one = crowd.download(processes=1)
-    told, files = _told(crowd.events), crowd.files()
+    events, files = _counted(crowd.events), crowd.files()
     crowd.output = tmp_path / "other"
     two = crowd.download(processes=2)
     assert crowd.files() == files == crowd.expected()
-    assert _told(crowd.events) == told
+    assert _counted(crowd.events) == events
     assert two.bytes_received == one.bytes_received > 0
     assert sorted(result.series for result in two.results) == sorted(
         result.series for result in one.results

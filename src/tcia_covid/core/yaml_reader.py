@@ -39,13 +39,13 @@ class Source:
 
     name: str
     error_type: type[RequestError]
-    found: list[RequestError] | None = None
+    errors: list[RequestError] | None = None
     """Takes all errors, so that reading continues; None: the first error is raised."""
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Continue after an error in this block, where errors are collected."""
-        if self.found is None:
+        if self.errors is None:
             yield
             return
         try:
@@ -53,13 +53,13 @@ class Source:
         except ReportedError:
             return
         except self.error_type as error:
-            self.found.append(error)
+            self.errors.append(error)
 
     def report(self, error: RequestError) -> None:
         """Raise an error, or collect it."""
-        if self.found is None:
+        if self.errors is None:
             raise error
-        self.found.append(error)
+        self.errors.append(error)
 
     def error(self, line: int, reason: str, *, hint: str = "") -> RequestError:
         """Give the error for a line, counted from 1."""

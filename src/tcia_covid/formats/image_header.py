@@ -112,14 +112,14 @@ def _header(texts: Mapping[int, str]) -> ImageHeader:
         keyword: str, kind: Callable[[str], Number], count: int
     ) -> tuple[Number, ...] | None:
         try:
-            found = tuple(kind(part) for part in text(keyword).split("\\"))
+            values = tuple(kind(part) for part in text(keyword).split("\\"))
         except (ValueError, OverflowError):
             return None
-        return found if len(found) == count and all(map(math.isfinite, found)) else None
+        return values if len(values) == count and all(map(math.isfinite, values)) else None
 
     def number(keyword: str, kind: Callable[[str], Number]) -> Number | None:
-        found = numbers(keyword, kind, 1)
-        return found[0] if found else None
+        values = numbers(keyword, kind, 1)
+        return values[0] if values else None
 
     return ImageHeader(
         sop_class=text("SOPClassUID"),

@@ -57,10 +57,12 @@ class Workbook:
         for part, handler in ((_RELATIONS, relations), (_WORKBOOK, sheets)):
             for _ in self._parse(part, handler):
                 pass
-        targets = {found.get("Id", ""): found.get("Target", "") for found in relations.found}
+        targets = {
+            element.get("Id", ""): element.get("Target", "") for element in relations.elements
+        }
         named = {
-            found.get("name", ""): targets.get(found.get(f"{_OFFICE} id", ""), "")
-            for found in sheets.found
+            element.get("name", ""): targets.get(element.get(f"{_OFFICE} id", ""), "")
+            for element in sheets.elements
         }
         return {
             name: normpath(target[1:] if target.startswith("/") else f"xl/{target}")
@@ -133,11 +135,11 @@ class _Attributes(_Handler):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.found: list[dict[str, str]] = []
+        self.elements: list[dict[str, str]] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if _local(tag) == self._name:
-            self.found.append(attributes)
+            self.elements.append(attributes)
 
 
 class _SharedTexts(_Handler):

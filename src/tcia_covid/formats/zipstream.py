@@ -166,17 +166,17 @@ class Entry:
         writes 64 beyond 4 GiB, without a ZIP64 extra field). A complete ZIP continues with more
         bytes than the longest form, so these always arrive.
         """
-        ahead = self._source.peek(_MAX_DESCRIPTOR)
+        descriptor = self._source.peek(_MAX_DESCRIPTOR)
         wide = struct.pack("<IQQ", self._crc, compressed, self._size)
         forms = [_DESCRIPTOR_SIGNATURE + wide, wide]
         if compressed <= _IN_ZIP64 and self._size <= _IN_ZIP64:
             narrow = struct.pack("<III", self._crc, compressed, self._size)
             forms += [_DESCRIPTOR_SIGNATURE + narrow, narrow]
         for form in forms:
-            if ahead.startswith(form):
+            if descriptor.startswith(form):
                 self._source.exactly(len(form))
                 return True
-        if len(ahead) < _MAX_DESCRIPTOR:
+        if len(descriptor) < _MAX_DESCRIPTOR:
             self._source.exactly(_MAX_DESCRIPTOR)  # truncated rather than wrong: raises
         return False
 

@@ -76,16 +76,16 @@ class Holder:
 
 def holders(folder: Path) -> list[Holder]:
     """The holders of the locks in a folder; files that dead processes left are no locks."""
-    found = []
+    locking = []
     for path in sorted(folder.glob("*.lock")):
         with contextlib.suppress(OSError):
             handle = open_own(path, os.O_RDONLY)
             try:
                 if _is_locked(handle):
-                    found.append(_holder(handle))
+                    locking.append(_holder(handle))
             finally:
                 os.close(handle)
-    return found
+    return locking
 
 
 def locks_work(path: Path) -> bool:

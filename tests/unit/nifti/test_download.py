@@ -388,9 +388,9 @@ def test_a_package_that_another_run_receives_is_skipped(
     fetch(site, tmp_path)
     (root(tmp_path) / "0700" / LATE).unlink()
     locks = [path.parent / "lock" for path in root(tmp_path).rglob("listing.json")]
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         for lock in locks:
-            held.enter_context(TransferLock(lock, "the package"))
+            stack.enter_context(TransferLock(lock, "the package"))
         summary = fetch(site, tmp_path)
     assert (summary.exit_code, {failure.reason for failure in summary.failures}) == (4, {"locked"})
 
