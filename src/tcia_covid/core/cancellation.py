@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, TciaCovidError
+from tcia_covid.core.errors import InterruptedRunError, TciaCovidError
 
 
 class CancelToken:
@@ -30,7 +30,7 @@ class CancelToken:
             if self._event.is_set():
                 return
             self.since = time.monotonic()
-            self.reason = reason or InterruptedRunError(exit_code=EXIT_SIGINT)
+            self.reason = reason or InterruptedRunError()
             self._event.set()
             callbacks = list(self._callbacks)
         for callback in callbacks:

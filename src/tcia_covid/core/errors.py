@@ -374,8 +374,8 @@ class InterruptedRunError(TciaCovidError):
 
     exit_code = EXIT_SIGINT
 
-    def __init__(self, message: str = "interrupted", *, exit_code: int = EXIT_SIGINT) -> None:
-        super().__init__(message, hint="run the same command again to continue")
+    def __init__(self, *, exit_code: int = EXIT_SIGINT) -> None:
+        super().__init__("interrupted", hint="run the same command again to continue")
         self.exit_code = exit_code
 
 

@@ -1,4 +1,4 @@
-"""Opening files whose place anyone may have given to a link, a FIFO, a socket or a device.
+"""Opening files that anyone may have replaced by a link, a FIFO, a socket or a device.
 
 Two functions are openers: `open(path, "rb", opener=open_regular)`.
 """

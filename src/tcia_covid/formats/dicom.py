@@ -98,11 +98,6 @@ class Header:
     modality: str
     attributes: ImageAttributes
 
-    @property
-    def transfer_syntax(self) -> str:
-        """TransferSyntaxUID."""
-        return self.attributes.transfer_syntax
-
 
 class _Dataset(NamedTuple):
     """The elements of a DICOM file after its file meta information."""

@@ -23,7 +23,6 @@ _TAGS = {
     "InstanceNumber": 0x00200013,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
-    "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
     "Rows": 0x00280010,
     "Columns": 0x00280011,
@@ -47,8 +46,6 @@ class ImageHeader:
     image_type: tuple[str, ...] = ()
     view: str = ""
     """ViewPosition of a projection image: `PA`, `AP`, `LL`."""
-    photometric: str = ""
-    """PhotometricInterpretation."""
     instance_number: int | None = None
     acquisition_number: int | None = None
     position: tuple[float, ...] | None = None
@@ -127,7 +124,6 @@ def _header(texts: Mapping[int, str]) -> ImageHeader:
         modality=text("Modality"),
         image_type=tuple(part.strip() for part in text("ImageType").split("\\")),
         view=text("ViewPosition"),
-        photometric=text("PhotometricInterpretation"),
         instance_number=number("InstanceNumber", int),
         acquisition_number=number("AcquisitionNumber", int),
         position=numbers("ImagePositionPatient", float, 3),

@@ -90,7 +90,7 @@ class Committer:
 
         Raises:
             FileNotFoundError: another run took the staging folder.
-            TakenOverError: another run, whose lock locked nothing, publishes the series.
+            TakenOverError: another run publishes the series, where locks do not work.
             IncompleteSeriesError: there is no image, or one changed since it was written.
             PathTooLongError: programs could not open the images.
         """
@@ -140,7 +140,7 @@ class Committer:
         others = [] if placed else self.folders(receipt.series, receipt, receipt.study_id)[1:]
         try:
             return self._publish(staged, receipt, stored.replaces, others)
-        except _FolderTakenError:  # after runs whose locks lock nothing: this series leaves it
+        except _FolderTakenError:  # after runs without locks: this series leaves it
             return None
 
     def relayout(self, receipt: Receipt, staged: Path) -> Receipt:
@@ -154,7 +154,7 @@ class Committer:
             staged: a new folder in staging.
 
         Raises:
-            TakenOverError: another run, whose lock locked nothing, moves the series.
+            TakenOverError: another run moves the series, where locks do not work.
             PathTooLongError: programs could not open the images.
         """
         folder, images = self.in_layout(receipt)
@@ -283,7 +283,7 @@ class Committer:
         self.disk.sync_folder(staging.folder)
 
     def _is_same(self, receipt: Receipt, staging: Staging) -> bool:
-        """Whether another run, whose lock locked nothing, published the same images first."""
+        """Whether another run published the same images first, where locks do not work."""
         md5s = {image.uid: image.md5 for image in staging.images.values()}
         if receipt.series != staging.series or not self.is_complete(receipt):
             return False
@@ -418,7 +418,7 @@ def _changed(image: StoredImage, series: Series) -> IncompleteSeriesError:
 
 
 def _is_placed(source: Path, target: Path, image: StoredImage) -> bool:
-    """Whether the image is in its place already, perhaps as a second name of the staged file."""
+    """Whether the image is in its place already, perhaps as a hard link to the staged file."""
     with contextlib.suppress(OSError):
         if source.samefile(target):
             return True

@@ -126,7 +126,7 @@ class StagingRecovery:
         staging.adopt(image)
 
     def _drop(self, file: Path, image: StoredImage | None) -> None:
-        """Keep what was in the tree for inspection; remove what a dead run left half-way."""
+        """Keep what was in the tree for inspection; remove what a dead run left incomplete."""
         same = image is not None and self.staging.images[image.uid].md5 == image.md5
         if file.is_symlink() or (self.staging.recorded and not same):
             self._set_aside(file)

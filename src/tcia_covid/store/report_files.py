@@ -169,7 +169,7 @@ def image_rows(receipt: Receipt, *, above: str = "", keep_formulas: bool = False
     numbers = "".join(["".join(row[_HEADER_COLUMNS]) for row in rows])
     if _NUMBERS.fullmatch(numbers) and _PLAIN.fullmatch("".join([row[0] for row in rows])):
         return "".join([f"{','.join(row)}\r\n" for row in rows]).encode()
-    # Text that CSV has to quote, or that a spreadsheet evaluates: no download of ours has it here.
+    # Text that CSV has to quote, or that a spreadsheet evaluates: rare in these columns.
     return b"".join(csv_lines(safe_row(row, keep_formulas=keep_formulas) for row in rows))
 
 

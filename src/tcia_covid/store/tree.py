@@ -488,7 +488,7 @@ class Tree:
                 # Renamed first: a run without a lock must not publish half a folder.
                 taken = self._new_name(series.uid)
                 self.disk.rename(folder, taken)
-                # Where locks lock nothing, another run may have moved the images in there.
+                # Where locks do not work, another run may have moved the images in there.
                 if self.complete_receipt(series.uid) is None:
                     return
                 self._remove_staged(taken, series)
@@ -520,7 +520,7 @@ class Tree:
             if is_system_file(other.name) or other in others:
                 continue
             # One rename takes a dead run's folder over whole; a run that is alive after all
-            # (its lock locked nothing) finds it gone, and looks at the series again later.
+            # (where locks do not work) misses it, and tries the series again later.
             taken = self._new_name(uid)
             with contextlib.suppress(FileNotFoundError):
                 self.disk.rename(other, taken)
@@ -573,7 +573,7 @@ class Tree:
                 return
 
     def _link_old(self, receipt: Receipt, folder: Path) -> None:
-        """Start an update from second names of the old images, where the file system has such."""
+        """Start an update with hard links to the old images, where the file system has them."""
         old = self.path(receipt)
         for name in set() if self.foreign_link(receipt) else files_in(old):
             if name.endswith(".dcm") and not (old / name).is_symlink():

@@ -205,14 +205,14 @@ def test_reads_deflated_datasets():
 
     assert header is not None
     assert header.series == "1.2.4"
-    assert header.transfer_syntax == DEFLATED
+    assert header.attributes.transfer_syntax == DEFLATED
 
 
 def test_reads_encapsulated_images():
     header = read_header(meta(JPEG) + identity())
 
     assert header is not None
-    assert header.transfer_syntax == JPEG
+    assert header.attributes.transfer_syntax == JPEG
 
 
 def test_a_head_that_is_too_short_is_completed_from_the_file(tmp_path):

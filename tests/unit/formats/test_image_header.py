@@ -37,7 +37,6 @@ def test_it_reads_what_pydicom_reads(name: str) -> None:
     assert header.columns == dataset.get("Columns", 0)
     assert header.frames == (dataset.get("NumberOfFrames") or 1)
     assert header.instance_number == dataset.get("InstanceNumber")
-    assert header.photometric == dataset.get("PhotometricInterpretation", "")
     assert header.sop_class == dataset.get("SOPClassUID", "")
     position = dataset.get("ImagePositionPatient")
     assert header.position == (None if position is None else tuple(map(float, position)))

@@ -221,7 +221,7 @@ def test_waiting_in_eight_threads() -> None:
 )
 def test_nothing_starts_once_the_run_is_canceled(use: Callable) -> None:
     stop = CancelToken()
-    reason = InterruptedRunError("terminated", exit_code=EXIT_SIGTERM)
+    reason = InterruptedRunError(exit_code=EXIT_SIGTERM)
     stop.set(reason)
     with client_with(stop=stop) as client, pytest.raises(InterruptedRunError) as ended:
         use(client)
