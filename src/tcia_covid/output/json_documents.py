@@ -67,7 +67,7 @@ def summary_document(summary: Summary) -> Document:
         "checked": {"md5": summary.checked_md5, "size": summary.checked_size},
         "sources": summary.sources,
         "supporting": [_supporting(files) for files in summary.supporting],
-        "results": [result.to_dict() for result in summary.results],
+        "results": summary.results,
         "failures": [failure.to_dict() for failure in summary.failures],
         "catalog_differences": [
             _comparison(comparison) for comparison in summary.catalog_differences

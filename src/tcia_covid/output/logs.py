@@ -29,6 +29,7 @@ from tcia_covid.core.events import (
 )
 from tcia_covid.core.models import Outcome, Series, name_series
 from tcia_covid.core.redaction import scrub
+from tcia_covid.core.summary import SeriesResult
 from tcia_covid.core.version import __version__
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.output.progress import clean_line, detail_line, failure_line, retry_line, start_line
@@ -95,7 +96,12 @@ class EventLog(_Log):
     def take(self, event: Event) -> None:
         """Write an event."""
         if not (isinstance(event, DISPLAY_ONLY) or self.failed or self._closed):
-            line = json.dumps(event_object(event), ensure_ascii=False, separators=(",", ":"))
+            line = json.dumps(
+                event_object(event),
+                ensure_ascii=False,
+                separators=(",", ":"),
+                default=SeriesResult.to_dict,
+            )
             self._handler.handle(logging.makeLogRecord({"msg": line}))
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.cli.console import Console, encodable, write
+from tcia_covid.cli.console import Console, encodable, encoded, write
 from tcia_covid.cli.main import run
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.core.errors import DestinationError
@@ -104,6 +104,37 @@ def test_a_pipe_gets_plain_lines(capsys: Captured) -> None:
     with progress_display(Console()) as emit:
         emit(RunStarted(series=3, images=6, size=3000, already_complete=0, output="data"))
     assert capsys.readouterr().err == "downloading 3 series (6 images, 3.0 kB) into data\n"
+
+
+def test_a_document_has_one_line_for_each_of_many_series() -> None:
+    results = [SeriesResult("1.2", "failed"), SeriesResult("1.3", "complete", 'a "\n é')]
+    content = {"command": "plan", "none": [], "results": results, "sum": {"n": 1}, "notes": ["x"]}
+    text = "".join(encoded(content, ensure_ascii=True))
+    assert text.splitlines() == [
+        "{",
+        '  "command": "plan",',
+        '  "none": [],',
+        '  "results": [',
+        '    {"SeriesInstanceUID": "1.2", "state": "failed", "path": null},',
+        '    {"SeriesInstanceUID": "1.3", "state": "complete", "path": "a \\"\\n \\u00e9"}',
+        "  ],",
+        '  "sum": {',
+        '    "n": 1',
+        "  },",
+        '  "notes": [',
+        '    "x"',
+        "  ]",
+        "}",
+    ]
+    assert json.loads(text)["results"] == [result.to_dict() for result in results]
+
+
+def test_the_lines_of_very_many_series_are_one_list() -> None:
+    results = [SeriesResult(f"1.2.{place}", "remaining") for place in range(250)]
+    pieces = list(encoded({"results": results}, ensure_ascii=False))
+    assert len(pieces) > 3
+    document = json.loads("".join(pieces))
+    assert document == {"results": [result.to_dict() for result in results]}
 
 
 def test_a_long_document_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
