@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import partial
 from itertools import pairwise
@@ -90,18 +90,7 @@ class Geometry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the geometry as it is cached."""
-        return {
-            "kind": self.kind.value,
-            "problems": [
-                [problem.finding.value, problem.detail, problem.prevents_volume]
-                for problem in self.problems
-            ],
-            "rows": self.rows,
-            "columns": self.columns,
-            "frames": self.frames,
-            "slice_spacing": self.slice_spacing,
-            "pixel_spacing": self.pixel_spacing,
-        }
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
@@ -116,8 +105,10 @@ class Geometry:
         return cls(
             kind=Kind(values["kind"]),
             problems=tuple(
-                Problem(Finding(finding), str(detail), bool(prevents))
-                for finding, detail, prevents in values["problems"]
+                Problem(
+                    Finding(each["finding"]), str(each["detail"]), bool(each["prevents_volume"])
+                )
+                for each in values["problems"]
             ),
             rows=int(values["rows"]),
             columns=int(values["columns"]),

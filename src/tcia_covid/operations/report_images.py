@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import queue
-import re
 import stat
 import subprocess
 import sys
@@ -33,7 +32,6 @@ from tcia_covid.formats.geometry import Geometry
 from tcia_covid.store.disk import Disk, read_json, succeeded
 
 _FIELDS = ("geometry", "image")
-_MD5 = re.compile(r"[0-9a-f]{32}")
 _FORMAT = 1
 """Part of the names in the cache: another number ignores older files."""
 _SERIES_TIMEOUT = 300.0
@@ -56,21 +54,18 @@ class SeriesImages:
     problem: str = ""
     """Why there is no geometry or thumbnail."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What the cache has of a series."""
-
-    geometry: Geometry | None
-    image: str
-    """The MD5 of the image to show; empty if none has pixels."""
-
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> _Record:
+    def from_dict(cls, values: Mapping[str, Any], receipt: Receipt) -> SeriesImages:
+        """What a worker found, or a file of the cache says; nothing in a file is trusted.
+
+        Raises:
+            ValueError, TypeError, KeyError, OverflowError: a value is invalid or missing.
+        """
         geometry, image = values["geometry"], values["image"]
-        if image and not _MD5.fullmatch(image):
+        if image and image not in {each.md5 for each in receipt.images}:
             raise ValueError(image)
-        return cls(Geometry.from_dict(geometry) if geometry else None, image)
+        geometry = Geometry.from_dict(geometry) if geometry else None
+        return cls(geometry, f"{image}.jpg" if image else "")
 
 
 @dataclass(slots=True)
@@ -153,25 +148,22 @@ class ImageViewer:
             OSError: the cache cannot be written.
         """
         record = cache / f"{_key(receipt)}.json"
-        known = _read_record(record)
-        if known and known.image and known.image not in {image.md5 for image in receipt.images}:
-            known = None  # somebody changed the record
-        if known is not None:
-            thumbnail = f"{known.image}.jpg" if known.image else ""
-            if not thumbnail or _is_own_file(cache / thumbnail):
-                return SeriesImages(known.geometry, thumbnail)
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
+            known = SeriesImages.from_dict(read_json(record), receipt)
+            if not known.thumbnail or _is_own_file(cache / known.thumbnail):
+                return known
+        files = [(image.file, image.size, image.md5) for image in receipt.images]
         with self._worker() as worker:
-            answer = worker.ask(_question(receipt, folder, known))
-        if "image" in answer:
-            known = _Record.from_dict(answer)
-            self._write(record, json.dumps({name: answer[name] for name in _FIELDS}).encode())
-        geometry = known.geometry if known else None
+            answer = worker.ask({"folder": os.fspath(folder), "images": files})
         problem = printable(answer.get("problem", ""))
-        if known is None or "jpeg" not in answer:
-            return SeriesImages(geometry, problem=problem)
-        thumbnail = f"{known.image}.jpg"
-        self._write(cache / thumbnail, base64.b64decode(answer["jpeg"]))
-        return SeriesImages(geometry, thumbnail)
+        if "image" not in answer:
+            return SeriesImages(problem=problem)
+        self._write(record, json.dumps({name: answer[name] for name in _FIELDS}).encode())
+        found = SeriesImages.from_dict(answer, receipt)
+        if "jpeg" not in answer:
+            return SeriesImages(found.geometry, problem=problem)
+        self._write(cache / found.thumbnail, base64.b64decode(answer["jpeg"]))
+        return found
 
     @contextmanager
     def _worker(self) -> Iterator[_Worker]:
@@ -197,24 +189,6 @@ def _key(receipt: Receipt) -> str:
     """The name of a series in the cache: it follows from the content of its images."""
     md5s = "".join(sorted(image.md5 for image in receipt.images))
     return hashlib.md5(f"{_FORMAT} {md5s}".encode(), usedforsecurity=False).hexdigest()
-
-
-def _read_record(path: Path) -> _Record | None:
-    """What is recorded of a series; nothing in the file is trusted."""
-    try:
-        return _Record.from_dict(read_json(path))
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        return None
-
-
-def _question(receipt: Receipt, folder: Path, known: _Record | None) -> dict[str, Any]:
-    """What a worker needs; of a series whose geometry is known, only the image to show."""
-    images = [
-        (image.file, image.size, image.md5)
-        for image in receipt.images
-        if known is None or image.md5 == known.image
-    ]
-    return {"folder": os.fspath(folder), "images": images, "only_thumbnail": known is not None}
 
 
 def cache_folder(state: Path, spare: Path, disk: Disk) -> Path:

@@ -44,8 +44,6 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     folder = Path(question["folder"])
     images: list[_Image] = [(file, size, md5) for file, size, md5 in question["images"]]
     try:
-        if question["only_thumbnail"]:
-            return _thumbnail(folder, images[0])
         if images[0][0].endswith(".nii.gz"):
             return {"geometry": None, "image": images[0][2], **_thumbnail(folder, images[0])}
         headers = [_header(folder, image) for image in images]
