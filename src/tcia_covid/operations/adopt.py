@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tcia_covid.archives.factory import Archives, open_for_options
@@ -26,9 +27,9 @@ from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.operations.adopt_scan import (
     DamagedFile,
+    DuplicateFile,
     ForeignSeries,
     Inventory,
-    Matches,
     OnProgress,
     OtherFiles,
     Reason,
@@ -48,16 +49,6 @@ from tcia_covid.store.tree import Tree
 MAX_DUPLICATES = 1000
 """Duplicates that are listed by name; all are counted."""
 _MAX_THREADS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateFile:
-    """A second file of an image."""
-
-    file: str
-    duplicate_of: str
-    """The file that was used."""
-    same_bytes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,18 +214,15 @@ class _Run:
 
     def adopt(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
         inventory = self._scan(on_progress)
-        self.result.files = inventory.files
         moved_before = self._write_owed_reports()  # before an archive is asked that may be down
         lister = None if self.options.source == "idc" else archives.nbia
-        matches = Matches()
-        if inventory.series:
-            matches = match(inventory.series, self.collection, lister)
-        self._count_scanned(inventory, matches)
-        if not (matches.known or inventory.damaged):
+        known, foreign = match(inventory.series, self.collection, lister, self._note)
+        self._count_scanned(inventory, foreign)
+        if not (known or inventory.damaged):
             return self._nothing_left(moved_before=moved_before)
         candidates = [
             Candidate(series, inventory.series[series.uid], self._tree_of(series))
-            for series in matches.known
+            for series in known
         ]
         self._refuse_overlap(candidates)
         for tree in self.trees.values():
@@ -296,17 +284,16 @@ class _Run:
             )
         return self.result
 
-    def _count_scanned(self, inventory: Inventory, matches: Matches) -> None:
+    def _count_scanned(self, inventory: Inventory, foreign: list[ForeignSeries]) -> None:
         result = self.result
+        result.files = inventory.files
         result.series.found = len(inventory.series)
         result.images.found = inventory.images
         result.damaged += inventory.damaged
         result.images.damaged += len(inventory.damaged)
-        result.foreign = matches.foreign
-        result.series.foreign = len(matches.foreign)
-        result.images.foreign = sum(series.images for series in matches.foreign)
-        for text in matches.notices:
-            self._note(text)
+        result.foreign = foreign
+        result.series.foreign = len(foreign)
+        result.images.foreign = sum(series.images for series in foreign)
 
     def _tree_of(self, series: Series) -> Tree:
         known = self.registry.find(series.collection)
@@ -386,20 +373,15 @@ class _Run:
         result.not_removed += adopted.not_removed
         result.placed = dict(Counter(result.placed) + Counter(adopted.placed.values()))
         result.damaged += adopted.damaged
-        for file, used in adopted.duplicates[: MAX_DUPLICATES - len(result.duplicates)]:
-            result.duplicates.append(DuplicateFile(file.file, used.file, file.md5 == used.md5))
+        result.duplicates += adopted.duplicates[: MAX_DUPLICATES - len(result.duplicates)]
 
     def _write_reports(self, trees: Mapping[str, Tree]) -> None:
         """Write the report files of each collection that gained a series."""
-
-        def note_moved(text: str) -> None:
-            self._note(text, always=True)
-
+        note = partial(self._note, always=True)
         for name, tree in trees.items():
             for text in tree.notices:
-                note_moved(text)
-            collection = self.registry.find(name)
-            if not update_reports(tree, collection, self.registry, self.stop, note_moved):
+                note(text)
+            if not update_reports(tree, self.registry.find(name), self.registry, self.stop, note):
                 self._notify(outdated_notice(tree))
 
     def _note(self, text: str, *, always: bool = False) -> None:

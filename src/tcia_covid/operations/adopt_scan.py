@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
@@ -69,6 +68,16 @@ class DamagedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateFile:
+    """A second file of an image."""
+
+    file: str
+    duplicate_of: str
+    """The file that was used."""
+    same_bytes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignSeries:
     """A series of another collection, or one that no archive knows."""
 
@@ -93,11 +102,8 @@ class OtherFiles:
     """Never opened."""
 
 
-class DicomFile(NamedTuple):
-    """A DICOM file, and the SeriesInstanceUID in it."""
-
-    series: str
-    file: FoundFile
+DicomFile = tuple[str, FoundFile]
+"""The SeriesInstanceUID in a file, and the file."""
 
 
 @dataclass(slots=True)
@@ -114,9 +120,10 @@ class Inventory:
 
     def add(self, entry: Entry, content: DicomFile | DamagedFile | None) -> None:
         """Count an entry."""
-        if isinstance(content, DicomFile):
+        if isinstance(content, tuple):
+            series, file = content
             self.images += 1
-            self.series[content.series].append(content.file)
+            self.series[series].append(file)
         elif isinstance(content, DamagedFile):
             self.damaged.append(content)
         elif entry.kind is EntryKind.STATE_FOLDER:
@@ -149,8 +156,8 @@ def scan(
         lambda entry: _read(root, entry, stop), walk(root, skipped), jobs, stop
     ):
         inventory.add(entry, content)
-        if isinstance(content, DicomFile):
-            on_progress(content.file.size, 1)
+        if isinstance(content, tuple):
+            on_progress(content[1].size, 1)
     return inventory
 
 
@@ -184,8 +191,7 @@ def _read(root: Path, entry: Entry, stop: CancelToken) -> DicomFile | DamagedFil
     except ForeignImageError as error:
         return DamagedFile(entry.file, Reason.UNREADABLE, error.message)
     identity = (header.sop, size, modified, md5.hexdigest())
-    file = FoundFile(entry.folder, entry.name, *identity, header.attributes)
-    return DicomFile(header.series, file)
+    return header.series, FoundFile(entry.folder, entry.name, *identity, header.attributes)
 
 
 def _not_dicom(entry: Entry, head: bytes) -> DamagedFile | None:
@@ -195,22 +201,13 @@ def _not_dicom(entry: Entry, head: bytes) -> DamagedFile | None:
     return DamagedFile(entry.file, Reason.UNREADABLE, detail)
 
 
-@dataclass(slots=True)
-class Matches:
-    """The series of the files."""
-
-    known: list[Series] = field(default_factory=list)
-    """As listed."""
-    foreign: list[ForeignSeries] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-
 def match(
     files: Mapping[str, Sequence[FoundFile]],
     collection: Collection | None,
     lister: SeriesLister | None,
-) -> Matches:
-    """Look up the series of the files.
+    notify: Callable[[str], None],
+) -> tuple[list[Series], list[ForeignSeries]]:
+    """Look up the series of the files: those to adopt, as listed, and the others.
 
     For a collection of the catalog, no request is sent. Without a collection, the archive is asked
     about the series that are not in the catalog.
@@ -219,39 +216,35 @@ def match(
         files: by SeriesInstanceUID.
         collection: match only its series; None for every known series.
         lister: asked about series that are not in the catalog; None to send no request.
+        notify: is told that the archive did not respond.
 
     Raises:
         ArchiveError: the collection could not be listed.
     """
-    matches = Matches()
-    uids = sorted(files)
-    if collection is not None:
+    uids, looked_up = sorted(files), True
+    cataloged = series_catalog.find(uids) if uids else {}
+    if collection is not None and uids:
         online = ArchiveSource(lister, accept_listed=True, quick=None) if lister else None
         listed = CatalogSource(online).collection(collection).series
-        known, looked_up = {series.uid: series for series in listed}, True
+        known = {series.uid: series for series in listed}
     else:
-        known, looked_up = _look_up(uids, lister, matches)
-    matches.known = [known[uid] for uid in uids if uid in known]
-    others = [uid for uid in uids if uid not in known]
-    elsewhere = series_catalog.find(others) if others else {}
-    for uid in others:
-        name = elsewhere[uid].collection if uid in elsewhere else ""
-        example = files[uid][0].file
-        matches.foreign.append(ForeignSeries(uid, len(files[uid]), example, name, looked_up))
-    return matches
-
-
-def _look_up(
-    uids: Sequence[str], lister: SeriesLister | None, matches: Matches
-) -> tuple[dict[str, Series], bool]:
-    """The known series, and whether the archive could be asked about the others."""
-    known = series_catalog.find(uids) if uids else {}
-    others = [uid for uid in uids if uid not in known]
-    if not others or lister is None:
-        return known, True
-    try:
-        listed = lister.list_series(others)
-    except ArchiveError as error:
-        matches.notices.append(f"series that are not in the catalog are skipped: {error.message}")
-        return known, False
-    return known | {series.uid: series for series in listed}, True
+        known = dict(cataloged)
+        others = [uid for uid in uids if uid not in known]
+        if others and lister is not None:
+            try:
+                known |= {series.uid: series for series in lister.list_series(others)}
+            except ArchiveError as error:
+                notify(f"series that are not in the catalog are skipped: {error.message}")
+                looked_up = False
+    foreign = [
+        ForeignSeries(
+            series=uid,
+            images=len(files[uid]),
+            example=files[uid][0].file,
+            collection=cataloged[uid].collection if uid in cataloged else "",
+            looked_up=looked_up,
+        )
+        for uid in uids
+        if uid not in known
+    ]
+    return [known[uid] for uid in uids if uid in known], foreign

@@ -16,7 +16,7 @@ from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Check, Receipt, RemoteImage, Series
 from tcia_covid.formats.dicom import is_truncated
 from tcia_covid.formats.hashes import same_md5
-from tcia_covid.operations.adopt_scan import DamagedFile, Reason
+from tcia_covid.operations.adopt_scan import DamagedFile, DuplicateFile, Reason
 from tcia_covid.store.placement import FilePlacer, FoundFile, Mode, PlacementMethod
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
@@ -118,13 +118,12 @@ class Verification:
         return self._remaining_files(self._versions.keys() - self._not_listed - self._changed)
 
     @property
-    def duplicates(self) -> list[tuple[FoundFile, FoundFile]]:
-        """Further files of an image, each with the one that is used."""
+    def duplicates(self) -> list[DuplicateFile]:
+        """Further files of an image; the verified file is used, else the first of its bytes."""
         pairs = ((file, self._used(file)) for file in self._files)
-        return [(file, used) for file, used in pairs if file is not used]
+        return [_duplicate(file, used) for file, used in pairs if file is not used]
 
     def _used(self, file: FoundFile) -> FoundFile:
-        """The verified file of the same image, else the first one with the same bytes."""
         if file.uid in self.verified:
             return self.verified[file.uid][0]
         return next(other for other in self._versions[file.uid] if other.md5 == file.md5)
@@ -218,8 +217,7 @@ class AdoptedSeries:
     not_removed: int = 0
     """Originals of committed images that `move` did not remove."""
     damaged: list[DamagedFile] = field(default_factory=list)
-    duplicates: list[tuple[FoundFile, FoundFile]] = field(default_factory=list)
-    """Each with the file that is used."""
+    duplicates: list[DuplicateFile] = field(default_factory=list)
     placed: dict[FoundFile, PlacementMethod] = field(default_factory=dict)
     """In staging; committed if there is a receipt."""
 
@@ -287,7 +285,7 @@ class Adopter:
             elif used is None:
                 result.damaged.append(_not_in_series(series, file, "the series in place"))
             elif used is not file:
-                result.duplicates.append((file, used))
+                result.duplicates.append(_duplicate(file, used))
         if self.mode == "move":
             result.not_removed = self._remove(correct.values(), candidate.tree, receipt)
         return result
@@ -351,6 +349,10 @@ class Adopter:
         if _is_truncated(self.root / file.file):
             reason, detail = Reason.TRUNCATED, f"the file is truncated: it has {file.size} bytes"
         return DamagedFile(file.file, reason, detail, series.uid)
+
+
+def _duplicate(file: FoundFile, used: FoundFile) -> DuplicateFile:
+    return DuplicateFile(file.file, used.file, same_bytes=file.md5 == used.md5)
 
 
 def _not_in_series(series: Series, file: FoundFile, subject: str) -> DamagedFile:

@@ -169,7 +169,7 @@ def test_duplicates_are_listed_with_the_file_that_is_used() -> None:
     wrong = file("1.1", md5_of(b"other"), name="wrong")
     again = file("1.1", name="again")
     result = verify([wrong, file("1.1"), again], nbia("1.1"))
-    assert [(file.name, used.name) for file, used in result.duplicates] == [
+    assert [(each.file, each.duplicate_of) for each in result.duplicates] == [
         ("wrong", "1.1"),
         ("again", "1.1"),
     ]
