@@ -15,16 +15,20 @@ _HASH = PINNED["series_hash"]
 """What only lock files of a downloaded folder have."""
 
 
-def merge_pins(targets: Iterable[Target]) -> dict[str, Pin]:
+def merge_pins(targets: Iterable[Target]) -> Mapping[str, Pin]:
     """Return the version of each series that lock files name.
 
     Raises:
         ManifestError: two of them name different versions, or one has hashes of some series only.
     """
+    locks = [target for target in targets if target.pins]
+    for target in locks:
+        _check_hashes(target)
+    if len(locks) == 1:
+        return locks[0].pins  # which takes less memory than a dictionary
     pins: dict[str, Pin] = {}
     files: dict[str, str] = {}
-    for target in targets:
-        _check_hashes(target)
+    for target in locks:
         for uid, pin in target.pins.items():
             if pins.setdefault(uid, pin) != pin:
                 raise ManifestError(

@@ -145,7 +145,7 @@ class _TargetLists:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._uids: dict[str, dict[str, None]] = defaultdict(dict)
+        self._uids: dict[str, dict[str, int]] = defaultdict(dict)
         """The series of each target, without those of its collections."""
         self._first: dict[str, str] = {}
         """The collection that first listed a series, where that is not its own."""
@@ -173,10 +173,10 @@ class _TargetLists:
 
     def add_series(self, targets: Iterable[Target], source: SeriesSource) -> None:
         """List the single series, of all targets at once."""
-        uids: dict[str, None] = {}
+        uids: dict[str, int] = {}
         for target in targets:
             uids |= target.uids
-            self._uids[target.word] |= target.uids
+            self._uids[target.word].update(target.uids)
         if uids:
             self._add("", source.series(tuple(uids)))
 
@@ -240,7 +240,7 @@ class _TargetLists:
             elif (first := self._first.get(series.uid) or self._name(known)) != name:
                 self._shared[first, name] += 1
             if word:
-                self._uids[word][series.uid] = None
+                self._uids[word][series.uid] = 0
         self.failures += listing.failures
         self._notices += listing.notices
         self.differences += listing.differences

@@ -21,6 +21,7 @@ from tcia_covid.core.models import Series
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.lock_files import freeze
 from tcia_covid.selection.lookup import ArchiveLookup
+from tcia_covid.selection.manifests.model import PINNED
 from tcia_covid.selection.manifests.objects import read_objects
 from tcia_covid.selection.manifests.read import read_manifest
 from tcia_covid.selection.manifests.write import write_csv
@@ -65,6 +66,12 @@ def hashed() -> list[Series]:
     return [replace(series, md5=md5) for series, md5 in zip(SERIES, HASHES, strict=True)]
 
 
+def _pin(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row pins, without its hash."""
+    names = ("ImageCount", "FileSize", "crdc_series_uuid")
+    return {PINNED[name]: row[name] for name in names}
+
+
 def set_value(column: str, value: str) -> Edit:
     """Change a value in the last row."""
     return lambda rows: rows[-1].update({column: value})
@@ -98,6 +105,49 @@ def test_a_packed_lock_file_pins_the_same(packed: str) -> None:
     pins = read_manifest(f"lock.csv{packed}", pinned=True).pins
     assert pins == read_manifest(file, pinned=True).pins
     assert len(pins) == 3
+
+
+def test_versions_stay_with_their_series_where_others_have_none() -> None:
+    first, second, third = (series.to_dict() for series in hashed())
+    bare = {"SeriesInstanceUID": SERIES[1].uid}
+    without_hash = third | {"series_hash": None}
+    without_column = {name: value for name, value in third.items() if name != "series_hash"}
+    for last, hashes in ((without_hash, {"md5": None}), (without_column, {})):
+        Path("lock.json").write_text(json.dumps([first, bare, last, first, second]))
+        pins = read_manifest("lock.json", pinned=True).pins
+        assert list(pins) == [series.uid for series in SERIES]
+        assert pins[SERIES[0].uid] == _pin(first) | {"md5": HASHES[0]}
+        assert pins[SERIES[1].uid] == _pin(second) | {"md5": HASHES[1]}
+        assert pins[SERIES[2].uid] == _pin(third) | hashes
+
+
+def test_a_series_without_a_version_is_not_among_those_with_one() -> None:
+    documents = [{"SeriesInstanceUID": SERIES[0].uid}, hashed()[1].to_dict()]
+    Path("lock.json").write_text(json.dumps(documents))
+    pins = read_manifest("lock.json", pinned=True).pins
+    assert (len(pins), SERIES[0].uid in pins, SERIES[1].uid in pins) == (1, False, True)
+    assert pins.get("1.2.3") is None
+
+
+def test_a_zip_may_begin_with_another_kind_of_list() -> None:
+    with zipfile.ZipFile("lock.zip", "w") as archive:
+        archive.writestr("patients.csv", f"PatientID\n{SERIES[0].patient}\n")
+        archive.write(write(SERIES))
+    assert len(read_manifest("lock.zip", pinned=True).pins) == len(SERIES)
+
+
+@pytest.mark.parametrize("second", [None, "changed"])
+def test_files_of_a_zip_are_one_lock_file(second: str | None) -> None:
+    edit = set_value("ImageCount", "1") if second else lambda rows: None
+    with zipfile.ZipFile("lock.zip", "w") as archive:
+        archive.write(write(SERIES[:2], name="first.csv"))
+        archive.write(write(SERIES[1:2], edit, name="second.csv"))
+        archive.write(write(SERIES[2:], name="third.csv"))
+    if second:
+        with pytest.raises(ManifestError, match="has other values here than in line 3"):
+            read_manifest("lock.zip", pinned=True)
+    else:
+        assert frozen("lock.zip").series == SERIES
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ _LISTS_OF_SERIES = (".tcia", ".s5cmd")
 
 def is_croissant(document: Mapping[str, Any]) -> bool:
     """Whether a JSON document is a Croissant description."""
+    if "distribution" not in document and "recordSet" not in document:
+        return False
     types = document.get("@type")
     names = types if isinstance(types, list) else [types]
-    is_dataset = any(str(name).casefold().endswith("dataset") for name in names)
-    return is_dataset and ("distribution" in document or "recordSet" in document)
+    return any(str(name).casefold().endswith("dataset") for name in names)
 
 
 def read_croissant(

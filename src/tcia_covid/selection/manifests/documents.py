@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TextIO
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple, TextIO
 
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.selection.manifests.croissant import is_croissant, read_croissant
 from tcia_covid.selection.manifests.model import (
-    PINNED,
     Entries,
     Kind,
     Manifest,
@@ -52,7 +52,7 @@ def read_json(
     is_empty, keys = True, ""
     for item in _Stream(file, entries).items():
         value = item.value
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             keys = keys or ", ".join(quote(key) for key in list(value)[:_SHOWN_KEYS])
             if is_croissant(value):
                 entries.format = "Croissant"
@@ -77,7 +77,7 @@ def _own(document: Mapping[str, Any]) -> list[Any]:
     collections = document.get("collections")
     inner = collections if isinstance(collections, list) else []
     parts: list[Any] = []
-    for part in (document, *(part for part in inner if isinstance(part, Mapping))):
+    for part in (document, *(part for part in inner if isinstance(part, dict))):
         parts.append({key: value for key, value in part.items() if key not in _OTHER_SERIES})
         parts[-1]["against"] = _wanted(part.get("against"))
         lists = (part.get(key) for key in _LISTS_OF_UIDS)
@@ -87,13 +87,12 @@ def _own(document: Mapping[str, Any]) -> list[Any]:
 
 def _wanted(against: Any) -> list[Any]:
     """Return what `verify --against` found missing or changed, without what is extra."""
-    mismatches = against.get("mismatches") if isinstance(against, Mapping) else None
+    mismatches = against.get("mismatches") if isinstance(against, dict) else None
     listed = mismatches if isinstance(mismatches, list) else []
-    return [row for row in listed if isinstance(row, Mapping) and row.get("state") != "extra"]
+    return [row for row in listed if isinstance(row, dict) and row.get("state") != "extra"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """One element of the outermost array, or one document."""
 
     value: Any
@@ -184,7 +183,7 @@ class _Walk:
         """Add the identifiers in a value; returns how many."""
         if depth > _MAX_DEPTH:
             raise self._entries.error(self._item.line, "it is nested too deeply")
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return self._add_object(value, depth)
         if isinstance(value, list):
             return sum(self.add(element, depth + 1) for element in value)
@@ -197,29 +196,23 @@ class _Walk:
         identifier = self._identifier(value)
         added = 0
         if identifier is None or identifier[0] in _NESTED:
-            children = (child for child in value.values() if isinstance(child, Mapping | list))
+            children = (child for child in value.values() if isinstance(child, dict | list))
             added = sum(self.add(child, depth + 1) for child in children)
         if identifier is None or added:
             return added
         kind, texts = identifier
         if self._entries.pinned and kind == "series" and len(texts) == 1:
             self._add(kind, texts)
-            pins = {name: value[name] for name in PINNED if name in value}
-            self._entries.pin(texts[0].strip(), pins, self._line)
+            self._entries.pin(texts[0].strip(), value, self._line)
             return 1
         return self._add(kind, texts)
 
     def _identifier(self, value: Mapping[str, Any]) -> tuple[Kind, list[str]] | None:
         """The kind and values of the best key of an object."""
-        best: tuple[int, Kind, list[str]] | None = None
-        for key, content in value.items():
-            column = column_kind(key)
-            if column is None or not is_wanted(column[0], self._only):
-                continue
-            kind, rank = column
-            if (best is None or rank < best[0]) and (texts := _texts(content)):
-                best = rank, kind, texts
-        return None if best is None else best[1:]
+        for kind, key in _columns(tuple(value), self._only):
+            if texts := _texts(value[key]):
+                return kind, texts
+        return None
 
     def _add(self, kind: Kind, texts: list[str]) -> int:
         for text in texts:
@@ -238,9 +231,19 @@ class _Walk:
         return self._line
 
 
+@lru_cache(maxsize=256)
+def _columns(keys: tuple[str, ...], only: Kind | None) -> list[tuple[Kind, str]]:
+    """The kinds of those keys that identify series, and the keys, the best first."""
+    columns = [(column_kind(key), key) for key in keys]
+    known = [(*kind, key) for kind, key in columns if kind and is_wanted(kind[0], only)]
+    return [(kind, key) for kind, _, key in sorted(known, key=itemgetter(1))]
+
+
 def _texts(content: Any) -> list[str]:
     """The texts of a value: one, a list, or an object of them, as pandas writes a column."""
-    if isinstance(content, Mapping):
+    if isinstance(content, str):
+        return [content] if content.strip() else []
+    if isinstance(content, dict):
         content = list(content.values())
     values = content if isinstance(content, list) else [content]
     return [value for value in values if isinstance(value, str) and value.strip()]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Literal, get_args
+from uuid import UUID
 
 from tcia_covid.core.errors import ManifestError
 from tcia_covid.core.models import SERIES_NAMES
@@ -68,13 +71,17 @@ _TAGS: Mapping[str, str] = {
 _TAG = re.compile(r"\(?\b([0-9]{4})[,|]?([0-9a-f]{4})\)?\Z")
 _MERGED = re.compile(r"[._](?:x|y|left|right|[0-9]{1,2})\Z")
 """What pandas and R append to a column that both tables have."""
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_PIN_FORMATS = {
-    "image_count": re.compile(r"[0-9]{1,18}", re.ASCII),
-    "size": re.compile(r"[0-9]{1,18}", re.ASCII),
-    "crdc_uuid": _UUID,
-    "md5": re.compile(r"[0-9a-f]{32}", re.IGNORECASE),
-}
+_HEX = "[0-9a-fA-F]"
+_UUID = re.compile(rf"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}")
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_MD5 = re.compile(rf"{_HEX}{{32}}")
+_PIN_FORMATS = dict(zip(PINNED, (_NUMBER, _NUMBER, _UUID, _MD5), strict=True))
+_ROW = struct.Struct("<Bqq16s16s")
+"""The values of a pin, after flags: which columns there are, and which of them have a value."""
+_ABSENT = object()
+_values_of = itemgetter(*PINNED)
+_PLAIN_ROW = re.compile("\n".join(f"({pattern.pattern})" for pattern in _PIN_FORMATS.values()))
+"""The values of a row that has all of them: one pattern is much quicker than four."""
 _UID_IN_TEXT = re.compile(r"\b[0-9]+(?:\.[0-9]+){5,}\b")
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]")
 _ADDRESS = re.compile(r"(s3|gs)://([a-z0-9][a-z0-9._-]*)/([^/*?]+)(?:/.*)?", re.IGNORECASE)
@@ -98,6 +105,64 @@ _MAX_NAME = 100
 _SHOWN = 100
 
 
+class Pins(Mapping[str, Pin]):
+    """The versions of series, packed: as dictionaries, those of 1,000,000 series take 300 MB more.
+
+    Args:
+        uids: the series of a manifest in its order, to which others may be added at the end.
+    """
+
+    def __init__(self, uids: dict[str, int]) -> None:
+        self._uids = uids
+        self._rows = bytearray()
+        """Those of the first series; empty ones for series without a version."""
+        self._positions: dict[str, int] | None = None
+        """Made when a series is looked up; reading a lock file in its order needs none."""
+        self._count = 0
+
+    def add(self, uid: str, row: bytes) -> bool:
+        """Add the version of a series that is among the UIDs; False if it has another one."""
+        size = _ROW.size
+        missing = size * len(self._uids) - len(self._rows)
+        if missing > 0 and next(reversed(self._uids)) == uid:
+            if self._positions is not None:
+                self._positions[uid] = len(self._uids) - 1
+            self._rows += bytes(missing - size)
+            self._rows += row
+        else:
+            start = size * self._find(uid)
+            self._rows += bytes(max(0, start + size - len(self._rows)))
+            if self._rows[start]:
+                return self._rows[start : start + size] == row
+            self._rows[start : start + size] = row
+        self._count += row[0] > 0
+        return True
+
+    def __getitem__(self, uid: str) -> Pin:
+        start = _ROW.size * self._find(uid)
+        if not any(self._rows[start : start + 1]):
+            raise KeyError(uid)
+        flags, image_count, size, crdc_uuid, md5 = _ROW.unpack_from(self._rows, start)
+        values = (image_count, size, str(UUID(bytes=crdc_uuid)), md5.hex())
+        return {
+            attribute: value if flags & 0x10 << bit else None
+            for bit, (attribute, value) in enumerate(zip(PINNED.values(), values, strict=True))
+            if flags & 1 << bit
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        flags = self._rows[:: _ROW.size]
+        return (uid for uid, flag in zip(self._uids, flags, strict=False) if flag)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _find(self, uid: str) -> int:
+        if self._positions is None or uid not in self._positions:
+            self._positions = {uid: position for position, uid in enumerate(self._uids)}
+        return self._positions[uid]
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of a manifest. Who reads it resolves the identifiers to series."""
@@ -106,7 +171,7 @@ class Manifest:
     """The file or address as given; `standard input` for `-`."""
     format: str
     """The recognized format, for messages: `TCIA manifest`, `CSV`, `s5cmd manifest`, …"""
-    identifiers: Mapping[Kind, Mapping[str, int]]
+    identifiers: Mapping[Kind, dict[str, int]]
     """Each distinct identifier, with the number (from 1) of the line that first names it."""
     duplicates: int = 0
     """Entries that repeat an earlier one."""
@@ -114,7 +179,7 @@ class Manifest:
     """What the user should know: entries of other kinds that are not series."""
     server: str | None = None
     """`.tcia`: the downloadServerUrl, which is not used."""
-    pins: Mapping[str, Pin] = field(default_factory=dict)
+    pins: Pins = field(default_factory=lambda: Pins({}))
     """The version of each series, if the manifest is read as a lock file."""
 
     @property
@@ -140,9 +205,9 @@ class Entries:
         self.notices: list[str] = []
         self.server: str | None = None
         self.pinned = pinned
-        self._pins: dict[str, Pin] = {}
         self._duplicates = 0
         self._identifiers: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._pins = Pins(self._identifiers["series"])
 
     def add(self, kind: Kind, value: str, line: int) -> None:
         """Add an identifier.
@@ -190,19 +255,25 @@ class Entries:
                 + (f": here only {uid[0]}" if (uid := _UID_IN_TEXT.search(text)) else ""),
             )
 
-    def pin(self, uid: str, values: Mapping[str, Any], line: int) -> None:
+    def pin(
+        self,
+        uid: str,
+        values: Mapping[str, Any],
+        line: int,
+        clean: Callable[[str], str] = str.strip,
+    ) -> None:
         """Add the version of a series.
 
         Args:
             uid: its SeriesInstanceUID, which was added.
-            values: those of `PINNED` that the row has.
+            values: of the row, by column; those of `PINNED` count.
             line: for messages.
+            clean: removes what is not part of a value.
 
         Raises:
             ManifestError: a value cannot be one of its column, or another row contradicts it.
         """
-        pin = {PINNED[name]: self._pinned(name, value, line) for name, value in values.items()}
-        if self._pins.setdefault(uid, pin) != pin:
+        if not self._pins.add(uid, self._packed(values, line, clean)):
             first = self._identifiers["series"][uid]
             raise self.error(
                 line,
@@ -210,23 +281,39 @@ class Entries:
                 hint="a lock file names one version of each series: write it again",
             )
 
-    def _pinned(self, name: str, value: Any, line: int) -> int | str | None:
-        text = "" if value is None else str(value).strip()
-        if not text:
-            return None
-        attribute = PINNED[name]
-        if not _PIN_FORMATS[attribute].fullmatch(text):
-            raise self.error(line, f"{quote(text)} is no value of {name}")
-        return int(text) if attribute in ("image_count", "size") else text.lower()
+    def _packed(self, values: Mapping[str, Any], line: int, clean: Callable[[str], str]) -> bytes:
+        flags, texts = 0xFF, _plain_texts(values)
+        if not texts:
+            flags = 0
+            for bit, (name, pattern) in enumerate(_PIN_FORMATS.items()):
+                value = values.get(name, _ABSENT)
+                text = "" if value is _ABSENT or value is None else clean(str(value))
+                if text and not pattern.fullmatch(text):
+                    raise self.error(line, f"{quote(text)} is no value of {name}")
+                flags |= ((value is not _ABSENT) | (text != "") << 4) << bit
+                texts += (text,)
+        image_count, size, crdc_uuid, md5 = texts
+        return _ROW.pack(
+            flags,
+            int(image_count or 0),
+            int(size or 0),
+            bytes.fromhex(crdc_uuid.replace("-", "")),
+            bytes.fromhex(md5),
+        )
 
     def include(self, other: Manifest) -> None:
-        """Add the content of a manifest that is a part of this one."""
-        for kind, values in other.identifiers.items():
-            for value, line in values.items():
-                self.add(kind, value, line)
-        for uid, pin in other.pins.items():
-            names = {name: pin[of] for name, of in PINNED.items() if of in pin}
-            self.pin(uid, names, other.identifiers["series"][uid])
+        """Add the content of a manifest that is a part of this one, and not used otherwise."""
+        if not any(self._identifiers.values()):  # take over the first one without a copy
+            self._identifiers |= other.identifiers
+            if "series" in other.identifiers:
+                self._pins = other.pins
+        else:
+            for kind, values in other.identifiers.items():
+                for value, line in values.items():
+                    self.add(kind, value, line)
+            for uid, pin in other.pins.items():
+                names = {name: pin[of] for name, of in PINNED.items() if of in pin}
+                self.pin(uid, names, other.identifiers["series"][uid])
         self._duplicates += other.duplicates
         self.notices += other.notices
 
@@ -287,6 +374,15 @@ def column_kind(name: str) -> tuple[Kind, int] | None:
         if plain in _COLUMNS:
             return _COLUMNS[plain], _RANKS[plain]
     return None
+
+
+def _plain_texts(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The values of the columns of `PINNED`; empty if a row does not have all of them."""
+    try:
+        match = _PLAIN_ROW.fullmatch("\n".join(map(str, _values_of(values))))
+    except KeyError:
+        return ()
+    return match.groups() if match else ()
 
 
 def is_wanted(kind: Kind, only: Kind | None) -> bool:

@@ -101,9 +101,7 @@ class Columns:
 
     def pins(self, cells: Sequence[str]) -> dict[str, str]:
         """What a row says about the version of its series."""
-        return {
-            name: _value(cells[index]) if index < len(cells) else "" for name, index in self.pinned
-        }
+        return {name: cells[index] if index < len(cells) else "" for name, index in self.pinned}
 
 
 def read_csv(lines: Iterable[str], entries: Entries, *, only: Kind | None = None) -> None:
@@ -166,7 +164,7 @@ def _add(
     """Add an identifier and, if wanted, the version of the series."""
     entries.add(*found, row[0])
     if entries.pinned and found[0] == "series":
-        entries.pin(found[1], columns.pins(row[1]), row[0])
+        entries.pin(found[1], columns.pins(row[1]), row[0], _value)
 
 
 def _is_of_kind(value: str, kind: Kind) -> bool:
