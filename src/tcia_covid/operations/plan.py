@@ -30,24 +30,11 @@ from tcia_covid.selection.request import Request, check_package_request, package
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.free_space import BytesOnDisk, existing_folder, free_bytes, reserve_of
 from tcia_covid.store.layout import collection_folder
+from tcia_covid.store.request_record import Totals
 from tcia_covid.store.tree import Tree
 
 ASSUMED_RATE = 10_000_000
 """Bytes a second: what one archive sends over a good connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A number of series, and their images and bytes."""
-
-    series: int = 0
-    images: int = 0
-    size: int = 0
-
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(
-            self.series + other.series, self.images + other.images, self.size + other.size
-        )
 
 
 @dataclass(slots=True)
@@ -57,15 +44,15 @@ class GroupPlan:
     name: str
     patients: int
     studies: int
-    selected: Amount
-    complete: Amount = Amount()
-    partial: Amount = Amount()
+    selected: Totals
+    complete: Totals = field(default_factory=Totals)
+    partial: Totals = field(default_factory=Totals)
     """Images on disk of series that are not complete: started, or damaged later."""
     changed: list[str] = field(default_factory=list)
     """Series that are complete in another version than the archive lists now."""
     results: list[SeriesResult] = field(default_factory=list)
     """How each selected series is on disk."""
-    modalities: dict[str, Amount] = field(default_factory=dict)
+    modalities: dict[str, Totals] = field(default_factory=dict)
     """Selected, by modality; the most bytes first."""
     licenses: list[License] = field(default_factory=list)
     """The license of the collection, or those of the selected series outside the registry."""
@@ -73,9 +60,9 @@ class GroupPlan:
     """What a user must know to read and interpret the selected series rightly."""
 
     @property
-    def to_fetch(self) -> Amount:
+    def to_fetch(self) -> Totals:
         """Series that are not complete, and the images and bytes missing of them."""
-        return Amount(
+        return Totals(
             self.selected.series - self.complete.series,
             max(0, self.selected.images - self.complete.images - self.partial.images),
             max(0, self.selected.size - self.complete.size - self.partial.size),
@@ -126,24 +113,24 @@ class Plan:
         )
 
     @property
-    def selected(self) -> Amount:
+    def selected(self) -> Totals:
         """Everything that the request names."""
-        return sum((group.selected for group in self.groups), Amount())
+        return sum((group.selected for group in self.groups), Totals())
 
     @property
-    def complete(self) -> Amount:
+    def complete(self) -> Totals:
         """What is complete already."""
-        return sum((group.complete for group in self.groups), Amount())
+        return sum((group.complete for group in self.groups), Totals())
 
     @property
-    def partial(self) -> Amount:
+    def partial(self) -> Totals:
         """Images on disk of series that are not complete."""
-        return sum((group.partial for group in self.groups), Amount())
+        return sum((group.partial for group in self.groups), Totals())
 
     @property
-    def to_fetch(self) -> Amount:
+    def to_fetch(self) -> Totals:
         """What is still to download."""
-        return sum((group.to_fetch for group in self.groups), Amount())
+        return sum((group.to_fetch for group in self.groups), Totals())
 
     @property
     def needed(self) -> int:
@@ -199,11 +186,12 @@ def plan_request(
             if group.changed and not update
         ]
     max_rate = request.options.http.max_rate
+    folder = existing_folder(Path(request.output))
     return Plan(
         targets=request.targets,
         output=request.output,
         groups=groups,
-        free=_free_space(Path(request.output)),
+        free=free_bytes(folder) if folder else None,
         rate=int(min(max_rate or ASSUMED_RATE, ASSUMED_RATE)) or 1,
         rate_is_assumed=max_rate is None or max_rate > ASSUMED_RATE,
         failures=failures,
@@ -213,7 +201,7 @@ def plan_request(
 
 
 def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPlan:
-    selected = Amount(len(group.series), group.images, group.size)
+    selected = Totals.of(group.series)
     planned = GroupPlan(group.name, group.patients, group.studies, selected)
     planned.modalities = _modalities(group.series)
     planned.licenses, planned.warnings = group.licenses, data_warnings(group.series)
@@ -232,36 +220,25 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
             path = str(tree.root / receipt.folder)
             result = SeriesResult(series.uid, State.ALREADY.value, path)
             images = series.image_count or len(receipt.images)
-            planned.complete += Amount(1, images, series.size or receipt.size)
+            planned.complete += Totals(1, images, series.size or receipt.size)
         elif any(amount := partial.of(series)):
-            planned.partial += Amount(1, *amount)
+            planned.partial += Totals(1, *amount)
         planned.results.append(result)
     return planned
 
 
-def _modalities(selected: Sequence[Series]) -> dict[str, Amount]:
-    amounts: dict[str, Amount] = defaultdict(Amount)
+def _modalities(selected: Sequence[Series]) -> dict[str, Totals]:
+    amounts: dict[str, Totals] = defaultdict(Totals)
     for series in selected:
-        modality = series.modality or "not recorded"
-        amounts[modality] += Amount(1, series.image_count or 0, series.size or 0)
+        amounts[series.modality or "not recorded"] += Totals.of([series])
     return dict(sorted(amounts.items(), key=lambda pair: (-pair[1].size, pair[0])))
-
-
-def _free_space(output: Path) -> int | None:
-    """Return the free bytes where `output` exists or would be created.
-
-    Raises:
-        DestinationError: a file is in its place.
-    """
-    folder = existing_folder(output)
-    return None if folder is None else free_bytes(folder)
 
 
 def _package_group(collection: Collection, request: Request) -> GroupPlan:
     """Plan a collection of volumes: a patient counts as a series, a volume as an image."""
     inventory = Inventory.of(VolumeTree(Path(request.output), collection))
-    complete = Amount(inventory.patients, inventory.volumes, inventory.size)
-    total = Amount(
+    complete = Totals(inventory.patients, inventory.volumes, inventory.size)
+    total = Totals(
         max(collection.patients or 0, complete.series),
         max(collection.volumes or 0, complete.images),
         max(collection.size or 0, complete.size),

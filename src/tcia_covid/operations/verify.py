@@ -51,7 +51,7 @@ from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
 if TYPE_CHECKING:  # needs half of the program, and a run without targets none of it
-    from tcia_covid.operations.verify_against import TargetCheck, TargetComparison
+    from tcia_covid.operations.verify_against import SeriesCheck, TargetComparison, VolumeCheck
 
 OnProgress = Callable[[int, int], None]
 """Receives bytes and images as they are checked, in the caller's thread."""
@@ -144,7 +144,7 @@ def verify_directory(
     deep: bool = False,
     strict: bool = False,
     archive: Archive | None = None,
-    against: TargetCheck | None = None,
+    against: SeriesCheck | VolumeCheck | None = None,
     jobs: int | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
@@ -205,7 +205,7 @@ class _TreeCheck:
     deep: bool
     emit: Emit
     stop: CancelToken
-    against: TargetCheck | None
+    against: SeriesCheck | VolumeCheck | None
     subfolders: list[str] = field(default_factory=list)
     """Folders in series folders."""
     folders: dict[str, str] = field(default_factory=dict)
@@ -304,7 +304,8 @@ class _TreeCheck:
 
     def _count(self, receipt: Receipt, problems: list[Problem]) -> None:
         result, images = self.result, len(receipt.images)
-        damaged = len({problem.file for problem in problems if isinstance(problem, Damage)})
+        damage = [problem for problem in problems if isinstance(problem, Damage)]
+        damaged = len({problem.file for problem in damage})
         result.series.checked += 1
         result.series.intact += not damaged
         result.series.damaged += bool(damaged)
@@ -313,9 +314,9 @@ class _TreeCheck:
         result.images.intact += images - damaged
         result.images.damaged += damaged
         result.size += receipt.size
-        result.read += receipt.size - _missing_size(receipt, problems)
+        result.read += receipt.size - _missing_size(receipt, damage)
         if self.against is not None:
-            self.against.compare(receipt, problems)
+            self.against.compare(receipt, damage)
         for problem in problems:
             self._add(problem)
 
@@ -467,11 +468,7 @@ def _compare(receipt: Receipt, archive: Archive) -> HashComparison:
     return HashComparison.VERIFIED if matches else HashComparison.CHANGED
 
 
-def _missing_size(receipt: Receipt, problems: Iterable[Problem]) -> int:
+def _missing_size(receipt: Receipt, damage: Iterable[Damage]) -> int:
     """Bytes of the images that do not exist."""
-    missing = {
-        problem.file.rpartition("/")[2]
-        for problem in problems
-        if isinstance(problem, Damage) and problem.reason is Reason.MISSING
-    }
+    missing = {each.file.rpartition("/")[2] for each in damage if each.reason is Reason.MISSING}
     return sum(image.size for image in receipt.images if image.file in missing)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.registry import load_registry
@@ -15,7 +14,7 @@ from tcia_covid.core.models import Failure, Receipt, Series
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.summary import ResolvedTarget
 from tcia_covid.core.units import count
-from tcia_covid.operations.verify_files import Damage, Problem, Reason
+from tcia_covid.operations.verify_files import Damage, Reason
 from tcia_covid.selection.listing import CatalogSource, SeriesListing
 from tcia_covid.selection.lock_files import differences_on_disk, pinned_columns
 from tcia_covid.selection.lookup import Found
@@ -92,19 +91,7 @@ class TargetComparison:
         self.mismatches.append(mismatch)
 
 
-class TargetCheck(Protocol):
-    """Compares the series of a folder, one by one, with what targets name."""
-
-    def compare(self, receipt: Receipt, problems: Sequence[Problem]) -> None:
-        """Compare a series in the folder, in which `problems` were found."""
-        ...
-
-    def finish(self) -> TargetComparison:
-        """Add what the folder does not have."""
-        ...
-
-
-def check_for_targets(request: Request) -> TargetCheck:
+def check_for_targets(request: Request) -> SeriesCheck | VolumeCheck:
     """Find out what targets name: from the catalog, from files, and from the folder's receipts.
 
     Args:
@@ -117,9 +104,9 @@ def check_for_targets(request: Request) -> TargetCheck:
     collection = package_collection(request, registry)
     if collection is not None:
         check_package_request(collection, request)
-        return _VolumeCheck(collection, request.targets)
+        return VolumeCheck(collection, request.targets)
     trees = find_trees(Path(request.output))
-    return _SeriesCheck(request, _select(request, registry, trees), trees)
+    return SeriesCheck(request, _select(request, registry, trees), trees)
 
 
 def _select(request: Request, registry: Registry, trees: Sequence[Tree]) -> Selection:
@@ -194,8 +181,8 @@ def _unknown_here(name: str) -> RequestError:
     )
 
 
-class _SeriesCheck:
-    """Compares DICOM series."""
+class SeriesCheck:
+    """Compares the DICOM series of a folder, one by one, with what targets name."""
 
     def __init__(self, request: Request, selection: Selection, trees: Sequence[Tree]) -> None:
         self._selection = selection
@@ -215,14 +202,13 @@ class _SeriesCheck:
             notices=selection.notices,
         )
 
-    def compare(self, receipt: Receipt, problems: Sequence[Problem]) -> None:
+    def compare(self, receipt: Receipt, damage: Sequence[Damage]) -> None:
         """Compare with the version in the lock file or the catalog."""
         expected = self._expected.get(receipt.series.uid)
         if expected is None:
             self._result.add(_extra(receipt))
             return
         self._found.add(expected.uid)
-        damage = [problem for problem in problems if isinstance(problem, Damage)]
         if detail := _describe(damage) or self._version_difference(receipt, expected):
             uids = {image.file: image.uid for image in receipt.images}
             names = (PurePosixPath(problem.file).name for problem in damage)
@@ -269,15 +255,8 @@ def _mismatch(
 
 
 def _extra(receipt: Receipt) -> Mismatch:
-    series = receipt.series
-    return Mismatch(
-        MismatchState.EXTRA,
-        series.uid,
-        "the targets do not name it",
-        series.collection,
-        series.patient,
-        len(receipt.images),
-    )
+    series = replace(receipt.series, image_count=len(receipt.images))
+    return _mismatch(MismatchState.EXTRA, series, "the targets do not name it")
 
 
 def _describe(damage: Sequence[Damage]) -> str:
@@ -287,7 +266,7 @@ def _describe(damage: Sequence[Damage]) -> str:
     return ", ".join(f"{count(number, 'image')} {state}" for number, state in parts if number)
 
 
-class _VolumeCheck:
+class VolumeCheck:
     """Counts patients and volumes: what a collection that is not DICOM has is known by number."""
 
     def __init__(self, collection: Collection, targets: Sequence[str]) -> None:
@@ -301,9 +280,8 @@ class _VolumeCheck:
             notices=["a patient is counted as a series, a volume as an image"],
         )
 
-    def compare(self, receipt: Receipt, problems: Sequence[Problem]) -> None:
+    def compare(self, receipt: Receipt, damage: Sequence[Damage]) -> None:
         """Count an intact patient."""
-        damage = [problem for problem in problems if isinstance(problem, Damage)]
         if receipt.series.collection != self._collection.name:
             self._result.add(_extra(receipt))
         elif damage:

@@ -53,16 +53,6 @@ class CollectionSelection:
         named = {(item.license, item.license_url) for item in self.series if item.license}
         return [License.named(str(name), url) for name, url in sorted(named, key=str)]
 
-    @property
-    def images(self) -> int:
-        """Images on record."""
-        return sum(series.image_count or 0 for series in self.series)
-
-    @property
-    def size(self) -> int:
-        """Bytes on record."""
-        return sum(series.size or 0 for series in self.series)
-
 
 @dataclass(frozen=True, slots=True)
 class Selection:

@@ -20,9 +20,14 @@ _MAX_ITEMS = 250_000
 class Totals:
     """A number of series, and their images and bytes as an archive lists them."""
 
-    series: int
-    images: int
-    size: int
+    series: int = 0
+    images: int = 0
+    size: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.series + other.series, self.images + other.images, self.size + other.size
+        )
 
     @classmethod
     def of(cls, series: Sequence[Series]) -> Totals:

@@ -13,9 +13,10 @@ from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import UsageError
 from tcia_covid.operations.download import download_request
-from tcia_covid.operations.plan import Amount, compare_with_catalog, plan_request
+from tcia_covid.operations.plan import compare_with_catalog, plan_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import reserve_of
+from tcia_covid.store.request_record import Totals
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.nbia_faults import Cut, Faults
 from tests.fakes.nbia_servers import NAME, small_archive
@@ -49,8 +50,8 @@ def test_before_the_first_run_everything_is_to_fetch(
 ) -> None:
     found = plan_request(request(archive, tmp_path / "data"))
     size = sum(image.size for series in archive.corpus for image in series.images)
-    assert found.selected == found.to_fetch == Amount(6, 24, size)
-    assert found.complete == found.partial == Amount()
+    assert found.selected == found.to_fetch == Totals(6, 24, size)
+    assert found.complete == found.partial == Totals()
     (group,) = found.groups
     assert (group.patients, group.studies) == (3, 3)
     assert found.fits
@@ -113,7 +114,7 @@ def test_of_a_damaged_series_only_missing_images_are_to_fetch(
     file = next((tmp_path / NAME).glob("*/*/*/*.dcm"))
     size = file.stat().st_size
     file.unlink()
-    assert plan_request(request(archive, tmp_path)).to_fetch == Amount(1, 1, size)
+    assert plan_request(request(archive, tmp_path)).to_fetch == Totals(1, 1, size)
 
 
 def test_a_plan_that_fits_leaves_a_reserve_on_the_disk(

@@ -10,9 +10,10 @@ from tcia_covid.cli.console import encoded
 from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, UnknownCollectionError
 from tcia_covid.core.models import Failure
 from tcia_covid.core.summary import Comparison, Difference, SeriesResult
-from tcia_covid.operations.plan import Amount, GroupPlan, Plan
+from tcia_covid.operations.plan import GroupPlan, Plan
 from tcia_covid.output import json_documents
 from tcia_covid.selection.resolve import CollectionSelection, Selection
+from tcia_covid.store.request_record import Totals
 from tests.unit.factories import series, summary
 
 
@@ -100,9 +101,9 @@ def test_an_error_before_any_command_names_none() -> None:
 
 
 def planned() -> Plan:
-    group = GroupPlan("C", 2, 2, selected=Amount(3, 6, 3000), complete=Amount(1, 2, 1000))
-    group.partial = Amount(1, 1, 400)
-    group.modalities = {"CT": Amount(3, 6, 3000)}
+    group = GroupPlan("C", 2, 2, selected=Totals(3, 6, 3000), complete=Totals(1, 2, 1000))
+    group.partial = Totals(1, 1, 400)
+    group.modalities = {"CT": Totals(3, 6, 3000)}
     return Plan(("C",), "data", [group], free=10**9, rate=1000, rate_is_assumed=False)
 
 

@@ -12,12 +12,13 @@ from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import count, format_duration, format_size
-from tcia_covid.operations.plan import Amount, GroupPlan, Plan, compare_with_catalog, plan_request
+from tcia_covid.operations.plan import GroupPlan, Plan, compare_with_catalog, plan_request
 from tcia_covid.output.json_documents import comparison_document, plan_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines, first_lines, format_number, table, width
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import reserve_of
+from tcia_covid.store.request_record import Totals
 
 _HEADS = (
     "collection",
@@ -83,7 +84,7 @@ def _row(group: GroupPlan) -> tuple[object, ...]:
     return (group.name, *counts, *_amounts(group.selected, group.complete, group.to_fetch))
 
 
-def _amounts(selected: Amount, complete: Amount, to_download: Amount) -> tuple[str, ...]:
+def _amounts(selected: Totals, complete: Totals, to_download: Totals) -> tuple[str, ...]:
     sizes = (
         (format_size(amount.size) if amount.size else "?") if amount.series else "-"
         for amount in (selected, complete, to_download)
@@ -92,7 +93,7 @@ def _amounts(selected: Amount, complete: Amount, to_download: Amount) -> tuple[s
     return (format_number(selected.series), images, *sizes)
 
 
-def _amount(amount: Amount) -> str:
+def _amount(amount: Totals) -> str:
     """An amount in words; images and bytes only where they are known."""
     parts = [count(amount.series, "series")]
     parts += [count(amount.images, "image")] if amount.images else []
