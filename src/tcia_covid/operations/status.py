@@ -8,7 +8,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.errors import FailureReason
 from tcia_covid.core.html import html_table
-from tcia_covid.core.models import Check, Failure, Receipt, Series
+from tcia_covid.core.models import Check, Failure, Series
 from tcia_covid.core.units import count, format_size
 from tcia_covid.store.discovery import (
     UncheckedFolder,
@@ -260,7 +259,8 @@ def read_status(
 
 
 def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
-    complete, latest = CompleteSeries(), _LatestSeries(now)
+    complete = CompleteSeries()
+    completed: list[tuple[str, int]] = []  # when, and bytes
     on_disk: dict[str, int] = {}
     missing_files = []
     name = tree.root.name
@@ -280,7 +280,7 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         elif uid not in damaged:
             whole.add(uid)
             on_disk[uid] = receipt.size
-            latest.add(receipt)
+            completed.append((receipt.finished, receipt.size))
             complete.series += 1
             complete.images += len(receipt.images)
             complete.size += receipt.size
@@ -296,7 +296,8 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
     expected = _expected(collection, record)
     request = None
     if record is not None and record.items:
-        request = _progress(record.totals, wanted.keys() & whole, on_disk, wanted)
+        requested, size = record.totals, sum(on_disk.get(uid, 0) for uid in wanted)
+        request = Progress(len(wanted.keys() & whole), requested.series, size, requested.size)
     return CollectionStatus(
         name=name,
         folder=str(tree.root),
@@ -313,8 +314,8 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         missing=missing,
         is_known=bool(wanted),
         request=request,
-        whole=_whole(expected, whole, on_disk),
-        running=_running(tree, latest, missing, on_disk),
+        whole=_whole(expected, len(whole), sum(on_disk.values())),
+        running=_running(tree, completed, now, missing, on_disk),
         outdated_reports=outdated_reports(tree),
     )
 
@@ -328,45 +329,33 @@ def _wanted(record: RecordedRequest | None, collection: str) -> Mapping[str, Tot
     return {series.uid: Totals.of([series]) for series in series_catalog.load(collection)}
 
 
-def _progress(
-    totals: Totals, complete: AbstractSet[str], on_disk: Mapping[str, int], of: Iterable[str]
-) -> Progress:
-    size = sum(on_disk.get(uid, 0) for uid in of)
-    return Progress(len(complete), totals.series, size, totals.size)
-
-
-def _whole(
-    expected: Expected | None, complete: AbstractSet[str], on_disk: Mapping[str, int]
-) -> Progress | None:
+def _whole(expected: Expected | None, series: int, size: int) -> Progress | None:
     if expected is None or expected.series is None:
         return None
-    totals = Totals(expected.series, expected.images or 0, expected.size or 0)
-    return _progress(totals, complete, on_disk, on_disk)
+    return Progress(series, expected.series, size, expected.size or 0)
 
 
-class _LatestSeries:
-    """The rate at which series were completed lately."""
-
-    def __init__(self, now: float) -> None:
-        self._now = now
-        self._series: list[tuple[float, int]] = []
-
-    def add(self, receipt: Receipt) -> None:
-        """Count a complete series."""
+def _rate(completed: Iterable[tuple[str, int]], now: float) -> float | None:
+    """Bytes a second of the series completed lately; None with fewer than two."""
+    lately = []
+    for finished, size in completed:
         with contextlib.suppress(ValueError):
-            finished = calendar.timegm(time.strptime(receipt.finished, "%Y-%m-%dT%H:%M:%SZ"))
-            if self._now - _LATELY < finished <= self._now:
-                self._series.append((finished, receipt.size))
-
-    def rate(self) -> float | None:
-        """Bytes a second since the first of them was complete; None with fewer than two."""
-        (begun, _), *others = sorted(self._series) or [(0.0, 0)]
-        seconds = self._now - begun
-        return sum(size for _, size in others) / seconds if others and seconds > 0 else None
+            moment = calendar.timegm(time.strptime(finished, "%Y-%m-%dT%H:%M:%SZ"))
+            if now - _LATELY < moment <= now:
+                lately.append((moment, size))
+    if not lately:
+        return None
+    (begun, _), *others = sorted(lately)
+    seconds = now - begun
+    return sum(size for _, size in others) / seconds if others and seconds > 0 else None
 
 
 def _running(
-    tree: Tree, latest: _LatestSeries, missing: Mapping[str, Totals], on_disk: Mapping[str, int]
+    tree: Tree,
+    completed: Iterable[tuple[str, int]],
+    now: float,
+    missing: Mapping[str, Totals],
+    on_disk: Mapping[str, int],
 ) -> Running | None:
     holders = tree.lock_holders()
     if not holders:
@@ -374,7 +363,7 @@ def _running(
     since: dict[tuple[int, str], Holder] = {}
     for holder in sorted(holders, key=lambda holder: holder.since):
         since.setdefault((holder.process, holder.host), holder)
-    rate = latest.rate()
+    rate = _rate(completed, now)
     left = sum(max(0, totals.size - on_disk.get(uid, 0)) for uid, totals in missing.items())
     return Running(
         processes=list(map(str, since.values())),
