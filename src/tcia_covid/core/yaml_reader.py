@@ -45,15 +45,13 @@ class Source:
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Continue after an error in this block, where errors are collected."""
-        if self.errors is None:
-            yield
-            return
         try:
             yield
-        except ReportedError:
-            return
-        except self.error_type as error:
-            self.errors.append(error)
+        except (ReportedError, self.error_type) as error:
+            if self.errors is None:
+                raise
+            if isinstance(error, RequestError):
+                self.errors.append(error)
 
     def report(self, error: RequestError) -> None:
         """Raise an error, or collect it."""

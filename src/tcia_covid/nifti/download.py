@@ -176,8 +176,10 @@ class _Run:
             )
         )
         for folder in self.folders:
+            receiver = Receiver(program, folder, self.request.options.http, self.emit, self.stop)
             try:
-                self._receive(program, folder)
+                self.failures += receiver.run()
+                folder.note(None)
             except LockedError as error:
                 self.failures.append(Failure.of(error, subject=folder.subject))
             except (RequestError, ArchiveError) as error:
@@ -189,16 +191,9 @@ class _Run:
                 self.failures.append(failure)
             except TciaCovidError as error:
                 return error
+            finally:
+                self.received += receiver.received
         return None
-
-    def _receive(self, program: str, folder: PackageFolder) -> None:
-        http = self.request.options.http
-        receiver = Receiver(program, folder, self.tree, http, self.emit, self.stop)
-        try:
-            self.failures += receiver.run()
-        finally:
-            self.received += receiver.received
-        folder.note(None)
 
     def _old_link(self, package: AsperaPackage) -> Failure:
         """The failure of a package whose link makes `ascli` ask for a login."""

@@ -39,8 +39,6 @@ class Receiver:
     """`ascli`, with its folder."""
     folder: PackageFolder
     """Where it is received."""
-    tree: VolumeTree
-    """Where the volumes belong."""
     http: HttpSettings
     emit: Emit
     stop: CancelToken
@@ -116,7 +114,12 @@ class Receiver:
         """Move intact volumes into the tree, and the others into quarantine."""
         scanned = self.folder.scanned()
         result = install_volumes(
-            scanned, self.tree, mode="take", source=_SOURCE, emit=self._pass_on, stop=self.stop
+            scanned,
+            self.folder.tree,
+            mode="take",
+            source=_SOURCE,
+            emit=self._pass_on,
+            stop=self.stop,
         )
         volumes = {file for files in scanned.volumes.values() for file in files}
         damaged = [file.file for file in result.rejected if file.reason in _NOT_INSTALLED]
@@ -138,12 +141,12 @@ class Receiver:
         details = {file.file.rpartition("/")[2]: file.detail for file in result.rejected}
         for file in result.lost:
             hint = "it is kept in quarantine; the same command receives it again"
-            name = self.tree.pattern.read(file)
+            name = self.folder.tree.pattern.read(file)
             subject = name.subject if name else ""
             detail = details.get(file, file)
             detail = f"{self.folder.subject}: {detail}"
             failures.append(Failure(subject, FailureReason.DAMAGED, detail, hint=hint))
-        for file in sorted(self._conflicts.keys() & self.tree.intact_files()):
+        for file in sorted(self._conflicts.keys() & self.folder.tree.intact_files()):
             detail = f"{self.folder.subject}: {file}: {self._conflicts[file]}"
             hint = (
                 "the package's is kept in quarantine: compare the two; to have the package's, "
@@ -160,12 +163,12 @@ class PackageFolder:
     received. `receiving` exists while files may be half-written.
 
     Args:
-        tree: the collection's folder.
+        tree: the collection's folder, where the volumes belong.
         package: the package.
     """
 
     def __init__(self, tree: VolumeTree, package: AsperaPackage) -> None:
-        self._tree = tree
+        self.tree = tree
         self.package = package
         self.folder = tree.state / "faspex" / package.key
         self.files = self.folder / "files"
@@ -179,7 +182,7 @@ class PackageFolder:
 
     def lock(self) -> TransferLock:
         """The lock of the package."""
-        self._tree.disk.make_folder(self.files)
+        self.tree.disk.make_folder(self.files)
         return TransferLock(self.folder / "lock", self.subject)
 
     @property
@@ -200,22 +203,22 @@ class PackageFolder:
             is_known = document["format"] == _FORMAT
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        installed = self._tree.intact_files()
+        installed = self.tree.intact_files()
         missing = [path for path in listed if PurePosixPath(path).name not in installed]
         return missing if is_known else None
 
     def begin(self) -> None:
         """Record that files may be half-written from now on."""
-        self._tree.write_file(self._receiving, self.package.title.encode())
+        self.tree.write_file(self._receiving, self.package.title.encode())
 
     def note(self, failure: Failure | None) -> None:
         """Record for `status` why the package did not arrive, or that it did."""
         name = f"package-{self.package.key}"
         if failure is not None:
-            self._tree.note_failure(failure, name)
+            self.tree.note_failure(failure, name)
             return
         with contextlib.suppress(OSError):
-            self._tree.failures.clear(name)
+            self.tree.failures.clear(name)
 
     def finish(self, *, is_whole: bool) -> None:
         """Record that all requested files arrived, and whether that was the whole package."""
@@ -223,21 +226,21 @@ class PackageFolder:
             volumes = sorted(self.scanned().volumes.items())
             paths = [f"/{files[0]}" for _, files in volumes]
             text = json.dumps({"format": _FORMAT, "files": paths}, indent=1)
-            self._tree.write_file(self._listing, text.encode())
-        self._tree.disk.remove(self._receiving)
+            self.tree.write_file(self._listing, text.encode())
+        self.tree.disk.remove(self._receiving)
 
     def scanned(self) -> ScanResult:
         """The volumes that were received."""
-        return find_volumes(self.files, self._tree.pattern)
+        return find_volumes(self.files, self.tree.pattern)
 
     def set_aside(self, files: Sequence[str]) -> None:
         """Move damaged files to quarantine, so that they are received again."""
         for file in files:
             with contextlib.suppress(FileNotFoundError):
-                set_aside(self._tree.disk, self.files / file, self._tree.quarantine / "packages")
+                set_aside(self.tree.disk, self.files / file, self.tree.quarantine / "packages")
 
     def remove_empty_folders(self) -> None:
         """Remove the folders that are empty once the volumes are installed."""
         for folder in sorted(self.files.rglob("*"), reverse=True):
             if folder.is_dir() and not folder.is_symlink():
-                self._tree.disk.remove_empty(folder)
+                self.tree.disk.remove_empty(folder)

@@ -168,9 +168,6 @@ class Checksums:
         self._hashes: dict[str, set[tuple[str, str]]] = defaultdict(set)
         """Each hash with its algorithm."""
 
-    def __len__(self) -> int:
-        return len(self._hashes)
-
     @property
     def files(self) -> set[str]:
         """The names of all volumes that are listed."""

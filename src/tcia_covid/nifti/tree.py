@@ -199,7 +199,7 @@ def compare_installed(sums: Checksums, tree: VolumeTree) -> set[str]:
         DestinationError: the disk.
     """
     differing: set[str] = set()
-    for receipt in list(tree.complete_receipts().values()) if len(sums) else ():
+    for receipt in tree.complete_receipts().values():
         if not sums.files.isdisjoint(image.file for image in receipt.images):
             differing |= _compare(receipt, sums, tree)
     return differing

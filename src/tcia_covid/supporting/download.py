@@ -22,7 +22,7 @@ from tcia_covid.core.errors import (
     UsageError,
     ZipError,
 )
-from tcia_covid.core.events import Emit, Notice, RequestRetried, discard
+from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import Failure
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.summary import Summary, SupportingFile, SupportingFiles, exit_code_of
@@ -115,7 +115,6 @@ def add_supporting(
                     site,
                     update=options.update,
                     accept_listed=options.accept_listed,
-                    emit=emit,
                 )
             except LockedError as error:
                 result = SupportingFiles(collection.name, failures=[Failure.of(error)])
@@ -138,7 +137,6 @@ def fetch_supporting(
     *,
     update: bool = False,
     accept_listed: bool = False,
-    emit: Emit = discard,
 ) -> SupportingFiles:
     """Install the supporting files of a collection in its folder `supporting`.
 
@@ -148,11 +146,10 @@ def fetch_supporting(
     Args:
         collection: whose files.
         tree: its folder; need not be writable if nothing is to do.
-        client: for the files.
+        client: for the files; emits notices and failures.
         site: TCIA's site, for the list.
         update: download everything again.
         accept_listed: also install a file that differs from the recorded one.
-        emit: receives notices and failures.
 
     Raises:
         LockedError: another run does the same.
@@ -165,14 +162,14 @@ def fetch_supporting(
     try:
         tree.prepare()
     except DestinationError:
-        installer = _Installer(collection, tree, client, emit, update, accept_listed)
+        installer = _Installer(collection, tree, client, update, accept_listed)
         if not installer.is_complete():
             raise
         installer.run(site)
         return installer.result
     lock = tree.state / "locks" / "supporting.lock"
     with destination_errors(str(tree.root)), Lock(lock, f"supporting files of {collection.name}"):
-        installer = _Installer(collection, tree, client, emit, update, accept_listed)
+        installer = _Installer(collection, tree, client, update, accept_listed)
         installer.run(site)
     return installer.result
 
@@ -184,7 +181,6 @@ class _Installer:
     collection: Collection
     tree: Tree
     client: Client
-    emit: Emit
     update: bool
     accept_listed: bool
     result: SupportingFiles = field(init=False)
@@ -302,24 +298,17 @@ class _Installer:
         if isinstance(error, ZipError):
             failure = replace(failure, reason=FailureReason.DAMAGED)
         self.result.failures.append(failure)
-        self.emit(Notice(f"failed: {failure.detail}"))
+        self.client.emit(Notice(f"failed: {failure.detail}"))
 
     def _notify(self, text: str, *, always: bool = False) -> None:
         self.result.notices.append(text)
-        self.emit(Notice(text, always=always))
+        self.client.emit(Notice(text, always=always))
 
     def _fetch(self, file: SourceFile, url: str) -> FileReceipt:
         """Download a file, check it, and put it in place."""
         self.client.stop.check()
         name = self._free_name(file_name(file), file.key)
-        download = ResumableDownload(
-            self.client,
-            url,
-            name,
-            self.tree,
-            self.parts,
-            lambda reason, wait: self.emit(RequestRetried(name, reason, wait)),
-        )
+        download = ResumableDownload(self.client, url, name, self.tree, self.parts)
         for attempt in range(1, _ATTEMPTS + 1):
             part = download.run()
             try:

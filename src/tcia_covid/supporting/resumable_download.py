@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,6 @@ from tcia_covid.formats.signatures import is_web_page
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError
 from tcia_covid.http.response import Response
-from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.store.disk import destination_errors, read_json
 from tcia_covid.store.tree import Tree
 
@@ -45,23 +44,13 @@ class ResumableDownload:
         name: the file's name; its extension tells the expected format.
         tree: the collection's folder.
         folder: for partial files.
-        on_retry: is given the reason and the pause in seconds before each retry.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        url: str,
-        name: str,
-        tree: Tree,
-        folder: Path,
-        on_retry: Callable[[str, float], None],
-    ) -> None:
+    def __init__(self, client: Client, url: str, name: str, tree: Tree, folder: Path) -> None:
         self._client = client
         self._url = url
         self._name = name
         self._tree = tree
-        self._on_retry = on_retry
         self.part = folder / f"{name}.part"
         """The partial file."""
         self._state = folder / f"{name}.state"
@@ -76,10 +65,7 @@ class ResumableDownload:
             ArchiveError: it could not be downloaded.
             DestinationError: the disk.
         """
-        client = self._client
-        policy = RetryPolicy(
-            client.settings, client.stop, self._on_retry, reachability=client.reachability
-        )
+        policy = self._client.retry_policy(self._name)
         while True:
             size = self._size()
             try:

@@ -68,7 +68,6 @@ def test_sums_are_read_in_every_common_format(tmp_path: Path) -> None:
     )
     sums = Checksums(VolumePattern(fake.PATTERN))
     sums.read(path)
-    assert len(sums) == 4
     assert sums.files == {first, second, third, fourth}
     assert [sums.algorithms(name) for name in (first, second, third, fourth)] == [
         {"md5"},

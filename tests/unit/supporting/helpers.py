@@ -56,12 +56,9 @@ def fetch(
     settings: dict[str, object] | None = None,
     **flags: bool,
 ) -> SupportingFiles:
-    received: list[Event] = events if events is not None else []
-    with client_with(stop=stop, **(settings or {})) as client:
+    with client_with(stop=stop, events=events, **(settings or {})) as client:
         api = PortalApi(client, site.url)
-        return fetch_supporting(
-            collection_of(*files), tree, client, api, emit=received.append, **flags
-        )
+        return fetch_supporting(collection_of(*files), tree, client, api, **flags)
 
 
 def unchanged(result: SupportingFiles) -> list[str]:

@@ -126,8 +126,9 @@ def test_a_temporary_error_page_is_retried(site: FakePortal, tree: Tree) -> None
             served.instead = b""
 
     with client_with() as client:
+        client.emit = mend
         collection = collection_of(entry(site, "table.xlsx"))
-        fetch_supporting(collection, tree, client, PortalApi(client, site.url), emit=mend)
+        fetch_supporting(collection, tree, client, PortalApi(client, site.url))
     assert files_in_place(tree) == {"table.xlsx": xlsx()}
 
 
