@@ -18,7 +18,7 @@ from tcia_covid.core.errors import (
     TciaCovidError,
 )
 from tcia_covid.core.html import html_table
-from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Series, State, name_series
+from tcia_covid.core.models import ADOPTED, SERIES_NAMES, Check, Failure, Outcome, Series, State
 from tcia_covid.core.units import count, format_size
 
 
@@ -142,7 +142,7 @@ class SeriesResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON documents show it."""
-        return name_series({"series": self.series, "state": self.state, "path": self.path})
+        return {SERIES_NAMES["uid"]: self.series or None, "state": self.state, "path": self.path}
 
 
 @dataclass(slots=True, repr=False)
