@@ -228,10 +228,11 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
 
 
 def _modalities(selected: Sequence[Series]) -> dict[str, Totals]:
-    amounts: dict[str, Totals] = defaultdict(Totals)
+    by_modality: dict[str, list[Series]] = defaultdict(list)
     for series in selected:
-        amounts[series.modality or "not recorded"] += Totals.of([series])
-    return dict(sorted(amounts.items(), key=lambda pair: (-pair[1].size, pair[0])))
+        by_modality[series.modality or "not recorded"].append(series)
+    totals = {modality: Totals.of(members) for modality, members in by_modality.items()}
+    return dict(sorted(totals.items(), key=lambda pair: (-pair[1].size, pair[0])))
 
 
 def _package_group(collection: Collection, request: Request) -> GroupPlan:
