@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -200,6 +201,15 @@ def _exists(word: str) -> bool:
     return os.path.lexists(word)
 
 
+def _manifest_in(folder: str) -> str:
+    """The path of the first manifest in a folder, by the suffix of its name; empty if none."""
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(folder)):  # noqa: PTH208 - only names are needed
+            if _has_suffix(name) and not name.startswith("."):
+                return os.path.join(folder, name)  # noqa: PTH118 - as the user wrote it
+    return ""
+
+
 def _refuse(word: str, registry: Registry) -> None:
     """Refuse a word that no archive can know, with what was probably meant."""
     if not word.strip():
@@ -210,7 +220,11 @@ def _refuse(word: str, registry: Registry) -> None:
             hint=f"did you mean --shared-cart {unquote(cart[1])!r}?",
         )
     if os.path.isdir(word):  # noqa: PTH112 - False for invalid names
-        raise UsageError(f"{word} is a folder, which is no target", hint=f"did you mean -o {word}?")
+        manifest = _manifest_in(word)
+        other = f", or a manifest in it, such as {manifest}" if manifest else ""
+        raise UsageError(
+            f"{word} is a folder, which is no target", hint=f"did you mean -o {word}{other}?"
+        )
     if _BUCKET_ADDRESS.match(word) and uuid_in_address(word) is None:
         raise UsageError(
             f"{word} names no series: a series of IDC has a folder named by its crdc_series_uuid",

@@ -101,6 +101,22 @@ class TestLists:
         assert "line 1 (plain list)" in error.message
         assert error.hint == f"a list has one of these per line, and nothing else: here only {A}"
 
+    def test_sentences_are_refused_before_any_look_up(self, tmp_path: Path) -> None:
+        text = "Dear colleague,\nthe images that we discussed are on our server.\n"
+        error = refusal(tmp_path, "mail.txt", text)
+        assert "line 2 (plain list): 'the images that we discussed" in error.message
+        assert error.hint == "a list has one of these per line, and nothing else"
+
+    @pytest.mark.parametrize("text", [f"['{A}', '{B}']", f"[\n '{A}',\n '{B}',\n]\n"])
+    def test_a_list_in_python_is_read(self, tmp_path: Path, text: str) -> None:
+        assert read(tmp_path, "list.txt", text).series == ()
+        assert found(read(tmp_path, "list.txt", text)) == {"word": (A, B)}
+
+    @pytest.mark.parametrize("rule", ["|---|---|", "| :--- | ---: |"])
+    def test_a_table_in_markdown_is_read(self, tmp_path: Path, rule: str) -> None:
+        text = f"Our series:\n\n| {NAME} | Modality |\n{rule}\n| {A} | CT |\n| {B} | CR |\n"
+        assert read(tmp_path, "list.md", text).series == (A, B)
+
     def test_every_form_of_a_bucket_address_names_the_folder(self, tmp_path: Path) -> None:
         text = f"""
             s5cmd --no-sign-request cp "s3://idc-open-data/{UUIDS[0]}/*" out/

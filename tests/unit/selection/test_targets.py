@@ -132,6 +132,11 @@ def test_a_folder_is_no_target(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder, which is no target") as raised:
         parsed(str(tmp_path))
     assert raised.value.hint == f"did you mean -o {tmp_path}?"
+    for name in (".hidden.csv", "b.tcia", "a.s5cmd", "notes"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError) as raised:
+        parsed(str(tmp_path))
+    assert raised.value.hint.endswith(f", or a manifest in it, such as {tmp_path}/a.s5cmd?")
 
 
 def test_volumes_are_no_series() -> None:

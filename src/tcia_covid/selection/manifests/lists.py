@@ -30,8 +30,8 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 _ADDRESS = re.compile(r"\b(?:s3|gs|https?)://[^\s'\",;]+", re.IGNORECASE)
 _COPY = re.compile(r"\b(?:cp|sync|mv)\s", re.IGNORECASE)
 _ENTRY = re.compile(r"[^,;\t]+")
-_AROUND = f" \"'\u201c\u201d\u2018\u2019{INVISIBLE}"
-"""Spaces and quotes, also those of word processors."""
+_AROUND = f" \"'[]\u201c\u201d\u2018\u2019{INVISIBLE}"
+"""Spaces, quotes, also those of word processors, and the brackets of a list in Python."""
 _UID = re.compile(r"[^,;\s]+")
 _ELEMENT = re.compile(
     r"<(URL|SeriesInstanceUID)(?:\s[^<>]{0,200})?>([^<]{1,4096})</\1\s{0,9}>", re.IGNORECASE

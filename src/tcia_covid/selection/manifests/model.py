@@ -94,6 +94,8 @@ _BUCKET_ON_THE_WEB = re.compile(
 )
 """The addresses by which Amazon and Google give objects of a bucket to a browser."""
 _WORD = re.compile(r"\w[\w .^+&()'/:-]{0,63}", re.ASCII)
+_MAX_SPACES = 5
+"""In the name of a collection or patient; a text with more is a sentence."""
 _HINTS = {
     "": "is it the right file, and complete?",
     "TCIA manifest": "its series follow the line ListOfSeriesToDownload=: if it is truncated, "
@@ -245,7 +247,7 @@ class Entries:
             self.add("address", text, line)
         elif _LIKE_A_UID.match(text):
             raise self.error(line, f"{quote(text)} is not a UID: {uid_problem(text)}")
-        elif _WORD.fullmatch(text):
+        elif _WORD.fullmatch(text) and text.count(" ") < _MAX_SPACES:
             self.add("word", text, line)
         else:
             raise self.error(

@@ -60,6 +60,8 @@ _FOR_READERS = re.compile(r"(?:read.?me|licen[cs]e|citation|copying)\b", re.IGNO
 """Names of files beside the manifests in a ZIP of a portal."""
 _MAX_LISTED = 300
 """Characters of the files of a ZIP in an error."""
+_PYTHON_LIST = re.compile(r"\[\s*'")
+"""JSON has no strings in single quotes."""
 _TABLES = {".csv": "CSV", ".tsv": "TSV"}
 _PADDING = "\x00\x1a"
 """What some systems write after the end of a text."""
@@ -300,7 +302,7 @@ def _recognize(start: str, suffix: str) -> str:
     """The format of a text, by its first characters, else by the suffix of its name."""
     first = start.lstrip()[:1]
     if first in ("{", "["):
-        return "JSON"
+        return "plain list" if _PYTHON_LIST.match(start) else "JSON"
     if first == "<":
         return "XML"
     if suffix == ".tcia" or lists.TCIA_LINE.search(start):

@@ -35,7 +35,9 @@ _TAG = re.compile(r"\(([0-9]{4}),([0-9A-Fa-f]{4})\)")
 _QUOTED_FORMULA = re.compile(r"=\"(.*)\"")
 _NOTHING = frozenset({"", "nan", "none", "null", "na", "n/a", "#n/a", "-", "nat", "<na>"})
 _LONGEST_NOTHING = 5
-_TOTAL = re.compile(r"(?:grand |sub)?total\b.*|sum|count|\d+ (?:rows?|series)\b.*", re.IGNORECASE)
+_TOTAL = re.compile(
+    r"(?:grand |sub)?total\b.*|sum|count|\d+ (?:rows?|series)\b.*|:?-{2,}:?", re.IGNORECASE
+)
 _SHOWN_COLUMNS = 20
 _NOT_SERIES = {
     "drsuri": "DRS objects, which need an account at the NCI",
