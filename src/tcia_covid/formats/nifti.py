@@ -27,16 +27,25 @@ _MAX_DIMENSIONS = 7
 _MIN_DATA_OFFSET = 352
 """The header and four bytes that announce extensions come first."""
 _TYPES = {
-    1: (1,),
-    8: (2, 256),
-    16: (4, 512),
-    24: (128,),
-    32: (8, 16, 768, 2304),
-    64: (32, 64, 1024, 1280),
-    128: (1536, 1792),
-    256: (2048,),
+    1: (1, ""),
+    2: (8, "u1"),
+    4: (16, "i2"),
+    8: (32, "i4"),
+    16: (32, "f4"),
+    32: (64, ""),
+    64: (64, "f8"),
+    128: (24, ""),
+    256: (8, "i1"),
+    512: (16, "u2"),
+    768: (32, "u4"),
+    1024: (64, "i8"),
+    1280: (64, "u8"),
+    1536: (128, ""),
+    1792: (128, ""),
+    2048: (256, ""),
+    2304: (32, ""),
 }
-"""Codes of data types, by bits per voxel."""
+"""By code of data type: bits per voxel, and numpy's name of types that are one real number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +152,10 @@ class NiftiHeader:
     """Per voxel."""
     offset: int
     """Of the first voxel, in bytes."""
+    dtype: str
+    """numpy's name of the voxels' type and byte order; empty if they are not one real number."""
+    spacing: tuple[float, float]
+    """Of voxels along the first two axes, in mm as a rule; nothing is checked."""
 
     @property
     def size(self) -> int:
@@ -174,11 +187,18 @@ def read_header(head: bytes, name: str) -> NiftiHeader:
     shape = dimensions[1 : count + 1]
     if not 1 <= count <= _MAX_DIMENSIONS or min(shape) < 1:
         raise _invalid(name, f"its dimensions are {dimensions}")
-    if datatype not in _TYPES.get(bits, ()):
+    known_bits, kind = _TYPES.get(datatype, (0, ""))
+    if bits != known_bits:
         raise _invalid(name, f"it has {bits} bits per voxel of type {datatype}")
     if not math.isfinite(offset) or not 0 <= offset <= 1 << 24 or offset != int(offset):
         raise _invalid(name, f"its voxels begin at byte {offset:g}")
-    return NiftiHeader(tuple(shape), bits, max(_MIN_DATA_OFFSET, int(offset)))
+    return NiftiHeader(
+        shape=tuple(shape),
+        bits=bits,
+        offset=max(_MIN_DATA_OFFSET, int(offset)),
+        dtype=f"{order}{kind}" if kind else "",
+        spacing=struct.unpack_from(f"{order}2f", head, 80),
+    )
 
 
 def _invalid(name: str, reason: str) -> ForeignImageError:

@@ -50,18 +50,6 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 """Start of codestream and of its size, ISO 15444-1 section A.5.1."""
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """JPEG's markers (ISO 10918-1 table B.1), and that of JPEG-LS (ISO 14495-1)."""
-_NIFTI_TYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-}
 Array = Any
 """A numpy array; where types are checked, numpy may not be installed."""
 
@@ -255,22 +243,19 @@ def _aspect(dataset: Any) -> float:
 def _read_volume(file: BinaryIO, name: str) -> tuple[Image.Image, float]:
     """The middle axial slice of a NIfTI volume, with the patient's front at the top."""
     with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-        head = stream.read(HEADER_SIZE)
-        header = read_header(head, name)
+        header = read_header(stream.read(HEADER_SIZE), name)
         columns, rows, slices = (*header.shape, 1, 1)[:3]
         size = rows * columns * header.bits // 8
         if size > MAX_FRAME or header.size > _MAX_VOLUME:
             raise UndecodableError(f"a volume of {format_size(header.size)} is too large")
-        order = "<" if struct.unpack_from("<i", head)[0] == HEADER_SIZE else ">"
-        (code,) = struct.unpack_from(f"{order}h", head, 70)
-        _, width, height = struct.unpack_from(f"{order}3f", head, 76)
-        if code not in _NIFTI_TYPES:
-            raise UndecodableError(f"voxels of NIfTI's type {code} are not shown")
+        if not header.dtype:
+            raise UndecodableError("voxels that are not one real number are not shown")
         missing = header.offset + size * (slices // 2) - HEADER_SIZE
         while missing > 0 and (block := stream.read(min(missing, _BLOCK_SIZE))):
             missing -= len(block)
         data = stream.read(size)
-    pixels = np.frombuffer(data, f"{order}{_NIFTI_TYPES[code]}").reshape(rows, columns)
+    pixels = np.frombuffer(data, header.dtype).reshape(rows, columns)
+    width, height = header.spacing
     is_valid = width > 0 and height > 0
     return _window(_reduce(np.flipud(pixels))), height / width if is_valid else 1.0
 
