@@ -167,14 +167,14 @@ def _check(images: Sequence[ImageHeader]) -> tuple[Kind, list[Problem], float | 
     if not any(problem.prevents_volume for problem in problems):
         spacing, found = _spacing_problems(images)
         problems += found
-    problems += _number_problems(images, has_positions=True)
+    problems += _number_problems(images, decides=False)
     if any(problem.prevents_volume for problem in problems):
         return Kind.IRREGULAR, problems, spacing
     return (Kind.FEW if len(images) < _FEWEST_SLICES else Kind.VOLUME), problems, spacing
 
 
 def _check_without_positions(images: Sequence[ImageHeader]) -> tuple[Kind, list[Problem]]:
-    problems = list(_number_problems(images, has_positions=False))
+    problems = list(_number_problems(images, decides=True))
     if not any(image.sop_class in _SLICE_CLASSES for image in images):
         return Kind.PROJECTION, problems
     if len(images) < _FEWEST_SLICES:
@@ -262,9 +262,8 @@ def _is_tilted(normal: Sequence[float], first: ImageHeader, last: ImageHeader) -
     return length > 0 and along / length < math.cos(math.radians(0.6))
 
 
-def _number_problems(images: Sequence[ImageHeader], *, has_positions: bool) -> Iterator[Problem]:
-    """Gaps and doubles of InstanceNumber; remarks only, where positions decide."""
-    decides = not has_positions
+def _number_problems(images: Sequence[ImageHeader], *, decides: bool) -> Iterator[Problem]:
+    """Gaps and doubles of InstanceNumber; remarks only, unless it alone decides on the order."""
     numbers = [image.instance_number for image in images if image.instance_number is not None]
     if len(numbers) < len(images):
         detail = f"{count(len(images) - len(numbers), 'image')} have no InstanceNumber"

@@ -24,7 +24,7 @@ from tcia_covid.operations.status import CollectionStatus, StatusResult, read_st
 from tcia_covid.store.discovery import find_trees
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.report_files import LicenseTerms, unregistered_collection
-from tcia_covid.store.report_page import ReportPage, default_page
+from tcia_covid.store.report_page import FILE, FOLDER, ReportPage
 from tcia_covid.store.tree import Tree
 
 EXTRA = ("numpy", "PIL", "pylibjpeg", "libjpeg", "openjpeg", "jinja2")
@@ -145,12 +145,10 @@ def find_place(directory: Path, target: Path | None) -> ReportPage:
     Raises:
         RequestError: there is no such folder, or a file of the user is in the way.
     """
-    disk = Disk(durable=False)
-    if target is not None:
-        page = ReportPage.at(target, disk)
-    else:
+    if target is None:
         series = sum(len(tree.receipts.uids()) for tree in find_trees(directory))
-        page = default_page(directory, disk, is_folder=series > SINGLE_FILE_SERIES)
+        target = directory / (FOLDER if series > SINGLE_FILE_SERIES else FILE)
+    page = ReportPage.at(target, Disk(durable=False))
     page.check()
     return page
 

@@ -72,15 +72,14 @@ class SeriesImages:
 class _Worker:
     """A process that looks at one series after another; started when it is first used."""
 
-    timeout: float
     process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, question: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Let the process look at a series; what it found, or the reason why not."""
         process = self.process or self._start()
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
-        timer = threading.Timer(self.timeout, process.kill)
+        timer = threading.Timer(timeout, process.kill)
         timer.daemon = True
         timer.start()
         try:
@@ -127,7 +126,7 @@ class ImageViewer:
     _free: queue.SimpleQueue[_Worker] = field(default_factory=queue.SimpleQueue)
 
     def __post_init__(self) -> None:
-        self._workers = [_Worker(self.timeout) for _ in range(self.jobs)]
+        self._workers = [_Worker() for _ in range(self.jobs)]
         for worker in self._workers:
             self._free.put(worker)
 
@@ -154,7 +153,7 @@ class ImageViewer:
                 return known
         files = [(image.file, image.size, image.md5) for image in receipt.images]
         with self._worker() as worker:
-            answer = worker.ask({"folder": os.fspath(folder), "images": files})
+            answer = worker.ask({"folder": os.fspath(folder), "images": files}, self.timeout)
         problem = printable(answer.get("problem", ""))
         if "image" not in answer:
             return SeriesImages(problem=problem)

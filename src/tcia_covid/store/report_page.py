@@ -42,7 +42,7 @@ class ReportPage:
 
     @classmethod
     def at(cls, target: Path, disk: Disk) -> ReportPage:
-        """The page at a path that the user gave: a file if its name ends in .html."""
+        """The page at a path: a file if its name ends in .html."""
         return cls(target, target.suffix.lower() not in _SUFFIXES, disk)
 
     @property
@@ -105,11 +105,6 @@ class ReportPage:
         """Remove the page, if it is this program's and unchanged; thumbnails stay."""
         if is_own_page(self.file):
             self.disk.remove(self.file)
-
-
-def default_page(directory: Path, disk: Disk, *, is_folder: bool) -> ReportPage:
-    """The page in the folder that it is about."""
-    return ReportPage(directory / (FOLDER if is_folder else FILE), is_folder, disk)
 
 
 def is_own_page(path: Path) -> bool:

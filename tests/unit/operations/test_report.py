@@ -224,7 +224,7 @@ def test_a_decoder_that_does_not_end_is_killed_and_the_others_continue(
         cache.mkdir()
         shown = viewer.look(receipt, tree.path(receipt), cache)
         assert shown.problem == "the decoder crashed or did not end"
-        viewer.timeout = viewer._workers[0].timeout = 60.0
+        viewer.timeout = 60.0
         assert viewer.look(receipt, tree.path(receipt), cache).thumbnail
     finally:
         viewer.close()
