@@ -223,7 +223,7 @@ def _stored(
             receipts.files / member.file
             for receipt in receipts.all()
             if receipt.kind == kind
-            for member in receipt.stated
+            for member in receipt.all_files
             if is_wanted(member.file)
         ]
         if existing := [file for file in files if file.is_file()]:

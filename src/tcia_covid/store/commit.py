@@ -201,19 +201,19 @@ class Committer:
             self.disk.rename(origin, whole)
         for folder in (whole, origin):
             for image in receipt.images:
-                self._take(folder / files[image.uid], staged / image.file)
+                self._move_image(folder / files[image.uid], staged / image.file)
         if whole.is_dir():
-            self._give_back(whole, origin)
+            self._restore_foreign_files(whole, origin)
         self.disk.sync_folder(staged)
         for folder in (origin, *origin.parents):
             if self.root in folder.parents:
                 self.disk.remove_empty(folder)
 
-    def _take(self, source: Path, target: Path) -> None:
+    def _move_image(self, source: Path, target: Path) -> None:
         if source.is_file() and not source.is_symlink() and not os.path.lexists(target):
             self.disk.replace(source, target)
 
-    def _give_back(self, whole: Path, origin: Path) -> None:
+    def _restore_foreign_files(self, whole: Path, origin: Path) -> None:
         """Put files back that somebody put into a folder while it was renamed."""
         for path in sorted(whole.iterdir()):
             self.disk.make_folder(origin)

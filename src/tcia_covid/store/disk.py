@@ -153,7 +153,7 @@ class Disk:
             FileExistsError: `target` is a folder with content.
         """
         try:
-            self._patiently(lambda: os.rename(source, target))  # noqa: PTH104
+            self._retry_while_in_use(lambda: os.rename(source, target))  # noqa: PTH104
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
@@ -161,17 +161,17 @@ class Disk:
 
     def replace(self, source: StrPath, target: StrPath) -> None:
         """Rename a file over another."""
-        self._patiently(lambda: os.replace(source, target), target)  # noqa: PTH105
+        self._retry_while_in_use(lambda: os.replace(source, target), target)  # noqa: PTH105
 
     def remove(self, path: StrPath) -> None:
         """Remove a file; it may be gone already."""
         with contextlib.suppress(FileNotFoundError):
-            self._patiently(lambda: os.unlink(path), path)  # noqa: PTH108 - a name, not a Path
+            self._retry_while_in_use(lambda: os.unlink(path), path)  # noqa: PTH108 - a name, not a Path
 
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
         try:
-            self._patiently(lambda: shutil.rmtree(path), path)
+            self._retry_while_in_use(lambda: shutil.rmtree(path), path)
         except OSError as error:
             # Windows gives various errors for a folder that another run removes at this moment.
             if os.path.lexists(error.filename or path):
@@ -250,7 +250,7 @@ class Disk:
             finally:
                 os.chmod(path, stat.S_IREAD)  # noqa: PTH101
 
-    def _patiently(self, act: Callable[[], None], removed: StrPath | None = None) -> None:
+    def _retry_while_in_use(self, act: Callable[[], None], removed: StrPath | None = None) -> None:
         """Call a function; where Windows refuses because of an open file, again for a short time.
 
         The read-only attributes of what it removes or replaces (`removed`) are cleared.

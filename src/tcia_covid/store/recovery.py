@@ -67,7 +67,7 @@ class StagingRecovery:
             source_of = ImageOrigins(folder, self.staging.disk).read()
             for file in sorted(folder.iterdir()):
                 if not is_system_file(file.name):
-                    self._take(file, source_of)
+                    self._recover_file(file, source_of)
             if folder != self.staging.folder:
                 self.staging.disk.remove_folder(folder)
 
@@ -100,7 +100,7 @@ class StagingRecovery:
                 name_is_uid = name == f"{stored.uid}{stored.suffix}"
                 staging.adopt(replace(stored, name="" if name_is_uid else name), folder)
 
-    def _take(self, file: Path, source_of: Callable[[str], str]) -> None:
+    def _recover_file(self, file: Path, source_of: Callable[[str], str]) -> None:
         staging = self.staging
         if is_resumable(file.name) and not file.is_symlink() and file.is_file():
             if file.parent != staging.folder:

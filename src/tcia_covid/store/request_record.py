@@ -11,7 +11,7 @@ from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.store.disk import read_json
 
-FILE = "asked.json"
+REQUEST_FILE = "asked.json"
 _MAX_ITEMS = 250_000
 """Series that are recorded one by one; TCIA's largest collection has 203,000."""
 
@@ -80,7 +80,7 @@ def recorded_request(series: Sequence[Series], listed: Sequence[Series], shards:
 def read_request(state: Path) -> RecordedRequest | None:
     """Read the file in a state folder; None if there is none that can be used."""
     try:
-        document = read_json(state / FILE)
+        document = read_json(state / REQUEST_FILE)
         listed = document.get("listed")
         return RecordedRequest(
             int(document["series"]),

@@ -45,7 +45,7 @@ from tcia_covid.store.locks import Holder, Lock, holders, locks_work
 from tcia_covid.store.quarantine import refuse_link, set_aside
 from tcia_covid.store.receipts import Notes, Receipts, StoredReceipt
 from tcia_covid.store.recovery import DicomImages, StagingRecovery
-from tcia_covid.store.request_record import FILE, recorded_request
+from tcia_covid.store.request_record import REQUEST_FILE, recorded_request
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name
 from tcia_covid.store.windows import file_in_use
 
@@ -237,7 +237,7 @@ class Tree:
             shards: how many runs share them.
         """
         with destination_errors(str(self.root)):
-            self.write_file(self.state / FILE, recorded_request(series, listed, shards))
+            self.write_file(self.state / REQUEST_FILE, recorded_request(series, listed, shards))
 
     def lock_holders(self) -> list[Holder]:
         """The runs that work in this folder now, one entry per locked series."""
@@ -515,7 +515,7 @@ class Tree:
         receipt = stored.receipt if stored else None
         others: list[Path] = []
         if receipt is not None and not update and not self.images.stays_in_place:
-            others += self._take_back(receipt)
+            others += self._move_to_staging(receipt)
         for other in sorted(folder.parent.iterdir()):
             if is_system_file(other.name) or other in others:
                 continue
@@ -534,7 +534,7 @@ class Tree:
         """A new name in staging for a folder that this run takes over."""
         return self.staging / uid / f"{self._run}~{next(self._numbers)}"
 
-    def _take_back(self, receipt: Receipt) -> list[Path]:
+    def _move_to_staging(self, receipt: Receipt) -> list[Path]:
         """Take the images of a damaged series out of the tree; return their new folder.
 
         Only files that the receipt names are moved; links to images, images on another file

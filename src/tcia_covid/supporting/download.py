@@ -326,7 +326,7 @@ class _Installer:
     def _free_name(self, name: str, key: str) -> str:
         """A name for a file or a ZIP's folder that no other supporting file has."""
         others = [receipt for receipt in self.receipts.all() if receipt.key != key]
-        names = [member.file for receipt in others for member in receipt.stated]
+        names = [member.file for receipt in others for member in receipt.all_files]
         taken = {name.partition("/")[0].casefold() for name in names}
         return unique_name(name, key, taken)
 
@@ -371,7 +371,7 @@ class _Installer:
         """Unpack a ZIP, put all files in place, and write the receipt last."""
         disk, files = self.tree.disk, self.receipts.files
         before = self.receipts.find(receipt.key)
-        recorded = {member.file: member for member in before.stated} if before else {}
+        recorded = {member.file: member for member in before.all_files} if before else {}
         unpacked = self.parts / f"{receipt.file}.unpacked"
         arrived = {part: Member(receipt.file, receipt.size, receipt.sha256)}
         if receipt.file.lower().endswith(_ZIP):

@@ -65,7 +65,7 @@ class FileReceipt:
     """What a ZIP was unpacked to."""
 
     @property
-    def stated(self) -> tuple[Member, ...]:
+    def all_files(self) -> tuple[Member, ...]:
         """All files of the receipt: the downloaded one and what was unpacked."""
         return (Member(self.file, self.size, self.sha256), *self.members)
 
@@ -109,7 +109,7 @@ class FileReceipts:
 
     def differing(self, receipt: FileReceipt) -> Iterator[Difference]:
         """The files that differ from a receipt; each is hashed."""
-        for member in receipt.stated:
+        for member in receipt.all_files:
             file = f"{FOLDER}/{member.file}"
             try:
                 content = hash_file(self.files / member.file, "sha256")
