@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -191,11 +192,8 @@ def adopt_folder(
         stop,
         AdoptResult(str(directory), str(output), mode, collection.name if collection else None),
     )
-    archives = open_for_options(options, stop, emit)
-    try:
+    with closing(open_for_options(options, stop, emit)) as archives:
         result = run.adopt(archives, on_progress)
-    finally:
-        archives.close()
     result.seconds = round(time.monotonic() - started, 3)
     return result
 

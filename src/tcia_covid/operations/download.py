@@ -99,8 +99,7 @@ def _download_series(
         text = f"--jobs is {jobs_at_once} instead of {options.jobs}"
         emit(Notice(f"{text}: few open files are permitted (ulimit -n)"))
         options = replace(options, jobs=jobs_at_once)
-    archives = open_for_options(options, stop, emit)
-    try:
+    with contextlib.closing(open_for_options(options, stop, emit)) as archives:
         selection = _select(request, registry, archives, stop)
         for notice in selection.notices:
             emit(Notice(notice))
@@ -129,8 +128,6 @@ def _download_series(
         with activity(emit, "writing the report files"):
             error = run.write_reports(registry, run.error(jobs))
         summary = run.finish(error)
-    finally:
-        archives.close()
     summary.bytes_received = archives.meter.received
     if options.supporting and summary.error is None:
         collections = [group.collection for group in selection.groups if group.collection]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -279,14 +280,11 @@ def compare_with_catalog(
         )
     registry = load_registry(request.options.registry)
     collections = [_cataloged(target, registry.find(target)) for target in request.targets]
-    archives = open_for_options(request.options, stop or CancelToken(), emit)
-    try:
+    with closing(open_for_options(request.options, stop or CancelToken(), emit)) as archives:
         lists = [
             archives.quick.list_collection(collection.nbia or collection.name)
             for collection in collections
         ]
-    finally:
-        archives.close()
     known = [series_catalog.load(collection.name) for collection in collections]
     return [
         compare_lists(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,11 +80,8 @@ def select_offline(
         RequestError: the request cannot be carried out.
         ArchiveError: an archive's list was needed, and none gave it.
     """
-    archives = open_for_options(request.options, stop, emit)
-    try:
+    with closing(open_for_options(request.options, stop, emit)) as archives:
         return select(request, registry, archives, stop, offline=True)
-    finally:
-        archives.close()
 
 
 def add_hashes(selection: Selection, output: str) -> Selection:
@@ -127,9 +125,6 @@ def other_collections(
         ArchiveError: NBIA gave no list.
     """
     registry = load_registry(options.registry)
-    archives = open_for_options(options, stop or CancelToken(), emit)
-    try:
+    with closing(open_for_options(options, stop or CancelToken(), emit)) as archives:
         names = archives.nbia.collections()
-    finally:
-        archives.close()
     return [name for name in names if registry.listed_as(name) is None]
