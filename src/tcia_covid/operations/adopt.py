@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,8 @@ from tcia_covid.core.errors import (
     EXIT_PARTIAL,
     RequestError,
 )
-from tcia_covid.core.events import Emit, Notice, SeriesFinished, discard
-from tcia_covid.core.limits import affordable_jobs
+from tcia_covid.core.events import Emit, Notice, OnProgress, SeriesFinished, discard
+from tcia_covid.core.limits import affordable_jobs, processors
 from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
@@ -31,7 +30,6 @@ from tcia_covid.operations.adopt_scan import (
     DuplicateFile,
     ForeignSeries,
     Inventory,
-    OnProgress,
     OtherFiles,
     Reason,
     match,
@@ -242,7 +240,7 @@ class _Run:
         inventory = scan(
             self.root,
             skipped=trees,
-            jobs=affordable_jobs(min(_MAX_THREADS, 2 * (os.cpu_count() or 1))),
+            jobs=affordable_jobs(min(_MAX_THREADS, 2 * processors())),
             stop=self.stop,
             on_progress=on_progress,
         )

@@ -19,6 +19,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, ForeignImageError
+from tcia_covid.core.events import OnProgress
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
@@ -30,8 +31,6 @@ _HEAD_SIZE = 64 * 1024
 """Nearly every header fits into it."""
 _CHUNK_SIZE = 256 * 1024
 _PREAMBLE = 132
-OnProgress = Callable[[int, int], None]
-"""Receives bytes and images as they are read, in the caller's thread."""
 
 
 class Reason(str, Enum):

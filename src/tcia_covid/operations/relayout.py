@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,7 @@ from tcia_covid.core.errors import (
     SeriesError,
     TakenOverError,
 )
-from tcia_covid.core.events import Emit, Notice, discard
+from tcia_covid.core.events import Emit, Notice, OnProgress, discard
 from tcia_covid.core.models import Receipt
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.store.discovery import find_trees, listing_errors
@@ -27,8 +27,6 @@ from tcia_covid.store.layout import Layout
 from tcia_covid.store.reports import outdated_notice, reports_at_end, update_reports
 from tcia_covid.store.tree import Relayout, Tree
 
-OnProgress = Callable[[int, int], None]
-"""Receives bytes and images of each series that was looked at."""
 _MAX_LISTED = 1000
 """Series and files in the lists of a result."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,15 +14,16 @@ from tcia_covid.catalog.citation import Reference, references
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import RequestError
-from tcia_covid.core.events import Emit, Notice, discard
+from tcia_covid.core.events import Emit, Notice, OnProgress, discard
+from tcia_covid.core.limits import processors
 from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.units import utc_now
 from tcia_covid.formats.geometry import Geometry
-from tcia_covid.operations.report_images import ImageViewer, SeriesImages, cache_folder
+from tcia_covid.operations.report_images import ImageViewer, SeriesImages
 from tcia_covid.operations.status import CollectionStatus, StatusResult, read_status
 from tcia_covid.store.discovery import find_trees
-from tcia_covid.store.disk import Disk
+from tcia_covid.store.disk import Disk, succeeded
 from tcia_covid.store.report_files import LicenseTerms, unregistered_collection
 from tcia_covid.store.report_page import FILE, FOLDER, ReportPage
 from tcia_covid.store.tree import Tree
@@ -34,8 +35,6 @@ SINGLE_FILE_SERIES = 1000
 VIEWER = "https://viewer.imaging.datacommons.cancer.gov/v3/viewer/"
 """The OHIF viewer of the Imaging Data Commons."""
 _MAX_JOBS = 8
-OnProgress = Callable[[int, int], None]
-"""Receives bytes and images of the series that are done, in the caller's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ class ReportCollector:
             TciaCovidError: the work was canceled.
         """
         status = read_status(self.directory, self.registry)
-        viewer = ImageViewer(self.jobs or min(_MAX_JOBS, os.cpu_count() or 1))
+        viewer = ImageViewer(self.jobs or min(_MAX_JOBS, processors()))
         self._stack.callback(viewer.close)
         self.stop.on_stop(viewer.close)
         collections = [self._collection(each, viewer) for each in status.collections]
@@ -206,12 +205,14 @@ class ReportCollector:
         return CollectionReport(status, collection, cited, series, cache)
 
     def _cache(self, tree: Tree, disk: Disk) -> Path:
-        spare = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tcia-covid-"))
-        cache = cache_folder(tree.state, Path(spare), disk)
-        if cache == Path(spare):
-            text = f"{tree.state} is not writable: the next report makes its thumbnails again"
-            self.emit(Notice(text))
-        return cache
+        """The folder of the thumbnails: in the state folder, else a temporary one."""
+        folder = tree.state / "thumbnails"
+        if succeeded(lambda: disk.make_folder(folder)) and os.access(folder, os.W_OK):
+            return folder
+        text = f"{tree.state} is not writable: the next report makes its thumbnails again"
+        self.emit(Notice(text))
+        temporary = tempfile.TemporaryDirectory(prefix="tcia-covid-")
+        return Path(self._stack.enter_context(temporary))
 
     def _series(
         self, tree: Tree, status: CollectionStatus, viewer: ImageViewer, cache: Path

@@ -29,7 +29,7 @@ from typing import Any
 from tcia_covid.core.models import Receipt
 from tcia_covid.core.redaction import printable
 from tcia_covid.formats.geometry import Geometry
-from tcia_covid.store.disk import Disk, read_json, succeeded
+from tcia_covid.store.disk import Disk, read_json
 
 _FIELDS = ("geometry", "image")
 _FORMAT = 1
@@ -188,10 +188,3 @@ def _key(receipt: Receipt) -> str:
     """The name of a series in the cache: it follows from the content of its images."""
     md5s = "".join(sorted(image.md5 for image in receipt.images))
     return hashlib.md5(f"{_FORMAT} {md5s}".encode(), usedforsecurity=False).hexdigest()
-
-
-def cache_folder(state: Path, spare: Path, disk: Disk) -> Path:
-    """The folder of the cache in a state folder, or `spare` where that cannot be written."""
-    folder = state / "thumbnails"
-    is_made = succeeded(lambda: disk.make_folder(folder))
-    return folder if is_made and os.access(folder, os.W_OK) else spare

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL, ArchiveError, LockedError
-from tcia_covid.core.events import DamageFound, Emit, Notice, discard
+from tcia_covid.core.events import DamageFound, Emit, Notice, OnProgress, discard
+from tcia_covid.core.limits import processors
 from tcia_covid.core.models import Check, Receipt
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
@@ -52,9 +52,6 @@ from tcia_covid.transfer.verification import hash_matches
 
 if TYPE_CHECKING:  # needs half of the program, and a run without targets none of it
     from tcia_covid.operations.verify_against import SeriesCheck, TargetComparison, VolumeCheck
-
-OnProgress = Callable[[int, int], None]
-"""Receives bytes and images as they are checked, in the caller's thread."""
 
 
 @dataclass(slots=True)
@@ -170,7 +167,7 @@ def verify_directory(
     """
     started = time.monotonic()
     stop = stop or CancelToken()
-    jobs = jobs or min(8, 2 * (os.cpu_count() or 1))
+    jobs = jobs or min(8, 2 * processors())
     result = VerifyResult(str(directory), strict=strict)
     online = OnlineCheck(archive, jobs, emit, stop) if archive else None
     for tree in find_trees(directory):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tcia_covid.core.events import Emit, Event
+from tcia_covid.core.events import Emit, Event, OnProgress
 from tcia_covid.output.progress import Display, summary_parts
 
 _INTERVAL = 0.5
-OnProgress = Callable[[int, int], None]
-"""Receives numbers of bytes and images that are done."""
 
 
 def is_wanted(progress: bool | None) -> bool:  # noqa: FBT001 - the keyword of the functions
