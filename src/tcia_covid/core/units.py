@@ -1,10 +1,9 @@
-"""Parses and formats sizes, counts and times; measures text and terminals."""
+"""Parses and formats sizes, counts and durations; measures text and terminals."""
 
 from __future__ import annotations
 
 import os
 import re
-import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
@@ -84,11 +83,6 @@ def format_duration(seconds: float) -> str:
     largest = next((index for index, (number, _) in enumerate(units) if number), len(units) - 1)
     shown = [f"{number} {unit}" for number, unit in units[largest : largest + 2] if number]
     return " ".join(shown) or "0 s"
-
-
-def utc_now() -> str:
-    """The time, in UTC and ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def terminal_width(stream: TextIO | None) -> int | None:

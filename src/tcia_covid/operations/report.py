@@ -18,7 +18,7 @@ from tcia_covid.core.events import Emit, Notice, OnProgress, discard
 from tcia_covid.core.limits import processors
 from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.core.parallel import parallel_map
-from tcia_covid.core.units import utc_now
+from tcia_covid.core.version import utc_now
 from tcia_covid.formats.geometry import Geometry
 from tcia_covid.operations.report_images import ImageViewer, SeriesImages
 from tcia_covid.operations.status import CollectionStatus, StatusResult, read_status

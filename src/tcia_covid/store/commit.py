@@ -14,8 +14,7 @@ from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, Take
 from tcia_covid.core.files import is_foreign_link
 from tcia_covid.core.models import ImageAttributes, Receipt, Series, StoredImage, shared_headers
 from tcia_covid.core.safe_names import is_system_file
-from tcia_covid.core.units import utc_now
-from tcia_covid.core.version import PROGRAM
+from tcia_covid.core.version import PROGRAM, utc_now
 from tcia_covid.formats.hashes import has_content
 from tcia_covid.store.disk import Disk, files_in
 from tcia_covid.store.layout import Layout

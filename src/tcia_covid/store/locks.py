@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tcia_covid.core.errors import LockedError
 from tcia_covid.core.files import open_own
-from tcia_covid.core.units import utc_now
+from tcia_covid.core.version import utc_now
 from tcia_covid.store.disk import machine_name, parse_json
 
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})

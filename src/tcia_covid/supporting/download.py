@@ -26,8 +26,7 @@ from tcia_covid.core.events import Emit, Notice, discard
 from tcia_covid.core.models import Failure
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.summary import Summary, SupportingFile, SupportingFiles, exit_code_of
-from tcia_covid.core.units import utc_now
-from tcia_covid.core.version import PROGRAM
+from tcia_covid.core.version import PROGRAM, utc_now
 from tcia_covid.formats.hashes import has_content, hash_file
 from tcia_covid.http.client import Client
 from tcia_covid.selection.request import Request
