@@ -4,7 +4,7 @@
     python scripts/structure.py --files    every file with its lines
 
 The rules are those of docs/design.md: imports only point down the list of packages, no import
-cycles, no module beside `__init__.py` and `__main__.py`, no tiny file, few imports inside
+cycles, no module next to `__init__.py` and `__main__.py`, no tiny file, few imports inside
 functions. `tests/unit/test_architecture.py` checks the same.
 """
 
@@ -126,7 +126,7 @@ def cycles(modules: dict[str, Module]) -> list[str]:
 
 
 def misplaced(modules: dict[str, Module]) -> list[str]:
-    """Modules beside `__init__.py` and `__main__.py`, and packages that are not in the list."""
+    """Modules next to `__init__.py` and `__main__.py`, and packages that are not in the list."""
     known = {"", "__main__", *PACKAGES}
     return [
         name

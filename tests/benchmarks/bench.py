@@ -32,7 +32,7 @@ class Bench:
         cache: where inputs are kept between runs.
         output: where trees are written.
         scale: how much of everything, 1 for all.
-        repeat: how often each is measured; the fastest counts, or the median of runs beside limits.
+        repeat: how often each is measured; the fastest counts, or the median of runs with limits.
         discard: remove each tree at once. Only for a file system in memory: where files were
             removed lately, ext4 takes a millisecond more to make one.
     """
@@ -83,7 +83,7 @@ def best(costs: Sequence[Cost]) -> Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Compared:
     """A run, and what the machine could do just before and after it."""
 
     cost: Cost
@@ -96,24 +96,24 @@ class Beside:
         return self.limit / self.cost.wall
 
 
-def beside(bench: Bench, run: Callable[[], Cost], limit: Callable[[], float]) -> list[Beside]:
+def in_turns(bench: Bench, run: Callable[[], Cost], limit: Callable[[], float]) -> list[Compared]:
     """Measure run and limit in turns, for disks and neighbours change their minds."""
     pairs = []
     before = limit()
     for _ in bench.times():
         cost = run()
         after = limit()
-        pairs.append(Beside(cost, (before + after) / 2))
+        pairs.append(Compared(cost, (before + after) / 2))
         before = after
     return sorted(pairs, key=lambda pair: pair.ratio)
 
 
-def middle(pairs: Sequence[Beside]) -> Beside:
+def middle(pairs: Sequence[Compared]) -> Compared:
     """The one of the median ratio; the better of two."""
     return pairs[len(pairs) // 2]
 
 
-def ratios(pairs: Sequence[Beside]) -> list[float]:
+def ratios(pairs: Sequence[Compared]) -> list[float]:
     """All of them, rounded."""
     return [round(pair.ratio, 3) for pair in pairs]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from tests.benchmarks.bench import (
     CORES,
     Bench,
-    beside,
     best,
     disk_limit,
     engines,
+    in_turns,
     middle,
     ratios,
     socket_limit,
@@ -28,14 +28,14 @@ def ct_series(bench: Bench) -> Iterator[Row]:
     made = bench.input(CT)
     for engine, without in engines().items():
         for jobs in (1, 2, 4, 8):
-            yield _beside_the_disk(bench, made, jobs, engine, without)
+            yield _next_to_the_disk(bench, made, jobs, engine, without)
         yield _over_tls(bench, made, engine, without)
 
 
-def _beside_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without: str) -> Row:
+def _next_to_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without: str) -> Row:
     bench.make_room()
     threads = min(jobs, CORES)
-    pairs = beside(
+    pairs = in_turns(
         bench,
         lambda: _fetch(bench, made, jobs, without),
         lambda: disk_limit(bench, made, threads, without),
@@ -82,7 +82,7 @@ def tiny_series(bench: Bench) -> Iterator[Row]:
 
 
 def large_series(bench: Bench) -> Iterator[Row]:
-    """(d) One series of 2,464 images, beside the series of (a) on one core."""
+    """(d) One series of 2,464 images, next to the series of (a) on one core."""
     made, ordinary = bench.input(LARGE), bench.input(CT)
     for engine, without in engines().items():
         pairs = [_large_and_ordinary(bench, made, ordinary, without) for _ in bench.times()]

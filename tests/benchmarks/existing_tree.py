@@ -16,7 +16,7 @@ from tcia_covid.core.models import Receipt, StoredImage
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.tree import Tree
-from tests.benchmarks.bench import CORES, Bench, beside, best, middle, ratios
+from tests.benchmarks.bench import CORES, Bench, best, in_turns, middle, ratios
 from tests.benchmarks.inputs import CT, MANY, Input
 from tests.benchmarks.results import Row, Target, at_least, below
 from tests.benchmarks.runs import PROGRAM, download, plan, run, serving, statistics
@@ -47,7 +47,7 @@ def nothing_to_do(bench: Bench) -> Iterator[Row]:
 
 
 def planning(bench: Bench) -> Iterator[Row]:
-    """(f) A plan of the catalog's 20,001 series; and one beside a complete tree."""
+    """(f) A plan of the catalog's 20,001 series; and one next to a complete tree."""
     names = [entry.collection for entry in series_catalog.info().entries]
     output = bench.folder()
     command = [*PROGRAM, "plan", *names, "-o", str(output), "--json"]
@@ -58,17 +58,17 @@ def planning(bench: Bench) -> Iterator[Row]:
     tree = _complete_tree(made, bench.cache)
     with serving(made) as url:
         cost = best([plan(made, url, tree) for _ in bench.times()])
-    yield Row("f", f"plan beside {made.recipe.series:,} complete series", cost)
+    yield Row("f", f"plan next to {made.recipe.series:,} complete series", cost)
 
 
 def verifying(bench: Bench) -> Iterator[Row]:
-    """(h) A check of a gigabyte, beside md5sum with as many processes."""
+    """(h) A check of a gigabyte, next to md5sum with as many processes."""
     made, output = bench.input(CT), bench.folder()
     with serving(made) as url:
         download(made, url, output, "--no-fsync")
     os.sync()  # else the system writes it to the disk on the same cores meanwhile
     command = [*PROGRAM, "verify", str(output), "--jobs", str(CORES), "--json"]
-    pairs = beside(bench, lambda: run(command), lambda: _md5sum(output))
+    pairs = in_turns(bench, lambda: run(command), lambda: _md5sum(output))
     one = middle(pairs)
     targets = (at_least(one.ratio, 0.9, "of md5sum"),)
     limits = {f"md5sum, {CORES} processes": one.limit}

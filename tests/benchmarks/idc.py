@@ -1,6 +1,6 @@
 """The benchmarks of IDC: (i) CT images, (k) radiographs, (l) many small series.
 
-Each runs beside what a careful user of s5cmd does: download with s5cmd, which checks nothing, then
+Each runs next to what a careful user of s5cmd does: download with s5cmd, which checks nothing, then
 hash the files with `md5sum` in two processes, then `sync`.
 """
 
@@ -46,13 +46,13 @@ class _Pair:
 
 
 def ct_objects(bench: Bench) -> Iterator[Row]:
-    """(i) 2,484 CT images of 197 kB from IDC, beside s5cmd, md5sum and sync."""
-    yield from _beside_s5cmd(bench, "i", "CT images from IDC", CT_OBJECTS)
+    """(i) 2,484 CT images of 197 kB from IDC, next to s5cmd, md5sum and sync."""
+    yield from _next_to_s5cmd(bench, "i", "CT images from IDC", CT_OBJECTS)
 
 
 def radiograph_objects(bench: Bench) -> Iterator[Row]:
-    """(k) 24 radiographs of 15 MB from IDC, beside s5cmd, md5sum and sync."""
-    yield from _beside_s5cmd(bench, "k", "radiographs from IDC", RADIOGRAPH_OBJECTS)
+    """(k) 24 radiographs of 15 MB from IDC, next to s5cmd, md5sum and sync."""
+    yield from _next_to_s5cmd(bench, "k", "radiographs from IDC", RADIOGRAPH_OBJECTS)
 
 
 def tiny_objects(bench: Bench) -> Iterator[Row]:
@@ -70,7 +70,7 @@ def tiny_objects(bench: Bench) -> Iterator[Row]:
     yield Row("l", what, pair.cost, _size(made), limits, ratio, targets, _remarks(pairs))
 
 
-def _beside_s5cmd(bench: Bench, case: str, what: str, recipe: Recipe) -> Iterator[Row]:
+def _next_to_s5cmd(bench: Bench, case: str, what: str, recipe: Recipe) -> Iterator[Row]:
     made = prepare_objects(recipe.scaled(bench.scale), bench.cache)
     for tls in (False, True):
         bench.make_room()

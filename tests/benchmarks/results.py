@@ -26,7 +26,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measurement beside its limits."""
+    """One measurement next to its limits."""
 
     case: str
     what: str

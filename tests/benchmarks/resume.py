@@ -39,23 +39,23 @@ def resuming(bench: Bench) -> Iterator[Row]:
         cost = download(made, url, output)
         after = statistics(url)
     image = made.size // made.images
-    lacking = made.images - left.images
+    missing = made.images - left.images
     received = after["sent"] - before["sent"]
     # A stream sends what is here once more, but deflated: it is chosen where that is less.
-    again = received - lacking * image
+    again = received - missing * image
     assert cost.document["images"]["stored"] == made.images
     target = Target("at most an image a worker", again <= _JOBS * image)
     what = f"resumed with {left.images:,} of {made.images:,} images"
     remarks = {
         "bytes received": received,
-        "bytes of the images that lacked": lacking * image,
+        "bytes of the missing images": missing * image,
         "bytes of images cut by the kill": left.parts,
-        "images sent twice": _delivered(made, before, after) - lacking,
+        "images sent twice": _delivered(made, before, after) - missing,
         "asked": {
             name: after["asked"][name] - before["asked"].get(name, 0) for name in after["asked"]
         },
     }
-    more = f"{again / 1e6:+.0f} MB beside the lacking images' own"
+    more = f"{again / 1e6:+.0f} MB more than the missing images have"
     yield Row("g", f"{what}; {more}", cost, targets=(target,), remarks=remarks)
 
 

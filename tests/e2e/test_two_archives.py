@@ -158,7 +158,7 @@ def test_with_both_refused_the_run_says_so(both: Both) -> None:
     both.idc_url = nowhere()
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     assert both.run().exit_code == 3
-    assert both.run(both.first(), "1.2.3").exit_code == 3, "one that the catalog lacks, too"
+    assert both.run(both.first(), "1.2.3").exit_code == 3, "one that is not in the catalog, either"
 
 
 def test_auto_takes_images_from_idc_and_the_list_from_nbia(both: Both) -> None:
@@ -388,11 +388,11 @@ def test_archives_that_both_fail_in_the_middle_of_a_series_complete_it_together(
     uid = both.first()
     one = both.corpus.series(uid)
     assert one is not None
-    lacking = [object_key(uid, image.uid) for image in one.images[::2]]
+    missing = [object_key(uid, image.uid) for image in one.images[::2]]
     both.faults.add(Status("getImage", series=uid, code=500, times=None))
     for image in one.images[1::2]:
         both.faults.add(Status("getSingleImage", image=image.uid, code=500, times=None))
-    with S3Proxy(both.s3.port, *(SlowDown(key, times=None) for key in lacking)) as proxy:
+    with S3Proxy(both.s3.port, *(SlowDown(key, times=None) for key in missing)) as proxy:
         both.idc_url = proxy.url
         both.assert_complete(both.run())
     filed = Tree(both.output / "COVID-19-AR").receipts.read(uid)
@@ -404,8 +404,8 @@ def test_a_receipt_says_where_images_came_from_that_an_earlier_run_left(both: Bo
     uid = both.first()
     one = both.corpus.series(uid)
     assert one is not None
-    lacking = object_key(uid, one.images[0].uid)
-    with S3Proxy(both.s3.port, Say(lacking, status=404, times=None)) as proxy:
+    missing = object_key(uid, one.images[0].uid)
+    with S3Proxy(both.s3.port, Say(missing, status=404, times=None)) as proxy:
         both.idc_url = proxy.url
         assert both.run(source="idc").exit_code == 1
     both.idc_url = nowhere()

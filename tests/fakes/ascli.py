@@ -5,7 +5,7 @@
     monkeypatch.setenv("PATH", engine.path)
 
 It takes the options that the real one documents, among them `--url=@env:NAME`; the link is
-looked up in `packages.json` beside it. What it is to do is in `behaviour.json`, and changes
+looked up in `packages.json` next to it. What it is to do is in `behaviour.json`, and changes
 with every run: one entry a run, the last one for all further runs.
 """
 

@@ -1,4 +1,4 @@
-"""Series on disk as other downloaders store them: folders, names, and the files beside.
+"""Series on disk as other downloaders store them: folders, names, and the files in them.
 
 Read from the sources of tcia_utils 3.3.5, nbiatoolkit 1.3.1 and idc-index 0.13.4, and for NBIA's
 own retriever from its sources and from paths that its users show.
@@ -45,7 +45,7 @@ def tcia_utils(folder: Path, series: Iterable[DemoSeries]) -> None:
 
 
 def tcia_utils_hashed(folder: Path, series: Iterable[DemoSeries]) -> None:
-    """tcia_utils with hash='y', and before it asked for new names: 8 digits, hashes beside."""
+    """tcia_utils with hash='y', and before it asked for new names: 8 digits, hashes next to."""
     for one in series:
         files = {f"{n:08d}.dcm": image.read() for n, image in enumerate(one.images, start=1)}
         rows = zip(files, one.images, strict=True)

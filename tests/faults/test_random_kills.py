@@ -115,7 +115,7 @@ class Exercise:
                     self.users_files[path] = content
 
     def allow_current(self) -> None:
-        """The images that the archive has now are right, beside those that it had before."""
+        """The images that the archive has now are right, next to those that it had before."""
         for name, md5 in self.scenario.expected().items():
             self.allowed.setdefault(name, set()).add(md5)
 

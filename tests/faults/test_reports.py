@@ -295,7 +295,7 @@ def test_fault_34_a_killed_adopt_move_continues_with_the_same_command(
     assert (have / "mine.txt").read_text() == "mine"
 
 
-def test_fault_34_adopt_move_that_was_killed_resumes_beside_foreign_images(
+def test_fault_34_adopt_move_that_was_killed_resumes_next_to_foreign_images(
     scenario: Scenario,
 ) -> None:
     have = scenario.folder / "have"

@@ -1,4 +1,4 @@
-"""Rows 21 and 22 with several processes: a worker dies, the run is told to stop."""
+"""Rows 21 and 22 with several processes: a worker dies, the run is reported to stop."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ DEPENDENCIES = {
     "tqdm",
 }
 LAZY_IMPORTS = 31
-"""Imports inside functions: each has its reason beside it."""
+"""Imports inside functions: each has its reason next to it."""
 
 
 @pytest.fixture(scope="module")

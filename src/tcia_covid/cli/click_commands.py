@@ -134,9 +134,9 @@ class Command(_PrintedHelp):
         )
         if not (console.log_file or console.events):
             return work()
-        from tcia_covid.cli.recording import run_recorded  # noqa: PLC0415 - most runs have no log
+        from tcia_covid.cli.command_logs import run_with_logs  # noqa: PLC0415 - most runs have no log
 
-        return run_recorded(console, work)
+        return run_with_logs(console, work)
 
     def function(self) -> Callable[..., int]:
         """Import the function that does the work."""

@@ -24,7 +24,7 @@ else:
 
 
 _BASE_FILES = 24
-"""Descriptors beside those of the workers: streams, logs, catalogs, modules being imported."""
+"""Other descriptors than those of the workers: streams, logs, catalogs, modules being imported."""
 _FILES_PER_JOB = 8
 """Connections, the files being written, the locks, folders being synced; IDC: two of each."""
 

@@ -176,7 +176,7 @@ def install_volumes(
     """Install the volumes of a folder that are intact.
 
     Each is read to its end: gzip's CRC and length, the NIfTI-1 header, the hash in a `.sums` file
-    beside it. Installed volumes are compared with these hashes, too. No file is changed, except
+    next to it. Installed volumes are compared with these hashes, too. No file is changed, except
     that `move` removes a patient's files once the patient is complete.
 
     Args:

@@ -51,7 +51,7 @@ class VolumeImages(DicomImages):
 class VolumeTree(Tree):
     """One collection's folder: `<patient>/<volume>.nii.gz`, a receipt for each patient.
 
-    Volumes are never taken out of a patient's folder: new ones are put beside them.
+    Volumes are never taken out of a patient's folder: new ones are added to them.
 
     Args:
         output: the folder that holds the collections' folders.

@@ -215,7 +215,7 @@ def match(
         files: by SeriesInstanceUID.
         collection: match only its series; None for every known series.
         lister: asked about series that are not in the catalog; None to send no request.
-        notify: is told that the archive did not respond.
+        notify: called where the archive did not respond.
 
     Raises:
         ArchiveError: the collection could not be listed.

@@ -24,7 +24,7 @@ def is_wanted(progress: bool | None) -> bool:  # noqa: FBT001 - the keyword of t
 
 @contextmanager
 def shown_events(progress: bool | None, emit: Emit) -> Iterator[Emit]:  # noqa: FBT001 - as above
-    """Show the events of a run, beside passing them to `emit`."""
+    """Show the events of a run, and pass them to `emit`."""
     if not is_wanted(progress):
         yield emit
         return
@@ -47,7 +47,7 @@ def shown_counts(
     on_progress: OnProgress,
     what: str,
 ) -> Iterator[OnProgress]:
-    """Show how many bytes and images are done, beside passing the numbers to `on_progress`."""
+    """Show how many bytes and images are done, and pass the numbers to `on_progress`."""
     if not is_wanted(progress):
         yield on_progress
         return

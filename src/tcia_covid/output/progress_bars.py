@@ -25,7 +25,7 @@ INTERVAL = 0.2
 _PATIENCE = 1.0
 """Seconds until something in progress is worth a line."""
 _MIN_BAR = 20
-"""Columns of a bar beside text; with fewer it has a line of its own."""
+"""Columns of a bar next to text; with fewer it has a line of its own."""
 _MAX_BAR = 30
 _EXISTING, _DONE, _REST = "=", "#", "-"
 
@@ -97,12 +97,12 @@ def frame(progress: Snapshot, columns: int, lines: int) -> list[str]:
 
 
 def _bar_lines(progress: Snapshot, width: int) -> list[str]:
-    """The bar, with the text beside it or, on a narrow terminal, below it."""
+    """The bar, with the text next to it or, on a narrow terminal, below it."""
     parts = summary_parts(progress)
     percent, text = percentage(progress), ", ".join(parts)
-    beside = width - display_width(f"[]  {percent}  {text}", ambiguous=2)
-    if beside >= _MIN_BAR:
-        return [f"{_bar(progress, min(beside, _MAX_BAR))}  {percent}  {text}"]
+    room = width - display_width(f"[]  {percent}  {text}", ambiguous=2)
+    if room >= _MIN_BAR:
+        return [f"{_bar(progress, min(room, _MAX_BAR))}  {percent}  {text}"]
     alone = max(0, width - len(f"[]  {percent}"))
     return [f"{_bar(progress, min(alone, _MAX_BAR))}  {percent}", *_wrapped(parts, width)]
 

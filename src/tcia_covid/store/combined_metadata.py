@@ -60,7 +60,7 @@ class CombinedMetadata:
     def update(self, notify: Callable[[str], None]) -> None:
         """Write the file if it is out of date, or wanted and not there.
 
-        The folder above may be another file system, or read-only: then the user is told.
+        The folder above may be another file system, or read-only: that is reported.
         """
         records = self._records()
         is_wanted = self.tree.layout in (RETRIEVER, RETRIEVER_CLASSIC)

@@ -72,7 +72,7 @@ def is_resumable(name: str) -> bool:
 
 
 class ImageOrigins:
-    """Records beside the images of one staging folder which archive each came from."""
+    """Records, in a staging folder, which archive each of its images came from."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self._file = folder / _ORIGINS

@@ -343,7 +343,7 @@ class Tree:
         Args:
             series: the series, as listed.
             on_bytes: see `Staging`.
-            update: whether a complete series is downloaded again beside the old version.
+            update: whether a complete series is downloaded again while the old version stays.
 
         Raises what `hold` raises.
         """

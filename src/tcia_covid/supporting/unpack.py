@@ -98,7 +98,7 @@ def _places(entries: list[zipfile.ZipInfo], name: str) -> dict[str, zipfile.ZipI
         taken.add(file.casefold())
         folders |= {str(parent).casefold() for parent in PurePosixPath(file).parents}
         if taken & folders:
-            raise ZipError(f"{name} has {file} beside a file or folder that takes its place")
+            raise ZipError(f"{name} has {file} and a file or folder that takes its place")
         places[file] = entry
     return places
 

@@ -463,7 +463,7 @@ class SeriesFetcher:
         return [self.archive, *(other for other in self.hash_archives if not is_down(other))]
 
     def _is_one_version(self) -> bool:
-        """Whether no image was replaced by one of a newer version, beside older ones."""
+        """Whether the images are of one version: none was replaced by another one."""
         replaced = self.staging.replaced()
         if not replaced or any(
             series_hash_matches(archive, self.staging, self.context.availability)

@@ -200,7 +200,7 @@ def test_plain_values_make_a_request() -> None:
     assert not options.durable
 
 
-def test_other_collections_are_those_beside_the_registry(archive: ArchiveServer) -> None:
+def test_other_collections_are_those_next_to_the_registry(archive: ArchiveServer) -> None:
     names = tcia_covid.other_collections(nbia_url=archive.base_url, retries=0)
     assert names == [NAME]
 

@@ -76,7 +76,7 @@ def test_each_call_has_its_entries(
     assert contents == {image.read() for image in images_of(corpus)}
 
 
-def test_the_hash_table_fits_the_files_beside_it(v4: Client) -> None:
+def test_the_hash_table_fits_the_files_next_to_it(v4: Client) -> None:
     archive = opened(v4.get("getImage", SeriesInstanceUID=FIVE_SLICES, IncludeMD5="Yes"))
     lines = archive.read("md5hashes.csv").decode().splitlines()
     assert lines[0] == "Filename,MD5Hash"

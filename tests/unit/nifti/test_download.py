@@ -233,7 +233,7 @@ def test_links_that_ascli_does_not_accept_are_reported_with_the_page(
     assert (summary.exit_code, ascli.runs) == (2, [])
 
 
-def test_other_packages_are_received_beside_an_unaccepted_link(
+def test_other_packages_are_received_next_to_an_unaccepted_link(
     site: FakePortal, ascli: FakeAscli, tmp_path: Path
 ) -> None:
     _old_links(site, site.download("Images", url=FIRST))

@@ -1,4 +1,4 @@
-"""Files beside volumes that this program did not write stay where they are, unchanged."""
+"""Files next to volumes that this program did not write stay where they are, unchanged."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_foreign_files_stay_where_they_are(tmp_path: Path, how: str) -> None:
     assert Inventory.of(tree).is_complete
 
 
-def test_foreign_files_beside_volumes_make_no_patient_incomplete(tmp_path: Path) -> None:
+def test_foreign_files_next_to_volumes_make_no_patient_incomplete(tmp_path: Path) -> None:
     adopt(tmp_path, fake.whole())
     fake.write(home(tmp_path), MINE)
     verify_directory(tmp_path / "data")

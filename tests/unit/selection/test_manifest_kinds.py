@@ -541,7 +541,7 @@ class TestPackedAndFetched:
         with pytest.raises(ManifestError, match=r"\.dcm is a DICOM file, not a manifest"):
             read_manifest(images)
 
-    def test_files_beside_the_manifests_in_a_zip_are_named_and_not_read(
+    def test_files_next_to_the_manifests_in_a_zip_are_named_and_not_read(
         self, tmp_path: Path
     ) -> None:
         out = io.BytesIO()

@@ -92,7 +92,7 @@ def test_a_tcia_manifest_gives_its_uids_in_order_and_its_server(tmp_path: Path) 
     ],
     ids=[
         "CRLF", "CR", "BOM", "blank lines", "trailing commas", "header", "quoted header",
-        "UID beside the key", "commas", "keys after the list", "keys in lower case",
+        "UID next to the key", "commas", "keys after the list", "keys in lower case",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["cart.tcia", "cart.txt", "cart", "-"])

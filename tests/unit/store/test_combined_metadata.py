@@ -146,7 +146,7 @@ def test_a_text_that_is_too_long_for_csv_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "lchown") or os.geteuid() != 0, reason="needs other users")
-def test_fault_35_another_users_link_beside_the_collection_is_not_read(tmp_path: Path) -> None:
+def test_fault_35_another_users_link_next_to_the_collection_is_not_read(tmp_path: Path) -> None:
     private = tree_of(tmp_path / "private", "B")
     grow(private, series_of(2, collection="B"))
     update(private)

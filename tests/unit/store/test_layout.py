@@ -75,7 +75,7 @@ def test_no_series_gets_a_folder_with_a_reserved_name(name: str) -> None:
             assert not part.startswith(".")
 
 
-def test_names_beside_the_patients_folders_are_reserved() -> None:
+def test_names_next_to_the_patients_folders_are_reserved() -> None:
     assert all(is_reserved(name) for name in (*REPORT_FILES, FOLDER))
 
 

@@ -1,4 +1,4 @@
-"""The files beside a collection's images: their content, and when they are written again."""
+"""The files next to a collection's images: their content, and when they are written again."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_license_and_citation_are_the_registry_s(tree: Tree) -> None:
     assert "10.7937/x" in text(tree, "CITATION.bib")
 
 
-def test_the_terms_of_analysis_results_are_listed_beside_the_collection_s(tree: Tree) -> None:
+def test_the_terms_of_analysis_results_are_listed_next_to_the_collection_s(tree: Tree) -> None:
     results = {"license": "CC BY 3.0", "data_url": "https://doi.org/10.7937/r", "third_party": True}
     grow(tree, series_of(1, **results))
     grow(tree, series_of(2, license="CC BY 4.0"))

@@ -239,5 +239,5 @@ def _volume_error(
         )
     return (
         f"files in {directory} are damaged, or differ from imported volumes",
-        "they were not changed; a .sums file beside them would show which are right",
+        "they were not changed; a .sums file next to them would show which are right",
     )

@@ -57,7 +57,7 @@ _DOCUMENTS = {
 }
 """Files that are ZIPs, by the name of a member."""
 _FOR_READERS = re.compile(r"(?:read.?me|licen[cs]e|citation|copying)\b", re.IGNORECASE)
-"""Names of files beside the manifests in a ZIP of a portal."""
+"""Names of other files in a ZIP of a portal."""
 _MAX_LISTED = 300
 """Characters of the files of a ZIP in an error."""
 _PYTHON_LIST = re.compile(r"\[\s*'")
@@ -130,13 +130,13 @@ class _Reader:
         self._depth = 0
         self._loaded = 0
         self.folder: Path | None = None
-        """Of the file that is read, if it is one: files beside it may be named by it."""
+        """Of the file that is read, if it is one: it may name files in its folder."""
 
     def load(self, url: str, sha256: str | None) -> Manifest:
         """Read the manifest at an address.
 
         Args:
-            url: the address, or the name of a file beside the one that is read.
+            url: the address, or the name of a file in the folder of the one that is read.
             sha256: what its content must have, or None.
         """
         name = redact(url)

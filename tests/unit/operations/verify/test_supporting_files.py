@@ -36,7 +36,7 @@ def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: 
     damage = [(one.file, one.reason) for one in result.damage]
     reasons = {"intact": [], "changed": [Reason.CHANGED], "deleted": [Reason.MISSING]}
     assert all(one.option == "--supporting" for one in result.damage)
-    beside = read_status(tmp_path).collections[0].supporting
-    assert (beside.files, beside.size) == (1, 4)
-    assert beside.missing == (["table.csv"] if how == "deleted" else [])
+    supporting = read_status(tmp_path).collections[0].supporting
+    assert (supporting.files, supporting.size) == (1, 4)
+    assert supporting.missing == (["table.csv"] if how == "deleted" else [])
     assert damage == [("DEMO/supporting/table.csv", reason) for reason in reasons[how]]

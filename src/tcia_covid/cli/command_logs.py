@@ -12,7 +12,7 @@ from tcia_covid.core.events import CommandFinished, CommandStarted
 from tcia_covid.output.logs import EventLog, LogFile
 
 
-def run_recorded(console: Console, work: Callable[[], int]) -> int:
+def run_with_logs(console: Console, work: Callable[[], int]) -> int:
     """Run `work`; record how the command begins and ends.
 
     Raises:
