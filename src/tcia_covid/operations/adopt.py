@@ -299,10 +299,8 @@ class _Run:
         return self.trees[name]
 
     def _tree(self, root: Path) -> Tree:
-        layout = Layout.parse(self.options.layout)
-        tree = Tree(root, layout, Disk(durable=self.options.durable))
-        tree.keep_formulas = self.options.keep_formulas
-        return tree
+        layout, disk = Layout.parse(self.options.layout), Disk(durable=self.options.durable)
+        return Tree(root, layout, disk, keep_formulas=self.options.keep_formulas)
 
     def _refuse_overlap(self, candidates: Sequence[Candidate]) -> None:
         """A folder cannot be read from and committed to at the same time."""

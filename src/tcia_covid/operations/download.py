@@ -151,10 +151,8 @@ def _select(
 
 
 def _tree(request: Request, collection: str, layout: Layout = UID) -> Tree:
-    root = Path(request.output) / collection_folder(collection)
-    tree = Tree(root, layout, Disk(durable=request.options.durable))
-    tree.keep_formulas = request.options.keep_formulas
-    return tree
+    root, options = Path(request.output) / collection_folder(collection), request.options
+    return Tree(root, layout, Disk(durable=options.durable), keep_formulas=options.keep_formulas)
 
 
 class _Run:

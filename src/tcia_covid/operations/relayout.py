@@ -127,8 +127,7 @@ def relayout_directory(
     result = RelayoutResult(str(directory), layout, dry_run)
     parsed = Layout.parse(layout)
     for found in find_trees(directory):
-        tree = Tree(found.root, parsed, Disk(durable=durable))
-        tree.keep_formulas = keep_formulas
+        tree = Tree(found.root, parsed, Disk(durable=durable), keep_formulas=keep_formulas)
         prefix = "" if tree.root == directory else f"{tree.root.name}/"
         run = _TreeRelayout(tree, prefix, result, stop, on_progress)
         with listing_errors(directory):

@@ -96,6 +96,8 @@ class Tree:
         layout: Layout = UID,
         disk: Disk | None = None,
         images: DicomImages | None = None,
+        *,
+        keep_formulas: bool = False,
     ) -> None:
         self.root = root
         self.layout = layout
@@ -119,7 +121,7 @@ class Tree:
         """Becomes the stamp once the reports are written, if no series changed meanwhile."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
-        self.keep_formulas = False
+        self.keep_formulas = keep_formulas
         """Whether `metadata.csv` keeps values that a spreadsheet would evaluate."""
         self.notices = self.disk.notices
         """What this run moved aside because it was in the way, and what the disk cannot do."""
