@@ -69,7 +69,7 @@ class Committer:
         files = {image.file for image in receipt.images}
         if not files or foreign_link(self.root, receipt.folder) or self._too_long(receipt):
             return False
-        names = files_in(f"{self.root}{os.sep}{receipt.folder}")  # quicker than a Path
+        names = files_in(os.path.join(self.root, *receipt.folder.split("/")))  # noqa: PTH118 - quick
         missing = files - names
         # A file system that ignores case may list other spellings.
         return len(names) >= len(files) and all(
