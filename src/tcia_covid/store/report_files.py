@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from itertools import chain
 
 from tcia_covid.catalog.citation import license_text
 from tcia_covid.catalog.collections import DICOM, DOI, Collection, bare_doi, fold_name
@@ -68,11 +69,13 @@ def metadata(
     The last columns spell patients and studies as the clinical file of `collection` does, where
     that is known.
     """
-    yield from csv_lines([metadata_columns(collection)])
-    for receipt in receipts:
-        values = [value(receipt) for value in _COLUMNS.values()]
-        row = (*values, *join_keys(collection, receipt.series).values())
-        yield from csv_lines([safe_row(row, keep_formulas=keep_formulas)])
+    rows = (
+        [value(receipt) for value in _COLUMNS.values()]
+        + list(join_keys(collection, receipt.series).values())
+        for receipt in receipts
+    )
+    safe_rows = (safe_row(row, keep_formulas=keep_formulas) for row in rows)
+    return csv_lines(chain([metadata_columns(collection)], safe_rows))
 
 
 @dataclass(frozen=True, slots=True)
