@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.command import COMMAND, QUICK, environment, run
+from tests.e2e.tmux import PROMPT, needs_tmux, terminal
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.nbia_faults import Fault, Faults, SlowStart, Status
 from tests.fakes.nbia_replies import Call, Reply
@@ -158,6 +159,18 @@ def test_a_person_is_asked_before_a_large_download(tmp_path: Path) -> None:
     assert not (tmp_path / "tcia-data").exists()
     code, shown = dialog(tmp_path, "y\n")
     assert (code, shown.count(QUESTION)) == (3, 1), "it goes on, and meets the closed port"
+
+
+@needs_tmux
+@pytest.mark.parametrize("key", ["C-c", "C-d"])
+def test_the_error_has_its_own_line_where_a_key_ends_the_question(tmp_path: Path, key: str) -> None:
+    with terminal(tmp_path, 120) as tmux:
+        nbia = f"http://127.0.0.1:{closed_port()}/v4"
+        tmux.command([*COMMAND, *LARGE, "--nbia-url", nbia])
+        tmux.wait(lambda screen: QUESTION.rstrip() in screen[-1])
+        tmux.keys(key)
+        ended = tmux.wait(lambda screen: screen[-1] == PROMPT)
+    assert any(line.startswith("error: interrupted") for line in ended)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,12 @@ def confirm(console: Console, request: Request, above: int) -> None:
     if plan.needed <= above or is_refused:
         return
     console.message("\n".join(effort_lines(plan)))
-    if not click.confirm("start this download?", err=True):
+    try:
+        is_wanted = click.confirm("start this download?", err=True)
+    except click.Abort:
+        click.echo(err=True)  # the question's line ends with ^C
+        raise
+    if not is_wanted:
         raise RequestError(
             "nothing was downloaded",
             hint="--modality, --first-patients or --max-size select less; --yes does not ask",
