@@ -161,16 +161,8 @@ def adopt_folder(
     download fetches only the others. `directory` is not changed, except that `move` removes the
     files of a series once it is complete in the layout.
 
-    Args:
-        directory: what another program, or this one elsewhere, downloaded.
-        output: the folder that contains the collections' folders.
-        collection: adopt only its series; None adopts every series that an archive knows.
-        mode: `link` makes hard links, else reflinks, else copies; `copy` makes reflinks, else
-            copies.
-        options: archives, layout, threads.
-        emit: receives events.
-        stop: cancels the run; committed series remain.
-        on_progress: receives bytes and images as they are read.
+    The arguments are those of `tcia_covid.adopt`; without `collection`, every series that an
+    archive knows is adopted.
 
     Raises:
         RequestError: not a folder, without DICOM files, or one of this program's own folders.

@@ -124,24 +124,25 @@ def _md5(data: bytes) -> str:
 
 def _resolve(host: str) -> str:
     """Look a name up, and not for longer than `_LOOKUP_TIME`."""
-    results: list[set[str]] = []
-    errors: list[OSError] = []
+    addresses: set[str] = set()
+    reasons = [f"no answer within {_LOOKUP_TIME:g} s"]
 
     def look() -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            results.append({str(address[0]) for *_, address in found})
+            addresses.update({str(address[0]) for *_, address in found})
         except (OSError, UnicodeError) as error:
-            errors.append(error if isinstance(error, OSError) else OSError(str(error)))
+            reasons.append(getattr(error, "strerror", None) or str(error))
 
     thread = threading.Thread(target=look, name="name-lookup", daemon=True)
     thread.start()
     thread.join(_LOOKUP_TIME)
-    hint = "check the network connection and DNS, and the archive's URL"
-    if not results:
-        reason = errors[0].strerror if errors else f"no answer within {_LOOKUP_TIME:g} s"
-        raise UnreachableError(f"the name {host} cannot be resolved: {reason}", hint=hint)
-    return f"{host} is {', '.join(sorted(results[0])[:4])}"
+    if not addresses:
+        raise UnreachableError(
+            f"the name {host} cannot be resolved: {reasons[-1]}",
+            hint="check the network connection and DNS, and the archive's URL",
+        )
+    return f"{host} is {', '.join(sorted(addresses)[:4])}"
 
 
 class ArchiveChecks(Checks):

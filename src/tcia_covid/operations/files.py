@@ -182,12 +182,8 @@ class _Index:
         uids: dict[str, None] = {}
         for collection in target.collections:
             uids |= self._by_collection.get(collection.name, {})
-        for uid in target.uids:
-            found = self._by_identifier.get(uid, {})
+        for name in [*target.uids, *(item.value for item in target.unknown)]:
+            found = self._by_identifier.get(uuid_in_address(name) or name, {})
             uids |= found
-            missing += [] if found else [uid]
-        for item in target.unknown:
-            found = self._by_identifier.get(uuid_in_address(item.value) or item.value, {})
-            uids |= found
-            missing += [] if found else [item.value]
+            missing += [] if found else [name]
         return uids

@@ -105,16 +105,8 @@ def relayout_directory(
 
     Running it again resumes where a run was stopped. Files of other programs stay where they are.
 
-    Args:
-        directory: an output folder, or one collection's folder in it.
-        layout: the name of a layout, or a template.
-        dry_run: change nothing.
-        durable: whether a power cut must not undo a rename.
-        keep_formulas: as for `download`.
-        registry: for the report files.
-        emit: receives notices.
-        stop: ends the run after the current series.
-        on_progress: receives the progress.
+    The arguments are those of `tcia_covid.relayout`; `durable` and `keep_formulas` are those of a
+    download.
 
     Raises:
         UsageError: the layout is invalid.

@@ -149,16 +149,8 @@ def verify_directory(
 ) -> VerifyResult:
     """Compare every file of a download with its receipt, and record damage for the next download.
 
-    Args:
-        directory: an output folder, or one collection's folder in it.
-        deep: also parse each file.
-        strict: unexpected files give exit code 1.
-        archive: also compare intact series with this archive's hashes.
-        against: also compares what the folder has with targets.
-        jobs: threads; by default twice the number of processors, at most eight.
-        emit: receives damage and notices.
-        stop: cancels the check.
-        on_progress: receives the progress.
+    The arguments are those of `tcia_covid.verify`; `archive` is asked for the hashes of intact
+    series, and `against` compares what the folder has with targets.
 
     Raises:
         RequestError: the folder contains no collection of this program.
