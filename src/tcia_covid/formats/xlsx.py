@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from posixpath import normpath
 from typing import IO
 from xml.parsers import expat
@@ -53,16 +53,11 @@ class Workbook:
 
     def sheets(self) -> dict[str, str]:
         """Map the names of the sheets, in order, to their parts."""
-        relations, sheets = _Attributes("Relationship"), _Attributes("sheet")
-        for part, handler in ((_RELATIONS, relations), (_WORKBOOK, sheets)):
-            for _ in self._parse(part, handler):
-                pass
-        targets = {
-            element.get("Id", ""): element.get("Target", "") for element in relations.elements
-        }
+        relations = self._elements(_RELATIONS, "Relationship")
+        targets = {element.get("Id", ""): element.get("Target", "") for element in relations}
         named = {
             element.get("name", ""): targets.get(element.get(f"{_OFFICE} id", ""), "")
-            for element in sheets.elements
+            for element in self._elements(_WORKBOOK, "sheet")
         }
         return {
             name: normpath(target[1:] if target.startswith("/") else f"xl/{target}")
@@ -80,7 +75,7 @@ class Workbook:
             XlsxError: the sheet is damaged, too large, or hostile.
         """
         reader = _Rows(self._shared_texts())
-        for _ in self._parse(part, reader):
+        for _ in self._parse(part, reader.start, reader.end, reader.text):
             yield from reader.rows
             reader.rows.clear()
 
@@ -89,19 +84,37 @@ class Workbook:
         if self._texts is None:
             reader = _SharedTexts()
             if _SHARED_TEXTS in self._zip.namelist():
-                for _ in self._parse(_SHARED_TEXTS, reader):
+                for _ in self._parse(_SHARED_TEXTS, reader.start, reader.end, reader.text):
                     pass
             self._texts = reader.texts
         return self._texts
 
-    def _parse(self, part: str, handler: _Handler) -> Iterator[None]:
-        """Parse a part block by block; yields after each."""
+    def _elements(self, part: str, name: str) -> list[dict[str, str]]:
+        """The attributes of all elements of one name."""
+        elements: list[dict[str, str]] = []
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            if _local(tag) == name:
+                elements.append(attributes)
+
+        for _ in self._parse(part, start):
+            pass
+        return elements
+
+    def _parse(
+        self,
+        part: str,
+        start: Callable[[str, dict[str, str]], None],
+        end: Callable[[str], None] | None = None,
+        text: Callable[[str], None] | None = None,
+    ) -> Iterator[None]:
+        """Parse a part block by block; yields after each. Names are `namespace name`."""
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_doctype
-        parser.StartElementHandler = handler.start
-        parser.EndElementHandler = handler.end
-        parser.CharacterDataHandler = handler.text
+        parser.StartElementHandler = start
+        parser.EndElementHandler = end
+        parser.CharacterDataHandler = text
         try:
             if self._zip.getinfo(part).file_size > MAX_PART:
                 raise XlsxError(f"{part} of the workbook has more than {MAX_PART >> 20} MiB")
@@ -117,32 +130,7 @@ class Workbook:
         yield
 
 
-class _Handler:
-    """Receives the events of a parser; names are `namespace name`."""
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
-
-    def end(self, tag: str) -> None:
-        """An element ends."""
-
-    def text(self, data: str) -> None:
-        """Text inside an element."""
-
-
-class _Attributes(_Handler):
-    """Collects the attributes of all elements of one name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.elements: list[dict[str, str]] = []
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if _local(tag) == self._name:
-            self.elements.append(attributes)
-
-
-class _SharedTexts(_Handler):
+class _SharedTexts:
     """Collects the texts of `si` elements, without the phonetic guides (`rPh`) in them."""
 
     def __init__(self) -> None:
@@ -170,7 +158,7 @@ class _SharedTexts(_Handler):
             self._pieces.append(data)
 
 
-class _Rows(_Handler):
+class _Rows:
     """Collects the rows of a sheet."""
 
     def __init__(self, texts: list[str]) -> None:

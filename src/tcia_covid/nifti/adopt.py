@@ -27,7 +27,7 @@ from tcia_covid.core.parallel import parallel_map
 from tcia_covid.formats.nifti import read_volume
 from tcia_covid.nifti.scan import SUFFIX, RejectedFile, ScanResult, VolumeName, find_volumes
 from tcia_covid.nifti.tree import Inventory, VolumeTree, compare_installed
-from tcia_covid.store.disk import Disk
+from tcia_covid.store.disk import Disk, file_size
 from tcia_covid.store.placement import (
     FilePlacer,
     FoundFile,
@@ -287,7 +287,7 @@ class _Installer:
         """
         files = [self.scanned.top / file for name in names for file in self.scanned.volumes[name]]
         series = self.tree.series(names[0])
-        series = replace(series, image_count=len(names), size=sum(map(_size, files)))
+        series = replace(series, image_count=len(names), size=sum(map(file_size, files)))
         patient = _Patient(series)
         self.emit(SeriesStarted(series, 0, 0))
         chosen = [self._choose(name, patient) for name in names]
@@ -423,10 +423,3 @@ class _Installer:
             self.tree.note_failure(
                 Failure(patient.series.uid, FailureReason.DAMAGED, detail, tuple(patient.lost))
             )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -454,6 +454,14 @@ def files_in(folder: StrPath) -> set[str]:
         return set()
 
 
+def file_size(path: StrPath) -> int:
+    """The bytes of a file; 0 where it is missing or cannot be read."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - of text or a Path
+    except OSError:
+        return 0
+
+
 def _is_alive(process: int) -> bool:
     if sys.platform == "win32":  # os.kill would end it
         return True

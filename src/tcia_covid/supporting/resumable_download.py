@@ -16,7 +16,7 @@ from tcia_covid.formats.signatures import is_web_page
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError
 from tcia_covid.http.response import Response
-from tcia_covid.store.disk import destination_errors, read_json
+from tcia_covid.store.disk import destination_errors, file_size, read_json
 from tcia_covid.store.tree import Tree
 
 _MAX_SIZE = 8 * 1024**3
@@ -67,16 +67,16 @@ class ResumableDownload:
         """
         policy = self._client.retry_policy(self._name)
         while True:
-            size = self._size()
+            size = file_size(self.part)
             try:
                 with destination_errors(str(self.part)):
                     self._tree.disk.make_folder(self.part.parent)
                     self._receive()
                 return self.part
             except ArchiveError as error:
-                if isinstance(error, ResumeError) or not self._size():
+                if isinstance(error, ResumeError) or not file_size(self.part):
                     self.discard()
-                if self._size() > size:
+                if file_size(self.part) > size:
                     policy.progressed()
                 limit = _BAD_RESPONSE_RETRIES if isinstance(error, BadResponseError) else None
                 if isinstance(error, StatusError) and error.status in NOT_PROVIDED:
@@ -98,7 +98,7 @@ class ResumableDownload:
             self._client,
             self._url,
             redact(self._url),
-            offset=self._size() if validator else 0,
+            offset=file_size(self.part) if validator else 0,
             headers={"If-Range": validator} if validator else {},
             can_restart=True,
             on_response=lambda response: self._start(get, response),
@@ -136,15 +136,9 @@ class ResumableDownload:
                 raise BadResponseError(f"{redact(self._url)} sends more than {_MAX_SIZE} bytes")
             yield data
 
-    def _size(self) -> int:
-        try:
-            return self.part.stat().st_size
-        except OSError:
-            return 0
-
     def _validator(self) -> str:
         """The ETag or date of the version that `part` belongs to; empty if it cannot be resumed."""
-        if not self._size():
+        if not file_size(self.part):
             return ""
         try:
             state = read_json(self._state)
