@@ -101,24 +101,24 @@ class Checks:
         for kind in reversed(type(self).__mro__):
             for each in vars(kind).values():
                 if isinstance(each, Look):
-                    look = partial(self.seen, each)
-                    self.facts.append(check(f"{self.group}.{each.name}", look, each.optional))
+                    name, look = f"{self.group}.{each.name}", partial(self.seen, each)
+                    self.facts.append(check(name, look, optional=each.optional))
         return self.facts
 
     def seen(self, each: Look) -> str:
         """What is seen of one fact."""
-        self.need(each.needs)
+        if each.needs:
+            self.need(each.needs)
         return each.look(self)
 
     def need(self, name: str) -> None:
         """Raise `NotCheckedError` unless the fact `name` of this group was found to be true."""
         full = f"{self.group}.{name}"
-        true = {each.name for each in self.facts if each.outcome is FactOutcome.OK}
-        if name and full not in true:
+        if full not in {each.name for each in self.facts if each.outcome is FactOutcome.OK}:
             raise NotCheckedError(f"needs {full}")
 
 
-def check(name: str, look: Callable[[], str], optional: bool = False) -> Fact:  # noqa: FBT001, FBT002
+def check(name: str, look: Callable[[], str], *, optional: bool = False) -> Fact:
     """Check one fact; `look` is as described at `fact`."""
     try:
         outcome, seen, hint = FactOutcome.OK, look(), ""

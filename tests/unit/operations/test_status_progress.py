@@ -24,7 +24,7 @@ from tcia_covid.core.models import Series
 from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult, read_status
 from tcia_covid.store.locks import Holder, Lock, holders
 from tcia_covid.store.receipts import StoredReceipt
-from tcia_covid.store.request_record import FILE, RecordedRequest, Totals, read_request
+from tcia_covid.store.request_record import REQUEST_FILE, RecordedRequest, Totals, read_request
 from tcia_covid.store.tree import Tree
 from tests.unit.trees import NAME, grow, new_tree, series_of, stage
 
@@ -155,12 +155,12 @@ def test_without_a_record_and_outside_the_catalog_nothing_is_known(tmp_path: Pat
     ],
 )
 def test_a_damaged_record_is_none(tree: Tree, content: str) -> None:
-    (tree.state / FILE).write_text(content, encoding="utf-8")
+    (tree.state / REQUEST_FILE).write_text(content, encoding="utf-8")
     assert read_request(tree.state) is None
 
 
 def test_a_record_of_an_older_version_has_the_number_alone(tree: Tree, tmp_path: Path) -> None:
-    (tree.state / FILE).write_text('{"series":7}', encoding="utf-8")
+    (tree.state / REQUEST_FILE).write_text('{"series":7}', encoding="utf-8")
     assert read_request(tree.state) == RecordedRequest(7)
     status = only(tmp_path)
     assert (status.requested, status.request, status.not_started) == (7, None, 7)
@@ -168,7 +168,9 @@ def test_a_record_of_an_older_version_has_the_number_alone(tree: Tree, tmp_path:
 
 def test_names_that_are_no_uids_are_not_taken_from_a_record(tree: Tree) -> None:
     items = [["../../etc", 1, 1], ["1.2.3", 2, -5]]
-    (tree.state / FILE).write_text(json.dumps({"series": 2, "items": items}), encoding="utf-8")
+    (tree.state / REQUEST_FILE).write_text(
+        json.dumps({"series": 2, "items": items}), encoding="utf-8"
+    )
     request = read_request(tree.state)
     assert request is not None
     assert dict(request.items) == {"1.2.3": Totals(1, 2, 0)}
@@ -286,8 +288,8 @@ def test_of_shards_all_series_that_they_share_were_requested(tree: Tree, tmp_pat
     status = only(tmp_path)
     assert (status.requested, status.shards) == (2, 2)
     assert any("2 shards" in line for line in progress_lines(status))
-    document = json.loads((tree.state / FILE).read_text(encoding="utf-8"))
-    (tree.state / FILE).write_text(json.dumps(document | {"shards": -1}), encoding="utf-8")
+    document = json.loads((tree.state / REQUEST_FILE).read_text(encoding="utf-8"))
+    (tree.state / REQUEST_FILE).write_text(json.dumps(document | {"shards": -1}), encoding="utf-8")
     assert only(tmp_path).shards == 1
 
 
