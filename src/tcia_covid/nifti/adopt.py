@@ -22,6 +22,7 @@ from tcia_covid.core.errors import (
     SeriesError,
 )
 from tcia_covid.core.events import BytesStored, Emit, Notice, SeriesFinished, SeriesStarted, discard
+from tcia_covid.core.limits import processors
 from tcia_covid.core.models import ADOPTED, Check, Failure, Outcome, Receipt, Series, State
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.formats.nifti import read_volume
@@ -203,7 +204,7 @@ def install_volumes(
     )
     installer = _Installer(scanned, tree, mode, placer, emit, stop)
     differing = compare_installed(scanned.sums, tree)
-    threads = jobs or min(4, os.cpu_count() or 1)
+    threads = jobs or min(4, processors())
     subjects = scanned.subjects().values()
     patients = [patient for _, patient in parallel_map(installer.install, subjects, threads, stop)]
     installed = [patient for patient in patients if patient.failure is None]

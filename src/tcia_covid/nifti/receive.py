@@ -18,7 +18,7 @@ from tcia_covid.http.settings import HttpSettings
 from tcia_covid.nifti.adopt import VolumeAdoption, install_volumes
 from tcia_covid.nifti.scan import ScanResult, find_volumes
 from tcia_covid.nifti.tree import VolumeTree
-from tcia_covid.store.disk import read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, read_json
 from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.quarantine import set_aside
 
@@ -201,7 +201,7 @@ class PackageFolder:
             document = read_json(self._listing)
             listed = [path for path in document["files"] if isinstance(path, str)]
             is_known = document["format"] == _FORMAT
-        except (OSError, ValueError, TypeError, KeyError):
+        except UNUSABLE_JSON:
             return None
         installed = self.tree.intact_files()
         missing = [path for path in listed if PurePosixPath(path).name not in installed]

@@ -20,7 +20,7 @@ from tcia_covid.core.csv_rows import csv_lines
 from tcia_covid.core.files import is_foreign_link, open_regular
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, read_json
 from tcia_covid.store.layout import RETRIEVER, RETRIEVER_CLASSIC
 from tcia_covid.store.quarantine import move_aside
 from tcia_covid.store.report_files import metadata_columns
@@ -122,7 +122,7 @@ class CombinedMetadata:
                 stamp = read_json(state / "reports.json")
                 if (state.parent / _NAME).is_file():
                     inputs[state.parent.name] = str(stamp[_NAME]["md5"])
-            except (OSError, ValueError, TypeError, KeyError):
+            except UNUSABLE_JSON:
                 continue
         return inputs
 
@@ -133,7 +133,7 @@ class CombinedMetadata:
                 record = read_json(state / _RECORD)
                 if isinstance(record["written"], list) and {"size", "inputs"} <= record.keys():
                     records.append(record)
-            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            except UNUSABLE_JSON:
                 continue
         return records
 

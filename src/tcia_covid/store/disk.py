@@ -68,6 +68,8 @@ _MACHINE = machine_name()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
 _MAX_STATE_SIZE = 32 * 1024 * 1024
 """Bytes; a receipt of 200,000 images is smaller."""
+UNUSABLE_JSON = (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What the use of a JSON file raises that is missing, or that somebody changed."""
 
 
 class Disk:

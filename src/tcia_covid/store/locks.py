@@ -20,7 +20,7 @@ from pathlib import Path
 from tcia_covid.core.errors import LockedError
 from tcia_covid.core.files import open_own
 from tcia_covid.core.version import utc_now
-from tcia_covid.store.disk import machine_name, parse_json
+from tcia_covid.store.disk import UNUSABLE_JSON, machine_name, parse_json
 
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
@@ -188,5 +188,5 @@ def _holder(handle: int) -> Holder:
         os.lseek(handle, 0, os.SEEK_SET)
         signed = parse_json(os.read(handle, 4096))
         return Holder(int(signed["pid"]), str(signed["host"]), str(signed["since"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except UNUSABLE_JSON:
         return Holder(0, "", "")

@@ -16,7 +16,7 @@ from typing import Any
 
 from tcia_covid.core.models import SERIES_NAMES, Check, Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_plain_name, is_reserved
-from tcia_covid.store.disk import Disk, read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, Disk, read_json
 
 FORMAT = 2
 """Format 1 described the series under the names of its attributes."""
@@ -101,7 +101,7 @@ class Receipts(_SeriesFiles):
         """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
         try:
             stored = _from_document(self._read(uid))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except UNUSABLE_JSON:
             return None
         return stored if stored.receipt.series.uid == uid else None
 

@@ -33,7 +33,7 @@ from tcia_covid.core.models import Receipt
 from tcia_covid.formats.hashes import hash_file
 from tcia_covid.store import croissant
 from tcia_covid.store.combined_metadata import COMBINED, CombinedMetadata
-from tcia_covid.store.disk import destination_error, destination_errors, read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, destination_error, destination_errors, read_json
 from tcia_covid.store.locks import Lock
 from tcia_covid.store.quarantine import move_aside
 from tcia_covid.store.report_files import (
@@ -127,7 +127,7 @@ def _read_stamp(tree: Tree) -> dict[str, WrittenFile] | None:
         return {
             name: {"size": stamp[name]["size"], "md5": stamp[name]["md5"]} for name in REPORT_FILES
         }
-    except (OSError, ValueError, TypeError, KeyError):
+    except UNUSABLE_JSON:
         return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tcia_covid.core.models import Series
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.store.disk import read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, read_json
 
 REQUEST_FILE = "asked.json"
 _MAX_ITEMS = 250_000
@@ -88,7 +88,7 @@ def read_request(state: Path) -> RecordedRequest | None:
             dict(_items(document.get("items") or ())),
             max(1, int(document.get("shards", 1))),
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except UNUSABLE_JSON:
         return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tcia_covid.core.safe_names import is_plain_name
 from tcia_covid.formats.hashes import hash_file
-from tcia_covid.store.disk import read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, read_json
 from tcia_covid.store.tree import Tree
 
 _FORMAT = 1
@@ -93,7 +93,7 @@ class FileReceipts:
         for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
             try:
                 yield _read(read_json(path))
-            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            except UNUSABLE_JSON:
                 continue
 
     def find(self, key: str) -> FileReceipt | None:

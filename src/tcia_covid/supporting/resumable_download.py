@@ -16,7 +16,7 @@ from tcia_covid.formats.signatures import is_web_page
 from tcia_covid.http.client import Client
 from tcia_covid.http.ranged import RangedGet, ResumeError
 from tcia_covid.http.response import Response
-from tcia_covid.store.disk import destination_errors, file_size, read_json
+from tcia_covid.store.disk import UNUSABLE_JSON, destination_errors, file_size, read_json
 from tcia_covid.store.tree import Tree
 
 _MAX_SIZE = 8 * 1024**3
@@ -143,7 +143,7 @@ class ResumableDownload:
         try:
             state = read_json(self._state)
             return str(state["validator"]) if state["url"] == self._url_hash else ""
-        except (OSError, ValueError, TypeError, LookupError):
+        except UNUSABLE_JSON:
             return ""
 
 
