@@ -430,7 +430,7 @@ def serve() -> None:
     workers = setup.workers
     Scheduler(archives.order, context, workers, lambda _: None, next_job=next_job).run([])
     outbox.flush(stop.reason)
-    os._exit(0)  # threads may hang in the network
+    os._exit(0)  # the threads that read and report never end; others may hang in the network
 
 
 def _read(orders: SimpleQueue[_Order | None], stop: CancelToken) -> None:
