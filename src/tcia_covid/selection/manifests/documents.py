@@ -50,6 +50,7 @@ def read_json(
         only: use the keys of this kind, whatever else there is.
     """
     is_empty, keys = True, ""
+    walk = _Walk(entries, only)
     for item in _Stream(file, entries).items():
         value = item.value
         if isinstance(value, dict):
@@ -61,7 +62,7 @@ def read_json(
             if isinstance(value.get("command"), str):
                 entries.format = f"{value['command'][:20]!r} document"
                 value = _own(value)
-        if _Walk(entries, item, only).add(value):
+        if walk.add_item(item, value):
             is_empty = False
     if is_empty and entries.format != "Croissant":
         found = f"; its keys are {keys}" if keys else ""
@@ -170,14 +171,18 @@ class _Stream:
 
 
 class _Walk:
-    """Collects the identifiers in one item, at any depth."""
+    """Collects the identifiers in items, at any depth."""
 
-    def __init__(self, entries: Entries, item: _Item, only: Kind | None) -> None:
+    def __init__(self, entries: Entries, only: Kind | None) -> None:
         self._entries = entries
+        self._only = only
+
+    def add_item(self, item: _Item, value: Any) -> int:
+        """Add the identifiers in `value`, which is what matters of an item; returns how many."""
         self._item = item
         self._text = item.text
-        self._only = only
         self._line, self._position = item.line, item.start
+        return self.add(value)
 
     def add(self, value: Any, depth: int = 0) -> int:
         """Add the identifiers in a value; returns how many."""
@@ -202,8 +207,9 @@ class _Walk:
             return added
         kind, texts = identifier
         if self._entries.pinned and kind == "series" and len(texts) == 1:
-            self._add(kind, texts)
-            self._entries.pin(texts[0].strip(), value, self._line)
+            uid = texts[0].strip()
+            self._entries.add(kind, uid, self._line_of(texts[0]))
+            self._entries.pin(uid, value, self._line)
             return 1
         return self._add(kind, texts)
 

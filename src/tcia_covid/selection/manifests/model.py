@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal, get_args
 from uuid import UUID
@@ -78,6 +79,7 @@ _MD5 = re.compile(rf"{_HEX}{{32}}")
 _PIN_FORMATS = dict(zip(PINNED, (_NUMBER, _NUMBER, _UUID, _MD5), strict=True))
 _ROW = struct.Struct("<Bqq16s16s")
 """The values of a pin, after flags: which columns there are, and which of them have a value."""
+_ROWS_PER_BLOCK = 4096
 _ABSENT = object()
 _values_of = itemgetter(*PINNED)
 _PLAIN_ROW = re.compile("\n".join(f"({pattern.pattern})" for pattern in _PIN_FORMATS.values()))
@@ -116,35 +118,28 @@ class Pins(Mapping[str, Pin]):
 
     def __init__(self, uids: dict[str, int]) -> None:
         self._uids = uids
-        self._rows = bytearray()
-        """Those of the first series; empty ones for series without a version."""
-        self._positions: dict[str, int] | None = None
+        self._blocks: list[bytearray] = []
+        """Rows of the series, zeros for those without a version. One array that grows would take
+        more memory than it has."""
+        self._positions: dict[str, int] = {}
         """Made when a series is looked up; reading a lock file in its order needs none."""
         self._count = 0
 
     def add(self, uid: str, row: bytes) -> bool:
         """Add the version of a series that is among the UIDs; False if it has another one."""
-        size = _ROW.size
-        missing = size * len(self._uids) - len(self._rows)
-        if missing > 0 and next(reversed(self._uids)) == uid:
-            if self._positions is not None:
-                self._positions[uid] = len(self._uids) - 1
-            self._rows += bytes(missing - size)
-            self._rows += row
-        else:
-            start = size * self._find(uid)
-            self._rows += bytes(max(0, start + size - len(self._rows)))
-            if self._rows[start]:
-                return self._rows[start : start + size] == row
-            self._rows[start : start + size] = row
+        is_last = next(reversed(self._uids)) == uid
+        block, start = self._place(len(self._uids) - 1 if is_last else self._find(uid))
+        if block[start]:
+            return block[start : start + _ROW.size] == row
+        block[start : start + _ROW.size] = row
         self._count += row[0] > 0
         return True
 
     def __getitem__(self, uid: str) -> Pin:
-        start = _ROW.size * self._find(uid)
-        if not any(self._rows[start : start + 1]):
+        block, start = self._place(self._find(uid))
+        flags, image_count, size, crdc_uuid, md5 = _ROW.unpack_from(block, start)
+        if not flags:
             raise KeyError(uid)
-        flags, image_count, size, crdc_uuid, md5 = _ROW.unpack_from(self._rows, start)
         values = (image_count, size, str(UUID(bytes=crdc_uuid)), md5.hex())
         return {
             attribute: value if flags & 0x10 << bit else None
@@ -153,16 +148,23 @@ class Pins(Mapping[str, Pin]):
         }
 
     def __iter__(self) -> Iterator[str]:
-        flags = self._rows[:: _ROW.size]
+        flags = chain.from_iterable(block[:: _ROW.size] for block in self._blocks)
         return (uid for uid, flag in zip(self._uids, flags, strict=False) if flag)
 
     def __len__(self) -> int:
         return self._count
 
     def _find(self, uid: str) -> int:
-        if self._positions is None or uid not in self._positions:
+        if uid not in self._positions and len(self._positions) < len(self._uids):
             self._positions = {uid: position for position, uid in enumerate(self._uids)}
         return self._positions[uid]
+
+    def _place(self, position: int) -> tuple[bytearray, int]:
+        """The block of a series, and the offset of its row."""
+        number, index = divmod(position, _ROWS_PER_BLOCK)
+        while number >= len(self._blocks):
+            self._blocks.append(bytearray(_ROW.size * _ROWS_PER_BLOCK))
+        return self._blocks[number], _ROW.size * index
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,24 +286,17 @@ class Entries:
             )
 
     def _packed(self, values: Mapping[str, Any], line: int, clean: Callable[[str], str]) -> bytes:
-        flags, texts = 0xFF, _plain_texts(values)
-        if not texts:
-            flags = 0
-            for bit, (name, pattern) in enumerate(_PIN_FORMATS.items()):
-                value = values.get(name, _ABSENT)
-                text = "" if value is _ABSENT or value is None else clean(str(value))
-                if text and not pattern.fullmatch(text):
-                    raise self.error(line, f"{quote(text)} is no value of {name}")
-                flags |= ((value is not _ABSENT) | (text != "") << 4) << bit
-                texts += (text,)
-        image_count, size, crdc_uuid, md5 = texts
-        return _ROW.pack(
-            flags,
-            int(image_count or 0),
-            int(size or 0),
-            bytes.fromhex(crdc_uuid.replace("-", "")),
-            bytes.fromhex(md5),
-        )
+        if texts := _plain_texts(values):
+            return _row(0xFF, *texts)
+        flags, texts = 0, []
+        for bit, (name, pattern) in enumerate(_PIN_FORMATS.items()):
+            value = values.get(name, _ABSENT)
+            text = "" if value is _ABSENT or value is None else clean(str(value))
+            if text and not pattern.fullmatch(text):
+                raise self.error(line, f"{quote(text)} is no value of {name}")
+            flags |= ((value is not _ABSENT) | (text != "") << 4) << bit
+            texts.append(text or ("0" if pattern is _NUMBER else ""))
+        return _row(flags, *texts)
 
     def include(self, other: Manifest) -> None:
         """Add the content of a manifest that is a part of this one, and not used otherwise."""
@@ -378,13 +373,23 @@ def column_kind(name: str) -> tuple[Kind, int] | None:
     return None
 
 
-def _plain_texts(values: Mapping[str, Any]) -> tuple[str, ...]:
+def _plain_texts(values: Mapping[str, Any]) -> Sequence[str]:
     """The values of the columns of `PINNED`; empty if a row does not have all of them."""
     try:
         match = _PLAIN_ROW.fullmatch("\n".join(map(str, _values_of(values))))
     except KeyError:
         return ()
     return match.groups() if match else ()
+
+
+def _row(flags: int, image_count: str, size: str, crdc_uuid: str, md5: str) -> bytes:
+    return _ROW.pack(
+        flags,
+        int(image_count),
+        int(size),
+        bytes.fromhex(crdc_uuid.replace("-", "")),
+        bytes.fromhex(md5),
+    )
 
 
 def is_wanted(kind: Kind, only: Kind | None) -> bool:
