@@ -155,8 +155,11 @@ class Pins(Mapping[str, Pin]):
         return self._count
 
     def _find(self, uid: str) -> int:
-        if uid not in self._positions and len(self._positions) < len(self._uids):
-            self._positions = {uid: position for position, uid in enumerate(self._uids)}
+        last = len(self._uids) - 1
+        for back, added in enumerate(reversed(self._uids)):  # since the last look-up
+            if added in self._positions:
+                break
+            self._positions[added] = last - back
         return self._positions[uid]
 
     def _place(self, position: int) -> tuple[bytearray, int]:

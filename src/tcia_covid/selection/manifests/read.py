@@ -302,7 +302,7 @@ def _recognize(start: str, suffix: str) -> str:
     """The format of a text, by its first characters, else by the suffix of its name."""
     first = start.lstrip()[:1]
     if first in ("{", "["):
-        return "plain list" if _PYTHON_LIST.match(start) else "JSON"
+        return "plain list" if _PYTHON_LIST.match(start.lstrip()) else "JSON"
     if first == "<":
         return "XML"
     if suffix == ".tcia" or lists.TCIA_LINE.search(start):
