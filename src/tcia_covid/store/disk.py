@@ -66,6 +66,8 @@ else:
 
 _MACHINE = machine_name()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
+_BINARY = getattr(os, "O_BINARY", 0)
+"""Windows would change the ends of lines."""
 _MAX_STATE_SIZE = 32 * 1024 * 1024
 """Bytes; a receipt of 200,000 images is smaller."""
 UNUSABLE_JSON = (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
@@ -291,10 +293,17 @@ def read_state(path: StrPath) -> bytes:
     Raises:
         OSError: it cannot be read, is a link or no regular file, or is too large.
     """
-    with FileIO(path, opener=open_own) as file:
-        if os.fstat(file.fileno()).st_size > _MAX_STATE_SIZE:
+    handle = open_own(os.fspath(path), os.O_RDONLY | _BINARY)
+    try:
+        size = os.fstat(handle).st_size
+        if size > _MAX_STATE_SIZE:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-        return file.readall()
+        data = os.read(handle, size + 1)  # a file object makes twice as many system calls
+        while len(data) < size and (more := os.read(handle, size - len(data))):
+            data += more
+    finally:
+        os.close(handle)
+    return data
 
 
 def parse_json(data: bytes) -> Any:
