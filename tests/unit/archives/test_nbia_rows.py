@@ -94,18 +94,25 @@ def test_a_long_list_is_read_whole_whatever_its_pieces() -> None:
         rows(text + " " * 100_000 + "x")
 
 
-def test_a_list_of_many_series_takes_little_memory() -> None:
-    count = 3_000
-    body: Any = Body(b"".join(pieces(count)).decode())
+def traced(text: str) -> tuple[int, int, int]:
+    """Read a list: its series, the bytes that they keep, and the peak."""
+    body: Any = Body(text)
     tracemalloc.start()
     try:
         series = read_series(body)
-        kept, peak = tracemalloc.get_traced_memory()
+        return len(series), *tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(series) == count
-    assert kept < 600 * count
-    assert peak < 800 * count
+
+
+def test_a_list_of_many_series_takes_little_memory() -> None:
+    count = 3_000
+    text = b"".join(pieces(count)).decode()
+    # What threads of other tests allocate meanwhile counts as well: the least is what it takes.
+    numbers, kept, peak = zip(*(traced(text) for _ in range(3)), strict=True)
+    assert set(numbers) == {count}
+    assert min(kept) < 600 * count
+    assert min(peak) < 800 * count
 
 
 def test_half_a_character_is_replaced() -> None:
