@@ -123,9 +123,9 @@ def _contents(document: Item) -> Contents:
         with document.source.collecting():
             entries.append(_entry(name, facts))
     with document.source.collecting():
-        publication = _publication(tcia) if tcia and not tcia.is_null else None
+        publication = _PUBLICATION.read(tcia) if tcia and not tcia.is_null else None
     with document.source.collecting():
-        pages = _resources(resources) if resources and not resources.is_null else ()
+        pages = _RESOURCES.read(resources) if resources and not resources.is_null else ()
     return Contents(entries, publication, pages)
 
 
@@ -172,8 +172,8 @@ class Contents(NamedTuple):
 def _entry(key: Item, facts: Item) -> Entry:
     name = key.text()
     facts = Item(facts.node, facts.source, name)
-    table = facts.table(_COLLECTION, required=("format",))
-    values = _converted(table, _COLLECTION, ("format",))
+    table = facts.table(_COLLECTION, ("format",))
+    values = _values(table, _COLLECTION, ("format",))
     if values["format"] == DICOM and "nbia" not in table:
         values["nbia"] = name
     collection = Collection(**{"name": name, "title": name} | values)
@@ -190,13 +190,21 @@ def _name_lines(table: Mapping[str, Item]) -> Iterable[tuple[str, int]]:
             yield prefix + name.scalar(), name.line
 
 
-def _read(item: Item, schema: Schema, required: Sequence[str] = ()) -> Any:
-    """Read a table: the values that are not null, by the names of the fields; errors as below."""
-    return _converted(item.table(schema, required), schema, required)
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a value must be."""
+
+    read: Callable[[Item], Any]
+    schema: Mapping[str, Any]
+    """The same as a JSON Schema, for editors."""
 
 
-def _converted(table: Mapping[str, Item], schema: Schema, required: Sequence[str] = ()) -> Any:
-    """Convert the values that are not null, by the names of the fields.
+Keys = Mapping[str, Form]
+"""The keys of a table, and the forms of their values."""
+
+
+def _values(table: Mapping[str, Item], keys: Keys, required: Sequence[str]) -> dict[str, Any]:
+    """Read the values that are not null, by the names of the fields.
 
     Raises:
         RegistryError: a value is invalid.
@@ -208,7 +216,7 @@ def _converted(table: Mapping[str, Item], schema: Schema, required: Sequence[str
         is_read = item.is_null
         with item.source.collecting():
             if not item.is_null:
-                values["size" if key == "bytes" else key] = schema[key](item)
+                values["size" if key == "bytes" else key] = keys[key].read(item)
             is_read = True
         invalid |= not is_read
     if invalid:
@@ -216,56 +224,50 @@ def _converted(table: Mapping[str, Item], schema: Schema, required: Sequence[str
     return values
 
 
-def _license(item: Item) -> License:
-    return License(**_read(item, _LICENSE, ("name", "commercial_use")))
+def _object(keys: Keys, required: Sequence[str] = ()) -> dict[str, Any]:
+    """The JSON Schema of a table; values that are not required may be null."""
+    schemas = {
+        key: form.schema if key in required else _or_null(form) for key, form in keys.items()
+    }
+    return {
+        "type": "object",
+        "required": list(required),
+        "additionalProperties": False,
+        "properties": schemas,
+    }
 
 
-def _publication(item: Item) -> Publication:
-    if not item.is_table:
-        return Publication(text=item.text())
-    return Publication(**_read(item, _PUBLICATION, ("text",)))
+def _or_null(form: Form) -> dict[str, Any]:
+    return {"anyOf": [form.schema, {"type": "null"}]}
 
 
-def _supporting_file(item: Item) -> SupportingFile:
-    return SupportingFile(**_read(item, _SUPPORTING, ("title", "kind")))
+def _table(build: Callable[..., Any], keys: Keys, required: Sequence[str] = ()) -> Form:
+    """A table of the fields of what `build` makes."""
+
+    def read(item: Item) -> Any:
+        return build(**_values(item.table(keys, required), keys, required))
+
+    return Form(read, _object(keys, required))
 
 
-def _resources(item: Item) -> tuple[Resource, ...]:
-    return item.each(_resource)
+def _list_of(form: Form) -> Form:
+    return Form(lambda item: item.each(form.read), {"type": "array", "items": form.schema})
 
 
-def _resource(item: Item) -> Resource:
-    return Resource(**_read(item, _RESOURCE, ("title", "url")))
+def _one_of(*allowed: str) -> Form:
+    """One of a few words, in any case."""
 
-
-def _idc(item: Item) -> IdcLocation:
-    return IdcLocation(**_read(item, _IDC, ("collection_id", "bucket")))
-
-
-def _aspera(item: Item) -> AsperaLocation:
-    return AsperaLocation(**_read(item, _ASPERA))
-
-
-def _wiki_pages(item: Item) -> tuple[int, ...]:
-    return item.each(Item.count)
-
-
-def _publications(item: Item) -> tuple[Publication, ...]:
-    return item.each(_publication)
-
-
-def _supporting_files(item: Item) -> tuple[SupportingFile, ...]:
-    return item.each(_supporting_file)
-
-
-def _one_of(*allowed: str) -> Callable[[Item], str]:
-    def convert(item: Item) -> str:
+    def read(item: Item) -> str:
         for word in allowed:
             if item.text().casefold() == word.casefold():
                 return word
         raise item.error(f"must be one of {', '.join(allowed)}, not '{item.text()}'")
 
-    return convert
+    letters = (
+        "".join(f"[{c.upper()}{c.lower()}]" if c.isalpha() else c for c in word) for word in allowed
+    )
+    pattern = {"type": "string", "pattern": f"^({'|'.join(letters)})$"}
+    return Form(read, {"anyOf": [{"enum": [*allowed]}, pattern]})
 
 
 def _doi(item: Item) -> str:
@@ -301,53 +303,77 @@ def _sha256(item: Item) -> str:
     return item.scalar().lower()
 
 
-_KIND, _FORMAT = _one_of(*SUPPORTING_KINDS), _one_of(*FORMATS)
-Schema = Mapping[str, Callable[[Item], Any]]
-"""The keys of a table, and the functions that read their values."""
-_LICENSE: Schema = {"name": Item.text, "url": _url, "commercial_use": Item.flag}
-_RESOURCE: Schema = {"title": Item.text, "url": _url}
-_IDC: Schema = {"collection_id": Item.text, "bucket": Item.text, "gcs_bucket": Item.text}
-_ASPERA: Schema = {"packages": Item.count, "file_pattern": Item.text}
-_PUBLICATION: dict[str, Callable[[Item], Any]] = {
-    **dict.fromkeys(("text", "title", "container", "publisher", "pmc"), Item.text),
-    **dict.fromkeys(("volume", "issue", "pages", "version"), Item.scalar),
-    "authors": Item.texts,
-    "more_authors": Item.flag,
-    "year": Item.count,
-    "doi": _doi,
-}
-_SUPPORTING: dict[str, Callable[[Item], Any]] = {
-    **dict.fromkeys(("title", "file", "contains", "basket"), Item.text),
-    "kind": _KIND,
-    "url": _url,
-    "bytes": Item.count,
-    "sha256": _sha256,
-}
-_COLLECTION: dict[str, Callable[[Item], Any]] = {
-    **dict.fromkeys(("title", "about", "slug", "access", "cancer_type", "location"), Item.text),
-    **dict.fromkeys(("species", "nbia"), Item.text),
-    **dict.fromkeys(("aliases", "modalities", "pitfalls"), Item.texts),
-    **dict.fromkeys(("patients", "studies", "series", "images", "volumes", "bytes"), Item.count),
-    "doi": _doi,
-    "page": _url,
-    "wiki_pages": _wiki_pages,
-    "format": _FORMAT,
-    "license": _license,
-    "version": Item.scalar,
-    "updated": _date,
-    "citation": _publication,
-    "publications": _publications,
-    "supporting": _supporting_files,
-    "idc": _idc,
-    "aspera": _aspera,
+def _text_of(read: Callable[[Item], str], pattern: str) -> Form:
+    return Form(read, {"type": "string", "pattern": pattern})
+
+
+_TEXT = _text_of(Item.text, r"\S")
+_TEXTS = _list_of(_TEXT)
+_WRITTEN = Form(Item.scalar, {"type": ["string", "number", "boolean"]})
+_COUNT = Form(Item.count, {"type": "integer", "minimum": 0})
+_FLAG = Form(Item.flag, {"type": "boolean"})
+_URL = _text_of(_url, "^https?://[^/]")
+_DOI = _text_of(_doi, f"^{DOI.pattern}$")
+_DATE = _text_of(_date, "^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+_LICENSE = _table(
+    License, {"name": _TEXT, "url": _URL, "commercial_use": _FLAG}, ("name", "commercial_use")
+)
+_RESOURCES = _list_of(_table(Resource, {"title": _TEXT, "url": _URL}, ("title", "url")))
+_IDC = _table(
+    IdcLocation,
+    dict.fromkeys(("collection_id", "bucket", "gcs_bucket"), _TEXT),
+    ("collection_id", "bucket"),
+)
+_PUBLICATION_TABLE = _table(
+    Publication,
+    {
+        **dict.fromkeys(("text", "title", "container", "publisher", "pmc"), _TEXT),
+        **dict.fromkeys(("volume", "issue", "pages", "version"), _WRITTEN),
+        "authors": _TEXTS,
+        "more_authors": _FLAG,
+        "year": _COUNT,
+        "doi": _DOI,
+    },
+    ("text",),
+)
+_PUBLICATION = Form(
+    lambda item: _PUBLICATION_TABLE.read(item) if item.is_table else Publication(item.text()),
+    {"anyOf": [_TEXT.schema, _PUBLICATION_TABLE.schema]},
+)
+_SUPPORTING = _table(
+    SupportingFile,
+    {
+        **dict.fromkeys(("title", "file", "contains", "basket"), _TEXT),
+        "kind": _one_of(*SUPPORTING_KINDS),
+        "url": _URL,
+        "bytes": _COUNT,
+        "sha256": _text_of(_sha256, "^[0-9a-fA-F]{64}$"),
+    },
+    ("title", "kind"),
+)
+_COLLECTION: Keys = {
+    **dict.fromkeys(("title", "about", "slug", "access", "cancer_type", "location"), _TEXT),
+    **dict.fromkeys(("species", "nbia"), _TEXT),
+    **dict.fromkeys(("aliases", "modalities", "pitfalls"), _TEXTS),
+    **dict.fromkeys(("patients", "studies", "series", "images", "volumes", "bytes"), _COUNT),
+    "doi": _DOI,
+    "page": _URL,
+    "wiki_pages": _list_of(_COUNT),
+    "format": _one_of(*FORMATS),
+    "license": _LICENSE,
+    "version": _WRITTEN,
+    "updated": _DATE,
+    "citation": _PUBLICATION,
+    "publications": _list_of(_PUBLICATION),
+    "supporting": _list_of(_SUPPORTING),
+    "idc": _IDC,
+    "aspera": _table(AsperaLocation, {"packages": _COUNT, "file_pattern": _TEXT}),
 }
 
 
 def json_schema() -> dict[str, Any]:
     """The form of registry files as a JSON Schema, for editors; from the tables of the reader."""
     collection = _object(_COLLECTION, ("format",))
-    collections = {"type": "object", "additionalProperties": collection}
-    resources = {"type": "array", "items": _object(_RESOURCE, ("title", "url"))}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Registry of collections for tcia-covid",
@@ -355,64 +381,8 @@ def json_schema() -> dict[str, Any]:
         "required": ["collections"],
         "additionalProperties": False,
         "properties": {
-            "tcia": _or_null(_FORMS[_publication]),
-            "resources": _or_null(resources),
-            "collections": collections,
+            "tcia": _or_null(_PUBLICATION),
+            "resources": _or_null(_RESOURCES),
+            "collections": {"type": "object", "additionalProperties": collection},
         },
     }
-
-
-def _object(schema: Schema, required: Sequence[str]) -> dict[str, Any]:
-    properties = {
-        key: _FORMS[read] if key in required else _or_null(_FORMS[read])
-        for key, read in schema.items()
-    }
-    return {
-        "type": "object",
-        "required": list(required),
-        "additionalProperties": False,
-        "properties": properties,
-    }
-
-
-def _or_null(form: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [form, {"type": "null"}]}
-
-
-def _words(*allowed: str) -> dict[str, Any]:
-    letters = (
-        "".join(f"[{c.upper()}{c.lower()}]" if c.isalpha() else c for c in word) for word in allowed
-    )
-    return {
-        "anyOf": [{"enum": [*allowed]}, {"type": "string", "pattern": f"^({'|'.join(letters)})$"}]
-    }
-
-
-def _list_of(form: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": form}
-
-
-_TEXT = {"type": "string", "pattern": r"\S"}
-_WRITTEN = {"type": ["string", "number", "boolean"]}
-_COUNT = {"type": "integer", "minimum": 0}
-_FORMS: dict[Callable[[Item], Any], dict[str, Any]] = {
-    Item.text: _TEXT,
-    Item.texts: _list_of(_TEXT),
-    Item.scalar: _WRITTEN,
-    Item.count: _COUNT,
-    Item.flag: {"type": "boolean"},
-    _url: {"type": "string", "pattern": "^https?://[^/]"},
-    _doi: {"type": "string", "pattern": f"^{DOI.pattern}$"},
-    _date: {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"},
-    _sha256: {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
-    _wiki_pages: _list_of(_COUNT),
-    _KIND: _words(*SUPPORTING_KINDS),
-    _FORMAT: _words(*FORMATS),
-}
-"""What the functions that read a value accept."""
-_FORMS[_license] = _object(_LICENSE, ("name", "commercial_use"))
-_FORMS[_publication] = {"anyOf": [_TEXT, _object(_PUBLICATION, ("text",))]}
-_FORMS[_publications] = _list_of(_FORMS[_publication])
-_FORMS[_supporting_files] = _list_of(_object(_SUPPORTING, ("title", "kind")))
-_FORMS[_idc] = _object(_IDC, ("collection_id", "bucket"))
-_FORMS[_aspera] = _object(_ASPERA, ())
