@@ -77,6 +77,10 @@ class Console:
             pieces = encoded(content, ensure_ascii=not is_unicode(sys.stdout))
             write(sys.stdout, map(_escaped, pieces))
 
+    def answer(self, exit_code: int = EXIT_OK, /, **content: Any) -> None:
+        """Write the JSON document of a command whose result is a few keys."""
+        self.document({"command": self.command, "exit_code": exit_code, **content})
+
     @property
     def log_failure(self) -> str:
         """Which log is incomplete, and why; empty if none."""

@@ -13,7 +13,7 @@ from tcia_covid.cli.command_table import GROUPS
 from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import EXIT_OK
-from tcia_covid.core.version import PROGRAM
+from tcia_covid.core.version import PROGRAM, __version__
 
 _EPILOG = """\b
 First steps:
@@ -74,10 +74,9 @@ def show_version(console: Console) -> None:
     console.result(PROGRAM)
     if not (console.json or console.verbose):
         return
-    # Slow, and only a bug report needs them.
+    # Slow, and only a bug report needs it.
     from tcia_covid.operations.doctor_facts import program_details  # noqa: PLC0415
-    from tcia_covid.output.json_documents import version_document  # noqa: PLC0415
 
     details = program_details()
-    console.document(version_document(details))
+    console.answer(version=__version__, **details)
     console.result("\n".join(f"{name:9} {text}" for name, text in details.items()))

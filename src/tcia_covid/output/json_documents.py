@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tcia_covid.catalog.citation import format_citation, references
-from tcia_covid.core.errors import NotDicomError, RequestError, TciaCovidError
+from tcia_covid.core.errors import NotDicomError, TciaCovidError
 from tcia_covid.core.models import Check, name_series
 from tcia_covid.core.version import __version__
 
@@ -401,59 +401,6 @@ def sources(collection: Collection) -> tuple[str, ...]:
     """Return the names of the archives that have a collection."""
     places = {"idc": collection.idc, "nbia": collection.nbia, "aspera": collection.aspera}
     return tuple(name for name, place in places.items() if place)
-
-
-def version_document(details: Mapping[str, str]) -> Document:
-    """Return the document of `--version`."""
-    return {"command": "version", "exit_code": 0, "version": __version__, **details}
-
-
-def config_document(
-    files: Mapping[str, str], user_files: Mapping[str, str], settings: Iterable[Document]
-) -> Document:
-    """Return the document of `config`; `files` are states by path."""
-    return {
-        "command": "config",
-        "exit_code": 0,
-        "files": [{"path": path, "state": state} for path, state in files.items()],
-        "user_files": dict(user_files),
-        "settings": list(settings),
-    }
-
-
-def registry_document(errors: Mapping[str, Sequence[RequestError]], exit_code: int) -> Document:
-    """Return the document of `registry check`; `errors` are by file."""
-    return {
-        "command": "registry",
-        "exit_code": exit_code,
-        "files": [
-            {
-                "path": path,
-                "errors": [{"message": error.message, "hint": error.hint} for error in found],
-            }
-            for path, found in errors.items()
-        ],
-    }
-
-
-def completion_document(shell: str, script: str) -> Document:
-    """Return the document of `completion`."""
-    return {"command": "completion", "exit_code": 0, "shell": shell, "script": script}
-
-
-def help_document(topic: str | None, text: str) -> Document:
-    """Return the document of `help`."""
-    return {"command": "help", "exit_code": 0, "topic": topic, "text": text}
-
-
-def demo_document(lines: Sequence[str], exit_code: int) -> Document:
-    """Return the document of `demo`: what it shows."""
-    return {"command": "demo", "exit_code": exit_code, "lines": [*lines]}
-
-
-def served_demo_document(url: str) -> Document:
-    """Return the document of `demo --serve`."""
-    return {"command": "demo", "exit_code": 0, "nbia_url": url}
 
 
 def cite_document(collections: Sequence[Collection], registry: Registry) -> Document:

@@ -9,7 +9,6 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK
-from tcia_covid.output.json_documents import completion_document
 
 VARIABLE = "_TCIA_COVID_COMPLETE"
 """click answers the shell where this variable is set."""
@@ -23,7 +22,7 @@ _CLASSES: dict[str, type[ShellComplete]] = {
 def command(console: Console, *, shell: str, **_: Any) -> int:
     """Print the script for a shell."""
     text = script(shell, click.get_current_context().find_root())
-    console.document(completion_document(shell, text))
+    console.answer(shell=shell, script=text)
     console.result(text)
     return EXIT_OK
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import OPTIONS, Option
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.redaction import scrub
-from tcia_covid.output.json_documents import Document, config_document
 from tcia_covid.output.tables import key_values, table, width
 
 _DEFAULT = re.compile(r"\[default: ([^\]]*)\]")
@@ -39,7 +38,11 @@ def command(console: Console, **_: Any) -> int:
     """Show all settings, and where each one comes from."""
     settings = sorted(origins(console), key=lambda each: (each.origin == "default", each.name))
     found = {str(path): _state(path) for path in files()}
-    console.document(config_document(found, user_files(), map(_document, settings)))
+    console.answer(
+        files=[{"path": path, "state": state} for path, state in found.items()],
+        user_files=user_files(),
+        settings=[asdict(each) for each in settings],
+    )
     shown = {path: f"{state}, {_ROLES[Path(path).name]}" for path, state in found.items()}
     rows = [(each.name, _shown(each.value), each.origin) for each in settings]
     console.result(
@@ -110,10 +113,6 @@ def _state(path: Path) -> str:
     except OSError:
         return "unreadable"
     return "read"
-
-
-def _document(setting: Origin) -> Document:
-    return {"name": setting.name, "value": setting.value, "origin": setting.origin}
 
 
 def _shown(value: Any) -> str:

@@ -17,7 +17,6 @@ from tcia_covid.cli.options import PORT, refuse_unused
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError, UsageError
-from tcia_covid.output.json_documents import demo_document, served_demo_document
 
 NEXT = ("list", "plan COVID-19-AR", "download COVID-19-AR --first-patients 1 -o data")
 """What to try after the demo."""
@@ -34,7 +33,7 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
         console.result(text)
 
     def show_address(url: str) -> None:
-        console.document(served_demo_document(url))
+        console.answer(nbia_url=url)
         console.result(url)
         console.message(f"try: {called_as()} download DEMO-CT --source nbia --nbia-url {url}")
         console.message("press Ctrl-C to stop")
@@ -59,7 +58,7 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
         show("\nnext:")
         for words in NEXT:
             show(f"  {called_as()} {words}")
-    console.document(demo_document(lines, code))
+    console.answer(code, lines=lines)
     return code
 
 

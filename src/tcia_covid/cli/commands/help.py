@@ -17,7 +17,6 @@ from tcia_covid.core.errors import EXIT_CODES, EXIT_OK, UsageError, did_you_mean
 from tcia_covid.core.models import SERIES_NAMES, ImageAttributes, Series
 from tcia_covid.core.safe_names import STATE_FOLDER
 from tcia_covid.http.errors import CA_VARIABLES
-from tcia_covid.output.json_documents import help_document
 from tcia_covid.output.tables import key_values, width
 from tcia_covid.selection.conditions import RELATIONS
 from tcia_covid.selection.targets import MANIFEST_SUFFIXES
@@ -53,7 +52,7 @@ _EXAMPLE_IMAGES = {
 def command(console: Console, *, topic: str | None, **_: Any) -> int:
     """Explain a command or a topic; without one, list the commands."""
     text = help_text(topic, click.get_current_context().find_root())
-    console.document(help_document(topic, text))
+    console.answer(topic=topic, text=text)
     console.result(text)
     return EXIT_OK
 

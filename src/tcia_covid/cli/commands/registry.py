@@ -9,7 +9,6 @@ from tcia_covid.catalog.registry import check_registry_file, json_schema
 from tcia_covid.cli.console import Console
 from tcia_covid.core.errors import EXIT_OK, EXIT_REQUEST, RequestError, UsageError
 from tcia_covid.core.units import count
-from tcia_covid.output.json_documents import registry_document
 
 
 def command(console: Console, *, action: str, files: tuple[str, ...], **_: Any) -> int:
@@ -31,7 +30,16 @@ def check(console: Console, files: tuple[str, ...]) -> int:
     errors = {file: check_registry_file(file) for file in files}
     total = sum(map(len, errors.values()))
     code = EXIT_REQUEST if total else EXIT_OK
-    console.document(registry_document(errors, code))
+    console.answer(
+        code,
+        files=[
+            {
+                "path": file,
+                "errors": [{"message": error.message, "hint": error.hint} for error in found],
+            }
+            for file, found in errors.items()
+        ],
+    )
     for file, found in errors.items():
         console.prose("\n".join(map(_line, found)) or f"{file} has no errors")
     if total:
