@@ -56,7 +56,6 @@ class Volume:
     """Bytes of the file, compressed."""
     digests: dict[str, str]
     """Of the file, by algorithm; always with MD5."""
-    header: NiftiHeader
     modified: int
     """Its modification time in nanoseconds."""
 
@@ -83,7 +82,7 @@ def read_volume(
     with _HashedFile(path, {"md5", *algorithms}, on_bytes) as file:
         try:
             with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-                header = _read_through(stream, path.name)
+                _read_through(stream, path.name)
         except gzip.BadGzipFile as error:
             if file.first != _GZIP:
                 raise ForeignImageError(f"{path.name} is not a gzip file") from error
@@ -96,7 +95,7 @@ def read_volume(
     if file.size != status.st_size:
         raise ChecksumError(f"{path.name} changed while it was read")
     digests = {name: digest.hexdigest() for name, digest in file.digests.items()}
-    return Volume(file.size, digests, header, status.st_mtime_ns)
+    return Volume(file.size, digests, status.st_mtime_ns)
 
 
 class _HashedFile(FileIO):
@@ -123,7 +122,8 @@ class _HashedFile(FileIO):
         return data
 
 
-def _read_through(stream: gzip.GzipFile, name: str) -> NiftiHeader:
+def _read_through(stream: gzip.GzipFile, name: str) -> None:
+    """Check that a volume has the bytes that its header declares."""
     head = stream.read(HEADER_SIZE)
     if len(head) < HEADER_SIZE:
         raise ForeignImageError(f"{name} has no NIfTI-1 header: it has {len(head)} bytes")
@@ -139,7 +139,6 @@ def _read_through(stream: gzip.GzipFile, name: str) -> NiftiHeader:
         raise ChecksumError(
             f"{name} is truncated: it has {size} bytes, its header declares {header.size}"
         )
-    return header
 
 
 @dataclass(frozen=True, slots=True)

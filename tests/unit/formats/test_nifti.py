@@ -26,8 +26,6 @@ def test_an_intact_volume_is_read_completely(tmp_path: Path) -> None:
     volume = read_volume(path, algorithms={"sha256"}, on_bytes=seen.append)
     assert (volume.size, volume.md5) == (len(content), hashlib.md5(content).hexdigest())
     assert volume.digests["sha256"] == hashlib.sha256(content).hexdigest()
-    assert volume.header.shape == (64, 64, 40)
-    assert volume.header.size == 352 + 64 * 64 * 40 * 2
     assert sum(seen) == len(content)
 
 
