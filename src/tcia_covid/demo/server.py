@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import socketserver
@@ -17,6 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import pydicom.data
+
+from tcia_covid.core.models import series_md5
+from tcia_covid.formats.hashes import hash_file
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,14 +118,13 @@ def _group(collection: str, files: Iterable[Path]) -> Iterator[DemoSeries]:
     headers: dict[str, pydicom.FileDataset] = {}
     images: dict[str, dict[str, DemoImage]] = {}
     for file in files:
-        content = file.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unusual values are served as they are
-            header = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+            header = pydicom.dcmread(file, stop_before_pixels=True)
             series, image = str(header.SeriesInstanceUID), str(header.SOPInstanceUID)
         headers.setdefault(series, header)
         images.setdefault(series, {}).setdefault(
-            image, DemoImage(image, file, len(content), _md5(content))
+            image, DemoImage(image, file, *hash_file(file, "md5"))
         )
     for uid, header in headers.items():
         members = tuple(images[uid].values())
@@ -164,10 +165,6 @@ def _text(header: pydicom.FileDataset, keyword: str) -> str | None:
 def _american(date: str | None) -> str | None:
     """DICOM's `yyyymmdd` as NBIA's `MM-dd-yyyy`."""
     return date and f"{date[4:6]}-{date[6:]}-{date[:4]}"
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 class Reply(NamedTuple):
@@ -283,9 +280,8 @@ class DemoServer(ThreadingHTTPServer):
         return Reply(self._images()[params["SOPInstanceUID"]].md5.encode())
 
     def _series_md5(self, params: Mapping[str, str]) -> Reply:
-        """The MD5 of the sorted MD5s of the images."""
-        digests = sorted(image.md5 for image in self.series[params["SeriesInstanceUID"]].images)
-        return Reply(_md5("".join(digests).encode()).encode())
+        images = self.series[params["SeriesInstanceUID"]].images
+        return Reply(series_md5(image.md5 for image in images).encode())
 
     def _images(self) -> dict[str, DemoImage]:
         return {image.uid: image for entry in self.series.values() for image in entry.images}
