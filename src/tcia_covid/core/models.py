@@ -127,6 +127,30 @@ class Series:
         return cls(**known)
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A number of series, and their images and bytes as an archive lists them."""
+
+    series: int = 0
+    images: int = 0
+    size: int = 0
+    """Bytes."""
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.series + other.series, self.images + other.images, self.size + other.size
+        )
+
+    @classmethod
+    def of(cls, series: Sequence[Series]) -> Totals:
+        """Add up series."""
+        return cls(
+            len(series),
+            sum(item.image_count or 0 for item in series),
+            sum(item.size or 0 for item in series),
+        )
+
+
 def series_md5(images: Iterable[str]) -> str:
     """MD5 over the sorted MD5s of the images: how NBIA and IDC hash a series."""
     return hashlib.md5("".join(sorted(images)).encode(), usedforsecurity=False).hexdigest()

@@ -19,7 +19,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from tcia_covid.core.events import Emit, discard
 from tcia_covid.core.html import html_table
-from tcia_covid.core.models import Failure, Series, State
+from tcia_covid.core.models import Failure, Series, State, Totals
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.summary import Comparison, ResolvedTarget, SeriesResult
 from tcia_covid.core.units import count, format_size
@@ -31,7 +31,6 @@ from tcia_covid.selection.request import Request, check_package_request, package
 from tcia_covid.selection.resolve import CollectionSelection
 from tcia_covid.store.free_space import BytesOnDisk, existing_folder, free_bytes, reserve_of
 from tcia_covid.store.layout import collection_folder
-from tcia_covid.store.request_record import Totals
 from tcia_covid.store.tree import Tree
 
 ASSUMED_RATE = 10_000_000

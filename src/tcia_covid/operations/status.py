@@ -15,7 +15,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.errors import FailureReason
 from tcia_covid.core.html import html_table
-from tcia_covid.core.models import Check, Failure, Series
+from tcia_covid.core.models import Check, Failure, Series, Totals
 from tcia_covid.core.units import count, format_size
 from tcia_covid.store.discovery import (
     UncheckedFolder,
@@ -27,7 +27,7 @@ from tcia_covid.store.disk import read_state
 from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.locks import Holder
 from tcia_covid.store.reports import outdated_reports
-from tcia_covid.store.request_record import RecordedRequest, Totals, read_request
+from tcia_covid.store.request_record import RecordedRequest, read_request
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileReceipts
 

@@ -7,36 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tcia_covid.core.models import Series
+from tcia_covid.core.models import Series, Totals
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.store.disk import UNUSABLE_JSON, read_json
 
 REQUEST_FILE = "asked.json"
 _MAX_ITEMS = 250_000
 """Series that are recorded one by one; TCIA's largest collection has 203,000."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """A number of series, and their images and bytes as an archive lists them."""
-
-    series: int = 0
-    images: int = 0
-    size: int = 0
-
-    def __add__(self, other: Totals) -> Totals:
-        return Totals(
-            self.series + other.series, self.images + other.images, self.size + other.size
-        )
-
-    @classmethod
-    def of(cls, series: Sequence[Series]) -> Totals:
-        """Add up."""
-        return cls(
-            len(series),
-            sum(item.image_count or 0 for item in series),
-            sum(item.size or 0 for item in series),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from tcia_covid.api.options import request_from
 from tcia_covid.archives.nbia.archive import NbiaArchive
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.errors import UsageError
+from tcia_covid.core.models import Totals
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import compare_with_catalog, plan_request
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import reserve_of
-from tcia_covid.store.request_record import Totals
 from tests.fakes.nbia import ArchiveServer
 from tests.fakes.nbia_faults import Cut, Faults
 from tests.fakes.nbia_servers import NAME, small_archive

@@ -20,11 +20,11 @@ from tcia_covid.cli.console import Console
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import InterruptedRunError
 from tcia_covid.core.events import ActivityStarted, Event
-from tcia_covid.core.models import Series
+from tcia_covid.core.models import Series, Totals
 from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult, read_status
 from tcia_covid.store.locks import Holder, Lock, holders
 from tcia_covid.store.receipts import StoredReceipt
-from tcia_covid.store.request_record import REQUEST_FILE, RecordedRequest, Totals, read_request
+from tcia_covid.store.request_record import REQUEST_FILE, RecordedRequest, read_request
 from tcia_covid.store.tree import Tree
 from tests.unit.trees import NAME, grow, new_tree, series_of, stage
 

@@ -8,12 +8,11 @@ from typing import Any
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import encoded
 from tcia_covid.core.errors import EXIT_SIGINT, InterruptedRunError, UnknownCollectionError
-from tcia_covid.core.models import Failure
+from tcia_covid.core.models import Failure, Totals
 from tcia_covid.core.summary import Comparison, Difference, SeriesResult
 from tcia_covid.operations.plan import GroupPlan, Plan
 from tcia_covid.output import json_documents
 from tcia_covid.selection.resolve import CollectionSelection, Selection
-from tcia_covid.store.request_record import Totals
 from tests.unit.factories import series, summary
 
 
