@@ -21,6 +21,8 @@ from tcia_covid.core.models import ImageAttributes
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.inflate import ZLIB
 
+HEAD_SIZE = 64 * 1024
+"""Bytes at the beginning of a file that contain nearly every header."""
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _IMPLICIT = "1.2.840.10008.1.2"
 # explicit big endian; deflated JPIP; GE's private implicit VR with big endian pixels
@@ -39,8 +41,8 @@ _is_short_text = re.compile(r"[ -~]{1,16}").fullmatch
 _is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
 _is_position = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{2}}").fullmatch
 _is_orientation = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL}){{5}}").fullmatch
-_META = 132
-"""Where the elements begin, after 128 arbitrary bytes and `DICM`."""
+PREAMBLE_SIZE = 132
+"""Bytes before the first element: 128 arbitrary ones, and `DICM`."""
 _MAX_HEADER = 16 * 1024 * 1024
 _MAX_FOR_PYDICOM = 1024 * 1024
 _PADDING = " \0"
@@ -150,11 +152,16 @@ def _attributes(
     )
 
 
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins with `head` is a DICOM file."""
+    return head[128:PREAMBLE_SIZE] == b"DICM"
+
+
 def _open_dataset(data: bytes) -> _Dataset:
     """Find the dataset of a DICOM file, or of its beginning."""
-    if data[128:_META] != b"DICM":
+    if not is_dicom(data):
         raise _UndecidedError
-    at, syntax = _META, b""
+    at, syntax = PREAMBLE_SIZE, b""
     try:
         while data.startswith(b"\x02\0", at):
             tag, length, value = _explicit_element(data, at)
@@ -238,7 +245,7 @@ def texts_by_pydicom(start: bytes, tags: Set[int]) -> dict[int, str]:
     Raises:
         ForeignImageError: it is not a DICOM file, or cannot be read.
     """
-    if start[128:_META] != b"DICM":
+    if not is_dicom(start):
         raise ForeignImageError("the file is not a DICOM file" if start else "the file is empty")
     if _DEFLATED.encode() in start:  # pydicom would inflate the whole of it, however large
         raise ForeignImageError("the file's deflated header cannot be read")

@@ -23,14 +23,11 @@ from tcia_covid.core.events import OnProgress
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
-from tcia_covid.formats.dicom import header_of_file
+from tcia_covid.formats.dicom import HEAD_SIZE, header_of_file, is_dicom
 from tcia_covid.selection.listing import ArchiveSource, CatalogSource, SeriesLister
 from tcia_covid.store.placement import Entry, EntryKind, FoundFile, walk
 
-_HEAD_SIZE = 64 * 1024
-"""Nearly every header fits into it."""
 _CHUNK_SIZE = 256 * 1024
-_PREAMBLE = 132
 
 
 class Reason(str, Enum):
@@ -173,8 +170,8 @@ def _read(root: Path, entry: Entry, stop: CancelToken) -> DicomFile | DamagedFil
     path = root / entry.file
     try:
         with FileIO(path, opener=open_regular) as stream:
-            head = stream.read(_HEAD_SIZE)
-            if head[128:_PREAMBLE] != b"DICM":
+            head = stream.read(HEAD_SIZE)
+            if not is_dicom(head):
                 return _not_dicom(entry, head)
             modified = os.fstat(stream.fileno()).st_mtime_ns
             md5 = hashlib.md5(head, usedforsecurity=False)

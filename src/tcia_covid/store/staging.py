@@ -25,7 +25,7 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
-from tcia_covid.formats.dicom import Header, header_of_file
+from tcia_covid.formats.dicom import HEAD_SIZE, PREAMBLE_SIZE, Header, header_of_file, is_dicom
 from tcia_covid.formats.hashes import multipart_etags, parts_of_etag, same_md5
 from tcia_covid.store.disk import Disk, contention_errors, destination_errors, read_state
 from tcia_covid.store.quarantine import set_aside
@@ -43,9 +43,6 @@ _MIN_RESUMABLE = 1024 * 1024
 _INTERRUPTIONS = (ConnectionLostError, UnreachableError, StatusError, InterruptedRunError)
 """After these, a download resumes where it ended."""
 _TEMPORARY = re.compile(r"\..+\.part|\.[0-9a-f]{32}\.partial|\.origins")
-_HEAD = 64 * 1024
-"""Bytes of a file that are kept in memory to read its header from."""
-_PREAMBLE = 132
 _MAX_UNMATCHED = 2
 """Different contents of an image that all contradict its ETag, before a third fails the series."""
 _REPORT_INTERVAL = 0.1
@@ -360,16 +357,16 @@ class Staging:
         size, reported, reported_at = 0, 0, time.monotonic()
         file = self.disk.open_existing(part, "r+b") if is_resumed else self.disk.create(part)
         try:
-            while is_resumed and (block := file.read(_HEAD)):
+            while is_resumed and (block := file.read(HEAD_SIZE)):
                 md5.update(block)
                 size += len(block)
-                head += block[: _HEAD - len(head)]
+                head += block[: HEAD_SIZE - len(head)]
             for chunk in chunks:
                 self.disk.write(file, chunk)
                 md5.update(chunk)
                 size += len(chunk)
-                if len(head) < _HEAD:
-                    head += chunk[: _HEAD - len(head)]
+                if len(head) < HEAD_SIZE:
+                    head += chunk[: HEAD_SIZE - len(head)]
                 if (now := time.monotonic()) - reported_at > _REPORT_INTERVAL:
                     self._on_bytes(size - reported)
                     reported, reported_at = size, now
@@ -383,7 +380,7 @@ class Staging:
         return size, md5.hexdigest(), head
 
     def _header(self, part: str, head: bytes, *, is_resumed: bool) -> Header:
-        if len(head) < _PREAMBLE:
+        if len(head) < PREAMBLE_SIZE:
             raise BadResponseError(
                 f"an image of series {self.series.uid} was cut to {len(head)} bytes",
                 retryable=True,
@@ -391,7 +388,7 @@ class Staging:
         try:
             header = header_of_file(part, head)
         except ForeignImageError as error:
-            if head[128:132] != b"DICM" and not is_resumed:
+            if not is_dicom(head) and not is_resumed:
                 raise ForeignImageError(
                     f"series {self.series.uid}: the archive sent something that is not a DICOM file"
                 ) from error

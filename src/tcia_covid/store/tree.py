@@ -30,7 +30,7 @@ from tcia_covid.core.safe_names import (
     is_system_file,
 )
 from tcia_covid.core.version import PROGRAM
-from tcia_covid.formats.dicom import header_of_file
+from tcia_covid.formats.dicom import HEAD_SIZE, header_of_file
 from tcia_covid.store.commit import Committer, foreign_link
 from tcia_covid.store.disk import (
     Disk,
@@ -49,15 +49,12 @@ from tcia_covid.store.request_record import REQUEST_FILE, recorded_request
 from tcia_covid.store.staging import STAGED, Staging, is_temporary, staged_name
 from tcia_covid.store.windows import file_in_use
 
-_HEAD = 64 * 1024
-"""Bytes in which nearly every header fits."""
-
 
 def _read_attributes(path: Path) -> ImageAttributes:
     """The attributes of an image; empty ones where its file cannot be read."""
     try:
         with open(path, "rb", opener=open_regular) as file:
-            head = file.read(_HEAD)
+            head = file.read(HEAD_SIZE)
         return header_of_file(path, head).attributes
     except (OSError, ForeignImageError):
         return ImageAttributes()

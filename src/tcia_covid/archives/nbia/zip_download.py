@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 
 from tcia_covid.archives.base import Sink
 from tcia_covid.core.errors import BadResponseError, ZipError
+from tcia_covid.core.limits import processors
 from tcia_covid.core.models import Series
 from tcia_covid.core.redaction import excerpt, scrub
+from tcia_covid.formats.dicom import PREAMBLE_SIZE, is_dicom
 from tcia_covid.formats.hashes import MD5_LIST_NAME, parse_md5_list
 from tcia_covid.formats.zipstream import read_zip
 from tcia_covid.http.response import Response
@@ -21,8 +22,6 @@ _LICENSE = "LICENSE"
 _MD5_LIST_LIMIT = 16 * 1024 * 1024
 _SIZE_MARGIN = 16 * 1024 * 1024
 _UNKNOWN_SIZE_LIMIT = 64 * 1024**3
-_PREAMBLE_SIZE = 132
-"""Bytes of a DICOM file up to the end of its `DICM`."""
 _WAITING_FOR_DISK = 3
 Read = Callable[[int], bytes]
 
@@ -68,10 +67,10 @@ def read_single_image(response: Response, series: Series) -> Iterator[bytes]:
     head = b""
     for chunk in chunks:
         head += chunk
-        if len(head) >= _PREAMBLE_SIZE:
+        if len(head) >= PREAMBLE_SIZE:
             break
     # A DICOM file has at least one of the two.
-    if head[128:_PREAMBLE_SIZE] != b"DICM" and b"\0" not in head[:_PREAMBLE_SIZE]:
+    if not is_dicom(head) and b"\0" not in head[:PREAMBLE_SIZE]:
         raise BadResponseError(
             f"{response.url} sent no image: {excerpt(head) or 'the response is empty'}",
             hint="the archive may be down or behind a login page; try again later",
@@ -108,7 +107,7 @@ class UnpackSlots:
 
     def __init__(self, count: int | None = None) -> None:
         self.free: SimpleQueue[None] = SimpleQueue()
-        for _ in range(count or (os.cpu_count() or 1) + _WAITING_FOR_DISK):
+        for _ in range(count or processors() + _WAITING_FOR_DISK):
             self.free.put(None)
 
     @contextmanager
