@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,31 +36,6 @@ KINDS = {
 }
 """How the page calls each kind of series."""
 _NOT_READ = "not read"
-_COLUMNS = (
-    "patient",
-    "study",
-    "uid",
-    "modality",
-    "description",
-    "bodyPart",
-    "number",
-    "studyDate",
-    "studyDescription",
-    "scanner",
-    "images",
-    "size",
-    "check",
-    "state",
-    "kind",
-    "problems",
-    "facts",
-    "thumbnail",
-    "reason",
-    "folder",
-    "viewer",
-    "collection",
-)
-"""The fields of a series in the page's data."""
 _UNIQUE = {"uid", "thumbnail", "reason", "folder"}
 """The fields whose texts are not shared by several series."""
 _NUMBERS = {"number", "images", "problems", "viewer", "collection"}
@@ -191,10 +166,11 @@ def _health(collection: CollectionReport) -> list[tuple[str, str, str]]:
 def _data(report: Report, page: ReportPage) -> dict[str, object]:
     """The series of all collections, a row each; texts that repeat are numbers in a table."""
     texts: dict[str, int] = {}
+    columns: list[str] = []
     rows = []
     for index, collection in enumerate(report.collections):
         for series in collection.series:
-            values = dict(zip(_COLUMNS, _row(collection, series, page), strict=False))
+            values = _row(collection, series, page) | {"collection": index}
             for name, value in values.items():
                 if value is None:
                     values[name] = ""
@@ -202,11 +178,12 @@ def _data(report: Report, page: ReportPage) -> dict[str, object]:
                     text = printable(value)
                     is_shared = text and name not in _UNIQUE
                     values[name] = texts.setdefault(text, len(texts)) if is_shared else text
-            rows.append([*values.values(), index])
+            columns = [*values]
+            rows.append([*values.values()])
     roots = [Path(collection.status.folder) for collection in report.collections]
     return {
-        "columns": _COLUMNS,
-        "shared": [at for at, name in enumerate(_COLUMNS) if name not in _UNIQUE | _NUMBERS],
+        "columns": columns,
+        "shared": [at for at, name in enumerate(columns) if name not in _UNIQUE | _NUMBERS],
         "texts": [*texts],
         "collections": [printable(each.status.name) for each in report.collections],
         "folders": [_href(root, page.file.parent) for root in roots],
@@ -216,32 +193,34 @@ def _data(report: Report, page: ReportPage) -> dict[str, object]:
     }
 
 
-def _row(owner: CollectionReport, report: SeriesReport, page: ReportPage) -> Iterator[object]:
-    """The values of `_COLUMNS`, without the last one."""
+def _row(owner: CollectionReport, report: SeriesReport, page: ReportPage) -> dict[str, object]:
+    """The values of a series, by the names of the page's script."""
     series, geometry, shown = report.series, report.geometry, report.shown
     problems = geometry.problems if geometry else ()
-    yield series.patient
-    yield series.study
-    yield series.uid
-    yield series.modality
-    yield series.description
-    yield series.body_part
-    yield series.number
-    yield series.study_date
-    yield series.study_description
-    yield " ".join(filter(None, (series.manufacturer, series.manufacturer_model)))
-    yield report.images
-    yield format_size(report.size)
-    yield _CHECKS[report.check]
-    yield report.state
-    yield _kind(report)
-    yield [[printable(each.detail), int(each.prevents_volume)] for each in problems]
-    yield _facts(report)
-    yield _thumbnail(owner, shown.thumbnail, page)
-    yield shown.problem
     usual = f"{series.patient}/{series.study}/{series.uid}"
-    yield "" if report.folder == usual else report.folder
-    yield int(bool(report.viewer))
+    return {
+        "patient": series.patient,
+        "study": series.study,
+        "uid": series.uid,
+        "modality": series.modality,
+        "description": series.description,
+        "bodyPart": series.body_part,
+        "number": series.number,
+        "studyDate": series.study_date,
+        "studyDescription": series.study_description,
+        "scanner": " ".join(filter(None, (series.manufacturer, series.manufacturer_model))),
+        "images": report.images,
+        "size": format_size(report.size),
+        "check": _CHECKS[report.check],
+        "state": report.state,
+        "kind": _kind(report),
+        "problems": [[printable(each.detail), int(each.prevents_volume)] for each in problems],
+        "facts": _facts(report),
+        "thumbnail": _thumbnail(owner, shown.thumbnail, page),
+        "reason": shown.problem,
+        "folder": "" if report.folder == usual else report.folder,
+        "viewer": int(bool(report.viewer)),
+    }
 
 
 def _facts(report: SeriesReport) -> str:
