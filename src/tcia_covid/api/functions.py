@@ -443,7 +443,9 @@ def adopt(
     collections = load_registry(options.registry)
     known = collections.find(collection) if collection is not None else None
     if collection is not None and known is None:
-        raise unknown_collection(collection, (), collections)
+        error = unknown_collection(collection, (), collections)
+        error.hint = f"{error.hint}; without a name, series of any public one are imported"
+        raise error
     with (
         cancellable(stop) as token,
         shown_counts(progress, on_progress, "adopt") as count,

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from tcia_covid.api.options import build_options, check_choices, output_from
-from tcia_covid.catalog.collections import Collection
-from tcia_covid.catalog.registry import load_registry
+from tcia_covid.api.functions import adopt
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.progress import run_checking, run_displayed
+from tcia_covid.cli.progress import run_checking
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size, verb
-from tcia_covid.nifti.adopt import VolumeAdoption, adopt_volumes
-from tcia_covid.operations.adopt import AdoptResult, adopt_folder
+from tcia_covid.nifti.adopt import VolumeAdoption
+from tcia_covid.operations.adopt import AdoptResult
 from tcia_covid.operations.adopt_scan import ForeignSeries
 from tcia_covid.output.json_documents import adopt_document, volume_adoption_document
 from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import first_lines
-from tcia_covid.selection.request import DEFAULT_JOBS, Options
-from tcia_covid.selection.targets import unknown_collection
 from tcia_covid.store.placement import Mode
 
 _METHODS = {
@@ -45,17 +40,24 @@ def command(
 ) -> int:
     """Import DICOM files that you already have in DIR."""
     mode = mode_from(link=link, move=move, copy=copy)
-    folder, output_folder = Path(directory), Path(output_from(output))
-    options = build_options(check_choices(choices))
-    known = _collection(collection, options) if collection else None
-    if known is not None and not known.is_dicom:
-        return _adopt_volumes(console, folder, output_folder, known, mode, options)
-    adopt = partial(adopt_folder, folder, output_folder, collection=known, mode=mode)
-    result = run_checking(console, partial(adopt, options=options))
-    console.document(adopt_document(result))
-    _show(console, list(_lines(result)), list(_problems(result)))
+    work = partial(adopt, directory, output, collection=collection, mode=mode, **choices)
+    result = run_checking(console, work)
+    if isinstance(result, VolumeAdoption):
+        if choices["source"] or choices["layout"]:
+            console.message(f"--source and --layout have no effect: {collection} is not DICOM")
+        document = volume_adoption_document(result)
+        lines = [*map(clean_line, _volume_lines(result))]
+        problems, error = _volume_problems(result), _volume_error(result, collection)
+    else:
+        document, lines = adopt_document(result), [*_lines(result)]
+        problems, error = _problems(result), _error(result)
+    console.document(document)
+    if console.quiet:  # only what is wrong
+        console.warning("\n".join(problems))
+    else:
+        console.prose("\n".join([*lines, *problems]))
     if result.exit_code != EXIT_OK:
-        console.error(*_error(result))
+        console.error(*error)
     return result.exit_code
 
 
@@ -72,24 +74,6 @@ def mode_from(*, link: bool, move: bool, copy: bool) -> Mode:
             f"--{chosen[0]} and --{chosen[1]} exclude each other", hint="use only one of them"
         )
     return chosen[0] if chosen else "link"
-
-
-def _collection(name: str, options: Options) -> Collection:
-    registry = load_registry(options.registry)
-    collection = registry.find(name)
-    if collection is None:
-        error = unknown_collection(name, (), registry)
-        error.hint = f"{error.hint}; leave out --collection to import series of any public one"
-        raise error
-    return collection
-
-
-def _show(console: Console, lines: list[str], problems: list[str]) -> None:
-    """Show a result; with --quiet only what is wrong."""
-    if console.quiet:
-        console.warning("\n".join(problems))
-    else:
-        console.prose("\n".join((*lines, *problems)))
 
 
 def _lines(result: AdoptResult) -> Iterator[str]:
@@ -172,35 +156,6 @@ def _error(result: AdoptResult) -> tuple[str, str]:
     return f"some files in {result.directory} were not imported", "they were not changed"
 
 
-def _adopt_volumes(
-    console: Console,
-    directory: Path,
-    output: Path,
-    collection: Collection,
-    mode: Mode,
-    options: Options,
-) -> int:
-    """Adopt NIfTI volumes and show the result; give the exit code."""
-    if (options.source, options.layout) != (Options().source, Options().layout):
-        console.message(f"--source and --layout have no effect: {collection.name} is not DICOM")
-    work = partial(
-        adopt_volumes,
-        directory,
-        output,
-        collection,
-        load_registry(options.registry),
-        mode=mode,
-        durable=options.durable,
-        jobs=None if options.jobs == DEFAULT_JOBS else options.jobs,
-    )
-    result = run_displayed(console, work)
-    console.document(volume_adoption_document(result))
-    _show(console, [*map(clean_line, _volume_lines(result))], [*_volume_problems(result)])
-    if result.exit_code != EXIT_OK:
-        console.error(*_volume_error(result, directory, collection))
-    return result.exit_code
-
-
 def _volume_lines(result: VolumeAdoption) -> Iterator[str]:
     size = format_size(result.size)
     volumes, patients = count(result.volumes.adopted, "volume"), result.patients.adopted
@@ -226,18 +181,16 @@ def _volume_problems(result: VolumeAdoption) -> Iterator[str]:
     yield from first_lines(problems, indent="")
 
 
-def _volume_error(
-    result: VolumeAdoption, directory: Path, collection: Collection
-) -> tuple[str, str]:
+def _volume_error(result: VolumeAdoption, collection: str | None) -> tuple[str, str]:
     """What is wrong, and what to do next."""
     if result.inventory.exceeds:
         return result.inventory.compared(), "remove those that do not belong to the collection"
     if result.lost or result.mismatched or result.missing or result.failures:
         return (
-            f"some volumes in {directory} are missing or damaged",
-            f"'tcia-covid download \"{collection.name}\"' downloads what is missing",
+            f"some volumes in {result.directory} are missing or damaged",
+            f"'tcia-covid download \"{collection}\"' downloads what is missing",
         )
     return (
-        f"files in {directory} are damaged, or differ from imported volumes",
+        f"files in {result.directory} are damaged, or differ from imported volumes",
         "they were not changed; a .sums file next to them would show which are right",
     )
