@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 _LEVEL = 6
-"""What java.util.zip uses unless told otherwise."""
+"""The default of java.util.zip."""
 _MIDDLE = 128
 _PIXEL_DATA = struct.Struct("<HH2sHI")
 PIXEL_HEAD = _PIXEL_DATA.size

@@ -52,19 +52,19 @@ def test_a_folder_is_adopted_verified_and_not_downloaded_again(
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_document_says_what_became_of_each(command: Command, have: Path) -> None:
+def test_the_document_has_the_outcome_of_each_series(command: Command, have: Path) -> None:
     victim = min(have.rglob("*.dcm"))
     victim.write_bytes(victim.read_bytes()[:-100])
     flat(have / "private", synthetic_corpus(patients=1, series_per_patient=1))
     done = command("adopt", have, "-o", "data", "--json")
-    told = document(done)
-    assert (done.returncode, told["exit_code"], told["command"]) == (1, 1, "adopt")
-    assert told["series"]["found"] == 5
-    assert told["series"]["adopted"] == 3
-    assert told["series"]["foreign"] == 1
-    assert [one["file"] for one in told["damaged"]] == [victim.relative_to(have).as_posix()]
-    assert told["foreign"][0]["Collection"] is None
-    assert told["incomplete"][0]["reason"] == "incomplete"
+    result = document(done)
+    assert (done.returncode, result["exit_code"], result["command"]) == (1, 1, "adopt")
+    assert result["series"]["found"] == 5
+    assert result["series"]["adopted"] == 3
+    assert result["series"]["foreign"] == 1
+    assert [one["file"] for one in result["damaged"]] == [victim.relative_to(have).as_posix()]
+    assert result["foreign"][0]["Collection"] is None
+    assert result["incomplete"][0]["reason"] == "incomplete"
 
 
 def test_what_is_left_is_named_with_what_to_do(command: Command, have: Path) -> None:

@@ -265,7 +265,7 @@ def test_errors_before_the_run_are_in_the_log_with_their_traceback(
     assert "Traceback" in log
 
 
-def test_fault_29_no_output_holds_a_credential(
+def test_fault_29_no_output_contains_a_credential(
     archive: ArchiveServer, faults: Faults, tmp_path: Path
 ) -> None:
     (tmp_path / "registry.yaml").write_text(f"collections: {{{NAME}: {{format: DICOM}}}}\n")
@@ -317,7 +317,7 @@ def test_fault_22_a_signal_ends_the_run_in_time_and_says_how_to_resume(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_fault_22_a_wait_that_no_signal_interrupts_does_not_hold_up_the_program(
+def test_fault_22_a_wait_that_no_signal_interrupts_does_not_delay_the_program(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(

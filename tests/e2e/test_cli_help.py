@@ -63,7 +63,7 @@ def test_help_imports_no_command(tmp_path: Path, arguments: list[str]) -> None:
         ["plan", "CT Images in COVID-19"],
     ],
 )
-def test_commands_that_ask_no_archive_import_no_http(tmp_path: Path, arguments: list[str]) -> None:
+def test_commands_without_requests_import_no_http(tmp_path: Path, arguments: list[str]) -> None:
     assert not SLOW & imported_by(*arguments, home=tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_the_action_fails_with_the_exit_code_of_an_incomplete_download(
     assert "::error title=Incomplete::" in printed
 
 
-def test_the_action_can_go_on_with_what_it_has_when_no_archive_is_reached(
+def test_the_action_can_continue_with_its_cache_when_no_archive_is_reached(
     step: Callable[..., Step], archive: ArchiveServer, tmp_path: Path
 ) -> None:
     uids = sorted(series.uid for series in archive.corpus)

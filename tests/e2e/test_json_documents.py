@@ -28,7 +28,7 @@ from tests.unit.trees import new_tree, series_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "json.md"
 NAME = "SMALL"
-Told = Callable[..., dict[str, Any]]
+RunJson = Callable[..., dict[str, Any]]
 Tables = dict[str, list[list[list[str]]]]
 """By the head of a section, its tables: rows of cells, each the words in code in it."""
 
@@ -95,13 +95,13 @@ def _faults() -> Faults:
     return Faults()
 
 
-@pytest.fixture(name="told")
-def _told(
+@pytest.fixture(name="run_json")
+def _run_json(
     faults: Faults,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Told]:
+) -> Iterator[RunJson]:
     """Runs a command and gives its document."""
     corpus = synthetic_corpus(
         NAME, patients=2, series_per_patient=1, images_per_series=2, rows=16, columns=16
@@ -115,101 +115,101 @@ def _told(
             "registry: registry.yaml\noutput: data\n"
         )
 
-        def told(*arguments: str) -> dict[str, Any]:
+        def run_json(*arguments: str) -> dict[str, Any]:
             capsys.readouterr()
             code = run([*arguments, "--json"])
             document: dict[str, Any] = json.loads(capsys.readouterr().out)
             assert document["exit_code"] == code
             return document
 
-        yield told
+        yield run_json
 
 
-def test_a_download_and_what_looks_at_it(told: Told, faults: Faults) -> None:
+def test_a_download_plan_status_and_verify(run_json: RunJson, faults: Faults) -> None:
     every = ("getImage", "getSingleImage", "getImageWithMD5Hash")
     faults.add(Status(every, code=404, times=2))
-    compare("plan", [told("plan", NAME)])
-    compare("download", [told("download", "no.tcia"), told("download", NAME)])
+    compare("plan", [run_json("plan", NAME)])
+    compare("download", [run_json("download", "no.tcia"), run_json("download", NAME)])
     faults.clear()
     with Tree(Path("data", NAME)).hold(series_of(1)):
-        documents = [told("status", "--missing"), told("status", "nowhere")]
+        documents = [run_json("status", "--missing"), run_json("status", "nowhere")]
     compare("status", documents)
-    told("download", NAME)
+    run_json("download", NAME)
     Path("data/other").mkdir()
     shutil.copy(min(Path("data", NAME).rglob("*.dcm")), "data/other/a.dcm")
     min(Path("data", NAME).rglob("*.dcm")).write_bytes(b"x")
     with Tree(Path("data", NAME)).hold(series_of(1)):
-        compare("status", [told("status"), told("status", "--missing")])
+        compare("status", [run_json("status"), run_json("status", "--missing")])
     checks = [
-        *(told("verify", "nowhere"), told("verify", "--online")),
-        told("verify", "--against", "1.2.3"),
+        *(run_json("verify", "nowhere"), run_json("verify", "--online")),
+        run_json("verify", "--against", "1.2.3"),
     ]
     assert checks[1]["damage"]
     assert checks[1]["unchecked"]
     compare("verify", checks)
 
 
-def test_a_report(told: Told, tmp_path: Path) -> None:
+def test_a_report(run_json: RunJson, tmp_path: Path) -> None:
     tree = new_tree(tmp_path / "data")
     add(tree, 1, [*stack(3), *stack(6)[4:]])
     add(tree, 2, [b"not DICOM"])
-    document = told("report")
+    document = run_json("report")
     (collection,) = document["collections"]
     assert collection["geometry_problems"]
     assert collection["not_shown"]
     compare("report", [document])
 
 
-def test_the_files(told: Told) -> None:
-    told("download", NAME)
-    document = told("files", "data")
+def test_the_files(run_json: RunJson) -> None:
+    run_json("download", NAME)
+    document = run_json("files", "data")
     assert set(SERIES_NAMES.values()) < set(document["series"][0])
-    compare("files", [document, told("files", "data", "1.2.3")])
+    compare("files", [document, run_json("files", "data", "1.2.3")])
 
 
-def test_a_relayout(told: Told) -> None:
-    told("download", NAME)
+def test_a_relayout(run_json: RunJson) -> None:
+    run_json("download", NAME)
     tree = Path("data") / NAME
     (next(tree.rglob("*.dcm")).parent / "notes.txt").write_text("mine")
     layout = ("relayout", "data", "--layout", "retriever")
-    documents = [told(*layout, "--dry-run"), told(*layout)]
+    documents = [run_json(*layout, "--dry-run"), run_json(*layout)]
     next(tree.rglob("1-1.dcm")).unlink()
-    compare("relayout", [*documents, told(*layout[:-1], "uid")])
+    compare("relayout", [*documents, run_json(*layout[:-1], "uid")])
 
 
-def test_an_examination(told: Told) -> None:
-    compare("doctor", [told("doctor")])
+def test_an_examination(run_json: RunJson) -> None:
+    compare("doctor", [run_json("doctor")])
 
 
-def test_an_adoption(told: Told) -> None:
-    told("download", NAME)
+def test_an_adoption(run_json: RunJson) -> None:
+    run_json("download", NAME)
     shutil.copytree(Path("data", NAME), "old")
     shutil.rmtree("old/.tcia-covid")
     first, *_, last = sorted(Path("old").rglob("*.dcm"))
     shutil.copy(first, "old/again.dcm")
     last.write_bytes(last.read_bytes()[:-7])
-    found = told("adopt", "old", "-o", "new")
+    found = run_json("adopt", "old", "-o", "new")
     assert found["duplicates"]
     assert found["damaged"]
     compare("adopt", [found])
     Path("volumes").mkdir()
     Path("volumes/volume-covid19-A-0001.nii.gz").write_bytes(b"x")
     of = ("--collection", "CT Images in COVID-19", "-o", "new")
-    compare("adopt of the NIfTI collection", [told("adopt", "volumes", *of)])
+    compare("adopt of the NIfTI collection", [run_json("adopt", "volumes", *of)])
 
 
-def test_what_the_registry_and_the_catalog_tell(told: Told) -> None:
+def test_commands_about_the_registry_and_the_catalog(run_json: RunJson) -> None:
     some = ("MIDRC-RICORD-1B", "--max-series", "2")
-    compare("series", [told("series", *some), told("series", "no.tcia")])
-    compare("list", [told("list"), told("list", "--all")])
-    compare("info", [told("info", "ar"), told("info", "CT Images in COVID-19")])
-    compare("cite", [told("cite", "COVID-19-AR")])
-    compare("config", [told("config")])
+    compare("series", [run_json("series", *some), run_json("series", "no.tcia")])
+    compare("list", [run_json("list"), run_json("list", "--all")])
+    compare("info", [run_json("info", "ar"), run_json("info", "CT Images in COVID-19")])
+    compare("cite", [run_json("cite", "COVID-19-AR")])
+    compare("config", [run_json("config")])
     Path("wrong.yaml").write_text("collections: {X: {format: TIFF}}\n")
-    compare("registry check", [told("registry", "check", "wrong.yaml")])
-    compare("completion", [told("completion", "bash")])
-    compare("help", [told("help"), told("help", "exit-codes")])
-    compare("--version", [told("--version")])
+    compare("registry check", [run_json("registry", "check", "wrong.yaml")])
+    compare("completion", [run_json("completion", "bash")])
+    compare("help", [run_json("help"), run_json("help", "exit-codes")])
+    compare("--version", [run_json("--version")])
     different = Comparison("C", 3, 3, ["1.1"], ["1.2"], [Difference("1.3", (2, 1), (9, 8))])
     compare("plan --compare", [comparison_document(["C"], [different])])
 
@@ -218,15 +218,15 @@ def test_the_names_for_a_series() -> None:
     assert keys_of("Names for a series") == set(SERIES_NAMES.values())
 
 
-def test_what_every_document_has(told: Told, faults: Faults) -> None:
+def test_what_every_document_has(run_json: RunJson, faults: Faults) -> None:
     faults.add(Status(("getImage", "getSingleImage"), code=404, times=2))
     error = NotDicomError("not DICOM", hint="try ascli", commands=["ascli"])
-    documents = [told("download", NAME), error_document("download", error)]
+    documents = [run_json("download", NAME), error_document("download", error)]
     assert keys_of("Every document") <= {key for one in documents for key in leaves(one)}
 
 
-def test_the_demonstration(told: Told) -> None:
-    compare("demo", [told("demo", "shown"), {"nbia_url": "as the first line without --json"}])
+def test_the_demonstration(run_json: RunJson) -> None:
+    compare("demo", [run_json("demo", "shown"), {"nbia_url": "as the first line without --json"}])
 
 
 def test_every_event(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ def test_patients_and_volumes_are_counted_against_the_registry(tmp_path: Path) -
     assert (mismatch["state"], mismatch["images"]) == ("changed", [fake.name(2)])
 
 
-def test_without_ascli_the_way_to_the_files_is_told(tmp_path: Path) -> None:
-    told = run("download", NAME, "-o", "data", *SITE, *QUICK[:2], home=tmp_path, PATH="/nowhere")
-    assert told.returncode == 2
-    assert "gem install aspera-cli" in told.stderr
-    assert "cancerimagingarchive.net/collection/ct-images-in-covid-19" in told.stderr
-    assert "Traceback" not in told.stderr
+def test_without_ascli_the_run_says_how_to_get_the_files(tmp_path: Path) -> None:
+    done = run("download", NAME, "-o", "data", *SITE, *QUICK[:2], home=tmp_path, PATH="/nowhere")
+    assert done.returncode == 2
+    assert "gem install aspera-cli" in done.stderr
+    assert "cancerimagingarchive.net/collection/ct-images-in-covid-19" in done.stderr
+    assert "Traceback" not in done.stderr

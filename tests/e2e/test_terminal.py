@@ -148,7 +148,7 @@ def dialog(home: Path, answer: str, *arguments: str, **more: str) -> tuple[int, 
     return code, shown
 
 
-def test_a_person_is_asked_before_a_large_download(tmp_path: Path) -> None:
+def test_a_large_download_has_to_be_confirmed_at_a_terminal(tmp_path: Path) -> None:
     code, shown = dialog(tmp_path, "n\n")
     assert code == 2
     assert shown.count(QUESTION) == 1
@@ -185,12 +185,14 @@ def test_the_error_has_its_own_line_where_a_key_ends_the_question(tmp_path: Path
         ([], {"TCIA_COVID_CONFIRM_ABOVE": "600GB"}),
     ],
 )
-def test_nobody_is_asked(tmp_path: Path, arguments: list[str], more: dict[str, str]) -> None:
+def test_no_confirmation_is_requested(
+    tmp_path: Path, arguments: list[str], more: dict[str, str]
+) -> None:
     code, shown = dialog(tmp_path, "n\n", *arguments, **more)
     assert (code, QUESTION in shown) == (3, False)
 
 
-def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
+def test_without_a_terminal_no_confirmation_is_requested(tmp_path: Path) -> None:
     nbia = f"http://127.0.0.1:{closed_port()}/v4"
     ran = run(*LARGE, "--nbia-url", nbia, home=tmp_path)
     assert (ran.returncode, QUESTION in ran.stderr) == (3, False)

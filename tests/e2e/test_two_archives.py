@@ -55,7 +55,7 @@ class Both:
         """The catalog."""
 
     def run(self, *targets: str, **options: Any) -> Summary:
-        """Download, with `--source auto` unless told otherwise."""
+        """Download, by default with `--source auto`."""
         settings = {"nbia_url": self.nbia_url, "idc_url": self.idc_url, "http": QUICK}
         request = Request(
             targets or ("COVID-19-AR",),
@@ -154,14 +154,14 @@ def test_with_idc_refused_every_collection_comes_from_nbia(both: Both) -> None:
     assert summary.sources == {"nbia": 15, "idc": 0}
 
 
-def test_with_both_refused_the_run_says_so(both: Both) -> None:
+def test_with_both_refused_the_run_reports_it(both: Both) -> None:
     both.idc_url = nowhere()
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     assert both.run().exit_code == 3
     assert both.run(both.first(), "1.2.3").exit_code == 3, "one that is not in the catalog, either"
 
 
-def test_auto_takes_images_from_idc_and_the_list_from_nbia(both: Both) -> None:
+def test_auto_uses_the_images_of_idc_and_the_list_of_nbia(both: Both) -> None:
     summary = both.run()
     both.assert_complete(summary)
     assert summary.sources == {"nbia": 0, "idc": 3}
@@ -170,7 +170,7 @@ def test_auto_takes_images_from_idc_and_the_list_from_nbia(both: Both) -> None:
 
 
 @pytest.mark.parametrize("source", ["nbia", "idc"])
-def test_a_pinned_source_asks_no_other_archive(both: Both, source: str) -> None:
+def test_a_chosen_source_is_the_only_archive_that_gets_requests(both: Both, source: str) -> None:
     if source == "idc":
         both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     else:
@@ -223,7 +223,7 @@ def test_an_object_uploaded_in_parts_is_proved_by_nbia(both: Both) -> None:
         both.s3.put(bucket, key, one.images[0].read())
 
 
-def test_other_bytes_at_idc_are_found_out_and_taken_from_nbia(both: Both) -> None:
+def test_other_bytes_at_idc_are_detected_and_downloaded_from_nbia(both: Both) -> None:
     uid = both.first()
     one = both.corpus.series(uid)
     assert one is not None
@@ -237,7 +237,7 @@ def test_other_bytes_at_idc_are_found_out_and_taken_from_nbia(both: Both) -> Non
         both.s3.put(bucket, key, content)
 
 
-def test_series_that_nbia_does_not_list_come_from_idc_and_are_told(both: Both) -> None:
+def test_series_that_nbia_does_not_list_come_from_idc_and_are_reported(both: Both) -> None:
     both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
     summary = both.run()
     both.assert_complete(summary)
@@ -256,8 +256,8 @@ def test_what_is_not_listed_is_named(both: Both) -> None:
     summary = both.run()
     (notice,) = summary.notices
     assert both.first() in notice
-    (told,) = summary_document(summary)["catalog_differences"]
-    assert (told["collection"], told["only_catalog"]) == ("COVID-19-AR", [both.first()])
+    (difference,) = summary_document(summary)["catalog_differences"]
+    assert (difference["collection"], difference["only_catalog"]) == ("COVID-19-AR", [both.first()])
 
 
 def test_a_list_that_is_accepted_is_not_added_to(both: Both) -> None:
@@ -349,7 +349,7 @@ def test_silence_of_an_nbia_that_can_be_done_without_is_borne_once(
     assert any("sent nothing within" in notice for notice in summary.notices)
 
 
-def test_single_series_without_nbia_are_told_to_be_of_the_catalog(both: Both) -> None:
+def test_single_series_without_nbia_are_reported_as_from_the_catalog(both: Both) -> None:
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     summary = both.run(both.first(), "1.2.3")
     assert summary.complete == 1
@@ -357,7 +357,7 @@ def test_single_series_without_nbia_are_told_to_be_of_the_catalog(both: Both) ->
     assert any("did not list 1 series" in notice for notice in summary.notices)
 
 
-def test_a_single_series_that_nbia_does_not_list_comes_from_idc_and_is_told(both: Both) -> None:
+def test_a_single_series_that_nbia_does_not_list_comes_from_idc_and_is_reported(both: Both) -> None:
     both.faults.add(EmptyAnswer("getSeriesMetadata", times=None))
     summary = both.run(both.first())
     assert (summary.exit_code, summary.complete) == (0, 1)
@@ -417,7 +417,7 @@ def test_a_receipt_says_where_images_came_from_that_an_earlier_run_left(both: Bo
     assert set(came_from.values()) == {"idc"}
 
 
-def test_an_old_version_at_idc_gives_way_to_the_one_on_record(both: Both) -> None:
+def test_an_old_version_at_idc_is_replaced_by_the_one_on_record(both: Both) -> None:
     uid = both.first()
     one = both.corpus.series(uid)
     assert one is not None
@@ -432,7 +432,7 @@ def test_an_old_version_at_idc_gives_way_to_the_one_on_record(both: Both) -> Non
         both.s3.put(bucket, key, content)
 
 
-def test_a_page_in_place_of_idc_is_not_asked_for_every_series(both: Both) -> None:
+def test_a_page_in_place_of_idc_is_not_requested_for_every_series(both: Both) -> None:
     with S3Proxy(both.s3.port, Say(times=None, body=b"<html>log in</html>")) as proxy:
         both.idc_url = proxy.url
         summary = both.run(*FIVE, jobs=2)
@@ -443,7 +443,7 @@ def test_a_page_in_place_of_idc_is_not_asked_for_every_series(both: Both) -> Non
     assert summary.sources == {"nbia": 15, "idc": 0}
 
 
-def test_hashes_of_an_nbia_that_is_gone_are_not_asked_for_every_series(both: Both) -> None:
+def test_an_unreachable_nbia_is_not_asked_for_hashes_of_every_series(both: Both) -> None:
     parted = [one for one in both.corpus if one.collection == "COVID-19-AR"]
     for one in parted:
         key = object_key(one.uid, one.images[0].uid)
@@ -514,13 +514,13 @@ def test_fault_38_a_long_pause_for_one_object_is_not_waited_out_while_nbia_works
 
 @pytest.mark.parametrize("status", [301, 403, 404, 500])
 @pytest.mark.parametrize("on", ["", ".dcm"], ids=["all", "objects"])
-def test_fault_38_endpoints_that_all_refuse_bring_in_nbia(both: Both, on: str, status: int) -> None:
+def test_fault_38_nbia_is_used_if_all_endpoints_refuse(both: Both, on: str, status: int) -> None:
     with S3Proxy(both.s3.port, Say(on, times=None, status=status)) as proxy:
         both.idc_url = f"{proxy.url}/1,{proxy.url}/2"
         both.assert_complete(both.run())
 
 
-def test_fault_38_an_endpoint_that_refuses_everything_is_left_for_the_next(both: Both) -> None:
+def test_fault_38_an_endpoint_that_refuses_everything_is_replaced_by_the_next(both: Both) -> None:
     with S3Proxy(both.s3.port, Say(times=None, status=403)) as proxy:
         both.idc_url = f"{proxy.url},{both.s3.url}"
         summary = both.run(*FIVE, jobs=1)

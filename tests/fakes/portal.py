@@ -31,11 +31,11 @@ class ServedFile:
     etag: str | None = None
     modified: str | None = None
     ranges: bool = True
-    """Whether a part of it can be asked for."""
+    """Whether a part of it can be requested."""
     length: bool = True
-    """Whether its length is told; else the end of the connection is the end of the file."""
+    """Whether the response has its length; else the file ends with the connection."""
     cuts: int = 0
-    """How many of the next answers break off half-way."""
+    """How many of the next responses break off half-way."""
     instead: bytes = b""
     """What is sent in its place, as a page with status 200."""
     status: int = 200

@@ -36,7 +36,7 @@ class Reply:
     pause: float = 0.0
     """Seconds of silence before the end, where the body is cut."""
     framed: bool = True
-    """Whether the length of the body is told."""
+    """Whether the response has the length of the body."""
 
 
 @dataclass

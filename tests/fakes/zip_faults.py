@@ -16,7 +16,7 @@ TABLE = "md5hashes.csv"
 
 @dataclass(kw_only=True)
 class ZipFault(Fault):
-    """Changes the entries of ZIPs; watches all calls that give one unless told otherwise."""
+    """Changes the entries of ZIPs; by default for all calls that return one."""
 
     on: str | tuple[str, ...] = field(default=ZIPS, kw_only=False)
 

@@ -34,7 +34,9 @@ def test_fault_27_a_broken_manifest_is_refused_with_line_and_reason(
     assert len(result.stderr.strip().splitlines()) <= 3
 
 
-def test_fault_27_an_odd_but_readable_manifest_is_taken(scenario: Scenario, tmp_path: Path) -> None:
+def test_fault_27_an_unusual_but_readable_manifest_is_accepted(
+    scenario: Scenario, tmp_path: Path
+) -> None:
     uid = scenario.series.uid
     odd = f"\ufeffdownloadServerUrl=x\r\nListOfSeriesToDownload=\r\n\r\n{uid},\r\n {uid} \r\n"
     manifest = tmp_path / "odd.tcia"
@@ -75,7 +77,7 @@ def test_fault_27_a_broken_configuration_is_refused_with_its_line(
     assert message in result.stderr
 
 
-def test_fault_27_a_series_that_nobody_knows_is_named(scenario: Scenario) -> None:
+def test_fault_27_a_series_that_no_archive_knows_is_named(scenario: Scenario) -> None:
     summary = scenario.download("1.2.3.4.5", scenario.series.uid)
     assert summary.exit_code == 1
     assert [(one.series, one.reason) for one in summary.failures] == [

@@ -62,7 +62,7 @@ def _limits(scenario: Scenario) -> list[int]:
     return [event.limit for event in scenario.events if isinstance(event, ConcurrencyChanged)]
 
 
-def test_pace_settles_below_what_the_server_bears_and_recovers(tmp_path: Path) -> None:
+def test_the_limit_settles_below_what_the_server_accepts_and_recovers(tmp_path: Path) -> None:
     corpus = synthetic_corpus(NAME, patients=SERIES, series_per_patient=1, images_per_series=1)
     crowded = Crowded("getImage", bearable=BEARABLE, relief=RELIEF, times=None)
     with new_scenario(tmp_path, corpus) as scenario:

@@ -24,7 +24,7 @@ ZIP = 330_000
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_fault_01_a_cut_zip_keeps_whole_images_and_fetches_only_the_others(
+def test_fault_01_a_cut_zip_keeps_complete_images_and_only_the_others_are_downloaded(
     scenario: Scenario, reset: bool
 ) -> None:
     scenario.add(Cut("getImage", at=ZIP, reset=reset, series=scenario.series.uid))
@@ -35,7 +35,9 @@ def test_fault_01_a_cut_zip_keeps_whole_images_and_fetches_only_the_others(
     assert any(isinstance(event, SeriesRetried) for event in scenario.events)
 
 
-def test_fault_01_a_line_that_breaks_again_and_again_is_slow_not_broken(scenario: Scenario) -> None:
+def test_fault_01_a_connection_that_breaks_repeatedly_is_slow_not_broken(
+    scenario: Scenario,
+) -> None:
     scenario.add(Cut("getImage", at=ZIP, times=None))
     scenario.add(Cut("getSingleImage", at=4000, times=8))
     scenario.settings = replace(scenario.settings, retries=4)
@@ -44,7 +46,9 @@ def test_fault_01_a_line_that_breaks_again_and_again_is_slow_not_broken(scenario
     scenario.assert_heals()
 
 
-def test_fault_01_what_was_kept_is_not_fetched_by_the_next_run(scenario: Scenario) -> None:
+def test_fault_01_images_that_were_kept_are_not_downloaded_by_the_next_run(
+    scenario: Scenario,
+) -> None:
     scenario.add(Cut("getImage", at=ZIP, series=scenario.series.uid, times=None))
     scenario.add(Cut("getSingleImage", at=0, times=None))
     scenario.settings = replace(scenario.settings, retries=0)
@@ -114,14 +118,16 @@ def test_fault_09_a_late_first_byte_is_waited_for_beyond_the_stall_timeout(
     assert scenario.asked("getSeries") == 1
 
 
-def test_fault_09_but_not_for_ever(scenario: Scenario) -> None:
+def test_fault_09_a_first_byte_that_never_arrives_ends_at_its_timeout(scenario: Scenario) -> None:
     scenario.settings = replace(scenario.settings, first_byte_timeout=0.3, retries=1)
     scenario.add(SlowStart("getCollectionValues", seconds=LONG, times=None))
     with pytest.raises(ArchiveError, match="sent nothing within"):
         scenario.download()
 
 
-def test_fault_15_a_name_that_does_not_resolve_is_said_in_a_sentence(scenario: Scenario) -> None:
+def test_fault_15_a_name_that_does_not_resolve_is_reported_in_one_sentence(
+    scenario: Scenario,
+) -> None:
     scenario.url = "http://archive.invalid/nbia-api/services/v4"
     scenario.settings = replace(scenario.settings, retries=0)
     with pytest.raises(UnreachableError, match=r"archive\.invalid cannot be resolved") as caught:
@@ -130,7 +136,7 @@ def test_fault_15_a_name_that_does_not_resolve_is_said_in_a_sentence(scenario: S
     assert caught.value.exit_code == 3
 
 
-def test_fault_15_a_refused_connection_is_said_in_a_sentence(scenario: Scenario) -> None:
+def test_fault_15_a_refused_connection_is_reported_in_one_sentence(scenario: Scenario) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     scenario.url = f"http://127.0.0.1:{port}/nbia-api/services/v4"
@@ -139,7 +145,7 @@ def test_fault_15_a_refused_connection_is_said_in_a_sentence(scenario: Scenario)
         scenario.download()
 
 
-def test_fault_15_a_dead_proxy_is_said_in_a_sentence(
+def test_fault_15_a_dead_proxy_is_reported_in_one_sentence(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -34,7 +34,7 @@ def test_fault_42_a_series_without_a_zip_is_completed_from_single_images(
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("retries", [3, 6])
-def test_fault_42_a_series_whose_zip_is_refused_for_ever_is_completed_from_single_images(
+def test_fault_42_a_series_whose_zip_is_always_refused_is_completed_from_single_images(
     scenario: Scenario, code: int, retries: int
 ) -> None:
     scenario.settings = replace(scenario.settings, retries=retries)
@@ -71,7 +71,7 @@ def test_fault_42_a_list_of_md5s_that_nothing_refutes_fails_the_series(scenario:
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 500, 503])
-def test_fault_42_images_that_nobody_gives_are_named_whatever_denies_them(
+def test_fault_42_images_that_no_archive_provides_are_named_for_every_refusal(
     scenario: Scenario, code: int
 ) -> None:
     denied = sorted(image.uid for image in scenario.series.images[1:3])

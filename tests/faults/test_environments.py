@@ -165,7 +165,7 @@ def test_fault_36_a_log_that_becomes_full_shows_in_the_exit_code(
 
 
 @posix
-def test_fault_36_a_wrong_variable_of_tqdm_is_no_internal_error(tmp_path: Path) -> None:
+def test_fault_36_an_invalid_variable_of_tqdm_is_no_internal_error(tmp_path: Path) -> None:
     done = run("demo", home=tmp_path, TQDM_MININTERVAL="abc", TQDM_NCOLS="wide")
     assert done.returncode == 0, done.stderr
 

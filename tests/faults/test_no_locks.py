@@ -75,7 +75,7 @@ def of_one_name(count: int) -> list[Series]:
 
 @pytest.mark.parametrize("damaged", [False, True], ids=["new", "damaged"])
 @pytest.mark.parametrize("count", [1, 2], ids=["one series", "two of one name"])
-def test_fault_23_runs_without_locks_meet_at_every_step_and_each_ends_well(
+def test_fault_23_runs_without_locks_that_meet_at_any_step_all_succeed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, damaged: bool
 ) -> None:
     monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))

@@ -1,4 +1,4 @@
-"""Rows 21 to 23 and 30: processes that die, are told to stop, or share a destination."""
+"""Rows 21 to 23 and 30: processes that die, get a signal, or share a destination."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ NO_LOCKS = [
 ]
 
 
-def test_fault_23_locks_that_do_not_work_cost_bandwidth_and_never_data(
+def test_fault_23_locks_without_effect_waste_bandwidth_but_lose_no_data(
     crowd: Scenario, tmp_path: Path
 ) -> None:
     crowd.add(SlowStart("getImage", seconds=0.1, times=None))

@@ -40,7 +40,9 @@ IMAGES = ("getImage", "getSingleImage")
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 504, 429])
-def test_fault_10_a_passing_error_status_is_asked_again(scenario: Scenario, code: int) -> None:
+def test_fault_10_a_request_with_a_temporary_error_status_is_sent_again(
+    scenario: Scenario, code: int
+) -> None:
     scenario.add(html_status("getSeries", code), html_status("getImage", code))
     scenario.assert_complete(scenario.download())
 
@@ -81,13 +83,13 @@ def test_fault_10_an_error_that_stays_fails_the_series_and_not_the_others(
     scenario.assert_heals()
 
 
-def test_fault_10_an_archive_that_only_errs_is_exit_code_3(scenario: Scenario) -> None:
+def test_fault_10_an_archive_that_sends_only_errors_gives_exit_code_3(scenario: Scenario) -> None:
     scenario.add(Status(IMAGES, code=503, times=None))
     assert scenario.download().exit_code == 3
     scenario.assert_heals()
 
 
-def test_fault_10_a_list_of_images_that_errs_costs_one_budget_of_attempts(
+def test_fault_10_a_list_of_images_that_fails_uses_one_budget_of_attempts(
     scenario: Scenario,
 ) -> None:
     scenario.add(Cut("getImage", at=30_000, series=scenario.series.uid, times=None))
@@ -128,12 +130,14 @@ def test_fault_10_an_archive_that_goes_away_in_a_series_ends_the_run_with_1(
     scenario.assert_heals()
 
 
-def test_fault_11_not_granted_is_asked_once_more(scenario: Scenario) -> None:
+def test_fault_11_a_series_that_is_not_granted_is_requested_once_more(scenario: Scenario) -> None:
     scenario.add(NotGranted("getImage", series=scenario.series.uid))
     scenario.assert_complete(scenario.download())
 
 
-def test_fault_11_not_granted_for_good_is_reported_and_others_go_on(scenario: Scenario) -> None:
+def test_fault_11_a_series_that_is_never_granted_is_reported_and_others_continue(
+    scenario: Scenario,
+) -> None:
     scenario.add(NotGranted(IMAGES, series=scenario.series.uid, times=None))
     summary = scenario.download()
     assert summary.exit_code == 1
@@ -143,7 +147,7 @@ def test_fault_11_not_granted_for_good_is_reported_and_others_go_on(scenario: Sc
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-def test_fault_12_a_refusal_is_not_asked_again(scenario: Scenario, code: int) -> None:
+def test_fault_12_a_refused_request_is_not_sent_again(scenario: Scenario, code: int) -> None:
     scenario.add(Status("getCollectionValues", code=code, body=b"no", times=None))
     with pytest.raises(StatusError, match=f"HTTP {code}"):
         scenario.download()
@@ -151,7 +155,9 @@ def test_fault_12_a_refusal_is_not_asked_again(scenario: Scenario, code: int) ->
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
-def test_fault_12_a_refused_series_fails_alone(scenario: Scenario, code: int) -> None:
+def test_fault_12_a_refused_series_does_not_affect_the_others(
+    scenario: Scenario, code: int
+) -> None:
     scenario.add(Status("getImage", code=code, body=b"no", series=scenario.series.uid, times=None))
     summary = scenario.download()
     assert summary.exit_code == 1
@@ -159,12 +165,12 @@ def test_fault_12_a_refused_series_fails_alone(scenario: Scenario, code: int) ->
     assert scenario.asked("getImage") == 2
 
 
-def test_fault_13_a_page_instead_of_a_list_is_asked_again(scenario: Scenario) -> None:
+def test_fault_13_a_page_instead_of_a_list_is_requested_again(scenario: Scenario) -> None:
     scenario.add(html_page("getSeries"), CutJson("getSeries", skip=0))
     scenario.assert_complete(scenario.download())
 
 
-def test_fault_13_half_characters_in_a_list_harm_nothing(scenario: Scenario) -> None:
+def test_fault_13_unpaired_surrogates_in_a_list_are_accepted(scenario: Scenario) -> None:
     def halved(body: bytes) -> bytes:
         odd = {"PatientID": "\ud800", "SeriesDescription": "a\udfff"}
         return json.dumps([row | odd for row in json.loads(body)]).encode()
@@ -181,7 +187,7 @@ def test_fault_13_a_page_that_stays_is_named_with_its_first_bytes(scenario: Scen
     assert caught.value.exit_code == 3
 
 
-def test_fault_13_a_page_instead_of_a_zip_is_asked_again(scenario: Scenario) -> None:
+def test_fault_13_a_page_instead_of_a_zip_is_requested_again(scenario: Scenario) -> None:
     scenario.add(html_page("getImage", series=scenario.series.uid))
     scenario.assert_complete(scenario.download())
 
@@ -206,7 +212,7 @@ def test_fault_13_a_page_that_stays_instead_of_a_zip_is_named(
 
 
 @pytest.mark.parametrize("page", [HTML + b" " * 4000, HTML, b"moved", b""])
-def test_fault_13_a_page_instead_of_one_image_is_asked_again(
+def test_fault_13_a_page_instead_of_one_image_is_requested_again(
     scenario: Scenario, page: bytes
 ) -> None:
     lost = scenario.series.images[2].uid
@@ -227,7 +233,7 @@ def test_fault_13_a_page_that_stays_instead_of_one_image_is_named(scenario: Scen
 @pytest.mark.parametrize(
     "endpoint", ["getCollectionValues", "getSeries", "getImage", "getSOPInstanceUIDs"]
 )
-def test_fault_13_an_empty_answer_is_asked_again(scenario: Scenario, endpoint: str) -> None:
+def test_fault_13_an_empty_response_is_requested_again(scenario: Scenario, endpoint: str) -> None:
     scenario.add(EmptyAnswer(endpoint))
     scenario.assert_complete(scenario.download())
 
@@ -255,25 +261,25 @@ def test_fault_14_single_series_missing_in_a_list_are_requested_again(
     assert scenario.asked("getSeriesMetadata") == 2
 
 
-def test_fault_14_series_that_no_list_has_are_asked_for_thrice(scenario: Scenario) -> None:
+def test_fault_14_series_that_no_list_has_are_requested_three_times(scenario: Scenario) -> None:
     (failure,) = scenario.download("1.2.3.4", scenario.series.uid).failures
     assert (failure.series, failure.reason) == ("1.2.3.4", "not-available")
     assert scenario.asked("getSeriesMetadata") == 3
 
 
-def test_fault_14_a_short_list_is_asked_again(scenario: Scenario) -> None:
+def test_fault_14_a_short_list_is_requested_again(scenario: Scenario) -> None:
     scenario.add(DropRows("getSeries"))
     scenario.assert_complete(scenario.download(registry=(scenario.registry(series=2),)))
     assert scenario.asked("getSeries") == 2
 
 
-def test_fault_14_lists_that_lack_different_series_make_one_whole(scenario: Scenario) -> None:
+def test_fault_14_lists_with_different_missing_series_are_combined(scenario: Scenario) -> None:
     first, second = (DropRows("getSeries", uids=(one.uid,)) for one in scenario.all_series)
     scenario.add(first, replace(second, skip=1))
     scenario.assert_complete(scenario.download(registry=(scenario.registry(series=2),)))
 
 
-def test_fault_14_a_short_list_counts_where_asking_again_fails(scenario: Scenario) -> None:
+def test_fault_14_a_short_list_is_used_where_requesting_it_again_fails(scenario: Scenario) -> None:
     lost = scenario.all_series[1].uid
     scenario.add(
         DropRows("getSeries", uids=(lost,)), Status("getSeries", code=503, skip=1, times=None)
@@ -283,7 +289,7 @@ def test_fault_14_a_short_list_counts_where_asking_again_fails(scenario: Scenari
     assert scenario.files() == scenario.expected(without=(lost,))
 
 
-def test_fault_14_a_list_that_stays_short_is_said_and_fetched(scenario: Scenario) -> None:
+def test_fault_14_a_list_that_stays_short_is_reported_and_downloaded(scenario: Scenario) -> None:
     lost = scenario.all_series[1].uid
     scenario.add(DropRows("getSeries", uids=(lost,), times=None))
     summary = scenario.download(registry=(scenario.registry(series=2),))
@@ -308,7 +314,7 @@ def test_fault_14_series_of_another_collection_hide_no_short_list(scenario: Scen
     assert f"the archive's list of {NAME} names 1 series of other collections: left out" in notices
 
 
-def test_fault_14_a_list_of_another_collection_alone_is_asked_again(scenario: Scenario) -> None:
+def test_fault_14_a_list_of_only_another_collection_is_requested_again(scenario: Scenario) -> None:
     other = {"Collection": "OTHER"}
     scenario.add(
         Answer(
@@ -320,7 +326,7 @@ def test_fault_14_a_list_of_another_collection_alone_is_asked_again(scenario: Sc
 
 
 @pytest.mark.parametrize("size", [0, 1e300])
-def test_numbers_that_cannot_be_are_taken_for_unknown(scenario: Scenario, size: float) -> None:
+def test_impossible_numbers_count_as_unknown(scenario: Scenario, size: float) -> None:
     odd = {"ImageCount": 0, "FileSize": size}
     scenario.add(
         Answer(
@@ -333,7 +339,7 @@ def test_numbers_that_cannot_be_are_taken_for_unknown(scenario: Scenario, size: 
     assert scenario.download().already_complete == 2
 
 
-def test_series_without_a_collection_are_those_of_the_one_asked_for(scenario: Scenario) -> None:
+def test_series_without_a_collection_belong_to_the_requested_one(scenario: Scenario) -> None:
     def bare(body: bytes) -> bytes:
         rows = json.loads(body)
         for row in rows:
@@ -344,13 +350,13 @@ def test_series_without_a_collection_are_those_of_the_one_asked_for(scenario: Sc
     scenario.assert_complete(scenario.download())
 
 
-def test_fault_14_accept_listed_takes_a_shorter_list_as_right(scenario: Scenario) -> None:
+def test_fault_14_accept_listed_accepts_a_shorter_list(scenario: Scenario) -> None:
     scenario.corpus.remove(scenario.all_series[1].uid)
     summary = scenario.download(registry=(scenario.registry(series=2),), accept_listed=True)
     scenario.assert_complete(summary)
 
 
-def test_fault_26_an_unknown_collection_is_refused_with_near_names(scenario: Scenario) -> None:
+def test_fault_26_an_unknown_collection_is_refused_with_similar_names(scenario: Scenario) -> None:
     with pytest.raises(UnknownCollectionError, match="'TRAIL'") as caught:
         scenario.download("TRAIL")
     assert caught.value.exit_code == 2

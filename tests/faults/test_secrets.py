@@ -62,7 +62,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_29_a_secret_in_the_url_is_said_nowhere(
+def test_fault_29_a_secret_in_the_url_is_shown_nowhere(
     scenario: Scenario, tmp_path: Path, fault: str
 ) -> None:
     home = tmp_path / "home"
@@ -75,7 +75,7 @@ def test_fault_29_a_secret_in_the_url_is_said_nowhere(
     assert "Traceback" in result.stderr or result.returncode in (0, 1, 3)
 
 
-def test_fault_29_a_secret_in_the_proxy_is_said_nowhere(tmp_path: Path) -> None:
+def test_fault_29_a_secret_in_the_proxy_is_shown_nowhere(tmp_path: Path) -> None:
     proxy = f"http://user:{SECRET}@127.0.0.1:9"
     result = run(
         *_arguments("http://archive.example/nbia-api/services/v4"),

@@ -74,7 +74,7 @@ def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
-def test_fault_20_an_error_in_reports_of_one_collection_does_not_stop_another_s(
+def test_fault_20_an_error_in_reports_of_one_collection_does_not_stop_those_of_others(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     refusing: Callable[[pytest.MonkeyPatch], None],
@@ -188,7 +188,7 @@ def test_fault_24_damage_is_found_and_only_that_image_is_repaired(
     assert verify_directory(scenario.output).exit_code == 0
 
 
-def test_fault_24_a_deleted_file_is_noticed_by_download_alone(scenario: Scenario) -> None:
+def test_fault_24_a_download_detects_a_deleted_file_without_verify(scenario: Scenario) -> None:
     scenario.download()
     _file(scenario, 1).unlink()
     scenario.assert_complete(scenario.download())
@@ -536,7 +536,7 @@ def test_fault_25_an_update_that_fails_leaves_the_old_version(scenario: Scenario
 ODD = ["A/B", "A\\B", "..", "CON", "name with spaces", "Müller^Jürgen", "名前", "a", "A", "x" * 64]
 
 
-def test_fault_28_odd_patient_ids_get_safe_and_distinct_folders(tmp_path: Path) -> None:
+def test_fault_28_unusual_patient_ids_get_safe_and_distinct_folders(tmp_path: Path) -> None:
     corpus = synthetic_corpus(NAME, patients=ODD, series_per_patient=1, images_per_series=1)
     with new_scenario(tmp_path, corpus) as odd:
         summary = odd.download()
@@ -591,7 +591,7 @@ def test_fault_24_a_receipt_with_a_wrong_size_is_repaired(scenario: Scenario) ->
     assert verify_directory(scenario.output).exit_code == 0
 
 
-def test_fault_20_a_destination_that_cannot_be_made_is_refused(scenario: Scenario) -> None:
+def test_fault_20_a_destination_that_cannot_be_created_is_refused(scenario: Scenario) -> None:
     scenario.output = Path("/proc/nowhere")
     with pytest.raises(DestinationError, match="/proc/nowhere"):
         scenario.download()

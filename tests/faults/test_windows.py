@@ -87,7 +87,7 @@ def test_fault_41_a_tree_that_was_moved_to_a_longer_path_is_not_complete(
         scenario.download()
 
 
-def test_fault_41_a_path_that_gets_too_long_after_all_fails_its_series_alone(
+def test_fault_41_a_path_that_becomes_too_long_fails_only_its_series(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_long_paths(monkeypatch, len(str(image(scenario))) - 1)
@@ -109,7 +109,7 @@ def test_fault_41_an_open_image_that_is_right_stays_while_its_series_is_repaired
     assert windows.refusals
 
 
-def test_fault_41_an_open_image_that_is_to_be_replaced_fails_its_series_alone(
+def test_fault_41_an_open_image_that_has_to_be_replaced_fails_only_its_series(
     scenario: Scenario, windows: WindowsRules
 ) -> None:
     scenario.download()

@@ -79,7 +79,7 @@ def test_fault_05_an_image_with_other_bytes_is_fetched_again(scenario: Scenario)
     assert scenario.asked("getSingleImage") == 1
 
 
-def test_fault_05_an_image_that_stays_wrong_is_kept_aside_and_fails_the_series(
+def test_fault_05_an_image_that_stays_wrong_is_quarantined_and_fails_the_series(
     scenario: Scenario,
 ) -> None:
     wrong = scenario.series.images[2].uid
@@ -109,7 +109,7 @@ def test_fault_06_the_hash_of_a_series_may_be_of_hashes_without_leading_zeros(
     assert scenario.receipt().check is Check.SERIES_MD5
 
 
-def test_fault_07_a_series_without_hashes_is_accepted_and_said_to_be(scenario: Scenario) -> None:
+def test_fault_07_a_series_without_hashes_is_accepted_and_reported(scenario: Scenario) -> None:
     blank = dict.fromkeys([image.uid for image in scenario.series.images], " ")
     series = scenario.series
     scenario.corpus.put(with_md5s(series, dict(blank)))
@@ -119,7 +119,7 @@ def test_fault_07_a_series_without_hashes_is_accepted_and_said_to_be(scenario: S
     assert scenario.receipt().check is Check.SIZE
 
 
-def test_fault_07_one_blank_hash_leaves_the_others_checked(scenario: Scenario) -> None:
+def test_fault_07_one_empty_hash_does_not_affect_the_others(scenario: Scenario) -> None:
     series = scenario.series
     scenario.corpus.put(with_md5s(series, {series.images[0].uid: " "}))
     assert scenario.download().exit_code == 0
@@ -144,7 +144,7 @@ def test_a_size_on_record_that_is_wrong_is_no_matter_where_hashes_are_right(
     assert scenario.asked("getImage") == 0
 
 
-def test_fault_07_a_missing_table_is_made_up_for_by_the_hash_of_the_series(
+def test_fault_07_without_the_table_of_md5s_the_hash_of_the_series_is_used(
     scenario: Scenario,
 ) -> None:
     scenario.add(NoHashTable())
@@ -175,13 +175,13 @@ def test_fault_17_names_in_a_zip_never_reach_the_disk(scenario: Scenario, name: 
     assert not [path for path in scenario.folder.rglob("*") if path.is_symlink()]
 
 
-def test_fault_17_names_that_differ_in_case_alone_are_two_images(scenario: Scenario) -> None:
+def test_fault_17_names_that_differ_only_in_case_are_two_images(scenario: Scenario) -> None:
     scenario.add(Renamed(names=["A.dcm", "a.dcm"]))
     scenario.download()
     scenario.assert_heals()
 
 
-def test_fault_18_a_bomb_is_stopped_near_the_size_on_record(scenario: Scenario) -> None:
+def test_fault_18_a_bomb_is_stopped_near_the_recorded_size(scenario: Scenario) -> None:
     scenario.add(ExtraEntry(name="bomb.dcm", content=zeros(4 << 30), times=None))
     summary = scenario.download()
     assert summary.bytes_received < 64 << 20

@@ -122,7 +122,7 @@ def test_identifiers_and_codes_stay_text_and_only_empty_cells_are_missing(tmp_pa
     assert list(frame.columns)[-1] == "age.1"
 
 
-def test_join_columns_have_our_spelling_whatever_the_file_s(tmp_path: Path) -> None:
+def test_join_columns_are_spelled_as_in_metadata_csv(tmp_path: Path) -> None:
     file = tmp_path / "table.xlsx"
     file.write_bytes(
         workbook({"s": [["anon_mrn", "Anon  Study UID "], ["419639-000082", "1.2.3"]]})

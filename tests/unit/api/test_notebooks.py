@@ -31,7 +31,7 @@ def _choices(faults: Faults) -> Iterator[dict[str, Any]]:
         yield {"nbia_url": url, "source": "nbia", "retries": 0, "no_fsync": True}
 
 
-def test_a_download_shows_a_bar_if_asked(
+def test_a_download_shows_a_bar_if_requested(
     choices: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events: list[tcia_covid.Event] = []

@@ -56,7 +56,7 @@ def test_objects_select_their_series(targets: Any) -> None:
     assert planned(targets) == UIDS
 
 
-def test_pandas_is_taken_as_it_is() -> None:
+def test_tables_of_pandas_are_accepted() -> None:
     pandas = pytest.importorskip("pandas")
     assert planned(pandas.DataFrame(ROWS)) == UIDS
     assert planned(pandas.DataFrame(ROWS)["SeriesInstanceUID"]) == UIDS

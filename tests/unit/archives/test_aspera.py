@@ -76,7 +76,9 @@ def received(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_package_is_received_whole(ascli: FakeAscli, folder: Path, lock: TransferLock) -> None:
+def test_a_package_is_received_completely(
+    ascli: FakeAscli, folder: Path, lock: TransferLock
+) -> None:
     sizes: list[int] = []
     running = transfer(ascli, folder, lock, on_bytes=sizes.append)
     running.run()

@@ -65,7 +65,7 @@ def test_an_upload_in_parts_has_a_version_and_no_md5(s3_server: S3Server, client
     assert image.version.endswith("-3")
 
 
-def test_a_folder_of_more_than_a_thousand_objects_is_listed_whole(
+def test_a_folder_of_more_than_a_thousand_objects_is_listed_completely(
     s3_server: S3Server, client: Client
 ) -> None:
     s3_server.put_all(BUCKET, {f"many/{number:04}.dcm": b"x" for number in range(1001)})

@@ -71,7 +71,7 @@ def start_of(request: Seen) -> int:
     return int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
 
 
-def test_an_object_is_read_whole_with_one_request(s3_server: S3Server, client: Client) -> None:
+def test_an_object_is_read_completely_with_one_request(s3_server: S3Server, client: Client) -> None:
     proxy = read_behind(s3_server, client)
     (request,) = proxy.seen
     assert "Range" not in request.headers
@@ -259,7 +259,7 @@ def test_a_body_without_length_that_is_too_long_is_stopped(
         read(client, proxy.url, replace(IMAGE, size=1000))
 
 
-def test_an_object_of_unknown_size_and_version_is_read_whole(
+def test_an_object_of_unknown_size_and_version_is_read_completely(
     s3_server: S3Server, client: Client
 ) -> None:
     with S3Proxy(s3_server.port, Cut(after_bytes=1000)) as proxy:

@@ -44,7 +44,7 @@ def demo() -> DemoSeries:
     return series_of(next(numbers))
 
 
-def test_a_series_arrives_whole_and_verified_by_its_etags(
+def test_a_series_arrives_completely_and_verified_by_its_etags(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo)
@@ -55,7 +55,7 @@ def test_a_series_arrives_whole_and_verified_by_its_etags(
     assert sink.unproven() == sink.wrong() == []
 
 
-def test_a_series_lies_in_the_bucket_that_the_catalog_names(
+def test_a_series_is_in_the_bucket_that_the_catalog_names(
     s3_server: S3Server, demo: DemoSeries, tmp_path: Path
 ) -> None:
     series = s3_server.hold(demo, RESTRICTED_BUCKET)
@@ -244,7 +244,7 @@ def test_fault_39_an_object_of_another_series_does_not_delay_the_others(
         Say(times=None, status=403),
     ],
 )
-def test_fault_38_after_an_endpoint_that_refuses_or_lies_the_next_is_used(
+def test_fault_38_after_an_endpoint_that_refuses_or_sends_wrong_data_the_next_is_used(
     s3_server: S3Server, tmp_path: Path, lie: Fault
 ) -> None:
     demo = series_of(next(numbers), images=12)
@@ -279,7 +279,7 @@ def test_fault_39_only_the_bad_objects_of_an_endpoint_are_fetched_from_the_next(
         assert len(other.objects()) == 2
 
 
-def test_fault_38_no_long_pause_of_one_endpoint_is_waited_for(
+def test_fault_38_a_long_pause_of_one_endpoint_is_not_waited_for(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     demo = series_of(next(numbers), images=12)

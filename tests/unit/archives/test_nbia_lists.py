@@ -65,7 +65,7 @@ def test_unknown_series_are_requested_three_times_and_absent() -> None:
         assert len(server.heads) == 3
 
 
-def test_no_series_take_no_request() -> None:
+def test_an_empty_list_of_series_needs_no_request() -> None:
     with ScriptedServer(EMPTY) as server, client_with() as client:
         assert NbiaArchive(client, server.url).list_series([]) == []
         assert server.heads == []

@@ -83,7 +83,7 @@ def test_a_hostile_list_takes_little_memory(bad: str) -> None:
         tracemalloc.stop()
 
 
-def test_a_long_list_is_read_whole_whatever_its_pieces() -> None:
+def test_a_long_list_is_read_completely_in_pieces_of_any_size() -> None:
     expected = [{"n": number, "text": "\u00e9" * (number % 500)} for number in range(1000)]
     text = json.dumps(expected, ensure_ascii=False, indent=1)
     assert rows(text) == rows(text, 777) == rows(text, 10**9) == expected

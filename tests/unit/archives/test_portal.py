@@ -114,7 +114,7 @@ def test_an_unknown_collection_is_not_available(site: FakePortal, client: Client
 
 
 @pytest.mark.parametrize("media", [77, "77", {"ID": 77}, {"id": "77", "guid": "ftp://x"}])
-def test_a_media_record_tells_where_a_file_is(
+def test_a_media_record_has_the_address_of_a_file(
     site: FakePortal, client: Client, media: object
 ) -> None:
     site.media(77, site.address("clinical data.xlsx"))
@@ -238,11 +238,11 @@ def test_packages_are_distinguished_from_files() -> None:
         ("x < y", "x < y"),
     ],
 )
-def test_texts_are_plain_whatever_they_are_wrapped_in(value: object, expected: str) -> None:
+def test_texts_lose_what_they_are_wrapped_in(value: object, expected: str) -> None:
     assert text(value) == expected
 
 
-def test_fields_are_read_whatever_their_shape() -> None:
+def test_fields_are_read_in_every_shape() -> None:
     assert labels([{"name": "CSV"}, "CSV", "", {"label": "ZIP"}]) == ("CSV", "ZIP")
     assert labels("XLSX") == ("XLSX",)
     assert [record_id(value) for value in (3, "4", {"ID": 5}, True, "x", -1, 2.0, None)] == [

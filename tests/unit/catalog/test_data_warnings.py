@@ -57,7 +57,7 @@ def test_columns_with_empty_values_are_counted() -> None:
     ]
 
 
-def test_nothing_is_said_of_what_is_not_recorded() -> None:
+def test_nothing_is_reported_about_unrecorded_values() -> None:
     assert data_warnings([]) == []
     assert data_warnings([series("1.2", transfer_syntax="1.2.840.10008.1.2.1")]) == []
 

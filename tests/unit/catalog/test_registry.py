@@ -37,7 +37,7 @@ def test_six_collections_ship_in_the_order_of_the_file(registry):
     assert len(registry) == 6
 
 
-def test_each_collection_says_what_tells_it_from_the_others(registry):
+def test_each_collection_has_a_short_description(registry):
     texts = [collection.about for collection in registry]
     assert all(text and len(text) <= 30 for text in texts)
 

@@ -29,7 +29,7 @@ def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) ->
     assert not err
 
 
-def test_the_overview_groups_the_commands_with_a_whole_sentence_each(capsys: Captured) -> None:
+def test_the_overview_groups_the_commands_with_one_complete_sentence_each(capsys: Captured) -> None:
     run(["--help"])
     overview = capsys.readouterr().out
     assert [line for line in overview.splitlines() if line in {f"{name}:" for name in GROUPS}] == [
@@ -219,7 +219,7 @@ def test_an_interruption_before_the_job_ends_with_130(
     assert "the same command" in err
 
 
-def test_a_configuration_that_sets_json_holds_for_wrong_options_too(
+def test_a_configuration_that_sets_json_applies_to_errors_in_options(
     capsys: Captured, tmp_path: Path
 ) -> None:
     (tmp_path / "tcia-covid.yaml").write_text("json: true\n")

@@ -93,7 +93,7 @@ def test_every_command_takes_the_options_of_display() -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "info COVID-19-AR", "status", "demo"])
-def test_commands_that_ask_no_archive_take_no_address(command: str) -> None:
+def test_commands_without_requests_have_no_address_options(command: str) -> None:
     assert run([*command.split(), "--nbia-url", "http://127.0.0.1/v4"]) == 2
 
 
@@ -109,7 +109,7 @@ def test_verify_takes_options_of_the_connection_only_with_online(
     assert "give the folder of 'download --output'" in capsys.readouterr().err
 
 
-def test_the_library_can_choose_whatever_the_command_line_can() -> None:
+def test_the_library_has_all_options_of_the_command_line() -> None:
     presented = {"output", "json", "quiet", "verbose", "no_progress", "log_file", "events"}
     assert {str(option.name) for option in CONFIRM}.isdisjoint(Choices.__annotations__)
     names = {str(option.name) for option in (*FILTERS, *DOWNLOAD, *SUPPORTING, *DISPLAY)}

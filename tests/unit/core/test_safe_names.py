@@ -173,6 +173,6 @@ def test_other_files_are_not_system_files(name):
         ("1.3614E+10", "a spreadsheet turned it into a number, which has fewer digits"),
     ],
 )
-def test_what_is_wrong_with_a_uid_is_said(text: str, problem: str) -> None:
+def test_the_problem_of_a_uid_is_reported(text: str, problem: str) -> None:
     assert uid_problem(text) == problem
     assert bool(problem) is not (is_uid(text) and "." in text)

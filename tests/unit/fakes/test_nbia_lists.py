@@ -95,7 +95,7 @@ def test_filters_combine_and_names_match_in_any_case(v4: Client) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["TWO+WORDS", "two%20words"])
-def test_a_plus_is_a_blank(spelling: str) -> None:
+def test_a_plus_is_a_space(spelling: str) -> None:
     with ArchiveServer(synthetic_corpus("TWO WORDS")) as other, Client(other.base_url) as client:
         assert client.rows(f"getPatient?Collection={spelling}")
 

@@ -125,7 +125,7 @@ def test_native_pixel_data_is_as_long_as_the_header_says(check, rest, words):
         ([item(b"", defined=True), b"not an item at all"], "does not consist of fragments"),
     ],
 )
-def test_encapsulated_pixel_data_consists_of_whole_fragments(check, fragments, words):
+def test_encapsulated_pixel_data_consists_of_complete_fragments(check, fragments, words):
     pixels = element(0x7FE00010, b"OB", sequence(*fragments), UNDEFINED)
     message = check(meta(JPEG) + identity(rest=native(pixels=b"") + pixels))
 

@@ -67,7 +67,7 @@ def test_a_missing_slice_is_uneven_spacing_and_counted() -> None:
     )
 
 
-def test_distances_of_no_pattern_are_uneven_and_nothing_is_said_to_be_missing() -> None:
+def test_irregular_distances_are_uneven_and_not_reported_as_missing_slices() -> None:
     geometry = check_geometry(stack(0, 2.5, 5, 8.4, 10.9))
     assert findings(geometry) == {Finding.SPACING: True}
     assert "missing" not in geometry.problems[0].detail

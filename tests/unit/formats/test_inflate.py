@@ -19,7 +19,7 @@ with_each_engine = pytest.mark.parametrize("engine", ENGINES, ids=lambda e: e.na
 
 @with_each_engine
 @given(data=st.binary(max_size=2000), after=st.binary(max_size=50), size=st.integers(1, 500))
-def test_inflates_in_steps_and_gives_back_what_follows(
+def test_inflates_in_steps_and_returns_what_follows(
     engine: Engine, data: bytes, after: bytes, size: int
 ):
     stream, out, at = deflate(data * 20) + after, bytearray(), 0

@@ -66,7 +66,7 @@ def test_the_window_is_in_rescaled_values_and_the_first_of_several(file: Path) -
 @pytest.mark.parametrize(
     "window", [{}, {"WindowCenter": 9000, "WindowWidth": 10}, {"WindowCenter": 1, "WindowWidth": 0}]
 )
-def test_without_a_usable_window_the_whole_range_is_shown(
+def test_without_a_usable_window_the_full_range_is_shown(
     window: dict[str, object], file: Path
 ) -> None:
     values = row(shown(file, picture(gradient(), **window)))

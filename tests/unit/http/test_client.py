@@ -33,7 +33,7 @@ BODY = bytes(range(256)) * 1200
     [ok(BODY), in_chunks(BODY), [Send(head(Connection="close") + BODY), Fin()]],
     ids=["length", "chunked", "unframed"],
 )
-def test_a_body_arrives_whole_in_every_framing(script) -> None:
+def test_a_body_arrives_completely_in_every_framing(script) -> None:
     with ScriptedServer(script) as server, client_with() as client:
         assert get(client, server.url) == BODY
         assert client.meter.received == len(BODY)

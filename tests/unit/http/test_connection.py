@@ -18,7 +18,7 @@ from tests.waiting import LONG
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the options under Linux's names")
 @pytest.mark.parametrize("name", ["TCP_KEEPIDLE", "TCP_KEEPALIVE"])
-def test_a_silent_connection_is_probed_whatever_the_system_calls_it(
+def test_a_silent_connection_is_probed_on_every_system(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     idle = socket.TCP_KEEPIDLE

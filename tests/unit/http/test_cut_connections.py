@@ -104,7 +104,7 @@ def test_a_stall_loses_nothing_that_was_received(framed) -> None:
     assert lost.value.push_back
 
 
-def test_a_cut_body_without_length_looks_whole_to_http() -> None:
+def test_a_cut_body_without_length_looks_complete_to_http() -> None:
     with ScriptedServer([*unframed(5000), Fin()]) as server, client_with() as client:
         assert get(client, server.url) == BODY[:5000]
 
@@ -152,7 +152,7 @@ def test_a_lost_response_stays_lost_when_it_is_read_again() -> None:
                 response.read()
 
 
-def test_a_whole_response_stays_at_its_end_when_it_is_read_again() -> None:
+def test_a_complete_response_stays_at_its_end_when_it_is_read_again() -> None:
     with (
         ScriptedServer(ok(b"x")) as server,
         client_with() as client,

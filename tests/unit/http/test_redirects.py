@@ -50,7 +50,7 @@ def test_a_relative_redirect_is_followed(location: str, path: str) -> None:
         assert get(client, f"{server.url}/a/b") == b"there"
 
 
-def test_credentials_of_the_url_are_sent_to_its_host_alone() -> None:
+def test_credentials_of_the_url_are_sent_only_to_its_host() -> None:
     with ScriptedServer(ok(b"there")) as second, client_with() as client:
         with ScriptedServer(status(302, Location=second.url_as("localhost"))) as first:
             assert get(client, first.url_as(f"user:{SECRET}@127.0.0.1")) == b"there"
@@ -65,7 +65,7 @@ def test_credentials_stay_within_one_server() -> None:
         assert [request.headers["authorization"] for request in server.heads] == [BASIC, BASIC]
 
 
-def test_credentials_that_a_redirect_brings_are_not_used() -> None:
+def test_credentials_in_a_redirect_are_not_used() -> None:
     with ScriptedServer(ok()) as second, client_with() as client:
         with ScriptedServer(status(302, Location=second.url_as("evil:pass@localhost"))) as first:
             get(client, first.url)

@@ -18,7 +18,7 @@ def test_code_message_and_request_id_are_read() -> None:
     assert str(error) == 'NoSuchKey: "a" is not here (request F1)'
 
 
-def test_an_error_that_is_cut_is_read_as_far_as_it_goes() -> None:
+def test_an_error_response_that_is_cut_is_read_up_to_the_cut() -> None:
     assert str(parse_s3_error(b"<Error><Code>SlowDown</Code><Message>Please red")) == (
         "SlowDown: Please red"
     )

@@ -44,7 +44,7 @@ def test_a_body_is_the_same_however_it_arrives(seed: int) -> None:
     assert body.ended
 
 
-def test_what_follows_the_body_is_left_alone() -> None:
+def test_what_follows_the_body_is_not_read() -> None:
     connection = Connection(BODY + b"HTTP/1.1 200 OK")
     assert read_all(body_over(connection)) == BODY
     assert connection.left == b"HTTP/1.1 200 OK"

@@ -97,7 +97,7 @@ def test_time_outs_push_back() -> None:
         assert client.limiter(server.url).limit < 8
 
 
-def test_a_server_that_takes_three_at_once_gets_all_its_work_done() -> None:
+def test_a_server_that_accepts_three_requests_at_once_serves_all_of_them() -> None:
     events: list[Event] = []
     done: list[bytes] = []
 
@@ -239,7 +239,7 @@ def test_a_push_back_on_an_old_request_counts_no_second_time() -> None:
     assert limiter.limit == 2
 
 
-def test_a_maximum_rate_holds_within_a_tenth_over_a_second() -> None:
+def test_a_maximum_rate_is_kept_within_a_tenth_over_a_second() -> None:
     now = 0.0
 
     class Instantly(CancelToken):

@@ -259,7 +259,7 @@ def test_a_redirect_from_https_to_http_is_refused(tls: ssl.SSLContext, trusted: 
     assert not caught.value.retryable
 
 
-def test_a_redirect_to_another_https_host_takes_no_credential_along(
+def test_a_redirect_to_another_https_host_gets_no_credential(
     tls: ssl.SSLContext, trusted: Path
 ) -> None:
     with ScriptedServer(ok(b"there"), tls=tls) as second, client_with() as client:

@@ -209,7 +209,7 @@ def test_adopt_reports_rejected_volumes_and_what_to_do(
     assert f"'tcia-covid download \"{fake.NAME}\"' downloads what is missing" in err
 
 
-def test_supporting_files_are_downloaded_alone(
+def test_only_supporting_files_are_downloaded(
     site: FakePortal, common: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
     data = tmp_path / "data"

@@ -119,7 +119,7 @@ def seen(result: DoctorResult, name: str) -> str:
     return next(fact.seen for fact in result.facts if fact.name == name)
 
 
-def test_where_all_is_well_every_fact_holds(scenario: Scenario) -> None:
+def test_where_everything_works_every_fact_is_true(scenario: Scenario) -> None:
     result = scenario.run()
     assert failed(result) == set()
     assert result.exit_code == 0
@@ -259,7 +259,7 @@ def test_the_endpoints_of_idc_are_checked_one_by_one(scenario: Scenario) -> None
     assert not any(fact.group == "nbia" for fact in result.facts)
 
 
-def test_requests_through_a_proxy_are_said_to_be(
+def test_requests_through_a_proxy_are_reported(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://jane:hunter2@127.0.0.1:{scenario.nbia.port}")

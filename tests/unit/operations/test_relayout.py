@@ -436,7 +436,7 @@ def test_fault_21_a_download_finishes_a_relayout_that_was_killed(tmp_path: Path)
         assert tree.complete_receipt(ONE.uid)
 
 
-def test_fault_23_relayout_refuses_where_locks_do_not_lock(
+def test_fault_23_relayout_refuses_where_locks_have_no_effect(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grow(new_tree(tmp_path), ONE)

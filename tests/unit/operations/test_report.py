@@ -383,12 +383,12 @@ def test_without_the_extra_it_says_what_to_install(
     assert "pip install 'tcia-covid[report]'" in caught.value.hint
 
 
-def test_a_folder_of_nobody_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_downloads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="has no collection"):
         tcia_covid.report(tmp_path)
 
 
-def test_nothing_in_the_cache_is_taken_for_an_image(tree: Tree, tmp_path: Path) -> None:
+def test_nothing_in_the_cache_counts_as_an_image(tree: Tree, tmp_path: Path) -> None:
     add(tree, 1, stack())
     collect(tmp_path)
     assert {Path(name).suffix for name in cached(tree)} == {".jpg", ".json"}

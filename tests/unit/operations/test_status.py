@@ -214,7 +214,7 @@ def test_images_that_no_receipt_covers_are_named(tree: Tree, tmp_path: Path) -> 
     )
 
 
-def test_a_series_is_listed_once_whatever_is_wrong_with_it(tree: Tree, tmp_path: Path) -> None:
+def test_a_series_with_several_problems_is_listed_once(tree: Tree, tmp_path: Path) -> None:
     receipt = grow(tree, series_of(1), 1)
     (tree.path(receipt) / receipt.images[0].file).unlink()
     verify_directory(tmp_path)

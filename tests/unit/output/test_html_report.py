@@ -85,7 +85,7 @@ def test_hostile_texts_stay_text(tmp_path: Path) -> None:
     assert "onerror=alert(2)>" not in page
 
 
-def test_the_page_asks_no_other_host(tmp_path: Path) -> None:
+def test_the_page_sends_no_request_to_another_host(tmp_path: Path) -> None:
     page = render(tmp_path, series_report())
     elements = _Elements(page).found
     policy = next(
@@ -223,7 +223,7 @@ def test_a_collection_without_series_has_a_page(tmp_path: Path) -> None:
     assert data_of(render(tmp_path))["series"] == []
 
 
-def test_a_series_of_nobody(tmp_path: Path) -> None:
+def test_a_series_of_no_archive(tmp_path: Path) -> None:
     empty = Series("1.2.3", "C", "", "1.2")
     series = SeriesReport(empty, "", 0, 0, Check.MD5, "complete", SeriesImages())
     assert data_of(render(tmp_path, series))["series"][0]["kind"] == "not read"

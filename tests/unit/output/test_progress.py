@@ -176,7 +176,7 @@ def test_the_maximum_rate_is_named_while_it_delays_bytes() -> None:
     assert "throttled by --max-rate" not in summary_parts(state.snapshot())
 
 
-def test_what_earlier_runs_did_is_part_of_the_whole() -> None:
+def test_what_earlier_runs_did_is_part_of_the_total() -> None:
     started = RunStarted(2, 4, 2000, 2, "data", already_bytes=6000)
     state = state_after(started, SeriesStarted(series("1.1"), 1, 400), BytesStored("1.1", 600))
     progress = state.snapshot()

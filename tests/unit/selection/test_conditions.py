@@ -49,7 +49,7 @@ def test_a_condition_selects(condition: str, uids: str) -> None:
     assert matching(condition) == uids
 
 
-def test_all_conditions_must_hold() -> None:
+def test_all_conditions_must_be_true() -> None:
     assert matching("PatientAge>=1", "PatientAge<10", "StudyDate>=2020") == "2"
 
 

@@ -169,7 +169,7 @@ def test_thousands_of_values_are_no_slower_than_one() -> None:
     assert len(result.unmatched) == 2500
 
 
-def test_a_regular_expression_that_takes_for_ever_is_refused() -> None:
+def test_a_regular_expression_that_does_not_end_is_refused() -> None:
     one = series("1.1", description="a" * 60 + "b")
     with pytest.raises(UsageError, match=r"--description \(a\+\)\+\$ takes more than 5 s"):
         apply_filters(Filters(descriptions=("(a+)+$",)), [one])
@@ -187,7 +187,7 @@ def test_descriptions_of_any_characters_are_matched() -> None:
     assert [item.description for item in result.series] == texts[:3]
 
 
-def test_series_are_in_the_same_order_whatever_that_of_the_list() -> None:
+def test_series_are_in_the_same_order_for_any_order_of_the_list() -> None:
     listed = [
         series(uid=f"1.{position}", patient=patient, study=study, number=known, collection=name)
         for position, (name, patient, study, known) in enumerate(

@@ -63,7 +63,7 @@ def uids(what: Found) -> set[str]:
     return {series.uid for series in what.listing.series}
 
 
-def test_an_archive_tells_what_a_uid_is(nbia: NbiaArchive, first: DemoSeries) -> None:
+def test_an_archive_is_asked_what_a_uid_is(nbia: NbiaArchive, first: DemoSeries) -> None:
     lookup = ArchiveLookup(nbia, REGISTRY)
     series = found(lookup, first.uid)
     assert (series.kind, uids(series)) == ("SeriesInstanceUID", {first.uid})
@@ -101,7 +101,7 @@ def test_a_word_near_a_name_that_only_the_archive_knows_gets_a_suggestion(
     assert "did you mean 'SMALL'?" in raised.value.hint
 
 
-def test_an_image_is_said_to_be_one(nbia: NbiaArchive, first: DemoSeries) -> None:
+def test_an_image_uid_is_reported_as_one(nbia: NbiaArchive, first: DemoSeries) -> None:
     image = found(ArchiveLookup(nbia, REGISTRY), first.images[0].uid)
     (failure,) = image.listing.failures
     assert (image.kind, image.listing.series) == ("SOPInstanceUID", [])
@@ -120,7 +120,7 @@ def test_an_image_is_said_to_be_one(nbia: NbiaArchive, first: DemoSeries) -> Non
         ("address", "s3://b/u", "a series at s3://b/u"),
     ],
 )
-def test_a_line_that_nobody_knows_is_a_named_failure(
+def test_a_line_that_no_archive_knows_is_a_named_failure(
     nbia: NbiaArchive, kind: Kind, value: str, name: str
 ) -> None:
     what = found(ArchiveLookup(nbia, REGISTRY), value, kind, "list.txt")
@@ -159,7 +159,7 @@ def test_without_a_network_the_answer_is_quick_and_names_what_was_looked_at(
     )
 
 
-def test_idc_alone_says_where_it_looked() -> None:
+def test_with_only_idc_the_message_says_what_was_searched() -> None:
     with pytest.raises(NotAvailableError, match="IDC's catalog does not list NOBODY"):
         found(ArchiveLookup(None, REGISTRY), "NOBODY")
     (failure,) = found(ArchiveLookup(None, REGISTRY), "1.2.3").listing.failures
@@ -167,7 +167,7 @@ def test_idc_alone_says_where_it_looked() -> None:
 
 
 @pytest.mark.parametrize("bucket", ["", BUCKET])
-def test_the_images_in_a_folder_of_idc_tell_its_series(
+def test_the_images_in_a_folder_of_idc_identify_its_series(
     nbia: NbiaArchive, client: Client, s3_server: S3Server, first: DemoSeries, bucket: str
 ) -> None:
     s3_server.hold(first)

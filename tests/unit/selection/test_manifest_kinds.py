@@ -84,7 +84,7 @@ def test_each_kind_of_file_is_read(
     assert found(manifest) == expected
 
 
-def test_a_uid_that_is_too_long_is_shown_whole_with_its_length() -> None:
+def test_a_uid_that_is_too_long_is_shown_completely_with_its_length() -> None:
     with pytest.raises(ManifestError) as raised:
         read_manifest(DATA / "long-uid.txt")
     assert f"'{A}.1234567' is not a UID: it has 72 characters, and a UID at most 64" in str(
@@ -228,7 +228,7 @@ class TestTables:
     def test_rows(self, tmp_path: Path, text: str, expected: dict[str, tuple[str, ...]]) -> None:
         assert found(read(tmp_path, "a.csv", text)) == expected
 
-    def test_one_kind_can_be_asked_for(self, tmp_path: Path) -> None:
+    def test_one_kind_can_be_selected(self, tmp_path: Path) -> None:
         text = f"PatientID,SeriesInstanceUID\nP1,{A}\nP1,{B}\n"
         assert found(read(tmp_path, "a.csv", text, only="patient")) == {"patient": ("P1",)}
         as_json = json.dumps([{"PatientID": "P1", "SeriesInstanceUID": A}])
@@ -510,7 +510,7 @@ class TestPackedAndFetched:
         ],
     )
     @pytest.mark.parametrize("name", ["a.tcia", "a.csv", "a.json"])
-    def test_other_files_are_said_to_be_what_they_are(
+    def test_the_message_names_the_type_of_other_files(
         self, tmp_path: Path, name: str, content: bytes, what: str
     ) -> None:
         error = refusal(tmp_path, name, content)

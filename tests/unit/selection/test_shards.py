@@ -69,7 +69,7 @@ def share(lists: OneList, index: int, count: int, filters: Filters | None = None
 @pytest.mark.parametrize(
     "filters", [Filters(), Filters(modalities=("CT",)), Filters(max_size=2**31)]
 )
-def test_tasks_with_different_lists_have_shards_of_the_same_whole(filters: Filters) -> None:
+def test_tasks_with_different_lists_have_shards_of_the_same_selection(filters: Filters) -> None:
     known = series_catalog.load(NAME)
     largest = max(known, key=lambda one: one.size or 0)
     more = [*known, replace(largest, uid="1.2.3.4", size=5_000_000)]

@@ -167,7 +167,7 @@ def test_commas_separate_targets_but_not_in_files_and_addresses(tmp_path: Path) 
     assert split_targets(words) == ("A", "B", "C", str(file), address)
 
 
-def test_each_target_is_said_with_its_collection_and_number_of_series() -> None:
+def test_each_target_is_reported_with_its_collection_and_number_of_series() -> None:
     words = ["covid19ar", "MIDRC-RICORD-1A", SERIES.study]
     selection = selected(words, REGISTRY, CatalogOnly())
     assert [(item.kind, item.collections, item.series) for item in selection.resolved] == [
@@ -181,7 +181,7 @@ def test_each_target_is_said_with_its_collection_and_number_of_series() -> None:
     ]
 
 
-def test_a_series_that_two_collections_list_is_said(tmp_path: Path) -> None:
+def test_a_series_that_two_collections_list_is_reported(tmp_path: Path) -> None:
     """A registry may list the same series a second time, under another name."""
     file = tmp_path / "mine.yaml"
     file.write_text("collections: {Subset: {format: DICOM}}")

@@ -26,7 +26,7 @@ def test_a_lost_connection_says_nothing_about_streams(
 
 
 @pytest.mark.parametrize("error", [BROKEN, CUT, LOST])
-def test_a_stream_that_brings_nothing_new_is_useless(error: ArchiveError) -> None:
+def test_a_stream_without_new_images_is_useless(error: ArchiveError) -> None:
     assert Streaming.USEFUL.after_error(error, progress=False) is Streaming.USELESS
 
 

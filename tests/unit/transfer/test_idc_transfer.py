@@ -295,7 +295,7 @@ def test_a_staged_image_of_another_version_is_discarded(
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-def test_fault_39_an_object_that_no_endpoint_gives_is_named_whatever_its_status(
+def test_fault_39_an_object_that_no_endpoint_provides_is_named_for_every_status(
     s3_server: S3Server, demo: DemoSeries, tree: Tree, status: int
 ) -> None:
     series = s3_server.hold(demo)

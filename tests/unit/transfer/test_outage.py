@@ -71,7 +71,7 @@ def test_an_archive_that_never_answered_is_not_waited_for() -> None:
     assert not outage.wait_for_recovery(DOWN)
 
 
-def test_by_default_retries_go_on_as_long_as_the_run_had_worked() -> None:
+def test_by_default_retries_continue_as_long_as_the_run_has_worked() -> None:
     clock = Clock()
     availability, stop = ArchiveAvailability(clock), CancelToken()
     stop.set()
@@ -86,7 +86,7 @@ def test_by_default_retries_go_on_as_long_as_the_run_had_worked() -> None:
     assert not outage.wait_for_recovery(DOWN)
 
 
-def test_by_default_retries_go_on_for_ten_minutes_at_least() -> None:
+def test_by_default_retries_continue_for_at_least_ten_minutes() -> None:
     clock = Clock()
     availability, stop = ArchiveAvailability(clock), CancelToken()
     stop.set()
@@ -99,7 +99,7 @@ def test_by_default_retries_go_on_for_ten_minutes_at_least() -> None:
     assert not outage.wait_for_recovery(DOWN)
 
 
-def test_a_timeout_takes_the_place_of_what_the_run_had_worked() -> None:
+def test_a_given_timeout_replaces_the_time_that_the_run_has_worked() -> None:
     availability = ArchiveAvailability()
     availability.worked(ARCHIVE)
     outage = _outage(availability, timeout=0)

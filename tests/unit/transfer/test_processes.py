@@ -62,7 +62,7 @@ def test_nbia_alone_uses_one_process() -> None:
 
 
 @pytest.mark.parametrize("source", ["auto", "nbia", "idc"])
-def test_the_option_decides_whatever_the_work(source: Source) -> None:
+def test_the_option_decides_for_any_amount_of_work(source: Source) -> None:
     options = Options(jobs=16, processes=3, source=source)
     assert processes_for(options, jobs_of(10, 1), 1) == 3
     assert processes_for(options, jobs_of(2, 1), 1) == 2

@@ -99,7 +99,7 @@ def test_a_complete_series_is_not_requested(tree: Tree) -> None:
     assert archive.asked == []
 
 
-def test_a_series_that_fails_leaves_the_others_alone(tree: Tree) -> None:
+def test_a_series_that_fails_does_not_affect_the_others(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 6)]
     error = IncompleteSeriesError("two are missing", hint="later", missing=("1.2", "1.3"))
     run = Run(tree, FakeArchive(raising(error, series[2].uid)))(series)

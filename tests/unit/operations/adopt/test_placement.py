@@ -97,7 +97,7 @@ def test_an_image_that_is_there_is_kept_and_its_proof_noted(
     assert (image.check, image.source) == (Check.SERIES_MD5, "nbia")
 
 
-def test_another_version_in_staging_gives_way(
+def test_another_version_in_staging_is_replaced(
     source: Path, found_file: FoundFile, staging: Staging
 ) -> None:
     staging.receive([CONTENT[:-1] + b"\xff"], source="nbia")
@@ -170,7 +170,7 @@ def test_an_original_that_is_gone_is_not_missed(
 
 
 @pytest.mark.parametrize("how", ["changed", "gone", "the same name"])
-def test_an_original_stays_whose_bytes_stand_nowhere_else(
+def test_an_original_whose_bytes_exist_nowhere_else_stays(
     source: Path, found_file: FoundFile, committed: Path, how: str
 ) -> None:
     image = committed / f"{found_file.uid}.dcm"

@@ -126,7 +126,7 @@ def test_a_series_of_unknown_size_is_complete_if_every_listed_image_is_verified(
     assert not verify(files_of("1.1"), HashArchive(), series=unknown).complete
 
 
-def test_an_archive_that_does_not_have_the_series_is_not_asked() -> None:
+def test_an_archive_without_the_series_gets_no_request() -> None:
     absent = idc("1.1", has=False)
     verify(files_of("1.1"), absent, nbia("1.1"))
     assert absent.asked == []
@@ -175,7 +175,7 @@ def test_duplicates_are_listed_with_the_file_that_is_used() -> None:
     ]
 
 
-def test_an_unreachable_archive_verifies_nothing_and_is_asked_once() -> None:
+def test_an_unreachable_archive_verifies_nothing_and_gets_one_request() -> None:
     events: list[Event] = []
     unreachable = nbia("1.1", error=UnreachableError("no route"))
     hash_sources = HashSources([unreachable], events.append, CancelToken())
@@ -194,7 +194,7 @@ def test_not_available_is_a_response() -> None:
     assert len(unreachable.asked) == 4
 
 
-def test_a_cancelled_run_asks_no_more() -> None:
+def test_a_cancelled_run_sends_no_further_request() -> None:
     stop = CancelToken()
     stop.set()
     hash_sources = HashSources(
