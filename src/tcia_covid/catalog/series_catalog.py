@@ -13,13 +13,13 @@ import operator
 import pkgutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import RegistryError, UnknownCollectionError
-from tcia_covid.core.models import Series
+from tcia_covid.core.models import SERIES_NAMES, Series
 
 INDEX = "catalog.json"
 IDC_NAMES = {
@@ -234,7 +234,8 @@ def _batch(collection: str, lines: Iterable[str]) -> Iterator[Series]:
     }
     values["collection"] = repeat(collection)
     values["license_url"] = map(_LICENSE_URLS.get, values["license"])
-    return map(Series, *(values.get(field.name, repeat(field.default)) for field in fields(Series)))
+    values["third_party"] = repeat(object=False)
+    return map(Series, *(values.get(name, repeat(None)) for name in SERIES_NAMES))
 
 
 def _converted(attribute: str, column: Sequence[str]) -> list[Any]:

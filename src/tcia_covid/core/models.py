@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from tcia_covid.core.errors import FailureReason, TciaCovidError
@@ -50,13 +53,41 @@ _TYPES = {"number": int, "image_count": int, "size": int, "third_party": bool}
 """Attributes that are not text."""
 
 
-@dataclass(frozen=True, slots=True)
+_COMMON = (
+    "collection",
+    "modality",
+    "body_part",
+    "study_description",
+    "manufacturer",
+    "manufacturer_model",
+    "patient_sex",
+    "sop_class",
+    "transfer_syntax",
+    "photometric_interpretation",
+    "license",
+    "license_url",
+    "data_url",
+    "released",
+    "third_party",
+    "bucket",
+)
+"""Attributes of which most series of a collection have the same values."""
+_OWN = tuple(name for name in SERIES_NAMES if name not in _COMMON)
+_share = lru_cache(maxsize=10_000)(namedtuple("_Common", _COMMON))
+"""Gives a tuple of the values of `_COMMON`, the same one for the same values."""
+
+
+@dataclass(frozen=True, init=False)
 class Series:
     """One series as an archive or the catalog lists it.
 
     Dates are ISO `yyyy-mm-dd` as archived (shifted by de-identification). None means that the
     archive does not give the value.
     """
+
+    # A list may have a million series. Each of them keeps its `_OWN` values, and the tuple of its
+    # common values, which it shares with others: that takes half of the memory.
+    __slots__ = (*_OWN, "_common")
 
     uid: str
     """SeriesInstanceUID."""
@@ -66,44 +97,114 @@ class Series:
     """PatientID, as archived."""
     study: str
     """StudyInstanceUID."""
-    modality: str | None = None
-    body_part: str | None = None
-    description: str | None = None
-    number: int | None = None
-    date: str | None = None
-    study_date: str | None = None
-    study_description: str | None = None
-    manufacturer: str | None = None
-    manufacturer_model: str | None = None
-    patient_sex: str | None = None
+    modality: str | None
+    body_part: str | None
+    description: str | None
+    number: int | None
+    date: str | None
+    study_date: str | None
+    study_description: str | None
+    manufacturer: str | None
+    manufacturer_model: str | None
+    patient_sex: str | None
     """`F`, `M` or `O`."""
-    patient_age: str | None = None
+    patient_age: str | None
     """At the time of the study, as DICOM writes it: `064Y`, `018M`."""
-    sop_class: str | None = None
+    sop_class: str | None
     """SOPClassUID, the kind of DICOM object."""
-    transfer_syntax: str | None = None
+    transfer_syntax: str | None
     """TransferSyntaxUID of the archived files; several are separated by commas."""
-    photometric_interpretation: str | None = None
+    photometric_interpretation: str | None
     """Such as `MONOCHROME2`; several are separated by commas."""
-    image_count: int | None = None
+    image_count: int | None
     """Number of images, as the archive records it."""
-    size: int | None = None
+    size: int | None
     """Bytes of all images, uncompressed, as the archive records them."""
-    license: str | None = None
-    license_url: str | None = None
-    data_url: str | None = None
+    license: str | None
+    license_url: str | None
+    data_url: str | None
     """The DOI link of the collection or analysis result that the series belongs to."""
-    released: str | None = None
-    submitted: str | None = None
+    released: str | None
+    submitted: str | None
     """When the last of its images was submitted to the archive of record."""
-    third_party: bool = False
+    third_party: bool
     """Whether the series is an analysis result, not an original acquisition."""
-    bucket: str | None = None
+    bucket: str | None
     """IDC: the public bucket on AWS that mirrors the series."""
-    crdc_uuid: str | None = None
+    crdc_uuid: str | None
     """IDC: the folder of the series in that bucket; each version of a series has its own."""
-    md5: str | None = None
+    md5: str | None
     """The MD5 of the series (`series_md5`) as a lock file has it; lists of archives have none."""
+
+    def __init__(
+        self,
+        uid: str,
+        collection: str,
+        patient: str,
+        study: str,
+        modality: str | None = None,
+        body_part: str | None = None,
+        description: str | None = None,
+        number: int | None = None,
+        date: str | None = None,
+        study_date: str | None = None,
+        study_description: str | None = None,
+        manufacturer: str | None = None,
+        manufacturer_model: str | None = None,
+        patient_sex: str | None = None,
+        patient_age: str | None = None,
+        sop_class: str | None = None,
+        transfer_syntax: str | None = None,
+        photometric_interpretation: str | None = None,
+        image_count: int | None = None,
+        size: int | None = None,
+        license: str | None = None,
+        license_url: str | None = None,
+        data_url: str | None = None,
+        released: str | None = None,
+        submitted: str | None = None,
+        third_party: bool = False,  # noqa: FBT001, FBT002 - as dataclasses have it
+        bucket: str | None = None,
+        crdc_uuid: str | None = None,
+        md5: str | None = None,
+    ) -> None:
+        put = object.__setattr__  # the class is frozen
+        put(self, "uid", uid)
+        put(self, "patient", patient)
+        put(self, "study", study)
+        put(self, "description", description)
+        put(self, "number", number)
+        put(self, "date", date)
+        put(self, "study_date", study_date)
+        put(self, "patient_age", patient_age)
+        put(self, "image_count", image_count)
+        put(self, "size", size)
+        put(self, "submitted", submitted)
+        put(self, "crdc_uuid", crdc_uuid)
+        put(self, "md5", md5)
+        common = _share(
+            collection,
+            modality,
+            body_part,
+            study_description,
+            manufacturer,
+            manufacturer_model,
+            patient_sex,
+            sop_class,
+            transfer_syntax,
+            photometric_interpretation,
+            license,
+            license_url,
+            data_url,
+            released,
+            third_party,
+            bucket,
+        )
+        put(self, "_common", common)
+
+    def __reduce__(self) -> tuple[type[Series], tuple[Any, ...]]:
+        """Pickle the values: building the series again shares what is common."""
+        return type(self), tuple(getattr(self, name) for name in SERIES_NAMES)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the series under the names of `SERIES_NAMES`; unknown values are None."""
@@ -125,6 +226,10 @@ class Series:
             if type(value) is not _TYPES.get(attribute, str):
                 raise TypeError(f"{SERIES_NAMES[attribute]} cannot be {value!r}"[:200])
         return cls(**known)
+
+
+for _name in _COMMON:
+    setattr(Series, _name, property(attrgetter(f"_common.{_name}")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,8 +111,8 @@ def test_a_list_of_many_series_takes_little_memory() -> None:
     # What threads of other tests allocate meanwhile counts as well: the least is what it takes.
     numbers, kept, peak = zip(*(traced(text) for _ in range(3)), strict=True)
     assert set(numbers) == {count}
-    assert min(kept) < 600 * count
-    assert min(peak) < 800 * count
+    assert min(kept) < 380 * count
+    assert min(peak) < 550 * count
 
 
 def test_half_a_character_is_replaced() -> None:

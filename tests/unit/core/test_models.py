@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+import pickle
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,25 @@ FULL = Series(
 def test_every_attribute_has_one_name() -> None:
     assert [field.name for field in fields(Series)] == list(SERIES_NAMES)
     assert len(set(SERIES_NAMES.values())) == len(SERIES_NAMES)
+
+
+@pytest.mark.parametrize("name", SERIES_NAMES)
+def test_each_attribute_is_a_value_of_its_own(name: str) -> None:
+    changed = replace(FULL, **{name: "other"})
+    assert changed != FULL
+    assert getattr(changed, name) == "other"
+    assert replace(changed, **{name: getattr(FULL, name)}) == FULL
+    before, after = f"{name}={getattr(FULL, name)!r}", f"{name}='other'"
+    assert after in repr(changed)
+    assert repr(changed).replace(after, before) == repr(FULL)
+    with pytest.raises(FrozenInstanceError):
+        setattr(FULL, name, "other")
+
+
+def test_a_series_is_the_same_in_another_process() -> None:
+    received = pickle.loads(pickle.dumps([FULL, replace(FULL, uid="1.2.4")]))
+    assert received == [FULL, replace(FULL, uid="1.2.4")]
+    assert hash(received[0]) == hash(FULL)
 
 
 def test_from_dict_is_the_inverse_of_to_dict() -> None:

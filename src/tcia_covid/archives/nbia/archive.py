@@ -9,6 +9,7 @@ import re
 from codecs import iterdecode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from http import HTTPStatus
 from sys import intern
 from typing import Any, TypeVar
@@ -357,7 +358,7 @@ def series_of(row: Row) -> Series | None:
         modality=_shared(texts, "Modality"),
         body_part=_shared(texts, "BodyPartExamined"),
         description=_shared(texts, "SeriesDescription"),
-        number=_integer(texts.get("SeriesNumber")),
+        number=_small_integer(texts.get("SeriesNumber")),
         date=_date(texts.get("SeriesDate")),
         study_date=_date(texts.get("StudyDate")),
         study_description=_shared(texts, "StudyDesc", "StudyDescription"),
@@ -366,7 +367,7 @@ def series_of(row: Row) -> Series | None:
         patient_sex=_shared(texts, "PatientSex"),
         patient_age=_shared(texts, "PatientAge"),
         # 0 means unknown: no series is empty
-        image_count=_integer(texts.get("ImageCount")) or None,
+        image_count=_small_integer(texts.get("ImageCount")) or None,
         size=_integer(texts.get("FileSize")) or None,
         license=_shared(texts, "LicenseName"),
         license_url=_shared(texts, "LicenseURI"),
@@ -460,6 +461,11 @@ def _integer(text: str | None) -> int | None:
     return number if 0 <= number < _MAX_NUMBER else None
 
 
+_small_integer = lru_cache(maxsize=1000)(_integer)
+"""For numbers that many series have: kept once."""
+
+
+@lru_cache(maxsize=1000)
 def _date(text: str | None) -> str | None:
     if text is None:
         return None
