@@ -54,12 +54,9 @@ def find(uids: Iterable[str], *, index: Path | None = None) -> dict[str, Series]
 def search(
     column: str, values: Iterable[str], *, index: Path | None = None
 ) -> dict[str, list[Series]]:
-    """Find the series with each value in a column; empty if there is no index.
+    """Find the series with each value in one of the columns `IDENTIFIERS`; case matters.
 
-    Args:
-        column: `SeriesInstanceUID`, `StudyInstanceUID`, `PatientID` or `crdc_series_uuid`.
-        values: spelled as in the index.
-        index: the file of the index; by default the installed one.
+    Empty if there is no index; `index` is the installed one if it is not given.
     """
     wanted, file = sorted(set(values)), index or installed_index()
     if not wanted or file is None or not file.is_file():

@@ -51,10 +51,7 @@ def check_license(
 ) -> None:
     """Refuse a use that the license forbids; an unknown license forbids nothing.
 
-    Args:
-        collection: its name, for the message.
-        license: as the registry has it, or its name as an archive lists it.
-        commercial_use: whether the use is commercial.
+    `license` is as the registry has it, or its name as an archive lists it.
 
     Raises:
         LicenseRefusedError: the use is commercial, and the license does not allow that.

@@ -157,13 +157,9 @@ def find(uids: Iterable[str]) -> dict[str, Series]:
 
 
 def lookup(identifier: str, columns: Iterable[str] = IDENTIFIERS) -> Match | None:
-    """Find the series of a SeriesInstanceUID, StudyInstanceUID, PatientID or crdc_series_uuid.
+    """Find the series of an identifier, which may be one of `columns`; case does not matter.
 
-    Small tables are read first, and only as far as is needed. Case does not matter.
-
-    Args:
-        identifier: one of these.
-        columns: what it may be.
+    Small tables are read first, and only as far as is needed.
     """
     folded = identifier.casefold()
     for listed in _smallest_first():

@@ -502,12 +502,7 @@ CONFIG = tuple(
 
 
 def refuse_unused(options: tuple[Option, ...], flag: str, purpose: str) -> None:
-    """Refuse options that have an effect with another one only.
-
-    Args:
-        options: those that have an effect with `flag` only.
-        flag: what is missing.
-        purpose: what it does, after "to".
+    """Refuse options that have an effect only with `flag`, which is there to `purpose`.
 
     Raises:
         UsageError: one of the options is on the command line.

@@ -24,12 +24,7 @@ else:
 
 
 class Parsed(_ParamType):
-    """Text that a function of the library parses.
-
-    Args:
-        name: shown in help texts.
-        parse: raises `UsageError` for text that it cannot read.
-    """
+    """Text that a function of the library parses, or refuses with a `UsageError`."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name

@@ -12,13 +12,7 @@ _MAX_ROWS = 20
 
 
 def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table, all of whose text is escaped; of many rows only the first ones.
-
-    Args:
-        caption: a sentence above it.
-        heads: names of the columns.
-        rows: of cells; None is an empty one.
-    """
+    """An HTML table, all of whose text is escaped; of many rows only the first ones."""
     every = list(rows)
     shown = [_row("td", row) for row in every[:_MAX_ROWS]]
     if len(every) > _MAX_ROWS:

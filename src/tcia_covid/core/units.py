@@ -132,12 +132,7 @@ def _char_width(char: str, ambiguous: int) -> int:
 
 
 def wrap(text: str, columns: int) -> str:
-    """Break lines that are too long, between words; what follows is indented by two more.
-
-    Args:
-        text: lines.
-        columns: the maximal width of a line. Longer words stay whole.
-    """
+    """Break lines longer than `columns` between words; what follows is indented by two more."""
     return "\n".join(piece for line in text.split("\n") for piece in _wrapped(line, columns))
 
 

@@ -310,11 +310,9 @@ def is_truncated(data: bytes) -> bool:
 
 
 def inflate_through(data: bytes, max_size: int) -> tuple[str, int]:
-    """Inflate a deflated dataset piece by piece; what is wrong with it, and its size.
+    """Inflate the deflated dataset of a file piece by piece; what is wrong with it, and its size.
 
-    Args:
-        data: a whole file; one that is not deflated has the size 0.
-        max_size: in bytes; a larger dataset is not inflated to its end.
+    A file that is not deflated has the size 0. More than `max_size` bytes are not inflated.
     """
     try:
         dataset = _open_dataset(data)

@@ -20,10 +20,6 @@ def slice_order(images: Sequence[ImageAttributes], names: Sequence[str]) -> list
     ImagePositionPatient along the normal of the slices, rising, as ITK orders them: a CT from feet
     to head. If several images share a position, AcquisitionNumber comes first. All other series
     are ordered by InstanceNumber. What is left equal is ordered by InstanceNumber, then by name.
-
-    Args:
-        images: of one series.
-        names: of the images, in the same order.
     """
     distances = _distances(images)
     by_acquisition = len(set(distances)) < len(distances)

@@ -35,10 +35,7 @@ class XlsxError(ValueError):
 
 
 class Workbook:
-    """An open workbook.
-
-    Args:
-        file: seekable; stays open.
+    """An open workbook; its file must be seekable, and stays open.
 
     Raises:
         XlsxError: it is none.
@@ -68,8 +65,7 @@ class Workbook:
     def rows(self, part: str) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows of a sheet that are not empty: number, and text of the cells.
 
-        Args:
-            part: one of the values of `sheets`.
+        `part` is one of the values of `sheets`.
 
         Raises:
             XlsxError: the sheet is damaged, too large, or hostile.

@@ -121,19 +121,10 @@ def adopt_volumes(
     emit: Emit = discard,
     stop: CancelToken | None = None,
 ) -> VolumeAdoption:
-    """Install the intact volumes of any folder.
+    """Install the intact volumes of any folder; how files are arranged in it does not matter.
 
-    Args:
-        directory: the folder; how the files are arranged in it does not matter.
-        output: the folder that holds the collections' folders.
-        collection: whose volumes these are.
-        registry: for TCIA's own citation.
-        mode: `link` makes hard links, else reflinks, else copies; `copy` makes no hard links;
-            `move` removes a patient's files once the patient is complete.
-        durable: force data to the disk before a patient counts as complete.
-        jobs: threads.
-        emit: receives the progress of patients and bytes.
-        stop: ends it early; what was committed stays.
+    The arguments are those of `tcia_covid.adopt`; `move` removes a patient's files once the patient
+    is complete.
 
     Raises:
         RequestError: the folder does not exist, has no volume of the collection, or is one of
@@ -180,14 +171,8 @@ def install_volumes(
     next to it. Installed volumes are compared with these hashes, too. No file is changed, except
     that `move` removes a patient's files once the patient is complete.
 
-    Args:
-        scanned: the files, and the published hashes.
-        tree: where they belong; has been prepared.
-        mode: how they are placed.
-        source: recorded as the source of the volumes.
-        jobs: threads; by default as many as there are processors, four at most.
-        emit: receives patients as they are read and finished.
-        stop: ends it early; what was committed stays.
+    The tree must have been prepared. By default there are as many threads (`jobs`) as processors,
+    four at most. `source` is recorded as the source of the volumes.
 
     Raises:
         DestinationError: the tree cannot be written.

@@ -52,13 +52,6 @@ def download_collection(
 
     No request is made if everything in the registry is installed.
 
-    Args:
-        collection: published as Aspera packages.
-        request: the output and the options; no filters.
-        registry: for TCIA's own citation.
-        emit: receives progress.
-        stop: ends it early; what is complete is kept.
-
     Raises:
         NotDicomError: `ascli` is not installed; notices say what to do.
         RequestError: the request cannot be fulfilled.

@@ -73,9 +73,7 @@ class Receiver:
     def _receive(self, missing: list[str] | None, lock: TransferLock) -> None:
         """Run `ascli` until it succeeds; any progress resets the retry counter.
 
-        Args:
-            missing: the paths to request; None for the whole package.
-            lock: of the package.
+        It is asked for the paths in `missing`; None means the whole package.
         """
         folder, settings = self.folder, self.http
         title = folder.package.title
@@ -161,10 +159,6 @@ class PackageFolder:
 
     `files` has what was received. `listing.json` lists what is in the package, once all of it was
     received. `receiving` exists while files may be half-written.
-
-    Args:
-        tree: the collection's folder, where the volumes belong.
-        package: the package.
     """
 
     def __init__(self, tree: VolumeTree, package: AsperaPackage) -> None:

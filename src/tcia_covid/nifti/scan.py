@@ -64,13 +64,7 @@ class ScanResult:
 def find_volumes(
     top: Path, pattern: VolumePattern, *, skipped: Collection[Path] = ()
 ) -> ScanResult:
-    """Scan a folder and all folders below it; links to folders are not followed.
-
-    Args:
-        top: the folder.
-        pattern: of the volumes' names.
-        skipped: absolute paths of folders that are left out.
-    """
+    """Scan a folder and all folders below it, but no links, and none of the absolute `skipped`."""
     result = ScanResult(top, Checksums(pattern))
     for entry in walk(top, skipped, in_staging=False):
         name = pattern.read(entry.name)
@@ -193,14 +187,9 @@ class Checksums:
         return {algorithm for algorithm, _ in self._hashes.get(file, ())}
 
     def agree(self, file: str, digests: Mapping[str, str]) -> bool | None:
-        """Whether a volume has one of its published hashes.
+        """Whether a volume with these hashes, by algorithm, has one of the published ones.
 
-        Args:
-            file: the volume's name.
-            digests: its hashes, by algorithm.
-
-        Returns:
-            None where no hash of these algorithms is published.
+        None where no hash of these algorithms is published.
         """
         matches = [
             digests[algorithm] == published

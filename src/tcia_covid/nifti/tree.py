@@ -51,13 +51,8 @@ class VolumeImages(DicomImages):
 class VolumeTree(Tree):
     """One collection's folder: `<patient>/<volume>.nii.gz`, a receipt for each patient.
 
-    Volumes are never taken out of a patient's folder: new ones are added to them.
-
-    Args:
-        output: the folder that holds the collections' folders.
-        collection: whose volumes these are.
-        disk: all file-system writes.
-        emit: receives a notice of each file that was moved aside.
+    Volumes are never taken out of a patient's folder: new ones are added to them. `emit` receives a
+    notice of each file that was moved aside.
     """
 
     def __init__(
@@ -187,10 +182,6 @@ def compare_installed(sums: Checksums, tree: VolumeTree) -> set[str]:
     """Compare the MD5s of receipts with published hashes, and record what differs.
 
     No volume is opened. A patient that is locked by another run is left out.
-
-    Args:
-        sums: what is published.
-        tree: the installed volumes.
 
     Returns:
         the files that differ: noted as damaged, so that the next download replaces them.

@@ -57,13 +57,7 @@ def _of_series(request: Request, target: str, select: Select) -> list[Collection
 
 
 def format_citations(collections: Iterable[Collection], registry: Registry, form: str) -> str:
-    """Citations of several collections as one text, without repetitions.
-
-    Args:
-        collections: what is cited.
-        registry: has TCIA's own citation, too.
-        form: `text`, `bibtex` or `csl-json`.
-    """
+    """Citations of several collections as one text (`form` as in `STYLES`), without repetitions."""
     citations = [format_citation(collection, registry, form) for collection in collections]
     if form == "csl-json":
         items = [item for text in citations for item in json.loads(text)]

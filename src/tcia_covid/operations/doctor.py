@@ -97,12 +97,7 @@ def examine(
 ) -> DoctorResult:
     """Try this machine, the connections and the archives; facts that fail raise nothing.
 
-    Args:
-        options: which archives, where, and the settings of the connections.
-        output: the folder that downloads go to; it need not exist. What is written is removed.
-        emit: receives a notice before each part.
-        stop: set it from another thread to end early.
-        disk: all file-system writes.
+    The folder `output` need not exist. What is written to it is removed.
 
     Raises:
         UsageError: an archive's address cannot be used (see `check_addresses`).

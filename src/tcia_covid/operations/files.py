@@ -99,14 +99,7 @@ def select_local(
     """Find the complete series in a folder that targets and filters select.
 
     A series counts if all files of its receipt exist, and `verify` has noted no damage. No image is
-    opened.
-
-    Args:
-        directory: an output folder, or one collection's folder in it.
-        registry: the known collections.
-        targets: as those of a download; none selects every series.
-        manifests: further targets.
-        filters: applied to what the targets select.
+    opened. Without targets every series is selected; `manifests` are further targets.
 
     Raises:
         RequestError: the folder is not one of this program's, or the filters exclude everything.

@@ -137,9 +137,7 @@ def check_extra() -> None:
 def find_place(directory: Path, target: Path | None) -> ReportPage:
     """Choose where the page is written, and check that no file of the user is there.
 
-    Args:
-        directory: what the report is about.
-        target: where the user wants it; None for a place in `directory`.
+    `target` is where the user wants it; None means a place in `directory`.
 
     Raises:
         RequestError: there is no such folder, or a file of the user is in the way.
@@ -154,20 +152,12 @@ def find_place(directory: Path, target: Path | None) -> ReportPage:
 
 @dataclass(slots=True)
 class ReportCollector:
-    """Collects a report; a context manager, because thumbnails may be in a temporary folder.
-
-    Args:
-        directory: an output folder, or one collection's folder in it.
-        registry: where facts, licenses and citations come from.
-        jobs: worker processes; by default one per processor, at most eight.
-        emit: receives notices.
-        stop: cancels the work.
-        on_progress: receives the progress.
-    """
+    """Collects a report; a context manager, because thumbnails may be in a temporary folder."""
 
     directory: Path
     registry: Registry
     jobs: int | None = None
+    """Worker processes; by default one per processor, at most eight."""
     emit: Emit = discard
     stop: CancelToken = field(default_factory=CancelToken)
     on_progress: OnProgress = lambda size, images: None

@@ -136,12 +136,7 @@ class ImageViewer:
             worker.close()
 
     def look(self, receipt: Receipt, folder: Path, cache: Path) -> SeriesImages:
-        """Geometry and thumbnail of a series: from the cache, or from its images.
-
-        Args:
-            receipt: the series' receipt.
-            folder: the folder with its images.
-            cache: the folder with the cache, which must exist.
+        """Geometry and thumbnail of a series: from the folder `cache`, or from its images.
 
         Raises:
             OSError: the cache cannot be written.

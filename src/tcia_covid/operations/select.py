@@ -88,10 +88,7 @@ def add_hashes(selection: Selection, output: str) -> Selection:
     """Add the hash of each series that is complete in a folder; the others become failures.
 
     A series of which the folder has another version than the one listed is listed as it is there.
-
-    Args:
-        selection: what is listed.
-        output: the folder that holds the collections' folders; only receipts are read.
+    Only receipts are read.
     """
     groups, failures = [], list(selection.failures)
     for group in selection.groups:

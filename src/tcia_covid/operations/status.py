@@ -242,10 +242,7 @@ def read_status(
 ) -> StatusResult:
     """Read receipts, notes and file names; open no image and use no network.
 
-    Args:
-        directory: an output folder, or one collection's folder in it.
-        registry: where the expected sizes come from.
-        clock: the time, for the rate of a run.
+    The expected sizes come from the registry; `clock` gives the time, for the rate of a run.
 
     Raises:
         RequestError: this program did not create the folder.

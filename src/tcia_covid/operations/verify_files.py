@@ -280,12 +280,8 @@ def find_unexpected(root: Path, known: Set[str], subfolders: Iterable[str]) -> I
 
     A user's own files next to `metadata.csv` are listed only if they are DICOM. Symbolic links are
     listed, never followed. A hidden folder (`.git`, `.ipynb_checkpoints`) is listed as one entry.
-    Files that an operating system makes are not listed.
-
-    Args:
-        root: the collection's folder.
-        known: the folders of all receipts, relative to `root`.
-        subfolders: folders in series folders, relative to `root`.
+    Files that an operating system makes are not listed. `known` are the folders of all receipts,
+    `subfolders` those in series folders, both relative to `root`.
     """
     parents = {str(parent) for folder in known for parent in PurePosixPath(folder).parents}
     spellings = _by_lower_case({*known, *parents, STATE_FOLDER})

@@ -31,15 +31,7 @@ _EXISTING, _DONE, _REST = "=", "#", "-"
 
 
 class Bars(Display):
-    """A display of bars on a terminal, with lines about events above them.
-
-    Args:
-        stream: the terminal.
-        verbose: whether every event gets a line.
-        interval: seconds between two drawings.
-        size: gives the terminal's size.
-        clock: monotonic seconds.
-    """
+    """A display of bars on a terminal, with lines about events above them."""
 
     def __init__(
         self,

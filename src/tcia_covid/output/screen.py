@@ -68,10 +68,6 @@ class Screen:
     Between two drawings the cursor is at the start of the first line drawn. A terminal that wraps
     its lines again after a change of size moves the cursor with its line, so that all that was
     drawn is still below the cursor, and can be erased whatever became of it.
-
-    Args:
-        stream: the terminal.
-        size: gives the terminal's size.
     """
 
     def __init__(

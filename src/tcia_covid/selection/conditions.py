@@ -205,13 +205,8 @@ def search(
     """Give the texts in which a regular expression matches, in any case.
 
     One that repeats something may take years (`(a+)+$`), and no signal or thread interrupts it. It
-    runs in a process of its own, which ends itself.
-
-    Args:
-        pattern: the regular expression.
-        texts: what to search.
-        option: names the filter in messages.
-        timeout: seconds for all texts.
+    runs in a process of its own, which ends itself after `timeout` seconds. `option` names the
+    filter in messages.
 
     Raises:
         UsageError: it is invalid or takes too long.

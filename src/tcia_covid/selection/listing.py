@@ -137,11 +137,7 @@ class ArchiveSource:
 
 
 class CatalogSource:
-    """The lists of the shipped catalog.
-
-    Args:
-        online: for what the catalog does not have; None to refuse that.
-    """
+    """The lists of the shipped catalog; `online` has the others, None refuses these."""
 
     def __init__(self, online: SeriesSource | None) -> None:
         self._online = online
@@ -264,12 +260,9 @@ class _Reconciler:
     def reconcile(
         self, listed: Mapping[str, Series], known: Mapping[str, Series], name: str = ""
     ) -> SeriesListing:
-        """Decide what to download.
+        """Decide what to download of the series of NBIA and of the catalog, both by UID.
 
-        Args:
-            listed: the series of NBIA, by UID.
-            known: the series of the catalog, by UID.
-            name: of the collection; empty for single series.
+        `name` is that of the collection; empty for single series.
         """
         comparison = compare_lists(name, listed, known)
         fewer = {item.series: item for item in comparison.different if item.fewer}

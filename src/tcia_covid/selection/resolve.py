@@ -87,15 +87,9 @@ def resolve(
 ) -> Selection:
     """List the targets, apply the filters, select the shard, compare with lock files.
 
-    Args:
-        targets: what to list.
-        registry: the known collections.
-        source: lists collections and series.
-        lookup: finds what the catalog does not have.
-        filters: which series to select.
-        shard: which part of them.
-        commercial_use: refuse collections whose license forbids it.
-        frozen: select only the versions that the targets, which are lock files, name.
+    `lookup` finds what the catalog does not have. With `commercial_use`, collections whose license
+    forbids it are refused. With `frozen`, the targets are lock files, and only the versions that
+    they name are selected.
 
     Raises:
         RequestError: a target, filter or license does not allow it.

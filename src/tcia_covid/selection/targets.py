@@ -109,13 +109,8 @@ def parse_targets(
 ) -> list[Target]:
     """Tell what targets name, without asking an archive.
 
-    A word is looked up as a collection and in the catalog, then as a file.
-
-    Args:
-        words: the targets.
-        registry: the known collections.
-        fetch: gets manifests from the web; without it, their addresses are refused.
-        pinned: read manifests as lock files.
+    A word is looked up as a collection and in the catalog, then as a file. Without `fetch`, the
+    addresses of manifests are refused. With `pinned`, manifests are read as lock files.
 
     Raises:
         UsageError: there is no target, or a word that cannot be one.
@@ -284,11 +279,8 @@ class CartArchive(Protocol):
 def cart_uids(archive: CartArchive, name: str) -> tuple[str, ...]:
     """List the series in a shared cart, sorted.
 
-    NBIA gives the same response for an empty and an unknown cart.
-
-    Args:
-        archive: where to ask.
-        name: of the cart, or the address of its page at NBIA.
+    NBIA gives the same response for an empty and an unknown cart. `name` may be the address of the
+    cart's page at NBIA.
 
     Raises:
         UsageError: the name is blank.

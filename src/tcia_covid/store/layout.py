@@ -90,11 +90,7 @@ class Layout:
 
         The second one, with the SeriesInstanceUID appended, is for a series whose first one is
         another series'. In the last one the UID is appended to the first folder's name: a folder
-        above is another series'.
-
-        Args:
-            series: as listed.
-            study_id: StudyID, which only the header of an image has.
+        above is another series'. StudyID is only in the headers of images.
         """
         return _folders(self.template, series, study_id)
 
@@ -104,11 +100,7 @@ class Layout:
         """The names of a series' images, by SOPInstanceUID; empty if the layout names no files.
 
         Where several images would have one name, whatever its case, their UIDs are appended.
-
-        Args:
-            series: as listed.
-            images: what the headers of all its images say, by SOPInstanceUID.
-            study_id: StudyID.
+        `images` is what the headers of all images say, by SOPInstanceUID.
         """
         if not self.file:
             return {}

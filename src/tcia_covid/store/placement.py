@@ -144,9 +144,7 @@ def refuse_own_folder(folder: Path, roots: Collection[Path]) -> None:
 def refuse_emptying(folder: Path, *, has_tree: bool) -> None:
     """Check that no receipt needs the files that `move` would take out of a folder.
 
-    Args:
-        folder: the folder to adopt.
-        has_tree: whether a tree of this program is in it.
+    `has_tree` says whether a tree of this program is in it.
 
     Raises:
         UsageError: it belongs to a tree of this program.

@@ -110,10 +110,6 @@ def join_keys(collection: str, series: Series) -> dict[str, str]:
 
     A PatientID that is not of the form known for the collection gives an empty patient: a blank
     field joins with nothing, a guess might join with somebody else.
-
-    Args:
-        collection: TCIA's name of the collection, in any case.
-        series: as listed.
     """
     file = _CLINICAL_FILES.get(fold_name(collection))
     if file is None:

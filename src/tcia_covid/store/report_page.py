@@ -71,9 +71,7 @@ class ReportPage:
     def write(self, body: str, thumbnails: dict[str, Path]) -> None:
         """Write the page; a folder's `index.html` comes last.
 
-        Args:
-            body: what follows the document type.
-            thumbnails: for a folder, the files to put into it, by name.
+        `body` is what follows the document type. `thumbnails` are the files for a folder, by name.
 
         Raises:
             RequestError: a file of the user is in the way.

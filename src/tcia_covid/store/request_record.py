@@ -36,13 +36,7 @@ class RecordedRequest:
 
 
 def recorded_request(series: Sequence[Series], listed: Sequence[Series], shards: int = 1) -> bytes:
-    """The content of the file.
-
-    Args:
-        series: those selected, of all shards.
-        listed: all series of the collection; empty if only parts of it were listed.
-        shards: how many runs share them.
-    """
+    """The content of the file; the arguments are those of `Tree.record_request`."""
     document = {
         "series": len(series),
         "listed": asdict(Totals.of(listed)) if listed else None,

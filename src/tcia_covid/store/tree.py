@@ -427,12 +427,9 @@ class Tree:
         return Relayout.RENAMED
 
     def relayout_outcome(self, receipt: Receipt) -> Relayout:
-        """What `relayout` does with a series; no image is opened.
+        """What `relayout` does with the series of a receipt with headers; no image is opened.
 
         Renames take images to their new folder only on one file system, and not through links.
-
-        Args:
-            receipt: of the series, with what the headers of its images say.
         """
         if receipt.series.uid in self.damage.uids() or not self.has_all_files(receipt):
             return Relayout.INCOMPLETE
@@ -452,11 +449,7 @@ class Tree:
         return Relayout.RENAMED
 
     def is_in_layout(self, receipt: Receipt) -> bool:
-        """Whether the folder and the files of a series have the names that the layout gives them.
-
-        Args:
-            receipt: of the series, with what the headers of its images say.
-        """
+        """Whether the series of a receipt with headers has the names that the layout gives it."""
         folder, images = self._committer.in_layout(receipt)
         return (folder, images) == (receipt.folder, receipt.images)
 

@@ -140,15 +140,8 @@ def fetch_supporting(
     """Install the supporting files of a collection in its folder `supporting`.
 
     Intact files are not downloaded again. The site's list is read only if a file of the registry
-    has neither an address nor a receipt.
-
-    Args:
-        collection: whose files.
-        tree: its folder; need not be writable if nothing is to do.
-        client: for the files; emits notices and failures.
-        site: TCIA's site, for the list.
-        update: download everything again.
-        accept_listed: also install a file that differs from the recorded one.
+    has neither an address nor a receipt. The folder need not be writable if nothing is to do.
+    `accept_listed` also installs a file that differs from the recorded one.
 
     Raises:
         LockedError: another run does the same.
@@ -393,10 +386,7 @@ class _Installer:
     def _put(self, source: Path, member: Member, recorded: Member | None) -> None:
         """Put a file in place unless it is there; a file that no receipt names is moved aside.
 
-        Args:
-            source: the file.
-            member: its name, size and hash.
-            recorded: the member of that name in the receipt before.
+        `recorded` is the member of that name in the receipt before.
         """
         disk, place = self.tree.disk, self.receipts.files / member.file
         if _has(place, member):

@@ -36,15 +36,7 @@ _TEXT_FORMATS = (".csv", ".tsv", ".txt", ".tcia", ".json", ".xml")
 
 
 class ResumableDownload:
-    """Downloads a file into a folder for partial files.
-
-    Args:
-        client: sends the requests.
-        url: the file's address.
-        name: the file's name; its extension tells the expected format.
-        tree: the collection's folder.
-        folder: for partial files.
-    """
+    """Downloads a file into a folder for partial files; its name's extension tells its format."""
 
     def __init__(self, client: Client, url: str, name: str, tree: Tree, folder: Path) -> None:
         self._client = client
@@ -148,12 +140,9 @@ class ResumableDownload:
 
 
 def check_format(head: bytes, name: str, where: str) -> None:
-    """Check the first bytes of a file before any of it is written.
+    """Check the first `HEAD_SIZE` bytes of a file before any of it is written.
 
-    Args:
-        head: its first bytes, `HEAD_SIZE` of them or all.
-        name: the file's name.
-        where: its address, without secrets.
+    `where` is its address, without secrets.
 
     Raises:
         BadResponseError: it is an error page, or its format does not fit its name (retryable).

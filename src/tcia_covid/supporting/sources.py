@@ -70,10 +70,7 @@ def locate_files(
 ) -> Iterator[SourceFile]:
     """Find in the site's list the files that the registry has no address of, and further ones.
 
-    Args:
-        files: all files of the registry.
-        listed: the files on the collection's page.
-        site: resolves the addresses of media records.
+    `files` are all files of the registry; `site` resolves the addresses of media records.
     """
     offered: list[PortalDownload] = []
     unresolved: list[SourceFile] = []

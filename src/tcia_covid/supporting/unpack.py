@@ -35,14 +35,9 @@ def unpack(
 ) -> list[Member]:
     """Unpack a ZIP into a folder of its own; return the files, named relative to the folder.
 
-    Each part of a name is made safe; each entry is read to its end, which checks its CRC.
-
-    Args:
-        archive: the ZIP.
-        folder: does not exist yet; removed again if this fails.
-        disk: all file-system writes.
-        tick: called for each block; what it raises ends the unpacking.
-        max_size: bytes of all entries together, unpacked.
+    Each part of a name is made safe; each entry is read to its end, which checks its CRC. The
+    folder does not exist yet, and is removed again if this fails. `tick` is called for each block;
+    what it raises ends the unpacking. `max_size` is for all entries together, unpacked.
 
     Raises:
         ZipError: it is not a ZIP file, damaged, too large, or has unsupported entries.

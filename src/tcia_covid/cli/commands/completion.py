@@ -31,10 +31,7 @@ def script(shell: str, program: click.Context) -> str:
     """The script for a shell, which asks this program for what to offer.
 
     It is the template that click fills; `source` would also start bash, to ask for its version.
-
-    Args:
-        shell: `bash`, `zsh` or `fish`.
-        program: the context of the whole program.
+    `program` is the context of the whole program.
     """
     complete = _CLASSES[shell](program.command, {}, str(program.info_name), VARIABLE)
     return complete.source_template % complete.source_vars()
