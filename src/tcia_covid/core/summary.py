@@ -1,10 +1,11 @@
-"""The result of a run: the summary, supporting files, differences from the catalog."""
+"""The result of a run: the summary, supporting files, differences from the catalog, as a table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from tcia_covid.core.errors import (
     FailureReason,
     TciaCovidError,
 )
-from tcia_covid.core.html import html_table
 from tcia_covid.core.models import ADOPTED, SERIES_NAMES, Check, Failure, Outcome, Series, State
 from tcia_covid.core.units import count, format_size
+
+_MAX_ROWS = 20
+"""Of a table in a notebook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,3 +307,23 @@ def exit_code_of(summary: Summary) -> int:
     if has_images or any(group.files for group in summary.supporting):
         return EXIT_PARTIAL
     return EXIT_ARCHIVE if reasons == {FailureReason.ARCHIVE_ERROR} else EXIT_PARTIAL
+
+
+def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An HTML table, all of whose text is escaped; of many rows only the first ones."""
+    every = list(rows)
+    shown = [_html_row("td", row) for row in every[:_MAX_ROWS]]
+    if len(every) > _MAX_ROWS:
+        more = f"and {len(every) - _MAX_ROWS:,} more"
+        shown.append(f'<tr><td colspan="{len(heads)}">{more}</td></tr>')
+    head = _html_row("th", heads) if every else ""
+    return (
+        f"<table><caption>{escape(caption)}</caption>"
+        f"<thead>{head}</thead><tbody>{''.join(shown)}</tbody></table>"
+    )
+
+
+def _html_row(tag: str, cells: Iterable[object]) -> str:
+    known = ("" if cell is None else cell for cell in cells)
+    texts = (f"{cell:,}" if type(cell) is int else str(cell) for cell in known)
+    return f"<tr>{''.join(f'<{tag}>{escape(text)}</{tag}>' for text in texts)}</tr>"

@@ -18,10 +18,9 @@ from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from tcia_covid.core.events import Emit, discard
-from tcia_covid.core.html import html_table
 from tcia_covid.core.models import Failure, Series, State, Totals
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.core.summary import Comparison, ResolvedTarget, SeriesResult
+from tcia_covid.core.summary import Comparison, ResolvedTarget, SeriesResult, html_table
 from tcia_covid.core.units import count, format_size
 from tcia_covid.nifti.tree import Inventory, VolumeTree
 from tcia_covid.operations.select import select_offline

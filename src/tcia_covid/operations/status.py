@@ -14,8 +14,8 @@ from pathlib import Path
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.errors import FailureReason
-from tcia_covid.core.html import html_table
 from tcia_covid.core.models import Check, Failure, Series, Totals
+from tcia_covid.core.summary import html_table
 from tcia_covid.core.units import count, format_size
 from tcia_covid.store.discovery import (
     UncheckedFolder,

@@ -13,8 +13,8 @@ import pytest
 
 import tcia_covid
 from tcia_covid.core.errors import FailureReason
-from tcia_covid.core.html import html_table
 from tcia_covid.core.models import Failure
+from tcia_covid.core.summary import html_table
 from tcia_covid.output.notebook import is_wanted
 from tests.fakes.nbia_faults import Faults
 from tests.fakes.nbia_servers import NAME, small_archive
