@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,9 @@ def clinical(
     """
     pandas = _pandas()
     known = _collection(collection)
-    path = Path(file) if file is not None else _stored(known, directory, "clinical", _is_table)
+    path = (
+        Path(file) if file is not None else _stored(known, directory, "clinical", (".xlsx", ".csv"))
+    )
     join = join_columns(known.name)
     wanted = [_fold(name) for name in join]
     cells, sheet = _cells(pandas, path, wanted)
@@ -153,7 +155,7 @@ def labels(
     """
     pandas = _pandas()
     known = _collection(collection)
-    path = Path(file) if file is not None else _stored(known, directory, "annotations", _is_json)
+    path = Path(file) if file is not None else _stored(known, directory, "annotations", (".json",))
     try:
         document = json.loads(path.read_bytes())
         rows = list(_annotated(document))
@@ -208,9 +210,9 @@ def _collection(name: str) -> Collection:
 
 
 def _stored(
-    collection: Collection, directory: str | Path, kind: str, is_wanted: Callable[[str], bool]
+    collection: Collection, directory: str | Path, kind: str, suffixes: tuple[str, ...]
 ) -> Path:
-    """The first supporting file of a kind in a collection's folder.
+    """The first supporting file of a kind, with one of the suffixes, in a collection's folder.
 
     Raises:
         RequestError: there is none.
@@ -224,7 +226,7 @@ def _stored(
             for receipt in receipts.all()
             if receipt.kind == kind
             for member in receipt.all_files
-            if is_wanted(member.file)
+            if member.file.lower().endswith(suffixes)
         ]
         if existing := [file for file in files if file.is_file()]:
             return existing[0]
@@ -233,14 +235,6 @@ def _stored(
         hint=f"download it: tcia-covid download '{collection.name}' --supporting-only; or give its "
         "path as file=",
     )
-
-
-def _is_table(name: str) -> bool:
-    return name.lower().endswith((".xlsx", ".csv"))
-
-
-def _is_json(name: str) -> bool:
-    return name.lower().endswith(".json")
 
 
 def _cells(pandas: Any, path: Path, wanted: Sequence[str]) -> tuple[Any, str]:

@@ -76,16 +76,13 @@ def references(collection: Collection, registry: Registry) -> Iterator[Reference
     """Yield what to cite for `collection`, with unique keys."""
     taken: set[str] = set()
     for publication, role in _publications(collection, registry):
-        stem = _hyphenated(collection.name) if role is Role.DATA else _author_year(publication)
+        name = re.sub(r"[\s_-]+", "-", collection.name.casefold())
+        stem = name if role is Role.DATA else _author_year(publication)
         stem = re.sub(r"[^a-z0-9.-]", "", stem) or "data"
         numbered = (f"{stem}-{number}" for number in count(2))
         key = next(key for key in chain([stem], numbered) if key not in taken)
         taken.add(key)
         yield Reference(publication, role, key)
-
-
-def _hyphenated(name: str) -> str:
-    return re.sub(r"[\s_-]+", "-", name.casefold())
 
 
 def license_text(collection: Collection) -> str:

@@ -22,7 +22,9 @@ class License:
     @classmethod
     def named(cls, name: str, url: str | None = None) -> License:
         """The license that an archive names; what it permits is read from the name."""
-        return cls(name, commercial_use=not _is_non_commercial(name), url=url)
+        words = name.casefold().replace("-", " ").replace("noncommercial", "non commercial")
+        is_non_commercial = "non commercial" in words or " nc" in words
+        return cls(name, commercial_use=not is_non_commercial, url=url)
 
     def __str__(self) -> str:
         use = "commercial use allowed" if self.commercial_use else "no commercial use"
@@ -65,8 +67,3 @@ def check_license(
             f"the license of {collection} ({license.name}) forbids commercial use",
             hint="leave the collection out, or omit --commercial-use if the use is not commercial",
         )
-
-
-def _is_non_commercial(name: str) -> bool:
-    words = name.casefold().replace("-", " ").replace("noncommercial", "non commercial")
-    return "non commercial" in words or " nc" in words

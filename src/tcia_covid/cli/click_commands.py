@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from tcia_covid.cli.config_file import LOCAL, Setting, read_settings, values
+from tcia_covid.cli.config_file import LOCAL, Setting, read_settings
 from tcia_covid.cli.console import Console, write
 from tcia_covid.cli.options import DISPLAY, ENVIRONMENT, Option
 from tcia_covid.core.errors import UsageError, did_you_mean
@@ -266,7 +266,8 @@ class CommandGroup(_PrintedHelp, click.Group):
         ctx.ensure_object(Console).command = args[0]
         if not set(args) & {*ctx.help_option_names, *_HELP_ALL.opts}:
             settings = ctx.meta[_SETTINGS] = read_settings()
-            ctx.default_map = {args[0]: values(settings)}
+            values = {name: setting.value for name, setting in settings.items()}
+            ctx.default_map = {args[0]: values}
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

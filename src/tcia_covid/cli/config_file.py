@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,11 +97,6 @@ def load(paths: Iterable[Path]) -> dict[str, Setting]:
     for path in paths:
         settings |= _read(path)
     return settings
-
-
-def values(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """The values alone."""
-    return {name: setting.value for name, setting in settings.items()}
 
 
 def _read(path: Path) -> dict[str, Setting]:

@@ -303,7 +303,8 @@ class _TreeCheck:
         result.images.intact += images - damaged
         result.images.damaged += damaged
         result.size += receipt.size
-        result.read += receipt.size - _missing_size(receipt, damage)
+        missing = {Path(each.file).name for each in damage if each.reason is Reason.MISSING}
+        result.read += sum(image.size for image in receipt.images if image.file not in missing)
         if self.against is not None:
             self.against.compare(receipt, damage)
         for problem in problems:
@@ -455,9 +456,3 @@ def _compare(receipt: Receipt, archive: Archive) -> HashComparison:
         spellings.append(stored)  # the archive may omit leading zeros of some hashes only
     matches = hash_matches(series_hash, spellings, computed)
     return HashComparison.VERIFIED if matches else HashComparison.CHANGED
-
-
-def _missing_size(receipt: Receipt, damage: Iterable[Damage]) -> int:
-    """Bytes of the images that do not exist."""
-    missing = {each.file.rpartition("/")[2] for each in damage if each.reason is Reason.MISSING}
-    return sum(image.size for image in receipt.images if image.file in missing)

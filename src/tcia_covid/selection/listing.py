@@ -97,7 +97,9 @@ class ArchiveSource:
             notice = f"NBIA did not list {collection.name} ({error.message}): using the catalog"
             return SeriesListing(list(known.values()), notices=[notice])
         joined = _joined(series, known)
-        if _is_short(joined, known) if known else len(joined) < (collection.series or 0):
+        compared = compare_lists("", joined, known)
+        is_short = bool(compared.only_catalog) or any(each.fewer for each in compared.different)
+        if is_short if known else len(joined) < (collection.series or 0):
             with contextlib.suppress(ArchiveError):  # the first list counts
                 joined = _joined([*series, *lister.list_collection(name)], known)
         if not known:
@@ -184,12 +186,6 @@ def _joined(series: Iterable[Series], known: Mapping[str, Series]) -> dict[str, 
         if before is None or (item.image_count or 0) >= (before.image_count or 0):
             joined[item.uid] = located(item, known)
     return joined
-
-
-def _is_short(listed: Mapping[str, Series], known: Mapping[str, Series]) -> bool:
-    """Whether series of the catalog, or images of them, are missing in a list."""
-    compared = compare_lists("", listed, known)
-    return bool(compared.only_catalog) or any(difference.fewer for difference in compared.different)
 
 
 def located(series: Series, known: Mapping[str, Series]) -> Series:

@@ -199,7 +199,11 @@ class _TargetLists:
         if target.collections:
             lists = [self.whole[collection.name] for collection in target.collections]
             is_one = len(lists) == 1 and not uids
-            number = len(lists[0] if is_one else uids.keys() | _uids_in(lists))
+            number = len(
+                lists[0]
+                if is_one
+                else uids.keys() | {series.uid for each in lists for series in each}
+            )
         return ResolvedTarget(target.word, kind, list(dict.fromkeys(names)), number)
 
     def notices(self, targets: Iterable[Target], resolved: Iterable[ResolvedTarget]) -> list[str]:
@@ -235,10 +239,6 @@ class _TargetLists:
             known = self._registry.listed_as(series.collection)
             name = self._names[series.collection] = known.name if known else series.collection
         return name
-
-
-def _uids_in(lists: Iterable[Sequence[Series]]) -> set[str]:
-    return {series.uid for each in lists for series in each}
 
 
 def _collections(targets: Iterable[Target]) -> Iterable[Collection]:

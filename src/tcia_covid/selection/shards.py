@@ -62,7 +62,12 @@ def shard_filter(shard: Shard, balanced: Iterable[Series]) -> Callable[[str], bo
             largest series. Other series are distributed by a hash of their UID.
     """
     indexes = _balanced({series.uid: series.size or 0 for series in balanced}, shard.count)
-    return lambda uid: (indexes.get(uid) or _hashed(uid, shard.count)) == shard.index
+
+    def index_of(uid: str) -> int:
+        digest = hashlib.md5(uid.encode(), usedforsecurity=False).digest()
+        return indexes.get(uid) or int.from_bytes(digest, "big") % shard.count + 1
+
+    return lambda uid: index_of(uid) == shard.index
 
 
 def _balanced(sizes: Mapping[str, int], count: int) -> dict[str, int]:
@@ -75,8 +80,3 @@ def _balanced(sizes: Mapping[str, int], count: int) -> dict[str, int]:
         heapreplace(loads, (size + sizes[uid], series + 1, index))
         indexes[uid] = index
     return indexes
-
-
-def _hashed(uid: str, count: int) -> int:
-    digest = hashlib.md5(uid.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest, "big") % count + 1

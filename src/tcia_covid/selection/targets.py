@@ -95,7 +95,7 @@ def split_targets(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         part.strip()
         for word in words
-        for part in ([word] if "://" in word or _exists(word) else word.split(","))
+        for part in ([word] if "://" in word or os.path.lexists(word) else word.split(","))
         if part.strip() or not word.strip(", ")
     )
 
@@ -190,10 +190,6 @@ def _is_manifest(word: str) -> bool:
 
 def _has_suffix(word: str) -> bool:
     return word.lower().endswith(MANIFEST_SUFFIXES)
-
-
-def _exists(word: str) -> bool:
-    return os.path.lexists(word)
 
 
 def _manifest_in(folder: str) -> str:

@@ -17,7 +17,7 @@ def load(tmp_path: Path, *texts: str | bytes) -> dict[str, object]:
         path = tmp_path / f"{number}.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         paths.append(path)
-    return config_file.values(config_file.load(paths))
+    return {name: setting.value for name, setting in config_file.load(paths).items()}
 
 
 def broken(tmp_path: Path, text: str | bytes) -> ConfigError:
@@ -122,7 +122,7 @@ def test_the_current_folder_overrides_the_users_file(
     (tmp_path / "xdg" / "tcia-covid" / "config.yaml").write_text("jobs: 1\nretries: 1\n")
     (tmp_path / "tcia-covid.yaml").write_text("jobs: 2\n")
     settings = config_file.load(config_file.files())
-    assert config_file.values(settings) == {"jobs": 2, "retries": 1}
+    assert {name: setting.value for name, setting in settings.items()} == {"jobs": 2, "retries": 1}
 
 
 @pytest.mark.parametrize(

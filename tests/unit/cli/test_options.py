@@ -56,8 +56,9 @@ def values_of(name: str, *arguments: str) -> dict[str, Any]:
 
     command = copy.copy(COMMANDS[name])
     command.callback = probe
-    settings = config_file.values(config_file.load(config_file.files()))
-    command.main(list(arguments), standalone_mode=False, obj=Console(), default_map=settings)
+    settings = config_file.load(config_file.files())
+    defaults = {name: setting.value for name, setting in settings.items()}
+    command.main(list(arguments), standalone_mode=False, obj=Console(), default_map=defaults)
     return given
 
 

@@ -36,11 +36,13 @@ def command(
 ) -> int:
     """List the known collections with size, license and sources."""
     collections = load_registry(registry)
+    others: list[str] | None = None
     if all:
-        others: list[str] | None = _others(console, registry=registry, **choices)
+        from tcia_covid.api.functions import other_collections  # noqa: PLC0415 - imports all archives
+
+        others = run_displayed(console, partial(other_collections, registry=registry, **choices))
     else:
         refuse_unused(ALL_ONLY, "--all", "ask the archive")
-        others = None
     console.document(list_document(collections, others))
     rows = map(_row, collections)
     right, keep = ("patients", "series", "size"), ("collection", "about")
@@ -52,12 +54,6 @@ def command(
         pages = paragraphs(map(str, collections.resources), width())
         console.result(f"\nFurther resources:\n{pages}")
     return EXIT_OK
-
-
-def _others(console: Console, **choices: Any) -> list[str]:
-    from tcia_covid.api.functions import other_collections  # noqa: PLC0415 - imports all archives
-
-    return run_displayed(console, partial(other_collections, **choices))
 
 
 def _row(collection: Collection) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ _DROPPED = (
 )
 """Left out in turn on a terminal that is too narrow."""
 _TAIL = 6
+"""Characters at the end of a SeriesInstanceUID, which tell those of one collection apart."""
 
 
 def command(
@@ -133,7 +134,7 @@ def formatted(
             right=("images", "size"),
             keep=("patient", "modality", "series"),
             drop=_DROPPED,
-            short={"series": _tail},
+            short={"series": lambda uid: f"…{uid[-_TAIL:]}"},
             columns=width(),
         )
     out = io.StringIO(newline="")
@@ -143,11 +144,6 @@ def formatted(
     else:
         _WRITERS[format](series, out)
     return out.getvalue().removesuffix("\n")
-
-
-def _tail(uid: str) -> str:
-    """The end of a SeriesInstanceUID, which tells those of one collection apart."""
-    return f"…{uid[-_TAIL:]}"
 
 
 def _row(series: Series) -> tuple[object, ...]:

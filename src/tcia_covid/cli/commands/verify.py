@@ -42,7 +42,10 @@ def command(
             f"'verify' checks one folder, and {targets[0]} is a second one",
             hint="TARGETs follow --against",
         )
-    _refuse_unused(online=online, against=bool(against))
+    if not online:
+        refuse_unused(ONLINE_ONLY, "--online", "compare with the archive")
+    if not against:
+        refuse_unused(AGAINST_ONLY, "--against TARGET", "compare with what the filters select")
     verify: Callable[..., VerifyResult] = verify_directory
     if online or against:
         from tcia_covid.api.functions import verify as verify_api  # noqa: PLC0415 - imports all archives
@@ -58,13 +61,6 @@ def command(
     if result.exit_code != EXIT_OK:
         console.error(*_error(result))
     return result.exit_code
-
-
-def _refuse_unused(*, online: bool, against: bool) -> None:
-    if not online:
-        refuse_unused(ONLINE_ONLY, "--online", "compare with the archive")
-    if not against:
-        refuse_unused(AGAINST_ONLY, "--against TARGET", "compare with what the filters select")
 
 
 def _lines(result: VerifyResult) -> Iterator[str]:
