@@ -10,18 +10,23 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.archives.idc.endpoints import parse_endpoints
 from tcia_covid.archives.nbia.archive import NbiaArchive
+from tcia_covid.archives.portal import NOT_PROVIDED
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.errors import ManifestError, StatusError
 from tcia_covid.core.events import Emit
+from tcia_covid.core.redaction import redact
 from tcia_covid.http.client import Client
 from tcia_covid.http.retry import Reachability
-from tcia_covid.http.settings import HttpSettings, check_nbia_url
+from tcia_covid.http.settings import HttpSettings, check_nbia_url, is_safe_address
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
-from tcia_covid.selection.manifests.web import WebManifests
+from tcia_covid.selection.manifests.model import Fetch
 from tcia_covid.selection.request import Options
 
 MAX_PAUSE = 5.0
 """Seconds to wait where one of IDC's endpoints asks for a pause; then others take over."""
+_MAX_MANIFEST = 128 * 1024**2
+"""Bytes of a manifest on the web that are received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Archives:
     """Where series are downloaded from, in order of preference."""
     hash_archives: Sequence[Archive]
     """For hashes of images from another archive, with short timeouts and few retries."""
-    manifests: WebManifests
+    manifests: Fetch
     """Gets manifests from the web."""
     meter: ByteCounter
     reachability: Reachability
@@ -85,7 +90,9 @@ def open_for_options(
         idc=idc,
         order=orders[options.source],
         hash_archives=[NbiaArchive(nbia_clients[2], options.nbia_url)] if is_auto else [],
-        manifests=WebManifests(nbia_clients[1], allow_http=options.site_url.startswith("http:")),
+        manifests=partial(
+            fetch_manifest, nbia_clients[1], allow_http=options.site_url.startswith("http:")
+        ),
         meter=meter,
         reachability=reachability,
         clients=(*nbia_clients, s3_client),
@@ -118,3 +125,28 @@ def check_addresses(nbia_url: str, idc_url: str | None) -> None:
     check_nbia_url(nbia_url)
     if idc_url:
         parse_endpoints(idc_url)
+
+
+def fetch_manifest(client: Client, url: str, *, allow_http: bool = False) -> bytes:
+    """Get a manifest from the web. The client follows redirects to https only.
+
+    `allow_http` permits http on this machine, as it is where TCIA's site is there.
+
+    Raises:
+        ManifestError: the address cannot be used, or the server does not provide it.
+        ArchiveError: the server did not respond, or sent too much.
+    """
+    if not is_safe_address(url, allow_http=allow_http):
+        raise ManifestError(
+            f"{redact(url)} is not an https address",
+            hint="download the manifest, and give the file",
+        )
+    try:
+        return client.fetch(url, lambda response: response.read_all(_MAX_MANIFEST))
+    except StatusError as error:
+        if error.status not in NOT_PROVIDED:
+            raise
+        raise ManifestError(
+            f"the server does not provide {redact(url)} (HTTP {error.status})",
+            hint="check the address; if it needs a login, download the file with a browser",
+        ) from error

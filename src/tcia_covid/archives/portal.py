@@ -166,8 +166,6 @@ class PortalDownload:
     """The site's names for the type of content and of file: `Clinical Data`, `XLSX`, …"""
     size: int | None = None
     """Bytes, as rounded on the page."""
-    license: str = ""
-    updated: str = ""
 
     @property
     def is_package(self) -> bool:
@@ -200,8 +198,6 @@ def read_download(record: Record, base: str) -> PortalDownload | None:
         media=record_id(media),
         types=tuple(label for kind in kinds for label in labels(kind)),
         size=round(size * _UNITS[unit]) if size is not None and unit in _UNITS else None,
-        license=text(record.get("data_license") or record.get("license")),
-        updated=text(record.get("date_updated")),
     )
 
 
