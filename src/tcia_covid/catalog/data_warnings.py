@@ -50,9 +50,7 @@ def data_warnings(series: Sequence[Series]) -> list[str]:
     kinds = {_Kind(*values): number for values, number in counts.items()}
     return [
         *_compressed(kinds),
-        *_monochrome1(kinds),
-        *_secondary_captures(kinds),
-        *_without_pixels_or_in_color(kinds),
+        *(f"{share} {what}." for what, has in _OF_KIND.items() for share in _share_of(kinds, has)),
         *_short_ct(series),
     ]
 
@@ -80,26 +78,18 @@ def _compressed(kinds: _Kinds) -> Iterator[str]:
         )
 
 
-def _monochrome1(kinds: _Kinds) -> Iterator[str]:
-    for share in _by_modality(kinds, lambda kind: kind.photometric_interpretation == "MONOCHROME1"):
-        yield f"{share} are MONOCHROME1: their lowest value is white, so invert them."
-
-
-def _secondary_captures(kinds: _Kinds) -> Iterator[str]:
-    for share in _by_modality(kinds, lambda kind: kind.sop_class == SECONDARY_CAPTURE):
-        yield (
-            f"{share} are secondary captures, such as screenshots and reformatted images, not "
-            f"original ones: --where 'SOPClassUID!={SECONDARY_CAPTURE}' leaves them out."
-        )
-
-
-def _without_pixels_or_in_color(kinds: _Kinds) -> Iterator[str]:
-    for share in _by_modality(kinds, lambda kind: "RGB" in (kind.photometric_interpretation or "")):
-        yield f"{share} are in color (RGB)."
-    for share in _by_modality(
-        kinds, lambda kind: bool(kind.sop_class) and not kind.photometric_interpretation
-    ):
-        yield f"{share} have no pixels."
+_OF_KIND: Mapping[str, Callable[[_Kind], bool]] = {
+    "are MONOCHROME1: their lowest value is white, so invert them": lambda kind: (
+        kind.photometric_interpretation == "MONOCHROME1"
+    ),
+    "are secondary captures, such as screenshots and reformatted images, not original ones: "
+    f"--where 'SOPClassUID!={SECONDARY_CAPTURE}' leaves them out": lambda kind: (
+        kind.sop_class == SECONDARY_CAPTURE
+    ),
+    "are in color (RGB)": lambda kind: "RGB" in (kind.photometric_interpretation or ""),
+    "have no pixels": lambda kind: bool(kind.sop_class) and not kind.photometric_interpretation,
+}
+"""What to say of series, and of which."""
 
 
 def _short_ct(series: Sequence[Series]) -> Iterator[str]:
@@ -112,7 +102,7 @@ def _short_ct(series: Sequence[Series]) -> Iterator[str]:
         )
 
 
-def _by_modality(kinds: _Kinds, has: Callable[[_Kind], bool]) -> Iterator[str]:
+def _share_of(kinds: _Kinds, has: Callable[[_Kind], bool]) -> Iterator[str]:
     """Count the series of each modality for which `has` is true: `247 of 720 CR series`."""
     totals: Counter[str] = Counter()
     found: Counter[str] = Counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from itertools import pairwise
@@ -88,13 +88,9 @@ class Geometry:
     """Median distance of neighboring slices, in mm."""
     pixel_spacing: tuple[float, ...] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the geometry as it is cached."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
-        """Build a geometry from what `to_dict` returns.
+        """Build a geometry from what `asdict` returns, as it is cached.
 
         Raises:
             ValueError: a value is invalid.

@@ -123,14 +123,8 @@ def adopt_volumes(
 ) -> VolumeAdoption:
     """Install the intact volumes of any folder; how files are arranged in it does not matter.
 
-    The arguments are those of `tcia_covid.adopt`; `move` removes a patient's files once the patient
-    is complete.
-
-    Raises:
-        RequestError: the folder does not exist, has no volume of the collection, or is one of
-            this program's own.
-        DestinationError: the output cannot be used.
-        InterruptedRunError: `stop` was set.
+    The arguments and errors are those of `tcia_covid.adopt`; `move` removes a patient's files once
+    the patient is complete.
     """
     stop = stop or CancelToken()
     tree = VolumeTree(output, collection, Disk(durable=durable), emit)

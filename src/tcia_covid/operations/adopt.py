@@ -161,14 +161,8 @@ def adopt_folder(
     download fetches only the others. `directory` is not changed, except that `move` removes the
     files of a series once it is complete in the layout.
 
-    The arguments are those of `tcia_covid.adopt`; without `collection`, every series that an
-    archive knows is adopted.
-
-    Raises:
-        RequestError: not a folder, without DICOM files, or one of this program's own folders.
-        ArchiveError: the collection could not be listed.
-        DestinationError: the output cannot be used.
-        InterruptedRunError: `stop` was set.
+    The arguments and errors are those of `tcia_covid.adopt`. Without `collection`, every series
+    that an archive knows is adopted.
     """
     options, stop = options or Options(), stop or CancelToken()
     started = time.monotonic()

@@ -105,14 +105,8 @@ def relayout_directory(
 
     Running it again resumes where a run was stopped. Files of other programs stay where they are.
 
-    The arguments are those of `tcia_covid.relayout`; `durable` and `keep_formulas` are those of a
-    download.
-
-    Raises:
-        UsageError: the layout is invalid.
-        RequestError: the folder contains no collection of this program.
-        DestinationError: the folder cannot be written.
-        TciaCovidError: the run was cancelled.
+    The arguments and errors are those of `tcia_covid.relayout`; `durable` and `keep_formulas` are
+    those of a download.
     """
     started = time.monotonic()
     stop, registry = stop or CancelToken(), registry or Registry()

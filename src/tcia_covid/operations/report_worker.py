@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"problem": _reason(error)}
     geometry = check_geometry(headers)
     best = representative(headers)
-    found = {"geometry": geometry.to_dict(), "image": "" if best is None else images[best][2]}
+    found = {"geometry": asdict(geometry), "image": "" if best is None else images[best][2]}
     if best is None or geometry.kind is Kind.NO_IMAGE:
         return found
     return {**found, **_thumbnail(folder, images[best])}

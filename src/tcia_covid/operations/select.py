@@ -55,7 +55,7 @@ def select(
         targets += parse_targets(words, registry, archives.manifests, pinned=options.frozen)
     targets += (manifest_target(manifest, registry) for manifest in request.manifests)
     for name in request.carts:
-        uids = dict.fromkeys(cart_uids(archives.nbia, name), 0)
+        uids = dict.fromkeys(cart_uids(archives.nbia.shared_cart, name), 0)
         targets.append(Target(name, "shared cart", uids=uids))
     selection = resolve(
         targets,

@@ -149,13 +149,11 @@ def verify_directory(
 ) -> VerifyResult:
     """Compare every file of a download with its receipt, and record damage for the next download.
 
-    The arguments are those of `tcia_covid.verify`; `archive` is asked for the hashes of intact
-    series, and `against` compares what the folder has with targets.
+    The arguments and errors are those of `tcia_covid.verify`; `archive` is asked for the hashes of
+    intact series, and `against` compares what the folder has with targets.
 
     Raises:
-        RequestError: the folder contains no collection of this program.
-        DestinationError: the program's own files in it cannot be read.
-        TciaCovidError: the check was cancelled.
+        DestinationError: the program's own files in the folder cannot be read.
     """
     started = time.monotonic()
     stop = stop or CancelToken()

@@ -312,14 +312,7 @@ def _report(collection: CollectionReport) -> Document:
             {
                 "SeriesInstanceUID": series.series.uid,
                 "folder": series.folder,
-                "problems": [
-                    {
-                        "finding": problem.finding.value,
-                        "detail": problem.detail,
-                        "prevents_volume": problem.prevents_volume,
-                    }
-                    for problem in series.geometry.problems
-                ],
+                "problems": [asdict(problem) for problem in series.geometry.problems],
             }
             for series in collection.series
             if series.geometry and series.geometry.problems

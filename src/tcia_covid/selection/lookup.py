@@ -17,7 +17,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.safe_names import is_uid
-from tcia_covid.selection.listing import SeriesListing, located
+from tcia_covid.selection.listing import SeriesLister, SeriesListing, located
 from tcia_covid.selection.manifests.model import Kind
 from tcia_covid.selection.targets import (
     TARGET_COLUMNS,
@@ -40,19 +40,11 @@ _NAMES: dict[Kind, str] = {
 }
 
 
-class LookupArchive(Protocol):
+class LookupArchive(SeriesLister, Protocol):
     """The part of an archive that finds series by anything."""
 
     def collections(self) -> list[str]:
         """List the names of all collections."""
-        ...
-
-    def list_collection(self, collection: str) -> list[Series]:
-        """List all series of a collection."""
-        ...
-
-    def list_series(self, uids: Sequence[str]) -> list[Series]:
-        """List the series with these UIDs."""
         ...
 
     def find_series(self, column: str, value: str) -> list[Series]:

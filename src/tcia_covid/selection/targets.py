@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from tcia_covid.catalog import series_catalog
@@ -264,19 +264,11 @@ def unknown_collection(
     )
 
 
-class CartArchive(Protocol):
-    """The part of an archive that lists shared carts."""
-
-    def shared_cart(self, name: str) -> Sequence[str]:
-        """Get the SeriesInstanceUIDs of a cart; none if it is unknown."""
-        ...
-
-
-def cart_uids(archive: CartArchive, name: str) -> tuple[str, ...]:
+def cart_uids(list_cart: Callable[[str], Sequence[str]], name: str) -> tuple[str, ...]:
     """List the series in a shared cart, sorted.
 
-    NBIA gives the same response for an empty and an unknown cart. `name` may be the address of the
-    cart's page at NBIA.
+    NBIA gives the same response for an empty and an unknown cart: `list_cart` gives no series then.
+    `name` may be the address of the cart's page at NBIA.
 
     Raises:
         UsageError: the name is blank.
@@ -287,7 +279,7 @@ def cart_uids(archive: CartArchive, name: str) -> tuple[str, ...]:
     name = (unquote(in_address[1]) if in_address else name).strip()
     if not name:
         raise UsageError("the name of a shared cart is blank")
-    uids = sorted({uid for uid in archive.shared_cart(name) if is_uid(uid)})
+    uids = sorted({uid for uid in list_cart(name) if is_uid(uid)})
     if not uids:
         raise RequestError(
             f"there is no shared cart {name!r}, or nothing public is in it",

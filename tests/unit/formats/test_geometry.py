@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -192,4 +192,4 @@ def test_the_middle_slice_of_the_largest_stack_represents_a_series() -> None:
 def test_a_geometry_is_the_same_after_the_cache() -> None:
     for images in (stack(), stack(0, 2.5, 5, 10), [ImageHeader()]):
         geometry = check_geometry(images)
-        assert Geometry.from_dict(geometry.to_dict()) == geometry
+        assert Geometry.from_dict(asdict(geometry)) == geometry

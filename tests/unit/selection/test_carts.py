@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from tcia_covid.core.errors import RequestError, UsageError
@@ -19,7 +17,7 @@ def test_a_cart_gives_its_series(server: ArchiveServer, *, v1: bool) -> None:
     uids = sorted(series.uid for series in server.corpus)[:3]
     server.carts["nbia-12345"] = list(reversed(uids))
     with nbia_of(server, v1=v1) as nbia:
-        assert cart_uids(nbia, " nbia-12345 ") == tuple(uids)
+        assert cart_uids(nbia.shared_cart, " nbia-12345 ") == tuple(uids)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +31,7 @@ def test_the_address_of_a_cart_contains_its_name(server: ArchiveServer, pasted: 
     uid = min(series.uid for series in server.corpus)
     server.carts["nbia-1 2"] = [uid]
     with nbia_of(server) as nbia:
-        assert cart_uids(nbia, pasted) == (uid,)
+        assert cart_uids(nbia.shared_cart, pasted) == (uid,)
 
 
 def test_an_empty_response_is_requested_again(corpus: Corpus) -> None:
@@ -41,7 +39,7 @@ def test_an_empty_response_is_requested_again(corpus: Corpus) -> None:
     faults = Faults(EmptyAnswer("getContentsByName"))
     with ArchiveServer(corpus, interceptor=faults) as server, nbia_of(server) as nbia:
         server.carts["mine"] = [uid]
-        assert cart_uids(nbia, "mine") == (uid,)
+        assert cart_uids(nbia.shared_cart, "mine") == (uid,)
 
 
 @pytest.mark.parametrize("content", [None, [], ["1.2.3.withdrawn"]])
@@ -51,20 +49,16 @@ def test_a_cart_without_public_series_is_an_error(
     if content is not None:
         server.carts["mine"] = content
     with nbia_of(server) as nbia, pytest.raises(RequestError, match="'mine'") as error:
-        cart_uids(nbia, "mine")
+        cart_uids(nbia.shared_cart, "mine")
     assert error.value.exit_code == 2
     assert ".tcia" in error.value.hint
 
 
 def test_a_blank_name_is_refused(server: ArchiveServer) -> None:
     with nbia_of(server) as nbia, pytest.raises(UsageError):
-        cart_uids(nbia, "  ")
+        cart_uids(nbia.shared_cart, "  ")
     assert not server.requests
 
 
 def test_values_that_are_not_uids_are_ignored() -> None:
-    class Keeper:
-        def shared_cart(self, name: str) -> Sequence[str]:
-            return ["1.2.3", "null", "1.2.3"]
-
-    assert cart_uids(Keeper(), "x") == ("1.2.3",)
+    assert cart_uids(lambda name: ["1.2.3", "null", "1.2.3"], "x") == ("1.2.3",)
