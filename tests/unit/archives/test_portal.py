@@ -57,7 +57,6 @@ def test_the_downloads_of_a_collection_come_in_the_pages_order(
     assert (second.file, second.types) == ("a b.xlsx", ("Clinical Data",))
     assert second.url == f"{site.url}/wp-content/uploads/a%20b.xlsx"
     assert not second.is_package
-    assert second.license == "CC BY 4.0"
 
 
 def test_downloads_may_be_given_as_numbers_texts_or_objects(
