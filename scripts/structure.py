@@ -150,7 +150,7 @@ def main(arguments: list[str]) -> int:
     modules = read()
     for package in PACKAGES:
         own = [module for module in modules.values() if module.package == package]
-        print(f"{package:12} {len(own):4} files {sum(one.lines for one in own):7,} lines")
+        print(f"{package:12} {len(own):4} files {sum(item.lines for item in own):7,} lines")
         if "--files" in arguments:
             for module in own:
                 print(f"    {module.name:40} {module.lines:5}")

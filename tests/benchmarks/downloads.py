@@ -1,4 +1,4 @@
-"""The benchmarks of downloads: CT series, radiographs, tiny series, and a big one."""
+"""The benchmarks of downloads: CT series, radiographs, tiny series, and a big pair."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def _next_to_the_disk(bench: Bench, made: Input, jobs: int, engine: str, without
     )
     with serving(made) as url:
         received = min(socket_limit(url, made, jobs) for _ in bench.times())
-    one = middle(pairs)
+    pair = middle(pairs)
     name = f"inflate+MD5+write, {threads} thread{'s' * (threads > 1)}"
     return Row(
         "a",
         f"CT series, {jobs} job{'s' * (jobs > 1)}, {engine}",
-        one.cost,
+        pair.cost,
         made.size,
-        {name: one.limit, "socket": received},
-        one.ratio,
-        (at_least(one.ratio, 0.85, "of the limit"),) if jobs > 1 else (),
+        {name: pair.limit, "socket": received},
+        pair.ratio,
+        (at_least(pair.ratio, 0.85, "of the limit"),) if jobs > 1 else (),
         {"all walls": [each.cost.wall for each in pairs], "all ratios": ratios(pairs)},
     )
 
@@ -142,6 +142,6 @@ def _bounded(
     target: Target = at_least(ratio, 0.9, "of the bound")
     names = "latency x requests / jobs" + (", and bytes / rate" if rate else "")
     title = f"{recipe.scaled(bench.scale).series:,} {what}"
-    remarks = {"requests": asked, "all walls": [one.wall for one in costs]}
+    remarks = {"requests": asked, "all walls": [item.wall for item in costs]}
     limits = {names: waiting + line}
     return Row(case, title, cost, made.size, limits, ratio, (target,), remarks)

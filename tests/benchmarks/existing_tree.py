@@ -69,11 +69,11 @@ def verifying(bench: Bench) -> Iterator[Row]:
     os.sync()  # else the system writes it to the disk on the same cores meanwhile
     command = [*PROGRAM, "verify", str(output), "--jobs", str(CORES), "--json"]
     pairs = in_turns(bench, lambda: run(command), lambda: _md5sum(output))
-    one = middle(pairs)
-    targets = (at_least(one.ratio, 0.9, "of md5sum"),)
-    limits = {f"md5sum, {CORES} processes": one.limit}
+    pair = middle(pairs)
+    targets = (at_least(pair.ratio, 0.9, "of md5sum"),)
+    limits = {f"md5sum, {CORES} processes": pair.limit}
     remarks = {"all ratios": ratios(pairs)}
-    yield Row("h", "verify", one.cost, made.size, limits, one.ratio, targets, remarks)
+    yield Row("h", "verify", pair.cost, made.size, limits, pair.ratio, targets, remarks)
 
 
 def _complete_tree(made: Input, cache: Path) -> Path:

@@ -75,7 +75,9 @@ class Input:
     @property
     def size(self) -> int:
         """Bytes of all images."""
-        return sum(one["FileSize"] for one in json.loads((self.folder / "list.json").read_bytes()))
+        return sum(
+            item["FileSize"] for item in json.loads((self.folder / "list.json").read_bytes())
+        )
 
     def body(self, uid: str) -> Path:
         """What the server sends for a series, framing and all."""

@@ -15,8 +15,8 @@ IMAGES = 2
 def real_names() -> Corpus:
     """The first series of each DICOM collection, with their real UIDs and small images."""
     names = [entry.collection for entry in series_catalog.info().entries]
-    listed = [one for name in names for one in series_catalog.load(name)[:SERIES]]
-    series = [stand_in(one, number) for number, one in enumerate(listed)]
+    listed = [item for name in names for item in series_catalog.load(name)[:SERIES]]
+    series = [stand_in(item, number) for number, item in enumerate(listed)]
     return Corpus([DemoCollection(name) for name in names], series)
 
 

@@ -35,7 +35,7 @@ def command(server: ArchiveServer, tmp_path: Path) -> Command:
 def have(tmp_path: Path, server: ArchiveServer) -> Path:
     """DEMO-CT as NBIA's retriever leaves it."""
     folder = tmp_path / "have"
-    retriever_descriptive(folder, [one for one in server.corpus if one.collection == "DEMO-CT"])
+    retriever_descriptive(folder, [item for item in server.corpus if item.collection == "DEMO-CT"])
     return folder
 
 
@@ -62,7 +62,7 @@ def test_the_document_has_the_outcome_of_each_series(command: Command, have: Pat
     assert result["series"]["found"] == 5
     assert result["series"]["adopted"] == 3
     assert result["series"]["foreign"] == 1
-    assert [one["file"] for one in result["damaged"]] == [victim.relative_to(have).as_posix()]
+    assert [item["file"] for item in result["damaged"]] == [victim.relative_to(have).as_posix()]
     assert result["foreign"][0]["Collection"] is None
     assert result["incomplete"][0]["reason"] == "incomplete"
 
@@ -88,7 +88,7 @@ def test_moving_empties_the_folder_of_images(command: Command, have: Path) -> No
 def test_several_tools_folders_side_by_side(
     command: Command, tmp_path: Path, server: ArchiveServer
 ) -> None:
-    series = [one for one in server.corpus if one.collection == "DEMO-MULTI"]
+    series = [item for item in server.corpus if item.collection == "DEMO-MULTI"]
     idc_index(tmp_path / "all" / "idc", series[:8])
     tcia_utils(tmp_path / "all", series[4:])
     done = command("adopt", tmp_path / "all", "--copy", "-o", "data")

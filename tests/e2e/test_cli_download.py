@@ -106,8 +106,8 @@ def test_a_download_can_be_inspected_verified_and_repaired(
     command: Callable[..., Ran], tmp_path: Path
 ) -> None:
     command("download", NAME)
-    (one,) = document(command("status", "--json"))["collections"]
-    assert one["series"]["complete"] == 6
+    (collection,) = document(command("status", "--json"))["collections"]
+    assert collection["series"]["complete"] == 6
     assert "complete: 6 series" in command("status", "data").stdout
     victim = min((tmp_path / "data").rglob("*.dcm"))
     victim.write_bytes(b"x" + victim.read_bytes()[1:])
@@ -132,7 +132,7 @@ def test_failed_series_are_listed_and_the_others_are_complete(
     assert victim.uid in ran.stdout
     assert "error: 1 of 6 series is not complete" in ran.stderr
     shown = document(command("download", NAME, "--json"))
-    assert [one["SeriesInstanceUID"] for one in shown["failures"]] == [victim.uid]
+    assert [failure["SeriesInstanceUID"] for failure in shown["failures"]] == [victim.uid]
     assert shown["exit_code"] == 1
     assert "failed: 1 series" in command("status").stdout
 

@@ -59,8 +59,8 @@ def test_files_in_every_format(home: Path) -> None:
         assert all(row[name] for name in ("SOPClassUID", "InstanceNumber", "TransferSyntaxUID"))
     assert set(IMAGE_NAMES.values()) - {"StudyID"} < set(table[0])
 
-    one = shown["series"][2]["SeriesInstanceUID"]
-    assert run("files", "data", one, home=home).stdout.splitlines() == shown["series"][2]["files"]
+    uid = shown["series"][2]["SeriesInstanceUID"]
+    assert run("files", "data", uid, home=home).stdout.splitlines() == shown["series"][2]["files"]
 
 
 def test_a_target_that_is_not_there_gives_exit_code_1(home: Path) -> None:

@@ -55,11 +55,11 @@ def keys_of(section: str) -> set[str]:
 def leaves(value: Any, path: str = "") -> Iterator[str]:
     """The keys of a document, down to what holds no further ones."""
     if isinstance(value, dict) and value:
-        for key, one in value.items():
-            yield from leaves(one, f"{path}.{key}".removeprefix("."))
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}".removeprefix("."))
     elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for one in value:
-            yield from leaves(one, f"{path}[]")
+        for item in value:
+            yield from leaves(item, f"{path}[]")
     else:
         yield path
 
@@ -74,13 +74,13 @@ def compare(section: str, documents: Iterable[dict[str, Any]]) -> None:
     own, everywhere = keys_of(section), keys_of("Every document")
     documents = list(documents)
     found = {key for document in documents for key in leaves(document)}
-    unnamed = {key for key in found if not any(names(one, key) for one in own | everywhere)}
+    unnamed = {key for key in found if not any(names(item, key) for item in own | everywhere)}
     assert not unnamed, f"docs/json.md, {section}"
     filled = {key.rpartition("[]")[0] for key in found}
     gone = {
-        one
-        for one in own
-        if one.rpartition("[]")[0] in filled and not any(names(one, key) for key in found)
+        item
+        for item in own
+        if item.rpartition("[]")[0] in filled and not any(names(item, key) for key in found)
     }
     assert not gone, f"docs/json.md, {section}"
 
@@ -222,7 +222,7 @@ def test_what_every_document_has(run_json: RunJson, faults: Faults) -> None:
     faults.add(Status(("getImage", "getSingleImage"), code=404, times=2))
     error = NotDicomError("not DICOM", hint="try ascli", commands=["ascli"])
     documents = [run_json("download", NAME), error_document("download", error)]
-    assert keys_of("Every document") <= {key for one in documents for key in leaves(one)}
+    assert keys_of("Every document") <= {key for document in documents for key in leaves(document)}
 
 
 def test_the_demonstration(run_json: RunJson) -> None:

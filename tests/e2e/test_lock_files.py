@@ -131,7 +131,7 @@ def test_other_bytes_never_reach_the_folder(command: Command, tmp_path: Path) ->
     assert "its series_hash is " in failure["detail"]
     assert not list((tmp_path / "second").rglob(f"{uid}/*.dcm"))
     failed = command("download", "lock.csv", "--frozen", "-o", "first", "--json")
-    assert [one["reason"] for one in document(failed)["failures"]] == ["changed"]
+    assert [item["reason"] for item in document(failed)["failures"]] == ["changed"]
     assert command("verify", "first", "--against", "lock.csv").returncode == 1
 
 
@@ -167,8 +167,8 @@ def test_verify_names_what_is_missing_extra_and_changed(
         "extra": 1,
         "changed": 1,
     }
-    found = {one["state"]: one for one in against["mismatches"]}
-    assert {state: one["SeriesInstanceUID"] for state, one in found.items()} == {
+    found = {mismatch["state"]: mismatch for mismatch in against["mismatches"]}
+    assert {state: item["SeriesInstanceUID"] for state, item in found.items()} == {
         "missing": missing,
         "changed": changed,
         "extra": extra,

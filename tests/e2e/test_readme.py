@@ -116,10 +116,10 @@ def test_the_ci_example_gives_inputs_that_the_action_has() -> None:
 
 def test_ci_takes_the_commands_for_a_fresh_machine_from_the_readme() -> None:
     ci = (TOP / ".ci" / "run").read_text(encoding="utf-8")
-    taken = [re.compile(one) for one in re.findall(r"grep -E '(.*)' README\.md", ci)]
+    taken = [re.compile(item) for item in re.findall(r"grep -E '(.*)' README\.md", ci)]
     lines = [line for block in _blocks("sh") for line in block.splitlines()]
     fresh = [line for line in lines if "venv" in line]
-    assert [[line for line in lines if one.search(line)] for one in taken] == [[x] for x in fresh]
+    assert [[line for line in lines if item.search(line)] for item in taken] == [[x] for x in fresh]
     assert [line.split()[-1] for line in fresh] == ["demo", "pytest"]
 
 

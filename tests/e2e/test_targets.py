@@ -110,7 +110,7 @@ def test_what_only_the_archive_knows_is_downloaded(
     )
     summary = json.loads(ran.stdout)
     assert ran.returncode == 0
-    assert [(one["kind"], one["collections"]) for one in summary["resolved"]] == [(kind, [NAME])]
+    assert [(item["kind"], item["collections"]) for item in summary["resolved"]] == [(kind, [NAME])]
     assert summary["series"]["complete"] == summary["resolved"][0]["series"] > 0
 
 

@@ -69,13 +69,13 @@ class Both:
         assert summary.exit_code == 0
         for name in names or ("COVID-19-AR",):
             expected: dict[str, str] = {}
-            for one in self.corpus:
-                expected |= expected_files(one) if one.collection == name else {}
+            for item in self.corpus:
+                expected |= expected_files(item) if item.collection == name else {}
             files = files_of(self.output / name)
             assert {k: v for k, v in files.items() if k.endswith(".dcm")} == expected
 
     def first(self, name: str = "COVID-19-AR") -> str:
-        return min(one.uid for one in self.corpus if one.collection == name)
+        return min(item.uid for item in self.corpus if item.collection == name)
 
 
 def nowhere() -> str:
@@ -90,9 +90,9 @@ def _held(s3_server: S3Server) -> Corpus:
     every = real_names()
     corpus = Corpus(every.collections)
     for name in FIVE:
-        for one in sorted((s for s in every if s.collection == name), key=lambda s: s.uid)[:3]:
-            corpus.put(one)
-            s3_server.hold(one, bucket_of(one.uid))
+        for item in sorted((s for s in every if s.collection == name), key=lambda s: s.uid)[:3]:
+            corpus.put(item)
+            s3_server.hold(item, bucket_of(item.uid))
     return corpus
 
 
@@ -104,7 +104,7 @@ def bucket_of(uid: str) -> str:
 def _both(
     held: Corpus, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Both]:
-    lines = [_line(one.uid, held) for one in held]
+    lines = [_line(item.uid, held) for item in held]
 
     def load(name: str) -> list[Series]:
         return [line for line in lines if line.collection == name]
@@ -165,7 +165,7 @@ def test_auto_uses_the_images_of_idc_and_the_list_of_nbia(both: Both) -> None:
     summary = both.run()
     both.assert_complete(summary)
     assert summary.sources == {"nbia": 0, "idc": 3}
-    assert [one.endpoint for one in both.nbia.requests] == ["getSeries"]
+    assert [request.endpoint for request in both.nbia.requests] == ["getSeries"]
     assert summary.checked_md5 == 3
 
 
@@ -248,7 +248,9 @@ def test_pinned_to_nbia_the_series_that_it_does_not_list_are_named(both: Both) -
     both.faults.add(DropRows("getSeries", uids=(both.first(),), times=None))
     summary = both.run(source="nbia")
     assert summary.exit_code == 1
-    assert [(one.series, one.reason) for one in summary.failures] == [(both.first(), "not-listed")]
+    assert [(failure.series, failure.reason) for failure in summary.failures] == [
+        (both.first(), "not-listed")
+    ]
 
 
 def test_what_is_not_listed_is_named(both: Both) -> None:
@@ -353,7 +355,9 @@ def test_single_series_without_nbia_are_reported_as_from_the_catalog(both: Both)
     both.nbia_url = f"{nowhere()}/nbia-api/services/v4"
     summary = both.run(both.first(), "1.2.3")
     assert summary.complete == 1
-    assert [(one.series, one.reason) for one in summary.failures] == [("1.2.3", "archive-error")]
+    assert [(failure.series, failure.reason) for failure in summary.failures] == [
+        ("1.2.3", "archive-error")
+    ]
     assert any("did not list 1 series" in notice for notice in summary.notices)
 
 
@@ -444,20 +448,20 @@ def test_a_page_in_place_of_idc_is_not_requested_for_every_series(both: Both) ->
 
 
 def test_an_unreachable_nbia_is_not_asked_for_hashes_of_every_series(both: Both) -> None:
-    parted = [one for one in both.corpus if one.collection == "COVID-19-AR"]
-    for one in parted:
-        key = object_key(one.uid, one.images[0].uid)
-        both.s3.put_in_parts(bucket_of(one.uid), key, one.images[0].read())
+    parted = [item for item in both.corpus if item.collection == "COVID-19-AR"]
+    for item in parted:
+        key = object_key(item.uid, item.images[0].uid)
+        both.s3.put_in_parts(bucket_of(item.uid), key, item.images[0].read())
     both.faults.add(Status(("getMD5Hierarchy", "getMD5HashForImage"), code=503, times=None))
     try:
         summary = both.run(jobs=1)
         both.assert_complete(summary)
         assert summary.checked_size == 0, "their ETags prove them"
-        assert sum("MD5" in one.endpoint for one in both.nbia.requests) <= 8
+        assert sum("MD5" in request.endpoint for request in both.nbia.requests) <= 8
     finally:
-        for one in parted:
-            key = object_key(one.uid, one.images[0].uid)
-            both.s3.put(bucket_of(one.uid), key, one.images[0].read())
+        for item in parted:
+            key = object_key(item.uid, item.images[0].uid)
+            both.s3.put(bucket_of(item.uid), key, item.images[0].read())
 
 
 def test_compare_shows_what_differs(both: Both) -> None:

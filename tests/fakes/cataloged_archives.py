@@ -16,7 +16,7 @@ def cataloged_corpus() -> Corpus:
     """The smallest collection as the catalog lists it, a series of each other, and `held`."""
     entries = series_catalog.info().entries
     fewest = min(entries, key=lambda entry: entry.series)
-    listed = [one for entry in entries for one in series_catalog.load(entry.collection)[:1]]
+    listed = [item for entry in entries for item in series_catalog.load(entry.collection)[:1]]
     listed += series_catalog.load(fewest.collection)
     collections = [DemoCollection(entry.collection) for entry in entries]
     return Corpus(collections, [*map(_listed_only, listed), requested_series()])

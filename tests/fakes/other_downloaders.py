@@ -23,84 +23,84 @@ Layout = Callable[[Path, Iterable[DemoSeries]], None]
 
 def retriever_classic(folder: Path, series: Iterable[DemoSeries]) -> None:
     """NBIA Data Retriever, classic names: a level a UID."""
-    for one in series:
-        _retrieved(folder, one, f"{one.study.uid}/{one.uid}")
+    for item in series:
+        _retrieved(folder, item, f"{item.study.uid}/{item.uid}")
 
 
 def retriever_descriptive(folder: Path, series: Iterable[DemoSeries]) -> None:
     """NBIA Data Retriever, descriptive names: dates, descriptions, the last 5 of each UID."""
-    for one in series:
-        year, month, day = (one.study.date or "1901-01-01").split("-")
-        study = f"{month}-{day}-{year}-{one.study.id or 'NA'}-{one.study.description or 'NA'}"
-        name = f"{one.number or 0:.6f}-{one.description or 'NA'}"
-        place = f"{study[:70]}-{one.study.uid[-5:]}/{name}-{one.uid[-5:]}"
-        _retrieved(folder, one, place)
+    for item in series:
+        year, month, day = (item.study.date or "1901-01-01").split("-")
+        study = f"{month}-{day}-{year}-{item.study.id or 'NA'}-{item.study.description or 'NA'}"
+        name = f"{item.number or 0:.6f}-{item.description or 'NA'}"
+        place = f"{study[:70]}-{item.study.uid[-5:]}/{name}-{item.uid[-5:]}"
+        _retrieved(folder, item, place)
 
 
 def tcia_utils(folder: Path, series: Iterable[DemoSeries]) -> None:
     """tcia_utils' nbia.downloadSeries: a folder a series, names of getImage?NewFileNames=Yes."""
-    for one in series:
-        place = folder / "tciaDownload" / one.uid
-        _write(place, {"LICENSE": LICENSE.encode(), **_numbered(one)})
+    for item in series:
+        place = folder / "tciaDownload" / item.uid
+        _write(place, {"LICENSE": LICENSE.encode(), **_numbered(item)})
 
 
 def tcia_utils_hashed(folder: Path, series: Iterable[DemoSeries]) -> None:
     """tcia_utils with hash='y', and before it asked for new names: 8 digits, hashes next to."""
-    for one in series:
-        files = {f"{n:08d}.dcm": image.read() for n, image in enumerate(one.images, start=1)}
-        rows = zip(files, one.images, strict=True)
+    for item in series:
+        files = {f"{n:08d}.dcm": image.read() for n, image in enumerate(item.images, start=1)}
+        rows = zip(files, item.images, strict=True)
         listed = "".join(f"{name},{image.md5 or ''}\n" for name, image in rows)
         files["md5hashes.csv"] = f"Filename,MD5Hash\n{listed}".encode()
-        _write(folder / "tciaDownload" / one.uid, files)
+        _write(folder / "tciaDownload" / item.uid, files)
 
 
 def tcia_utils_zipped(folder: Path, series: Iterable[DemoSeries]) -> None:
     """tcia_utils with as_zip=True: what adopting leaves alone."""
-    for one in series:
+    for item in series:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
-            for name, data in _numbered(one).items():
+            for name, data in _numbered(item).items():
                 archive.writestr(name, data)
-        _write(folder / "tciaDownload", {f"{one.uid}.zip": content.getvalue()})
+        _write(folder / "tciaDownload", {f"{item.uid}.zip": content.getvalue()})
 
 
 def nbiatoolkit(folder: Path, series: Iterable[DemoSeries]) -> None:
     """nbiatoolkit's default from Python: `%PatientName/%Modality-%SeriesNumber-%SeriesInstanceUID/
     %InstanceNumber.dcm`, of every UID the last 5 characters, what is blank called Unknown."""
-    for one in series:
-        patient = one.patient.name or "UnknownPatientName"
-        place = f"{patient}/{one.modality}-{one.number:.0f}-{one.uid[-5:]}"
-        numbered = {image.number: image for image in one.images}
-        if len(numbered) < len(one.images):  # nbiatoolkit gives up there
-            numbered = dict(enumerate(one.images, start=1))
+    for item in series:
+        patient = item.patient.name or "UnknownPatientName"
+        place = f"{patient}/{item.modality}-{item.number:.0f}-{item.uid[-5:]}"
+        numbered = {image.number: image for image in item.images}
+        if len(numbered) < len(item.images):  # nbiatoolkit gives up there
+            numbered = dict(enumerate(item.images, start=1))
         _write(folder / place, {f"{n}.dcm": image.read() for n, image in numbered.items()})
 
 
 def nbiatoolkit_command(folder: Path, series: Iterable[DemoSeries]) -> None:
     """nbiatoolkit's command line: four levels of UIDs, of each the last 5 characters."""
-    for one in series:
-        place = f"{one.patient.id}/{one.study.uid[-5:]}/{one.uid[-5:]}"
-        _write(folder / place, {f"{image.uid[-5:]}.dcm": image.read() for image in one.images})
+    for item in series:
+        place = f"{item.patient.id}/{item.study.uid[-5:]}/{item.uid[-5:]}"
+        _write(folder / place, {f"{image.uid[-5:]}.dcm": image.read() for image in item.images})
 
 
 def idc_index(folder: Path, series: Iterable[DemoSeries]) -> None:
     """idc-index: `%collection_id/%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID`, files
     called as the objects in the bucket."""
-    for one in series:
-        collection = one.collection.lower().replace("-", "_")
-        place = f"{collection}/{one.patient.id}/{one.study.uid}/{one.modality}_{one.uid}"
-        _write(folder / place, _objects(one))
+    for item in series:
+        collection = item.collection.lower().replace("-", "_")
+        place = f"{collection}/{item.patient.id}/{item.study.uid}/{item.modality}_{item.uid}"
+        _write(folder / place, _objects(item))
 
 
 def flat(folder: Path, series: Iterable[DemoSeries]) -> None:
     """Everything in one folder, without extensions, as idc-index does with an empty template."""
-    for one in series:
-        _write(folder, {name.removesuffix(".dcm"): data for name, data in _objects(one).items()})
+    for item in series:
+        _write(folder, {name.removesuffix(".dcm"): data for name, data in _objects(item).items()})
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    one.__name__: one
-    for one in (
+    item.__name__: item
+    for item in (
         retriever_classic,
         retriever_descriptive,
         tcia_utils,

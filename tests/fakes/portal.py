@@ -72,7 +72,7 @@ class FakePortal:
     @property
     def paths(self) -> list[str]:
         """The paths of requests, without queries."""
-        return [urlsplit(one.path).path for one in self.heads]
+        return [urlsplit(item.path).path for item in self.heads]
 
     def __enter__(self) -> FakePortal:
         self._server.__enter__()
@@ -137,8 +137,8 @@ class FakePortal:
         if address.path == "/api/v1/collections/":
             return self._list(address.path, self._found(query), query)
         if address.path == "/api/v1/downloads/":
-            wanted = [int(one) for one in query["include"].split(",")]
-            rows = [self._downloads[one] for one in sorted(wanted) if one in self._downloads]
+            wanted = [int(item) for item in query["include"].split(",")]
+            rows = [self._downloads[item] for item in sorted(wanted) if item in self._downloads]
             return self._list(address.path, rows, query)
         if address.path.startswith("/api/wp/v2/media/"):
             record = self._media.get(int(address.path.rpartition("/")[2]))
@@ -147,7 +147,7 @@ class FakePortal:
 
     def _found(self, query: dict[str, str]) -> list[dict[str, Any]]:
         slug = query.get("slug")
-        return [one for one in self._collections if self.ignores_slug or one["slug"] == slug]
+        return [item for item in self._collections if self.ignores_slug or item["slug"] == slug]
 
     def _list(self, path: str, rows: list[dict[str, Any]], query: dict[str, str]) -> list[Step]:
         page, size = int(query.get("page", "1")), int(query.get("per_page", "10"))

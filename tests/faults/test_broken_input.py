@@ -80,7 +80,7 @@ def test_fault_27_a_broken_configuration_is_refused_with_its_line(
 def test_fault_27_a_series_that_no_archive_knows_is_named(scenario: Scenario) -> None:
     summary = scenario.download("1.2.3.4.5", scenario.series.uid)
     assert summary.exit_code == 1
-    assert [(one.series, one.reason) for one in summary.failures] == [
+    assert [(failure.series, failure.reason) for failure in summary.failures] == [
         ("1.2.3.4.5", "not-available")
     ]
     assert summary.complete == 1

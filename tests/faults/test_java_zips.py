@@ -21,7 +21,7 @@ BROKEN = ("getImage-missing-image.zip", "getImage-truncated-entry.zip")
 def _served(name: str, *more: Status) -> tuple[ArchiveServer, DemoSeries]:
     """An archive that answers with one of the ZIPs, and the series in it."""
     corpus = demo_corpus()
-    series = next(one for one in corpus if len(one.images) == 5)
+    series = next(item for item in corpus if len(item.images) == 5)
     body = (DATA / name).read_bytes()
     content_type = "application/octet-stream"
     zipped = Answer("getImage", body=body, content_type=content_type, times=None)

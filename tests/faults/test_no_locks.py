@@ -82,7 +82,7 @@ def test_fault_23_runs_without_locks_that_meet_at_any_step_all_succeed(
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     series = of_one_name(count)
-    images = sorted(md5_of(image_of(one, number)) for one in series for number in range(IMAGES))
+    images = sorted(md5_of(image_of(item, number)) for item in series for number in range(IMAGES))
     for number in range(ROUNDS):
         root = tmp_path / str(number) / NAME
         if damaged:
@@ -90,15 +90,15 @@ def test_fault_23_runs_without_locks_that_meet_at_any_step_all_succeed(
             first.run()
             for file in sorted(root.glob(f"*/*/*.{IMAGES - 1}.dcm")):
                 file.unlink()
-        runs = [Run(root, series, seed + RUNS * number + one) for one in range(RUNS)]
+        runs = [Run(root, series, seed + RUNS * number + item) for item in range(RUNS)]
         for run in runs:
             run.start()
         for run in runs:
             run.join(60)
         assert [run.error for run in runs] == [None] * RUNS
         tree = Tree(root, LAYOUT, Disk(durable=False))
-        for one in series:
-            with tree.stage(one, lambda count: None) as receipt:
+        for item in series:
+            with tree.stage(item, lambda count: None) as receipt:
                 assert isinstance(receipt, Receipt)
         assert sorted(files_of(root).values()) == images
         assert tree.needs_check() == set()

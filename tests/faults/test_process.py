@@ -51,12 +51,12 @@ def _arguments(scenario: Scenario, *more: str) -> list[str]:
 
 def _images_sent(scenario: Scenario) -> int:
     names = ("getImage", "getSingleImage")
-    return sum(one.sent for one in scenario.server.requests if one.endpoint in names)
+    return sum(request.sent for request in scenario.server.requests if request.endpoint in names)
 
 
 def _kept(scenario: Scenario) -> dict[str, int]:
     """Bytes of the complete images in staging, by series."""
-    folders = {one.uid: scenario.tree.staging / one.uid for one in scenario.corpus}
+    folders = {item.uid: scenario.tree.staging / item.uid for item in scenario.corpus}
     return {
         uid: sum(path.stat().st_size for path in folder.rglob("*.dcm.staged"))
         for uid, folder in folders.items()
@@ -66,8 +66,10 @@ def _kept(scenario: Scenario) -> dict[str, int]:
 
 def _streamed_again(scenario: Scenario, since: int, kept: dict[str, int]) -> int:
     """Bytes that were here when a stream brought them again, since so many requests."""
-    asked = [one for one in scenario.server.requests[since:] if one.endpoint == "getImage"]
-    return sum(min(one.sent, kept.get(one.params["SeriesInstanceUID"], 0)) for one in asked)
+    asked = [
+        request for request in scenario.server.requests[since:] if request.endpoint == "getImage"
+    ]
+    return sum(min(item.sent, kept.get(item.params["SeriesInstanceUID"], 0)) for item in asked)
 
 
 def _killed(scenario: Scenario, home: Path, sent: float, pause: float) -> None:
@@ -120,7 +122,7 @@ def _kill_again_and_again(folder: Path, seed: int) -> None:
             path for path in scenario.tree.state.rglob("*") if path.suffix in (".part", ".dcm")
         ]
         assert scenario.tree.series_in_staging() == set()
-        images = [image.size for one in corpus for image in one.images]
+        images = [image.size for item in corpus for image in item.images]
         lost = _images_sent(scenario) - sum(images) - fill
         assert lost <= KILLS * JOBS * (max(images) + BUFFERED)
 
@@ -219,9 +221,9 @@ def test_fault_23_processes_on_one_destination_share_the_work(
     crowd.add(SlowStart("getImage", seconds=0.1, times=None))
     _together(crowd, tmp_path, [_arguments(crowd, "-j", "2")] * count, None)
     asked = Counter(
-        one.params["SeriesInstanceUID"]
-        for one in crowd.server.requests
-        if one.endpoint == "getImage"
+        request.params["SeriesInstanceUID"]
+        for request in crowd.server.requests
+        if request.endpoint == "getImage"
     )
     assert set(asked.values()) == {1}
     assert len(asked) == 24

@@ -95,8 +95,8 @@ class Exercise:
         """Continue with a new destination; in half of the cases it already has users' files."""
         self.scenario.output = self.scenario.folder / f"data{self.round}"
         if self.random.random() < 0.5:
-            for one in self.some_series():
-                name = next(path for path in self.scenario.expected() if one.uid in path)
+            for item in self.some_series():
+                name = next(path for path in self.scenario.expected() if item.uid in path)
                 (self.scenario.output / NAME / name).parent.mkdir(parents=True)
         self.scenario.output.mkdir(exist_ok=True)
         self.add_users_files(self.scenario.output)
@@ -192,17 +192,17 @@ def _command(exercise: Exercise, name: str) -> list[str | Path]:
 
 def _prepare_download(exercise: Exercise) -> None:
     """A new destination, or one in which images, folders and receipts are gone."""
-    exercise.wanted = {one.uid for one in exercise.scenario.corpus}
+    exercise.wanted = {item.uid for item in exercise.scenario.corpus}
     if exercise.round % 2:
         exercise.fresh_output()
         return
-    for one in exercise.some_series():
-        folder = exercise.scenario.output / NAME / one.patient.id / one.study.uid / one.uid
-        names = [f"{image.uid}.dcm" for image in one.images]
+    for item in exercise.some_series():
+        folder = exercise.scenario.output / NAME / item.patient.id / item.study.uid / item.uid
+        names = [f"{image.uid}.dcm" for image in item.images]
         for name in exercise.random.sample(names, exercise.random.randint(1, len(names))):
             (folder / name).unlink()
         if exercise.random.random() < 0.3:
-            exercise.scenario.tree.receipts.path(one.uid).unlink()
+            exercise.scenario.tree.receipts.path(item.uid).unlink()
             exercise.scenario.tree.reports_stamp.unlink(missing_ok=True)
 
 
@@ -210,15 +210,15 @@ def _prepare_update(exercise: Exercise) -> None:
     """A destination that is complete, and an archive that has other images of some series."""
     if exercise.round == 1:
         _complete(exercise)
-    for one in exercise.some_series():
-        counts = {1, 2, 3, 4, 5} - {len(one.images) - 1}  # only another number is a change
-        kept = one.images[: exercise.random.choice(sorted(counts))]
+    for item in exercise.some_series():
+        counts = {1, 2, 3, 4, 5} - {len(item.images) - 1}  # only another number is a change
+        kept = item.images[: exercise.random.choice(sorted(counts))]
         spec = ImageSpec(
-            f"{one.uid}.{exercise.round + 100}", one.uid, one.study.uid, one.patient.id
+            f"{item.uid}.{exercise.round + 100}", item.uid, item.study.uid, item.patient.id
         )
         first = replace(spec, uid=kept[0].uid, seed=exercise.round)
         images = (demo_image(first), *kept[1:], demo_image(replace(spec, seed=exercise.round)))
-        exercise.scenario.corpus.put(replace(one, images=images))
+        exercise.scenario.corpus.put(replace(item, images=images))
     exercise.allow_current()
 
 
@@ -226,7 +226,7 @@ def _prepare_adopt(exercise: Exercise) -> None:
     """A new destination, and a folder as another program leaves it."""
     exercise.fresh_output()
     chosen = exercise.some_series()
-    exercise.wanted = {one.uid for one in chosen}
+    exercise.wanted = {item.uid for item in chosen}
     layout = exercise.random.choice(sorted(LAYOUTS))
     LAYOUTS[layout](exercise.have, chosen)
     exercise.add_users_files(exercise.have)
@@ -243,7 +243,7 @@ def _prepare_reports(exercise: Exercise) -> None:
 
 def _complete(exercise: Exercise) -> None:
     exercise.fresh_output()
-    exercise.wanted = {one.uid for one in exercise.scenario.corpus}
+    exercise.wanted = {item.uid for item in exercise.scenario.corpus}
     ended = exercise.run("download", NAME)
     assert ended.code == 0, ended.err
 

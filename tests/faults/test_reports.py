@@ -203,7 +203,7 @@ def test_fault_34_a_changed_report_file_is_noticed_and_written_again(
     assert outdated == ([] if change == "other" else [name]), "status looks at sizes alone"
     found = verify_directory(scenario.output)
     if name == "manifest-md5.txt" and change != "deleted":
-        assert [one.file for one in found.damage] == [f"{NAME}/{name}"]
+        assert [damaged.file for damaged in found.damage] == [f"{NAME}/{name}"]
         assert (found.exit_code, found.outdated_reports) == (1, [])
     else:
         assert (found.exit_code, found.damage) == (0, [])

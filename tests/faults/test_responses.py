@@ -204,10 +204,10 @@ def test_fault_13_a_page_that_stays_instead_of_a_zip_is_named(
         Answer("getSOPInstanceUIDs", body=HTML, times=None),
     )
     assert scenario.download().exit_code == 3
-    reasons = [one.reason for one in scenario.events if isinstance(one, SeriesRetried)]
-    named = [one for one in reasons if f"{scenario.url}/getImage: " in one]
+    reasons = [event.reason for event in scenario.events if isinstance(event, SeriesRetried)]
+    named = [item for item in reasons if f"{scenario.url}/getImage: " in item]
     assert named
-    assert all(message in one for one in named)
+    assert all(message in item for item in named)
     scenario.assert_heals()
 
 
@@ -257,7 +257,7 @@ def test_fault_14_single_series_missing_in_a_list_are_requested_again(
     scenario: Scenario, fault: type[EmptyAnswer | DropRows]
 ) -> None:
     scenario.add(fault("getSeriesMetadata"))
-    scenario.assert_complete(scenario.download(*(one.uid for one in scenario.corpus)))
+    scenario.assert_complete(scenario.download(*(item.uid for item in scenario.corpus)))
     assert scenario.asked("getSeriesMetadata") == 2
 
 
@@ -274,7 +274,7 @@ def test_fault_14_a_short_list_is_requested_again(scenario: Scenario) -> None:
 
 
 def test_fault_14_lists_with_different_missing_series_are_combined(scenario: Scenario) -> None:
-    first, second = (DropRows("getSeries", uids=(one.uid,)) for one in scenario.all_series)
+    first, second = (DropRows("getSeries", uids=(series.uid,)) for series in scenario.all_series)
     scenario.add(first, replace(second, skip=1))
     scenario.assert_complete(scenario.download(registry=(scenario.registry(series=2),)))
 
@@ -285,7 +285,7 @@ def test_fault_14_a_short_list_is_used_where_requesting_it_again_fails(scenario:
         DropRows("getSeries", uids=(lost,)), Status("getSeries", code=503, skip=1, times=None)
     )
     summary = scenario.download(registry=(scenario.registry(series=2),))
-    assert [one.reason for one in summary.failures] == ["incomplete-list"]
+    assert [failure.reason for failure in summary.failures] == ["incomplete-list"]
     assert scenario.files() == scenario.expected(without=(lost,))
 
 
@@ -307,10 +307,10 @@ def _with_a_stranger(body: bytes) -> bytes:
 def test_fault_14_series_of_another_collection_hide_no_short_list(scenario: Scenario) -> None:
     scenario.add(Answer("getSeries", body=_with_a_stranger, times=None))
     summary = scenario.download(registry=(scenario.registry(series=2),))
-    assert [one.reason for one in summary.failures] == ["incomplete-list"]
+    assert [failure.reason for failure in summary.failures] == ["incomplete-list"]
     assert summary.selected == 1
     assert [folder.name for folder in scenario.output.iterdir()] == [NAME]
-    notices = [one.text for one in scenario.events if isinstance(one, Notice)]
+    notices = [event.text for event in scenario.events if isinstance(event, Notice)]
     assert f"the archive's list of {NAME} names 1 series of other collections: left out" in notices
 
 

@@ -96,7 +96,7 @@ def test_fault_29_netrc_is_not_sent(scenario: Scenario, tmp_path: Path) -> None:
     netrc.chmod(0o600)
     result = run(*_arguments(scenario.url), *EVERYTHING, home=home)
     assert result.returncode == 0
-    sent = [value for one in scenario.server.requests for value in one.headers.values()]
+    sent = [value for request in scenario.server.requests for value in request.headers.values()]
     assert not [value for value in sent if value.startswith("Basic")]
 
 

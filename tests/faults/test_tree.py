@@ -179,9 +179,10 @@ def test_fault_24_damage_is_found_and_only_that_image_is_repaired(
     harm(_file(scenario, 2))  # type: ignore[operator]
     result = verify_directory(scenario.output)
     assert result.exit_code == 1
-    assert [(one.reason, one.file.endswith(_file(scenario, 2).name)) for one in result.damage] == [
-        (reason, True)
-    ]
+    assert [
+        (damaged.reason, damaged.file.endswith(_file(scenario, 2).name))
+        for damaged in result.damage
+    ] == [(reason, True)]
     scenario.assert_complete(scenario.download())
     assert scenario.asked("getImage") == 0
     assert scenario.asked("getSingleImage") == 1
@@ -279,7 +280,7 @@ def test_fault_31_files_of_the_user_in_a_series_folder_stay_where_they_are(
     _assert_users_files(folder)
     found = verify_directory(scenario.output)
     assert (found.damage, found.exit_code) == ([], 0)
-    assert {one.file.removeprefix(f"{NAME}/") for one in found.unexpected} == {
+    assert {extra.file.removeprefix(f"{NAME}/") for extra in found.unexpected} == {
         (folder / name).relative_to(scenario.output / NAME).as_posix()
         for name in ("notes.txt", "volume.nii", "segmentation.dcm")
     } | {f"{folder.relative_to(scenario.output / NAME).as_posix()}/.{name}/" for name in HIDDEN}
@@ -303,7 +304,7 @@ def test_fault_31_a_users_file_under_the_name_of_an_image_is_moved_aside_and_nam
     assert summary.exit_code == 0
     moved = changed.with_name(f"{changed.name}.moved-aside")
     assert moved.read_bytes() == content
-    (notice,) = [one for one in summary.notices if str(moved) in one]
+    (notice,) = [each_notice for each_notice in summary.notices if str(moved) in each_notice]
     assert str(changed) in notice
 
 
@@ -352,7 +353,7 @@ def test_fault_33_no_series_folder_is_inside_another(scenario: Scenario) -> None
     for first, second in ((outer, inner), (inner, outer)):
         scenario.download(scenario.series.uid, layout=first)
         states = [scenario.download(layout=second) for _ in range(3)]
-        assert [(one.exit_code, one.complete) for one in states] == [
+        assert [(item.exit_code, item.complete) for item in states] == [
             (0, len(scenario.all_series))
         ] * 3
         assert states[1].already_complete == len(scenario.all_series)
@@ -390,7 +391,9 @@ def test_fault_33_the_summary_counts_what_is_in_place_at_the_end(scenario: Scena
 
     summary = scenario.download(jobs=1, on_event=remove_the_first)
     assert (summary.exit_code, summary.complete) == (1, len(scenario.all_series) - 1)
-    assert [(one.series, one.reason) for one in summary.failures] == [(removed[0], "missing")]
+    assert [(failure.series, failure.reason) for failure in summary.failures] == [
+        (removed[0], "missing")
+    ]
     scenario.assert_complete(scenario.download())
 
 
@@ -417,7 +420,7 @@ def test_fault_24_nothing_to_do_is_one_request(scenario: Scenario) -> None:
     registry = scenario.registry(series=2)
     scenario.download(registry=(registry,))
     scenario.assert_complete(scenario.download(registry=(registry,)))
-    assert [one.endpoint for one in scenario.server.requests] == ["getSeries"]
+    assert [request.endpoint for request in scenario.server.requests] == ["getSeries"]
 
 
 def _grown(scenario: Scenario) -> DemoSeries:

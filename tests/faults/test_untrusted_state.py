@@ -142,7 +142,7 @@ def test_fault_35_a_special_file_in_place_of_an_image(
     image.unlink()
     plant(image, victim)
     with _without_waiting(image):
-        assert [one.file for one in verify_directory(scenario.output).damage] == [
+        assert [damaged.file for damaged in verify_directory(scenario.output).damage] == [
             image.relative_to(scenario.output).as_posix()
         ]
         summary = scenario.download()
@@ -196,7 +196,7 @@ def test_fault_35_a_linked_staging_folder_of_a_series_is_refused(
     (scenario.tree.staging / scenario.series.uid).symlink_to(elsewhere)
     summary = scenario.download()
     assert summary.exit_code == 4
-    assert [one.name for one in elsewhere.iterdir()] == ["thesis.txt"]
+    assert [item.name for item in elsewhere.iterdir()] == ["thesis.txt"]
 
 
 @pytest.fixture(name="foreign")
@@ -223,14 +223,14 @@ def test_fault_35_another_user_s_link_to_a_folder_is_not_followed(
     assert folder.is_symlink()
 
     foreign(folder)
-    before = {one.name: one.read_bytes() for one in elsewhere.iterdir()}
+    before = {item.name: item.read_bytes() for item in elsewhere.iterdir()}
     damage = verify_directory(scenario.output).damage
-    assert {one.detail for one in damage} == {"behind another user's symbolic link"}
+    assert {damaged.detail for damaged in damage} == {"behind another user's symbolic link"}
     summary = scenario.download()
     scenario.assert_complete(summary)
     assert not folder.is_symlink()
     assert any(str(folder) in notice for notice in summary.notices), summary.notices
-    assert {one.name: one.read_bytes() for one in elsewhere.iterdir()} == before
+    assert {item.name: item.read_bytes() for item in elsewhere.iterdir()} == before
 
 
 def test_fault_35_another_user_s_link_as_a_collection_is_refused(
@@ -282,7 +282,9 @@ def test_fault_35_a_hostile_receipt_is_damaged_and_repaired(
     assert scenario.tree.receipts.read(uid) is None
     assert verify_directory(scenario.output).exit_code == 1
     scenario.assert_complete(scenario.download())
-    assert [one.md5 for one in scenario.receipt().images] == [one.md5 for one in sound.images]
+    assert [image.md5 for image in scenario.receipt().images] == [
+        image.md5 for image in sound.images
+    ]
     assert verify_directory(scenario.output).exit_code == 0
     assert kept.is_dir()
 

@@ -115,7 +115,7 @@ def test_variables_are_named_as_the_topic_on_the_environment_says(capsys: Captur
     assert all(variable in text for variable in CA_VARIABLES)
     settings = json.loads(shown(capsys, "config", "--json"))["settings"]
     names = {setting["name"].upper().replace("-", "_") for setting in settings}
-    assert {f"TCIA_COVID_{name}" for name in names} == {one.variable for one in OPTIONS.values()}
+    assert {f"TCIA_COVID_{name}" for name in names} == {item.variable for item in OPTIONS.values()}
 
 
 def test_the_topic_on_the_layout_names_reports_and_fields(capsys: Captured) -> None:

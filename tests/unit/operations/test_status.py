@@ -149,7 +149,7 @@ def test_every_collection_of_a_folder_is_listed_by_name(tmp_path: Path) -> None:
     for name in ("B", "A"):
         grow(new_tree(tmp_path, name), series_of(1, collection=name))
     (tmp_path / "not-ours").mkdir()
-    assert [one.name for one in read_status(tmp_path).collections] == ["A", "B"]
+    assert [collection.name for collection in read_status(tmp_path).collections] == ["A", "B"]
 
 
 def test_a_collection_is_called_as_the_archive_spells_it(tmp_path: Path) -> None:

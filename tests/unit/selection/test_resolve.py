@@ -55,7 +55,7 @@ def test_series_are_grouped_under_any_name_of_their_collection(tmp_path: Path) -
     names = ("Mine", "THEIRS", "my-own")
     series = [replace(SERIES[n], collection=name) for n, name in enumerate(names)]
     found = selected(["mine"], load_registry([mine]), OneList(series), filters=Filters())
-    assert [(one.name, len(one.series)) for one in found.groups] == [("Mine", 3)]
+    assert [(group.name, len(group.series)) for group in found.groups] == [("Mine", 3)]
 
 
 @pytest.mark.parametrize("word", ["x" * 300, "a\0b", "/" + "y/" * 3000, "\udcff"])

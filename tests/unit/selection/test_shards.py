@@ -39,7 +39,7 @@ def test_shards_are_disjoint_complete_and_independent_of_order(
     sizes: list[int | None], unknown: int, count: int, shuffled: random.Random
 ) -> None:
     known = [series(f"1.{n}", size) for n, size in enumerate(sizes)]
-    uids = [one.uid for one in known] + [f"2.{n}" for n in range(unknown)]
+    uids = [item.uid for item in known] + [f"2.{n}" for n in range(unknown)]
     parts = shards(uids, known, count)
     assert sorted(uid for part in parts for uid in part) == sorted(uids)
     shuffled.shuffle(known)
@@ -73,13 +73,13 @@ def test_tasks_with_different_lists_have_shards_of_the_same_selection(filters: F
     known = series_catalog.load(NAME)
     largest = max(known, key=lambda one: one.size or 0)
     more = [*known, replace(largest, uid="1.2.3.4", size=5_000_000)]
-    other = [replace(one, size=7) if one.uid == largest.uid else one for one in more]
+    other = [replace(item, size=7) if item.uid == largest.uid else item for item in more]
     whole = selected([NAME], load_registry(), OneList(known), filters=filters).series
     lists = [OneList(known), OneList(more), OneList(other)]
-    found = [one.uid for n in range(16) for one in share(lists[n % 3], n + 1, 16, filters).series]
+    found = [item.uid for n in range(16) for item in share(lists[n % 3], n + 1, 16, filters).series]
     assert len(found) == len(set(found))
-    assert {one.uid for one in whole} - set(found) <= {largest.uid}
-    assert filters != Filters() or {one.uid for one in more} == set(found)
+    assert {item.uid for item in whole} - set(found) <= {largest.uid}
+    assert filters != Filters() or {item.uid for item in more} == set(found)
 
 
 def test_shards_are_balanced_after_the_filters() -> None:
@@ -87,8 +87,8 @@ def test_shards_are_balanced_after_the_filters() -> None:
     parts = [
         share(OneList(series_catalog.load(NAME)), n, 4, filters).groups[0] for n in range(1, 5)
     ]
-    sizes = [sum(one.size or 0 for one in part.series) for part in parts]
-    largest = max(one.size or 0 for part in parts for one in part.series)
+    sizes = [sum(item.size or 0 for item in part.series) for part in parts]
+    largest = max(item.size or 0 for part in parts for item in part.series)
     assert max(sizes) - min(sizes) <= largest
 
 
@@ -102,7 +102,7 @@ def test_an_unlisted_series_fails_only_in_its_shard() -> None:
 def test_the_shards_of_a_real_collection_are_balanced() -> None:
     some = series_catalog.load("COVID-19-NY-SBU")
     loads = [
-        sum(one.size or 0 for one in some if is_mine(one.uid))
+        sum(item.size or 0 for item in some if is_mine(item.uid))
         for is_mine in (shard_filter(Shard(index, 8), some) for index in range(1, 9))
     ]
     assert max(loads) / min(loads) < 1.01

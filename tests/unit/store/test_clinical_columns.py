@@ -37,7 +37,7 @@ def test_where_a_row_is_a_study_the_keys_are_number_and_study(collection: str) -
 
 def test_patients_of_1a_and_1c_share_their_number() -> None:
     numbers = {
-        name: {join_keys(name, one)["Anon MRN"] for one in series_catalog.load(name)}
+        name: {join_keys(name, item)["Anon MRN"] for item in series_catalog.load(name)}
         for name in RICORD
     }
     first, second, third = (numbers[name] for name in RICORD)
@@ -48,8 +48,8 @@ def test_patients_of_1a_and_1c_share_their_number() -> None:
 def test_every_series_of_the_catalog_has_its_keys() -> None:
     for entry in series_catalog.info().entries:
         columns = join_columns(entry.collection)
-        for one in series_catalog.load(entry.collection):
-            keys = join_keys(entry.collection, one)
+        for item in series_catalog.load(entry.collection):
+            keys = join_keys(entry.collection, item)
             assert tuple(keys) == columns
             assert all(keys.values())
 
@@ -66,5 +66,5 @@ def test_collections_without_a_known_clinical_file_have_no_keys() -> None:
 
 def test_names_are_matched_in_any_case() -> None:
     assert join_columns("covid-19-ar") == ("PATIENT_ID",)
-    known = {one.name for one in load_registry() if one.is_dicom}
+    known = {item.name for item in load_registry() if item.is_dicom}
     assert all(join_columns(name) for name in known)

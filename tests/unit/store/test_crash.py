@@ -50,10 +50,10 @@ def fetch(
     tree = Tree(root, LAYOUT, disk or Disk(durable=False))
     tree.prepare()
     context = TransferContext(CancelToken(), SETTINGS, lambda event: None)
-    for one in series:
-        filed = tree.receipts.read(one.uid)
-        update = filed is not None and filed.receipt.differs_from(one)
-        fetch_series(one, [archive or FakeArchive()], tree, context, update=update)
+    for item in series:
+        filed = tree.receipts.read(item.uid)
+        update = filed is not None and filed.receipt.differs_from(item)
+        fetch_series(item, [archive or FakeArchive()], tree, context, update=update)
     return tree
 
 
@@ -168,7 +168,7 @@ class Story:
         for series in self.series:  # what an update downloaded is checked again
             fetch(root, series)
         assert tree.needs_check() == set()
-        assert all(tree.complete_receipt(one.uid) for one in self.places.values())
+        assert all(tree.complete_receipt(item.uid) for item in self.places.values())
         parts = [part for part in tree.state.rglob("*.part") if part.parent != tree.temporary]
         assert parts == []
         return len(archive.asked) + len(archive.asked_images)

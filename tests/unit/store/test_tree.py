@@ -49,7 +49,7 @@ def fetched(tree: Tree, series: Series, *, update: bool = False) -> State:
 
 def folders(tree: Tree, series: Sequence[Series]) -> list[str | None]:
     """The folders of series, each with exactly its images."""
-    found = [tree.complete_receipt(one.uid) for one in series]
+    found = [tree.complete_receipt(item.uid) for item in series]
     return [receipt.folder if receipt else None for receipt in found]
 
 

@@ -107,7 +107,7 @@ class Run:
 
     def __call__(self, series: Iterable[Series]) -> Run:
         started = time.monotonic()
-        self.scheduler.run([Job(one, self.tree) for one in series])
+        self.scheduler.run([Job(item, self.tree) for item in series])
         self.seconds = time.monotonic() - started
         return self
 
@@ -119,7 +119,7 @@ class Run:
         return found
 
     def states_of(self, series: Iterable[Series]) -> list[State | None]:
-        return [self.states.get(one.uid) for one in series]
+        return [self.states.get(item.uid) for item in series]
 
     def texts(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, Notice)]

@@ -45,9 +45,9 @@ def test_every_series_is_downloaded_and_reported_once(tree: Tree) -> None:
     series = [listed(number) for number in range(1, 8)]
     run = Run(tree, FakeArchive(), workers=3)(series)
     assert run.states_of(series) == [State.COMPLETE] * 7
-    assert all(tree.complete_receipt(one.uid) for one in series)
+    assert all(tree.complete_receipt(item.uid) for item in series)
     finished = [event.outcome for event in run.events if isinstance(event, SeriesFinished)]
-    assert sorted(one.series.uid for one in finished) == sorted(one.uid for one in series)
+    assert sorted(item.series.uid for item in finished) == sorted(item.uid for item in series)
     assert not run.stop.is_set()
 
 
@@ -142,7 +142,7 @@ def test_series_that_fail_with_http_errors_get_a_second_attempt_and_do_not_end_t
     assert not run.stop.is_set()
     assert list(run.states.values()).count(State.COMPLETE) == 5
     attempts = Counter(archive.asked)
-    assert {attempts[one.uid] for one in series if one.uid not in bad} == {1}
+    assert {attempts[item.uid] for item in series if item.uid not in bad} == {1}
     assert max(attempts[uid] for uid in bad) == 2
 
 
@@ -151,7 +151,9 @@ def test_the_biggest_series_all_failing_do_not_end_the_run(tree: Tree) -> None:
     big = [listed(number, images=5) for number in range(1, 9)]
     small = [listed(number) for number in range(9, 30)]
     error = StatusError("HTTP 504", status=504, retryable=True)
-    run = Run(tree, FakeArchive(raising(error, *(one.uid for one in big))), workers=4)(big + small)
+    run = Run(tree, FakeArchive(raising(error, *(item.uid for item in big))), workers=4)(
+        big + small
+    )
     assert not run.stop.is_set()
     assert run.states_of(small) == [State.COMPLETE] * len(small)
     assert run.states_of(big) == [State.FAILED] * len(big)

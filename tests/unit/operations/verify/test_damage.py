@@ -112,7 +112,7 @@ def test_an_unreadable_receipt_is_damage_and_its_images_are_unexpected(
     result = verify_directory(tmp_path)
     assert damage_in(result) == [(path.name, Reason.UNREADABLE)]
     assert {name for name, _ in unexpected_in(result)} == set(image_files(receipt))
-    assert {one.series for one in (*result.damage, *result.unexpected)} == {receipt.series.uid}
+    assert {item.series for item in (*result.damage, *result.unexpected)} == {receipt.series.uid}
     assert (result.series.checked, result.series.damaged) == (1, 1)
 
 

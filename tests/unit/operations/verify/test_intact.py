@@ -105,7 +105,7 @@ def test_images_without_receipts_give_exit_code_1(
     shutil.copytree(tree.path(receipt), tmp_path / "OTHER" / "P1")
     result = verify_directory(tmp_path)
     assert not result.damage
-    assert [(one.folder, one.images) for one in result.unchecked] == [
+    assert [(item.folder, item.images) for item in result.unchecked] == [
         ("OTHER", len(image_files(receipt)))
     ]
     assert result.exit_code == 1

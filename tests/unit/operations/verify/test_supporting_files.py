@@ -33,9 +33,9 @@ def test_supporting_files_are_compared_with_their_receipts(tmp_path: Path, how: 
     elif how == "deleted":
         path.unlink()
     result = verify_directory(tmp_path)
-    damage = [(one.file, one.reason) for one in result.damage]
+    damage = [(damaged.file, damaged.reason) for damaged in result.damage]
     reasons = {"intact": [], "changed": [Reason.CHANGED], "deleted": [Reason.MISSING]}
-    assert all(one.option == "--supporting" for one in result.damage)
+    assert all(damaged.option == "--supporting" for damaged in result.damage)
     supporting = read_status(tmp_path).collections[0].supporting
     assert (supporting.files, supporting.size) == (1, 4)
     assert supporting.missing == (["table.csv"] if how == "deleted" else [])

@@ -65,7 +65,7 @@ def test_files_outside_series_folders_are_unexpected(
     (tree.root / "P" / "notes.txt").write_text("mine")
     result = verify_directory(tmp_path)
     assert sorted(name for name, _ in unexpected_in(result)) == ["a.dcm", "notes.txt"]
-    assert {one.series for one in result.unexpected} == {lost.uid, ""}
+    assert {extra.series for extra in result.unexpected} == {lost.uid, ""}
     assert (result.series.damaged, result.exit_code) == (0, 0)
 
 
