@@ -328,13 +328,8 @@ def against_from(
             )
         return None
     words, manifests = targets_from(targets, pinned=True)
-    return Request(
-        targets=words,
-        manifests=manifests,
-        output=str(directory),
-        options=build_options(checked),
-        filters=filters,
-    )
+    options = build_options(checked)
+    return Request(words, str(directory), manifests, filters=filters, options=options)
 
 
 def request_from(
@@ -349,12 +344,12 @@ def request_from(
     checked = check_choices(choices)
     words, manifests = targets_from(targets, pinned=bool(checked.get("frozen")))
     return Request(
-        targets=words,
-        manifests=manifests,
-        output=output_from(output),
+        words,
+        output_from(output),
+        manifests,
         carts=checked.get("shared_cart", ()),
-        options=build_options(checked),
         filters=_filters(checked),
+        options=build_options(checked),
     )
 
 

@@ -104,6 +104,24 @@ def _seconds(name: str, text: str, kind: click.FloatRange = POSITIVE_DURATION) -
     return _option(_TRANSFER, name, text, type=kind, metavar="SECONDS")
 
 
+def _format(names: str, *formats: str) -> Option:
+    """The format of a result, by default the first one."""
+    own, _, other = names.partition(" ")
+    elsewhere = (
+        f" In files it is {own.replace('_', '-')}, in the environment {ENVIRONMENT}_{own.upper()}."
+    )
+    return _option(
+        _GENERAL,
+        names,
+        f"{', '.join(formats[:-1])} or {formats[-1]}. --json overrides it."
+        f"{elsewhere if other else ''}",
+        type=click.Choice(formats),
+        metavar="FORMAT",
+        default=formats[0],
+        show_default=True,
+    )
+
+
 FILTERS = (
     _option(
         "Targets",
@@ -318,15 +336,7 @@ DRY_RUN = _flag(_GENERAL, "--dry-run", "Only show what would be done, as 'plan' 
 COMPARE = _flag(
     _GENERAL, "--compare", "List how NBIA differs from the shipped catalog; exit code 1 if it does."
 )
-FORMAT = _option(
-    _GENERAL,
-    "--format",
-    "table, csv, tsv, json, tcia, s5cmd, urls or txt. --json overrides it.",
-    type=click.Choice(("table", "csv", "tsv", "json", "tcia", "s5cmd", "urls", "txt")),
-    metavar="FORMAT",
-    default="table",
-    show_default=True,
-)
+FORMAT = _format("--format", "table", "csv", "tsv", "json", "tcia", "s5cmd", "urls", "txt")
 STATUS = (
     _flag(
         _GENERAL,
@@ -340,16 +350,7 @@ STATUS = (
     ),
     FORMAT.moved_to("With --missing"),
 )
-FILES_FORMAT = _option(
-    _GENERAL,
-    "files_format --format",
-    "paths, csv or json. --json overrides it. In files it is files-format, in the environment "
-    "TCIA_COVID_FILES_FORMAT.",
-    type=click.Choice(("paths", "csv", "json")),
-    metavar="FORMAT",
-    default="paths",
-    show_default=True,
-)
+FILES_FORMAT = _format("files_format --format", "paths", "csv", "json")
 NULL = _flag(
     _GENERAL, "--null -0", "End each path with a NUL instead of a line break, for xargs -0."
 )
@@ -359,16 +360,7 @@ MD5 = _flag(
     "Add the series_hash of each series, from its receipt in the folder of --output.",
 )
 HASHED = OUTPUT.moved_to("With --md5")
-CITE_FORMAT = _option(
-    _GENERAL,
-    "cite_format --format",
-    "text, bibtex or csl-json. --json overrides it. In files it is cite-format, in the "
-    "environment TCIA_COVID_CITE_FORMAT.",
-    type=click.Choice(("text", "bibtex", "csl-json")),
-    metavar="FORMAT",
-    default="text",
-    show_default=True,
-)
+CITE_FORMAT = _format("cite_format --format", "text", "bibtex", "csl-json")
 SERVE = _flag(_GENERAL, "--serve", "Only run the archive: print its base URL and wait.")
 PORT = _option(
     _GENERAL,
