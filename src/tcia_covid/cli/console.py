@@ -129,12 +129,14 @@ def encoded(content: Mapping[str, Any], *, ensure_ascii: bool) -> Iterator[str]:
     for name, value in content.items():
         yield f"{comma}\n  {compact.encode(name)}: "
         comma = ","
-        if isinstance(value, list) and value and hasattr(value[0], "to_dict"):
+        if isinstance(value, Iterator) or (
+            isinstance(value, list) and value and hasattr(value[0], "to_dict")
+        ):
             lines, separator = map(compact.encode, value), "["
             while batch := list(islice(lines, _LINES)):
                 yield f"{separator}\n    " + ",\n    ".join(batch)
                 separator = ","
-            yield "\n  ]"
+            yield "\n  ]" if separator == "," else "[]"
         else:
             yield indented.encode(value).replace("\n", "\n  ")
     yield "\n}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,8 +49,10 @@ class GroupPlan:
     """Images on disk of series that are not complete: started, or damaged later."""
     changed: list[str] = field(default_factory=list)
     """Series that are complete in another version than the archive lists now."""
-    results: list[SeriesResult] = field(default_factory=list)
-    """How each selected series is on disk."""
+    series: list[str] = field(default_factory=list)
+    """The UIDs of the selected series."""
+    folders: dict[str, str] = field(default_factory=dict)
+    """The folder of each series that is complete, by UID."""
     modalities: dict[str, Totals] = field(default_factory=dict)
     """Selected, by modality; the most bytes first."""
     licenses: list[License] = field(default_factory=list)
@@ -66,6 +68,14 @@ class GroupPlan:
             max(0, self.selected.images - self.complete.images - self.partial.images),
             max(0, self.selected.size - self.complete.size - self.partial.size),
         )
+
+    @property
+    def results(self) -> Iterator[SeriesResult]:
+        """How each selected series is on disk."""
+        for uid in self.series:
+            folder = self.folders.get(uid)
+            state = State.ALREADY if folder else State.REMAINING
+            yield SeriesResult(uid, state.value, folder)
 
 
 @dataclass(slots=True, repr=False)
@@ -202,11 +212,11 @@ def plan_request(
 def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPlan:
     selected = Totals.of(group.series)
     planned = GroupPlan(group.name, group.patients, group.studies, selected)
+    planned.series = [series.uid for series in group.series]
     planned.modalities = _modalities(group.series)
     planned.licenses, planned.warnings = group.licenses, data_warnings(group.series)
     tree = Tree(output / collection_folder(group.name))
     if not tree.state.is_dir():
-        planned.results = [SeriesResult(item.uid, State.REMAINING.value) for item in group.series]
         return planned
     partial, unsettled = BytesOnDisk(tree), tree.needs_check()
     for series in group.series:
@@ -214,15 +224,12 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
         changed = receipt is not None and receipt.differs_from(series)
         if changed:
             planned.changed.append(series.uid)
-        result = SeriesResult(series.uid, State.REMAINING.value)
         if receipt is not None and not (update and changed):
-            path = str(tree.root / receipt.folder)
-            result = SeriesResult(series.uid, State.ALREADY.value, path)
+            planned.folders[series.uid] = str(tree.root / receipt.folder)
             images = series.image_count or len(receipt.images)
             planned.complete += Totals(1, images, series.size or receipt.size)
         elif any(amount := partial.of(series)):
             planned.partial += Totals(1, *amount)
-        planned.results.append(result)
     return planned
 
 

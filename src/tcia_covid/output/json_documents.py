@@ -109,7 +109,7 @@ def plan_document(plan: Plan, command: str = "plan") -> Document:
         **_amounts(plan),
         "disk": {"free": plan.free, "needed": plan.needed, "enough": plan.fits},
         "time": {"seconds": plan.seconds, "rate": plan.rate, "assumed": plan.rate_is_assumed},
-        "results": [result for group in plan.groups for result in group.results],
+        "results": (result for group in plan.groups for result in group.results),
         "failures": [failure.to_dict() for failure in plan.failures],
         "notices": plan.notices,
     }

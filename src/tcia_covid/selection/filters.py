@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from math import inf
 from operator import attrgetter
+from sys import intern
 from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import UsageError, did_you_mean
@@ -25,7 +26,8 @@ from tcia_covid.selection.conditions import (
 
 _MAX_NAMED = 8
 """Values that a message names."""
-Natural = tuple[tuple[str | int, ...], str]
+_END = -1
+"""In place of a number, at the end of a sort key: the shorter of two comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def apply_filters(filters: Filters, series: Iterable[Series]) -> FilterResult:
         totals = zip(sized, accumulate(item.size or 0 for item in sized), strict=True)
         selected = [item for item, total in totals if total <= filters.max_size]
     return FilterResult(
-        series=selected[: filters.max_series],
+        series=selected if filters.max_series is None else selected[: filters.max_series],
         without_value=dict(without_value),
         unmatched=[Unmatched(item.option, value) for item in criteria for value in item.unmatched],
         available={
@@ -191,10 +193,11 @@ def in_order(series: Iterable[Series]) -> list[Series]:
     return ordered
 
 
-def natural(text: str) -> Natural:
-    """A sort key that puts `P9` before `P10`."""
+def natural(text: str) -> tuple[str | int, ...]:
+    """A sort key that puts `P9` before `P10`: texts and numbers in turn, and the text itself."""
     parts = re.split(r"([0-9]{1,18})", text.casefold())
-    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), text
+    key = (int(part) if index % 2 else intern(part) for index, part in enumerate(parts))
+    return (*key, _END, text)
 
 
 def _criteria(filters: Filters, series: list[Series]) -> Iterator[_Criterion]:
@@ -225,6 +228,8 @@ def _by_value(
 ) -> tuple[list[Series], Counter[str]]:
     selected: list[Series] = []
     without_value: Counter[str] = Counter()
+    if not criteria:
+        return ordered, without_value
     for series in ordered:
         failed = [item for item in criteria if item.read(series) not in item.accepted]
         if not failed:

@@ -22,7 +22,7 @@ _WITHDRAWN = "--accept-listed accepts the list"
 
 @dataclass(slots=True)
 class SeriesListing:
-    """A list of series, with failures, notices and differences from the catalog."""
+    """A list of series, each once, with failures, notices and differences from the catalog."""
 
     series: list[Series] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -96,10 +96,12 @@ class ArchiveSource:
                 raise
             notice = f"NBIA did not list {collection.name} ({error.message}): using the catalog"
             return SeriesListing(list(known.values()), notices=[notice])
+        if not known and len(series) >= (collection.series or 0):
+            return SeriesListing(series)
         joined = _joined(series, known)
         compared = compare_lists("", joined, known)
         is_short = bool(compared.only_catalog) or any(each.fewer for each in compared.different)
-        if is_short if known else len(joined) < (collection.series or 0):
+        if is_short or not known:
             with contextlib.suppress(ArchiveError):  # the first list counts
                 joined = _joined([*series, *lister.list_collection(name)], known)
         if not known:

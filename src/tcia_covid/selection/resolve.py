@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
@@ -104,7 +105,7 @@ def resolve(
     listed.add_collections(targets, source)
     listed.add_series(targets, source)
     listed.add_unknown(targets, lookup)
-    every = listed.series.values()
+    every = listed.series
     filtered = apply_filters(filters, every)
     resolved = [listed.resolved(target) for target in targets]
     notices = listed.notices(targets, resolved) + filtered.notices
@@ -139,7 +140,8 @@ class _TargetLists:
         """TCIA's names of collections, by the spelling of an archive."""
         self._kinds: dict[str, str] = {}
         self._notices: list[str] = []
-        self.series: dict[str, Series] = {}
+        self.series: list[Series] = []
+        self._by_uid: dict[str, Series] = {}
         self.whole: dict[str, Sequence[Series]] = {}
         """Collections that were listed completely."""
         self.failures: list[Failure] = []
@@ -193,7 +195,8 @@ class _TargetLists:
         uids = self._uids[target.word]
         names = [collection.name for collection in target.collections]
         if not names:
-            names += (self._name(self.series[uid]) for uid in uids if uid in self.series)
+            listed = self._index()
+            names += (self._name(listed[uid]) for uid in uids if uid in listed)
         kind = target.kind or self._kinds.get(target.word, "")
         number = len(uids)
         if target.collections:
@@ -216,13 +219,20 @@ class _TargetLists:
             )
         return texts + self._notices
 
+    def _index(self) -> dict[str, Series]:
+        """Index `series` by UID. One list alone needs no index, which takes 50 bytes per series."""
+        new = islice(self.series, len(self._by_uid), None)
+        self._by_uid.update((series.uid, series) for series in new)
+        return self._by_uid
+
     def _add(self, word: str, listing: SeriesListing, collection: str = "") -> None:
+        before = self._index() if self.series else {}
         for series in listing.series:
             own = self._name(series)
             name = collection or own
-            known = self.series.get(series.uid)
+            known = before.get(series.uid)
             if known is None:
-                self.series[series.uid] = series
+                self.series.append(series)
                 if name != own:
                     self._first[series.uid] = name
             elif (first := self._first.get(series.uid) or self._name(known)) != name:
@@ -257,16 +267,17 @@ def _in_catalog(targets: Sequence[Target]) -> Iterable[Series]:
 def _grouped(
     series: list[Series], registry: Registry, whole: Mapping[str, Sequence[Series]]
 ) -> list[CollectionSelection]:
-    by_name: dict[str, list[Series]] = defaultdict(list)
-    for item in series:
-        by_name[item.collection].append(item)
+    by_name: dict[str, CollectionSelection] = {}
     groups: dict[str, CollectionSelection] = {}
-    for name, members in by_name.items():
-        known = registry.listed_as(name)
-        collection = dicom_only(known) if known else None
-        title = known.name if known else name
-        group = CollectionSelection(title, collection, [], whole.get(title, ()))
-        groups.setdefault(group.name, group).series.extend(members)
+    for item in series:
+        name = item.collection
+        if name not in by_name:
+            known = registry.listed_as(name)
+            collection = dicom_only(known) if known else None
+            title = known.name if known else name
+            group = CollectionSelection(title, collection, [], whole.get(title, ()))
+            by_name[name] = groups.setdefault(title, group)
+        by_name[name].series.append(item)
     return list(groups.values())
 
 

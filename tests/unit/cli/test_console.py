@@ -131,10 +131,13 @@ def test_a_document_has_one_line_for_each_of_many_series() -> None:
 
 def test_the_lines_of_very_many_series_are_one_list() -> None:
     results = [SeriesResult(f"1.2.{place}", "remaining") for place in range(250)]
-    pieces = list(encoded({"results": results}, ensure_ascii=False))
+    pieces = list(encoded({"results": iter(results)}, ensure_ascii=False))
     assert len(pieces) > 3
     document = json.loads("".join(pieces))
     assert document == {"results": [result.to_dict() for result in results]}
+    assert json.loads("".join(encoded({"results": iter([])}, ensure_ascii=False))) == {
+        "results": []
+    }
 
 
 def test_a_long_document_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

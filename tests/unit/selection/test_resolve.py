@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,3 +64,22 @@ def test_a_word_that_is_not_a_valid_file_name_is_a_collection(word: str) -> None
     (target,) = parse_targets([word], load_registry())
     assert target.unknown == [Unknown("word", word)]
     assert isinstance(unknown_collection(word, [], load_registry()), UnknownCollectionError)
+
+
+def selecting(count: int) -> int:
+    """The bytes that it takes at most to select a list of so many series."""
+    listed = [replace(FIRST, uid=f"1.2.{number}") for number in range(count)]
+    registry = load_registry()
+    tracemalloc.start()
+    try:
+        found = selected([NAME], registry, OneList(listed))
+        assert len(found.series) == count
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_one_list_of_many_series_is_selected_without_an_index() -> None:
+    count = 10_000
+    # What threads of other tests allocate meanwhile counts as well: the least is what it takes.
+    assert min(selecting(count) for _ in range(3)) < 40 * count

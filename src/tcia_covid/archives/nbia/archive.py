@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from http import HTTPStatus
+from itertools import pairwise
 from sys import intern
 from typing import Any, TypeVar
 
@@ -332,16 +333,19 @@ def read_series(response: Response) -> list[Series]:
     Raises:
         BadResponseError: the body is not a list of series (retryable).
     """
-    by_uid: dict[str, Series] = {}
+    listed: list[Series] = []
     has_rows = False
     # Each row becomes a `Series` at once: neither the text nor all rows are ever in memory.
     for series in _parse(response, series_of):
         has_rows = True
         if series is not None:
-            by_uid[series.uid] = series
-    if has_rows and not by_uid:
+            listed.append(series)
+    if has_rows and not listed:
         raise _bad_response(response, "rows without SeriesInstanceUID")
-    return [by_uid[uid] for uid in sorted(by_uid)]
+    listed.sort(key=operator.attrgetter("uid"))
+    # Of several rows of a series the last one. A dictionary by UID would take more memory.
+    last = (series for series, after in pairwise(listed) if series.uid != after.uid)
+    return [*last, *listed[-1:]]
 
 
 def series_of(row: Row) -> Series | None:
