@@ -124,6 +124,6 @@ def test_an_image_does_not_stop_the_rest(
     )
     assert ran.returncode == 1
     assert "1 of 1 series complete" in ran.stdout
-    assert "is the SOPInstanceUID of one image, and NBIA does not tell its series" in (
+    assert "is the SOPInstanceUID of one image, and NBIA does not report its series" in (
         ran.stdout + ran.stderr
     )

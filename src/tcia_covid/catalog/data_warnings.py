@@ -45,7 +45,7 @@ _Kinds = Mapping[_Kind, int]
 
 
 def data_warnings(series: Sequence[Series]) -> list[str]:
-    """Say what a user of these series must know to read and interpret them rightly."""
+    """Say what a user of these series must know to read and interpret them correctly."""
     counts = Counter(map(attrgetter(*_Kind._fields), series))
     kinds = {_Kind(*values): number for values, number in counts.items()}
     return [

@@ -32,7 +32,7 @@ _DEFAULT = re.compile(r"\[default: [^\]]*\]")
 
 
 class _PrintedHelp(click.Command):
-    """A command whose help texts are written as all results are: a full disk is an error."""
+    """A command that writes its help text as a result: a full disk is an error."""
 
     unused: frozenset[str] = frozenset()
     """Options that have no effect, so that they are neither shown nor offered."""
@@ -92,7 +92,7 @@ class Command(_PrintedHelp):
         help: paragraphs: a summary, what the short help text says, and what only the full one says.
         everyday: names of the options in the short help text, in this order.
         examples: command lines, without the program's name.
-        unused: names of options of `DISPLAY` that have no effect here: no help text shows them.
+        unused: names of options of `DISPLAY` that have no effect here; help texts do not show them.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Command(_PrintedHelp):
         return str(self.help).partition("\n")[0]
 
     def invoke(self, ctx: click.Context) -> int:
-        """Configure the console, then run, with a log where one is asked for."""
+        """Configure the console, then run the command, with its logs if there are any."""
         console = ctx.ensure_object(Console)
         console.configure(str(self.name), ctx.params)
         if names := sorted(_changed_by_local_file(ctx)):
@@ -251,13 +251,13 @@ class CommandGroup(_PrintedHelp, click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; read configuration files, unless only its help is asked for.
+        """Find the command; read configuration files, unless only its help is requested.
 
         Raises:
             UsageError: it does not exist.
             ConfigError: a file is broken.
         """
-        if ctx.resilient_parsing:  # a shell asks what to offer: nothing is an error
+        if ctx.resilient_parsing:  # a shell asks for completions: never an error
             return super().resolve_command(ctx, args)
         if args[0] not in self.commands:
             suggestion = did_you_mean(args[0], self.commands)
@@ -271,7 +271,7 @@ class CommandGroup(_PrintedHelp, click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Move options from before the command to behind it, where they mean the same."""
+        """Move options in front of the command behind it, where they have the same effect."""
         given, rest, _ = self.make_parser(ctx).parse_args(list(args))
         before = args[: len(args) - len(rest)]
         if rest and not given.keys() & {"help", "help_all", "version"}:

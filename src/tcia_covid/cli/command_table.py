@@ -96,7 +96,7 @@ same bytes.
 Shows series, images and bytes, what is complete already, whether the rest fits on the disk, and \
 how long it takes. Needs no network for what the shipped catalog has.
 
-Takes the same options as 'download', so that one word of a command line changes. \
+Takes the same options as 'download': only this word of the command line differs. \
 'tcia-covid help targets' explains TARGET, 'tcia-covid help filters' the filters.""",
         examples=("plan COVID-19-AR", "plan COVID-19-NY-SBU --modality CR,DX -o data"),
     ),
@@ -134,8 +134,8 @@ Each file is compared with the archive's MD5. Complete series go into the layout
 incomplete ones are staged, and 'download' fetches only the rest.
 
 DIR may be the output of any other program: file names and folders do not matter. DIR is not \
-changed, unless --move removes what was imported. NIfTI volumes of 'CT Images in COVID-19' are \
-imported, by their names, with --collection.""",
+changed, unless --move removes what was imported. With --collection, NIfTI volumes of \
+'CT Images in COVID-19' are imported; their file names identify them.""",
         examples=("adopt old-files -o data", "adopt old-files --collection COVID-19-AR --move"),
     ),
 )
@@ -162,7 +162,7 @@ Percentages are of bytes: of what the last download requested, and of the whole 
 Lists missing, changed and unreadable files (exit code 1); the next 'download' repairs only those. \
 Files that this program did not write are listed as unexpected.
 
---against also proves, without a network, that DIR has exactly the series that TARGETs and filters \
+--against also checks, without a network, that DIR has exactly the series that TARGETs and filters \
 select.""",
         examples=("verify data", "verify data --against COVID-19-AR"),
     ),
@@ -170,11 +170,11 @@ select.""",
         "doctor",
         params=[DATA_FOLDER, *DOCTOR],
         everyday=("source", "connect_timeout", "first_byte_timeout", "nbia_url", "json"),
-        help="""Try out what downloads rely on, and say what works here.
+        help="""Check what downloads rely on: disk, network, archives.
 
 Checks the disk of DIR, the connections, and the archives' responses fact by fact; then requests a \
-small series from each archive and compares the images. The report has no secrets: paste it into \
-an issue.
+small series from each archive and compares the images. The report contains no secrets: you \
+can paste it into an issue.
 
 Writes a few files to DIR and removes them. Exit code 0 means that everything works, 1 that \
 something does not, 3 that no archive sent images, 4 that DIR cannot be used. By default a \
@@ -201,8 +201,8 @@ A second run, also after an interruption, reuses the thumbnails of the first."""
         everyday=("null", "files_format", "modality", "where", "json"),
         help="""Print the paths of downloaded images, in slice order.
 
-Lists the complete series in DIR that TARGET and the filters select; without them, all. The names \
-of files carry no order: this is the order of the slices, by position or else by number.
+Lists the complete series in DIR that TARGET and the filters select; without them, all. File \
+names do not show the order of slices: paths are in slice order, by position or else by number.
 
 csv has the columns of images.csv. Needs no network and opens no image.""",
         examples=(
@@ -217,8 +217,8 @@ csv has the columns of images.csv. Needs no network and opens no image.""",
         everyday=("layout", "dry_run", "json"),
         help="""Rename the folders and files in DIR as --layout says.
 
-Nothing is downloaded, and no file of yours is touched: what else is in the folders stays there. \
-Stopped or killed, the same command resumes.
+Nothing is downloaded, and your own files in the folders stay where they are. After an \
+interruption, run the same command again to resume.
 
 'tcia-covid help layout' explains layouts. Incomplete series keep their names until 'download' \
 has repaired them.""",
@@ -272,7 +272,7 @@ folder), is interrupted, resumes, finds a damaged file, repairs it, and verifies
 Each is set on the command line, by a variable, in a configuration file, or has its default. \
 The file tcia-covid.yaml is read in the current folder, and config.yaml in the user's folder.
 
-Takes the options of all commands, to show what they would be.""",
+Accepts the options of all commands, and shows the values that they would have.""",
         examples=("config", "config --json"),
         unused=("no_progress",),
     ),

@@ -41,7 +41,7 @@ def modalities(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items
 
 
 def words(known: Iterable[str], incomplete: str) -> Items:
-    """Offer the words that begin so."""
+    """Offer the words that begin with `incomplete`."""
     return _items(dict.fromkeys(known), incomplete)
 
 

@@ -29,12 +29,12 @@ _LINES = 100
 
 @dataclass(slots=True)
 class Console:
-    """Writes what a command has to say."""
+    """Writes the output of a command."""
 
     command: str = ""
     targets: tuple[str, ...] = ()
     folder: str = ""
-    """The output folder, or the one to look at; empty until the command line is parsed."""
+    """The output folder, or the folder to read; empty until the command line is parsed."""
     json: bool = False
     """The result is one JSON document."""
     quiet: bool = False
@@ -43,12 +43,12 @@ class Console:
     log_file: str | None = None
     events: str | None = None
     logs: list[EventLog | LogFile] = field(default_factory=list)
-    """Those that are open; they take every event."""
+    """The open logs, which get every event."""
     has_document: bool = False
     """Whether the JSON document is written."""
 
     def configure(self, command: str, values: dict[str, Any]) -> None:
-        """Take the values that concern the console from those of the options."""
+        """Set the attributes from the values of options."""
         self.command = command
         self.targets = values.get("targets", ())
         self.folder = values.get("output") or values.get("directory") or ""
@@ -60,16 +60,16 @@ class Console:
         self.events = values.pop("events")
 
     def result(self, text: str) -> None:
-        """Write a result as it is; nothing where JSON is wanted."""
+        """Write a result as it is; nothing with --json."""
         if not self.json:
             write(sys.stdout, text)
 
     def prose(self, text: str) -> None:
-        """Write a result of sentences, wrapped on a terminal; nothing where JSON is wanted."""
+        """Write sentences of a result, wrapped on a terminal; nothing with --json."""
         self.result(_fitted(sys.stdout, text))
 
     def document(self, content: Mapping[str, Any]) -> None:
-        """Write the result as the JSON document, where that is wanted; only the first one."""
+        """Write the JSON document, with --json; only the first one is written."""
         if self.json and not self.has_document:
             self.has_document = True
             if "exit_code" in content:
@@ -117,10 +117,10 @@ def _fitted(stream: TextIO | None, text: str) -> str:
 
 
 def encoded(content: Mapping[str, Any], *, ensure_ascii: bool) -> Iterator[str]:
-    """Encode a JSON document in pieces; what has `to_dict` is converted when its turn comes.
+    """Encode a JSON document in pieces; objects with `to_dict` are converted one at a time.
 
-    A million series as dictionaries, or as one text, would take more memory than all else. Each
-    has one line: the standard library indents in Python, and encodes without an indent in C.
+    A million series as dictionaries, or as one text, would need too much memory. Each has one line:
+    the standard library indents in Python, and encodes without an indent in C.
     """
     indented = json.JSONEncoder(indent=2, ensure_ascii=ensure_ascii, default=_to_dict)
     compact = json.JSONEncoder(ensure_ascii=ensure_ascii, default=_to_dict)
@@ -193,7 +193,7 @@ def is_unicode(stream: TextIO) -> bool:
 
 
 def discard_output(stream: TextIO) -> None:
-    """Redirect a stream to nowhere: what is still buffered cannot fail again."""
+    """Redirect a stream to the null device: what is still buffered cannot fail again."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

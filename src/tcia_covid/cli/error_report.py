@@ -1,4 +1,4 @@
-"""Errors of a command: click's in this program's words, as messages and as the JSON document."""
+"""Errors of a command, also those of click, as messages and as the JSON document."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NEGATIVE = {"--no-progress", "--no-fsync", "--no-space-check"}
 
 
 def report(console: Console, error: BaseException, arguments: Sequence[str]) -> int:
-    """Report what ended a command line, in words and, where wanted, as JSON; give the exit code."""
+    """Report the error that ended a command, as text and with --json; return the exit code."""
     console.json = _wants_json(arguments, error)
     reported = to_error(error)
     console.trace(error)
@@ -47,7 +47,7 @@ def report(console: Console, error: BaseException, arguments: Sequence[str]) -> 
 
 
 def to_error(error: BaseException) -> TciaCovidError:
-    """The program's own error for whatever was raised."""
+    """Convert any exception to an error of this program."""
     if isinstance(error, TciaCovidError):
         return error
     if isinstance(error, KeyboardInterrupt | click.Abort):
@@ -97,7 +97,7 @@ def _origin(error: click.BadParameter, param: click.Parameter) -> str:
 
 
 def _failed_document(console: Console, error: TciaCovidError) -> Document:
-    """The keys of the command's document, empty, and the error."""
+    """The command's document with the error and otherwise empty values."""
     document: Document = {}
     if console.command == "download":
         document = summary_document(Summary(list(console.targets), console.folder))
@@ -109,7 +109,7 @@ def _failed_document(console: Console, error: TciaCovidError) -> Document:
 
 
 def _wants_json(arguments: Sequence[str], error: BaseException) -> bool:
-    """Whether the document is wanted, even where the arguments could not be parsed."""
+    """Whether --json is set, even if the arguments could not be parsed."""
     for argument in reversed(arguments):
         if argument in {"--json", "--no-json"}:
             return argument == "--json"

@@ -1,4 +1,4 @@
-"""Every option, once: what commands accept, the environment sets and configuration files hold."""
+"""All options of commands, environment variables and configuration files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Option(click.Option):
         return f"{ENVIRONMENT}_{self.name}".upper()
 
     def moved_to(self, section: str) -> Option:
-        """Give the same option in another section."""
+        """Return the same option for another section."""
         moved = copy.copy(self)
         moved.section = section
         return moved
@@ -229,7 +229,7 @@ LAYOUT = _option(
     _GENERAL,
     "--layout",
     "Names of new series: uid, descriptive, retriever (as NBIA Data Retriever), retriever-classic, "
-    "or a template such as '{patient}/{modality}-{series}'; help explains them.  [default: uid]",
+    "or a template such as '{patient}/{modality}-{series}'; see 'help layout'.  [default: uid]",
     metavar="LAYOUT",
     is_eager=True,
     callback=_explain_layouts,
@@ -331,7 +331,7 @@ DISPLAY = (
         multiple=True,
     ),
 )
-"""What every command takes."""
+"""Options of every command."""
 DRY_RUN = _flag(_GENERAL, "--dry-run", "Only show what would be done, as 'plan' does.")
 COMPARE = _flag(
     _GENERAL, "--compare", "List how NBIA differs from the shipped catalog; exit code 1 if it does."
@@ -346,7 +346,7 @@ STATUS = (
     _flag(
         _GENERAL,
         "--watch",
-        "Show how much is there until all is complete, or no run is at work any more.",
+        "Repeat the status until all series are complete, or no run is active.",
     ),
     FORMAT.moved_to("With --missing"),
 )
@@ -371,7 +371,7 @@ PORT = _option(
     default=0,
 )
 LOCAL_FILTERS = tuple(option for option in FILTERS if option.key not in ("shared-cart", "shard"))
-"""The filters of what is on disk."""
+"""Filters that apply to downloaded series."""
 _CONNECTION = (*RETRY, *ARCHIVES)
 _LONG_RUNS = ("outage-timeout", "min-rate")
 _LIST = (SOURCE, ACCEPT_LISTED, COMMERCIAL_USE)
@@ -476,7 +476,7 @@ TARGETS = click.Argument(
 MORE_TARGETS = click.Argument(
     ["targets"], nargs=-1, metavar="", required=False, shell_complete=completion.targets
 )
-"""Those that follow `--against TARGET`."""
+"""Further targets after `--against TARGET`."""
 OPTIONS = {
     option.key: option
     for value in list(globals().values())
@@ -490,7 +490,7 @@ CONFIG = tuple(
     for option in OPTIONS.values()
     if option not in DISPLAY and option not in (CITE_FORMAT, FILES_FORMAT)
 )
-"""Every option but those of `DISPLAY`, and the second and third one called --format."""
+"""All options except those of `DISPLAY`, and except the second and third --format."""
 
 
 def refuse_unused(options: tuple[Option, ...], flag: str, purpose: str) -> None:

@@ -41,7 +41,7 @@ class Parsed(_ParamType):
 
 
 class OnePerLine(click.types.StringParamType):
-    """Text that may contain blanks: an environment variable holds one value per line."""
+    """Text that may contain spaces: an environment variable has one value per line."""
 
     envvar_list_splitter = "\n"
 
@@ -62,7 +62,7 @@ class UserPath(click.Path):
 
 
 class UserFolder(UserPath):
-    """A folder for output; what Windows permits in no name is refused there."""
+    """A folder for output; on Windows, names that it does not allow are refused."""
 
     def __init__(self, *, windows: bool = sys.platform == "win32") -> None:
         super().__init__()
@@ -78,15 +78,15 @@ class UserFolder(UserPath):
         return [CompletionItem(incomplete, type="dir")]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a path with a name that Windows does not permit."""
+        """Refuse a path that Windows does not allow."""
         text = os.fspath(value)
         if self._windows and text.endswith('"'):
-            self.fail(f"{text} ends with a quotation mark: write no \\ before it", param, ctx)
+            self.fail(f"{text} ends with a quotation mark: do not write \\ before it", param, ctx)
         path = PureWindowsPath(text)
         names = set(path.parts) - {path.anchor, ".."} if self._windows else set()
         for name in sorted(names):
             if not is_windows_name(name):
-                self.fail(f"Windows permits no folder called {name!r}", param, ctx)
+                self.fail(f"Windows does not allow a folder named {name!r}", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -94,7 +94,7 @@ class UserFile(UserPath):
     """A file to read or to append to; `-` is refused: standard output is for results only."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse what is no file name."""
+        """Refuse `-` and other values that are not file names."""
         if value in {"", "-"}:
             self.fail(f"{value!r} is not a file name", param, ctx)
         return super().convert(value, param, ctx)

@@ -31,7 +31,7 @@ def run_displayed(console: Console, work: Callable[..., T]) -> T:
 
 
 def run_checking(console: Console, work: Callable[..., T], done: str = "checked") -> T:
-    """Run `work(emit=…, stop=…, on_progress=…)`, counting images that are `done`."""
+    """Run `work(emit=…, stop=…, on_progress=…)` and count images; `done` names the work."""
 
     def counting(*, emit: Emit, stop: CancelToken) -> T:
         def on_progress(size: int, images: int) -> None:
@@ -44,7 +44,7 @@ def run_checking(console: Console, work: Callable[..., T], done: str = "checked"
 
 @contextmanager
 def progress_display(console: Console) -> Iterator[Emit]:
-    """Show events until the end; gives the function that takes them."""
+    """Show events while the block runs; yields the function that receives them."""
     display: Display | None = None
     show: Emit = partial(_show_important, console)
     if not console.quiet:
@@ -101,7 +101,7 @@ def _show_important(console: Console, event: Event) -> None:
 
 
 def _never_raising(show: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """A terminal that is closed must not end a run."""
+    """Ignore errors of the display: a closed terminal must not end a run."""
 
     def attempt(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         with suppress(OSError, ValueError):

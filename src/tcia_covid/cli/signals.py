@@ -48,7 +48,7 @@ def main() -> NoReturn:
     flushed = [_flush(stream) for stream in (sys.stdout, sys.stderr)]
     if threading.active_count() > 1 or not all(flushed):
         os._exit(code)  # the interpreter would wait for threads that hang in the network
-    gc.freeze()  # else the collector looks at every object once more, for 0.1 s
+    gc.freeze()  # otherwise the collector visits every object again, which takes 0.1 s
     _handle(signal.SIG_IGN)  # the interpreter restores the default for all other handlers
     sys.exit(code)
 
@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _handle(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:
-    """Set the handler of the signals that cancel a run; give those of before.
+    """Set the handler of the signals that cancel a run; return the previous handlers.
 
     Ignored signals stay ignored, as SIGHUP is under `nohup`.
     """

@@ -41,7 +41,7 @@ EXIT_CODES = (
     ),
     ExitCode(
         (EXIT_ARCHIVE,),
-        "no archive could be reached, or none gave usable answers; never if this run received "
+        "no archive could be reached, or none gave a usable response; never if this run received "
         "images",
         "check the network, proxy, CA bundle; try later",
     ),

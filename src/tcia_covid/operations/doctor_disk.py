@@ -174,8 +174,8 @@ class DiskChecks(Checks):
             except LockedError:
                 return "a locked file cannot be locked again"
         raise FactError(
-            "locks do not lock on this file system: several runs in one folder may download the "
-            "same series, and one of them uses its bandwidth for nothing",
+            "locks have no effect on this file system: several runs in one folder may download "
+            "the same series, which wastes bandwidth",
             hint="nothing is damaged; give each run its own --shard",
         )
 

@@ -58,7 +58,7 @@ class GroupPlan:
     licenses: list[License] = field(default_factory=list)
     """The license of the collection, or those of the selected series outside the registry."""
     warnings: list[str] = field(default_factory=list)
-    """What a user must know to read and interpret the selected series rightly."""
+    """What a user must know to read and interpret the selected series correctly."""
 
     @property
     def to_fetch(self) -> Totals:

@@ -143,7 +143,7 @@ def _rename(
     tree.prepare()
     if not tree.locks_work():
         raise DestinationError(
-            f"locks do not lock in {tree.root}: two runs could rename the same series at once",
+            f"locks have no effect in {tree.root}: two runs could rename the same series at once",
             hint="rename the folder where locks work, on a local disk, and copy it back",
         )
     with reports_at_end(write_reports):

@@ -205,7 +205,7 @@ class StatusResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing, and no run is at work."""
+        """Whether nothing is missing, and no run is active."""
         return not any(
             status.missing
             or status.partial

@@ -43,7 +43,7 @@ _IDENTITY = (
     "ImageCount",
     "FileSize",
 )
-"""What events say of a series."""
+"""The keys of events about a series."""
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(threadName)s %(name)s: %(message)s"
 _LOGGERS = ("tcia_covid", "urllib3", "requests")
 

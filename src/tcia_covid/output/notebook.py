@@ -15,7 +15,7 @@ _INTERVAL = 0.5
 
 
 def is_wanted(progress: bool | None) -> bool:  # noqa: FBT001 - the keyword of the functions
-    """Whether to show progress; where that is not said, in IPython and notebooks."""
+    """Whether to show progress; by default in IPython and notebooks."""
     if progress is not None:
         return progress
     ipython = sys.modules.get("IPython")
@@ -76,7 +76,7 @@ class _EventBar(Display):
         self._drawing = threading.Lock()
 
     def tick(self) -> None:
-        """Redraw the bar at each look, not only when nothing else was written."""
+        """Redraw the bar at every interval, not only when nothing else was written."""
         self.draw()
 
     def draw(self) -> None:
@@ -107,7 +107,7 @@ def _new_bar(total: int | None, what: str) -> Any:
 
 
 def _tqdm() -> Any:
-    """The bar that suits a notebook or a terminal."""
+    """The bar for a notebook or a terminal."""
     from tqdm.auto import tqdm  # noqa: PLC0415 - takes 0.1 s, only where progress is shown
 
     return tqdm

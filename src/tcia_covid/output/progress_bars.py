@@ -23,7 +23,7 @@ from tcia_covid.output.screen import Screen, terminal_size
 
 INTERVAL = 0.2
 _PATIENCE = 1.0
-"""Seconds until something in progress is worth a line."""
+"""Seconds until something in progress gets a line."""
 _MIN_BAR = 20
 """Columns of a bar next to text; with fewer it has a line of its own."""
 _MAX_BAR = 30
@@ -60,7 +60,7 @@ class Bars(Display):
         self._screen.clear()
 
     def suspend(self) -> None:
-        """Erase what is drawn: the shell writes there now."""
+        """Erase the display: the shell is about to write there."""
         self._screen.suspend()
 
     def resume(self) -> None:
@@ -89,7 +89,7 @@ def frame(progress: Snapshot, columns: int, lines: int) -> list[str]:
 
 
 def _bar_lines(progress: Snapshot, width: int) -> list[str]:
-    """The bar, with the text next to it or, on a narrow terminal, below it."""
+    """The bar with its text; on a narrow terminal the text is below it."""
     parts = summary_parts(progress)
     percent, text = percentage(progress), ", ".join(parts)
     room = width - display_width(f"[]  {percent}  {text}", ambiguous=2)
@@ -100,7 +100,7 @@ def _bar_lines(progress: Snapshot, width: int) -> list[str]:
 
 
 def _bar(progress: Snapshot, length: int) -> str:
-    """What was there before, what this run added, and the rest."""
+    """Draw three parts: from earlier runs, from this run, and the rest."""
     total = max(1, progress.total or progress.series)
     done = progress.size if progress.total else progress.complete
     existing = length * min(progress.existing, done, total) // total

@@ -24,10 +24,10 @@ if sys.platform == "win32":
     import msvcrt
 
     _VT_PROCESSING = 4
-    """The bit of a Windows console that obeys escape sequences."""
+    """The mode of a Windows console that enables escape sequences."""
 
     def obeys_escapes(stream: TextIO) -> bool:
-        """Make the console obey escape sequences; return whether it does."""
+        """Enable escape sequences; return whether the console supports them."""
         kernel, mode = ctypes.windll.kernel32, ctypes.c_ulong()
         handle = msvcrt.get_osfhandle(stream.fileno())
         return bool(
@@ -36,19 +36,19 @@ if sys.platform == "win32":
         )
 
     def is_in_foreground(stream: TextIO) -> bool:
-        """Whether the console is this process's to draw on: always."""
+        """Whether this process may draw on the console: always."""
         del stream
         return True
 
 else:
 
     def obeys_escapes(stream: TextIO) -> bool:
-        """Whether the terminal obeys escape sequences: always."""
+        """Whether the terminal supports escape sequences: always."""
         del stream
         return True
 
     def is_in_foreground(stream: TextIO) -> bool:
-        """Whether the terminal is this process's to draw on; not after `bg`."""
+        """Whether this process may draw on the terminal; not after `bg`."""
         with contextlib.suppress(OSError, ValueError):
             return os.tcgetpgrp(stream.fileno()) == os.getpgrp()
         return True  # a terminal without job control
@@ -66,8 +66,8 @@ class Screen:
     """Draws lines below everything else on a terminal; from any thread.
 
     Between two drawings the cursor is at the start of the first line drawn. A terminal that wraps
-    its lines again after a change of size moves the cursor with its line, so that all that was
-    drawn is still below the cursor, and can be erased whatever became of it.
+    its lines again after a change of size moves the cursor with its line, so that everything that
+    was drawn is still below the cursor, and can be erased.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Screen:
             erase = _ERASE if self._lines else ""
             size = self.size
             if size != self._size:
-                self._lines = []  # too long perhaps; the next drawing comes soon
+                self._lines = []  # may be too long; it is drawn again soon
             lines = wrap(self._encodable(text), size.columns)
             self._write(f"{erase}{lines}\n{self._drawing()}")
 

@@ -206,7 +206,7 @@ def unchecked_line(folder: UncheckedFolder) -> str:
     """A folder with images that no receipt covers."""
     return clean_line(
         f"not checked: {folder.folder} ({count(folder.images, 'image')}, no receipts); "
-        f"'download {folder.folder}' adopts what is right"
+        f"'download {folder.folder}' imports what is correct"
     )
 
 

@@ -121,7 +121,10 @@ class ArchiveLookup:
     def _find_or_fail(self, item: Unknown) -> Found:
         hint = "check it; withdrawn and restricted series are not listed"
         if self._misses >= _MAX_MISSES:
-            why, hint = f"not asked, since {_MAX_MISSES} others are unknown", "check the manifest"
+            why, hint = (
+                f"not looked up, because {_MAX_MISSES} others are unknown",
+                "check the manifest",
+            )
         elif found := self._find(item):
             return found
         else:
@@ -211,7 +214,7 @@ class ArchiveLookup:
         failure = Failure(
             series="",
             reason=FailureReason.NOT_AVAILABLE,
-            detail=f"{uid} is the SOPInstanceUID of one image, and NBIA does not tell its series",
+            detail=f"{uid} is the SOPInstanceUID of one image, and NBIA does not report its series",
             hint="name the series: the image's file has its SeriesInstanceUID (0020,000E)",
         )
         return Found("SOPInstanceUID", SeriesListing(failures=[failure]))

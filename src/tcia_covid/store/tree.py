@@ -178,7 +178,7 @@ class Tree:
         return {str(note.get("file")).removeprefix(f"{receipt.folder}/") for note in notes}
 
     def note_failure(self, failure: Failure, name: str = "") -> None:
-        """Record for `status` why a series, or what `name` stands for, could not be completed."""
+        """Record for `status` why a series, or the package `name`, could not be completed."""
         with contextlib.suppress(OSError):  # the result of the run has it, too
             self.failures.write(name or failure.series, [asdict(failure)])
 

@@ -341,7 +341,7 @@ class _Installer:
                 raise ChecksumError(
                     f"{name} has {size} bytes and SHA-256 {sha256}, "
                     f"expected {' and '.join(expected)}",
-                    hint="if TCIA published another version, --accept-listed takes it",
+                    hint="if TCIA published another version, --accept-listed accepts it",
                 )
             check = FileCheck.NONE
         return FileReceipt(

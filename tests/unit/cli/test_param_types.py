@@ -16,9 +16,9 @@ def test_several_bucket_hosts_are_accepted() -> None:
     ("path", "reason"),
     [
         ('C:\\data"', "ends with a quotation mark"),
-        ("C:\\what?\\x", "no folder called 'what\\?'"),
-        ("C:\\x\\aux.1", "no folder called 'aux.1'"),
-        ("x. \\y", "no folder called 'x. '"),
+        ("C:\\what?\\x", "a folder named 'what\\?'"),
+        ("C:\\x\\aux.1", "a folder named 'aux.1'"),
+        ("x. \\y", "a folder named 'x. '"),
     ],
 )
 def test_a_folder_that_windows_does_not_permit_is_named(path: str, reason: str) -> None:

@@ -442,7 +442,7 @@ def test_fault_23_relayout_refuses_where_locks_have_no_effect(
     grow(new_tree(tmp_path), ONE)
     before = files_of(tmp_path / NAME)
     monkeypatch.setattr(Lock, "lock_file", staticmethod(lambda handle: None))
-    with pytest.raises(DestinationError, match="locks do not lock"):
+    with pytest.raises(DestinationError, match="locks have no effect"):
         relayout(tmp_path)
     assert files_of(tmp_path / NAME) == before
 

@@ -209,7 +209,7 @@ def test_images_that_no_receipt_covers_are_named(tree: Tree, tmp_path: Path) -> 
     assert status_document(found)["unchecked"] == [{"folder": "OTHER", "images": 1}]
     assert read_status(tree.root).unchecked == []
     assert (
-        "not checked: OTHER (1 image, no receipts); 'download OTHER' adopts what is right"
+        "not checked: OTHER (1 image, no receipts); 'download OTHER' imports what is correct"
         in status_lines(found)
     )
 

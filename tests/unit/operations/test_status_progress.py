@@ -1,4 +1,4 @@
-"""How much is there, what is missing, and whether a run is at work."""
+"""How much is there, what is missing, and whether a run is active."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_the_time_left_follows_from_the_series_completed_lately(tree: Tree, tmp_
     assert running.rate == pytest.approx(size / 100)
     assert running.seconds_left == pytest.approx(400)
     assert next(line for line in progress_lines(status) if "running" in line).endswith(
-        f"1 series at work, {size // 100} B/s, 6 min 40 s left"
+        f"1 series in progress, {size // 100} B/s, 6 min 40 s left"
     )
 
 
@@ -279,8 +279,8 @@ def test_watching_ends_when_no_run_is_at_work_any_more(
         return read_status(tmp_path, REGISTRY)
 
     assert watch_status(Console(), read, CancelToken(), interval=0.0, idle_limit=0.0) == 1
-    assert looks == 5, "as long as a run is at work, and until nothing has changed since"
-    assert "no run has been at work" in capsys.readouterr().err
+    assert looks == 5, "as long as a run is active, and until nothing has changed since"
+    assert "no run has been active" in capsys.readouterr().err
 
 
 def test_of_shards_all_series_that_they_share_were_requested(tree: Tree, tmp_path: Path) -> None:

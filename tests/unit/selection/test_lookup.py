@@ -137,7 +137,7 @@ def test_a_manifest_of_unknown_uids_takes_a_bounded_number_of_requests(
     assert sum(len(what.listing.failures) for what in results.values()) == 300
     assert len(archive.requests) < 250
     last = results[unknown[-1]].listing.failures[0]
-    assert last.detail.endswith("1.2.299: not asked, since 100 others are unknown")
+    assert last.detail.endswith("1.2.299: not looked up, because 100 others are unknown")
 
 
 def test_any_number_of_known_identifiers_is_looked_up(nbia: NbiaArchive, first: DemoSeries) -> None:

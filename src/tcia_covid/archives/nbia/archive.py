@@ -120,7 +120,7 @@ class NbiaArchive:
             return series
         raise NotAvailableError(
             f"the archive lists no series of collection {collection!r}",
-            hint="check the name with 'tcia-covid list'; if it is right, try again later",
+            hint="check the name with 'tcia-covid list'; if it is correct, try again later",
         )
 
     def list_series(self, uids: Iterable[str]) -> list[Series]:

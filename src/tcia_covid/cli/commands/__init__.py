@@ -1,1 +1,1 @@
-"""The functions of the commands: each has a module of its name with a function `command`."""
+"""One module per command, with the function `command` that runs it."""

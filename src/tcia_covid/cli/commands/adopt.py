@@ -192,5 +192,5 @@ def _volume_error(result: VolumeAdoption, collection: str | None) -> tuple[str, 
         )
     return (
         f"files in {result.directory} are damaged, or differ from imported volumes",
-        "they were not changed; a .sums file next to them would show which are right",
+        "they were not changed; a .sums file next to them would show which are correct",
     )

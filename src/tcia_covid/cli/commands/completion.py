@@ -1,4 +1,4 @@
-"""`completion`: the script with which a shell completes command lines."""
+"""`completion`: the script that makes a shell complete command lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def command(console: Console, *, shell: str, **_: Any) -> int:
 
 
 def script(shell: str, program: click.Context) -> str:
-    """The script for a shell, which asks this program for what to offer.
+    """The script for a shell, which asks this program for completions.
 
     It is the template that click fills; `source` would also start bash, to ask for its version.
     `program` is the context of the whole program.

@@ -1,4 +1,4 @@
-"""`demo`: a download from an archive of this program's own."""
+"""`demo`: a download from a small archive on this machine."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def called_as(
     *,
     windows: bool = sys.platform == "win32",
 ) -> str:
-    """The words that start this program again, as they were typed.
+    """The command that started this program, as it was typed.
 
     Args:
         argv: the name of the program, as Python's own `sys.argv` has it.

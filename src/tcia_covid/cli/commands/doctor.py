@@ -1,4 +1,4 @@
-"""`doctor`: tries out what downloads rely on."""
+"""`doctor`: checks what downloads rely on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ABSENT = "no"
 
 
 def command(console: Console, *, directory: str, **choices: Any) -> int:
-    """Try out what downloads rely on, and say what works here."""
+    """Check what downloads rely on: disk, network, archives."""
     given = {name: value for name, value in choices.items() if value is not None}
     result = run_displayed(console, partial(doctor, directory, **given))
     console.document(doctor_document(result))
@@ -72,5 +72,5 @@ def _error(result: DoctorResult) -> tuple[str, str]:
         return f"{result.output} cannot be used: {names}", hint
     if result.exit_code == EXIT_ARCHIVE:
         return f"no archive sent images: {names}", hint
-    report = "if the network here is in order, paste this report into an issue"
+    report = "if other programs reach the network, paste this report into an issue"
     return f"{count(len(result.failed), 'fact')} failed: {names}", report

@@ -204,7 +204,7 @@ def _other_error(summary: Summary) -> tuple[str, str]:
         return "the folder has other content than expected", "the lines above say what to do"
     return (
         "the archive's list is not as expected",
-        "run the same command again later, or with --accept-listed if the list is right",
+        "run the same command again later, or with --accept-listed if the list is correct",
     )
 
 

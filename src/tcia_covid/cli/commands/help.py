@@ -26,7 +26,7 @@ from tcia_covid.store.reports import REPORT_FILES
 _MAX_WIDTH = 80
 _OTHER_VARIABLES = {
     "HTTPS_PROXY, NO_PROXY": "proxies, as in most programs",
-    **dict.fromkeys(CA_VARIABLES, "CA certificates; the first of these that is set counts"),
+    **dict.fromkeys(CA_VARIABLES, "CA certificates; the first of these that is set is used"),
     "XDG_CONFIG_HOME": "folder for the user's configuration file, see 'tcia-covid config'",
     "APPDATA": "the same on Windows",
     "TERM, CI": "TERM=dumb and CI=true: progress as plain lines, not bars",
@@ -116,12 +116,12 @@ DIR/COVID-19-AR/
 
 
 def templates() -> str:
-    """The fields of a layout of one's own."""
+    """The fields of a template."""
     intro = (
         "--layout '{patient}/{modality}-{series}' has fields in braces, and / between folders. "
         "It needs series, series_tail or nbia_series. --layout "
         "'{patient}/{series}/{instance_number:03}.dcm' names files, too, with three digits. Equal "
-        "names get the UID appended; what is not known is NA."
+        "names get the UID appended. Unknown values are NA."
     )
     rows = [(name, str(value(_EXAMPLE, "41"))) for name, value in FIELDS.items()]
     return "\n\n".join(
@@ -151,7 +151,7 @@ def targets() -> str:
         "for standard input",
         "lock file": "what 'series --format csv' (or json) writes: a manifest that also names the "
         "version of each series, for 'download --frozen' and 'verify --against'",
-        "cart": "--shared-cart NAME: one that another user shared on NBIA's page",
+        "cart": "--shared-cart NAME: a cart that another user shared on NBIA's web site",
     }
     return _page(
         "Targets",
@@ -192,7 +192,7 @@ TOPICS: Mapping[str, Callable[[], str]] = {
     "targets": targets,
     "templates": templates,
 }
-"""The topics, by the names that `help` takes."""
+"""The topics, by their names."""
 
 
 def _page(head: str, intro: str, rows: Iterable[tuple[str, str]]) -> str:

@@ -34,7 +34,7 @@ def describe(
     resources: Sequence[Resource],
     columns: int | None,
 ) -> str:
-    """Everything that the registry and the catalog have about a collection, for people."""
+    """All facts of the registry and the catalog about a collection, as text."""
     citations = filter(None, (collection.citation, *collection.publications))
     sections: dict[str, list[str]] = {
         "Cite as": [str(item) for item in citations],

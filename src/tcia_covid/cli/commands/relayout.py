@@ -1,4 +1,4 @@
-"""`relayout`: gives the folders and files of a download the names of another layout."""
+"""`relayout`: renames the folders and files of a download as another layout does."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
 OF_IDC = ("s5cmd", "urls")
 """Formats that name series by their addresses in IDC."""
 _WITH_HASHES = ("csv", "tsv", "json")
-"""Formats with all that is known of a series."""
+"""Formats with all known values of a series."""
 _HEADS = ("patient", "date", "modality", "body part", "images", "size", "description", "series")
 _DROPPED = (
     *("body part", "date", "patient", "description"),

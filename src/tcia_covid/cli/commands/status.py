@@ -28,9 +28,9 @@ from tcia_covid.output.tables import failure_lines, first_lines, outdated_line, 
 from tcia_covid.selection.manifests.write import idc_address
 
 _INTERVAL = 2.0
-"""Seconds between two looks of --watch."""
+"""Seconds between two updates of --watch."""
 _IDLE_LIMIT = 60.0
-"""Seconds: --watch ends after no run was at work, and nothing changed, for that long."""
+"""Seconds: --watch ends after no run was active, and nothing changed, for that long."""
 
 
 def command(
@@ -50,7 +50,7 @@ def command(
         if missing or console.json:
             other = "--missing" if missing else "--json"
             raise UsageError(
-                f"--watch shows the status again and again, and {other} shows it once",
+                f"--watch repeats the status, and {other} shows it once",
                 hint="leave one of them out",
             )
         return run_cancellable(partial(watch_status, console, read))
@@ -93,7 +93,7 @@ def watch_status(
     interval: float = _INTERVAL,
     idle_limit: float = _IDLE_LIMIT,
 ) -> int:
-    """Show how much is there until all is complete, or nothing happens; returns the exit code.
+    """Show the status until all is complete, or nothing happens; return the exit code.
 
     On a terminal the lines replace each other; elsewhere they are written when they change.
     """
@@ -123,7 +123,7 @@ def watch_status(
             screen.clear()
             console.result("\n".join(shown))
     console.error(
-        f"no run has been at work for {format_duration(idle_limit)}, and series are missing",
+        f"no run has been active for {format_duration(idle_limit)}, and series are missing",
         "'tcia-covid status' without --watch shows what failed; the same download resumes",
     )
     return EXIT_PARTIAL
@@ -141,14 +141,14 @@ def status_lines(result: StatusResult) -> Iterator[str]:
 
 
 def progress_lines(status: CollectionStatus) -> Iterator[str]:
-    """How much is there, of what, and what is going on now."""
+    """How much is complete, and what is in progress."""
     yield f"{status.name} in {status.folder}"
     request, whole = status.request, status.whole
     is_all = bool(request and whole and request.of_series == whole.of_series)
     if request is not None and not is_all:
         yield f"  {_progress(request)} of the last request"
     if status.shards > 1:
-        yield f"  the last request is that of all {status.shards:,} shards together"
+        yield f"  the last request is that of all {status.shards:,} shards"
     if whole is not None:
         yield f"  {_progress(whole)} of the whole collection"
     if missing := len(status.missing):
@@ -157,7 +157,7 @@ def progress_lines(status: CollectionStatus) -> Iterator[str]:
         left = running.seconds_left
         time_left = f", {format_duration(left)} left" if left is not None else ""
         rate = f", {format_size(round(running.rate))}/s" if running.rate else ""
-        works = f"{count(running.series, 'series')} at work{rate}{time_left}"
+        works = f"{count(running.series, 'series')} in progress{rate}{time_left}"
         yield f"  running: {'; '.join(running.processes)}: {works}"
 
 

@@ -34,7 +34,7 @@ KINDS = {
     Kind.MULTI_FRAME: "multi-frame",
     Kind.NO_IMAGE: "no image",
 }
-"""How the page calls each kind of series."""
+"""The names of the kinds of series on the page."""
 _NOT_READ = "not read"
 _UNIQUE = {"uid", "thumbnail", "reason", "folder"}
 """The fields whose texts are not shared by several series."""
@@ -111,7 +111,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _totals(series: Sequence[SeriesReport]) -> list[tuple[str, str]]:
-    """Numbers and their nouns, of what is on disk."""
+    """Numbers of what is on disk, with their nouns."""
     return [
         (f"{len({each.series.patient for each in series}):,}", "patients"),
         (f"{len({each.series.study for each in series}):,}", "studies"),
