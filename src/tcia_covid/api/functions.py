@@ -47,7 +47,7 @@ from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
 from tcia_covid.operations.verify_against import check_for_targets
-from tcia_covid.output.notebook import shown_counts, shown_events
+from tcia_covid.output.notebook import shown_checks, shown_events
 from tcia_covid.selection.request import Source
 from tcia_covid.selection.shards import Shard
 from tcia_covid.selection.targets import unknown_collection
@@ -348,7 +348,7 @@ def verify(
         against: targets as for `download`: what the folder must have, and nothing else. A lock file
             also names the version of each series.
         progress: show a bar (tqdm); by default in IPython and notebooks only.
-        emit: receives notices, from any thread.
+        emit: receives events, from any thread.
         stop: set it from another thread to end the check early.
         on_progress: receives numbers of checked bytes and images.
         choices: filters for `against`, options of the connection for `online`, and `jobs`.
@@ -365,10 +365,10 @@ def verify(
     check_addresses(options.nbia_url, options.idc_url)
     request = against_from(against, folder, checked)
     with cancellable(stop) as token, ExitStack() as stack:
-        count = stack.enter_context(shown_counts(progress, on_progress, "verify"))
+        emit_all = stack.enter_context(shown_checks(progress, emit, on_progress, "verify"))
         archive: Archive | None = None
         if online:
-            archives = open_for_options(options, token, emit)
+            archives = open_for_options(options, token, emit_all)
             stack.callback(archives.close)
             archive = archives.nbia
         return verify_directory(
@@ -378,9 +378,8 @@ def verify(
             archive=archive,
             against=check_for_targets(request) if request else None,
             jobs=choices.get("jobs"),
-            emit=emit,
+            emit=emit_all,
             stop=token,
-            on_progress=count,
         )
 
 
@@ -448,7 +447,7 @@ def adopt(
         raise error
     with (
         cancellable(stop) as token,
-        shown_counts(progress, on_progress, "adopt") as count,
+        shown_checks(progress, emit, on_progress, "adopt") as emit_all,
     ):
         if known is not None and not known.is_dicom:
             return adopt_volumes(
@@ -464,9 +463,8 @@ def adopt(
             collection=known,
             mode=mode,
             options=options,
-            emit=emit,
+            emit=emit_all,
             stop=token,
-            on_progress=count,
         )
 
 
@@ -491,7 +489,7 @@ def relayout(
         dry_run: return what would be done.
         registry: registry files, added to the shipped one.
         progress: show a bar (tqdm); by default in IPython and notebooks only.
-        emit: receives notices.
+        emit: receives events.
         stop: set it from another thread to end the run early.
         on_progress: receives numbers of bytes and images of each series.
 
@@ -501,15 +499,17 @@ def relayout(
         InterruptedRunError: `stop` was set; the same call resumes.
     """
     folder, collections = folder_from(directory), registry_from(registry)
-    with cancellable(stop) as token, shown_counts(progress, on_progress, "relayout") as count:
+    with (
+        cancellable(stop) as token,
+        shown_checks(progress, emit, on_progress, "relayout") as emit_all,
+    ):
         return relayout_directory(
             folder,
             check_value("layout", layout, str),
             dry_run=dry_run,
             registry=collections,
-            emit=emit,
+            emit=emit_all,
             stop=token,
-            on_progress=count,
         )
 
 
@@ -535,7 +535,7 @@ def report(
         jobs: processes that decode images.
         registry: registry files, added to the shipped one.
         progress: show a bar (tqdm); by default in IPython and notebooks only.
-        emit: receives notices.
+        emit: receives events.
         stop: set it from another thread to end the work early; the next report resumes.
         on_progress: receives numbers of bytes and images of the series that are done.
 
@@ -555,8 +555,8 @@ def report(
     page = find_place(folder, target)
     with (
         cancellable(stop) as token,
-        shown_counts(progress, on_progress, "report") as count,
-        ReportCollector(folder, collections, jobs, emit, token, count) as collector,
+        shown_checks(progress, emit, on_progress, "report") as emit_all,
+        ReportCollector(folder, collections, jobs, emit_all, token) as collector,
     ):
         collected = collector.collect()
         write_report(collected, page)

@@ -14,8 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.signals import run_cancellable
-from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.events import Emit, Event, ImagesChecked, Notice
+from tcia_covid.core.events import Emit, Event, Notice
 from tcia_covid.output.progress import Display, clean_line
 from tcia_covid.output.progress_bars import Bars
 from tcia_covid.output.screen import obeys_escapes
@@ -28,18 +27,6 @@ def run_displayed(console: Console, work: Callable[..., T]) -> T:
     """Run `work(emit=…, stop=…)` until it ends or a signal cancels it; show its events."""
     with progress_display(console) as emit:
         return run_cancellable(lambda stop: work(emit=emit, stop=stop))
-
-
-def run_checking(console: Console, work: Callable[..., T], done: str = "checked") -> T:
-    """Run `work(emit=…, stop=…, on_progress=…)` and count images; `done` names the work."""
-
-    def counting(*, emit: Emit, stop: CancelToken) -> T:
-        def on_progress(size: int, images: int) -> None:
-            emit(ImagesChecked(size, images, done))
-
-        return work(emit=emit, stop=stop, on_progress=on_progress)
-
-    return run_displayed(console, counting)
 
 
 @contextmanager

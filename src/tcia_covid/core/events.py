@@ -200,9 +200,6 @@ DISPLAY_ONLY = (
 Emit = Callable[[Event], None]
 """Called from any thread; must not raise and must not block for long."""
 
-OnProgress = Callable[[int, int], None]
-"""Receives numbers of bytes and images as they are dealt with, in the caller's thread."""
-
 
 def discard(event: Event) -> None:
     """Ignore an event: the library's default."""

@@ -20,7 +20,7 @@ from tcia_covid.core.errors import (
     EXIT_PARTIAL,
     RequestError,
 )
-from tcia_covid.core.events import Emit, Notice, OnProgress, SeriesFinished, discard
+from tcia_covid.core.events import Emit, Notice, SeriesFinished, discard
 from tcia_covid.core.limits import affordable_jobs, processors
 from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.core.parallel import parallel_map
@@ -153,7 +153,6 @@ def adopt_folder(
     options: Options | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    on_progress: OnProgress = lambda size, images: None,
 ) -> AdoptResult:
     """Import the DICOM files of a folder that the archive's hashes confirm.
 
@@ -177,7 +176,7 @@ def adopt_folder(
         AdoptResult(str(directory), str(output), mode, collection.name if collection else None),
     )
     with closing(open_for_options(options, stop, emit)) as archives:
-        result = run.adopt(archives, on_progress)
+        result = run.adopt(archives)
     result.seconds = round(time.monotonic() - started, 3)
     return result
 
@@ -194,8 +193,8 @@ class _Run:
     result: AdoptResult
     trees: dict[str, Tree] = field(default_factory=dict)
 
-    def adopt(self, archives: Archives, on_progress: OnProgress) -> AdoptResult:
-        inventory = self._scan(on_progress)
+    def adopt(self, archives: Archives) -> AdoptResult:
+        inventory = self._scan()
         moved_before = self._write_owed_reports()  # before an archive is asked that may be down
         lister = None if self.options.source == "idc" else archives.nbia
         known, foreign = match(inventory.series, self.collection, lister, self._note)
@@ -220,7 +219,7 @@ class _Run:
                 self._count(candidate, adopted)
         return self.result
 
-    def _scan(self, on_progress: OnProgress) -> Inventory:
+    def _scan(self) -> Inventory:
         trees = _tree_roots(self.output)
         refuse_own_folder(self.root, trees)
         inventory = scan(
@@ -228,7 +227,7 @@ class _Run:
             skipped=trees,
             jobs=affordable_jobs(min(_MAX_THREADS, 2 * processors())),
             stop=self.stop,
-            on_progress=on_progress,
+            emit=self.emit,
         )
         if self.result.mode == "move":
             refuse_emptying(self.root, has_tree=inventory.has_tree)

@@ -19,7 +19,7 @@ from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, ForeignImageError
-from tcia_covid.core.events import OnProgress
+from tcia_covid.core.events import Emit, ImagesChecked
 from tcia_covid.core.files import open_regular
 from tcia_covid.core.models import Series
 from tcia_covid.core.parallel import parallel_map
@@ -138,7 +138,7 @@ def scan(
     skipped: AbstractCollection[Path],
     jobs: int,
     stop: CancelToken,
-    on_progress: OnProgress,
+    emit: Emit,
 ) -> Inventory:
     """Read and hash every DICOM file below `root`, in `jobs` threads.
 
@@ -153,7 +153,7 @@ def scan(
     ):
         inventory.add(entry, content)
         if isinstance(content, tuple):
-            on_progress(content[1].size, 1)
+            emit(ImagesChecked(content[1].size, 1))
     return inventory
 
 

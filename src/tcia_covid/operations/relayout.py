@@ -18,7 +18,7 @@ from tcia_covid.core.errors import (
     SeriesError,
     TakenOverError,
 )
-from tcia_covid.core.events import Emit, Notice, OnProgress, discard
+from tcia_covid.core.events import Emit, ImagesChecked, Notice, discard
 from tcia_covid.core.models import Receipt
 from tcia_covid.core.safe_names import is_system_file
 from tcia_covid.store.discovery import find_trees, listing_errors
@@ -99,7 +99,6 @@ def relayout_directory(
     registry: Registry | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    on_progress: OnProgress = lambda size, images: None,
 ) -> RelayoutResult:
     """Rename the folders and files of all complete series in a folder as a layout does.
 
@@ -115,30 +114,30 @@ def relayout_directory(
     for found in find_trees(directory):
         tree = Tree(found.root, parsed, Disk(durable=durable), keep_formulas=keep_formulas)
         prefix = "" if tree.root == directory else f"{tree.root.name}/"
-        run = _TreeRelayout(tree, prefix, result, stop, on_progress)
+        run = _TreeRelayout(tree, prefix, result, emit, stop)
         with listing_errors(directory):
             if dry_run:
                 run.preview()
             else:
-                _rename(run, tree, registry, emit, stop)
+                _rename(run, registry)
     result.seconds = round(time.monotonic() - started, 3)
     return result
 
 
-def _rename(
-    run: _TreeRelayout, tree: Tree, registry: Registry, emit: Emit, stop: CancelToken
-) -> None:
+def _rename(run: _TreeRelayout, registry: Registry) -> None:
+    tree = run.tree
+
     def notify(text: str) -> None:
         run.result.notices.append(text)
-        emit(Notice(text, always=True))
+        run.emit(Notice(text, always=True))
 
     def write_reports() -> None:
         for text in tree.notices:
             if text not in run.result.notices:
                 notify(text)
         collection = registry.find(tree.root.name)
-        if not update_reports(tree, collection, registry, stop, notify):
-            emit(Notice(outdated_notice(tree)))
+        if not update_reports(tree, collection, registry, run.stop, notify):
+            run.emit(Notice(outdated_notice(tree)))
 
     tree.prepare()
     if not tree.locks_work():
@@ -158,8 +157,8 @@ class _TreeRelayout:
     prefix: str
     """Of the paths in the result."""
     result: RelayoutResult
+    emit: Emit
     stop: CancelToken
-    on_progress: OnProgress
 
     def preview(self) -> None:
         """Count what `rename` would do."""
@@ -168,7 +167,7 @@ class _TreeRelayout:
             known = self.tree.with_headers(receipt)
             outcome = self.tree.relayout_outcome(known)
             self._note(receipt, outcome, self.tree.path_in_layout(known))
-            self.on_progress(receipt.size, len(receipt.images))
+            self.emit(ImagesChecked(receipt.size, len(receipt.images), "compared"))
 
     def rename(self) -> None:
         """Rename every complete series, then name the files that stay in old folders."""
@@ -204,7 +203,7 @@ class _TreeRelayout:
         is_renamed = outcome is Relayout.RENAMED
         stored = self.tree.receipts.read(receipt.series.uid) if is_renamed else None
         self._note(receipt, outcome, stored.receipt.folder if stored else "")
-        self.on_progress(receipt.size, len(receipt.images))
+        self.emit(ImagesChecked(receipt.size, len(receipt.images), "in the layout"))
         return True
 
     def _note(self, receipt: Receipt, outcome: Relayout, folder: str) -> None:

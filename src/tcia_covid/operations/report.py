@@ -14,7 +14,7 @@ from tcia_covid.catalog.citation import Reference, references
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import RequestError
-from tcia_covid.core.events import Emit, Notice, OnProgress, discard
+from tcia_covid.core.events import Emit, ImagesChecked, Notice, discard
 from tcia_covid.core.limits import processors
 from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.core.parallel import parallel_map
@@ -160,7 +160,6 @@ class ReportCollector:
     """Worker processes; by default one per processor, at most eight."""
     emit: Emit = discard
     stop: CancelToken = field(default_factory=CancelToken)
-    on_progress: OnProgress = lambda size, images: None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> ReportCollector:
@@ -227,7 +226,7 @@ class ReportCollector:
                 state="damaged" if uid in damaged else state,
                 shown=shown,
             )
-            self.on_progress(receipt.size, len(receipt.images))
+            self.emit(ImagesChecked(receipt.size, len(receipt.images), "examined"))
 
 
 def _order(report: SeriesReport) -> tuple[str, str, str, int, str]:

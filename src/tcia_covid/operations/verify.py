@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL, ArchiveError, LockedError
-from tcia_covid.core.events import DamageFound, Emit, Notice, OnProgress, discard
+from tcia_covid.core.events import DamageFound, Emit, ImagesChecked, Notice, discard
 from tcia_covid.core.limits import processors
 from tcia_covid.core.models import Check, Receipt
 from tcia_covid.core.parallel import parallel_map
@@ -145,7 +145,6 @@ def verify_directory(
     jobs: int | None = None,
     emit: Emit = discard,
     stop: CancelToken | None = None,
-    on_progress: OnProgress = lambda size, images: None,
 ) -> VerifyResult:
     """Compare every file of a download with its receipt, and record damage for the next download.
 
@@ -164,7 +163,7 @@ def verify_directory(
         with listing_errors(directory):
             prefix = "" if tree.root == directory else f"{tree.root.name}/"
             check = _TreeCheck(tree, prefix, result, deep, emit, stop, against)
-            check.check_series(jobs, on_progress)
+            check.check_series(jobs)
             check.find_unexpected()
             check.check_supporting()
             check.check_reports()
@@ -204,14 +203,14 @@ class _TreeCheck:
     def __post_init__(self) -> None:
         self.recorded_damage = self.tree.damage.uids()
 
-    def check_series(self, jobs: int, on_progress: OnProgress) -> None:
+    def check_series(self, jobs: int) -> None:
         """Hash every image that is in a receipt, and count each series."""
         problems: list[Problem] = []
         check = partial(check_batch, deep=self.deep, stop=self.stop)
         for batch, batch_problems in parallel_map(check, self._batches(), jobs, self.stop):
             problems += batch_problems
             self.subfolders += batch.subfolders
-            on_progress(batch.size, len(batch.images))
+            self.emit(ImagesChecked(batch.size, len(batch.images)))
             if batch.is_last:
                 self._finish(batch.receipt, problems)
                 problems = []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tcia_covid.core.events import Emit, Event, OnProgress
+from tcia_covid.core.events import Emit, Event, ImagesChecked
 from tcia_covid.output.progress import Display, summary_parts
 
 _INTERVAL = 0.5
@@ -42,29 +42,30 @@ def shown_events(progress: bool | None, emit: Emit) -> Iterator[Emit]:  # noqa: 
 
 
 @contextmanager
-def shown_counts(
+def shown_checks(
     progress: bool | None,  # noqa: FBT001 - as above
-    on_progress: OnProgress,
+    emit: Emit,
+    on_progress: Callable[[int, int], None],
     what: str,
-) -> Iterator[OnProgress]:
-    """Show how many bytes and images are done, and pass the numbers to `on_progress`."""
-    if not is_wanted(progress):
-        yield on_progress
-        return
-    bar, lock, images = _new_bar(None, what), threading.Lock(), 0
+) -> Iterator[Emit]:
+    """Show how many bytes and images are done; pass the numbers to `on_progress`, all to `emit`."""
+    bar, images = _new_bar(None, what) if is_wanted(progress) else None, 0
 
-    def both(size: int, number: int) -> None:
+    def take(event: Event) -> None:
         nonlocal images
-        with lock:
-            images += number
-            bar.set_postfix_str(f"{images:,} images", refresh=False)
-            bar.update(size)
-        on_progress(size, number)
+        if isinstance(event, ImagesChecked):
+            images += event.images
+            if bar is not None:
+                bar.set_postfix_str(f"{images:,} images", refresh=False)
+                bar.update(event.size)
+            on_progress(event.size, event.images)
+        emit(event)
 
     try:
-        yield both
+        yield take
     finally:
-        bar.close()
+        if bar is not None:
+            bar.close()
 
 
 class _EventBar(Display):

@@ -305,7 +305,7 @@ def test_a_run_that_is_stopped_resumes(tmp_path: Path) -> None:
     grow(new_tree(tmp_path), ONE, OTHER)
     stop = CancelToken()
     with pytest.raises(InterruptedRunError):
-        relayout(tmp_path, stop=stop, on_progress=lambda size, images: stop.set())
+        relayout(tmp_path, stop=stop, emit=lambda event: stop.set())
     assert relayout(tmp_path).series.renamed == 1
     assert files_of(tmp_path / NAME) == paths_in("retriever", ONE, OTHER)
 

@@ -136,7 +136,7 @@ def test_a_canceled_report_ends_and_keeps_what_is_done(tree: Tree, tmp_path: Pat
             Registry(()),
             1,
             stop=stop,
-            on_progress=lambda size, images: stop.set(),
+            emit=lambda event: stop.set(),
         ) as collector,
     ):
         collector.collect()

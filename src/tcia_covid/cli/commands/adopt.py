@@ -8,7 +8,7 @@ from typing import Any
 
 from tcia_covid.api.functions import adopt
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.progress import run_checking
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.nifti.adopt import VolumeAdoption
@@ -41,7 +41,7 @@ def command(
     """Import DICOM files that you already have in DIR."""
     mode = mode_from(link=link, move=move, copy=copy)
     work = partial(adopt, directory, output, collection=collection, mode=mode, **choices)
-    result = run_checking(console, work)
+    result = run_displayed(console, work)
     if isinstance(result, VolumeAdoption):
         if choices["source"] or choices["layout"]:
             console.message(f"--source and --layout have no effect: {collection} is not DICOM")

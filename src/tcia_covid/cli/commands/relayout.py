@@ -9,7 +9,7 @@ from typing import Any
 
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.progress import run_checking
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count
 from tcia_covid.operations.relayout import RelayoutResult, relayout_directory
@@ -42,7 +42,7 @@ def command(
         keep_formulas=keep_formulas,
         registry=load_registry(registry),
     )
-    result = run_checking(console, work, "compared" if dry_run else "in the layout")
+    result = run_displayed(console, work)
     console.document(relayout_document(result))
     console.prose("\n".join(_lines(result)))
     if result.exit_code != EXIT_OK:

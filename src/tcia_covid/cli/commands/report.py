@@ -9,7 +9,7 @@ from typing import Any
 
 from tcia_covid.api.functions import report
 from tcia_covid.cli.console import Console
-from tcia_covid.cli.progress import run_checking
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK
 from tcia_covid.core.units import count, format_duration
 from tcia_covid.operations.report import ReportResult
@@ -28,7 +28,7 @@ def command(
 ) -> int:
     """Write an HTML page about DIR."""
     work = partial(report, directory, to=report_to, jobs=jobs, registry=registry)
-    result = run_checking(console, work, "examined")
+    result = run_displayed(console, work)
     console.document(report_document(result))
     console.prose("\n".join(map(clean_line, _lines(result))))
     if choices["open"] and not webbrowser.open(result.page.absolute().as_uri()):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import AGAINST_ONLY, ONLINE_ONLY, refuse_unused
-from tcia_covid.cli.progress import run_checking
+from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
 from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.operations.verify import VerifyResult, verify_directory
@@ -55,7 +55,7 @@ def command(
         words = (*against, *targets) or None
         verify = partial(verify_api, online=online, against=words, **choices)
     check = partial(verify, Path(directory), deep=deep, strict=strict, jobs=jobs)
-    result = run_checking(console, check)
+    result = run_displayed(console, check)
     console.document(verify_document(result))
     console.prose("\n".join([*_lines(result), *_problems(result)]))
     if result.exit_code != EXIT_OK:

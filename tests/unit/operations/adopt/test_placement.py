@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tcia_covid.core.cancellation import CancelToken
+from tcia_covid.core.events import discard
 from tcia_covid.core.models import Check
 from tcia_covid.operations.adopt_scan import scan
 from tcia_covid.store.disk import Disk
@@ -31,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def found_file(source: Path) -> FoundFile:
-    inventory = scan(source, skipped=(), jobs=1, stop=CancelToken(), on_progress=lambda *_: None)
+    inventory = scan(source, skipped=(), jobs=1, stop=CancelToken(), emit=discard)
     return inventory.series[SERIES.uid][0]
 
 

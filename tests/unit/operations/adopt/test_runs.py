@@ -12,7 +12,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     InterruptedRunError,
 )
-from tcia_covid.core.events import Event, SeriesFinished
+from tcia_covid.core.events import Event, ImagesChecked, SeriesFinished
 from tcia_covid.operations.adopt_scan import Reason
 from tcia_covid.output.json_documents import adopt_document
 from tcia_covid.store.locks import Lock
@@ -71,12 +71,10 @@ def test_progress_and_events_are_emitted(
 ) -> None:
     tcia_utils(source, corpus)
     events: list[Event] = []
-    read: list[tuple[int, int]] = []
-    adopt(
-        server, source, data, emit=events.append, on_progress=lambda *amounts: read.append(amounts)
-    )
-    assert sum(images for _, images in read) == 16
-    assert sum(size for size, _ in read) == sum(series.size for series in corpus)
+    adopt(server, source, data, emit=events.append)
+    read = [event for event in events if isinstance(event, ImagesChecked)]
+    assert sum(event.images for event in read) == 16
+    assert sum(event.size for event in read) == sum(series.size for series in corpus)
     assert sum(isinstance(event, SeriesFinished) for event in events) == 4
 
 
@@ -85,8 +83,13 @@ def test_a_cancelled_run_is_continued_by_the_next(
 ) -> None:
     tcia_utils(source, corpus)
     stop = CancelToken()
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, SeriesFinished):
+            stop.set()
+
     with pytest.raises(InterruptedRunError):
-        adopt(server, source, data, stop=stop, emit=lambda event: stop.set())
+        adopt(server, source, data, stop=stop, emit=interrupt)
     assert adopt(server, source, data).exit_code == 0
 
 

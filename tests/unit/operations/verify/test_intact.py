@@ -11,6 +11,7 @@ import pytest
 from tcia_covid.core.errors import (
     RequestError,
 )
+from tcia_covid.core.events import Event, ImagesChecked
 from tcia_covid.core.models import Check, Receipt
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.output.json_documents import verify_document
@@ -30,13 +31,13 @@ def test_an_intact_tree_gives_exit_code_0(tree: Tree, tmp_path: Path) -> None:
 
 def test_a_series_of_several_batches_is_counted_once(tree: Tree, tmp_path: Path) -> None:
     receipt = grow(tree, series_of(1), images=150)
-    progress: list[tuple[int, int]] = []
-    result = verify_directory(
-        tmp_path, on_progress=lambda size, images: progress.append((size, images))
-    )
+    events: list[Event] = []
+    result = verify_directory(tmp_path, emit=events.append)
     assert (result.series.checked, result.images.intact) == (1, 150)
-    assert len(progress) == 3
-    assert (sum(s for s, _ in progress), sum(n for _, n in progress)) == (receipt.size, 150)
+    batches = [event for event in events if isinstance(event, ImagesChecked)]
+    assert len(batches) == 3
+    assert sum(batch.size for batch in batches) == receipt.size
+    assert sum(batch.images for batch in batches) == 150
 
 
 def test_several_collections_or_one_of_them_can_be_checked(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tcia_covid.core.errors import (
     DestinationError,
     InterruptedRunError,
 )
-from tcia_covid.core.events import DamageFound, Event, Notice
+from tcia_covid.core.events import DamageFound, Event, ImagesChecked, Notice
 from tcia_covid.core.models import Receipt
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.operations.verify_files import Reason
@@ -104,7 +104,7 @@ def test_damage_is_reported_if_it_cannot_be_recorded(
     result = verify_directory(tmp_path, emit=events.append)
     assert damage_in(result) == [(image_files(receipt)[0], Reason.MISSING)]
     assert not result.recorded
-    assert [type(event) for event in events] == [DamageFound, Notice]
+    assert [type(event) for event in events] == [ImagesChecked, DamageFound, Notice]
 
 
 @needs_permissions
@@ -138,12 +138,13 @@ def test_cancellation_ends_the_check(tree: Tree, tmp_path: Path) -> None:
     stop = CancelToken()
     checked = 0
 
-    def interrupt(size: int, images: int) -> None:
+    def interrupt(event: Event) -> None:
         nonlocal checked
-        checked += images
-        stop.set()
+        if isinstance(event, ImagesChecked):
+            checked += event.images
+            stop.set()
 
     with pytest.raises(InterruptedRunError):
-        verify_directory(tmp_path, jobs=1, stop=stop, on_progress=interrupt)
+        verify_directory(tmp_path, jobs=1, stop=stop, emit=interrupt)
     assert checked < 10
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("verify")]
