@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tcia_covid.cli import config_file
+from tcia_covid.cli.command_table import COMMANDS
 from tcia_covid.cli.main import run
 from tcia_covid.core.errors import FailureReason, NotDicomError
 from tcia_covid.core.models import SERIES_NAMES
@@ -83,6 +84,11 @@ def compare(section: str, documents: Iterable[dict[str, Any]]) -> None:
         if item.rpartition("[]")[0] in filled and not any(names(item, key) for key in found)
     }
     assert not gone, f"docs/json.md, {section}"
+
+
+def test_every_command_has_a_section() -> None:
+    sections = {section.split()[0] for section in tables()}
+    assert COMMANDS.keys() <= sections
 
 
 def test_every_reason_of_a_failure_is_explained() -> None:
