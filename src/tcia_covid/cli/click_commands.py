@@ -104,11 +104,9 @@ class Command(_PrintedHelp):
         everyday: Sequence[str] = (),
         examples: Sequence[str],
         unused: Sequence[str] = (),
-        callback: Callable[..., int] | None = None,
     ) -> None:
         super().__init__(
             name,
-            callback=callback,
             params=[*params, *DISPLAY],
             help=help,
             epilog=_EPILOG,

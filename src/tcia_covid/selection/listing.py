@@ -29,13 +29,6 @@ class SeriesListing:
     notices: list[str] = field(default_factory=list)
     differences: list[Comparison] = field(default_factory=list)
 
-    def add(self, other: SeriesListing) -> None:
-        """Append another list."""
-        self.series += other.series
-        self.failures += other.failures
-        self.notices += other.notices
-        self.differences += other.differences
-
 
 class SeriesSource(Protocol):
     """Lists collections and series."""

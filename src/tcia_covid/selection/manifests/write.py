@@ -14,19 +14,16 @@ SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadSe
 """The server in the first line of TCIA's manifests."""
 
 
-def write_tcia(
-    series: Iterable[Series], out: TextIO, *, server: str = SERVER, basket: str | None = None
-) -> None:
+def write_tcia(series: Iterable[Series], out: TextIO, *, basket: str | None = None) -> None:
     """Write a manifest for the Data Retrievers of NBIA and TCIA.
 
     Args:
         series: in this order.
         out: opened with `newline=""`, so that line ends are the same on every system.
-        server: the downloadServerUrl to name.
         basket: the databasketId; by default made from the time, as TCIA does.
     """
     out.write(
-        f"downloadServerUrl={server}\n"
+        f"downloadServerUrl={SERVER}\n"
         "includeAnnotation=true\n"
         "noOfrRetry=4\n"  # spelled so by every reader and writer of the format
         f"databasketId={basket or f'manifest-{time.time_ns() // 1_000_000}.tcia'}\n"
