@@ -115,6 +115,20 @@ class Scenario:
         root = self.output / NAME
         return {name: md5 for name, md5 in files_of(root).items() if name.endswith(".dcm")}
 
+    def series_with_one_image_more(self) -> DemoSeries:
+        """The first series as the archive has it after another image was submitted."""
+        other = synthetic_corpus(
+            NAME, patients=1, series_per_patient=1, images_per_series=7, rows=256, columns=256
+        )
+        new = max(other, key=lambda series: len(series.images))
+        return replace(self.series, images=(*self.series.images, new.images[6]))
+
+    def image_file(self, number: int) -> Path:
+        """The path of an image of the first series."""
+        series = self.series
+        folder = self.output / NAME / series.patient.id / series.study.uid / series.uid
+        return folder / f"{series.images[number].uid}.dcm"
+
     def expected(self, *, without: tuple[str, ...] = ()) -> dict[str, str]:
         """The images that a complete tree has, without those of some series."""
         files: dict[str, str] = {}

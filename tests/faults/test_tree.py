@@ -1,4 +1,4 @@
-"""Rows 20, 24, 25 and 28: the tree and the disk under it."""
+"""Rows 24, 28 and 31 to 33: files that are damaged later, files of users, and names of folders."""
 
 from __future__ import annotations
 
@@ -7,153 +7,17 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tcia_covid.archives.nbia.archive import NbiaArchive
-from tcia_covid.core.errors import DestinationError, NoSpaceError, PermissionDeniedError
 from tcia_covid.core.events import Event, SeriesFinished
-from tcia_covid.http.client import Client
 from tcia_covid.operations.status import read_status
-from tcia_covid.operations.verify import VerifyResult, verify_directory
-from tcia_covid.store import reports
-from tcia_covid.store.disk import Disk
-from tcia_covid.store.free_space import reserve_of
-from tcia_covid.store.reports import outdated_reports
-from tcia_covid.store.tree import Tree
-from tests.fakes.corpus import Corpus, DemoSeries
-from tests.fakes.nbia_faults import Status
-from tests.fakes.synthetic import ImageSpec, demo_image, synthetic_corpus, synthetic_image
+from tcia_covid.operations.verify import verify_directory
+from tests.fakes.synthetic import ImageSpec, synthetic_corpus, synthetic_image
 from tests.fakes.zip_faults import LostImage
 from tests.faults.scenario import NAME, Scenario
 from tests.faults.scenario import scenario as new_scenario
-
-
-def _file(scenario: Scenario, number: int) -> Path:
-    series = scenario.series
-    folder = scenario.output / NAME / series.patient.id / series.study.uid / series.uid
-    return folder / f"{series.images[number].uid}.dcm"
-
-
-def test_fault_20_too_little_space_is_reported_before_the_start(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _leave_free(monkeypatch, 1000)
-    with pytest.raises(NoSpaceError, match=r"has 1.* free, the download needs") as caught:
-        scenario.download()
-    assert caught.value.exit_code == 4
-    assert scenario.asked("getImage") == 0
-    scenario.assert_complete(scenario.download(space_check=False))
-
-
-def _leave_free(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    usage = shutil.disk_usage("/")._replace(free=free)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-
-
-def _refusing_to_replace(monkeypatch: pytest.MonkeyPatch) -> None:
-    replace_file = Disk.replace
-
-    def refusing(self: Disk, source: object, target: object) -> None:
-        if str(target).endswith(f"{NAME}{os.sep}metadata.csv"):
-            raise PermissionError(13, "Permission denied", str(target))
-        replace_file(self, source, target)
-
-    monkeypatch.setattr(Disk, "replace", refusing)
-
-
-def _refusing_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusing(tree: Tree) -> list[str]:
-        if tree.root.name == NAME:
-            raise OSError(5, "Input/output error", str(tree.root))
-        return outdated_reports(tree)
-
-    monkeypatch.setattr(reports, "outdated_reports", refusing)
-
-
-@pytest.mark.parametrize("refusing", [_refusing_to_replace, _refusing_to_look])
-def test_fault_20_an_error_in_reports_of_one_collection_does_not_stop_those_of_others(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    refusing: Callable[[pytest.MonkeyPatch], None],
-) -> None:
-    one, other = synthetic_corpus(NAME), synthetic_corpus("TWO", seed=1)
-    assert NAME < "TWO", "the failing one comes first"
-    refusing(monkeypatch)
-    corpus = Corpus([*one.collections, *other.collections], [*one, *other])
-    with new_scenario(tmp_path, corpus) as scenario:
-        summary = scenario.download(NAME, "TWO")
-        assert isinstance(summary.error, DestinationError)
-        assert summary.complete == len(corpus)
-        assert not (scenario.output / NAME / "manifest-md5.txt").exists()
-        assert (scenario.output / "TWO" / "manifest-md5.txt").exists()
-
-
-def test_fault_20_a_repair_needs_space_for_missing_images_only(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scenario.download()
-    _file(scenario, 0).unlink()
-    _file(scenario, 1).write_bytes(b"x" * _file(scenario, 1).stat().st_size)
-    verify_directory(scenario.output)
-    missing = 2 * scenario.series.images[0].size
-    _leave_free(monkeypatch, reserve_of(missing) + missing - 1)
-    with pytest.raises(NoSpaceError, match="the download needs"):
-        scenario.download()
-    _leave_free(monkeypatch, reserve_of(missing) + missing)
-    scenario.assert_complete(scenario.download())
-
-
-def test_fault_20_partial_images_of_other_series_do_not_reduce_the_space_needed(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scenario.add(LostImage(uid=scenario.series.images[4].uid))
-    scenario.download(scenario.series.uid)
-    scenario.heal()
-    assert scenario.tree.series_in_staging() == {scenario.series.uid}
-    other = scenario.all_series[1]
-    _leave_free(monkeypatch, reserve_of(other.images[0].size) + other.images[0].size - 1)
-    with pytest.raises(NoSpaceError, match="the download needs"):
-        scenario.download(other.uid)
-    _leave_free(monkeypatch, reserve_of(other.images[0].size) + other.images[0].size)
-    assert scenario.download(other.uid).exit_code == 0
-
-
-def test_fault_20_a_disk_that_fills_up_ends_the_run_without_temporary_files(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = 0
-    plain = Disk.write
-
-    def write(self: Disk, file: object, data: bytes) -> None:
-        nonlocal written
-        written += len(data)
-        if written > 30_000:
-            raise OSError(28, "No space left on device")
-        plain(self, file, data)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Disk, "write", write)
-    summary = scenario.download(jobs=2)
-    assert summary.exit_code == 4
-    assert isinstance(summary.error, NoSpaceError)
-    assert not list(scenario.output.rglob("*.part"))
-    monkeypatch.undo()
-    scenario.assert_heals()
-
-
-def test_fault_20_a_destination_that_is_a_file_is_refused(scenario: Scenario) -> None:
-    scenario.output.write_text("in the way")
-    with pytest.raises(PermissionDeniedError, match="cannot write"):
-        scenario.download()
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_fault_20_a_read_only_destination_is_refused(scenario: Scenario) -> None:
-    scenario.output.mkdir(mode=0o500)
-    with pytest.raises(DestinationError):
-        scenario.download()
 
 
 def _delete(path: Path) -> None:
@@ -176,11 +40,11 @@ def test_fault_24_damage_is_found_and_only_that_image_is_repaired(
     scenario: Scenario, harm: object, reason: str
 ) -> None:
     scenario.download()
-    harm(_file(scenario, 2))  # type: ignore[operator]
+    harm(scenario.image_file(2))  # type: ignore[operator]
     result = verify_directory(scenario.output)
     assert result.exit_code == 1
     assert [
-        (damaged.reason, damaged.file.endswith(_file(scenario, 2).name))
+        (damaged.reason, damaged.file.endswith(scenario.image_file(2).name))
         for damaged in result.damage
     ] == [(reason, True)]
     scenario.assert_complete(scenario.download())
@@ -191,14 +55,14 @@ def test_fault_24_damage_is_found_and_only_that_image_is_repaired(
 
 def test_fault_24_a_download_detects_a_deleted_file_without_verify(scenario: Scenario) -> None:
     scenario.download()
-    _file(scenario, 1).unlink()
+    scenario.image_file(1).unlink()
     scenario.assert_complete(scenario.download())
     assert scenario.asked("getSingleImage") == 1
 
 
 def test_fault_24_a_deleted_folder_is_fetched_again(scenario: Scenario) -> None:
     scenario.download()
-    folder = _file(scenario, 1).parent
+    folder = scenario.image_file(1).parent
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
@@ -233,12 +97,12 @@ def _assert_users_files(folder: Path) -> None:
 
 
 def _lose_an_image(scenario: Scenario) -> dict[str, bool]:
-    _file(scenario, 2).unlink()
+    scenario.image_file(2).unlink()
     return {}
 
 
 def _damage_an_image(scenario: Scenario) -> dict[str, bool]:
-    _alter(_file(scenario, 2))
+    _alter(scenario.image_file(2))
     assert verify_directory(scenario.output).exit_code == 1
     return {}
 
@@ -254,7 +118,7 @@ def _lose_the_receipt_and_an_image(scenario: Scenario) -> dict[str, bool]:
 
 
 def _change_in_the_archive(scenario: Scenario) -> dict[str, bool]:
-    scenario.corpus.put(_grown(scenario))
+    scenario.corpus.put(scenario.series_with_one_image_more())
     return {"update": True}
 
 
@@ -272,7 +136,7 @@ def test_fault_31_files_of_the_user_in_a_series_folder_stay_where_they_are(
     scenario: Scenario, happens: Callable[[Scenario], dict[str, bool]]
 ) -> None:
     scenario.download()
-    folder = _file(scenario, 1).parent
+    folder = scenario.image_file(1).parent
     _add_users_files(folder)
     assert scenario.download().already_complete == len(scenario.all_series)
     options = happens(scenario)
@@ -297,7 +161,7 @@ def test_fault_31_a_users_file_under_the_name_of_an_image_is_moved_aside_and_nam
 ) -> None:
     scenario.download()
     shutil.rmtree(scenario.tree.state)
-    changed = _file(scenario, 2)
+    changed = scenario.image_file(2)
     _alter(changed)
     content = changed.read_bytes()
     summary = scenario.download()
@@ -311,7 +175,7 @@ def test_fault_31_a_users_file_under_the_name_of_an_image_is_moved_aside_and_nam
 def test_fault_31_a_file_in_the_place_of_a_folder_is_moved_aside_and_named(
     scenario: Scenario,
 ) -> None:
-    folder = _file(scenario, 0).parent.parent
+    folder = scenario.image_file(0).parent.parent
     folder.parent.mkdir(parents=True)
     folder.write_text("mine")
     summary = scenario.download()
@@ -328,23 +192,23 @@ def test_fault_32_links_to_the_right_bytes_are_intact_and_stay(
     annex = tmp_path / "annex"
     annex.mkdir()
     for number in (0, 1):
-        file = _file(scenario, number)
+        file = scenario.image_file(number)
         file.rename(annex / file.name)
         file.symlink_to(os.path.relpath(annex / file.name, file.parent))
     assert verify_directory(scenario.output).exit_code == 0
     assert scenario.download().already_complete == len(scenario.all_series)
-    _file(scenario, 2).unlink()
+    scenario.image_file(2).unlink()
     scenario.assert_complete(scenario.download())
     assert scenario.asked("getSingleImage") == 1
-    assert [_file(scenario, number).is_symlink() for number in range(3)] == [True, True, False]
-    target = annex / _file(scenario, 0).name
+    assert [scenario.image_file(number).is_symlink() for number in range(3)] == [True, True, False]
+    target = annex / scenario.image_file(0).name
     damaged = target.read_bytes()[:-1] + b"?"
     target.write_bytes(damaged)
     assert verify_directory(scenario.output).exit_code == 1
     scenario.assert_complete(scenario.download())
-    assert not _file(scenario, 0).is_symlink(), "the link is replaced, not its target"
+    assert not scenario.image_file(0).is_symlink(), "the link is replaced, not its target"
     assert target.read_bytes() == damaged
-    assert _file(scenario, 1).is_symlink()
+    assert scenario.image_file(1).is_symlink()
     assert not [path for path in scenario.tree.quarantine.rglob("*") if path.is_symlink()]
 
 
@@ -423,119 +287,6 @@ def test_fault_24_nothing_to_do_is_one_request(scenario: Scenario) -> None:
     assert [request.endpoint for request in scenario.server.requests] == ["getSeries"]
 
 
-def _grown(scenario: Scenario) -> DemoSeries:
-    """The first series with one image more."""
-    other = synthetic_corpus(
-        NAME, patients=1, series_per_patient=1, images_per_series=7, rows=256, columns=256
-    )
-    new = max(other, key=lambda one: len(one.images))
-    images = (*scenario.series.images, new.images[6])
-    return replace(scenario.series, images=images)
-
-
-def test_fault_25_a_changed_series_is_reported_and_the_old_version_stays(
-    scenario: Scenario,
-) -> None:
-    scenario.download()
-    before = scenario.files()
-    old = scenario.series
-    scenario.corpus.put(replace(old, images=old.images[:5]))
-    summary = scenario.download()
-    assert summary.exit_code == 1
-    assert summary.failures[0].reason == "changed"
-    assert "--update" in summary.failures[0].hint
-    assert scenario.files() == before
-
-
-def test_fault_25_update_fetches_what_changed(scenario: Scenario) -> None:
-    scenario.download()
-    scenario.corpus.put(replace(scenario.series, images=scenario.series.images[:5]))
-    scenario.assert_complete(scenario.download(update=True))
-    assert scenario.asked("getImage") == 0
-
-
-def _with_other_bytes(scenario: Scenario, *numbers: int) -> DemoSeries:
-    """The first series with other pixels in some images, of the same size and date."""
-    series = scenario.series
-    images = list(series.images)
-    for number in numbers:
-        spec = ImageSpec(
-            images[number].uid, series.uid, series.study.uid, series.patient.id, "CT", number + 1,
-            "CT 1", 256, 256, seed=99,
-        )  # fmt: skip
-        assert demo_image(spec).size == images[number].size
-        images[number] = demo_image(spec)
-    return replace(series, images=tuple(images))
-
-
-def _verify_online(scenario: Scenario) -> VerifyResult:
-    client = Client(scenario.settings)
-    try:
-        return verify_directory(scenario.output, archive=NbiaArchive(client, scenario.url))
-    finally:
-        client.close()
-
-
-def test_fault_25_a_change_that_only_the_hash_shows_is_noted_by_verify_and_then_updated(
-    scenario: Scenario,
-) -> None:
-    scenario.download()
-    scenario.corpus.put(_with_other_bytes(scenario, 2))
-    assert scenario.download().exit_code == 0, "lists say nothing of it"
-    assert _verify_online(scenario).exit_code == 1
-    (failure,) = scenario.download().failures
-    assert (failure.reason, "MD5 over its images differs" in failure.detail) == ("changed", True)
-    scenario.assert_complete(scenario.download(update=True))
-    assert scenario.asked("getSingleImage") == 1
-    assert _verify_online(scenario).exit_code == 0
-    scenario.assert_complete(scenario.download())
-
-
-def test_fault_25_a_hash_that_is_right_again_ends_the_note(scenario: Scenario) -> None:
-    scenario.download()
-    before = scenario.series
-    scenario.corpus.put(_with_other_bytes(scenario, 2))
-    _verify_online(scenario)
-    scenario.corpus.put(before)
-    assert _verify_online(scenario).exit_code == 0
-    scenario.assert_complete(scenario.download())
-
-
-def test_fault_25_a_repair_does_not_mix_versions(
-    scenario: Scenario,
-) -> None:
-    scenario.download()
-    scenario.corpus.put(_with_other_bytes(scenario, 1, 2))
-    _file(scenario, 2).unlink()
-    for _ in range(2):
-        (failure,) = scenario.download().failures
-        assert failure.reason == "changed"
-        assert "--update" in failure.hint
-    scenario.assert_complete(scenario.download(update=True))
-
-
-def test_fault_25_a_repair_may_get_the_current_version_if_all_other_images_are_of_it(
-    scenario: Scenario,
-) -> None:
-    scenario.download()
-    scenario.corpus.put(_with_other_bytes(scenario, 2))
-    _file(scenario, 2).unlink()
-    scenario.assert_complete(scenario.download())
-
-
-def test_fault_25_an_update_that_fails_leaves_the_old_version(scenario: Scenario) -> None:
-    scenario.download()
-    before = scenario.files()
-    fewer = replace(scenario.series, images=scenario.series.images[:5])
-    scenario.corpus.put(fewer)
-    scenario.add(Status(("getSOPInstanceUIDs", "getImage", "getSingleImage"), code=500, times=None))
-    summary = scenario.download(update=True)
-    assert summary.exit_code != 0
-    assert scenario.files() == before
-    scenario.heal()
-    scenario.assert_complete(scenario.download(update=True))
-
-
 ODD = ["A/B", "A\\B", "..", "CON", "name with spaces", "Müller^Jürgen", "名前", "a", "A", "x" * 64]
 
 
@@ -552,36 +303,6 @@ def test_fault_28_unusual_patient_ids_get_safe_and_distinct_folders(tmp_path: Pa
         assert all(patient in text for patient in ODD)
 
 
-def test_fault_25_an_interrupted_update_is_still_reported_without_update(
-    scenario: Scenario,
-) -> None:
-    scenario.download()
-    before = scenario.files()
-    scenario.corpus.put(_grown(scenario))
-    scenario.add(Status("getSingleImage", code=503, times=None))
-    scenario.download(update=True)
-    assert scenario.tree.series_in_staging() == {scenario.series.uid}
-    scenario.heal()
-    summary = scenario.download()
-    assert summary.failures[0].reason == "changed"
-    assert scenario.files() == before
-    scenario.assert_complete(scenario.download(update=True))
-
-
-def test_fault_25_an_image_that_was_submitted_again_is_noticed_by_its_date(
-    scenario: Scenario,
-) -> None:
-    scenario.download()
-    series = scenario.series
-    scenario.corpus.put(replace(_with_other_bytes(scenario, 2), submitted="2026-01-01"))
-    (failure,) = scenario.download().failures
-    assert failure.reason == "changed"
-    assert f"until {series.submitted} are on disk, 2026-01-01 are listed" in failure.detail
-    scenario.assert_complete(scenario.download(update=True))
-    assert scenario.asked("getSingleImage") <= 1
-    scenario.assert_complete(scenario.download())
-
-
 def test_fault_24_a_receipt_with_a_wrong_size_is_repaired(scenario: Scenario) -> None:
     scenario.download()
     path = scenario.tree.receipts.path(scenario.series.uid)
@@ -592,12 +313,6 @@ def test_fault_24_a_receipt_with_a_wrong_size_is_repaired(scenario: Scenario) ->
     scenario.assert_complete(scenario.download())
     assert scenario.asked("getSingleImage") == 0
     assert verify_directory(scenario.output).exit_code == 0
-
-
-def test_fault_20_a_destination_that_cannot_be_created_is_refused(scenario: Scenario) -> None:
-    scenario.output = Path("/proc/nowhere")
-    with pytest.raises(DestinationError, match="/proc/nowhere"):
-        scenario.download()
 
 
 @pytest.mark.parametrize("change", [lambda text: text[:-50], lambda text: text + "0" * 32])
@@ -633,25 +348,3 @@ def test_a_link_in_the_place_of_a_staging_folder_is_not_followed(
     (begun / "run").symlink_to(outside)
     scenario.assert_complete(scenario.download())
     assert (outside / "mine.txt").exists()
-
-
-@pytest.mark.parametrize("what", ["receipt", "lock", "staging"])
-def test_fault_20_what_is_in_the_way_is_named(scenario: Scenario, what: str) -> None:
-    uid = scenario.series.uid
-    places = {
-        "receipt": scenario.tree.receipts.path(uid),
-        "lock": scenario.tree.state / "locks" / f"{uid}.lock",
-        "staging": scenario.tree.staging / uid,
-    }
-    place = places[what]
-    if what == "staging":
-        place.parent.mkdir(parents=True)
-        place.write_bytes(b"")
-    else:
-        place.mkdir(parents=True)
-    with pytest.raises(DestinationError, match="cannot write to") as caught:
-        raise scenario.download().error or AssertionError
-    assert str(place) in caught.value.message
-    assert "move away" in caught.value.hint
-    place.rmdir() if place.is_dir() else place.unlink()
-    scenario.assert_heals()
