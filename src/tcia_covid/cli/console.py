@@ -59,10 +59,10 @@ class Console:
         self.log_file = values.pop("log_file")
         self.events = values.pop("events")
 
-    def result(self, text: str) -> None:
-        """Write a result as it is; nothing with --json."""
+    def result(self, text: str | Iterable[str]) -> None:
+        """Write a result as it is, a text or lines; nothing with --json."""
         if not self.json:
-            write(sys.stdout, text)
+            write(sys.stdout, text if isinstance(text, str) else _joined(text, "\n"))
 
     def prose(self, text: str) -> None:
         """Write sentences of a result, wrapped on a terminal; nothing with --json."""
@@ -132,14 +132,25 @@ def encoded(content: Mapping[str, Any], *, ensure_ascii: bool) -> Iterator[str]:
         if isinstance(value, Iterator) or (
             isinstance(value, list) and value and hasattr(value[0], "to_dict")
         ):
-            lines, separator = map(compact.encode, value), "["
-            while batch := list(islice(lines, _LINES)):
-                yield f"{separator}\n    " + ",\n    ".join(batch)
-                separator = ","
-            yield "\n  ]" if separator == "," else "[]"
+            pieces = _joined(map(compact.encode, value), ",\n    ")
+            first = next(pieces, None)
+            if first is None:
+                yield "[]"
+                continue
+            yield f"[\n    {first}"
+            yield from pieces
+            yield "\n  ]"
         else:
             yield indented.encode(value).replace("\n", "\n  ")
     yield "\n}"
+
+
+def _joined(texts: Iterable[str], separator: str) -> Iterator[str]:
+    """Join texts, in pieces of many."""
+    rest, before = iter(texts), ""
+    while batch := list(islice(rest, _LINES)):
+        yield before + separator.join(batch)
+        before = separator
 
 
 def _to_dict(value: Any) -> Any:
@@ -161,9 +172,11 @@ def write(stream: TextIO | None, text: str | Iterable[str]) -> None:
     if stream is None or not text:
         return
     try:
+        end = ""
         for piece in (text,) if isinstance(text, str) else text:
             stream.write(encodable(stream, piece))
-        stream.write("\n")
+            end = "\n"
+        stream.write(end)
         stream.flush()
     except BrokenPipeError:
         discard_output(stream)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tcia_covid.core.models import Failure
 from tcia_covid.core.redaction import printable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tcia_covid.store.discovery import UncheckedFolder
 
 
+T = TypeVar("T")
 _MIN_WIDTH = 12
 """Columns that a cut column keeps, however narrow the terminal is."""
 _SEPARATOR = "  "
@@ -32,37 +33,40 @@ def width() -> int | None:
 
 def table(
     heads: Sequence[str],
-    rows: Iterable[Sequence[object]],
+    items: Collection[T],
+    row: Callable[[T], Sequence[object]],
     *,
     right: Sequence[str] = (),
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
     short: Mapping[str, Callable[[str], str]] = NOT_SHORTENED,
     columns: int | None = None,
-) -> str:
-    """Aligned columns; to fit, cells are shortened and cut, and columns are left out.
+) -> Iterator[str]:
+    """The lines of aligned columns; to fit, cells are shortened and cut, and columns left out.
 
     Cells are cut between words.
 
     Args:
         heads: the names of the columns.
-        rows: of cells; None is an empty one.
+        items: of each row.
+        row: gives the cells of an item; None is an empty one. It is called more than once, so that
+            the rows of a million items need not be in memory.
         right: columns that are right-aligned: numbers, which are never cut.
         keep: further columns that are never cut: names that people copy.
         drop: columns that are left out in turn if cutting is not enough.
         short: columns with a short form, which is used before any other column is cut.
         columns: the maximal width of a line; None for any.
     """
-    cells = [list(heads), *([_cell(value) for value in row] for row in rows)]
-    widths = _widths(cells)
+    shown = NOT_SHORTENED
+    widths = _widths(heads, map(row, items), shown)
     if columns is not None:
         if _length(widths.values()) > columns:
-            for position, head in enumerate(heads):
-                for row in cells[1:] if head in short else ():
-                    row[position] = short[head](row[position])
-            widths = _widths(cells)
+            shown = short
+            widths = _widths(heads, map(row, items), shown)
         _fit(widths, {*right, *keep}, drop, columns)
-    return "\n".join(_line(dict(zip(heads, row, strict=True)), widths, right) for row in cells)
+    yield _line(heads, heads, widths, right)
+    for item in items:
+        yield _line(heads, _cells(heads, row(item), shown), widths, right)
 
 
 def key_values(pairs: Iterable[tuple[str, object]], columns: int | None = None) -> str:
@@ -110,13 +114,27 @@ def _cell(value: object) -> str:
     return "" if value is None else printable(str(value)).strip()
 
 
-def _widths(cells: Sequence[Sequence[str]]) -> dict[str, int]:
-    """The width of each column, by its head, which is in the first row."""
-    columns = zip(*cells, strict=True)
-    return {
-        head: max(map(display_width, column))
-        for head, column in zip(cells[0], columns, strict=True)
-    }
+def _cells(
+    heads: Sequence[str], row: Sequence[object], short: Mapping[str, Callable[[str], str]]
+) -> list[str]:
+    """The cells of a row as text, those of the columns in `short` in their short form."""
+    cells = [_cell(value) for value in row]
+    for head, shorten in short.items():
+        position = heads.index(head)
+        cells[position] = shorten(cells[position])
+    return cells
+
+
+def _widths(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    short: Mapping[str, Callable[[str], str]],
+) -> dict[str, int]:
+    """The width of each column, by its head."""
+    widths = [display_width(head) for head in heads]
+    for row in rows:
+        widths = list(map(max, widths, map(display_width, _cells(heads, row, short))))
+    return dict(zip(heads, widths, strict=True))
 
 
 def _length(widths: Iterable[int]) -> int:
@@ -141,10 +159,16 @@ def _fit(widths: dict[str, int], fixed: set[str], drop: Sequence[str], columns: 
         widths[widest] -= 1
 
 
-def _line(cells: Mapping[str, str], widths: Mapping[str, int], right: Sequence[str]) -> str:
+def _line(
+    heads: Sequence[str], cells: Sequence[str], widths: Mapping[str, int], right: Sequence[str]
+) -> str:
+    """A row with the columns in `widths`."""
     padded = []
-    for head, width in widths.items():
-        text = _cut(cells[head], width)
+    for head, cell in zip(heads, cells, strict=True):
+        width = widths.get(head)
+        if width is None:
+            continue
+        text = _cut(cell, width)
         blanks = " " * max(0, width - display_width(text))
         padded.append(blanks + text if head in right else text + blanks)
     return _SEPARATOR.join(padded).rstrip()

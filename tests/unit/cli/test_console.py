@@ -7,15 +7,18 @@ import json
 import os
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tcia_covid.cli.commands.series import formatted
 from tcia_covid.cli.console import Console, encodable, encoded, write
 from tcia_covid.cli.main import run
 from tcia_covid.cli.progress import progress_display
 from tcia_covid.core.errors import DestinationError
 from tcia_covid.core.events import RunStarted
+from tcia_covid.core.models import Series
 from tcia_covid.core.summary import SeriesResult
 
 Captured = pytest.CaptureFixture[str]
@@ -140,14 +143,36 @@ def test_the_lines_of_very_many_series_are_one_list() -> None:
     }
 
 
-def test_a_long_document_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    number = 20_000
-    results = [SeriesResult(f"1.2.{place}", "remaining") for place in range(number)]
+def peak(monkeypatch: pytest.MonkeyPatch, show: Callable[[], None]) -> int:
+    """The bytes that it takes at most to write something."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         monkeypatch.setattr(sys, "stdout", nowhere)
         tracemalloc.start()
         try:
-            Console(json=True).document({"results": results})
-            assert tracemalloc.get_traced_memory()[1] < 20 * number  # the text has 100
+            show()
+            return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
+
+
+def test_a_long_document_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = 20_000
+    results = [SeriesResult(f"1.2.{place}", "remaining") for place in range(number)]
+    taken = peak(monkeypatch, lambda: Console(json=True).document({"results": results}))
+    assert taken < 20 * number  # the text has 100
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "tcia"])
+def test_a_long_list_of_series_takes_little_memory(
+    monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    number = 10_000
+    listed = [Series(f"1.2.{place}" + "0" * 50, "C", "P", "1.2") for place in range(number)]
+    taken = peak(monkeypatch, lambda: Console().result(formatted(listed, form)))
+    assert taken < 20 * number  # the text has 60 and more
+
+
+def test_no_lines_are_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().result(iter([]))
+    Console().result(["a", "b"])
+    assert capsys.readouterr().out == "a\nb\n"

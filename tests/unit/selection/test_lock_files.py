@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 import time
 import zipfile
@@ -25,7 +24,7 @@ from tcia_covid.selection.lookup import ArchiveLookup
 from tcia_covid.selection.manifests.model import PINNED
 from tcia_covid.selection.manifests.objects import read_objects
 from tcia_covid.selection.manifests.read import read_manifest
-from tcia_covid.selection.manifests.write import write_csv
+from tcia_covid.selection.manifests.write import csv_lines
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import parse_targets
 from tests.unit.selection.helpers import CatalogOnly
@@ -42,9 +41,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write(series: list[Series], edit: Edit = lambda rows: None, name: str = "lock.csv") -> str:
     """Write a lock file, with its rows edited."""
-    text = io.StringIO()
-    write_csv(series, text)
-    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    rows = list(csv.DictReader(csv_lines(series)))
     edit(rows)
     with Path(name).open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

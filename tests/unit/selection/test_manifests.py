@@ -18,7 +18,7 @@ from tcia_covid.core.models import SERIES_NAMES, Series
 from tcia_covid.selection.manifests import read as reading
 from tcia_covid.selection.manifests.model import Manifest
 from tcia_covid.selection.manifests.read import read_manifest
-from tcia_covid.selection.manifests.write import write_csv, write_tcia, write_txt
+from tcia_covid.selection.manifests.write import csv_lines, tcia_lines, uid_lines
 
 A = "1.3.6.1.4.1.14519.5.2.1.9999.103.3144050301958868320974875419705"
 B = "1.3.6.1.4.1.14519.5.2.1.9999.103.2009432504168213786754397912410"
@@ -247,31 +247,26 @@ FULL = [
 @pytest.mark.parametrize("name", ["a.tcia", "a.txt", "a.csv", "a.tsv"])
 def test_written_manifests_can_be_read(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    with path.open("w", encoding="utf-8", newline="") as out:
-        if name == "a.tcia":
-            write_tcia(FULL, out)
-        elif name == "a.txt":
-            write_txt(FULL, out)
-        else:
-            write_csv(FULL, out, delimiter="\t" if name == "a.tsv" else ",")
+    if name == "a.tcia":
+        lines = tcia_lines(FULL)
+    elif name == "a.txt":
+        lines = uid_lines(FULL)
+    else:
+        lines = csv_lines(FULL, delimiter="\t" if name == "a.tsv" else ",")
+    path.write_text("\n".join(lines), encoding="utf-8")
     assert uids(read_manifest(path)) == (A, B)
 
 
 def test_a_tcia_manifest_is_written_as_tcia_writes_it() -> None:
-    out = io.StringIO()
-    write_tcia(FULL, out, basket="manifest-1608266677008.tcia")
-    assert out.getvalue() == TCIA.replace("//public.", "//nbia.")
-    out = io.StringIO()
-    write_tcia(FULL, out)
-    basket = out.getvalue().split("\n")[3]
+    lines = tcia_lines(FULL, basket="manifest-1608266677008.tcia")
+    assert [*lines] == TCIA.replace("//public.", "//nbia.").splitlines()
+    basket = [*tcia_lines(FULL)][3]
     assert basket.startswith("databasketId=manifest-1")
     assert basket.removeprefix("databasketId=manifest-").removesuffix(".tcia").isdigit()
 
 
 def test_a_csv_has_the_column_names_of_the_archives() -> None:
-    out = io.StringIO()
-    write_csv(FULL, out)
-    first, second = csv.DictReader(io.StringIO(out.getvalue()))
+    first, second = csv.DictReader(csv_lines(FULL))
     assert list(first) == list(SERIES_NAMES.values())
     assert first["SeriesDescription"] == 'a "b", c µ'
     assert (first["ImageCount"], first["FileSize"]) == ("5", "1000")
@@ -335,12 +330,9 @@ def test_a_long_list_whose_lines_are_blank_is_read_without_looking_back(tmp_path
 def test_formulas_in_a_csv_list_are_text_unless_they_are_kept() -> None:
     values = {"description": "=cmd|'/C calc'!A0", "body_part": "-1.5", "modality": "C\x1bT"}
     one = Series(A, "C", "@P1", "1.2", **values)
-    texts = []
-    for keep in (False, True):
-        out = io.StringIO()
-        write_csv([one], out, keep_formulas=keep)
-        texts.append(next(csv.DictReader(io.StringIO(out.getvalue()))))
-    safe, kept = texts
+    safe, kept = (
+        next(csv.DictReader(csv_lines([one], keep_formulas=keep))) for keep in (False, True)
+    )
     assert (safe["SeriesDescription"], safe["PatientID"]) == ("'=cmd|'/C calc'!A0", "'@P1")
     assert (kept["SeriesDescription"], kept["PatientID"]) == ("=cmd|'/C calc'!A0", "@P1")
     assert safe["BodyPartExamined"] == kept["BodyPartExamined"] == "-1.5"

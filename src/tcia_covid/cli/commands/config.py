@@ -45,12 +45,13 @@ def command(console: Console, **_: Any) -> int:
     )
     shown = {path: f"{state}, {_ROLES[Path(path).name]}" for path, state in found.items()}
     rows = [(each.name, _shown(each.value), each.origin) for each in settings]
+    heads = ("setting", "value", "origin")
     console.result(
         "\n\n".join(
             [
                 f"Files, the later ones override the earlier ones:\n{key_values(shown.items())}",
                 f"Place of the user's file:\n{key_values(user_files().items())}",
-                table(("setting", "value", "origin"), rows, keep=("setting",), columns=width()),
+                "\n".join(table(heads, rows, tuple, keep=heads[:1], columns=width())),
             ]
         )
     )

@@ -44,9 +44,18 @@ def command(
     else:
         refuse_unused(ALL_ONLY, "--all", "ask the archive")
     console.document(list_document(collections, others))
-    rows = map(_row, collections)
     right, keep = ("patients", "series", "size"), ("collection", "about")
-    console.result(table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width()))
+    console.result(
+        table(
+            _HEADS,
+            collections.collections,
+            _row,
+            right=right,
+            keep=keep,
+            drop=_DROPPED,
+            columns=width(),
+        )
+    )
     if others is not None:
         head = f"{count(len(others), 'other public collection')} in NBIA"
         console.result("\n".join([f"\n{head}, by the exact names:", *map(clean_line, others)]))

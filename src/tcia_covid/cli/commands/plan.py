@@ -66,7 +66,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     if len(rows) > 1:
         rows.append(("total", "", "", *_amounts(plan.selected, plan.complete, plan.to_fetch)))
     keep, right = _HEADS[:1], _HEADS[1:]
-    yield table(_HEADS, rows, right=right, keep=keep, drop=_DROPPED, columns=width())
+    yield from table(_HEADS, rows, tuple, right=right, keep=keep, drop=_DROPPED, columns=width())
     yield ""
     for group in plan.groups:
         if group.modalities:

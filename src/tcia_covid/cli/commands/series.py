@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
 from tcia_covid.api.options import request_from
 from tcia_covid.catalog.registry import load_registry
@@ -20,21 +19,21 @@ from tcia_covid.operations.select import add_hashes, select_offline
 from tcia_covid.output.json_documents import series_document
 from tcia_covid.output.tables import failure_lines, format_number, table, width
 from tcia_covid.selection.manifests.write import (
+    address_lines,
+    csv_lines,
     idc_address,
-    write_csv,
-    write_s5cmd,
-    write_tcia,
-    write_txt,
-    write_urls,
+    s5cmd_lines,
+    tcia_lines,
+    uid_lines,
 )
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.resolve import Selection
 
-_WRITERS: dict[str, Callable[[Iterable[Series], TextIO], None]] = {
-    "tcia": write_tcia,
-    "txt": write_txt,
-    "s5cmd": write_s5cmd,
-    "urls": write_urls,
+_MANIFESTS: dict[str, Callable[[Iterable[Series]], Iterator[str]]] = {
+    "tcia": tcia_lines,
+    "txt": uid_lines,
+    "s5cmd": s5cmd_lines,
+    "urls": address_lines,
 }
 OF_IDC = ("s5cmd", "urls")
 """Formats that name series by their addresses in IDC."""
@@ -125,25 +124,23 @@ def formatted(
     format: str,  # noqa: A002
     *,
     keep_formulas: bool = False,
-) -> str:
-    """The series as a table for people, as CSV, or as a manifest."""
+) -> Iterator[str]:
+    """The lines of a table for people, of a CSV file, or of a manifest."""
     if format == "table":
         return table(
             _HEADS,
-            map(_row, series),
+            series,
+            _row,
             right=("images", "size"),
             keep=("patient", "modality", "series"),
             drop=_DROPPED,
             short={"series": lambda uid: f"…{uid[-_TAIL:]}"},
             columns=width(),
         )
-    out = io.StringIO(newline="")
     if format in ("csv", "tsv"):
         delimiter = "," if format == "csv" else "\t"
-        write_csv(series, out, delimiter=delimiter, keep_formulas=keep_formulas)
-    else:
-        _WRITERS[format](series, out)
-    return out.getvalue().removesuffix("\n")
+        return csv_lines(series, delimiter=delimiter, keep_formulas=keep_formulas)
+    return _MANIFESTS[format](series)
 
 
 def _row(series: Series) -> tuple[object, ...]:

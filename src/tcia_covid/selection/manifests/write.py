@@ -1,11 +1,10 @@
-"""Writes series as manifests."""
+"""Series as the lines of manifests, without line ends."""
 
 from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterable
-from typing import TextIO
+from collections.abc import Iterable, Iterator
 
 from tcia_covid.core.csv_rows import safe_row
 from tcia_covid.core.models import SERIES_NAMES, Series
@@ -14,42 +13,39 @@ SERVER = "https://nbia.cancerimagingarchive.net/nbia-download/servlet/DownloadSe
 """The server in the first line of TCIA's manifests."""
 
 
-def write_tcia(series: Iterable[Series], out: TextIO, *, basket: str | None = None) -> None:
-    """Write a manifest for the Data Retrievers of NBIA and TCIA.
+def tcia_lines(series: Iterable[Series], *, basket: str | None = None) -> Iterator[str]:
+    """A manifest for the Data Retrievers of NBIA and TCIA.
 
     Args:
         series: in this order.
-        out: opened with `newline=""`, so that line ends are the same on every system.
         basket: the databasketId; by default made from the time, as TCIA does.
     """
-    out.write(
-        f"downloadServerUrl={SERVER}\n"
-        "includeAnnotation=true\n"
-        "noOfrRetry=4\n"  # spelled so by every reader and writer of the format
-        f"databasketId={basket or f'manifest-{time.time_ns() // 1_000_000}.tcia'}\n"
-        "manifestVersion=3.0\n"
-        "ListOfSeriesToDownload=\n"
-    )
-    write_txt(series, out)
+    yield f"downloadServerUrl={SERVER}"
+    yield "includeAnnotation=true"
+    yield "noOfrRetry=4"  # spelled so by every reader and writer of the format
+    yield f"databasketId={basket or f'manifest-{time.time_ns() // 1_000_000}.tcia'}"
+    yield "manifestVersion=3.0"
+    yield "ListOfSeriesToDownload="
+    yield from uid_lines(series)
 
 
-def write_txt(series: Iterable[Series], out: TextIO) -> None:
-    """Write one SeriesInstanceUID per line."""
-    out.writelines(f"{item.uid}\n" for item in series)
+def uid_lines(series: Iterable[Series]) -> Iterator[str]:
+    """One SeriesInstanceUID per line."""
+    return (item.uid for item in series)
 
 
-def write_s5cmd(series: Iterable[Series], out: TextIO) -> None:
-    """Write `cp` commands, as IDC's portal does; omits series that are not in IDC.
+def s5cmd_lines(series: Iterable[Series]) -> Iterator[str]:
+    """`cp` commands, as IDC's portal writes them; omits series that are not in IDC.
 
     `s5cmd --no-sign-request run FILE` downloads them.
     """
-    out.write("# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE\n")
-    out.writelines(f"cp {address}* .\n" for item in series if (address := idc_address(item)))
+    yield "# s5cmd --no-sign-request --endpoint-url https://s3.amazonaws.com run FILE"
+    yield from (f"cp {address}* ." for address in address_lines(series))
 
 
-def write_urls(series: Iterable[Series], out: TextIO) -> None:
-    """Write the address of the folder of each series; omits series that are not in IDC."""
-    out.writelines(f"{address}\n" for item in series if (address := idc_address(item)))
+def address_lines(series: Iterable[Series]) -> Iterator[str]:
+    """The address of the folder of each series; omits series that are not in IDC."""
+    return filter(None, map(idc_address, series))
 
 
 def idc_address(series: Series) -> str:
@@ -58,11 +54,18 @@ def idc_address(series: Series) -> str:
     return f"s3://{series.bucket}/{series.crdc_uuid}/" if in_idc else ""
 
 
-def write_csv(
-    series: Iterable[Series], out: TextIO, *, delimiter: str = ",", keep_formulas: bool = False
-) -> None:
-    """Write one row per series; TCIA's Data Retriever reads it, too."""
-    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(SERIES_NAMES.values())
+def csv_lines(
+    series: Iterable[Series], *, delimiter: str = ",", keep_formulas: bool = False
+) -> Iterator[str]:
+    """One row per series; TCIA's Data Retriever reads it, too."""
+    line = csv.writer(_Line(), delimiter=delimiter, lineterminator="").writerow
+    yield line(SERIES_NAMES.values())
     for item in series:
-        writer.writerow(safe_row(item.to_dict().values(), keep_formulas=keep_formulas))
+        yield line(safe_row(item.to_dict().values(), keep_formulas=keep_formulas))
+
+
+class _Line:
+    """A file that gives back what is written; `writerow` returns that."""
+
+    def write(self, text: str) -> str:
+        return text

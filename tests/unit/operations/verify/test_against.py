@@ -19,7 +19,7 @@ from tcia_covid.nifti.tree import VolumeTree
 from tcia_covid.operations.verify import VerifyResult
 from tcia_covid.operations.verify_against import Mismatch
 from tcia_covid.output.json_documents import verify_document
-from tcia_covid.selection.manifests.write import write_csv
+from tcia_covid.selection.manifests.write import csv_lines
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tests.e2e.archive import stand_in
@@ -71,8 +71,7 @@ def only(result: VerifyResult) -> Mismatch:
 
 
 def lock(series: Iterable[Series], name: str = "lock.csv") -> str:
-    with Path(name).open("w", newline="") as file:
-        write_csv(series, file)
+    Path(name).write_text("\n".join(csv_lines(series)))
     return name
 
 
