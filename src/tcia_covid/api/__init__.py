@@ -1,1 +1,1 @@
-"""The package from Python: the functions and their keywords."""
+"""The public functions and their keywords."""

@@ -584,14 +584,14 @@ def doctor(
     idc_url: str | None = None,
     site_url: str | None = None,
 ) -> DoctorResult:
-    """Try out what downloads rely on: this machine, the network and the archives.
+    """Check what downloads rely on: this machine, the network and the archives.
 
-    Facts that do not hold raise nothing: they are in the result's `facts`. By default a connection
+    Facts that are not true raise nothing: they are in the result's `facts`. By default a connection
     may take 5 s, the first byte of a response 60 s, and a request is sent twice at most.
 
     Args:
         directory: the output folder; it need not exist. What is written to it is removed.
-        source: the archives to try.
+        source: the archives to check.
         emit: receives notices, from any thread.
         stop: set it from another thread to end early.
         choices: options of the connection.
@@ -611,7 +611,7 @@ def doctor(
 
 @contextmanager
 def cancellable(stop: CancelToken | None) -> Iterator[CancelToken]:
-    """Give the caller's token or a new one; set it, for the workers, at Ctrl-C."""
+    """Yield the caller's token or a new one; Ctrl-C sets it, which ends the workers."""
     stop = stop or CancelToken()
     try:
         yield stop

@@ -68,7 +68,7 @@ class ConnectionChoices(TypedDict, total=False):
     stall_timeout: float | None
     """Silence in the middle of a response."""
     outage_timeout: float | None
-    """How long to keep retrying when no archive responds any more."""
+    """How long to keep retrying when no archive responds."""
     max_rate: Bytes | None
     """Limit of all connections together."""
     min_rate: Bytes | None
@@ -106,11 +106,11 @@ class FilterChoices(ConnectionChoices, total=False):
     where: Words | None
     """Conditions on columns that must all hold: `"PatientSex=F"`, `"PatientAge>=60"`."""
     first_patients: int | None
-    """At most so many patients per collection."""
+    """Maximum number of patients per collection."""
     max_series: int | None
-    """At most so many series."""
+    """Maximum number of series."""
     max_size: Bytes | None
-    """At most so many bytes."""
+    """Maximum size of all series together."""
     shard: str | Shard | None
     """`"I/N"`: the I-th of N disjoint, balanced parts of the selection."""
 
@@ -145,11 +145,11 @@ class Choices(FilterChoices, StorageChoices, total=False):
     accept_listed: bool | None
     """Accept an archive's list although more series or images are known."""
     commercial_use: bool | None
-    """Refuse collections whose license forbids it."""
+    """Refuse collections whose license forbids commercial use."""
     supporting: bool | None
     """Also download clinical tables, annotations and manifests."""
     supporting_only: bool | None
-    """Download these, and no images."""
+    """Download only these, and no images."""
 
 
 _RUNTIME_TYPES: Mapping[Any, Any] = {int: Integral, float: Real, Literal: str}
@@ -249,7 +249,7 @@ def folder_from(value: str | Path, name: str = "directory") -> Path:
     """Check the path of a folder.
 
     Raises:
-        UsageError: it is no path.
+        UsageError: it is not a path.
     """
     return Path(check_value(name, value, str | Path))
 
@@ -258,7 +258,7 @@ def registry_from(files: Paths | None) -> Registry:
     """Read the shipped registry, and the files of the keyword `registry`.
 
     Raises:
-        UsageError: a value is no path.
+        UsageError: a value is not a path.
         RegistryError: a file is invalid.
     """
     paths = () if files is None else check_value("registry", files, Paths)

@@ -1,1 +1,1 @@
-"""Where series come from; `base` is the protocol that every archive implements."""
+"""The archives; `base` is the protocol that all of them implement."""

@@ -238,7 +238,7 @@ def install_commands() -> tuple[str, ...]:
 
 
 def receive_command(url: str, folder: str) -> str:
-    """The command that a person types to receive the package with the link `url`."""
+    """The command that a user types to receive the package with the link `url`."""
     return shlex.join([*_RECEIVE, f"--url={url}", f"--to-folder={folder}"])
 
 
@@ -307,7 +307,7 @@ _CAUSES: tuple[tuple[str, Callable[..., TciaCovidError], str, str], ...] = (
 
 
 def error_from_ascli(code: int, lines: list[str], folder: str) -> TciaCovidError:
-    """The error for an exit `code`, or a signal's negative number, after these last `lines`."""
+    """The error for an exit `code` (negative: a signal), with the last `lines` of output."""
     output = "\n".join(filter(_WARNING.search, lines)) or "\n".join(lines)
     errors = [line for line in lines if _ERROR.search(line)]
     reason = next((line for line in reversed(errors or lines) if line), "") or _ending(code)

@@ -1,1 +1,1 @@
-"""Known without an archive: collections, their series, citations."""
+"""What is known without a request: collections, their series, citations."""

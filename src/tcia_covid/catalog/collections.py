@@ -17,7 +17,7 @@ FORMATS = (DICOM, NIFTI)
 SUPPORTING_KINDS = ("clinical", "annotations", "manifest", "template")
 _MIN_SIMILARITY = 0.75
 _MIN_PART = 3
-"""Characters of the shortest part of a name that is compared."""
+"""Characters of the shortest part of a name that is compared with others."""
 DOI = re.compile(r"10\.\d{4,9}/[^\s{}\"<>\\]+")
 """A bare DOI of characters that citation formats support."""
 _DOI_PREFIX = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)", re.IGNORECASE)
@@ -106,7 +106,7 @@ class Collection:
     title: str
     """The name if the title is unknown."""
     about: str | None = None
-    """What tells it from the others, in at most 30 characters."""
+    """A description of at most 30 characters."""
     aliases: tuple[str, ...] = ()
     doi: str | None = None
     """Of the data set, bare: `10.7937/…`."""
@@ -223,7 +223,7 @@ def bare_doi(text: str) -> str:
 
 
 def fold_name(name: str) -> str:
-    """Normalize a name: case, blanks and punctuation do not matter (`covid19ar`)."""
+    """Normalize a name: case, spaces and punctuation do not matter (`covid19ar`)."""
     return _PUNCTUATION.sub("", bare_doi(name).rstrip("/").casefold())
 
 

@@ -45,7 +45,7 @@ _Kinds = Mapping[_Kind, int]
 
 
 def data_warnings(series: Sequence[Series]) -> list[str]:
-    """Say what a user of these series must know to read and interpret them correctly."""
+    """Return what a user must know to read and interpret these series correctly."""
     counts = Counter(map(attrgetter(*_Kind._fields), series))
     kinds = {_Kind(*values): number for values, number in counts.items()}
     return [
@@ -56,7 +56,7 @@ def data_warnings(series: Sequence[Series]) -> list[str]:
 
 
 def missing_values(series: Sequence[Series]) -> list[str]:
-    """Say which columns are empty, so that filters by them leave series out."""
+    """Name the columns without values: filters by them exclude series."""
     return [
         f"{_share(missing, series)} have no {SERIES_NAMES[attribute]}: a filter by it leaves them "
         "out."
@@ -119,7 +119,7 @@ def _share(some: Sequence[Series], series: Sequence[Series], noun: str = "series
 
 
 def collection_warnings(name: str) -> list[str]:
-    """What the catalog tells about the data of a collection; nothing if it does not have it."""
+    """Warnings about a collection of the catalog; empty for others."""
     if not series_catalog.has(name):
         return []
     series = series_catalog.load(name)

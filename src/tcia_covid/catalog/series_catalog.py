@@ -1,6 +1,6 @@
 """Reads the shipped catalog: one gzipped table per collection, one line per series.
 
-`catalog.json` tells its source and the totals of each table. The tables are plain text
+`catalog.json` has its source and the totals of each table. The tables are plain text
 (`zcat covid-19-ar.tsv.gz`); `scripts/build_catalog.py` writes all of it. A table is read when its
 collection is first used, and then cached.
 """
@@ -247,7 +247,7 @@ def _converted(attribute: str, column: Sequence[str]) -> list[Any]:
 
 def _packaged(name: str) -> bytes:
     try:
-        content = pkgutil.get_data(__package__, name)  # ten times faster than importlib.resources
+        content = pkgutil.get_data(__package__, name)  # ten times as fast as importlib.resources
     except OSError as error:
         raise _damaged(name) from error
     if content is None:

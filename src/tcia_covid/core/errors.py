@@ -18,7 +18,7 @@ EXIT_SIGTERM = 143
 
 
 class ExitCode(NamedTuple):
-    """What an exit code means, and what the user can do."""
+    """The meaning of an exit code, and what the user can do."""
 
     codes: tuple[int, ...]
     meaning: str
@@ -251,13 +251,13 @@ class StatusError(ArchiveError):
 
 
 class NotAvailableError(ArchiveError):
-    """The archive does not have, or does not give, what was requested (a series, an image)."""
+    """The archive does not have, or does not provide, the requested series or image."""
 
     reason = FailureReason.NOT_AVAILABLE
 
 
 class BadResponseError(ArchiveError):
-    """The status is 200, but not the content (an HTML page, truncated JSON, an empty list)."""
+    """The status is 200, but the content is wrong (an HTML page, truncated JSON, an empty list)."""
 
 
 class ZipError(ArchiveError):
@@ -277,7 +277,7 @@ class SeriesError(TciaCovidError):
 
 
 class IncompleteSeriesError(SeriesError):
-    """Images of the series are missing, and the archive does not give them."""
+    """Images of the series are missing, and the archive does not provide them."""
 
     reason = FailureReason.INCOMPLETE
 
@@ -319,7 +319,7 @@ class TakenOverError(SeriesError):
 
 
 class FileInUseError(SeriesError):
-    """Another program has a file open, and Windows changes no such file."""
+    """Another program has a file open, so Windows does not change it."""
 
     exit_code = EXIT_DESTINATION
     reason = FailureReason.IN_USE

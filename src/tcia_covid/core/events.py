@@ -82,12 +82,12 @@ class ImagesChecked:
     size: int
     images: int
     done: str = "checked"
-    """What was done to them."""
+    """The name of the work."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityStarted:
-    """Something began that may take long, and that is no series: `asking NBIA for a list`."""
+    """Work other than a series began that may take long, such as `asking NBIA for a list`."""
 
     text: str
 
@@ -196,7 +196,7 @@ DISPLAY_ONLY = (
     ActivityStarted,
     ActivityFinished,
 )
-"""What happens all the time, and logs leave out."""
+"""Frequent events, which logs omit."""
 Emit = Callable[[Event], None]
 """Called from any thread; must not raise and must not block for long."""
 
@@ -208,7 +208,7 @@ def discard(event: Event) -> None:
 
 @contextmanager
 def activity(emit: Emit, text: str) -> Iterator[None]:
-    """Emit the beginning and the end of what the block does."""
+    """Emit an event at the beginning and the end of the block."""
     emit(ActivityStarted(text))
     try:
         yield

@@ -78,7 +78,7 @@ def _open(path: str | Path, flags: int) -> int:
     try:
         return os.open(path, flags | _NO_WAITING, _MODE)
     except BlockingIOError:
-        # A file server's lease on a regular file: it is given back if this waits.
+        # Another process has a lease on a regular file: a blocking open waits for its release.
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             raise
         return os.open(path, flags, _MODE)

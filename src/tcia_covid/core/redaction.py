@@ -55,9 +55,9 @@ def excerpt(body: bytes, limit: int = 120) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace each character that cannot be printed, such as a line break or an escape, by a blank.
+    """Replace each character that cannot be printed, such as a line break or an escape, by a space.
 
-    No terminal, log or file format finds a second line or a command in the result.
+    So no terminal, log or file format reads a second line or a command in the result.
     """
     if text.isprintable():
         return text

@@ -45,7 +45,7 @@ def is_uid(text: str) -> bool:
 
 
 def uid_problem(text: str) -> str:
-    """Say why `text` is no UID: the character, the length, the position; empty if it is one.
+    """Explain why `text` is not a UID: the character, the length, the position; empty if it is one.
 
     A number without a dot is a UID by DICOM's grammar, but in a list it is something else.
     """

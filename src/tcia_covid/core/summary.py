@@ -68,7 +68,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """What a target was taken for."""
+    """What a target was resolved to."""
 
     target: str
     """As given."""
@@ -190,7 +190,7 @@ class Summary:
     notices: list[str] = field(default_factory=list)
     """Messages to the user that are not failures."""
     resolved: list[ResolvedTarget] = field(default_factory=list)
-    """What each target was taken for."""
+    """What each target was resolved to."""
     outdated_reports: list[str] = field(default_factory=list)
     """Report files that do not cover all complete series, relative to the output folder."""
     error: TciaCovidError | None = None

@@ -16,7 +16,7 @@ _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?)\s*([KMGTP]?)(I?)B?", re.IGN
 _PREFIXES = "kMGTP"
 _ELLIPSIS = "..."
 _ZERO_WIDTH = ("Mn", "Me", "Cf")
-"""Categories of characters that take no column."""
+"""Categories of characters without a width."""
 _DEFAULT_WIDTH = 80
 
 
@@ -101,7 +101,7 @@ def terminal_width(stream: TextIO | None) -> int | None:
 
 
 def display_width(text: str, ambiguous: int = 1) -> int:
-    """The columns that a text takes on a terminal.
+    """The width of a text on a terminal, in columns.
 
     `ambiguous` is the width of characters that only East Asian terminals draw twice as wide.
     """
@@ -109,7 +109,7 @@ def display_width(text: str, ambiguous: int = 1) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """The text, cut with `...` if it takes more columns, however the terminal draws it."""
+    """The text, cut with `...` if it may take more columns on some terminal."""
     if display_width(text, ambiguous=2) <= columns:
         return text
     ellipsis = _ELLIPSIS[: max(0, columns)]

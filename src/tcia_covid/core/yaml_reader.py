@@ -1,4 +1,4 @@
-"""YAML whose values know their line: the reader of registry files and configuration files."""
+"""Reads YAML with line numbers, for registry files and configuration files."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Item:
         return self.error(f"must be {expected}, not {actual}", hint=hint)
 
     def text(self) -> str:
-        """Read text that is not blank; blanks around it are removed."""
+        """Read text that is not empty; spaces around it are removed."""
         if self._type != "str":
             quotes = "put it in quotes" if isinstance(self.node, yaml.ScalarNode) else ""
             raise self._wrong_type("text", hint=quotes)

@@ -74,8 +74,8 @@ def parts_of_etag(etag: str | None) -> int | None:
 def multipart_etags(path: Path, parts: int) -> frozenset[str]:
     """The ETags that S3 may give a file that is uploaded in `parts` parts, one per part size.
 
-    Such an ETag is the MD5 over the MD5s of the parts. It does not tell how long they were: tried
-    are the usual sizes, equal parts, and for small files all whole megabytes.
+    Such an ETag is the MD5 over the MD5s of the parts. It does not contain their sizes: the
+    usual sizes, equal parts, and for small files all multiples of a megabyte are tried.
     """
     size = path.stat().st_size
     equal = -(-size // parts)

@@ -162,7 +162,7 @@ class Entry:
     def _take_descriptor(self, compressed: int) -> bool:
         """Take the data descriptor, if it is one of the four forms of what was counted.
 
-        The signature is optional, and nothing tells whether its sizes have 32 or 64 bits (Java
+        The signature is optional, and nothing shows whether its sizes have 32 or 64 bits (Java
         writes 64 beyond 4 GiB, without a ZIP64 extra field). A complete ZIP continues with more
         bytes than the longest form, so these always arrive.
         """

@@ -101,7 +101,7 @@ class MemorySink:
         self.md5s[uid] = stored
 
     def discard(self, uid: str) -> None:
-        """Forget an image."""
+        """Remove an image."""
         self.images.pop(uid, None)
 
     def has(self, image: RemoteImage) -> bool:

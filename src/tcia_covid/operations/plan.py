@@ -94,7 +94,7 @@ class Plan:
     """Series that no list of an archive has."""
     notices: list[str] = field(default_factory=list)
     resolved: list[ResolvedTarget] = field(default_factory=list)
-    """What each target was taken for."""
+    """What each target was resolved to."""
 
     def __repr__(self) -> str:
         return f"<Plan: {self._in_words()}>"

@@ -32,7 +32,7 @@ from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileReceipts
 
 _LATELY = 600.0
-"""Seconds: the series completed since then tell the rate of a run."""
+"""Seconds: the rate of a run is that of the series completed in this time."""
 
 
 @dataclass(slots=True)

@@ -133,7 +133,7 @@ class _StoredSeries:
         self._output = output
 
     def collection(self, collection: Collection) -> SeriesListing:
-        """Refuse: receipts cannot tell what a collection has."""
+        """Refuse: receipts do not show what a collection has."""
         raise _unknown_here(collection.name)
 
     def series(self, uids: Sequence[str]) -> SeriesListing:

@@ -79,8 +79,8 @@ class ArchiveLookup:
     Args:
         nbia: the archive of record; None to ask only IDC.
         registry: for suggestions.
-        find_folder: tells the SeriesInstanceUID of the images in a folder of IDC, by bucket (empty
-            if it is not known) and crdc_series_uuid.
+        find_folder: returns the SeriesInstanceUID of the images in a folder of IDC, by bucket
+            (empty if it is not known) and crdc_series_uuid.
         has_idc: whether series can be downloaded from IDC.
         offline: use IDC's index without comparing it with NBIA's list.
     """

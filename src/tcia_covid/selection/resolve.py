@@ -65,7 +65,7 @@ class Selection:
     differences: list[Comparison] = field(default_factory=list)
     """Lists that differ from the catalog, before filters."""
     resolved: list[ResolvedTarget] = field(default_factory=list)
-    """What each target was taken for."""
+    """What each target was resolved to."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
     """The versions of series in lock files."""
 
@@ -191,7 +191,7 @@ class _TargetLists:
             )
 
     def resolved(self, target: Target) -> ResolvedTarget:
-        """Tell what a target was taken for."""
+        """Record what a target was resolved to."""
         uids = self._uids[target.word]
         names = [collection.name for collection in target.collections]
         if not names:
@@ -210,7 +210,7 @@ class _TargetLists:
         return ResolvedTarget(target.word, kind, list(dict.fromkeys(names)), number)
 
     def notices(self, targets: Iterable[Target], resolved: Iterable[ResolvedTarget]) -> list[str]:
-        """Tell what targets were taken for, unless that is plain, and what else is to know."""
+        """Notices: what targets were resolved to, unless that is obvious, and other facts."""
         texts = [item.text for item in resolved if item.kind and item.collections != [item.target]]
         texts += (notice for target in targets for notice in target.notices)
         for (first, second), number in self._shared.items():

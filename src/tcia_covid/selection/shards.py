@@ -53,7 +53,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_filter(shard: Shard, balanced: Iterable[Series]) -> Callable[[str], bool]:
-    """Give a function that tells whether a SeriesInstanceUID is in `shard`.
+    """Return a function that decides whether a SeriesInstanceUID is in `shard`.
 
     Args:
         shard: the shard.

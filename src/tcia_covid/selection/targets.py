@@ -29,7 +29,7 @@ MANIFEST_SUFFIXES = (
     *(".tcia", ".s5cmd", ".csv", ".tsv", ".txt", ".xlsx", ".json", ".jsonl", ".jsonld"),
     *(".zip", ".gz"),
 )
-"""Words that end so are taken for manifests."""
+"""Endings of words that count as manifests."""
 _SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.")
@@ -48,11 +48,11 @@ TARGET_COLUMNS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(slots=True)
 class Target:
-    """One target, as far as the registry, the catalog and files tell what it names."""
+    """One target, resolved as far as possible with the registry, the catalog and files."""
 
     word: str
     kind: str = ""
-    """What it was taken for, as in `ResolvedTarget`; empty if only an archive can tell."""
+    """What it is, as in `ResolvedTarget`; empty if only an archive knows it."""
     collections: list[Collection] = field(default_factory=list)
     """DICOM collections of the registry."""
     uids: dict[str, int] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def parse_targets(
     *,
     pinned: bool = False,
 ) -> list[Target]:
-    """Tell what targets name, without asking an archive.
+    """Find out what targets name, without a request to an archive.
 
     A word is looked up as a collection and in the catalog, then as a file. Without `fetch`, the
     addresses of manifests are refused. With `pinned`, manifests are read as lock files.
@@ -155,7 +155,7 @@ def _find(target: Target, kind: Kind, value: str, registry: Registry) -> bool:
 
 
 def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> Target:
-    """Tell what a manifest names; `word` is the target, if it has another name."""
+    """Find out what a manifest names; `word` is the target, if it has another name."""
     target = Target(word or manifest.name, manifest.format, manifest=manifest.name)
     target.notices += manifest.notices
     target.pins = manifest.pins
@@ -202,7 +202,7 @@ def _manifest_in(folder: str) -> str:
 
 
 def _refuse(word: str, registry: Registry) -> None:
-    """Refuse a word that no archive can know, with what was probably meant."""
+    """Refuse a word that cannot be a target, with a suggestion."""
     if not word.strip():
         raise UsageError("a target is blank", hint="'tcia-covid list' shows the known collections")
     if cart := _SAVED_CART.search(word):

@@ -249,7 +249,7 @@ def _listed(heading: str, terms: list[LicenseTerms]) -> str:
 
 
 def unregistered_collection(name: str, terms: Set[LicenseTerms]) -> Collection:
-    """A collection that no registry has, as far as the terms of its series tell.
+    """An entry for a collection that no registry has, from the terms of its series.
 
     Nothing is said of it that its series do not agree on.
     """

@@ -458,7 +458,7 @@ class Tree:
         return self._committer.in_layout(receipt)[0]
 
     def may_be_in_layout(self, receipt: Receipt) -> bool:
-        """The same as far as the folder, and the kind of names, tell; quicker for many series."""
+        """The same by the folder and the kind of names only; quicker for many series."""
         folders = self.layout.folders(receipt.series, receipt.study_id)
         has_names = any(image.name for image in receipt.images)
         return receipt.folder in folders and has_names == bool(self.layout.file)

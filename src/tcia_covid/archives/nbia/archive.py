@@ -217,7 +217,7 @@ class NbiaArchive:
         return self._image_md5(uid)
 
     def has_image(self, uid: str) -> bool:
-        """Whether NBIA has an image with this SOPInstanceUID; it does not tell its series."""
+        """Whether NBIA has an image with this SOPInstanceUID; NBIA does not report its series."""
         return self._image_md5(uid) is not None
 
     def _image_md5(self, uid: str) -> str | None:

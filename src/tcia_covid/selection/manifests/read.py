@@ -362,7 +362,7 @@ def _wide_encoding(head: bytes) -> str:
 
 @contextmanager
 def _opened(name: str, source: Path | str, stdin: BinaryIO | None) -> Iterator[IO[bytes]]:
-    """Open a source so that it is seekable: the start, which tells the format, is read again."""
+    """Open a source so that it is seekable: the start, which shows the format, is read again."""
     with ExitStack() as stack:
         try:
             if str(source) == "-":
