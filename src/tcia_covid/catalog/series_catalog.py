@@ -93,11 +93,6 @@ class CatalogInfo:
     """The day of the build, `yyyy-mm-dd`."""
     entries: tuple[CatalogEntry, ...]
 
-    @property
-    def series(self) -> int:
-        """Series of all collections."""
-        return sum(entry.series for entry in self.entries)
-
 
 class Match(NamedTuple):
     """What an identifier is, and its series."""
