@@ -57,13 +57,13 @@ class CountingDisk(Disk):
             raise Crash
         super().make_folder(path)
 
-    def make_lasting_folder(self, path: Path) -> None:
+    def make_folders(self, path: Path) -> list[Path]:
         if path.is_dir():
-            return
+            return []
         if self._effect():
-            super().make_lasting_folder(path.parent)
+            super().make_folders(path.parent)
             raise Crash
-        super().make_lasting_folder(path)
+        return super().make_folders(path)
 
     def create(self, path: StrPath) -> FileIO:
         if self._effect():
@@ -137,9 +137,9 @@ class PausingDisk(Disk):
         self._pause()
         super().make_folder(path)
 
-    def make_lasting_folder(self, path: Path) -> None:
+    def make_folders(self, path: Path) -> list[Path]:
         self._pause()
-        super().make_lasting_folder(path)
+        return super().make_folders(path)
 
     def create(self, path: StrPath) -> FileIO:
         self._pause()
@@ -199,10 +199,11 @@ class PowerLossDisk(CountingDisk):
             super().make_folder(folder)
             self._entries[folder.stat().st_ino] = {}
 
-    def make_lasting_folder(self, path: Path) -> None:
-        for folder in _missing(path):
-            super().make_lasting_folder(folder)
+    def make_folders(self, path: Path) -> list[Path]:
+        new = super().make_folders(path)
+        for folder in new:
             self._entries.setdefault(folder.stat().st_ino, {})
+        return new
 
     def sync_file(self, path: StrPath) -> None:
         super().sync_file(path)

@@ -55,6 +55,8 @@ class Committer:
     notify: Callable[[str], None]
     """Called with a sentence for each file that was moved aside."""
     _move_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _new_folders: set[Path] = field(default_factory=set, init=False)
+    """Folders of patients and studies that may not be durable yet."""
 
     def folders(self, series: Series, receipt: Receipt | None, study_id: str = "") -> list[str]:
         """The folders where images of a series may be, its receipt's first."""
@@ -325,19 +327,38 @@ class Committer:
         target, uid = self.root / receipt.folder, receipt.series.uid
         with self._move_lock:
             self._clear_path(receipt.folder)
-            self.disk.make_lasting_folder(target.parent)
+            self._new_folders.update(self.disk.make_folders(target.parent))
             if self.is_taken(receipt.folder, uid):
                 return False
-            if not target.is_dir():
-                # If the folder appears at this moment, the files are moved into it.
-                with contextlib.suppress(FileExistsError):
-                    self.disk.rename(staged, target)
-                    self.disk.sync_folder(target.parent)
-                    return True
+            # If the folder appears at this moment, the files are moved into it.
+            is_whole = not target.is_dir() and self._rename_whole(staged, target)
+        self._sync_above(receipt.folder)
+        if is_whole:
+            return True
         if self.is_taken(receipt.folder, uid):
             return False
         self._move_files(staged, receipt, replaces)
         return True
+
+    def _rename_whole(self, staged: Path, target: Path) -> bool:
+        """Rename a series' folder; False if there is another one in its place."""
+        with contextlib.suppress(FileExistsError):
+            self.disk.rename(staged, target)
+            return True
+        return False
+
+    def _sync_above(self, series_folder: str) -> None:
+        """Make the way to a series' folder durable.
+
+        Not under the lock, for which all other commits wait. One of them may have made a folder
+        on the way and not have synced it yet: then both do.
+        """
+        target = self.root / series_folder
+        above = list(islice(target.parents, series_folder.count("/")))
+        new = [folder for folder in reversed(above) if folder in self._new_folders]
+        for folder in dict.fromkeys([*(folder.parent for folder in new), target.parent]):
+            self.disk.sync_folder(folder)
+        self._new_folders.difference_update(new)
 
     def _move_files(self, staged: Path, receipt: Receipt, replaces: Mapping[str, str]) -> None:
         """Move images one by one into a folder that has other files, too."""

@@ -109,15 +109,21 @@ class Disk:
         """Make a folder and its parents, for work that a power cut may undo."""
         path.mkdir(parents=True, exist_ok=True)
 
-    def make_lasting_folder(self, path: Path) -> None:
-        """Make a folder and its parents, each durable in its own parent."""
+    def make_folders(self, path: Path) -> list[Path]:
+        """Make a folder and its parents; gives the new ones, whose entries may not be durable."""
         missing = []
         while not path.is_dir() and path != path.parent:  # the parent of a missing drive is itself
             missing.append(path)
             path = path.parent
-        for folder in reversed(missing):
+        missing.reverse()
+        for folder in missing:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
+        return missing
+
+    def make_lasting_folder(self, path: Path) -> None:
+        """Make a folder and its parents, each durable in its own parent."""
+        for folder in self.make_folders(path):
             self.sync_folder(folder.parent)
 
     def create(self, path: StrPath) -> FileIO:

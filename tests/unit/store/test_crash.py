@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -240,3 +241,46 @@ def test_fault_21_what_a_run_downloaded_survives_a_power_cut(tmp_path: Path, sto
     disk.cut_power()
     assert files_of(root) == story.expected
     assert story.finish(root, set()) == 0
+
+
+class StuckDisk(PowerLossDisk):
+    """Syncs a folder in one thread only once another one has ended its work, and crashes then."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.is_stuck = threading.Event()
+        self.others_have_ended = threading.Event()
+        self.has_waited_in_vain = False
+
+    def sync_folder(self, path: Path) -> None:
+        if path == self._root and threading.current_thread() is not threading.main_thread():
+            self.is_stuck.set()
+            self.has_waited_in_vain = not self.others_have_ended.wait(10)
+            raise Crash
+        super().sync_folder(path)
+
+
+def test_fault_21_a_series_is_safe_in_a_folder_that_another_commit_made_and_still_syncs(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    disk = StuckDisk(root)
+    tree = fetch(root, disk=disk)
+
+    def fetch_one() -> None:
+        context = TransferContext(CancelToken(), SETTINGS, lambda event: None)
+        with contextlib.suppress(Crash):
+            fetch_series(ONE, [FakeArchive()], tree, context)
+
+    thread = threading.Thread(target=fetch_one)
+    thread.start()
+    assert disk.is_stuck.wait(10)
+    context = TransferContext(CancelToken(), SETTINGS, lambda event: None)
+    fetch_series(OTHER, [FakeArchive()], tree, context)
+    disk.others_have_ended.set()
+    thread.join()
+    assert not disk.has_waited_in_vain
+    disk.cut_power()
+    expected = Story(nothing, (OTHER,), {f"{PLAIN}-{OTHER.uid}": OTHER}).expected
+    assert expected.items() <= files_of(root).items()
