@@ -1,1 +1,1 @@
-"""Readers of file formats; they know nothing of this program."""
+"""Readers of file formats; they do not depend on the rest of this program."""

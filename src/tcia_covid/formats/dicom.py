@@ -85,7 +85,7 @@ _quiet = threading.Lock()
 
 
 class _UndecidedError(Exception):
-    """The walker cannot read this; pydicom may."""
+    """The walker cannot read this file; pydicom may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ class _Dataset(NamedTuple):
     data: bytes
     """The bytes of the file, or the first 16 MiB of an inflated dataset."""
     start: int
-    """Where in `data` they begin."""
+    """The offset of the elements in `data`."""
     offset: int
-    """Where in the file they begin."""
+    """The offset of the elements in the file."""
 
 
 def read_header(head: bytes) -> Header | None:

@@ -29,7 +29,7 @@ _SLICE_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "
 
 
 class Kind(str, Enum):
-    """What a series is for users who need a volume."""
+    """The kind of a series for users who need a volume."""
 
     VOLUME = "volume"
     """Parallel slices at equal distances."""
@@ -71,7 +71,7 @@ class Problem:
     detail: str
     """One sentence."""
     prevents_volume: bool = True
-    """False for a remark: the positions show that the slices form a volume all the same."""
+    """False for a remark: by their positions, the slices form a volume nevertheless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Geometry:
 
 
 def representative(images: Sequence[ImageHeader]) -> int | None:
-    """The index of the image that shows best what a series is; None if no image has pixels.
+    """The index of the image that represents a series best; None if no image has pixels.
 
     The middle slice of the largest set of parallel slices; of radiographs a frontal one (PA, AP).
     """
@@ -184,7 +184,7 @@ def _is_localizer(image: ImageHeader) -> bool:
 
 
 def _set_problems(images: Sequence[ImageHeader]) -> Iterator[Problem]:
-    """What keeps images from being slices of one stack."""
+    """Findings that prevent images from being slices of one stack."""
     total = len(images)
     if localizers := sum(map(_is_localizer, images)):
         yield Problem(Finding.LOCALIZERS, f"{localizers:,} of {count(total, 'image')} are scouts")

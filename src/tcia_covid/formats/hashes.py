@@ -21,7 +21,7 @@ _MULTIPART_ETAG = re.compile(rf"[0-9a-f]{{{_MD5_DIGITS}}}-([1-9][0-9]{{0,4}})")
 _PART_SIZES = (5, 6, 7, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 40, 48, 50, 60, 64, 80, 100, 128)
 """Sizes that upload programs use, in 2**20 or 10**6 bytes."""
 _MORE_PART_SIZES = 16
-"""Numbers of megabytes to try from that of equal parts on; each takes a look at the whole file."""
+"""Numbers of megabytes to try, from that of equal parts on; each reads the whole file."""
 
 
 def hash_file(

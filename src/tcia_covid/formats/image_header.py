@@ -1,4 +1,4 @@
-"""Where an image is in its series: the elements that order images and make a volume of them."""
+"""The elements of a header that order images and show whether they form a volume."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the header of one image says about its place; None or empty where it says nothing."""
+    """The position of one image in its series; None or empty without a value."""
 
     sop_class: str = ""
     """SOPClassUID."""
@@ -60,7 +60,7 @@ class ImageHeader:
 
     @property
     def attributes(self) -> ImageAttributes:
-        """What orders the image in its series."""
+        """The attributes that order the image in its series."""
         return ImageAttributes(
             self.sop_class,
             "" if self.instance_number is None else str(self.instance_number),

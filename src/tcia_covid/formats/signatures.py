@@ -1,11 +1,11 @@
-"""Recognizes files by their first bytes: what a file is that was given in place of another."""
+"""Recognizes files by their first bytes, for messages about files of a wrong type."""
 
 from __future__ import annotations
 
 import re
 
 HEAD_SIZE = 4096
-"""Bytes of a file's start that are enough."""
+"""Bytes at the beginning of a file that are enough."""
 DICOM = "a DICOM file"
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<body")
 _LOGIN = re.compile(rb"type\s*=\s*[\"']?password|\b(?:log|sign)[ -]?in\b", re.IGNORECASE)
@@ -38,7 +38,7 @@ def is_web_page(head: bytes) -> bool:
 
 
 def describe(head: bytes) -> str:
-    """What a file is that begins with `head`; empty if it may be text, ZIP or gzip."""
+    """The type of a file that begins with `head`; empty if it may be text, ZIP or gzip."""
     if is_web_page(head):
         return "a login page" if _LOGIN.search(head) else "a web page (HTML)"
     if _MAIL_START.match(head) and _MAIL_FIELD.search(head):

@@ -38,7 +38,7 @@ class Workbook:
     """An open workbook; its file must be seekable, and stays open.
 
     Raises:
-        XlsxError: it is none.
+        XlsxError: it is not a workbook.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -121,7 +121,7 @@ class _Run:
         return list(packages.values())
 
     def _without_ascli(self) -> NotDicomError:
-        """Say what to install and what to type; return the error that ends the run."""
+        """Show what to install and which commands to run; return the error that ends the run."""
         settings, collection = self.request.options.http, self.tree.collection
         quick = replace(
             settings,

@@ -28,7 +28,7 @@ _SOURCE = "aspera"
 _NOT_INSTALLED = ("damaged", "foreign", "unreadable", "conflict")
 _FORMAT = 1
 _MAX_PATHS = 200
-"""Up to so many volumes are requested one by one, instead of the whole package."""
+"""Maximum number of volumes that are requested one by one instead of the whole package."""
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class Receiver:
         return result
 
     def _pass_on(self, event: Event) -> None:
-        """Pass on how patients end, without their bytes: these were counted as they arrived."""
+        """Forward the outcomes of patients without their bytes, which were counted on arrival."""
         if isinstance(event, SeriesFinished):
             outcome = event.outcome
             self.emit(SeriesFinished(replace(outcome, series=replace(outcome.series, size=None))))

@@ -21,7 +21,7 @@ from tcia_covid.store.tree import Tree
 
 
 class VolumeImages(DicomImages):
-    """Recognizes the volumes of one collection by their names; the gzip checksum proves each."""
+    """Recognizes the volumes of one collection by their names; gzip's checksum verifies each."""
 
     suffix = SUFFIX
     has_uids = False
@@ -128,7 +128,7 @@ class VolumeTree(Tree):
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """How much of a collection is complete, and how much there is of it."""
+    """How much of a collection is complete, and its size."""
 
     patients: int
     volumes: int

@@ -1,1 +1,1 @@
-"""The use cases: download, plan, select, status, verify, adopt."""
+"""The use cases: download, plan, select, status, verify, adopt, report and others."""

@@ -46,7 +46,7 @@ from tcia_covid.store.reports import outdated_notice, reports_at_end, update_rep
 from tcia_covid.store.tree import Tree
 
 MAX_DUPLICATES = 1000
-"""Duplicates that are listed by name; all are counted."""
+"""Maximum number of listed duplicates; all are counted."""
 _MAX_THREADS = 8
 
 
@@ -195,7 +195,9 @@ class _Run:
 
     def adopt(self, archives: Archives) -> AdoptResult:
         inventory = self._scan()
-        moved_before = self._write_owed_reports()  # before an archive is asked that may be down
+        moved_before = (
+            self._write_owed_reports()
+        )  # before the request to an archive, which may be down
         lister = None if self.options.source == "idc" else archives.nbia
         known, foreign = match(inventory.series, self.collection, lister, self._note)
         self._count_scanned(inventory, foreign)

@@ -24,12 +24,12 @@ from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches, verify_hashes
 
 _MAX_BLANK_HASHES = 3
-"""Images without a hash after which the archive is taken to have none of the series."""
+"""After so many images without a hash, the archive counts as having none of the series."""
 
 
 @dataclass(slots=True)
 class HashSources:
-    """The archives that are asked for hashes; one that is not responding is skipped."""
+    """The archives that provide hashes; one that is not responding is skipped."""
 
     archives: Sequence[Archive]
     """In order of preference."""
@@ -45,7 +45,7 @@ class HashSources:
     def ask(self, archive: Archive, request: Callable[[Archive], object]) -> bool:
         """Call `request`; False if the archive did not respond or is skipped.
 
-        An archive that says it does not have the series has responded.
+        An archive that reports that it does not have the series has responded.
         """
         if self.availability.is_down(archive):
             return False
@@ -109,7 +109,7 @@ class Verification:
 
     @property
     def not_in_series(self) -> list[FoundFile]:
-        """The files that are no image of the archive's series."""
+        """The files that are not images of the archive's series."""
         return self._remaining_files(self._not_listed)
 
     @property
@@ -241,7 +241,7 @@ class Adopter:
         return None if uid in self.unsettled[tree.root] else tree.complete_receipt(uid)
 
     def adopt(self, candidate: Candidate) -> AdoptedSeries:
-        """Adopt a series as far as its files are correct.
+        """Adopt the correct files of a series.
 
         Raises:
             DestinationError: the disk.

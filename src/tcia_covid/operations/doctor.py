@@ -1,4 +1,4 @@
-"""Trying out what this program relies on: this machine, the network, and both archives."""
+"""Checks what this program relies on: this machine, the network, and both archives."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ QUICK: Mapping[str, float] = {
     "first_byte_timeout": 60.0,
     "stall_timeout": 20.0,
 }
-"""Settings of the connections: nobody waits long for what does not work."""
+"""Settings of the connections: short time-outs and few retries."""
 SENDS_IMAGES = frozenset({"zip", "image", "object"})
-"""Facts that an archive is of use with."""
+"""Facts that show that an archive sends images."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoctorResult:
-    """What was tried, and what was seen."""
+    """The result of `doctor`: the facts, and what was requested."""
 
     output: str
-    """The folder that was tried, with `~` for the home folder."""
+    """The folder that was checked, with `~` for the home folder."""
     environment: Mapping[str, str]
     """Versions and settings that a bug report should name."""
     series: Series
@@ -95,7 +95,7 @@ def examine(
     stop: CancelToken | None = None,
     disk: Disk | None = None,
 ) -> DoctorResult:
-    """Try this machine, the connections and the archives; facts that fail raise nothing.
+    """Check this machine, the connections and the archives; facts that fail raise nothing.
 
     The folder `output` need not exist. What is written to it is removed.
 

@@ -43,7 +43,7 @@ from tcia_covid.selection.listing import compare_lists
 from tcia_covid.transfer.verification import hash_matches
 
 _LOOKUP_TIME = 4.0
-"""Seconds that a name may take: resolvers without a network try for up to 30."""
+"""Seconds for resolving a name: resolvers without a network try for up to 30."""
 _MAX_DIFFERENCE = 300.0
 """Seconds that this computer's clock may differ from an archive's."""
 _CHECK_VERSION = "0" * 32
@@ -105,7 +105,7 @@ class MemorySink:
         self.images.pop(uid, None)
 
     def has(self, image: RemoteImage) -> bool:
-        """Nothing is known before it arrives."""
+        """False: everything is requested."""
         del image
         return False
 
@@ -123,7 +123,7 @@ def _md5(data: bytes) -> str:
 
 
 def _resolve(host: str) -> str:
-    """Look a name up, and not for longer than `_LOOKUP_TIME`."""
+    """Resolve a name, for at most `_LOOKUP_TIME`."""
     addresses: set[str] = set()
     reasons = [f"no answer within {_LOOKUP_TIME:g} s"]
 
@@ -228,7 +228,7 @@ class ArchiveChecks(Checks):
         return f"{text} the archive's"
 
     def _as_cataloged(self, images: int, size: int) -> str:
-        """Say how many images and bytes there are; raise `FactError` if the catalog has others."""
+        """Return the numbers of images and bytes; raise `FactError` if the catalog differs."""
         found, known = (
             f"{number} images, {total:,} bytes"
             for number, total in ((images, size), (self.series.image_count, self.series.size or 0))

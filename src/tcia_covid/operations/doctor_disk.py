@@ -39,9 +39,9 @@ _SPEED_TIME = 2.0
 """Seconds to write for, at most, to measure the speed."""
 _MAX_WRITTEN = 32 * 1024 * 1024
 _SPARE = 3
-"""Writes no more to measure the speed than this part of the free space."""
+"""The measurement of the speed writes at most this part of the free space."""
 _COLLECTION, _PATIENT = "COVID-19-NY-SBU", "MIDRC-RICORD-1A-419639-000082"
-"""Folders whose names are the longest, or nearly so."""
+"""Folders with the longest names, or nearly the longest."""
 
 
 class MachineChecks(Checks):
@@ -109,7 +109,7 @@ class DiskChecks(Checks):
                     self.disk.remove_folder(self.probes)
 
     def seen(self, each: Look) -> str:
-        """What is seen of one fact; any `OSError` shows that it is not true."""
+        """Check one fact; any `OSError` shows that it is not true."""
         try:
             return super().seen(each)
         except OSError as error:
@@ -250,7 +250,7 @@ class DiskChecks(Checks):
 
 @contextmanager
 def _alternative(what: str, instead: str) -> Iterator[None]:
-    """Name what the program does where the file system cannot do something."""
+    """Return what the program does if the file system cannot do something."""
     try:
         yield
     except OSError as error:

@@ -52,7 +52,7 @@ class Fact:
 
 
 class FactError(TciaCovidError):
-    """Something else was seen than the program relies on."""
+    """The fact is not true."""
 
 
 class NotCheckedError(Exception):
@@ -61,7 +61,7 @@ class NotCheckedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How `Checks` find out whether one fact is true."""
+    """How `Checks` determines whether one fact is true."""
 
     name: str
     look: Callable[[Any], str]
@@ -78,7 +78,7 @@ def fact(
 
     Args:
         name: without the group.
-        needs: the fact of the same group without which there is nothing to look at.
+        needs: the fact of the same group that must be true before this one can be checked.
         optional: see `Fact`.
     """
     return lambda look: Look(name, look, needs, optional)
@@ -106,7 +106,7 @@ class Checks:
         return self.facts
 
     def seen(self, each: Look) -> str:
-        """What is seen of one fact."""
+        """Check one fact, and return what was seen."""
         if each.needs:
             self.need(each.needs)
         return each.look(self)

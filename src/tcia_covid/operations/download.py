@@ -156,7 +156,7 @@ def _tree(request: Request, collection: str, layout: Layout = UID) -> Tree:
 
 
 class _Run:
-    """The series of one run: what is to do in which tree, and what became of it."""
+    """The series of one run: what is to do in which tree, and the outcomes."""
 
     def __init__(
         self, request: Request, selection: Selection, layout: Layout, context: TransferContext
@@ -192,10 +192,10 @@ class _Run:
         return tree
 
     def jobs(self) -> list[Job]:
-        """Count what is complete already; return what is to do.
+        """Count what is complete already; return what is left to do.
 
         Raises:
-            DestinationError: something is to do in a tree that cannot be written.
+            DestinationError: something is left to do in a tree that cannot be written.
         """
         shard = self._request.options.shard
         for group, tree in self._groups:

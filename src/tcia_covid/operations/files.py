@@ -81,7 +81,7 @@ class LocalSelection:
     directory: str
     series: list[LocalSeries]
     missing: list[str] = field(default_factory=list)
-    """Targets and SeriesInstanceUIDs of which no complete series is in the folder."""
+    """Targets and SeriesInstanceUIDs without a complete series in the folder."""
 
     @property
     def exit_code(self) -> int:

@@ -33,7 +33,7 @@ from tcia_covid.store.layout import collection_folder
 from tcia_covid.store.tree import Tree
 
 ASSUMED_RATE = 10_000_000
-"""Bytes a second: what one archive sends over a good connection."""
+"""Bytes per second that one archive sends over a good connection."""
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class Plan:
     free: int | None
     """Free bytes on the output's file system; None if unknown."""
     rate: int
-    """Bytes a second from which the time is estimated."""
+    """Bytes per second for the estimate of the time."""
     rate_is_assumed: bool
     failures: list[Failure] = field(default_factory=list)
     """Series that no list of an archive has."""

@@ -1,4 +1,4 @@
-"""Giving the folders and files of a download the names of another layout; nothing is downloaded."""
+"""Renames the folders and files of a download as another layout does; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SkippedSeries:
 
 @dataclass(slots=True)
 class RelayoutResult:
-    """What became of the series in a folder."""
+    """The outcomes of the series in a folder."""
 
     directory: str
     layout: str
@@ -172,7 +172,7 @@ class _TreeRelayout:
     def rename(self) -> None:
         """Rename every complete series, then name the files that stay in old folders."""
         locked = [receipt for receipt in self._receipts() if not self._rename(receipt)]
-        for receipt in locked:  # another run may be finished with it now
+        for receipt in locked:  # another run may have finished with it by now
             if not self._rename(receipt):
                 self._skip(
                     receipt.series.uid, receipt.folder, "locked", "another run works on the series"
@@ -227,7 +227,7 @@ class _TreeRelayout:
             self.result.skipped.append(SkippedSeries(uid, self.prefix + folder, reason, detail))
 
     def _left_behind(self) -> Iterator[str]:
-        """Files that are no series' in the folders that series were renamed from."""
+        """Files that belong to no series in the folders that series were renamed from."""
         folders, origins = set(), set()
         for uid in sorted(self.tree.receipts.uids()):
             stored = self.tree.receipts.read(uid)

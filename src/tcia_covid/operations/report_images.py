@@ -1,4 +1,4 @@
-"""Looks at the images of series: geometry and a thumbnail, in worker processes, with a cache.
+"""Reads the images of series: geometry and a thumbnail, in worker processes, with a cache.
 
 A worker is a process because decoding holds Python's lock, and because a hostile image may crash a
 decoder: then that series has a reason instead of a thumbnail, and the others continue.
@@ -56,7 +56,7 @@ class SeriesImages:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], receipt: Receipt) -> SeriesImages:
-        """What a worker found, or a file of the cache says; nothing in a file is trusted.
+        """Read the answer of a worker or a file of the cache, which is not trusted.
 
         Raises:
             ValueError, TypeError, KeyError, OverflowError: a value is invalid or missing.
@@ -70,12 +70,12 @@ class SeriesImages:
 
 @dataclass(slots=True)
 class _Worker:
-    """A process that looks at one series after another; started when it is first used."""
+    """A process that reads one series after another; started when it is first used."""
 
     process: subprocess.Popen[bytes] | None = None
 
     def ask(self, question: dict[str, Any], timeout: float) -> dict[str, Any]:
-        """Let the process look at a series; what it found, or the reason why not."""
+        """Send a series to the process; return its answer, or the reason why there is none."""
         process = self.process or self._start()
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
@@ -116,7 +116,7 @@ class _Worker:
 
 @dataclass(slots=True)
 class ImageViewer:
-    """Looks at series; any number of threads may use it."""
+    """Reads the images of series; any number of threads may use it."""
 
     jobs: int
     """Worker processes."""
@@ -172,7 +172,7 @@ class ImageViewer:
 
 
 def _is_own_file(path: Path) -> bool:
-    """Whether a file is there, and no link to another one, whose content would be published."""
+    """Whether a file exists and is not a link: the content of its target would be published."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:

@@ -79,14 +79,14 @@ class Running:
     series: int
     """Series that they work on."""
     rate: float | None
-    """Bytes a second of the series completed lately; None if too few were."""
+    """Bytes per second of the series completed recently; None if too few were."""
     seconds_left: float | None
     """Estimated from `rate` and the missing bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much is there of what was requested, or of a whole collection."""
+    """How much is complete of what was requested, or of a whole collection."""
 
     series: int
     """Complete ones."""
@@ -151,7 +151,7 @@ class CollectionStatus:
     missing: Mapping[str, Totals]
     """Series of the last request, or else of the catalog's collection, that are not complete."""
     is_known: bool
-    """Whether it is known which series should be there, and so what is missing."""
+    """Whether the expected series, and so the missing ones, are known."""
     request: Progress | None
     """None where the last request's series are not known."""
     whole: Progress | None
@@ -162,7 +162,7 @@ class CollectionStatus:
 
     @property
     def not_started(self) -> int:
-        """Series that the last download selected and that nothing is stored of."""
+        """Series that the last download selected and of which nothing is stored."""
         stored = self.complete.series + len({*self.damaged, *self.missing_files})
         begun = {series.series for series in self.partial}
         begun |= {failure.series for failure in self.failed}
@@ -217,7 +217,7 @@ class StatusResult:
 
     @property
     def missing_series(self) -> list[Series]:
-        """What is known of all series in `missing`: of those outside the catalog, count and size.
+        """The series in `missing` as far as they are known: outside the catalog, count and size.
 
         A list of them is a target of `download`.
         """
@@ -318,7 +318,7 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
 
 
 def _wanted(record: RecordedRequest | None, collection: str) -> Mapping[str, Totals]:
-    """The series that should be there; none where that is not known."""
+    """The expected series; empty where they are not known."""
     if record is not None:
         return record.items
     if not series_catalog.has(collection):
@@ -333,7 +333,7 @@ def _whole(expected: Expected | None, series: int, size: int) -> Progress | None
 
 
 def _rate(completed: Iterable[tuple[str, int]], now: float) -> float | None:
-    """Bytes a second of the series completed lately; None with fewer than two."""
+    """Bytes per second of the series completed recently; None with fewer than two."""
     lately = []
     for finished, size in completed:
         with contextlib.suppress(ValueError):

@@ -50,7 +50,7 @@ from tcia_covid.supporting.receipts import FileReceipts
 from tcia_covid.transfer.availability import ArchiveAvailability
 from tcia_covid.transfer.verification import hash_matches
 
-if TYPE_CHECKING:  # needs half of the program, and a run without targets none of it
+if TYPE_CHECKING:  # imports half of the program, which a run without targets does not need
     from tcia_covid.operations.verify_against import SeriesCheck, TargetComparison, VolumeCheck
 
 
@@ -387,7 +387,7 @@ class _TreeCheck:
 
 
 class HashComparison(str, Enum):
-    """What an archive's hash says about a series; a field of `OnlineCounts`."""
+    """The result of comparing a series with an archive's hash; a field of `OnlineCounts`."""
 
     VERIFIED = "verified"
     CHANGED = "changed"

@@ -1,4 +1,4 @@
-"""Proof of completeness: compare a folder with what targets name, without a network."""
+"""Completeness: compares a folder with what targets name, without a network."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class _StoredSeries:
         """Find SeriesInstanceUIDs; other entries of a manifest are failures.
 
         Raises:
-            RequestError: a target is none, so that nobody here knows what it has.
+            RequestError: a target is not a UID, so only an archive knows its series.
         """
         for item in unknown:
             is_any_uid = is_uid(item.value) and "." in item.value

@@ -1,1 +1,1 @@
-"""What a user asks for, as a list of series."""
+"""What a user requests, as a list of series."""

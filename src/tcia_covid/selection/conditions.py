@@ -43,7 +43,7 @@ _DATE = re.compile(r"([0-9]{4})(?:-?([0-9]{2})(?:-?([0-9]{2}))?)?")
 
 
 def fold_column(name: str) -> str:
-    """Normalize the name of a column: case, blanks and underscores do not matter."""
+    """Normalize the name of a column: case, spaces and underscores do not matter."""
     return re.sub(r"[\s_]+", "", name).casefold()
 
 
@@ -74,7 +74,7 @@ class Condition:
         return f"{self.column}{self.relation}{self.value}"
 
     def accepted(self, present: Collection[Any]) -> set[Any]:
-        """Give the values for which the condition holds, of those that series have.
+        """Return the values of series for which the condition is true.
 
         Raises:
             UsageError: a regular expression takes too long.
@@ -107,7 +107,7 @@ class Condition:
         return measured is not None and order(measured, given)
 
     def check(self) -> None:
-        """Refuse a value that the column cannot be compared with.
+        """Refuse a value that cannot be compared with the column.
 
         Raises:
             UsageError: it is none, or an invalid regular expression.
@@ -202,7 +202,7 @@ def _folded(value: Any) -> str:
 def search(
     pattern: str, texts: list[str], option: str, *, timeout: float = MATCH_TIMEOUT
 ) -> set[str]:
-    """Give the texts in which a regular expression matches, in any case.
+    """Return the texts in which a regular expression matches, in any case.
 
     One that repeats something may take years (`(a+)+$`), and no signal or thread interrupts it. It
     runs in a process of its own, which ends itself after `timeout` seconds. `option` names the

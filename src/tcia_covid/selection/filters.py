@@ -1,4 +1,4 @@
-"""Filters: by values, then by limits, in one stable order; and what to say if nothing matches."""
+"""Filters: by values, then by limits, in one stable order; and messages if nothing matches."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Unmatched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """The series that pass the filters, and what the user should know."""
+    """The series that pass the filters, and facts for messages."""
 
     series: list[Series]
     """Ordered by collection, patient, study, number and UID."""
@@ -95,13 +95,13 @@ class FilterResult:
     because the archive does not record the value."""
     unmatched: list[Unmatched] = field(default_factory=list)
     available: dict[str, str] = field(default_factory=dict)
-    """Option with unmatched values to what there is instead, in words."""
+    """Option with unmatched values to the existing values, as text."""
     matching: dict[str, int] = field(default_factory=dict)
-    """Option to the number of series that it alone selects."""
+    """Option to the number of series that it would select without the others."""
 
     @property
     def notices(self) -> list[str]:
-        """What the filters exclude that the user may not expect."""
+        """Notices about series that the filters exclude unexpectedly."""
         missing = (
             f"{count} series have no value for the filter {option} and are excluded"
             for option, count in self.without_value.items()
@@ -109,7 +109,7 @@ class FilterResult:
         return [*missing, *(f"no series has {text}" for text in self.mistakes())]
 
     def mistakes(self) -> Iterator[str]:
-        """Name the unmatched values of each option, and what there is instead."""
+        """Name the unmatched values of each option, and the existing values."""
         for option, available in self.available.items():
             values = [value for name, value in self.unmatched if name == option]
             shown = ", ".join(map(repr, values[:_MAX_NAMED]))

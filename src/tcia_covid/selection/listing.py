@@ -235,14 +235,14 @@ def _unknown(uids: Iterable[str]) -> list[Failure]:
 
 @dataclass(frozen=True, slots=True)
 class _Reconciler:
-    """Decides what to download where a list of NBIA differs from the catalog.
+    """Decides what to download if a list of NBIA differs from the catalog.
 
     NBIA's list may be short after a database error: a missing series or image is not taken for
     withdrawn unless the user says so. Additional series, and other bytes, are a newer version.
 
     Attributes:
-        has_idc: whether IDC replaces what is missing in the list; otherwise it is a failure.
-        accept_listed: whether the user says that the list is right.
+        has_idc: whether IDC replaces missing series; otherwise they are failures.
+        accept_listed: whether the user accepts the list.
     """
 
     has_idc: bool

@@ -12,7 +12,7 @@ from tcia_covid.selection.targets import Target
 
 _WRITE = "'tcia-covid series TARGET --format csv > lock.csv' writes a lock file"
 _HASH = PINNED["series_hash"]
-"""What only lock files of a downloaded folder have."""
+"""The column that only lock files of a downloaded folder have."""
 
 
 def merge_pins(targets: Iterable[Target]) -> Mapping[str, Pin]:

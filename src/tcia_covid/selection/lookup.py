@@ -1,4 +1,4 @@
-"""Asks archives about names and identifiers that the catalog does not have."""
+"""Asks archives about names and identifiers that are not in the catalog."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LookupArchive(SeriesLister, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an archive says that something is."""
+    """What an identifier is according to an archive."""
 
     kind: str
     """As in `ResolvedTarget`; empty if no archive knows it."""
@@ -69,7 +69,7 @@ class Lookup(Protocol):
     """Looks up what the catalog does not have."""
 
     def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
-        """Yield what each is."""
+        """Yield each identifier with what it is."""
         ...
 
 
@@ -103,7 +103,7 @@ class ArchiveLookup:
         self._misses = 0
 
     def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
-        """Yield what each is; what no archive knows has a failure in its listing.
+        """Yield each identifier with what it is; an unknown one has a failure in its listing.
 
         Raises:
             UnknownCollectionError: no archive knows a name given on the command line.
@@ -253,7 +253,7 @@ def _identifier(item: Unknown) -> str:
 
 
 def _ask(value: str, ask: Callable[[], T]) -> T:
-    """Ask an archive; where there is no connection, say what was looked at before."""
+    """Ask an archive; without a connection, the error names what was searched before."""
     try:
         return ask()
     except UnreachableError as error:

@@ -1,8 +1,8 @@
 """`metadata.csv` above the folders of all collections, where NBIA Data Retriever has its only one.
 
 Runs with the retriever's layouts write it, from the `metadata.csv` of each collection; every run
-that writes these later keeps it up to date. A file that was there before is somebody else's, and
-stays.
+that writes these later keeps it up to date. A file that existed before is not this
+program's, and stays.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tcia_covid.store.report_files import metadata_columns
 from tcia_covid.store.tree import Tree
 
 COMBINED = "../metadata.csv"
-"""Its path from a collection's folder."""
+"""Its path relative to a collection's folder."""
 _NAME = "metadata.csv"
 _RECORD = "combined.json"
-"""In the state folder of the collection whose run wrote it last: what it was, and was made from."""
+"""In the state folder of the collection whose run wrote it last: its hash, and its inputs."""
 _LOCATION = "File Location"
 
 
@@ -39,7 +39,7 @@ class CombinedMetadata:
     """The file of one output folder."""
 
     tree: Tree
-    """The collection whose run asks."""
+    """The collection of this run."""
 
     @property
     def path(self) -> Path:
@@ -58,7 +58,7 @@ class CombinedMetadata:
         return bool(records) and not current
 
     def update(self, notify: Callable[[str], None]) -> None:
-        """Write the file if it is out of date, or wanted and not there.
+        """Write the file if it is out of date, or requested and missing.
 
         The folder above may be another file system, or read-only: that is reported.
         """
@@ -76,7 +76,7 @@ class CombinedMetadata:
                 notify(f"{self.path} cannot be written: {error}")
 
     def _readable(self, notify: Callable[[str], None]) -> Iterator[tuple[str, str]]:
-        """The inputs that are as this program wrote them; the others are named."""
+        """The inputs that are unchanged since this program wrote them; notices name the others."""
         for folder, md5 in self._inputs().items():
             path = self.tree.root.parent / folder / _NAME
             if hash_file(path, "md5")[1] == md5:

@@ -28,7 +28,7 @@ _WHOLE = "~whole"
 
 
 class _FolderTakenError(IncompleteSeriesError):
-    """Other series own all folders that a series may have."""
+    """All folders that a series may have belong to other series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class Committer:
             self.disk.replace(source, target)
 
     def _restore_foreign_files(self, whole: Path, origin: Path) -> None:
-        """Put files back that somebody put into a folder while it was renamed."""
+        """Put files back that another program wrote into a folder while it was renamed."""
         for path in sorted(whole.iterdir()):
             self.disk.make_folder(origin)
             target = origin / path.name
@@ -374,7 +374,7 @@ class Committer:
         self.disk.remove_folder(staged)
 
     def _free(self, target: Path, md5: str | None) -> None:
-        """Free an image's place: only an image of the receipt before, with this MD5, is replaced.
+        """Free an image's path: only an image of the previous receipt, with this MD5, is replaced.
 
         A symbolic link in its place is replaced, and never the file that it leads to.
         """
@@ -384,7 +384,7 @@ class Committer:
             self.notify(move_aside(self.disk, target))
 
     def _remove_replaced(self, path: Path, md5: str | None) -> bool:
-        """Remove an image of the version before; False if the file is not that image."""
+        """Remove an image of the previous version; False if the file is not that image."""
         if md5 is None or path.is_symlink() or not path.is_file():
             return False
         if not has_content(path, path.stat().st_size, md5):
@@ -396,9 +396,9 @@ class Committer:
         return True
 
     def _clear_path(self, series_folder: str) -> None:
-        """Move aside what is where the series' folder, or one above it, has to be."""
+        """Move aside a file that is in the place of the series' folder, or of one above it."""
         target = self.root / series_folder
-        # Looking for the root among a path's parents takes longer than all that follows.
+        # Searching the root among a path's parents takes longer than everything below.
         above = islice(target.parents, series_folder.count("/"))
         for folder in (*reversed([*above]), target):
             if not os.path.lexists(folder):

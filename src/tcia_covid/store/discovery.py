@@ -1,4 +1,4 @@
-"""Finding the collections' folders that a user means by a folder."""
+"""Finds the collections' folders in a folder that a user names."""
 
 from __future__ import annotations
 

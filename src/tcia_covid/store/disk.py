@@ -67,7 +67,7 @@ else:
 _MACHINE = machine_name()[:32].replace("~", "-")
 _A_DAY = 24 * 3600.0
 _BINARY = getattr(os, "O_BINARY", 0)
-"""Windows would change the ends of lines."""
+"""Without it, Windows changes line ends."""
 _MAX_STATE_SIZE = 32 * 1024 * 1024
 """Bytes; a receipt of 200,000 images is smaller."""
 UNUSABLE_JSON = (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
@@ -81,8 +81,8 @@ class Disk:
     into errors for the user.
 
     Args:
-        durable: whether `sync_*` force data to the disk. False loses the promise that a series
-            in the tree survives a power cut, and nothing else.
+        durable: whether `sync_*` force data to the disk. With False, a power cut may
+            damage a series in the tree; nothing else changes.
     """
 
     in_use_waits = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -94,7 +94,7 @@ class Disk:
     def __init__(self, *, durable: bool = True) -> None:
         self.durable = durable
         self.notices: list[str] = []
-        """Sentences for the user, each once."""
+        """Messages to the user, each once."""
 
     @cached_property
     def has_short_paths(self) -> bool:
@@ -335,11 +335,11 @@ def read_json(path: StrPath) -> Any:
 
 
 def succeeded(act: Callable[[], None]) -> bool:
-    """Call a function that has an alternative; False if the system refuses."""
+    """Call a function for which there is an alternative; False if the system refuses it."""
     try:
         act()
     except OSError:
-        return False  # the alternative shows whether the disk is at fault
+        return False  # the alternative fails, too, if the disk does not work
     return True
 
 
@@ -408,7 +408,7 @@ def destination_error(error: OSError, what: str) -> DestinationError:
 
 
 def _no_space_error(number: int | None, what: str) -> NoSpaceError:
-    """Name what is used up: space, a quota, inodes, or the permitted size of one file."""
+    """Name what is exhausted: space, a quota, inodes, or the permitted size of one file."""
     cause, remedy = "no space left while writing to", "free some space"
     if number == errno.EDQUOT:
         cause, remedy = "the disk quota is used up at", "free some space or raise the quota"
@@ -420,7 +420,7 @@ def _no_space_error(number: int | None, what: str) -> NoSpaceError:
 
 
 def _has_no_inodes(folder: str) -> bool:
-    """Whether inodes are used up; temporary files may be gone by now, and have freed some."""
+    """Whether inodes are exhausted; removed temporary files may have freed some."""
     if sys.platform == "win32":
         return False
     try:
@@ -447,14 +447,14 @@ def contention_errors(uid: str, staging: Path) -> Iterator[None]:
     except OSError as error:
         place = file_in_use(error) or _removed_meanwhile(error)
         is_taken = is_missing(error) or (place and Path(place).is_relative_to(staging))
-        # `mkdir` says that a folder exists which another run renames at this moment.
+        # `mkdir` reports that a folder exists while another run renames it.
         if is_taken or (isinstance(error, FileExistsError) and not os.path.lexists(error.filename)):
             raise TakenOverError(uid) from error
         raise
 
 
 def _removed_meanwhile(error: OSError) -> str:
-    """The folder that somebody removed while Windows listed it; empty for other errors."""
+    """The folder that was removed while Windows listed it; empty for other errors."""
     is_gone = getattr(error, "winerror", None) in _INVALID_NAME and error.filename is not None
     return str(error.filename) if is_gone and not os.path.lexists(error.filename) else ""
 

@@ -62,7 +62,7 @@ def check_space(
         folder: exists.
         needed: bytes to be written to it.
         what: the sentence's subject and verb, such as `the download needs`.
-        otherwise: the alternative to freeing space.
+        otherwise: what to do instead of freeing space.
         notify: receives a notice where the free space is unknown.
 
     Raises:

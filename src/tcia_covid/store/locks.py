@@ -1,4 +1,4 @@
-"""Locks between processes, one a series.
+"""Locks between processes, one per series.
 
 For downloads they only save bandwidth: on some network file systems locks silently do not work.
 Correctness comes from staging folders that are unique to a run, and from renames. `relayout` alone
@@ -24,7 +24,7 @@ from tcia_covid.store.disk import UNUSABLE_JSON, machine_name, parse_json
 
 _LOCKED = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK})
 _TRIES = 100
-"""How often its last holder may remove a lock file between opening and locking it."""
+"""Attempts: the last holder may remove a lock file between opening and locking it."""
 _REMOVAL_WAITS = (0.001, 0.01, 0.1, 0.5) if sys.platform == "win32" else ()
 """Seconds between attempts to open a lock file that may not be opened."""
 if sys.platform == "win32":
@@ -75,7 +75,7 @@ class Holder:
 
 
 def holders(folder: Path) -> list[Holder]:
-    """The holders of the locks in a folder; files that dead processes left are no locks."""
+    """The holders of the locks in a folder; files of dead processes do not count."""
     locking = []
     for path in sorted(folder.glob("*.lock")):
         with contextlib.suppress(OSError):

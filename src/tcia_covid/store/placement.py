@@ -126,10 +126,10 @@ def _join(folder: str, name: str) -> str:
 
 
 def refuse_own_folder(folder: Path, roots: Collection[Path]) -> None:
-    """Check that a folder to adopt exists and is in no collection's folder of the output.
+    """Check that a folder to adopt exists and is not in a collection's folder of the output.
 
     Raises:
-        RequestError: it is not so.
+        RequestError: one of these is not true.
     """
     if not folder.is_dir():
         raise RequestError(f"there is no folder {folder}", hint="give the folder to adopt")
@@ -165,7 +165,7 @@ class FilePlacer:
     """The folder."""
     mode: Mode
     """`link` and `move` make a hard link where that is possible, else share blocks, else copy;
-    `copy` makes no hard link; `take` has a rename as its second choice, for files that can be
+    `copy` makes no hard link; `take` renames where it cannot link, for files that can be
     downloaded again. Only `remove` removes originals."""
     disk: Disk
     source: str = ADOPTED

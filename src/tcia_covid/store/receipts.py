@@ -98,7 +98,7 @@ class Receipts(_SeriesFiles):
     """The receipts of one collection's folder."""
 
     def read(self, uid: str) -> StoredReceipt | None:
-        """Read a receipt; None if there is none or it is damaged: then nothing is proved."""
+        """Read a receipt; None if it is missing or damaged."""
         try:
             stored = _from_document(self._read(uid))
         except UNUSABLE_JSON:
@@ -122,7 +122,7 @@ class Receipts(_SeriesFiles):
 
 
 class Notes(_SeriesFiles):
-    """Lines about those series that there is something to say about."""
+    """Text lines about single series, such as damage."""
 
     def read(self, uid: str) -> list[dict[str, Any]]:
         """The lines about a series; none if there is no file or it cannot be read."""

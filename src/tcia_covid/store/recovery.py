@@ -1,4 +1,4 @@
-"""Recognizing images on disk, and taking over those that dead runs or the tree itself left."""
+"""Recognizes images on disk, and reuses those of dead runs and of damaged series."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class DicomImages:
 
 @dataclass(frozen=True, slots=True)
 class StagingRecovery:
-    """Fills a staging folder from folders that earlier runs, or the tree itself, left.
+    """Fills a staging folder with images of earlier runs and of the tree.
 
     Each image is hashed. One whose bytes differ from the receipt counts as missing.
     """
 
     staging: Staging
-    """What is filled; knows the images that the receipt names."""
+    """The staging folder; it knows the images that the receipt names."""
     images: DicomImages
     quarantine: Path
-    """Where files go that are not images, or differ from their receipt."""
+    """Gets files that are not images, or differ from their receipt."""
 
     def fill(self, others: list[Path]) -> None:
         """Move intact images from `others`, which belong to this run alone, into staging."""
@@ -126,7 +126,7 @@ class StagingRecovery:
         staging.adopt(image)
 
     def _drop(self, file: Path, image: StoredImage | None) -> None:
-        """Keep what was in the tree for inspection; remove what a dead run left incomplete."""
+        """Quarantine a bad file of the tree; remove an incomplete file of a dead run."""
         same = image is not None and self.staging.images[image.uid].md5 == image.md5
         if file.is_symlink() or (self.staging.recorded and not same):
             self._set_aside(file)

@@ -108,8 +108,8 @@ def join_columns(collection: str) -> tuple[str, ...]:
 def join_keys(collection: str, series: Series) -> dict[str, str]:
     """The identifiers of one series in its collection's clinical file, by column.
 
-    A PatientID that is not of the form known for the collection gives an empty patient: a blank
-    field joins with nothing, a guess might join with somebody else.
+    A PatientID that is not of the form known for the collection gives an empty patient: an empty
+    field matches no row, a guess could match another patient.
     """
     file = _CLINICAL_FILES.get(fold_name(collection))
     if file is None:
@@ -213,7 +213,7 @@ results, with a license and a citation of their own:"""
 
 @dataclass(frozen=True, slots=True, order=True)
 class LicenseTerms:
-    """Under which terms a series was published, as the archive says it; empty where it does not."""
+    """The terms of a series as the archive gives them; empty if it gives none."""
 
     license: str
     license_url: str
@@ -251,7 +251,7 @@ def _listed(heading: str, terms: list[LicenseTerms]) -> str:
 def unregistered_collection(name: str, terms: Set[LicenseTerms]) -> Collection:
     """An entry for a collection that no registry has, from the terms of its series.
 
-    Nothing is said of it that its series do not agree on.
+    It has only values that are the same for all series.
     """
     name = printable(name)
     original = [term for term in terms if not term.third_party] or list(terms)

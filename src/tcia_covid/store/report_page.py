@@ -1,4 +1,4 @@
-"""Where the page of `report` is written; a user's file or folder there is never replaced.
+"""The place of the page of `report`; a user's file or folder there is never replaced.
 
 A page of this program begins with the MD5 of the rest of it, so a page that somebody changed is
 recognized, too. A folder of this program has an empty file of the name `MARKER`.
@@ -32,7 +32,7 @@ class ReportPage:
 
     Attributes:
         path: the file, or the folder.
-        is_folder: which of both.
+        is_folder: whether it is a folder.
         disk: all file-system writes.
     """
 
@@ -90,7 +90,7 @@ class ReportPage:
             self.disk.write_file(self.file, [start, content], self.file.parent)
 
     def _place(self, thumbnails: dict[str, Path]) -> None:
-        """Link or copy thumbnails; what exists has the same content, which its name says."""
+        """Link or copy thumbnails; names are hashes, so existing files have the same content."""
         folder = self.path / THUMBNAILS
         self.disk.make_folder(folder)
         present = set(os.listdir(folder))  # noqa: PTH208 - only names are needed

@@ -63,7 +63,7 @@ _DESCRIBED = {
 }
 """The files that croissant.json describes: their media types, and what they are."""
 Notify = Callable[[str], None]
-"""Takes a sentence for the user."""
+"""Receives a message to the user."""
 _ATTEMPTS = 3
 """How often the reports are written while other runs continue committing series."""
 _POLL = 0.1
@@ -75,7 +75,7 @@ _NOT_WRITTEN = -1
 
 
 class WrittenFile(TypedDict):
-    """What a report file was when it was written."""
+    """The size and hash of a report file when it was written."""
 
     size: int
     md5: str
@@ -174,7 +174,7 @@ def reports_at_end(write: Callable[[], None]) -> Iterator[None]:
 
 
 def outdated_notice(tree: Tree) -> str:
-    """The sentence for the user where the reports could not be written in time."""
+    """The message to the user if the reports could not be written in time."""
     return (
         f"the report files in {tree.root} are out of date: the same command, or the next "
         "'tcia-covid download' of the collection, writes them"
@@ -182,7 +182,7 @@ def outdated_notice(tree: Tree) -> str:
 
 
 class OutOfTimeError(Exception):
-    """There is no time left to write the reports."""
+    """The time to write the reports is over."""
 
 
 def write_reports(
@@ -211,7 +211,7 @@ def write_reports(
         lock_timeout: seconds to wait for another run that writes them.
 
     Raises:
-        OutOfTimeError: that time has come.
+        OutOfTimeError: that time is reached.
         DestinationError: the folder cannot be written.
     """
     writer = _ReportWriter(tree, collection, registry, notify, until, stop or CancelToken())
@@ -229,7 +229,7 @@ def write_reports(
                 time.sleep(_POLL)
                 if not outdated_reports(tree):
                     return
-        # The process that holds the lock hangs. Two writers do no harm: both write the same.
+        # The process with the lock hangs. Two writers are harmless: both write the same.
         writer.write_until_current()
     except OSError as error:
         raise destination_error(error, str(tree.root)) from error
@@ -262,7 +262,7 @@ class _ReportWriter:
     in_use: set[str] = field(default_factory=set)
     """Names of reports that another program has open."""
     has_notified: bool = False
-    """Whether the user knows that headers are read."""
+    """Whether a message said that headers are read."""
 
     @property
     def _records(self) -> Path:
@@ -270,7 +270,7 @@ class _ReportWriter:
         return self.tree.state / "reports"
 
     def check_time(self) -> None:
-        """Raise `OutOfTimeError` if there is no time left."""
+        """Raise `OutOfTimeError` if the time is over."""
         if self.until is not None and time.monotonic() > self.until:
             raise OutOfTimeError
 
@@ -424,7 +424,7 @@ class _ReportWriter:
 
 
 def _has_folder(tree: Tree, receipt: Receipt) -> bool:
-    """Whether the series of a receipt is in the tree, and not in staging to be repaired.
+    """Whether the series of a receipt is in the tree, and not in staging for a repair.
 
     Raises:
         DestinationError: the folder cannot be read.

@@ -221,7 +221,7 @@ class Staging:
         self.stored_md5[uid] = stored
 
     def forget_md5s(self, uids: Iterable[str]) -> None:
-        """Forget the noted hashes of images: they are wrong, or another archive's."""
+        """Remove the noted hashes of images: they are wrong, or another archive's."""
         for uid in uids:
             self.stored_md5.pop(uid, None)
 

@@ -113,15 +113,15 @@ class Tree:
         self.moved = Notes(self.state / "moved", self.disk, self.temporary)
         """Folders that `adopt` moved images from, by a hash of their paths."""
         self.reports_stamp = self.state / "reports.json"
-        """What the report files were when they were written; gone while they are out of date."""
+        """The sizes and hashes of the report files; missing while they are out of date."""
         self.reports_begun = self.state / "reports.begun"
-        """Becomes the stamp once the reports are written, if no series changed meanwhile."""
+        """Becomes the stamp when the reports are written, if no series has changed since."""
         self.staging = self.state / "staging"
         self.quarantine = self.state / "quarantine"
         self.keep_formulas = keep_formulas
         """Whether `metadata.csv` keeps values that a spreadsheet would evaluate."""
         self.notices = self.disk.notices
-        """What this run moved aside because it was in the way, and what the disk cannot do."""
+        """Messages: files that this run moved aside, and what the disk cannot do."""
         self._committer = Committer(
             root,
             self.state,
@@ -187,11 +187,11 @@ class Tree:
         return foreign_link(self.root, receipt.folder)
 
     def write_file(self, path: Path, *content: bytes) -> None:
-        """Put a file in place, whole."""
+        """Replace a file as a whole."""
         self.disk.write_file(path, content, self.temporary)
 
     def notify(self, text: str) -> None:
-        """Record a sentence for the user."""
+        """Record a message to the user."""
         self.notices.append(text)
 
     def invalidate_reports(self) -> None:
@@ -251,11 +251,11 @@ class Tree:
         return {name for name in names if not is_system_file(name)}
 
     def needs_check(self) -> set[str]:
-        """The SeriesInstanceUIDs that a run must look at whatever their receipt says."""
+        """The SeriesInstanceUIDs that a run must check even if they have receipts."""
         return self.series_in_staging() | self.damage.uids()
 
     def activity(self, uid: str) -> int:
-        """A number that changes while any run makes progress with a series."""
+        """A number that changes when any run makes progress with a series."""
         total = 0
         with contextlib.suppress(OSError):
             for file in (self.staging / uid).rglob("*"):
@@ -317,7 +317,7 @@ class Tree:
 
     @contextmanager
     def hold(self, series: Series) -> Iterator[Receipt | None]:
-        """Hold a series' lock, finish an interrupted commit; gives the receipt of a whole series.
+        """Lock a series and finish an interrupted commit; yields the receipt if it is complete.
 
         Raises:
             LockedError: another run works on the series.
@@ -335,16 +335,16 @@ class Tree:
     def stage(
         self, series: Series, on_bytes: Callable[[int], None], *, update: bool = False
     ) -> Iterator[Staging | Receipt]:
-        """Work on one series: its staging folder, or its receipt if nothing is left to do.
+        """Work on one series: yields its staging folder, or its receipt if it is complete.
 
-        Holds the series' lock. On leaving, what is in staging stays for the next attempt.
+        The series is locked. At the end, what is in staging stays for the next attempt.
 
         Args:
             series: the series, as listed.
             on_bytes: see `Staging`.
             update: whether a complete series is downloaded again while the old version stays.
 
-        Raises what `hold` raises.
+        Raises the errors of `hold`.
         """
         with self.hold(series) as receipt:
             if receipt is not None and not update:
@@ -358,7 +358,7 @@ class Tree:
     def open_staging(
         self, series: Series, on_bytes: Callable[[int], None], *, update: bool = False
     ) -> Iterator[Staging]:
-        """The staging folder of a series that this run holds, with all that exists of it."""
+        """The staging folder of a series that this run has locked, with all existing images."""
         uid = series.uid
         folder = self.staging / uid / self._run
         staging = Staging(series, folder, self.disk, on_bytes)
@@ -408,7 +408,7 @@ class Tree:
     def relayout(self, series: Series) -> Relayout:
         """Rename the folder and the files of a complete series as this tree's layout does.
 
-        Raises what `hold` raises.
+        Raises the errors of `hold`.
         """
         with self.hold(series) as complete:
             if complete is None:
@@ -477,7 +477,7 @@ class Tree:
         refuse_link(parent)
         with contextlib.suppress(FileNotFoundError):
             for folder in sorted(parent.iterdir()):
-                # Renamed first: a run without a lock must not publish half a folder.
+                # Renamed first: a run without a lock must not publish part of a folder.
                 taken = self._new_name(series.uid)
                 self.disk.rename(folder, taken)
                 # Where locks do not work, another run may have moved the images in there.
@@ -500,7 +500,7 @@ class Tree:
     def _gather_leftovers(
         self, uid: str, folder: Path, *, update: bool
     ) -> tuple[list[Path], Receipt | None]:
-        """Take over what exists of a series; give these folders, and what its receipt says."""
+        """Take over the existing folders of a series; return them, and its receipt."""
         refuse_link(folder.parent)
         self.disk.make_folder(folder.parent)
         stored = self.receipts.read(uid)
@@ -511,8 +511,8 @@ class Tree:
         for other in sorted(folder.parent.iterdir()):
             if is_system_file(other.name) or other in others:
                 continue
-            # One rename takes a dead run's folder over whole; a run that is alive after all
-            # (where locks do not work) misses it, and tries the series again later.
+            # One rename takes over the folder of a dead run. If that run still works (locks have no
+            # effect), it notices that the folder is missing, and tries the series again later.
             taken = self._new_name(uid)
             with contextlib.suppress(FileNotFoundError):
                 self.disk.rename(other, taken)

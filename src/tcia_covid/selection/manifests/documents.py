@@ -24,7 +24,7 @@ _SPACE = re.compile(r"[\s,\x00\x1a\ufeff]*")
 _MAX_DEPTH = 50
 _BLOCK = 256 * 1024
 _SHOWN = 20
-"""Characters of what is no JSON."""
+"""Characters of invalid JSON that a message quotes."""
 _SHOWN_KEYS = 20
 _LISTS_OF_UIDS = ("damaged", "missing_files")
 """Keys of `status` whose values are SeriesInstanceUIDs."""
@@ -47,7 +47,7 @@ def read_json(
         file: the text.
         entries: where to add to.
         load: reads the manifest at an address; its second argument is the SHA-256 or None.
-        only: use the keys of this kind, whatever else there is.
+        only: use only the keys of this kind.
     """
     is_empty, keys = True, ""
     walk = _Walk(entries, only)

@@ -1,4 +1,4 @@
-"""What a manifest contains, whatever its format: identifiers by kind, with line numbers."""
+"""The content of a manifest of any format: identifiers by kind, with line numbers."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def read_manifest(
         source: a file, `-` for standard input, or an https address.
         stdin: in place of standard input.
         fetch: gets addresses; without it, they are refused.
-        only: take the identifiers of this kind from tables and JSON, whatever else there is.
+        only: take only the identifiers of this kind from tables and JSON.
         pinned: also read the versions of series, as lock files have them.
 
     Raises:

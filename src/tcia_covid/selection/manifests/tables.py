@@ -82,7 +82,7 @@ class Columns:
 
         Args:
             header: its cells.
-            only: use the columns of this kind, whatever else there is.
+            only: use only the columns of this kind.
         """
         kinds = [(column_kind(cell), index) for index, cell in enumerate(header)]
         known = [(kind[1], at, kind[0]) for kind, at in kinds if kind and is_wanted(kind[0], only)]
@@ -102,7 +102,7 @@ class Columns:
         return "word", ""
 
     def pins(self, cells: Sequence[str]) -> dict[str, str]:
-        """What a row says about the version of its series."""
+        """The version of the series in a row."""
         return {name: cells[index] if index < len(cells) else "" for name, index in self.pinned}
 
 
@@ -112,7 +112,7 @@ def read_csv(lines: Iterable[str], entries: Entries, *, only: Kind | None = None
     Args:
         lines: with their line ends.
         entries: where to add to.
-        only: use the columns of this kind, whatever else there is.
+        only: use only the columns of this kind.
     """
     remaining = iter(lines)
     # The comma in the tag of `Series Instance UID (0020,000e)` separates no columns.
@@ -170,7 +170,7 @@ def _add(
 
 
 def _is_of_kind(value: str, kind: Kind) -> bool:
-    """Whether a value is surely no title or total."""
+    """Whether a value cannot be a title or total."""
     if kind in ("series", "study"):
         return "." in value and is_uid(value)
     if kind == "patient":
