@@ -42,7 +42,7 @@ from tcia_covid.operations.doctor import QUICK, DoctorResult, examine
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import Plan, plan_request
 from tcia_covid.operations.relayout import RelayoutResult, relayout_directory
-from tcia_covid.operations.report import ReportCollector, ReportResult, check_extra, find_place
+from tcia_covid.operations.report import ReportResult, check_extra, collect_report, find_place
 from tcia_covid.operations.select import select_offline
 from tcia_covid.operations.status import StatusResult, read_status
 from tcia_covid.operations.verify import VerifyResult, verify_directory
@@ -556,9 +556,8 @@ def report(
     with (
         cancellable(stop) as token,
         shown_checks(progress, emit, on_progress, "report") as emit_all,
-        ReportCollector(folder, collections, jobs, emit_all, token) as collector,
+        collect_report(folder, collections, jobs, emit_all, token) as collected,
     ):
-        collected = collector.collect()
         write_report(collected, page)
     return ReportResult(page.file, collected, round(time.monotonic() - started, 3))
 

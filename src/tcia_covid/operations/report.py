@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -150,83 +151,75 @@ def find_place(directory: Path, target: Path | None) -> ReportPage:
     return page
 
 
-@dataclass(slots=True)
-class ReportCollector:
-    """Collects a report; a context manager, because thumbnails may be in a temporary folder."""
+@contextmanager
+def collect_report(
+    directory: Path,
+    registry: Registry,
+    jobs: int | None = None,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+) -> Iterator[Report]:
+    """Read receipts, headers and one image of each series, by default with at most 8 processes.
 
-    directory: Path
-    registry: Registry
-    jobs: int | None = None
-    """Worker processes; by default one per processor, at most eight."""
-    emit: Emit = discard
-    stop: CancelToken = field(default_factory=CancelToken)
-    _stack: ExitStack = field(default_factory=ExitStack)
+    Thumbnails may be in a temporary folder, which is removed at the end of the block.
 
-    def __enter__(self) -> ReportCollector:
-        return self
+    Raises:
+        RequestError: this program did not create the folder.
+        DestinationError: the program's own files in it cannot be read.
+        TciaCovidError: the work was canceled.
+    """
+    stop = stop or CancelToken()
+    status = read_status(directory, registry)
+    viewer = ImageViewer(jobs or min(_MAX_JOBS, processors()))
+    with closing(viewer), ExitStack() as temporary:
+        stop.on_stop(viewer.close)
+        collections = []
+        for each in status.collections:
+            tree = Tree(Path(each.folder))
+            cache = tree.state / "thumbnails"
+            is_made = succeeded(partial(viewer.disk.make_folder, cache))
+            if not (is_made and os.access(cache, os.W_OK)):
+                text = f"{tree.state} is not writable: the next report makes its thumbnails again"
+                emit(Notice(text))
+                folder = tempfile.TemporaryDirectory(prefix="tcia-covid-")
+                cache = Path(temporary.enter_context(folder))
+            series = sorted(_series(tree, each, viewer, cache, emit, stop), key=_order)
+            terms = {LicenseTerms.of(one.series) for one in series}
+            collection = registry.find(each.name) or registry.find(tree.root.name)
+            collection = collection or unregistered_collection(each.name, terms)
+            cited = list(references(collection, registry))
+            collections.append(CollectionReport(each, collection, cited, series, cache))
+        yield Report(directory, collections, status, utc_now())
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
-    def collect(self) -> Report:
-        """Read receipts, headers and one image of each series.
+def _series(
+    tree: Tree,
+    status: CollectionStatus,
+    viewer: ImageViewer,
+    cache: Path,
+    emit: Emit,
+    stop: CancelToken,
+) -> Iterator[SeriesReport]:
+    damaged, missing = set(status.damaged), set(status.missing_files)
 
-        Raises:
-            RequestError: this program did not create the folder.
-            DestinationError: the program's own files in it cannot be read.
-            TciaCovidError: the work was canceled.
-        """
-        status = read_status(self.directory, self.registry)
-        viewer = ImageViewer(self.jobs or min(_MAX_JOBS, processors()))
-        self._stack.callback(viewer.close)
-        self.stop.on_stop(viewer.close)
-        collections = [self._collection(each, viewer) for each in status.collections]
-        return Report(self.directory, collections, status, utc_now())
+    def look(receipt: Receipt) -> SeriesImages:
+        if receipt.series.uid in missing:
+            return SeriesImages(problem="files are missing: the next download repairs it")
+        return viewer.look(receipt, tree.path(receipt), cache)
 
-    def _collection(self, status: CollectionStatus, viewer: ImageViewer) -> CollectionReport:
-        tree = Tree(Path(status.folder))
-        cache = self._cache(tree, viewer.disk)
-        series = sorted(self._series(tree, status, viewer, cache), key=_order)
-        terms = {LicenseTerms.of(each.series) for each in series}
-        collection = self.registry.find(status.name) or self.registry.find(tree.root.name)
-        collection = collection or unregistered_collection(status.name, terms)
-        cited = list(references(collection, self.registry))
-        return CollectionReport(status, collection, cited, series, cache)
-
-    def _cache(self, tree: Tree, disk: Disk) -> Path:
-        """The folder of the thumbnails: in the state folder, else a temporary one."""
-        folder = tree.state / "thumbnails"
-        if succeeded(lambda: disk.make_folder(folder)) and os.access(folder, os.W_OK):
-            return folder
-        text = f"{tree.state} is not writable: the next report makes its thumbnails again"
-        self.emit(Notice(text))
-        temporary = tempfile.TemporaryDirectory(prefix="tcia-covid-")
-        return Path(self._stack.enter_context(temporary))
-
-    def _series(
-        self, tree: Tree, status: CollectionStatus, viewer: ImageViewer, cache: Path
-    ) -> Iterator[SeriesReport]:
-        damaged, missing = set(status.damaged), set(status.missing_files)
-
-        def look(receipt: Receipt) -> SeriesImages:
-            if receipt.series.uid in missing:
-                return SeriesImages(problem="files are missing: the next download repairs it")
-            return viewer.look(receipt, tree.path(receipt), cache)
-
-        receipts = tree.receipts.all()
-        for receipt, shown in parallel_map(look, receipts, viewer.jobs, self.stop):
-            uid = receipt.series.uid
-            state = "missing-files" if uid in missing else "complete"
-            yield SeriesReport(
-                series=receipt.series,
-                folder=receipt.folder,
-                images=len(receipt.images),
-                size=receipt.size,
-                check=receipt.check,
-                state="damaged" if uid in damaged else state,
-                shown=shown,
-            )
-            self.emit(ImagesChecked(receipt.size, len(receipt.images), "examined"))
+    for receipt, shown in parallel_map(look, tree.receipts.all(), viewer.jobs, stop):
+        uid = receipt.series.uid
+        state = "missing-files" if uid in missing else "complete"
+        yield SeriesReport(
+            series=receipt.series,
+            folder=receipt.folder,
+            images=len(receipt.images),
+            size=receipt.size,
+            check=receipt.check,
+            state="damaged" if uid in damaged else state,
+            shown=shown,
+        )
+        emit(ImagesChecked(receipt.size, len(receipt.images), "examined"))
 
 
 def _order(report: SeriesReport) -> tuple[str, str, str, int, str]:

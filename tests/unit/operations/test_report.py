@@ -21,7 +21,7 @@ from tcia_covid.core.errors import InterruptedRunError, RequestError
 from tcia_covid.core.models import Check, Receipt, StoredImage
 from tcia_covid.formats.geometry import Finding, Kind
 from tcia_covid.operations import report as operation
-from tcia_covid.operations.report import Report, ReportCollector, SeriesReport
+from tcia_covid.operations.report import Report, SeriesReport, collect_report
 from tcia_covid.operations.report_images import ImageViewer
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.receipts import StoredReceipt
@@ -68,8 +68,8 @@ def stack(count: int = 5, step: float = 2.5) -> list[bytes]:
 
 
 def collect(directory: Path, jobs: int = 1, stop: CancelToken | None = None) -> Report:
-    with ReportCollector(directory, Registry(()), jobs, stop=stop or CancelToken()) as collector:
-        return collector.collect()
+    with collect_report(directory, Registry(()), jobs, stop=stop) as report:
+        return report
 
 
 def only(report: Report) -> SeriesReport:
@@ -131,15 +131,9 @@ def test_a_canceled_report_ends_and_keeps_what_is_done(tree: Tree, tmp_path: Pat
     stop = CancelToken()
     with (
         pytest.raises(InterruptedRunError),
-        ReportCollector(
-            tmp_path,
-            Registry(()),
-            1,
-            stop=stop,
-            emit=lambda event: stop.set(),
-        ) as collector,
+        collect_report(tmp_path, Registry(()), 1, lambda event: stop.set(), stop),
     ):
-        collector.collect()
+        pass
     assert 1 <= sum(name.endswith(".jpg") for name in cached(tree)) < 29
 
 
