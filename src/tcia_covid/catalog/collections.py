@@ -63,7 +63,7 @@ class SupportingFile:
     kind: str
     """One of `SUPPORTING_KINDS`."""
     file: str | None = None
-    """Its name as published, blanks included."""
+    """Its name as published, with its spaces."""
     url: str | None = None
     """None if the address is not known: the collection's page has a link."""
     size: int | None = None

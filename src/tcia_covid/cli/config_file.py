@@ -107,7 +107,7 @@ def _read(path: Path) -> dict[str, Setting]:
     except OSError as error:
         # Windows refuses to read a folder in the same way.
         if isinstance(error, PermissionError) and not os.path.isdir(path):  # noqa: PTH112
-            # Jobs and services often run with somebody else's HOME.
+            # Jobs and services often run with the HOME of another user.
             write(sys.stderr, f"warning: cannot read {path}, ignored: {error.strerror}")
             return {}
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error

@@ -113,7 +113,7 @@ class Item:
             quotes = "put it in quotes" if isinstance(self.node, yaml.ScalarNode) else ""
             raise self._wrong_type("text", hint=quotes)
         if not str(self.node.value).strip():
-            raise self.error("must not be blank")
+            raise self.error("must not be empty")
         return str(self.node.value).strip()
 
     def scalar(self) -> str:

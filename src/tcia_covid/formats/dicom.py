@@ -262,7 +262,7 @@ def texts_by_pydicom(start: bytes, tags: Set[int]) -> dict[int, str]:
         except Exception as error:  # a hostile header may raise anything there
             raise ForeignImageError("the file's header cannot be read as DICOM") from error
         for tag in tags:
-            with suppress(Exception):  # a value that is not valid, of whatever kind
+            with suppress(Exception):  # any value that is not valid
                 if tag in dataset:
                     texts[tag] = _plain(dataset[tag].value)
     return texts
@@ -301,7 +301,7 @@ def validate_file(path: Path, *, max_inflated: int = 1024 * 1024 * 1024) -> None
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether a file ends in the middle of a data element; False if the walker cannot tell."""
+    """Whether a file ends in the middle of a data element; False if the walker cannot decide."""
     try:
         dataset = _open_dataset(data)
         return dataset.syntax != _DEFLATED and _ends_early(dataset)

@@ -107,7 +107,7 @@ def _multipart_etag(path: Path, part_size: int, parts: int) -> str:
 def parse_md5_list(data: bytes) -> dict[str, str]:
     """Read the list: entry name → MD5 in the archive's spelling, or empty where it has none.
 
-    The archive writes fields without quotes. For a missing hash it writes `null`, a blank or other
+    The archive writes fields without quotes. For a missing hash it writes `null`, a space or other
     words. It may omit leading zeros (see `same_md5`).
 
     Raises:

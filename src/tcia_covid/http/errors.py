@@ -253,7 +253,7 @@ def _has(
 def error_from_status(
     status: int, url: str, headers: Mapping[str, str], body: bytes, retry_after_cap: float
 ) -> StatusError:
-    """Turn an HTTP status other than 2xx into an error that tells whether a retry may help."""
+    """Turn an HTTP status other than 2xx into an error that says whether a retry may help."""
     text = str(parse_s3_error(body) or excerpt(body))
     retryable = status in _RETRYABLE
     hint = "try again later" if retryable else "check the archive's URL"

@@ -27,7 +27,7 @@ class RangedGet:
     Attributes:
         name: the file, for messages.
         offset: bytes of the file that were received; counted on.
-        size: bytes of the file; None until a response tells.
+        size: bytes of the file; None until a response has it.
         headers: conditions under which the server may resume, such as `If-Match`.
         can_restart: whether a response that starts from the first byte is of use after others.
         refuse: is given each response first, and raises the error that it is instead of a file.

@@ -179,7 +179,7 @@ def nothing_selected(
 
 
 def in_order(series: Iterable[Series]) -> list[Series]:
-    """Sort by collection, patient, study, number and UID, whatever the order of an archive's list.
+    """Sort by collection, patient, study, number and UID, for any order of an archive's list.
 
     The least important first: one sort by five values would need memory for these.
     """

@@ -204,7 +204,7 @@ def _manifest_in(folder: str) -> str:
 def _refuse(word: str, registry: Registry) -> None:
     """Refuse a word that cannot be a target, with a suggestion."""
     if not word.strip():
-        raise UsageError("a target is blank", hint="'tcia-covid list' shows the known collections")
+        raise UsageError("a target is empty", hint="'tcia-covid list' shows the known collections")
     if cart := _SAVED_CART.search(word):
         raise UsageError(
             f"{word} is the address of a shared cart, which is no target",
@@ -271,14 +271,14 @@ def cart_uids(list_cart: Callable[[str], Sequence[str]], name: str) -> tuple[str
     `name` may be the address of the cart's page at NBIA.
 
     Raises:
-        UsageError: the name is blank.
+        UsageError: the name is empty.
         RequestError: there is no such cart, or nothing public is in it.
         ArchiveError: the archive gave no usable response.
     """
     in_address = _SAVED_CART.search(name)
     name = (unquote(in_address[1]) if in_address else name).strip()
     if not name:
-        raise UsageError("the name of a shared cart is blank")
+        raise UsageError("the name of a shared cart is empty")
     uids = sorted({uid for uid in list_cart(name) if is_uid(uid)})
     if not uids:
         raise RequestError(

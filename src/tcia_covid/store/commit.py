@@ -190,7 +190,7 @@ class Committer:
     def _collect(self, moved_from: MovedFrom, receipt: Receipt, staged: Path) -> None:
         """Move the images of a series that gets other names into its staging folder.
 
-        A folder that has nothing else is renamed as a whole, so that nobody sees a part of the
+        A folder that has nothing else is renamed as a whole, so that no program sees a part of the
         series.
         """
         origin = self.root / moved_from.folder
@@ -453,7 +453,7 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """The bytes of all that is in a folder, without files of the operating system."""
+    """The bytes of everything in a folder, without files of the operating system."""
     with os.scandir(folder) as entries:
         return {
             entry.name: entry.stat(follow_symlinks=False).st_size

@@ -71,7 +71,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _MAX_STATE_SIZE = 32 * 1024 * 1024
 """Bytes; a receipt of 200,000 images is smaller."""
 UNUSABLE_JSON = (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""What the use of a JSON file raises that is missing, or that somebody changed."""
+"""What using a JSON file may raise that is missing or was changed."""
 
 
 class Disk:

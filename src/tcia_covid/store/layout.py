@@ -99,7 +99,7 @@ class Layout:
     ) -> dict[str, str]:
         """The names of a series' images, by SOPInstanceUID; empty if the layout names no files.
 
-        Where several images would have one name, whatever its case, their UIDs are appended.
+        Where several images would have one name, in any case, their UIDs are appended.
         `images` is what the headers of all images say, by SOPInstanceUID.
         """
         if not self.file:

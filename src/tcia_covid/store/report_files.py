@@ -207,8 +207,8 @@ _ATTRIBUTION = re.compile(
 )
 """How NBIA and IDC spell the two licenses of TCIA's public collections."""
 _RESULTS = """\
-Series with YES under '3rd Party Analysis' in metadata.csv are somebody's analysis
-results, with a license and a citation of their own:"""
+Series with YES under '3rd Party Analysis' in metadata.csv are analysis results
+of others, with their own license and citation:"""
 
 
 @dataclass(frozen=True, slots=True, order=True)

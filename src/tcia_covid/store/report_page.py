@@ -1,6 +1,6 @@
 """The place of the page of `report`; a user's file or folder there is never replaced.
 
-A page of this program begins with the MD5 of the rest of it, so a page that somebody changed is
+A page of this program begins with the MD5 of the rest of it, so a page that was changed is
 recognized, too. A folder of this program has an empty file of the name `MARKER`.
 """
 
@@ -106,7 +106,7 @@ class ReportPage:
 
 
 def is_own_page(path: Path) -> bool:
-    """Whether a file is a page that this program wrote and nobody changed."""
+    """Whether a file is a page that this program wrote and that is unchanged."""
     try:
         with open(path, "rb", opener=open_regular) as file:
             content = file.read()

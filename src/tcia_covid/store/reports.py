@@ -199,7 +199,7 @@ def write_reports(
 
     Each file is replaced as a whole. While another process writes them this one waits, and writes
     them again only if the other had not seen the latest receipt. A file of one of these names that
-    this program did not write, or that somebody changed, is moved aside in its folder.
+    this program did not write, or that was changed, is moved aside in its folder.
 
     Args:
         tree: the collection's folder.
@@ -404,7 +404,7 @@ class _ReportWriter:
             self.tree.disk.create(self._records / f"{name}.{md5}").close()
 
     def _move_foreign(self, name: str) -> None:
-        """Move a file aside that this program did not write, or that somebody changed."""
+        """Move a file aside that this program did not write, or that was changed."""
         path = self.tree.root / name
         if not os.path.lexists(path):
             return

@@ -97,7 +97,7 @@ class ImageOrigins:
     def read(self) -> Callable[[str], str]:
         """A function from SOPInstanceUID to source; `ADOPTED` where no line gives it.
 
-        Lines that a crash cut, or somebody changed, do not count.
+        Lines that a crash cut, or that were changed, do not count.
         """
         try:
             text = read_state(self._file).decode("ascii", "replace")
@@ -478,7 +478,7 @@ class Staging:
 
 
 def _is_other_patient(header: str | None, listed: str) -> bool:
-    """Whether a PatientID is another one; blank and non-ASCII values do not count."""
+    """Whether a PatientID is another one; empty and non-ASCII values do not count."""
     if not header or not listed or not (header.isascii() and listed.isascii()):
         return False
     return header.strip().casefold() != listed.strip().casefold()

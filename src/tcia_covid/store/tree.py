@@ -198,7 +198,7 @@ class Tree:
         """Record that the report files no longer say which series are in place.
 
         To be called before such a change, so that a crash leaves it recorded, and after it:
-        reports that somebody began to write before the change do not count either.
+        reports that another run began to write before the change do not count either.
         """
         recorded = [path for path in (self.reports_stamp, self.reports_begun) if path.exists()]
         for path in recorded:

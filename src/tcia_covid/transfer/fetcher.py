@@ -450,7 +450,7 @@ class SeriesFetcher:
         series = self.series
         return IncompleteSeriesError(
             f"series {series.uid} has {self.staging.size} bytes at {self.archive.name}, "
-            f"{series.size} are listed, and no hash tells which image is wrong",
+            f"{series.size} are listed, and no hash shows which image is wrong",
             hint="run the same command again later",
         )
 

@@ -85,7 +85,7 @@ class LockedSeries:
         """Whether to try the series now.
 
         A lock decides by itself. Where a series was taken over although its lock was held, locks
-        do not work there: two runs would take the series from each other for ever, so each waits
+        do not work there: two runs would take the series from each other endlessly, so each waits
         until the other is done or idle, longer each time.
         """
         if self.takeovers == 0:
@@ -128,7 +128,7 @@ class Scheduler:
     _per_job: int = field(init=False)
     """Connections for each job."""
     _observed: TransferContext = field(init=False)
-    """The context, with an `emit` that tells the limiter what arrives."""
+    """The context, with an `emit` that reports to the limiter what arrives."""
 
     def __post_init__(self) -> None:
         self._limiter = SeriesLimiter(self.workers, self.context.stop)
@@ -230,7 +230,7 @@ class Scheduler:
     def _take(self) -> Job | None:
         """The biggest series left; second attempts come last.
 
-        After a failure the smallest tells soonest whether it was the fault of the series.
+        After a failure the smallest shows soonest whether the series was the cause.
         """
         with self._lock:
             if self._queue:

@@ -282,7 +282,7 @@ class _Failover:
         return not is_away and not (isinstance(error, ArchiveError) and error.push_back)
 
     def _common_error(self) -> TciaCovidError:
-        """Choose the error of a series, else tell what each archive answered."""
+        """Choose the error of a series, else report the response of each archive."""
         errors = self._errors.values()
         series_errors = [error for error in errors if isinstance(error, SeriesError)]
         if series_errors:

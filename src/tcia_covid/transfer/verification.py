@@ -20,7 +20,7 @@ def verify_hashes(
     """Prove every image that no hash of its own has proved; False if images are to be fetched.
 
     One request serves the whole series where the archive hashes it. Images of an earlier run
-    that no hash can prove are discarded: nobody knows what happened to them since.
+    that no hash verifies are discarded: they may have changed since.
     """
     unproven = staging.unproven()
     if not unproven:

@@ -121,7 +121,7 @@ BROKEN = {
     "no format": ("collections:\n  X:\n    title: y\n", 3, "the key 'format' is missing in X"),
     "an unknown format": ("collections:\n  X:\n    format: PNG\n", 3, "DICOM, NIfTI, not 'PNG'"),
     "a number as text": (ONE + "    title: 12\n", 4, "'title' in X must be text, not a number"),
-    "blank text": (ONE + "    title: ' '\n", 4, "'title' in X must not be blank"),
+    "blank text": (ONE + "    title: ' '\n", 4, "'title' in X must not be empty"),
     "text as a number": (ONE + "    series: many\n", 4, "must be a whole number, not text (many)"),
     "a decimal number": (ONE + "    series: 1.5\n", 4, "not a decimal number (1.5)"),
     "a boolean as a number": (ONE + "    series: true\n", 4, "must be a whole number"),

@@ -104,7 +104,7 @@ def test_only_an_archive_knows_the_rest(word: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("word", "problem", "advice"),
     [
-        ("", "a target is blank", "tcia-covid list"),
+        ("", "a target is empty", "tcia-covid list"),
         ("covid-19-arr", "there is no collection", "did you mean 'COVID-19-AR'?"),
         ("COVD19NYSBU", "there is no collection", "did you mean 'COVID-19-NY-SBU'"),
         ("1.2.840." + "1" * 64, "it has 72 characters, and a UID at most 64", "whole UID"),

@@ -220,7 +220,7 @@ def test_the_terms_of_analysis_results_are_listed_next_to_the_collection_s(tree:
     report(tree)
     terms = text(tree, "LICENSE.txt")
     assert "License: CC BY 4.0" in terms
-    assert "analysis\nresults" in terms
+    assert "analysis results" in terms
     assert "  CC BY 3.0 https://doi.org/10.7937/r\n" in terms
 
 

@@ -114,7 +114,7 @@ class IdcArchive:
         return self._endpoints.try_each(lambda endpoint, _: self._list(endpoint, location))
 
     def find_folder(self, bucket: str, uuid: str) -> Series | None:
-        """The series whose images are in a folder, as their first one tells; None if it is empty.
+        """The series whose images are in a folder, by the first header; None if it is empty.
 
         Args:
             bucket: of the folder; empty to look in all public ones.
@@ -294,7 +294,7 @@ def threads_for(images: list[RemoteImage]) -> int:
 
 def _store(reader: ObjectReader, sink: Sink) -> StoredImage:
     reader.offset = sink.partial_size(reader.image)
-    # Closed at once, whatever happens: an abandoned reader would keep its slot.
+    # Closed at once in any case: an abandoned reader would keep its slot.
     with closing(reader.chunks()) as chunks:
         stored = sink.receive(chunks, source=IdcArchive.name, image=reader.image)
     if reader.md5 is not None and reader.image.md5 is None:

@@ -438,7 +438,7 @@ def _bad_response(response: Response, what: str) -> BadResponseError:
 
 
 def _texts(row: Row) -> dict[str, str]:
-    """The values of a row as texts, without blanks around them, and without empty ones."""
+    """The values of a row as texts, without spaces around them, and without empty ones."""
     return {
         name: text if text.isascii() else _SURROGATES.sub("\ufffd", text)
         for name, value in row.items()

@@ -32,7 +32,7 @@ def unpack_series(response: Response, series: Series, sink: Sink, slots: UnpackS
         with slots.around(response.read) as read:
             return _unpack(read, series, sink)
     except ZipError as error:
-        # Retryable, whatever the ZIP: its images can be requested one by one.
+        # Always retryable: the images can be requested one by one.
         raise type(error)(f"{response.url}: {scrub(error.message)}", retryable=True) from error
 
 

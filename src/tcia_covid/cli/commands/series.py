@@ -46,7 +46,7 @@ _DROPPED = (
 )
 """Left out in turn on a terminal that is too narrow."""
 _TAIL = 6
-"""Characters at the end of a SeriesInstanceUID, which tell those of one collection apart."""
+"""Characters at the end of a SeriesInstanceUID, which differ within a collection."""
 
 
 def command(

@@ -16,7 +16,7 @@ from tcia_covid.selection.manifests.model import (
 )
 
 Lines = Iterable[tuple[int, str]]
-"""Line numbers, counted from 1, with the text of the lines that are not blank."""
+"""Line numbers, counted from 1, with the text of the lines that are not empty."""
 _LIST_KEY = "listofseriestodownload"
 _SERVER_KEY = "downloadserverurl"
 _KEY = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]*)\s*=\s*(.*)")

@@ -292,7 +292,7 @@ class _Numbered:
             yield line.strip(_PADDING) if "\0" in line or "\x1a" in line else line
 
     def filled(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines that are not blank, stripped, with their numbers."""
+        """Yield the lines that are not empty, stripped, with their numbers."""
         for self.line, line in enumerate(self._text, start=1):  # noqa: B020
             if line != "\n" and (stripped := line.strip(_AROUND_LINES)):
                 yield self.line, stripped
