@@ -23,12 +23,6 @@ GATHER_SECONDS = 0.1
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 _NEXT_LINE = re.compile(rb"\r\n" + _FIRST_LINE.pattern)
 _TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
-_PLAIN_HEAD = re.compile(
-    rb"HTTP/1\.1 ([2-5]\d\d)(?: ([ -~]*))?\r\n((?:[A-Za-z0-9_-]+:[ -~]*\r\n)+)\r\n"
-)
-"""A response head without anything unusual."""
-_NO_BODY = (204, 304)
-_MAX_DIGITS = 15
 _BUFFER_SIZE = 512 * 1024
 """Bytes; as many may arrive while the previous ones are inflated, hashed and written."""
 _READ_SIZE = 64 * 1024
@@ -155,7 +149,11 @@ class ChunkedBody:
 
 
 class SizedBody:
-    """A body of `length` bytes; http.client would wait until each piece is full."""
+    """A body of `length` bytes; http.client would wait until each piece is full.
+
+    `receive` and `buffer` are as for a `ChunkedBody`; `received` says where in the buffer there are
+    bytes that have arrived.
+    """
 
     def __init__(
         self,
@@ -163,10 +161,13 @@ class SizedBody:
         buffer: bytearray,
         length: int,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        received: tuple[int, int] = (0, 0),
     ) -> None:
         self._receive = receive
         self._view = memoryview(buffer)
         self._clock = clock
+        self._start, self._end = received
         self.left = length
         """Bytes that are still to come."""
 
@@ -175,15 +176,24 @@ class SizedBody:
         """Whether the whole body was read."""
         return not self.left
 
+    @property
+    def surplus(self) -> int:
+        """Bytes that arrived after the body."""
+        return self._end - self._start if self.ended else 0
+
     def read(self, size: int) -> bytes:
         """Read as `ChunkedBody.read` does; empty where the body was cut."""
-        room = self._view[: min(size, self.left)]
-        count, deadline = 0, self._clock() + GATHER_SECONDS
-        while count < min(len(room), GATHER_SIZE) and not (count and self._clock() > deadline):
-            received = self._receive(room[count:])
-            if not received:
-                break
-            count += received
+        room = self._view[self._start : self._start + min(size, self.left)]
+        count = min(self._end - self._start, len(room))
+        self._start += count
+        if self._start == self._end:
+            deadline = self._clock() + GATHER_SECONDS
+            while count < min(len(room), GATHER_SIZE) and not (count and self._clock() > deadline):
+                received = self._receive(room[count:])
+                if not received:
+                    break
+                count += received
+            self._start = self._end = 0
         self.left -= count
         return bytes(room[:count])
 
@@ -203,10 +213,12 @@ class _CountingReader(io.RawIOBase):
     byte before the cut is delivered; the error is kept in the request.
     """
 
-    def __init__(self, raw: io.RawIOBase, request: ActiveRequest) -> None:
+    def __init__(self, raw: io.RawIOBase, request: ActiveRequest, received: bytes) -> None:
         super().__init__()
         self._raw = raw
         self._request = request
+        self._received = received
+        """Bytes of the response that have arrived, and are counted."""
         self.in_body = False
         self.head_is_cut = False
         """Whether the connection ended before the head did."""
@@ -215,6 +227,10 @@ class _CountingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        if self._received:
+            piece, self._received = self._received[: len(buffer)], self._received[len(buffer) :]
+            buffer[: len(piece)] = piece
+            return len(piece)
         if self._request.read_error is not None:
             return 0
         try:
@@ -234,53 +250,31 @@ class _CountingReader(io.RawIOBase):
 
 
 class WatchedResponse(http.client.HTTPResponse):
-    """Counts bytes; applies the stall timeout as soon as the head has arrived."""
+    """Counts bytes; applies the stall timeout as soon as the head has arrived.
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+    `received` is the start of the response, where somebody has read it from the socket.
+    """
+
+    def __init__(
+        self, sock: socket.socket, *args: Any, received: bytes = b"", **kwargs: Any
+    ) -> None:
         super().__init__(sock, *args, **kwargs)
         self._request = current_request() or ActiveRequest(HttpSettings())
         self._socket = sock
         self._request.reads_from(sock)
-        self._reader = _CountingReader(self.fp.detach(), self._request)
+        self._reader = _CountingReader(self.fp.detach(), self._request, received)
         self.fp = io.BufferedReader(self._reader, _READ_SIZE)
         self._body: ChunkedBody | SizedBody | None = None
         self._buffer: bytearray | None = None
 
     def begin(self) -> None:  # noqa: D102 - of http.client
-        if not self._begin_plainly():
-            super().begin()
+        super().begin()
         if self._reader.head_is_cut:
             # http.client accepts part of a head as a whole one: no length, no body, no error.
             raise http.client.RemoteDisconnected("the response head was cut")
         self._reader.in_body = True
         self._request.head_received()
         self._socket.settimeout(self._request.settings.stall_timeout)
-
-    def _begin_plainly(self) -> bool:
-        """Parse a plain head; False, and nothing is read, if http.client is to do it.
-
-        http.client parses a head as an e-mail, which takes longer than a small image. What has a
-        `Content-Length` and neither transfer coding nor `Connection` needs none of its rules.
-        """
-        head = _PLAIN_HEAD.match(self.fp.peek())
-        if head is None or self._method == "HEAD" or int(head[1]) in _NO_BODY:  # type: ignore[attr-defined]
-            return False
-        message = http.client.HTTPMessage()
-        for line in head[3].decode("ascii").splitlines():
-            name, _, value = line.partition(":")
-            message[name] = value.lstrip(" ")
-        lengths = message.get_all("Content-Length", [])
-        is_plain = len(lengths) == 1 and lengths[0].isdigit() and len(lengths[0]) <= _MAX_DIGITS
-        if not is_plain or "Transfer-Encoding" in message or "Connection" in message:
-            return False
-        self.fp.read(head.end())
-        self.code = self.status = int(head[1])
-        self.reason = (head[2] or b"").decode("ascii").strip()
-        self.version = 11
-        self.headers = self.msg = message
-        self.length = int(lengths[0])
-        self.chunked = self.will_close = False
-        return True
 
     def read(self, amt: int | None = None) -> bytes:
         """Read at most `amt` bytes of the body, and at least one before its end or a cut."""

@@ -46,7 +46,11 @@ _NO_CONNECTION = (
     urllib3.exceptions.NewConnectionError,
     urllib3.exceptions.ConnectTimeoutError,
 )
-_TIMEOUT = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError)
+_TIMEOUT = (
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.ReadTimeoutError,
+    TimeoutError,
+)
 _CLOSED = (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError)
 _NOT_HTTP = (
     http.client.BadStatusLine,
@@ -174,7 +178,7 @@ def _timeout_error(
     host: str, causes: list[BaseException], active: ActiveRequest
 ) -> ResponseTimeoutError | None:
     is_late = active.abort_reason is AbortReason.LATE
-    if not is_late and not _has(causes, urllib3.exceptions.ReadTimeoutError):
+    if not is_late and not _has(causes, _TIMEOUT):
         return None
     what = "no complete response head" if active.received else "nothing"
     return ResponseTimeoutError(

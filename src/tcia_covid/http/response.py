@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +18,22 @@ from tcia_covid.http.watchdog import AbortReason, ActiveRequest
 if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
+    from tcia_covid.http.direct import PlainResponse
+
 _MAX_READ = 512 * 1024
 """Bytes; as many may arrive while the previous ones are processed."""
 _FIELD = re.compile(rb"<(Code|Message|RequestId)>([^<]*)(?:</|$)")
 _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error\b")
+
+
+@functools.cache
+def _read_errors() -> tuple[type[Exception], ...]:
+    """What reading a body raises."""
+    from http.client import HTTPException  # noqa: PLC0415 - as urllib3, which takes 0.1 s
+
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    return HTTPError, HTTPException, OSError, ValueError
 
 
 class Response:
@@ -31,7 +44,7 @@ class Response:
 
     def __init__(
         self,
-        raw: BaseHTTPResponse,
+        raw: BaseHTTPResponse | PlainResponse,
         url: str,
         request: ActiveRequest,
         stop: CancelToken,
@@ -44,9 +57,6 @@ class Response:
         self._stop = stop
         self._meter = meter
         self._rate = rate
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - takes 0.1 s
-
-        self._read_errors = (HTTPError, OSError, ValueError)
         self._error: Exception | None = None
         self.received = 0
         """Bytes of the body so far, as sent."""
@@ -108,8 +118,8 @@ class Response:
             return b""
         self._request.begin_read()
         try:
-            data: bytes = self._raw.read(count, decode_content=False)
-        except self._read_errors as error:
+            data: bytes = self._raw.read(count)
+        except _read_errors() as error:
             self._error = error
             return b""
         finally:

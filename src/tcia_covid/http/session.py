@@ -7,6 +7,7 @@ requests without its being documented.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import ipaddress
 import socket
 from typing import Any
@@ -20,15 +21,15 @@ from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 from tcia_covid.core.errors import ConnectionLostError, RedirectError
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.version import __version__
-from tcia_covid.http import errors
+from tcia_covid.http import direct, errors
 from tcia_covid.http.connection import WatchedAdapter
+from tcia_covid.http.direct import PlainResponse
 from tcia_covid.http.response import Response
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.http.watchdog import ActiveRequest
 
 _MAX_REDIRECTS = 5
 _METHOD_PRESERVING = frozenset({307, 308})
-_NO_RETRIES = urllib3.Retry(total=False, redirect=False)
 _ERROR_TEXT_SIZE = 1024
 """Bytes of an error's body that are read for the message."""
 
@@ -48,6 +49,7 @@ class ArchiveSession(requests.Session):
         super().__init__()
         user_agent = f"tcia-covid/{__version__}"
         self.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
+        self._direct_headers = {name: str(value) for name, value in self.headers.items()}
         self.auth = _UrlAuth()
         self._environment: dict[tuple[str, str], dict[str, Any]] = {}
         self._pools: dict[str, Any] = {}
@@ -64,7 +66,7 @@ class ArchiveSession(requests.Session):
         params: Any = None,
         form: Any = None,
         headers: Any = None,
-    ) -> tuple[urllib3.response.BaseHTTPResponse, str]:
+    ) -> tuple[PlainResponse | urllib3.response.BaseHTTPResponse, str]:
         """Send a request; returns the response and its URL once its head has arrived.
 
         Servers close connections that were idle, just when the next request comes. All requests
@@ -80,7 +82,7 @@ class ArchiveSession(requests.Session):
                 with active.activate():
                     raw = None
                     if method == "GET":
-                        raw = self._get_directly(active.settings, url, params, headers)
+                        raw = self._get_directly(active, url, params, headers)
                     if raw is None:
                         return self._send(active.settings, method, url, params, form, headers)
                     return raw, url
@@ -89,6 +91,7 @@ class ArchiveSession(requests.Session):
             except (
                 requests.RequestException,
                 urllib3.exceptions.HTTPError,
+                http.client.HTTPException,
                 OSError,
                 ValueError,
             ) as error:
@@ -112,11 +115,11 @@ class ArchiveSession(requests.Session):
         return response.raw, response.url
 
     def _get_directly(
-        self, settings: HttpSettings, url: str, params: Any, headers: Any
-    ) -> urllib3.response.BaseHTTPResponse | None:
+        self, active: ActiveRequest, url: str, params: Any, headers: Any
+    ) -> PlainResponse | urllib3.response.BaseHTTPResponse | None:
         """Send a GET without requests, which spends more time on one than a small image takes.
 
-        None where requests has not been at this host before, or has to follow a redirect.
+        None where requests has to open a connection, to quote the URL or to follow a redirect.
         """
         origin = _origin(url)
         pool = self._pools.get(origin)
@@ -124,20 +127,12 @@ class ArchiveSession(requests.Session):
             return None
         if params:
             url += f"{'&' if '?' in url else '?'}{urlencode(params)}"
-        raw: urllib3.response.BaseHTTPResponse = pool.urlopen(
-            "GET",
-            url[len(origin) :],
-            headers={**self.headers, **(headers or {})},
-            timeout=urllib3.Timeout(settings.connect_timeout, settings.first_byte_timeout),
-            retries=_NO_RETRIES,
-            redirect=False,
-            assert_same_host=False,
-            preload_content=False,
-            decode_content=False,
-        )
-        if not raw.get_redirect_location():
+        target, sent = url[len(origin) :], {**self._direct_headers, **(headers or {})}
+        raw = direct.get(pool, active, origin.partition("//")[2], target, sent)
+        if raw is None or isinstance(raw, PlainResponse) or not raw.get_redirect_location():
             return raw
         raw.close()
+        raw.release_conn()
         del self._pools[origin]
         return None
 

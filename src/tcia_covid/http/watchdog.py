@@ -74,20 +74,29 @@ class ActiveRequest:
             _thread.request = previous
 
     def attach(
-        self, sock: socket.socket, *, is_reused: bool = False, needs_handshake: bool = False
+        self,
+        sock: socket.socket,
+        *,
+        is_reused: bool = False,
+        needs_handshake: bool = False,
+        is_stable: bool = False,
     ) -> None:
         """Take the connection that carries this request, and start the timeout of the next step.
 
         That is the TLS handshake if it `needs_handshake`, otherwise the first byte of the response.
+        `is_stable` promises that `finish` is called before the socket is closed or replaced.
         """
         # A duplicate stays valid while the TLS layer swaps socket objects, and never names a
         # descriptor that the system has reused for something else.
-        handle = socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        handle = (
+            None if is_stable else socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        )
         settings = self.settings
         timeout = settings.connect_timeout if needs_handshake else settings.first_byte_timeout
         with self._lock:
             if self._finished:
-                handle.close()
+                if handle is not None:
+                    handle.close()
                 return
             self._close_handle()
             self._handle, self._socket = handle, sock
@@ -148,14 +157,15 @@ class ActiveRequest:
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 self._handle.shutdown(socket.SHUT_RDWR)
-        if self.closes_to_abort and self._handle is not None and self._socket is not None:
-            self._handle.close()  # only closing the last handle wakes a reader
-            shut_down(self._socket, close=True)
+        if self._socket is not None and (self.closes_to_abort or self._handle is None):
+            if self._handle is not None:
+                self._handle.close()  # only closing the last handle wakes a reader
+            shut_down(self._socket, close=self.closes_to_abort)
 
     def _close_handle(self) -> None:
         if self._handle is not None:
             self._handle.close()
-            self._handle = self._socket = None
+        self._handle = self._socket = None
 
 
 def shut_down(sock: socket.socket, *, close: bool = sys.platform == "win32") -> None:

@@ -18,7 +18,6 @@ from requests.utils import (
     select_proxy,
 )
 
-from tcia_covid.http.body import WatchedResponse
 from tests.fakes.scripted_server import ScriptedServer, Step, in_chunks, ok, status
 
 SCHEMES = {"http", "https"}
@@ -186,36 +185,3 @@ def test_requests_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = select_proxy("https://h/x", get_environ_proxies("https://h/x"))
     assert proxy == "http://user:secret@proxy.invalid:1"
     assert get_auth_from_url(proxy) == ("user", "secret")
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\nETag: "a"\r\n',
-        b"HTTP/1.1 206 Partial Content\r\ncontent-length:4\r\nContent-Range: bytes 0-3/9 \r\n",
-        b"HTTP/1.1 404 \r\nContent-Length: 4\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -4\r\n",
-        b"HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\nContent-Length: 4\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n",
-        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n",
-        b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n",
-        b"HTTP/1.1 200 OK\nContent-Length: 4\n",
-        b"HTTP/1.1 200 OK\r\nServer: \xe9\r\nContent-Length: 4\r\n",
-    ],
-)
-def test_a_head_is_read_as_http_client_reads_it(head: bytes) -> None:
-    read = []
-    for kind in (WatchedResponse, http.client.HTTPResponse):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            theirs.sendall(head + b"\r\nbody")
-            theirs.shutdown(socket.SHUT_WR)
-            response = kind(ours, method="GET")
-            response.begin()
-            facts = (response.status, response.reason, response.version, response.msg.items())
-            read.append((facts, response.length, response.chunked, response.will_close))
-            response.close()
-    assert read[0] == read[1]
