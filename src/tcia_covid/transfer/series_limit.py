@@ -77,7 +77,7 @@ class SeriesLimiter:
     def slot(self) -> Iterator[None]:
         """Wait until one more series is permitted, or until the run is canceled."""
         with self._condition:
-            while self._slots + 1.0 > self.limit and not self._stop.is_set():
+            while self._slots >= self.limit and not self._stop.is_set():
                 self._condition.wait(_POLL_INTERVAL)
                 self.adjust()
             self._slots += 1.0

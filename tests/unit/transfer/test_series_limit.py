@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -151,3 +152,21 @@ def test_a_wait_for_a_slot_ends_when_the_run_is_canceled_or_a_slot_is_free() -> 
         stop.set()
         assert entered.wait(SOON)
     thread.join(SOON)
+
+
+def test_small_series_use_the_whole_limit() -> None:
+    limiter = SeriesLimiter(2, CancelToken())
+    in_progress = ExitStack()
+
+    def enter() -> None:
+        with limiter.slot(), limiter.progress("1.4", 1, share=0.5):
+            pass
+
+    for number in range(3):
+        in_progress.enter_context(limiter.slot())
+        in_progress.enter_context(limiter.progress(f"1.{number}", 1, share=0.5))
+    with in_progress:
+        thread = threading.Thread(target=enter, daemon=True)
+        thread.start()
+        thread.join(SOON)
+        assert not thread.is_alive()
