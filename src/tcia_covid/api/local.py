@@ -101,7 +101,7 @@ def files(
 
     The arguments and errors are those of `local_series`.
     """
-    return [file for found in local_series(**locals()) for file in found.files]
+    return [file for item in local_series(**locals()) for file in item.files]
 
 
 def cite(

@@ -47,8 +47,8 @@ def load(collection: str, *, index: Path | None = None) -> list[Series]:
 
 def find(uids: Iterable[str], *, index: Path | None = None) -> dict[str, Series]:
     """Find series by UID, sorted; empty if there is no index."""
-    found = search("SeriesInstanceUID", uids, index=index)
-    return {uid: series[0] for uid, series in sorted(found.items())}
+    by_uid = search("SeriesInstanceUID", uids, index=index)
+    return {uid: series[0] for uid, series in sorted(by_uid.items())}
 
 
 def search(

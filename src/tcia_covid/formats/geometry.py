@@ -161,8 +161,8 @@ def _check(images: Sequence[ImageHeader]) -> tuple[Kind, list[Problem], float | 
     problems = list(_set_problems(images))
     spacing = None
     if not any(problem.prevents_volume for problem in problems):
-        spacing, found = _spacing_problems(images)
-        problems += found
+        spacing, spacing_problems = _spacing_problems(images)
+        problems += spacing_problems
     problems += _number_problems(images, decides=False)
     if any(problem.prevents_volume for problem in problems):
         return Kind.IRREGULAR, problems, spacing

@@ -129,8 +129,8 @@ def _resolve(host: str) -> str:
 
     def look() -> None:
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            addresses.update({str(address[0]) for *_, address in found})
+            infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            addresses.update({str(address[0]) for *_, address in infos})
         except (OSError, UnicodeError) as error:
             reasons.append(getattr(error, "strerror", None) or str(error))
 
@@ -287,10 +287,10 @@ class NbiaChecks(ArchiveChecks):
 
     @fact("image-list", needs="response")
     def _image_list(self) -> str:
-        found = len(self._nbia.images(self.series))
-        if found != self.series.image_count:
-            raise FactError(f"{found} UIDs of {self.series.image_count} images")
-        return f"{found} UIDs"
+        number = len(self._nbia.images(self.series))
+        if number != self.series.image_count:
+            raise FactError(f"{number} UIDs of {self.series.image_count} images")
+        return f"{number} UIDs"
 
     @fact("zip", needs="response")
     def _zip(self) -> str:

@@ -116,7 +116,7 @@ def select_local(
             uids |= index.find_word(word, missing)
         for manifest in given:
             uids |= index.find(manifest_target(manifest, registry), missing)
-        selected = [found for found in complete if found.series.uid in uids]
+        selected = [item for item in complete if item.series.uid in uids]
     if filters is not None and filters != Filters():
         selected = _filtered(filters, selected)
     return LocalSelection(str(directory), selected, missing)
@@ -134,9 +134,9 @@ def _complete_series(tree: Tree) -> Iterator[LocalSeries]:
         yield LocalSeries(receipt.series, tree.path(receipt), tree.root.name, tree)
 
 
-def _filtered(filters: Filters, found: list[LocalSeries]) -> list[LocalSeries]:
-    every = {each.series.uid: each for each in found}
-    listed = [each.series for each in found]
+def _filtered(filters: Filters, complete: list[LocalSeries]) -> list[LocalSeries]:
+    every = {each.series.uid: each for each in complete}
+    listed = [each.series for each in complete]
     filtered = apply_filters(filters, listed)
     if listed and not filtered.series:
         raise nothing_selected(filters, filtered, listed)
@@ -146,11 +146,11 @@ def _filtered(filters: Filters, found: list[LocalSeries]) -> list[LocalSeries]:
 class _Index:
     """Finds local series by what targets name."""
 
-    def __init__(self, found: Iterable[LocalSeries], registry: Registry) -> None:
+    def __init__(self, complete: Iterable[LocalSeries], registry: Registry) -> None:
         self._registry = registry
         self._by_identifier: dict[str, dict[str, None]] = {}
         self._by_collection: dict[str, dict[str, None]] = {}
-        for each in found:
+        for each in complete:
             series = each.series
             known = registry.listed_as(series.collection) or registry.find(each.collection)
             name = known.name if known else series.collection
@@ -163,10 +163,10 @@ class _Index:
         """The SeriesInstanceUIDs of a target; what is not found is added to `missing`."""
         collection = self._registry.find(word)
         name = collection.name if collection else word
-        found = self._by_collection.get(name) or self._by_identifier.get(word)
-        if found or collection:
-            missing += [] if found else [word]
-            return found or {}
+        matching = self._by_collection.get(name) or self._by_identifier.get(word)
+        if matching or collection:
+            missing += [] if matching else [word]
+            return matching or {}
         (target,) = parse_targets([word], self._registry)
         return self.find(target, missing)
 
@@ -176,7 +176,7 @@ class _Index:
         for collection in target.collections:
             uids |= self._by_collection.get(collection.name, {})
         for name in [*target.uids, *(item.value for item in target.unknown)]:
-            found = self._by_identifier.get(uuid_in_address(name) or name, {})
-            uids |= found
-            missing += [] if found else [name]
+            matching = self._by_identifier.get(uuid_in_address(name) or name, {})
+            uids |= matching
+            missing += [] if matching else [name]
         return uids

@@ -153,11 +153,11 @@ class ImageViewer:
         if "image" not in answer:
             return SeriesImages(problem=problem)
         self._write(record, json.dumps({name: answer[name] for name in _FIELDS}).encode())
-        found = SeriesImages.from_dict(answer, receipt)
+        images = SeriesImages.from_dict(answer, receipt)
         if "jpeg" not in answer:
-            return SeriesImages(found.geometry, problem=problem)
-        self._write(cache / found.thumbnail, base64.b64decode(answer["jpeg"]))
-        return found
+            return SeriesImages(images.geometry, problem=problem)
+        self._write(cache / images.thumbnail, base64.b64decode(answer["jpeg"]))
+        return images
 
     @contextmanager
     def _worker(self) -> Iterator[_Worker]:

@@ -52,10 +52,10 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"problem": _reason(error)}
     geometry = check_geometry(headers)
     best = representative(headers)
-    found = {"geometry": asdict(geometry), "image": "" if best is None else images[best][2]}
+    result = {"geometry": asdict(geometry), "image": "" if best is None else images[best][2]}
     if best is None or geometry.kind is Kind.NO_IMAGE:
-        return found
-    return {**found, **_thumbnail(folder, images[best])}
+        return result
+    return {**result, **_thumbnail(folder, images[best])}
 
 
 def _header(folder: Path, image: _Image) -> ImageHeader:

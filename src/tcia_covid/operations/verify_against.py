@@ -167,7 +167,7 @@ class _StoredSeries:
 
     def _read(self, uid: str) -> Series | None:
         stored = (tree.receipts.read(uid) for tree in self._trees)
-        return next((found.receipt.series for found in stored if found is not None), None)
+        return next((record.receipt.series for record in stored if record is not None), None)
 
     def _missing(self, uid: str, name: str) -> Failure:
         detail = f"{name} is not in {self._output}, and not in the catalog"

@@ -118,8 +118,8 @@ def differences_on_disk(receipt: Receipt, pin: Pin) -> list[str]:
 
 def pinned_columns(pins: Iterable[Pin]) -> list[str]:
     """Return the names of the columns that have a value in lock files."""
-    found = {name for pin in pins for name, value in pin.items() if value is not None}
-    return [name for name, attribute in PINNED.items() if attribute in found]
+    attributes = {name for pin in pins for name, value in pin.items() if value is not None}
+    return [name for name, attribute in PINNED.items() if attribute in attributes]
 
 
 def _differences(pin: Pin, accepted: Mapping[str, Sequence[object]]) -> list[str]:

@@ -125,8 +125,8 @@ class ArchiveLookup:
                 f"not looked up, because {_MAX_MISSES} others are unknown",
                 "check the manifest",
             )
-        elif found := self._find(item):
-            return found
+        elif result := self._find(item):
+            return result
         else:
             why = ""
         self._misses += 1

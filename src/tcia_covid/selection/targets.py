@@ -167,10 +167,10 @@ def manifest_target(manifest: Manifest, registry: Registry, word: str = "") -> T
             # A copy takes 40 bytes a series; only other kinds add to it.
             target.uids = named if len(manifest.identifiers) == 1 else named.copy()
             continue
-        found = {value for value in named if _find(target, kind, value, registry)}
-        if len(found) < len(named):
-            rest = (item for item in named.items() if item[0] not in found)
-            target.unlisted[kind] = dict(rest) if found else named
+        listed = {value for value in named if _find(target, kind, value, registry)}
+        if len(listed) < len(named):
+            rest = (item for item in named.items() if item[0] not in listed)
+            target.unlisted[kind] = dict(rest) if listed else named
     return target
 
 

@@ -109,11 +109,11 @@ def _check_version(staging: Staging) -> None:
     expected = staging.series.md5
     if expected is None:
         return
-    found = series_md5(image.md5 for image in staging.images.values())
-    if found != expected:
+    actual = series_md5(image.md5 for image in staging.images.values())
+    if actual != expected:
         raise SeriesChangedError(
             f"series {staging.series.uid} is not the version in the lock file: its series_hash is "
-            f"{found}, not {expected}",
+            f"{actual}, not {expected}",
             hint="without --frozen the version that the archive has is downloaded",
         )
 

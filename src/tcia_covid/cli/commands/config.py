@@ -37,13 +37,13 @@ class Origin:
 def command(console: Console, **_: Any) -> int:
     """Show all settings, and where each one comes from."""
     settings = sorted(origins(console), key=lambda each: (each.origin == "default", each.name))
-    found = {str(path): _state(path) for path in files()}
+    states = {str(path): _state(path) for path in files()}
     console.answer(
-        files=[{"path": path, "state": state} for path, state in found.items()],
+        files=[{"path": path, "state": state} for path, state in states.items()],
         user_files=user_files(),
         settings=[asdict(each) for each in settings],
     )
-    shown = {path: f"{state}, {_ROLES[Path(path).name]}" for path, state in found.items()}
+    shown = {path: f"{state}, {_ROLES[Path(path).name]}" for path, state in states.items()}
     rows = [(each.name, _shown(each.value), each.origin) for each in settings]
     heads = ("setting", "value", "origin")
     console.result(

@@ -80,7 +80,7 @@ def called_as(
         words = [original[0], "-m", "tcia_covid"]
     else:
         name = Path(program).stem if windows else Path(program).name
-        found = shutil.which(name)
-        is_on_path = found and os.path.realpath(found) == os.path.realpath(program)
+        path = shutil.which(name)
+        is_on_path = path and os.path.realpath(path) == os.path.realpath(program)
         words = [name if is_on_path else program]
     return subprocess.list2cmdline(words) if windows else shlex.join(words)

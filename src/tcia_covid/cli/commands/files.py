@@ -50,18 +50,18 @@ def command(
 def _write_lines(console: Console, series: Iterable[LocalSeries], files_format: str) -> None:
     if files_format == "csv":
         console.result(images_header().decode("ascii").rstrip())
-    for found in series:
+    for item in series:
         if files_format == "csv":
-            console.result(found.rows().removesuffix("\n"))
+            console.result(item.rows().removesuffix("\n"))
         else:
-            console.result("\n".join(map(str, found.files)))
+            console.result("\n".join(map(str, item.files)))
 
 
 def _write_null(series: Iterable[LocalSeries]) -> None:
     """Write the paths as the file system has them, each with a NUL after it."""
     try:
-        for found in series:
-            for file in found.files:
+        for item in series:
+            for file in item.files:
                 sys.stdout.buffer.write(os.fsencode(file) + b"\0")
         sys.stdout.buffer.flush()
     except BrokenPipeError:

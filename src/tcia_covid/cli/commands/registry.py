@@ -35,13 +35,13 @@ def check(console: Console, files: tuple[str, ...]) -> int:
         files=[
             {
                 "path": file,
-                "errors": [{"message": error.message, "hint": error.hint} for error in found],
+                "errors": [{"message": error.message, "hint": error.hint} for error in problems],
             }
-            for file, found in errors.items()
+            for file, problems in errors.items()
         ],
     )
-    for file, found in errors.items():
-        console.prose("\n".join(map(_line, found)) or f"{file} has no errors")
+    for file, problems in errors.items():
+        console.prose("\n".join(map(_line, problems)) or f"{file} has no errors")
     if total:
         console.error(f"{count(total, 'error')} in the registry files", "each is listed above")
     return code

@@ -65,9 +65,9 @@ def read_json(
         if walk.add_item(item, value):
             is_empty = False
     if is_empty and entries.format != "Croissant":
-        found = f"; its keys are {keys}" if keys else ""
+        shown_keys = f"; its keys are {keys}" if keys else ""
         raise ManifestError(
-            f"{entries.name} ({entries.format}) names no series{found}",
+            f"{entries.name} ({entries.format}) names no series{shown_keys}",
             hint="series are objects with SeriesInstanceUID, or UIDs in an array; documents of "
             "'status' and 'verify' name only series that are incomplete or damaged",
         )
@@ -230,10 +230,10 @@ class _Walk:
 
         After one that is not found (it has an escape sequence), lines are not known any more.
         """
-        found = self._text.find(f'"{value}"', self._position)
-        if found >= 0:
-            self._line += self._text.count("\n", self._position, found)
-        self._position = found if found >= 0 else len(self._text)
+        position = self._text.find(f'"{value}"', self._position)
+        if position >= 0:
+            self._line += self._text.count("\n", self._position, position)
+        self._position = position if position >= 0 else len(self._text)
         return self._line
 
 

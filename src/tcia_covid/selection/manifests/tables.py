@@ -187,9 +187,9 @@ def find_header(
         The index of the row below it, and its columns: 0 and None without a header.
     """
     headers = [(index, Columns.of(cells, only)) for index, cells in enumerate(rows, start=1)]
-    found = [(index, columns) for index, columns in headers if columns is not None]
-    of_series = [header for header in found if header[1].known[0][0] == "series"]
-    return next(iter(of_series or found), (0, None))
+    known = [(index, columns) for index, columns in headers if columns is not None]
+    of_series = [header for header in known if header[1].known[0][0] == "series"]
+    return next(iter(of_series or known), (0, None))
 
 
 def _find_delimiter(lines: Sequence[str], only: Kind | None) -> tuple[int, str]:
