@@ -244,7 +244,7 @@ PROCESSES = _option(
     _TRANSFER,
     "--processes",
     "Processes that download; they divide --jobs and --max-rate.  [default: up to the "
-    "number of processors, one per 100 MB; 1 with '--source nbia']",
+    "number of processors, one per 800 images; 1 with '--source nbia']",
     type=click.IntRange(1, 64),
     metavar="N",
 )

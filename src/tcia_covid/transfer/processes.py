@@ -38,8 +38,11 @@ from tcia_covid.transfer.scheduler import GRACE_PERIOD, Job, Scheduler
 
 _JOBS_PER_PROCESS = 2
 """At least; so that one receives while the other writes."""
-_BYTES_PER_PROCESS = 100_000_000
-"""At least: 0.8 s of work; a process takes a quarter of a second of a processor to start."""
+_IMAGES_PER_PROCESS = 800
+"""At least: 0.5 s of Python; a process takes a quarter of a second of a processor to start. Hashing
+and writing occupy several processors from the threads of one process, so size does not count."""
+_IMAGES_PER_SERIES = 5
+"""As many images take as long as what is done once per series."""
 _INTERVAL = 0.1
 """Seconds between two reports."""
 _POLL_INTERVAL = 0.05
@@ -118,8 +121,8 @@ def processes_for(options: Options, jobs: Sequence[Job], processors: int) -> int
         return min(options.processes, most)
     if options.source == "nbia":
         return 1  # inflating and hashing its ZIPs keeps several processors busy from threads
-    size = sum(job.series.size or 0 for job in jobs)
-    return max(1, min(processors, most // _JOBS_PER_PROCESS, size // _BYTES_PER_PROCESS))
+    images = sum((job.series.image_count or 1) + _IMAGES_PER_SERIES for job in jobs)
+    return max(1, min(processors, most // _JOBS_PER_PROCESS, images // _IMAGES_PER_PROCESS))
 
 
 def workers_for(jobs: int) -> int:

@@ -14,49 +14,50 @@ from tcia_covid.transfer.processes import processes_for
 from tcia_covid.transfer.scheduler import Job
 from tests.unit.trees import series_of
 
-MB = 1_000_000
 PLENTY = 64
 """Processors."""
 
 
-def jobs_of(count: int, size: int | None) -> list[Job]:
-    """So many series of `size` bytes each."""
-    tree = Tree(Path("unused"))
-    return [Job(replace(series_of(number), size=size), tree) for number in range(1, count + 1)]
+def jobs_of(count: int, images: int | None) -> list[Job]:
+    """So many series of `images` each."""
+    tree, numbers = Tree(Path("unused")), range(1, count + 1)
+    return [Job(replace(series_of(number), image_count=images), tree) for number in numbers]
 
 
 @pytest.mark.parametrize(
-    ("total", "expected"),
-    [(99 * MB, 1), (199 * MB, 1), (200 * MB, 2), (399 * MB, 3), (10_000 * MB, 8)],
+    ("series", "images", "expected"),
+    [(10, 154, 1), (10, 155, 2), (266, 1, 1), (267, 1, 2), (10, 400, 5), (2000, 1, 8)],
 )
-def test_each_process_has_100_megabytes_of_work(total: int, expected: int) -> None:
-    jobs = jobs_of(100, total // 100)
-    assert processes_for(Options(jobs=16), jobs, PLENTY) == expected
+def test_each_process_has_800_images_where_a_series_counts_as_five(
+    series: int, images: int, expected: int
+) -> None:
+    assert processes_for(Options(jobs=16), jobs_of(series, images), PLENTY) == expected
 
 
 @pytest.mark.parametrize(("processors", "expected"), [(1, 1), (2, 2), (6, 6), (16, 8)])
 def test_no_more_processes_than_processors(processors: int, expected: int) -> None:
-    jobs = jobs_of(100, 1000 * MB)
+    jobs = jobs_of(100, 1000)
     assert processes_for(Options(jobs=16), jobs, processors) == expected
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, 1), (3, 1), (4, 2), (7, 3), (64, 32)])
 def test_each_process_has_two_of_the_jobs_at_once(limit: int, expected: int) -> None:
-    jobs = jobs_of(100, 1000 * MB)
+    jobs = jobs_of(100, 1000)
     assert processes_for(Options(jobs=limit), jobs, PLENTY) == expected
 
 
 @pytest.mark.parametrize(("series", "expected"), [(0, 1), (1, 1), (3, 1), (4, 2), (9, 4)])
 def test_each_process_has_two_series(series: int, expected: int) -> None:
-    assert processes_for(Options(jobs=64), jobs_of(series, 1000 * MB), PLENTY) == expected
+    assert processes_for(Options(jobs=64), jobs_of(series, 1000), PLENTY) == expected
 
 
-def test_series_of_unknown_size_need_no_second_process() -> None:
-    assert processes_for(Options(jobs=64), jobs_of(1000, None), PLENTY) == 1
+def test_series_of_unknown_length_count_as_one_image() -> None:
+    jobs = jobs_of(266, None), jobs_of(267, None)
+    assert [processes_for(Options(jobs=64), each, PLENTY) for each in jobs] == [1, 2]
 
 
 def test_nbia_alone_uses_one_process() -> None:
-    jobs = jobs_of(100, 1000 * MB)
+    jobs = jobs_of(100, 1000)
     assert processes_for(Options(jobs=16, source="nbia"), jobs, PLENTY) == 1
     assert processes_for(Options(jobs=16, source="idc"), jobs, PLENTY) == 8
 
@@ -74,6 +75,6 @@ def test_no_second_process_where_the_interpreter_cannot_be_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "")
-    jobs = jobs_of(100, 1000 * MB)
+    jobs = jobs_of(100, 1000)
     assert processes_for(Options(processes=4), jobs, PLENTY) == 1
     assert processes_for(Options(), jobs, PLENTY) == 1
