@@ -76,8 +76,8 @@ def open_for_options(
     )
     nbia_clients = (
         client(settings),
-        client(_impatient(settings, first_byte=120.0)),
-        client(_impatient(settings, first_byte=20.0)),
+        client(_with_short_timeouts(settings, first_byte=120.0)),
+        client(_with_short_timeouts(settings, first_byte=20.0)),
     )
     nbia = NbiaArchive(nbia_clients[0], options.nbia_url)
     idc = IdcArchive(
@@ -109,7 +109,7 @@ def _for_s3(settings: HttpSettings, *, is_auto: bool) -> HttpSettings:
     )
 
 
-def _impatient(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
+def _with_short_timeouts(settings: HttpSettings, *, first_byte: float) -> HttpSettings:
     """For what is available elsewhere, or optional: it must not delay the rest."""
     return replace(
         settings,

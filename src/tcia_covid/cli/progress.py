@@ -17,7 +17,7 @@ from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.events import Emit, Event, Notice
 from tcia_covid.output.progress import Display, clean_line
 from tcia_covid.output.progress_bars import Bars
-from tcia_covid.output.screen import obeys_escapes
+from tcia_covid.output.screen import supports_escapes
 
 Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
@@ -105,5 +105,5 @@ def draws_bars() -> bool:
     with suppress(OSError, ValueError):
         if os.get_terminal_size(stream.fileno()).columns:  # 0 in some containers
             is_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
-            return not is_ci and obeys_escapes(stream)
+            return not is_ci and supports_escapes(stream)
     return False

@@ -34,7 +34,7 @@ from tcia_covid.store.placement import (
     FoundFile,
     Mode,
     PlacementMethod,
-    refuse_emptying,
+    check_move,
     refuse_own_folder,
 )
 from tcia_covid.store.reports import outdated_notice, reports_at_end, update_reports
@@ -136,7 +136,7 @@ def adopt_volumes(
             hint=f"they are called {tree.pattern.text}",
         )
     if mode == "move":
-        refuse_emptying(directory, has_tree=scanned.has_tree)
+        check_move(directory, has_tree=scanned.has_tree)
 
     def report() -> None:
         if not update_reports(tree, collection, registry, stop, tree.notify):

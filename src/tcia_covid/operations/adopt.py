@@ -41,7 +41,7 @@ from tcia_covid.selection.targets import dicom_only
 from tcia_covid.store.disk import Disk
 from tcia_covid.store.free_space import check_space
 from tcia_covid.store.layout import Layout, collection_folder
-from tcia_covid.store.placement import Mode, refuse_emptying, refuse_own_folder
+from tcia_covid.store.placement import Mode, check_move, refuse_own_folder
 from tcia_covid.store.reports import outdated_notice, reports_at_end, update_reports
 from tcia_covid.store.tree import Tree
 
@@ -134,10 +134,10 @@ class AdoptResult:
         nothing = bool(self.series.found) and not in_layout
         if not (self.incomplete or self.damaged or foreign or nothing):
             return EXIT_OK
-        return EXIT_ARCHIVE if nothing and self.lacks_response else EXIT_PARTIAL
+        return EXIT_ARCHIVE if nothing and self.without_response else EXIT_PARTIAL
 
     @property
-    def lacks_response(self) -> bool:
+    def without_response(self) -> bool:
         """Whether the archives did not respond for some series."""
         return any(series.reason is Reason.NO_RESPONSE for series in self.incomplete) or not all(
             series.looked_up for series in self.foreign
@@ -196,7 +196,7 @@ class _Run:
     def adopt(self, archives: Archives) -> AdoptResult:
         inventory = self._scan()
         moved_before = (
-            self._write_owed_reports()
+            self._write_outdated_reports()
         )  # before the request to an archive, which may be down
         lister = None if self.options.source == "idc" else archives.nbia
         known, foreign = match(inventory.series, self.collection, lister, self._note)
@@ -232,10 +232,10 @@ class _Run:
             emit=self.emit,
         )
         if self.result.mode == "move":
-            refuse_emptying(self.root, has_tree=inventory.has_tree)
+            check_move(self.root, has_tree=inventory.has_tree)
         return inventory
 
-    def _write_owed_reports(self) -> bool:
+    def _write_outdated_reports(self) -> bool:
         """Write the reports that an earlier run, which moved images of the folder, did not.
 
         Returns whether there was such a run.

@@ -21,7 +21,7 @@ from tcia_covid.core.models import Check, Receipt, Series
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.version import utc_now
 from tcia_covid.formats.geometry import Geometry
-from tcia_covid.operations.report_images import ImageViewer, SeriesImages
+from tcia_covid.operations.report_images import ImageReader, SeriesImages
 from tcia_covid.operations.status import CollectionStatus, StatusResult, read_status
 from tcia_covid.store.discovery import find_trees
 from tcia_covid.store.disk import Disk, succeeded
@@ -170,20 +170,20 @@ def collect_report(
     """
     stop = stop or CancelToken()
     status = read_status(directory, registry)
-    viewer = ImageViewer(jobs or min(_MAX_JOBS, processors()))
-    with closing(viewer), ExitStack() as temporary:
-        stop.on_stop(viewer.close)
+    reader = ImageReader(jobs or min(_MAX_JOBS, processors()))
+    with closing(reader), ExitStack() as temporary:
+        stop.on_stop(reader.close)
         collections = []
         for each in status.collections:
             tree = Tree(Path(each.folder))
             cache = tree.state / "thumbnails"
-            is_made = succeeded(partial(viewer.disk.make_folder, cache))
+            is_made = succeeded(partial(reader.disk.make_folder, cache))
             if not (is_made and os.access(cache, os.W_OK)):
                 text = f"{tree.state} is not writable: the next report makes its thumbnails again"
                 emit(Notice(text))
                 folder = tempfile.TemporaryDirectory(prefix="tcia-covid-")
                 cache = Path(temporary.enter_context(folder))
-            series = sorted(_series(tree, each, viewer, cache, emit, stop), key=_order)
+            series = sorted(_series(tree, each, reader, cache, emit, stop), key=_order)
             terms = {LicenseTerms.of(one.series) for one in series}
             collection = registry.find(each.name) or registry.find(tree.root.name)
             collection = collection or unregistered_collection(each.name, terms)
@@ -195,7 +195,7 @@ def collect_report(
 def _series(
     tree: Tree,
     status: CollectionStatus,
-    viewer: ImageViewer,
+    reader: ImageReader,
     cache: Path,
     emit: Emit,
     stop: CancelToken,
@@ -205,9 +205,9 @@ def _series(
     def look(receipt: Receipt) -> SeriesImages:
         if receipt.series.uid in missing:
             return SeriesImages(problem="files are missing: the next download repairs it")
-        return viewer.look(receipt, tree.path(receipt), cache)
+        return reader.read(receipt, tree.path(receipt), cache)
 
-    for receipt, shown in parallel_map(look, tree.receipts.all(), viewer.jobs, stop):
+    for receipt, shown in parallel_map(look, tree.receipts.all(), reader.jobs, stop):
         uid = receipt.series.uid
         state = "missing-files" if uid in missing else "complete"
         yield SeriesReport(

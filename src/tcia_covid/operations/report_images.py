@@ -115,7 +115,7 @@ class _Worker:
 
 
 @dataclass(slots=True)
-class ImageViewer:
+class ImageReader:
     """Reads the images of series; any number of threads may use it."""
 
     jobs: int
@@ -135,7 +135,7 @@ class ImageViewer:
         for worker in self._workers:
             worker.close()
 
-    def look(self, receipt: Receipt, folder: Path, cache: Path) -> SeriesImages:
+    def read(self, receipt: Receipt, folder: Path, cache: Path) -> SeriesImages:
         """Geometry and thumbnail of a series: from the folder `cache`, or from its images.
 
         Raises:

@@ -17,7 +17,7 @@ from tcia_covid.core.units import count
 from tcia_covid.operations.verify_files import Damage, Reason
 from tcia_covid.selection.listing import CatalogSource, SeriesListing
 from tcia_covid.selection.lock_files import differences_on_disk, pinned_columns
-from tcia_covid.selection.lookup import Found
+from tcia_covid.selection.lookup import LookupResult
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import Unknown, manifest_target, parse_targets
@@ -147,7 +147,7 @@ class _StoredSeries:
                 listing.series.append(series)
         return listing
 
-    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
+    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, LookupResult]]:
         """Find SeriesInstanceUIDs; other entries of a manifest are failures.
 
         Raises:
@@ -157,11 +157,11 @@ class _StoredSeries:
             is_any_uid = is_uid(item.value) and "." in item.value
             series = self._read(item.value) if is_any_uid else None
             if series is not None:
-                yield item, Found("SeriesInstanceUID", SeriesListing([series]))
+                yield item, LookupResult("SeriesInstanceUID", SeriesListing([series]))
             elif is_any_uid or item.place:
                 uid = item.value if is_any_uid else ""
                 failure = self._missing(uid, f"{item.place}{item.value}")
-                yield item, Found("", SeriesListing(failures=[failure]))
+                yield item, LookupResult("", SeriesListing(failures=[failure]))
             else:
                 raise _unknown_here(item.value)
 

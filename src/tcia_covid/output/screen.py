@@ -26,7 +26,7 @@ if sys.platform == "win32":
     _VT_PROCESSING = 4
     """The mode of a Windows console that enables escape sequences."""
 
-    def obeys_escapes(stream: TextIO) -> bool:
+    def supports_escapes(stream: TextIO) -> bool:
         """Enable escape sequences; return whether the console supports them."""
         kernel, mode = ctypes.windll.kernel32, ctypes.c_ulong()
         handle = msvcrt.get_osfhandle(stream.fileno())
@@ -42,7 +42,7 @@ if sys.platform == "win32":
 
 else:
 
-    def obeys_escapes(stream: TextIO) -> bool:
+    def supports_escapes(stream: TextIO) -> bool:
         """Whether the terminal supports escape sequences: always."""
         del stream
         return True

@@ -175,11 +175,11 @@ def _key(attribute: str, text: str) -> Any:
     if attribute in DATES:
         if match := _DATE.fullmatch(text):
             return "-".join(filter(None, match.groups()))
-        raise _unfit(attribute, text, "write a date as 2020, 2020-03 or 2020-03-31")
+        raise _not_comparable(attribute, text, "write a date as 2020, 2020-03 or 2020-03-31")
     if attribute == "patient_age":
         years = measure(attribute, text)
         if years is None:
-            raise _unfit(attribute, text, "write an age in years, such as 64, or as 018M")
+            raise _not_comparable(attribute, text, "write an age in years, such as 64, or as 018M")
         return years
     if attribute == "size":
         return parse_size(text)
@@ -187,11 +187,11 @@ def _key(attribute: str, text: str) -> Any:
         try:
             return int(text)
         except ValueError as error:
-            raise _unfit(attribute, text, "write a whole number") from error
+            raise _not_comparable(attribute, text, "write a whole number") from error
     return _folded(text)
 
 
-def _unfit(attribute: str, text: str, hint: str) -> UsageError:
+def _not_comparable(attribute: str, text: str, hint: str) -> UsageError:
     return UsageError(f"{SERIES_NAMES[attribute]} cannot be compared with {text[:80]!r}", hint=hint)
 
 

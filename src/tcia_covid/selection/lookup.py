@@ -57,7 +57,7 @@ class LookupArchive(SeriesLister, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LookupResult:
     """What an identifier is according to an archive."""
 
     kind: str
@@ -68,7 +68,7 @@ class Found:
 class Lookup(Protocol):
     """Looks up what the catalog does not have."""
 
-    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
+    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, LookupResult]]:
         """Yield each identifier with what it is."""
         ...
 
@@ -102,7 +102,7 @@ class ArchiveLookup:
         self._indexed: dict[tuple[str, str], list[Series]] = {}
         self._misses = 0
 
-    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, Found]]:
+    def find(self, unknown: Sequence[Unknown]) -> Iterator[tuple[Unknown, LookupResult]]:
         """Yield each identifier with what it is; an unknown one has a failure in its listing.
 
         Raises:
@@ -114,11 +114,11 @@ class ArchiveLookup:
         listed = self._list(uids)
         for item in unknown:
             if item.value in listed and _is_any_uid(item):
-                yield item, Found("SeriesInstanceUID", SeriesListing([listed[item.value]]))
+                yield item, LookupResult("SeriesInstanceUID", SeriesListing([listed[item.value]]))
             else:
                 yield item, self._find_or_fail(item)
 
-    def _find_or_fail(self, item: Unknown) -> Found:
+    def _find_or_fail(self, item: Unknown) -> LookupResult:
         hint = "check it; withdrawn and restricted series are not listed"
         if self._misses >= _MAX_MISSES:
             why, hint = (
@@ -131,7 +131,7 @@ class ArchiveLookup:
             why = ""
         self._misses += 1
         failure = not_found(item, FailureReason.NOT_AVAILABLE, why, hint)
-        return Found("", SeriesListing(failures=[failure]))
+        return LookupResult("", SeriesListing(failures=[failure]))
 
     def _read_index(self, unknown: Sequence[Unknown]) -> None:
         """Look everything up in IDC's index at once: reading it takes a second."""
@@ -157,21 +157,21 @@ class ArchiveLookup:
             known |= {series.uid: series for series in listed}
         return known
 
-    def _find(self, item: Unknown) -> Found | None:
+    def _find(self, item: Unknown) -> LookupResult | None:
         if item.kind == "word" and not _is_any_uid(item):
             return self._find_name(item)
         if item.kind in {"crdc_series_uuid", "address"}:
             return self._find_uuid(item)
         column = "PatientID" if item.kind == "patient" else "StudyInstanceUID"
         if series := self._by_column(column, item.value):
-            return Found(column, SeriesListing(series))
+            return LookupResult(column, SeriesListing(series))
         return self._find_image(item.value) if item.kind == "word" else None
 
-    def _find_name(self, item: Unknown) -> Found | None:
+    def _find_name(self, item: Unknown) -> LookupResult | None:
         """Find a collection of an archive, or a patient."""
         name = next(iter(names_in_address(item.value)), item.value)
         if self._has_idc and (known := idc_index.load(name)):
-            return Found("collection", self._list_collection(known[0].collection, known))
+            return LookupResult("collection", self._list_collection(known[0].collection, known))
         if self._nbia is None:
             raise NotAvailableError(
                 f"IDC's catalog does not list {item.value}",
@@ -181,9 +181,9 @@ class ArchiveLookup:
         folded = {fold_name(listed): listed for listed in reversed(names)}
         collection = name if name in names else folded.get(fold_name(name))
         if collection is not None:
-            return Found("collection", self._list_collection(collection, []))
+            return LookupResult("collection", self._list_collection(collection, []))
         if series := self._by_column("PatientID", item.value):
-            return Found("PatientID", SeriesListing(series))
+            return LookupResult("PatientID", SeriesListing(series))
         if not item.place:
             raise unknown_collection(item.value, names, self._registry)
         return None
@@ -207,7 +207,7 @@ class ArchiveLookup:
         nbia = self._nbia
         return _ask(value, lambda: nbia.find_series(column, value)) if nbia else []
 
-    def _find_image(self, uid: str) -> Found | None:
+    def _find_image(self, uid: str) -> LookupResult | None:
         nbia = self._nbia
         if nbia is None or not _ask(uid, lambda: nbia.has_image(uid)):
             return None
@@ -217,12 +217,12 @@ class ArchiveLookup:
             detail=f"{uid} is the SOPInstanceUID of one image, and NBIA does not report its series",
             hint="name the series: the image's file has its SeriesInstanceUID (0020,000E)",
         )
-        return Found("SOPInstanceUID", SeriesListing(failures=[failure]))
+        return LookupResult("SOPInstanceUID", SeriesListing(failures=[failure]))
 
-    def _find_uuid(self, item: Unknown) -> Found | None:
+    def _find_uuid(self, item: Unknown) -> LookupResult | None:
         """Find a folder of IDC: in its index, else by the images in it."""
         if series := self._indexed.get(("crdc_series_uuid", _identifier(item))):
-            return Found("crdc_series_uuid", SeriesListing(series))
+            return LookupResult("crdc_series_uuid", SeriesListing(series))
         if not self._has_idc:
             return None
         bucket = item.value.partition("://")[2].partition("/")[0]
@@ -231,7 +231,7 @@ class ArchiveLookup:
             return None
         listed = self._list([in_folder.uid]).get(in_folder.uid, in_folder)
         in_idc = {in_folder.uid: in_folder}
-        return Found("crdc_series_uuid", SeriesListing([located(listed, in_idc)]))
+        return LookupResult("crdc_series_uuid", SeriesListing([located(listed, in_idc)]))
 
 
 def _is_any_uid(item: Unknown) -> bool:

@@ -141,7 +141,7 @@ def refuse_own_folder(folder: Path, roots: Collection[Path]) -> None:
             )
 
 
-def refuse_emptying(folder: Path, *, has_tree: bool) -> None:
+def check_move(folder: Path, *, has_tree: bool) -> None:
     """Check that no receipt needs the files that `move` would take out of a folder.
 
     `has_tree` says whether a tree of this program is in it.

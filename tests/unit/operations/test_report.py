@@ -22,7 +22,7 @@ from tcia_covid.core.models import Check, Receipt, StoredImage
 from tcia_covid.formats.geometry import Finding, Kind
 from tcia_covid.operations import report as operation
 from tcia_covid.operations.report import Report, SeriesReport, collect_report
-from tcia_covid.operations.report_images import ImageViewer
+from tcia_covid.operations.report_images import ImageReader
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.receipts import StoredReceipt
 from tcia_covid.store.report_page import MARKER, is_own_page
@@ -212,16 +212,16 @@ def test_a_decoder_that_does_not_end_is_killed_and_the_others_continue(
     tree: Tree, tmp_path: Path
 ) -> None:
     receipt = add(tree, 1, stack())
-    viewer = ImageViewer(1, timeout=0.0)
+    reader = ImageReader(1, timeout=0.0)
     try:
         cache = tree.state / "thumbnails"
         cache.mkdir()
-        shown = viewer.look(receipt, tree.path(receipt), cache)
+        shown = reader.read(receipt, tree.path(receipt), cache)
         assert shown.problem == "the decoder crashed or did not end"
-        viewer.timeout = 60.0
-        assert viewer.look(receipt, tree.path(receipt), cache).thumbnail
+        reader.timeout = 60.0
+        assert reader.read(receipt, tree.path(receipt), cache).thumbnail
     finally:
-        viewer.close()
+        reader.close()
 
 
 def test_geometry_problems_are_listed(tree: Tree, tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_the_viewer_has_series_that_idc_has(tree: Tree, tmp_path: Path) -> None:
     grow(tree, series_of(1))
     grow(tree, series_of(2, crdc_uuid="0" * 36))
     nbia, idc = collect(tmp_path).collections[0].series
-    assert nbia.viewer == ""
-    assert idc.viewer == (
-        "https://viewer.imaging.datacommons.cancer.gov/v3/viewer/"
+    assert nbia.reader == ""
+    assert idc.reader == (
+        "https://reader.imaging.datacommons.cancer.gov/v3/reader/"
         f"?StudyInstanceUIDs={idc.series.study}&SeriesInstanceUIDs={idc.series.uid}"
     )
 

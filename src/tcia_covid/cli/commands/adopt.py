@@ -140,7 +140,7 @@ def _foreign_line(series: ForeignSeries) -> str:
 
 def _error(result: AdoptResult) -> tuple[str, str]:
     """What is wrong, and what to do next."""
-    if result.lacks_response:
+    if result.without_response:
         return "no archive responded for some series", "run the same command again later"
     if not (result.series.adopted or result.series.already_complete or result.incomplete):
         return (
