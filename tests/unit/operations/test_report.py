@@ -241,9 +241,9 @@ def test_the_viewer_has_series_that_idc_has(tree: Tree, tmp_path: Path) -> None:
     grow(tree, series_of(1))
     grow(tree, series_of(2, crdc_uuid="0" * 36))
     nbia, idc = collect(tmp_path).collections[0].series
-    assert nbia.reader == ""
-    assert idc.reader == (
-        "https://reader.imaging.datacommons.cancer.gov/v3/reader/"
+    assert nbia.viewer == ""
+    assert idc.viewer == (
+        "https://viewer.imaging.datacommons.cancer.gov/v3/viewer/"
         f"?StudyInstanceUIDs={idc.series.study}&SeriesInstanceUIDs={idc.series.uid}"
     )
 
