@@ -91,7 +91,7 @@ def _download(folder: str, url: str, output: str, processes: int, jobs: int) -> 
     """Own CPU when the first series starts, and after the last one ended."""
 
     def on_event(event: object) -> None:
-        is_end = getattr(event, "text", "").startswith("counting the files")
+        is_end = getattr(event, "text", "").startswith("counting complete series")
         if is_end or isinstance(event, RunStarted):
             parallel.append(time.process_time())
 

@@ -19,12 +19,13 @@ import pytest
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import InterruptedRunError
-from tcia_covid.core.events import Event, SeriesFinished
+from tcia_covid.core.events import ActivityStarted, Event, SeriesFinished
 from tcia_covid.operations.adopt import adopt_folder
 from tcia_covid.operations.status import read_status
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.selection.request import Options
+from tcia_covid.store.receipts import Receipts, StoredReceipt
 from tcia_covid.store.reports import REPORT_FILES, outdated_reports, update_reports
 from tests.e2e.command import COMMAND, QUICK, SIGNALS, document, environment, run, start
 from tests.fakes.nbia_faults import SlowStart, Status
@@ -360,3 +361,23 @@ def test_fault_34_reports_that_take_too_long_after_a_signal_stay_out_of_date(
     assert not list(scenario.tree.temporary.iterdir())
     assert update_reports(scenario.tree, None, registry, CancelToken()) is True
     _assert_reports_true(scenario, 2)
+
+
+def test_the_end_of_a_run_reads_each_receipt_once(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Receipts.read
+    asked: list[str] = []
+
+    def noting(self: Receipts, uid: str) -> StoredReceipt | None:
+        asked.append(uid)
+        return read(self, uid)
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, ActivityStarted) and "report files" in event.text:
+            asked.clear()
+
+    monkeypatch.setattr(Receipts, "read", noting)
+    summary = scenario.download(on_event=on_event)
+    assert sorted(asked) == sorted(series.uid for series in scenario.all_series)
+    scenario.assert_complete(summary)

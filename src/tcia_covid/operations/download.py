@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tcia_covid.archives.factory import Archives, open_for_options
@@ -23,7 +24,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.events import Emit, Notice, RunFinished, RunStarted, activity, discard
 from tcia_covid.core.limits import affordable_jobs, processors
-from tcia_covid.core.models import Failure, Outcome, Series, State
+from tcia_covid.core.models import Failure, Outcome, Receipt, Series, State
 from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import count, format_size
 from tcia_covid.nifti.download import download_collection
@@ -122,11 +123,11 @@ def _download_series(
             left = scheduler.run(jobs, processes)
         workers = workers_for(options.jobs)
         Scheduler(archives.order, context, workers, run.on_outcome).run(left)
-        if jobs and not stop.is_set():
-            with activity(emit, "counting the files of complete series"):
-                run.recount()
-        with activity(emit, "writing the report files"):
+        with activity(emit, "counting complete series and writing the report files"):
+            if jobs and not stop.is_set():
+                run.reset_count()
             error = run.write_reports(registry, run.error(jobs))
+            run.count_others()
         summary = run.finish(error)
     summary.bytes_received = archives.meter.received
     if options.supporting and summary.error is None:
@@ -176,7 +177,10 @@ class _Run:
         self._finished: set[str] = set()
         self._partial_bytes = 0
         """In staging before this run."""
-        self._complete: list[tuple[Series, State]] = []
+        self._complete: dict[str, tuple[Series, State]] = {}
+        """By SeriesInstanceUID."""
+        self._uncounted: dict[str, tuple[Series, State]] = {}
+        """Those that are still to be counted again."""
         self._in_other_layout = 0
         """Complete series whose names are another layout's."""
 
@@ -280,12 +284,25 @@ class _Run:
     def _count(self, outcome: Outcome) -> None:
         self._builder.outcome(outcome, self._trees[outcome.series.collection].root)
         if outcome.receipt is not None:
-            self._complete.append((outcome.series, outcome.state))
+            self._complete[outcome.series.uid] = (outcome.series, outcome.state)
 
-    def recount(self) -> None:
-        """Count the complete series by the files there are now: others may change the folder."""
+    def reset_count(self) -> None:
+        """Have complete series counted by the files there are now: others may change the folder."""
         self._builder.reset_complete()
-        for series, state in self._complete:
+        self._uncounted = self._complete
+
+    def _count_again(self, tree: Tree, receipt: Receipt) -> None:
+        """Count a series while the reports of its tree are written, which read each receipt."""
+        series, state = self._uncounted.get(receipt.series.uid, (None, State.REMAINING))
+        if series is None or self._trees[series.collection] is not tree:
+            return
+        if tree.has_all_files(receipt):
+            del self._uncounted[series.uid]
+            self._builder.outcome(Outcome(series, state, receipt), tree.root)
+
+    def count_others(self) -> None:
+        """Count the series whose receipts no report needed; report those that have lost files."""
+        for series, state in self._uncounted.values():
             tree = self._trees[series.collection]
             receipt = tree.complete_receipt(series.uid)
             if receipt is not None:
@@ -324,8 +341,11 @@ class _Run:
         for group, tree in self._groups:
             if tree in self._unwritable:
                 continue  # the summary names reports that are out of date
+            count_again = partial(self._count_again, tree)
             try:
-                update_reports(tree, group.collection, registry, stop, self._note_moved)
+                update_reports(
+                    tree, group.collection, registry, stop, self._note_moved, count_again
+                )
             except TciaCovidError as failed:
                 report_errors.append(failed)
         if isinstance(error, InterruptedRunError) or not report_errors:

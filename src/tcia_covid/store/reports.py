@@ -70,6 +70,8 @@ _POLL = 0.1
 _AFTER_SIGNAL = 1.6
 """Seconds after a signal in which reports are still written; the program ends within 2."""
 _A_DAY = 24 * 3600.0
+_BLOCK = 64 * 1024
+"""Bytes that are written at once."""
 _NOT_WRITTEN = -1
 """As a file's size in the stamp: the report is out of date."""
 
@@ -137,8 +139,11 @@ def update_reports(
     registry: Registry,
     stop: CancelToken,
     notify: Notify = lambda text: None,
+    on_receipt: Callable[[Receipt], None] = lambda receipt: None,
 ) -> bool:
     """Write the reports if they are out of date; whether they are current in the end.
+
+    `on_receipt` is called with the receipts that they are written from.
 
     After a signal they are written only if that takes no longer than the program has to end: the
     reports of a thousand series take 0.2 s. Otherwise they stay recorded as out of date.
@@ -151,7 +156,9 @@ def update_reports(
     with destination_errors(str(tree.root)):
         if set(outdated_reports(tree)) - {COMBINED}:
             try:
-                write_reports(tree, collection, registry, notify, until=until, stop=stop)
+                write_reports(
+                    tree, collection, registry, notify, on_receipt, until=until, stop=stop
+                )
             except OutOfTimeError:
                 return False
         if not interrupted:
@@ -190,6 +197,7 @@ def write_reports(
     collection: Collection | None,
     registry: Registry,
     notify: Notify = lambda text: None,
+    on_receipt: Callable[[Receipt], None] = lambda receipt: None,
     *,
     until: float | None = None,
     stop: CancelToken | None = None,
@@ -206,6 +214,7 @@ def write_reports(
         collection: its entry in the registry; None if there is none.
         registry: the whole registry, for TCIA's own citation.
         notify: called with the new path of a file that was moved aside.
+        on_receipt: called with each receipt; again where a series changed meanwhile.
         until: when to give up, in seconds of the monotonic clock.
         stop: when it is set, no further headers are read, and images.csv may stay out of date.
         lock_timeout: seconds to wait for another run that writes them.
@@ -214,7 +223,9 @@ def write_reports(
         OutOfTimeError: that time is reached.
         DestinationError: the folder cannot be written.
     """
-    writer = _ReportWriter(tree, collection, registry, notify, until, stop or CancelToken())
+    writer = _ReportWriter(
+        tree, collection, registry, notify, on_receipt, until, stop or CancelToken()
+    )
     locks = tree.state / "locks"
     deadline = time.monotonic() + lock_timeout
     try:
@@ -254,6 +265,7 @@ class _ReportWriter:
     collection: Collection | None
     registry: Registry
     notify: Notify
+    on_receipt: Callable[[Receipt], None]
     until: float | None
     stop: CancelToken
     written: dict[str, WrittenFile] = field(default_factory=dict)
@@ -330,6 +342,7 @@ class _ReportWriter:
             if not _has_folder(self.tree, stored):
                 continue
             receipt = self._with_headers(stored)
+            self.on_receipt(receipt)
             contents.series += 1
             contents.images += len(receipt.images)
             contents.size += receipt.size
@@ -369,19 +382,26 @@ class _ReportWriter:
         One that another program has open, such as Excel, stays as it is; the next run replaces it.
         """
         digest, size = hashlib.md5(usedforsecurity=False), 0
-        sha256 = hashlib.sha256()
+        sha256, block = hashlib.sha256(), bytearray()
         try:
             with self.tree.disk.replacing(self.tree.root / name, self.tree.temporary) as write:
 
-                def add(data: bytes) -> None:
+                def flush() -> None:
                     nonlocal size
+                    write(bytes(block))
+                    digest.update(block)
+                    sha256.update(block)
+                    size += len(block)
+                    block.clear()
+
+                def add(data: bytes) -> None:
                     self.check_time()
-                    write(data)
-                    digest.update(data)
-                    sha256.update(data)
-                    size += len(data)
+                    block.extend(data)
+                    if len(block) >= _BLOCK:
+                        flush()
 
                 yield add
+                flush()
                 self.hashed[name] = (size, sha256.hexdigest())
                 self._record(name, digest.hexdigest())
                 self._move_foreign(name)
