@@ -15,7 +15,7 @@ from tcia_covid.core.errors import (
     UnreachableError,
 )
 from tcia_covid.http.client import Client
-from tcia_covid.selection.lookup import ArchiveLookup, Found
+from tcia_covid.selection.lookup import ArchiveLookup, LookupResult
 from tcia_covid.selection.manifests.model import Kind
 from tcia_covid.selection.targets import Unknown
 from tests.fakes import s3
@@ -54,12 +54,14 @@ def _first(archive: ArchiveServer) -> DemoSeries:
     return min(archive.corpus, key=lambda series: series.uid)
 
 
-def found(lookup: ArchiveLookup, value: str, kind: Kind = "word", manifest: str = "") -> Found:
+def found(
+    lookup: ArchiveLookup, value: str, kind: Kind = "word", manifest: str = ""
+) -> LookupResult:
     ((_, what),) = lookup.find([Unknown(kind, value, manifest, 3)])
     return what
 
 
-def uids(what: Found) -> set[str]:
+def uids(what: LookupResult) -> set[str]:
     return {series.uid for series in what.listing.series}
 
 
