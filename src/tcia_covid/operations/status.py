@@ -257,14 +257,14 @@ def read_status(
 
 def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
     complete = CompleteSeries()
-    completed: list[tuple[str, int]] = []  # when, and bytes
+    lately: list[tuple[str, int]] = []  # when completed, and bytes
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - _LATELY))
     on_disk: dict[str, int] = {}
     missing_files = []
     name = tree.root.name
     damaged = tree.damage.uids()
     sizes = {uid: list(tree.staged_sizes(uid)) for uid in sorted(tree.series_in_staging())}
     partial = [PartialSeries(uid, len(each), sum(each)) for uid, each in sizes.items() if each]
-    whole: set[str] = set()
     for uid in sorted(tree.receipts.uids()):
         stored = tree.receipts.read(uid)
         if stored is None:
@@ -275,26 +275,26 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         if (sizes.get(uid) and tree.is_half_committed(stored)) or not tree.has_all_files(receipt):
             missing_files.append(uid)
         elif uid not in damaged:
-            whole.add(uid)
             on_disk[uid] = receipt.size
-            completed.append((receipt.finished, receipt.size))
+            if receipt.finished >= since:
+                lately.append((receipt.finished, receipt.size))
             complete.series += 1
             complete.images += len(receipt.images)
             complete.size += receipt.size
             complete.checks[receipt.check] += 1
             complete.sources.update({image.source for image in receipt.images})
             complete.last_completed = max(complete.last_completed or "", receipt.finished)
-    for series in partial:
-        on_disk.setdefault(series.series, series.size)
     collection = registry.find(name) or registry.find(tree.root.name)
     record = read_request(tree.state)
     wanted = _wanted(record, collection.name if collection else name)
-    missing = {uid: totals for uid, totals in wanted.items() if uid not in whole}
+    missing = {uid: totals for uid, totals in wanted.items() if uid not in on_disk}
+    for series in partial:
+        on_disk.setdefault(series.series, series.size)
     expected = _expected(collection, record)
     request = None
     if record is not None and record.items:
         requested, size = record.totals, sum(on_disk.get(uid, 0) for uid in wanted)
-        request = Progress(len(wanted.keys() & whole), requested.series, size, requested.size)
+        request = Progress(len(wanted) - len(missing), requested.series, size, requested.size)
     return CollectionStatus(
         name=name,
         folder=str(tree.root),
@@ -311,8 +311,8 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         missing=missing,
         is_known=bool(wanted),
         request=request,
-        whole=_whole(expected, len(whole), sum(on_disk.values())),
-        running=_running(tree, completed, now, missing, on_disk),
+        whole=_whole(expected, complete.series, sum(on_disk.values())),
+        running=_running(tree, lately, now, missing, on_disk),
         outdated_reports=outdated_reports(tree),
     )
 

@@ -6,6 +6,7 @@ from one run to the next: damage that was found, or why a series failed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -72,13 +73,17 @@ class _SeriesFiles:
 
     def uids(self) -> set[str]:
         """The SeriesInstanceUIDs that have a file."""
-        try:
-            names = os.listdir(self.folder)  # noqa: PTH208 - makes a Path of each
-        except FileNotFoundError:
-            return set()
-        return {
-            name[:-5] for name in names if name.endswith(".json") and _NAME.fullmatch(name[:-5])
-        }
+        return set(self._uids())
+
+    def is_empty(self) -> bool:
+        """Whether no series has a file."""
+        return next(self._uids(), None) is None
+
+    def _uids(self) -> Iterator[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for name in (entry.name for entry in entries):
+                if name.endswith(".json") and _NAME.fullmatch(name[:-5]):
+                    yield name[:-5]
 
     def clear(self, uid: str) -> None:
         """Remove the file of a series."""

@@ -94,7 +94,7 @@ def outdated_reports(tree: Tree, *, by_hash: bool = False) -> list[str]:
     """
     stamp = _read_stamp(tree)
     if stamp is None:
-        return [*REPORT_FILES] if tree.receipts.uids() else []
+        return [] if tree.receipts.is_empty() else [*REPORT_FILES]
     outdated = [
         name for name in REPORT_FILES if _differs(tree.root / name, stamp[name], by_hash=by_hash)
     ]
