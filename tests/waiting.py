@@ -1,4 +1,4 @@
-"""Waiting in tests: until a condition holds, and how long "at once" may take on a busy machine.
+"""Waiting in tests: until a condition is true, and how long "at once" may take on a busy machine.
 
 No test measures speed. What is cut short would otherwise last `LONG`; that it ends `SOON` leaves
 a machine with far too much to do enough time.
@@ -19,7 +19,7 @@ LONG = 60.0
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:
-    """Wait until a condition holds; `process`, which is to cause it, must not end before."""
+    """Wait until a condition is true; `process`, which is to cause it, must not end before."""
     end = time.monotonic() + LONG
     while not condition():
         assert process is None or process.poll() is None, f"ended: {process.communicate()}"

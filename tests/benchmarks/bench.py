@@ -78,7 +78,7 @@ class Bench:
 
 
 def best(costs: Sequence[Cost]) -> Cost:
-    """The fastest: whatever else the machine did, it did not speed it up."""
+    """The fastest run: other work on the machine can only slow a run down."""
     return min(costs, key=lambda cost: cost.wall)
 
 

@@ -41,7 +41,7 @@ def resuming(bench: Bench) -> Iterator[Row]:
     image = made.size // made.images
     missing = made.images - left.images
     received = after["sent"] - before["sent"]
-    # A stream sends what is here once more, but deflated: it is chosen where that is less.
+    # A stream sends existing images again, but deflated: it is chosen if that is less.
     again = received - missing * image
     assert cost.document["images"]["stored"] == made.images
     target = Target("at most an image a worker", again <= _JOBS * image)
@@ -79,7 +79,7 @@ def _left(output: Path) -> Left:
 
 
 def _delivered(made: Input, before: dict[str, Any], after: dict[str, Any]) -> int:
-    """Images that the second run asked for: whole series, or one by one."""
+    """Images that the second run requested: as complete series, or one by one."""
     streams = sum(after["series"].values()) - sum(before["series"].values())
     single = after["asked"].get("getSingleImage", 0) - before["asked"].get("getSingleImage", 0)
     return int(streams * made.recipe.images + single)

@@ -54,7 +54,7 @@ def keys_of(section: str) -> set[str]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[str]:
-    """The keys of a document, down to what holds no further ones."""
+    """The keys of a document, down to values without further keys."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from leaves(item, f"{path}.{key}".removeprefix("."))

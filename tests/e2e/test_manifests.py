@@ -54,7 +54,7 @@ def selected(output: Run, *arguments: str, code: int = 0) -> list[str]:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_every_format_of_series_is_a_target(output: Run, style: str, encoding: str) -> None:
     choice = ("MIDRC-RICORD-1B", "--max-series", "3")
-    written = Path("written")  # without a suffix: the content tells the format
+    written = Path("written")  # without a suffix: the content shows the format
     written.write_text(output("series", *choice, "--format", style), encoding=encoding)
     assert selected(output, "written") == selected(output, *choice)
 

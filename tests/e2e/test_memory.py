@@ -1,4 +1,4 @@
-"""Memory is bounded by the number of workers, whatever the series' size."""
+"""Memory is bounded by the number of workers, not by the size of series."""
 
 from __future__ import annotations
 

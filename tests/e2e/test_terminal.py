@@ -158,7 +158,7 @@ def test_a_large_download_has_to_be_confirmed_at_a_terminal(tmp_path: Path) -> N
     assert "error: nothing was downloaded" in shown
     assert not (tmp_path / "tcia-data").exists()
     code, shown = dialog(tmp_path, "y\n")
-    assert (code, shown.count(QUESTION)) == (3, 1), "it goes on, and meets the closed port"
+    assert (code, shown.count(QUESTION)) == (3, 1), "it continues, and fails at the closed port"
 
 
 @needs_tmux

@@ -1,4 +1,4 @@
-"""The two archives check and replace each other: the whole download against both, on loopback."""
+"""The two archives check and replace each other: complete downloads from both, on loopback."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class PowerLossDisk(CountingDisk):
     """Knows what would survive a power cut: synced content under synced names.
 
     Args:
-        root: what stands in it already has been synced.
+        root: what is in it already has been synced.
         at: see `CountingDisk`.
     """
 

@@ -244,7 +244,7 @@ class ArchiveServer(Archive):
         self.carts: dict[str, list[str]] = {}
         """Shared carts: the SeriesInstanceUIDs of each name."""
         self.stopping = threading.Event()
-        """Set when the server stops: whatever waits should wait for this."""
+        """Set when the server stops; every wait waits for this."""
         self._seed = seed
         self._counts: Counter[str] = Counter()
         self._current = threading.local()

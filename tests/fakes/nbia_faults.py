@@ -127,7 +127,7 @@ class Cut(BodyFault):
 
 @dataclass(kw_only=True)
 class EndEarly(BodyFault):
-    """The body ends after `at` bytes, properly as far as HTTP can tell."""
+    """The body ends after `at` bytes, without an error that HTTP can show."""
 
     at: int
 

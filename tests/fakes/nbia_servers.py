@@ -32,7 +32,7 @@ NAME = "SMALL"
 
 
 class Authority:
-    """A certificate authority that nobody knows but the test."""
+    """A certificate authority that only the test trusts."""
 
     def __init__(self) -> None:
         self._ca = trustme.CA()

@@ -1,4 +1,4 @@
-"""Volumes as the packages hold them: small NIfTI-1 files, and what may be wrong with them."""
+"""Volumes as in the packages: small NIfTI-1 files, intact and damaged."""
 
 from __future__ import annotations
 

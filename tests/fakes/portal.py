@@ -48,7 +48,7 @@ class FakePortal:
         self.files: dict[str, ServedFile] = {}
         """By path."""
         self.per_page = 100
-        """The most records on a page, whatever is asked for."""
+        """Maximum number of records on a page, for any request."""
         self.link_base: str | None = None
         """What the links to next pages begin with; the server itself by default."""
         self.ignores_slug = False

@@ -38,7 +38,7 @@ print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
 os._exit(0)
 """
-"""Ends with the pipe, so with the process that started it, whatever becomes of that."""
+"""Ends with the pipe, and so with the process that started it, even if that is killed."""
 _PUBLIC = {"x-amz-acl": "public-read"}
 
 

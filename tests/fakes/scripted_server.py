@@ -268,7 +268,7 @@ def _read_request(sock: socket.socket, number: int) -> Head | None:
 
 
 def closed_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine without a server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -34,7 +34,7 @@ QUICK = HttpSettings(
 
 
 class Scenario:
-    """An archive that holds one collection, and a folder to download it to."""
+    """An archive with one collection, and a folder to download it to."""
 
     def __init__(self, corpus: Corpus, server: ArchiveServer, faults: Faults, folder: Path) -> None:
         self.corpus = corpus

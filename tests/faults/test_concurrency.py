@@ -1,4 +1,4 @@
-"""Row 10, over a whole download: the number of requests at once settles, and recovers."""
+"""Row 10, in a complete download: the number of requests at once settles, and recovers."""
 
 from __future__ import annotations
 

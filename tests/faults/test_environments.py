@@ -258,7 +258,7 @@ def test_fault_36_few_threads_mean_fewer_series_at_once(tmp_path: Path, threads:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Let nobody write to a folder, root included."""
+    """Make a folder read-only, also for root."""
     if os.geteuid() != 0:
         modes = {path: path.stat().st_mode for path in [folder, *folder.rglob("*")]}
         for path, mode in modes.items():

@@ -28,7 +28,7 @@ KILLS = int(os.environ.get("TCIA_COVID_TEST_KILLS", "40")) // 4
 """For each of two destinations."""
 JOBS = 4
 BUFFERED = 128 * 1024
-"""Bytes on a line that the archive has sent and nobody has read."""
+"""Bytes that the archive has sent and the program has not read."""
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 

@@ -135,7 +135,7 @@ class Exercise:
         assert not lost
 
     def check_after_kill(self) -> None:
-        """Check what holds at any moment."""
+        """Check what must be true at any moment."""
         self.check_users_files()
         images = self.images()
         assert all(md5 in self.allowed[name] for name, md5 in images.items())

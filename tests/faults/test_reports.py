@@ -1,4 +1,4 @@
-"""Report files after runs that end early: they cover what is complete, or that is said."""
+"""Report files after runs that end early: they cover what is complete, or are reported."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_fault_34_after_an_outage_the_reports_cover_what_is_complete(tmp_path: P
 def test_fault_34_a_closed_terminal_ends_the_run_in_an_orderly_way(
     crowd: Scenario, tmp_path: Path
 ) -> None:
-    """The kernel and the shell each send SIGHUP; whatever is written then fails."""
+    """The kernel and the shell each send SIGHUP; then every write to the terminal fails."""
     terminal, end = os.openpty()
     process = subprocess.Popen(
         [*COMMAND, *_arguments(crowd, "-j", "2", "--events", "events")],

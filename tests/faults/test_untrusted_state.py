@@ -114,7 +114,7 @@ def test_fault_35_a_special_file_or_link_in_the_state_folder(
         verify_directory(scenario.output)
         summary = scenario.download()
     if path.name.endswith(".lock"):
-        assert summary.exit_code == 4, "nobody knows who works on the series"
+        assert summary.exit_code == 4, "it is unknown which run works on the series"
         assert isinstance(summary.error, DestinationError)
         assert str(path) in summary.error.message
         path.unlink()

@@ -80,7 +80,7 @@ def _command(scenario: Scenario) -> list[str]:
 
 
 def _counted(events: list[Event]) -> dict[str, object]:
-    """What events say of series, whatever their order and the sizes of pieces."""
+    """The content of events about series, without their order and the sizes of pieces."""
     size: Counter[str] = Counter()
     for event in events:
         if isinstance(event, BytesStored):

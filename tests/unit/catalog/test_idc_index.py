@@ -1,4 +1,4 @@
-"""IDC's whole index, where it is installed: series beyond the catalog."""
+"""IDC's index, if it is installed: series outside the catalog."""
 
 from __future__ import annotations
 

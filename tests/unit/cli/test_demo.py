@@ -1,4 +1,4 @@
-"""`demo`: what it tells to do next, and options that have no effect."""
+"""`demo`: the next steps that it shows, and options that have no effect."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_help_goes_to_standard_output(capsys: Captured, arguments: list[str]) ->
     assert run(arguments) == 0
     out, err = capsys.readouterr()
     assert "Usage: tcia-covid" in out
-    assert out.isascii(), "click writes it whatever the terminal's encoding is"
+    assert out.isascii(), "click writes it in any encoding of the terminal"
     assert not err
 
 

@@ -105,7 +105,7 @@ def test_stall_sends_what_came_before_it_and_resumes(corpus: Corpus, series: Dem
         with soon(at_least=0.2):
             whole = client.session.get(url).content
         with soon(), client.session.get(url, stream=True) as response:
-            # Before that stands the time of the answer.
+            # The time of the response precedes it.
             assert response.raw.read(100)[14:] == whole[14:100]
     assert zipfile.ZipFile(io.BytesIO(whole)).testzip() is None
 

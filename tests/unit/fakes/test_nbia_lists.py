@@ -1,4 +1,4 @@
-"""The simulated NBIA lists what it holds as each generation of NBIA does."""
+"""The simulated NBIA lists its series as each generation of NBIA does."""
 
 from __future__ import annotations
 

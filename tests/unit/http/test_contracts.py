@@ -57,7 +57,7 @@ def test_urllib3_pools_use_the_classes_that_a_manager_is_given(server: ScriptedS
 def test_urllib3_connections_open_sockets_send_requests_and_make_responses_so(
     server: ScriptedServer,
 ) -> None:
-    """`_new_conn` returns the socket, `sock` holds it, `response_class` is made of it."""
+    """`_new_conn` returns the socket, `sock` is that socket, `response_class` is made of it."""
     sockets: list[socket.socket] = []
     requested: list[bool] = []
 

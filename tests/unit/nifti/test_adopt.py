@@ -65,7 +65,7 @@ def volumes_in(tmp_path: Path) -> dict[str, bytes]:
 
 
 def intact(tmp_path: Path) -> bool:
-    """Whether `verify` finds every volume as its receipt says, whatever is next to them."""
+    """Whether `verify` finds every volume as its receipt says, next to any other files."""
     found = verify_directory(tmp_path / "data")
     return found.images.damaged == 0 and not found.damage
 

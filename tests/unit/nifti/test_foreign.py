@@ -106,7 +106,7 @@ def test_foreign_files_next_to_volumes_make_no_patient_incomplete(tmp_path: Path
 def test_a_file_with_a_volumes_name_is_moved_aside_visibly(
     tmp_path: Path, bad: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """There is no receipt, so nobody knows whose file that is."""
+    """There is no receipt, so the owner of the file is unknown."""
     fake.write(home(tmp_path), {LATE: bad})
     source = fake.write(tmp_path / "have", fake.whole())
     words = [
@@ -193,7 +193,7 @@ def test_a_repair_replaces_a_link_and_not_its_target(tmp_path: Path, how: str) -
 
 
 def test_a_volume_found_damaged_stays_on_record(tmp_path: Path) -> None:
-    """A further volume of the patient is no reason to forget one that nobody looked at."""
+    """A further volume of the patient must not remove one that was not read from the receipt."""
     adopt(tmp_path, {EARLY: BOTH[EARLY]})
     (home(tmp_path) / EARLY).write_bytes(b"x" * len(BOTH[EARLY]))
     result = adopt(tmp_path, {LATE: BOTH[LATE]})

@@ -1,4 +1,4 @@
-"""Every fact that `doctor` checks holds where all is well, and is named where it does not."""
+"""Every fact that `doctor` checks is true if everything works, and is named if it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the report: what it shows, that text stays text, and that it asks nobody."""
+"""The page of the report: what it shows, that text stays text, and that it sends no request."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def read_file(folder: Path, name: str, text: str | bytes) -> Manifest:
 
 
 def uids(manifest: Manifest) -> tuple[str, ...]:
-    """All identifiers, whatever their kinds."""
+    """All identifiers, of any kind."""
     return tuple(value for values in manifest.identifiers.values() for value in values)
 
 

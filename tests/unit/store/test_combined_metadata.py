@@ -111,7 +111,7 @@ def test_fault_31_a_list_that_somebody_changed_is_named_and_left_out(
     assert f"{tmp_path / 'A' / 'metadata.csv'} was changed" in notice
     assert [row["Collection"] for row in rows(tmp_path)] == ["B"]
     assert outdated_reports(tree) == ["../metadata.csv"]
-    assert "may be yours" in update(tree_of(tmp_path, "A"))[0], "what somebody wrote is kept"
+    assert "may be yours" in update(tree_of(tmp_path, "A"))[0], "other programs' files are kept"
     assert [row["Collection"] for row in rows(tmp_path)] == ["A", "B"]
     assert outdated_reports(tree) == []
 

@@ -103,7 +103,7 @@ def test_a_series_whose_receipt_is_lost_is_found_by_its_names(tmp_path: Path, la
         assert len(staging.in_place) == 3
         again = tree.commit(staging)
     assert {image.file for image in again.images} == {image.file for image in receipt.images}
-    assert copy.exists(), "a user's copy is nobody else's"
+    assert copy.exists(), "a user's copy belongs to the user"
 
 
 def test_a_file_in_the_place_of_an_image_is_moved_aside(tmp_path: Path) -> None:

@@ -336,7 +336,7 @@ def test_a_tree_that_grows_without_end_does_not_block_the_writer(tmp_path: Path)
     numbers = iter(range(1, 100))
     disk.grow = lambda: grow(tree, series_of(next(numbers)), 1)
     report(tree)
-    assert outdated_reports(tree), "for the run that goes on"
+    assert outdated_reports(tree), "for the run that continues"
 
 
 def test_no_temporary_file_remains(tree: Tree) -> None:

@@ -127,7 +127,7 @@ class Run:
 
 @contextmanager
 def locked_by_another_run(tree: Tree, series: Series) -> Iterator[None]:
-    """Another open file holds the lock, as another process would."""
+    """Another open file has the lock, as in another process."""
     with Lock(tree.state / "locks" / f"{series.uid}.lock", "the series"):
         yield
 

@@ -1,4 +1,4 @@
-"""When to stream a whole series, and when to fetch its images one by one."""
+"""When to stream a series, and when to download its images one by one."""
 
 from __future__ import annotations
 

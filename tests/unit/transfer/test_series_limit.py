@@ -109,7 +109,7 @@ def test_where_each_connection_is_limited_all_workers_are_used(rate: float) -> N
 
 
 def test_full_speed_on_a_line_that_one_connection_does_not_fill() -> None:
-    """The whole takes less than 5 % longer than with all workers from the beginning."""
+    """The run takes less than 5 % longer than with all workers from the beginning."""
     line = Line(lambda number: min(20 * MB, 3 * MB * number), size=40 * MB)
     line.run(3600, series=461)
     assert line.complete[-1] < 1.05 * 461 * 40 / 20
