@@ -530,7 +530,8 @@ def test_fault_38_an_endpoint_that_refuses_everything_is_replaced_by_the_next(bo
         summary = both.run(*FIVE, jobs=1)
         both.assert_complete(summary, *FIVE)
         assert summary.sources == {"nbia": 0, "idc": 15}
-        assert len(proxy.seen) == 3, "three series in a row"
+        # Three series in a row; another one may be in progress by then.
+        assert len(proxy.seen) in {3, 4}
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
