@@ -57,7 +57,7 @@ def get(
     try:
         return _exchange(pool, connection, request, head.encode("ascii"))
     except BaseException:
-        request.finish()
+        request.detach()
         connection.close()
         pool._put_conn(connection)  # noqa: SLF001
         raise
@@ -192,7 +192,7 @@ class PlainResponse:
         """Close the connection unless the body, and nothing more, was read from it."""
         pending = getattr(self._connection.sock, "pending", None)  # bytes that TLS holds
         if not self._body.ended or self._body.surplus or (pending is not None and pending()):
-            self._request.finish()
+            self._request.detach()
             self._connection.close()
 
     def release_conn(self) -> None:

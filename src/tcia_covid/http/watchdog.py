@@ -84,7 +84,7 @@ class ActiveRequest:
         """Take the connection that carries this request, and start the timeout of the next step.
 
         That is the TLS handshake if it `needs_handshake`, otherwise the first byte of the response.
-        `is_stable` promises that `finish` is called before the socket is closed or replaced.
+        `is_stable` promises that `detach` is called before the socket is closed or replaced.
         """
         # A duplicate stays valid while the TLS layer swaps socket objects, and never names a
         # descriptor that the system has reused for something else.
@@ -131,8 +131,13 @@ class ActiveRequest:
                 self.abort_reason = self.abort_reason or reason
                 self._shut_down()
 
+    def detach(self) -> None:
+        """Release the connection: another one may carry the request."""
+        with self._lock:
+            self._close_handle()
+
     def finish(self) -> None:
-        """Release the connection."""
+        """Release the connection, and take no other."""
         with self._lock:
             self._finished = True
             self._close_handle()
