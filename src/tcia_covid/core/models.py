@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from tcia_covid.core.errors import FailureReason, TciaCovidError
@@ -49,6 +51,7 @@ SERIES_NAMES: Mapping[str, str] = {
 
 The names are those of DICOM and of NBIA's getSeries; the last three are IDC's.
 """
+_ATTRIBUTES = {name: attribute for attribute, name in SERIES_NAMES.items()}
 _TYPES = {"number": int, "image_count": int, "size": int, "third_party": bool}
 """Attributes that are not text."""
 
@@ -217,14 +220,14 @@ class Series:
         Raises:
             TypeError: a value has another type, or an identifier is missing.
         """
-        known = {
-            attribute: values[name]
-            for attribute, name in SERIES_NAMES.items()
-            if values.get(name) is not None
-        }
-        for attribute, value in known.items():
+        known: dict[str, Any] = {}
+        for name, value in values.items():
+            attribute = _ATTRIBUTES.get(name)
+            if attribute is None or value is None:
+                continue
             if type(value) is not _TYPES.get(attribute, str):
-                raise TypeError(f"{SERIES_NAMES[attribute]} cannot be {value!r}"[:200])
+                raise TypeError(f"{name} cannot be {value!r}"[:200])
+            known[attribute] = value
         return cls(**known)
 
 
@@ -296,6 +299,11 @@ class Check(str, Enum):
     """By the archive's hash over the MD5s of all images of the series."""
     SIZE = "size"
     """By count, bytes and header alone: the archive has no hash for it."""
+
+
+CHECKS = {check.value: check for check in Check}
+"""By value; calling `Check` takes five times as long, and receipts do it per image."""
+_WEAKEST_FIRST = tuple(reversed(CHECKS))
 
 
 IMAGE_NAMES: Mapping[str, str] = {
@@ -391,6 +399,11 @@ class Receipt:
     list of one per image. None where they were not recorded. Not validated before they are used:
     most commands read every receipt, and none of the headers."""
 
+    def path(self, root: Path) -> str:
+        """Its folder, as the system writes it; `root` is the collection's folder."""
+        # Joining Paths takes five times as long.
+        return f"{root}{os.sep}{self.folder.replace('/', os.sep)}"
+
     def attributes(self) -> list[ImageAttributes] | None:
         """What the headers of `images` say, in their order; None where this was not recorded."""
         if not isinstance(self.headers, Mapping):
@@ -451,8 +464,8 @@ class Receipt:
     @property
     def check(self) -> Check:
         """The weakest check among the images."""
-        checks = {image.check for image in self.images}
-        return next((check for check in reversed(Check) if check in checks), Check.MD5)
+        checks = {image.check.value for image in self.images}  # members hash in Python: slowly
+        return next((CHECKS[value] for value in _WEAKEST_FIRST if value in checks), Check.MD5)
 
 
 class State(str, Enum):

@@ -76,7 +76,7 @@ def is_in_hidden_folder(file: PurePath) -> bool:
 def is_plain_name(name: str) -> bool:
     """Whether a name in a record of this program names a visible file or folder, and no path."""
     is_visible = name != "" and name.isprintable() and not name.startswith(".")
-    return is_visible and set(name).isdisjoint("/\\:")
+    return is_visible and "/" not in name and "\\" not in name and ":" not in name
 
 
 def is_windows_name(name: str) -> bool:

@@ -220,19 +220,20 @@ class SummaryBuilder:
         self.summary = Summary(targets=list(targets), output=output)
         self._sources: Counter[str] = Counter()
         self._fetched: Counter[str] = Counter()
-        self._results: dict[str, SeriesResult] = {}
+        self._results: dict[str, SeriesResult | None] = {}
+        """By UID of the series; None while it remains."""
 
     def selected(self, series: Iterable[Series]) -> None:
         """Count the requested series."""
         for requested in series:
             self.summary.selected += 1
             self.summary.images_expected += requested.image_count or 0
-            self._results[requested.uid] = SeriesResult(requested.uid, State.REMAINING.value)
+            self._results[requested.uid] = None
 
     def outcome(self, outcome: Outcome, folder: Path) -> None:
         """Count the outcome of one series; `folder` is that of its collection."""
         summary, uid = self.summary, outcome.series.uid
-        path = str(folder / outcome.receipt.folder) if outcome.receipt is not None else None
+        path = outcome.receipt.path(folder) if outcome.receipt is not None else None
         self._results[uid] = SeriesResult(uid, outcome.state.value, path)
         if outcome.receipt is not None:
             already = outcome.state is State.ALREADY
@@ -247,9 +248,10 @@ class SummaryBuilder:
             sources = {image.source for image in outcome.receipt.images}
             # The archives of adopted images are not known.
             sources = sources - {ADOPTED} or sources
-            self._sources.update(sources)
-            if not already:
-                self._fetched.update(sources)
+            for source in sources:  # `Counter.update` takes longer
+                self._sources[source] += 1
+                if not already:
+                    self._fetched[source] += 1
         elif outcome.failure is not None:
             summary.failed += 1
             summary.failures.append(outcome.failure)
@@ -282,7 +284,11 @@ class SummaryBuilder:
             for failure in listings
             if failure.series
         ]
-        summary.results = [*self._results.values(), *unlisted_results]
+        results = [
+            result or SeriesResult(uid, State.REMAINING.value)
+            for uid, result in self._results.items()
+        ]
+        summary.results = [*results, *unlisted_results]
         summary.notices = [*notices, *summary.notices]
         summary.sources = {"nbia": 0, "idc": 0} | dict(sorted(self._sources.items()))
         summary.fetched_from = dict(sorted(self._fetched.items()))

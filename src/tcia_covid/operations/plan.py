@@ -225,7 +225,7 @@ def _group(group: CollectionSelection, output: Path, *, update: bool) -> GroupPl
         if changed:
             planned.changed.append(series.uid)
         if receipt is not None and not (update and changed):
-            planned.folders[series.uid] = str(tree.root / receipt.folder)
+            planned.folders[series.uid] = receipt.path(tree.root)
             images = series.image_count or len(receipt.images)
             planned.complete += Totals(1, images, series.size or receipt.size)
         elif any(amount := partial.of(series)):

@@ -71,7 +71,7 @@ class Committer:
         files = {image.file for image in receipt.images}
         if not files or foreign_link(self.root, receipt.folder) or self._too_long(receipt):
             return False
-        names = files_in(os.path.join(self.root, *receipt.folder.split("/")))  # noqa: PTH118 - quick
+        names = files_in(receipt.path(self.root))
         missing = files - names
         # A file system that ignores case may list other spellings.
         return len(names) >= len(files) and all(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.core.models import SERIES_NAMES, Check, Receipt, Series, StoredImage
+from tcia_covid.core.models import CHECKS, SERIES_NAMES, Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_plain_name, is_reserved
 from tcia_covid.store.disk import UNUSABLE_JSON, Disk, read_json
 
@@ -177,7 +177,7 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
     receipt = Receipt(
         series=Series.from_dict(series),
         folder=_inside(str(document["folder"])),
-        images=tuple(_image(image) for image in document["images"]),
+        images=tuple(map(_image, document["images"])),
         finished=str(document["finished"]),
         program=str(document["program"]),
         headers=headers if isinstance(headers := document.get("headers"), dict) else None,
@@ -185,10 +185,11 @@ def _from_document(document: dict[str, Any]) -> StoredReceipt:
     staged = str(document["staged"])
     if not _NAME.fullmatch(receipt.series.uid) or "/" in (staged and _inside(staged)):
         raise ValueError(receipt.series.uid)
-    if len({image.uid for image in receipt.images}) < len(receipt.images):
+    images = receipt.images
+    if len({image.uid for image in images}) < len(images):
         raise ValueError("an image is named twice")
-    has_names = any(image.name for image in receipt.images)
-    if has_names and len({image.file.casefold() for image in receipt.images}) < len(receipt.images):
+    has_names = any(image.name for image in images)
+    if has_names and len({image.file.casefold() for image in images}) < len(images):
         raise ValueError("two images have one file")
     replaces = dict(_replaced(document.get("replaces", {})))
     return StoredReceipt(receipt, staged, replaces, _moved_from(document.get("moved_from")))
@@ -231,7 +232,7 @@ def _image(document: dict[str, Any]) -> StoredImage:
     is_name = _NAME.fullmatch(uid) and suffix in _SUFFIXES
     if not (is_name and type(size) is int and 0 <= size <= _MAX_SIZE and _MD5.fullmatch(md5)):
         raise ValueError(uid)
-    check, source = Check(document["check"]), str(document["source"])
+    check, source = CHECKS[document["check"]], str(document["source"])
     name = str(document.get("name", ""))
     if name:
         _check_file_name(name)

@@ -449,8 +449,7 @@ def _has_folder(tree: Tree, receipt: Receipt) -> bool:
     Raises:
         DestinationError: the folder cannot be read.
     """
-    # Joining Paths takes as long as the call of stat.
-    path = f"{tree.root}{os.sep}{receipt.folder.replace('/', os.sep)}"
+    path = receipt.path(tree.root)
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):

@@ -459,9 +459,10 @@ class Tree:
 
     def may_be_in_layout(self, receipt: Receipt) -> bool:
         """The same by the folder and the kind of names only; quicker for many series."""
-        folders = self.layout.folders(receipt.series, receipt.study_id)
         has_names = any(image.name for image in receipt.images)
-        return receipt.folder in folders and has_names == bool(self.layout.file)
+        return has_names == bool(self.layout.file) and self.layout.has_folder(
+            receipt.folder, receipt.series, receipt.study_id
+        )
 
     def record_headers(self, receipt: Receipt) -> None:
         """Store the attributes that `with_headers` read, unless another run has the series."""

@@ -36,6 +36,8 @@ def test_a_series_has_other_folders_for_when_its_first_one_is_another_series() -
         f"PATIENT-7/_77_7-{SERIES.uid}",
         f"PATIENT-7-{SERIES.uid}/_77_7",
     )
+    assert all(layout.has_folder(folder, SERIES) for folder in layout.folders(SERIES))
+    assert not layout.has_folder(f"PATIENT-7/{ROOT}.7", SERIES)
 
 
 @pytest.mark.parametrize(
