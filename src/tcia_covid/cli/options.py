@@ -477,13 +477,12 @@ MORE_TARGETS = click.Argument(
     ["targets"], nargs=-1, metavar="", required=False, shell_complete=completion.targets
 )
 """Further targets after `--against TARGET`."""
-OPTIONS = {
-    option.key: option
-    for value in list(globals().values())
-    for option in (value if isinstance(value, tuple) else (value,))
-    if isinstance(option, Option)
-}
-"""Every option by its key: what files and the environment may set."""
+OPTIONS: dict[str, Option] = {}
+"""Every option by its key, as it is declared first: what files and the environment may set."""
+for _value in list(globals().values()):
+    for _declared in _value if isinstance(_value, tuple) else (_value,):
+        if isinstance(_declared, Option):
+            OPTIONS.setdefault(_declared.key, _declared)
 
 CONFIG = tuple(
     option

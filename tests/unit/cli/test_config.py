@@ -26,6 +26,14 @@ def test_every_setting_is_shown(capsys: Captured) -> None:
     assert settings(capsys).keys() == OPTIONS.keys()
 
 
+def test_options_of_several_commands_are_those_of_download(capsys: Captured) -> None:
+    assert settings(capsys)["jobs"] == ("8", "default")
+    assert run(["config", "--help-all"]) == 0
+    shown = capsys.readouterr().out
+    assert "Series to download in parallel." in shown
+    assert shown.index("Filters (") < shown.index("--patient") < shown.index("With --against")
+
+
 def test_each_origin_is_named(
     capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
