@@ -97,7 +97,7 @@ class Compared:
 
 
 def in_turns(bench: Bench, run: Callable[[], Cost], limit: Callable[[], float]) -> list[Compared]:
-    """Measure run and limit in turns, for disks and neighbours change their minds."""
+    """Measure run and limit in turns: the speed of disks and of shared hardware varies."""
     pairs = []
     before = limit()
     for _ in bench.times():

@@ -5,7 +5,7 @@
     monkeypatch.setenv("PATH", engine.path)
 
 It takes the options that the real one documents, among them `--url=@env:NAME`; the link is
-looked up in `packages.json` next to it. What it is to do is in `behaviour.json`, and changes
+looked up in `packages.json` next to it. What it is to do is in `behavior.json`, and changes
 with every run: one entry a run, the last one for all further runs.
 """
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 home = Path({home!r})
 runs = json.loads((home / "runs.json").read_text())
-plans = json.loads((home / "behaviour.json").read_text())
+plans = json.loads((home / "behavior.json").read_text())
 plan = plans[min(len(runs), len(plans) - 1)] if plans else {{}}
 runs.append({{"argv": sys.argv[1:], "pid": os.getpid(), "group": os.getpgid(0)}})
 (home / "runs.json").write_text(json.dumps(runs))
@@ -123,7 +123,7 @@ class FakeAscli:
     def behave(self, *plans: Mapping[str, Any]) -> None:
         """Say what the next runs are to do."""
         done = len(self.runs)
-        self._write("behaviour.json", [{}] * done + list(plans) if plans else [])
+        self._write("behavior.json", [{}] * done + list(plans) if plans else [])
 
     def wait_for_run(self, number: int = 1) -> None:
         """Wait until it was started so many times."""

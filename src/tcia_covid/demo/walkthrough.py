@@ -70,11 +70,11 @@ def run_walkthrough(
 
 
 def serve(port: int, show: Show, stop: CancelToken) -> NoReturn:
-    """Serve the demo archive until the run is cancelled; show its base URL.
+    """Serve the demo archive until the run is canceled; show its base URL.
 
     Raises:
         UsageError: the port is in use.
-        TciaCovidError: the run was cancelled.
+        TciaCovidError: the run was canceled.
     """
     try:
         server = DemoServer(read_series(), port)

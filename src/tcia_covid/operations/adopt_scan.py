@@ -145,7 +145,7 @@ def scan(
     Symbolic links are not followed, and the folders in `skipped` are left out.
 
     Raises:
-        TciaCovidError: the scan was cancelled.
+        TciaCovidError: the scan was canceled.
     """
     inventory = Inventory()
     for entry, content in parallel_map(

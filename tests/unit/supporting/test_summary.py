@@ -34,7 +34,7 @@ def test_a_second_run_at_the_same_time_is_refused(site: FakePortal, tree: Tree) 
         fetch(site, tree, entry(site, "table.csv"))
 
 
-def test_a_cancelled_run_raises(site: FakePortal, tree: Tree) -> None:
+def test_a_canceled_run_raises(site: FakePortal, tree: Tree) -> None:
     site.file("table.csv", CSV)
     stop = CancelToken()
     stop.set()
@@ -121,7 +121,7 @@ def test_unknown_targets_and_refused_licenses_are_errors(site: FakePortal, tmp_p
         download_supporting(_request(tmp_path, site, "DEMO", commercial_use=True), registry)
 
 
-def test_a_cancelled_run_gives_exit_code_130(site: FakePortal, tmp_path: Path) -> None:
+def test_a_canceled_run_gives_exit_code_130(site: FakePortal, tmp_path: Path) -> None:
     stop = CancelToken()
     stop.set()
     summary = download_supporting(_request(tmp_path, site, "DEMO"), _registry(site), stop=stop)

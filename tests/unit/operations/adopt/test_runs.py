@@ -1,4 +1,4 @@
-"""Repeated, cancelled and simultaneous runs; events and the JSON document."""
+"""Repeated, canceled and simultaneous runs; events and the JSON document."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_progress_and_events_are_emitted(
     assert sum(isinstance(event, SeriesFinished) for event in events) == 4
 
 
-def test_a_cancelled_run_is_continued_by_the_next(
+def test_a_canceled_run_is_continued_by_the_next(
     server: ArchiveServer, corpus: Corpus, source: Path, data: Path
 ) -> None:
     tcia_utils(source, corpus)

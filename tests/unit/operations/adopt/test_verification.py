@@ -194,7 +194,7 @@ def test_not_available_is_a_response() -> None:
     assert len(unreachable.asked) == 4
 
 
-def test_a_cancelled_run_sends_no_further_request() -> None:
+def test_a_canceled_run_sends_no_further_request() -> None:
     stop = CancelToken()
     stop.set()
     hash_sources = HashSources(
