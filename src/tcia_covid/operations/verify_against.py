@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tcia_covid.catalog.collections import Collection, Registry
 from tcia_covid.catalog.registry import load_registry
@@ -21,7 +23,7 @@ from tcia_covid.selection.lookup import LookupResult
 from tcia_covid.selection.request import Request, check_package_request, package_collection
 from tcia_covid.selection.resolve import Selection, resolve
 from tcia_covid.selection.targets import Unknown, manifest_target, parse_targets
-from tcia_covid.store.discovery import find_trees
+from tcia_covid.store.discovery import find_trees, listing_errors
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.series import version_difference
 
@@ -55,8 +57,20 @@ class Mismatch:
     patient: str = ""
     image_count: int | None = None
     """Requested images; those in the folder if nothing is requested."""
-    images: list[str] = field(default_factory=list)
+    images: Sequence[str] = ()
     """SOPInstanceUIDs of missing and damaged images, where receipts name them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the series as the JSON document shows it."""
+        return {
+            "SeriesInstanceUID": self.series or None,
+            "Collection": self.collection or None,
+            "PatientID": self.patient or None,
+            "ImageCount": self.image_count,
+            "state": self.state.value,
+            "detail": self.detail,
+            "images": list(self.images),
+        }
 
 
 @dataclass(slots=True)
@@ -129,8 +143,11 @@ class _StoredSeries:
     """Lists series that the catalog does not have from the receipts of a folder."""
 
     def __init__(self, trees: Sequence[Tree], output: str) -> None:
-        self._trees = trees
-        self._output = output
+        self._unknown = f"not in {output}, and not in the catalog"
+        """One text for all series: another for each of 1,000,000 would take 200 MB."""
+        # Listed once: trying to open a file for each of 1,000,000 series takes a minute.
+        with listing_errors(Path(output)):
+            self._trees = [(tree, tree.receipts.uids()) for tree in trees]
 
     def collection(self, collection: Collection) -> SeriesListing:
         """Refuse: receipts do not show what a collection has."""
@@ -142,7 +159,7 @@ class _StoredSeries:
         for uid in uids:
             series = self._read(uid)
             if series is None:
-                listing.failures.append(self._missing(uid, f"series {uid}"))
+                listing.failures.append(Failure(uid, FailureReason.MISSING, self._unknown))
             else:
                 listing.series.append(series)
         return listing
@@ -160,18 +177,15 @@ class _StoredSeries:
                 yield item, LookupResult("SeriesInstanceUID", SeriesListing([series]))
             elif is_any_uid or item.place:
                 uid = item.value if is_any_uid else ""
-                failure = self._missing(uid, f"{item.place}{item.value}")
+                detail = f"{item.place}{item.value} is {self._unknown}"
+                failure = Failure(uid, FailureReason.MISSING, detail)
                 yield item, LookupResult("", SeriesListing(failures=[failure]))
             else:
                 raise _unknown_here(item.value)
 
     def _read(self, uid: str) -> Series | None:
-        stored = (tree.receipts.read(uid) for tree in self._trees)
+        stored = (tree.receipts.read(uid) for tree, recorded in self._trees if uid in recorded)
         return next((record.receipt.series for record in stored if record is not None), None)
-
-    def _missing(self, uid: str, name: str) -> Failure:
-        detail = f"{name} is not in {self._output}, and not in the catalog"
-        return Failure(uid, FailureReason.MISSING, detail)
 
 
 def _unknown_here(name: str) -> RequestError:
@@ -188,12 +202,12 @@ class SeriesCheck:
         self._selection = selection
         self._trees = trees
         self._expected = {series.uid: series for series in selection.series}
-        for uid in self._expected.keys() & selection.pins.keys():
-            number = selection.pins[uid].get("image_count")
+        for uid, series in self._expected.items():
+            number = selection.pins.get(uid, {}).get("image_count")
             if isinstance(number, int):
-                self._expected[uid] = replace(self._expected[uid], image_count=number)
+                self._expected[uid] = replace(series, image_count=number)
         self._found: set[str] = set()
-        selected_pins = (pin for uid, pin in selection.pins.items() if uid in self._expected)
+        selected_pins = (pin for uid in self._expected if (pin := selection.pins.get(uid)))
         self._result = TargetComparison(
             targets=[*request.targets, *(manifest.name for manifest in request.manifests)],
             resolved=selection.resolved,
@@ -238,10 +252,10 @@ class SeriesCheck:
             self._result.add(_mismatch(MismatchState.MISSING, series, detail))
         for failure in self._selection.failures:
             self._result.add(Mismatch(MismatchState.MISSING, failure.series, failure.detail))
-        order = list(MismatchState)
-        self._result.mismatches.sort(
-            key=lambda mismatch: (order.index(mismatch.state), mismatch.series)
-        )
+        # In two steps, since a pair for each of many series would take more memory than it.
+        self._result.mismatches.sort(key=attrgetter("series"))
+        order = {state: place for place, state in enumerate(MismatchState)}
+        self._result.mismatches.sort(key=lambda mismatch: order[mismatch.state])
         return self._result
 
 
@@ -250,7 +264,7 @@ def _mismatch(
 ) -> Mismatch:
     count = series.image_count
     return Mismatch(
-        state, series.uid, detail, series.collection, series.patient, count, list(images)
+        state, series.uid, detail, series.collection, series.patient, count, tuple(images)
     )
 
 

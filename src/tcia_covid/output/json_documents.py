@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tcia_covid.catalog.citation import format_citation, references
@@ -68,7 +68,7 @@ def summary_document(summary: Summary) -> Document:
         "sources": summary.sources,
         "supporting": [_supporting(files) for files in summary.supporting],
         "results": summary.results,
-        "failures": [failure.to_dict() for failure in summary.failures],
+        "failures": summary.failures,
         "catalog_differences": [
             _comparison(comparison) for comparison in summary.catalog_differences
         ],
@@ -110,7 +110,7 @@ def plan_document(plan: Plan, command: str = "plan") -> Document:
         "disk": {"free": plan.free, "needed": plan.needed, "enough": plan.fits},
         "time": {"seconds": plan.seconds, "rate": plan.rate, "assumed": plan.rate_is_assumed},
         "results": (result for group in plan.groups for result in group.results),
-        "failures": [failure.to_dict() for failure in plan.failures],
+        "failures": plan.failures,
         "notices": plan.notices,
     }
 
@@ -193,21 +193,14 @@ def adopt_document(result: AdoptResult) -> Document:
 
 def verify_document(result: VerifyResult) -> Document:
     """Return the document of `verify`."""
+    against = result.against
+    result = replace(result, against=None)
     document = _result("verify", result, "checked", ("damage", "unexpected"))
     document["bytes"]["read"] = document.pop("read")
-    if result.against is not None:
-        document["against"]["mismatches"] = [
-            {
-                "SeriesInstanceUID": mismatch.series or None,
-                "Collection": mismatch.collection or None,
-                "PatientID": mismatch.patient or None,
-                "ImageCount": mismatch.image_count,
-                "state": mismatch.state.value,
-                "detail": mismatch.detail,
-                "images": mismatch.images,
-            }
-            for mismatch in result.against.mismatches
-        ]
+    if against is not None:
+        # `asdict` would copy each of a million mismatches.
+        fields = asdict(replace(against, mismatches=[]))
+        document["against"] = {**fields, "mismatches": against.mismatches}
     return document
 
 
@@ -359,7 +352,7 @@ def series_document(targets: Sequence[str], selected: Selection, exit_code: int)
         "resolved": [asdict(target) for target in selected.resolved],
         "exit_code": exit_code,
         "series": selected.series,
-        "failures": [failure.to_dict() for failure in selected.failures],
+        "failures": selected.failures,
         "notices": selected.notices,
     }
 

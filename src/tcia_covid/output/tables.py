@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 from tcia_covid.core.models import Failure
@@ -186,10 +186,10 @@ def _cut(text: str, columns: int) -> str:
 
 def first_lines(lines: Iterable[str], indent: str = "  ", what: str = "") -> Iterator[str]:
     """The first lines, and how many more there are; `what` begins each of them."""
-    cleaned = [clean_line(line) for line in lines]
-    yield from (f"{indent}{what}{line}" for line in cleaned[:MAX_LINES])
-    if len(cleaned) > MAX_LINES:
-        yield f"{indent}{what or 'and '}{len(cleaned) - MAX_LINES:,} more: --json lists all"
+    rest = iter(lines)
+    yield from (f"{indent}{what}{clean_line(line)}" for line in islice(rest, MAX_LINES))
+    if more := sum(1 for _ in rest):
+        yield f"{indent}{what or 'and '}{more:,} more: --json lists all"
 
 
 def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:

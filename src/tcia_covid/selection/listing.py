@@ -113,9 +113,7 @@ class ArchiveSource:
             return _without_nbia(uids, known, error)
         listed = self._reconciler.reconcile({u: s for u, s in joined.items() if u in known}, known)
         listed.series += [item for uid, item in joined.items() if uid not in known]
-        listed.failures += _unknown(
-            [uid for uid in uids if uid not in joined.keys() | known.keys()]
-        )
+        listed.failures += _unknown(uid for uid in uids if uid not in joined and uid not in known)
         return listed
 
     def _short(self, collection: Collection, count: int) -> list[Failure]:

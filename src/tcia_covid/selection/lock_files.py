@@ -13,6 +13,7 @@ from tcia_covid.selection.targets import Target
 _WRITE = "'tcia-covid series TARGET --format csv > lock.csv' writes a lock file"
 _HASH = PINNED["series_hash"]
 """The column that only lock files of a downloaded folder have."""
+_NEEDED = {name: attribute for name, attribute in PINNED.items() if attribute != _HASH}
 
 
 def merge_pins(targets: Iterable[Target]) -> Mapping[str, Pin]:
@@ -41,7 +42,7 @@ def merge_pins(targets: Iterable[Target]) -> Mapping[str, Pin]:
 
 def _check_hashes(target: Target) -> None:
     """Refuse a file from which some hashes were removed: its series would not be compared."""
-    without = [uid for uid, pin in target.pins.items() if pin.get(_HASH) is None]
+    without = [uid for uid, has_value in target.pins.attributes() if not has_value.get(_HASH)]
     if 0 < len(without) < len(target.pins):
         raise ManifestError(
             f"{target.word} has a series_hash of some series, and none of {len(without)}, such as "
@@ -70,11 +71,12 @@ def check_frozen(targets: Iterable[Target]) -> None:
 
 
 def _series_without_version(target: Target) -> Iterator[str]:
-    for uid in target.uids:
-        pin = target.pins.get(uid, {})
-        missing = [name for name, of in PINNED.items() if of not in pin and of != _HASH]
-        if missing:
+    for uid, has_value in target.pins.attributes():
+        if missing := [name for name, of in _NEEDED.items() if of not in has_value]:
             yield f"{target.word} has no {', '.join(missing)} of series {uid}"
+    if len(target.pins) < len(target.uids):
+        uid = next(uid for uid in target.uids if uid not in target.pins)
+        yield f"{target.word} has no {', '.join(_NEEDED)} of series {uid}"
 
 
 def freeze(listed: Iterable[Series], pins: Mapping[str, Pin]) -> tuple[list[Series], list[Failure]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.collections import Collection, Registry
@@ -130,8 +130,8 @@ class _TargetLists:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._uids: dict[str, dict[str, int]] = defaultdict(dict)
-        """The series of each target, without those of its collections."""
+        self._looked_up: dict[str, dict[str, int]] = defaultdict(dict)
+        """The series that a look-up found for each target, by UID."""
         self._first: dict[str, str] = {}
         """The collection that first listed a series, where that is not its own."""
         self._shared: dict[tuple[str, str], int] = defaultdict(int)
@@ -159,12 +159,9 @@ class _TargetLists:
 
     def add_series(self, targets: Iterable[Target], source: SeriesSource) -> None:
         """List the single series, of all targets at once."""
-        uids: dict[str, int] = {}
-        for target in targets:
-            uids |= target.uids
-            self._uids[target.word].update(target.uids)
+        uids = tuple(dict.fromkeys(chain.from_iterable(target.uids for target in targets)))
         if uids:
-            self._add("", source.series(tuple(uids)))
+            self._add("", source.series(uids))
 
     def add_unknown(self, targets: Iterable[Target], lookup: Lookup) -> None:
         """List what only an archive knows.
@@ -192,7 +189,8 @@ class _TargetLists:
 
     def resolved(self, target: Target) -> ResolvedTarget:
         """Record what a target was resolved to."""
-        uids = self._uids[target.word]
+        found = self._looked_up.get(target.word)
+        uids = target.uids | found if found else target.uids
         names = [collection.name for collection in target.collections]
         if not names:
             listed = self._index()
@@ -238,7 +236,7 @@ class _TargetLists:
             elif (first := self._first.get(series.uid) or self._name(known)) != name:
                 self._shared[first, name] += 1
             if word:
-                self._uids[word][series.uid] = 0
+                self._looked_up[word][series.uid] = 0
         self.failures += listing.failures
         self._notices += listing.notices
         self.differences += listing.differences
@@ -289,7 +287,7 @@ def _shard_of(group: CollectionSelection, in_shard: Callable[[str], bool]) -> Co
 def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:
     """Drop failures of series that the filters would exclude, as far as is known."""
     named = {failure.series for failure in failures if failure.series}
-    if not named:
+    if not named or filters == Filters():
         return failures
     known = series_catalog.find(named)
     passing = apply_filters(filters, [*listed, *known.values()]).series

@@ -22,7 +22,7 @@ from tcia_covid.core.errors import (
 )
 from tcia_covid.core.safe_names import is_uid, uid_problem
 from tcia_covid.core.units import count
-from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pin, bucket_address
+from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pins, bucket_address
 from tcia_covid.selection.manifests.read import read_manifest
 
 MANIFEST_SUFFIXES = (
@@ -62,7 +62,7 @@ class Target:
     manifest: str = ""
     """The manifest's name, if it is one."""
     notices: list[str] = field(default_factory=list)
-    pins: Mapping[str, Pin] = field(default_factory=dict)
+    pins: Pins = field(default_factory=lambda: Pins({}))
     """The version of each series, of a manifest that is read as a lock file."""
 
     @property

@@ -134,6 +134,11 @@ def test_a_document_has_one_line_for_each_of_many_series() -> None:
 
 def test_the_lines_of_very_many_series_are_one_list() -> None:
     results = [SeriesResult(f"1.2.{place}", "remaining") for place in range(250)]
+    nested = list(encoded({"against": {"results": results, "more": {}}}, ensure_ascii=False))
+    assert len(nested) > 6, "in pieces"
+    text = "".join(nested)
+    assert len(text.splitlines()) == len(results) + 7
+    assert json.loads(text)["against"] == {"results": [r.to_dict() for r in results], "more": {}}
     pieces = list(encoded({"results": iter(results)}, ensure_ascii=False))
     assert len(pieces) > 3
     document = json.loads("".join(pieces))

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal, get_args
@@ -140,16 +140,26 @@ class Pins(Mapping[str, Pin]):
         flags, image_count, size, crdc_uuid, md5 = _ROW.unpack_from(block, start)
         if not flags:
             raise KeyError(uid)
-        values = (image_count, size, str(UUID(bytes=crdc_uuid)), md5.hex())
-        return {
-            attribute: value if flags & 0x10 << bit else None
-            for bit, (attribute, value) in enumerate(zip(PINNED.values(), values, strict=True))
-            if flags & 1 << bit
-        }
+        values = zip(
+            PINNED.values(),
+            (image_count, size, str(UUID(bytes=crdc_uuid)), md5.hex()),
+            strict=True,
+        )
+        known = _attributes(flags)
+        return {name: value if known[name] else None for name, value in values if name in known}
 
     def __iter__(self) -> Iterator[str]:
-        flags = chain.from_iterable(block[:: _ROW.size] for block in self._blocks)
-        return (uid for uid, flag in zip(self._uids, flags, strict=False) if flag)
+        return (uid for uid, _ in self.attributes())
+
+    def attributes(self) -> Iterator[tuple[str, Mapping[str, bool]]]:
+        """Each series in order, with the attributes that its version has, and whether of a value.
+
+        Much quicker than a look-up of each series.
+        """
+        rows = chain.from_iterable(block[:: _ROW.size] for block in self._blocks)
+        return (
+            (uid, _attributes(flags)) for uid, flags in zip(self._uids, rows, strict=False) if flags
+        )
 
     def __len__(self) -> int:
         return self._count
@@ -393,6 +403,16 @@ def _row(flags: int, image_count: str, size: str, crdc_uuid: str, md5: str) -> b
         bytes.fromhex(crdc_uuid.replace("-", "")),
         bytes.fromhex(md5),
     )
+
+
+@cache
+def _attributes(flags: int) -> Mapping[str, bool]:
+    """What the flags of a row say: its attributes, and whether each has a value."""
+    return {
+        attribute: bool(flags & 0x10 << bit)
+        for bit, attribute in enumerate(PINNED.values())
+        if flags & 1 << bit
+    }
 
 
 def is_wanted(kind: Kind, only: Kind | None) -> bool:

@@ -20,6 +20,7 @@ from tcia_covid.operations.verify import VerifyResult
 from tcia_covid.operations.verify_against import Mismatch
 from tcia_covid.output.json_documents import verify_document
 from tcia_covid.selection.manifests.write import csv_lines
+from tcia_covid.store.receipts import Receipts, StoredReceipt
 from tcia_covid.store.staging import Staging
 from tcia_covid.store.tree import Tree
 from tests.e2e.archive import stand_in
@@ -197,7 +198,36 @@ def test_series_outside_the_catalog_are_compared_by_their_uids(output: Path) -> 
         result = tcia_covid.verify(output, against=name)
         assert numbers(result) == (5, 4, 1, 0, 0)
         assert only(result).series == absent
-        assert absent in only(result).detail
+        assert "not in the catalog" in only(result).detail
+
+
+def test_only_receipts_that_exist_are_read_for_a_long_list(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = trees.grow(new_tree(output), series_of(1)).series
+    absent = [f"1.2.3.{number}" for number in range(200)]
+    Path("list.txt").write_text("\n".join([*absent, stored.uid]))
+    read: list[str] = []
+
+    def counted(receipts: Receipts, uid: str) -> StoredReceipt | None:
+        read.append(uid)
+        return read_receipt(receipts, uid)
+
+    read_receipt = Receipts.read
+    monkeypatch.setattr(Receipts, "read", counted)
+    result = tcia_covid.verify(output, against="list.txt")
+    assert numbers(result) == (201, 1, 200, 0, 3)
+    assert set(read) == {stored.uid, *(series.uid for series in SOME)}
+
+
+def test_what_is_missing_of_a_long_list_takes_little_memory(output: Path) -> None:
+    absent = [replace(SOME[0], uid=f"1.2.3.{number}") for number in range(200)]
+    result = tcia_covid.verify(output, against=lock(absent))
+    assert numbers(result) == (200, 0, 200, 0, 3)
+    assert result.against is not None
+    missing = [mismatch for mismatch in result.against.mismatches if mismatch.state == "missing"]
+    assert len({id(mismatch.detail) for mismatch in missing}) == 1, "one text for all"
+    assert len({id(mismatch.images) for mismatch in missing}) == 1
 
 
 @pytest.mark.parametrize("word", ["ACRIN-NSCLC-FDG-PET", "https://host/list.csv"])
@@ -234,7 +264,7 @@ def test_the_document_names_each_mismatch(output: Path) -> None:
         "changed": 0,
     }
     (mismatch,) = against["mismatches"]
-    assert mismatch == {
+    assert mismatch.to_dict() == {
         "SeriesInstanceUID": LISTED[3].uid,
         "Collection": NAME,
         "PatientID": LISTED[3].patient,
