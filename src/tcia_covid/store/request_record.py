@@ -11,7 +11,7 @@ from tcia_covid.core.models import Series, Totals
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.store.disk import UNUSABLE_JSON, read_json
 
-REQUEST_FILE = "asked.json"
+REQUEST_FILE = "request.json"
 _MAX_ITEMS = 250_000
 """Series that are recorded one by one; TCIA's largest collection has 203,000."""
 
