@@ -7,7 +7,7 @@ import os
 import re
 from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
@@ -367,6 +367,10 @@ class StoredImage:
     def file(self) -> str:
         """The file name in the series folder."""
         return self.name or f"{self.uid}{self.suffix}"
+
+    def renamed(self, name: str) -> StoredImage:
+        """The same image with another `name`."""
+        return self if name == self.name else replace(self, name=name)
 
 
 def shared_headers(attributes: Sequence[ImageAttributes | None]) -> dict[str, Any] | None:

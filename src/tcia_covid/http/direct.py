@@ -23,6 +23,7 @@ _VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _PLAIN_HEAD = re.compile(
     rb"HTTP/1\.1 ([245]\d\d)(?: [ -~]*)?\r\n((?:[A-Za-z0-9_-]+:[ -~]*\r\n)+)\r\n"
 )
+_HEADER = re.compile(r"([A-Za-z0-9_-]+): *([ -~]*?) *\r\n")
 _NO_BODY = 204
 _MAX_DIGITS = 15
 
@@ -154,10 +155,9 @@ class PlainResponse:
     def _parse(self, head: re.Match[bytes]) -> bool:
         """Parse a head; return whether the body is the next `Content-Length` bytes."""
         self.status, headers = int(head[1]), self.headers
-        for line in head[2].decode("ascii").splitlines():
-            name, _, value = line.partition(":")
-            name, value = name.lower(), value.strip(" ")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        for name, value in _HEADER.findall(head[2].decode("ascii")):
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
         length = headers.get("Content-Length", "")
         return (
             length.isdigit()

@@ -185,7 +185,7 @@ class Committer:
         by_uid = dict(zip((image.uid for image in images), attributes, strict=True))
         names = self.layout.file_names(receipt.series, by_uid, study_id)
         folder = receipt.folder if receipt.folder in folders else folders[0]
-        return folder, tuple(replace(image, name=names.get(image.uid, "")) for image in images)
+        return folder, tuple(image.renamed(names.get(image.uid, "")) for image in images)
 
     def _collect(self, moved_from: MovedFrom, receipt: Receipt, staged: Path) -> None:
         """Move the images of a series that gets other names into its staging folder.
@@ -259,13 +259,11 @@ class Committer:
         attributes = {uid: image.attributes for uid, image in images.items()}
         names = self.layout.file_names(staging.series, attributes, study_id)
         taken = {
-            replace(images[uid], name=name).file.casefold()
-            for uid, name in kept.items()
-            if uid in images
+            images[uid].renamed(name).file.casefold() for uid, name in kept.items() if uid in images
         }
         names = {uid: name for uid, name in names.items() if name.casefold() not in taken}
         return tuple(
-            replace(image, name=kept.get(uid, names.get(uid, ""))) for uid, image in images.items()
+            image.renamed(kept.get(uid, names.get(uid, ""))) for uid, image in images.items()
         )
 
     def _sync(self, staging: Staging, images: Iterable[StoredImage]) -> None:
