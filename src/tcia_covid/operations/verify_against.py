@@ -250,7 +250,10 @@ class SeriesCheck:
                 begun = "only some of its images were downloaded"
                 detail = begun if uid in staged else "nothing of it was downloaded"
             self._result.add(_mismatch(MismatchState.MISSING, series, detail))
-        for failure in self._selection.failures:
+        failures = self._selection.failures
+        failures.reverse()
+        while failures:  # each is freed when it is counted: there may be a million
+            failure = failures.pop()
             self._result.add(Mismatch(MismatchState.MISSING, failure.series, failure.detail))
         # In two steps, since a pair for each of many series would take more memory than it.
         self._result.mismatches.sort(key=attrgetter("series"))

@@ -286,8 +286,10 @@ def _shard_of(group: CollectionSelection, in_shard: Callable[[str], bool]) -> Co
 
 def _relevant(failures: list[Failure], filters: Filters, listed: Iterable[Series]) -> list[Failure]:
     """Drop failures of series that the filters would exclude, as far as is known."""
+    if filters == Filters():
+        return failures
     named = {failure.series for failure in failures if failure.series}
-    if not named or filters == Filters():
+    if not named:
         return failures
     known = series_catalog.find(named)
     passing = apply_filters(filters, [*listed, *known.values()]).series
