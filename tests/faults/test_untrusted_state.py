@@ -61,7 +61,7 @@ STATE_FILES = (
     "failed/{uid}.json",
     "staging/{uid}/dead/.origins",
     "staging/{uid}/dead/{uid}.1.dcm.staged",
-    "asked.json",
+    "request.json",
     "reports.json",
     "reports.begun",
     "program",
