@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import pytest
 from tcia_covid.catalog import series_catalog
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.core.errors import UnknownCollectionError
-from tcia_covid.core.models import Failure
+from tcia_covid.core.models import Failure, Series
 from tcia_covid.selection.filters import Filters
+from tcia_covid.selection.listing import ArchiveSource
 from tcia_covid.selection.targets import Unknown, parse_targets, unknown_collection
 from tests.unit.selection.helpers import OneList, selected
 
@@ -83,3 +86,27 @@ def test_one_list_of_many_series_is_selected_without_an_index() -> None:
     count = 10_000
     # What threads of other tests allocate meanwhile counts as well: the least is what it takes.
     assert min(selecting(count) for _ in range(3)) < 40 * count
+
+
+def listing(count: int) -> float:
+    """The seconds that it takes to list so many series, half of which the archive does not have."""
+    listed = [replace(FIRST, uid=f"1.2.{number}") for number in range(count)]
+
+    class Half:
+        def list_collection(self, collection: str) -> list[Series]:
+            raise AssertionError(collection)
+
+        def list_series(self, uids: Sequence[str]) -> list[Series]:
+            return listed[::2]
+
+    source = ArchiveSource(Half(), accept_listed=False, quick=None)
+    began = time.process_time()
+    found = source.series([series.uid for series in listed])
+    assert (len(found.series), len(found.failures)) == (count / 2, count / 2)
+    return time.process_time() - began
+
+
+def test_which_series_an_archive_does_not_have_is_found_in_linear_time() -> None:
+    listing(10)  # reads the catalog
+    short, long = (min(listing(count) for _ in range(3)) for count in (500, 8000))
+    assert long < 50 * short, "16 times as many take 256 times as long if it is quadratic"
