@@ -61,7 +61,7 @@ class Archive(Protocol):
     def of_record(self) -> bool:
         """Whether it decides where archives disagree about a series."""
 
-    def holds(self, series: Series) -> bool:
+    def has(self, series: Series) -> bool:
         """Whether the archive may have `series`, as far as is known without a request."""
 
     def list_collection(self, collection: str) -> list[Series]:

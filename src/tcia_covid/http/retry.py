@@ -52,7 +52,7 @@ class Reachability:
             with self._lock:
                 self._since = self._since or self._clock()
 
-    def is_hopeless(self, error: ArchiveError, wait: float) -> bool:
+    def is_too_late(self, error: ArchiveError, wait: float) -> bool:
         """Whether it is too late to try again `wait` seconds after a failure."""
         if self.responded or not isinstance(error, UNREACHABLE):
             return False
@@ -119,7 +119,7 @@ class RetryPolicy:
         doublings = min(self.failures - 1, _MAX_DOUBLINGS)
         ceiling = min(settings.retry_wait_cap, settings.retry_wait * 2**doublings)
         wait = max(random.uniform(0, ceiling), error.retry_after or 0.0)
-        if self._reachability is not None and self._reachability.is_hopeless(error, wait):
+        if self._reachability is not None and self._reachability.is_too_late(error, wait):
             raise error
         self._on_retry(error.message, wait)
         self._stop.wait(wait)

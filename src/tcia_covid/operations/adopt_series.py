@@ -40,7 +40,7 @@ class HashSources:
 
     def of(self, series: Series) -> list[Archive]:
         """The archives that may have a series."""
-        return [archive for archive in self.archives if archive.holds(series)]
+        return [archive for archive in self.archives if archive.has(series)]
 
     def ask(self, archive: Archive, request: Callable[[Archive], object]) -> bool:
         """Call `request`; False if the archive did not respond or is skipped.

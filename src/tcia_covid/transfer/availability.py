@@ -75,7 +75,7 @@ class ArchiveAvailability:
             self.last_answer = self._clock()
         self._breaker.close(archive.name)
 
-    def answered_since(self, moment: float) -> bool:
+    def responded_since(self, moment: float) -> bool:
         """Whether any archive sent something after `moment` (monotonic seconds)."""
         return self.last_answer is not None and self.last_answer > moment
 
@@ -116,7 +116,7 @@ class OutageMonitor:
     @property
     def suspected(self) -> bool:
         """Whether a series failed, and no archive has sent anything since."""
-        return self._consecutive > 0 and not self.availability.answered_since(self._outage_start)
+        return self._consecutive > 0 and not self.availability.responded_since(self._outage_start)
 
     def failed(self, error: ArchiveError) -> bool:
         """Count a series whose archives all failed; whether that makes an outage.
@@ -146,7 +146,7 @@ class OutageMonitor:
         deadline = self.clock() + min(pause, left)
         interval = min(_POLL_INTERVAL, self.wait / 4)
         while (remaining := deadline - self.clock()) > 0 and not self.stop.is_set():
-            if self.availability.answered_since(self._outage_start):
+            if self.availability.responded_since(self._outage_start):
                 if self._set_announced(announced=False):
                     seconds = self.clock() - self._outage_start
                     self.emit(

@@ -218,7 +218,7 @@ class ProcessScheduler:
                 roots = tuple(tree.root for tree in self._trees)
                 worker.send(_Setup(options, roots, min(most, workers_for(options.jobs))))
                 thread = threading.Thread(
-                    target=self._attend,
+                    target=self._serve,
                     args=(worker,),
                     name=f"process-{worker.process.pid}",
                     daemon=True,
@@ -277,7 +277,7 @@ class ProcessScheduler:
             # In a thread: a worker that does not read must not delay the end.
             threading.Thread(target=worker.send, args=(message,), daemon=True).start()
 
-    def _attend(self, worker: _Worker) -> None:
+    def _serve(self, worker: _Worker) -> None:
         """Give series to one worker, and take its reports, until it ends."""
         with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:

@@ -154,7 +154,7 @@ class Scheduler:
         self._needed = [
             archive
             for archive in self.archives
-            if not jobs or any(archive.holds(job.series) for job in jobs)
+            if not jobs or any(archive.has(job.series) for job in jobs)
         ]
         self._queue.extend(sorted(jobs, key=lambda job: (-(job.series.size or 0), job.uid)))
         workers = self.workers * self._per_job
@@ -323,7 +323,7 @@ class Scheduler:
             isinstance(error, UNREACHABLE)
             and not self.context.reachability.responded
             and self.context.availability.last_answer is None
-            and all(archive.holds(job.series) for archive in self._needed)
+            and all(archive.has(job.series) for archive in self._needed)
         )
 
     def _put_locked(self, job: Job, error: TciaCovidError, locked: LockedSeries | None) -> None:

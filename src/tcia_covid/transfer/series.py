@@ -171,7 +171,7 @@ class _Failover:
         context: TransferContext,
     ) -> None:
         self._series = series = staging.series
-        holding = [archive for archive in archives if archive.holds(series)]
+        holding = [archive for archive in archives if archive.has(series)]
         self._archives = holding or list(archives)
         self._staging = staging
         self._quarantine = quarantine

@@ -52,7 +52,7 @@ def test_a_series_from_another_list_is_found_in_the_catalog(
     series = s3_server.hold(demo)
     elsewhere = replace(series, bucket=None, crdc_uuid=None)
     with idc_of(s3_server.url, series) as archive:
-        assert archive.holds(elsewhere)
+        assert archive.has(elsewhere)
         assert md5s_of(received(archive, elsewhere, tmp_path)) == md5s(demo)
 
 
@@ -70,7 +70,7 @@ def test_a_series_without_a_valid_folder_is_not_available(
 ) -> None:
     series = replace(cataloged(demo), **location)  # type: ignore[arg-type]
     with idc_of(DEAD) as archive:
-        assert not archive.holds(series)
+        assert not archive.has(series)
         for ask in (archive.images, lambda series: received(archive, series, tmp_path)):
             with pytest.raises(NotAvailableError, match="knows no folder"):
                 ask(series)

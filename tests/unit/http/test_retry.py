@@ -206,12 +206,12 @@ def test_fault_43_before_the_first_response_retries_end_within_seconds(
     now = 100.0
     reachability = Reachability(patience=5.0, clock=lambda: now)
     error = error_type("no route", retryable=True)
-    assert not reachability.is_hopeless(error, 4.0)
+    assert not reachability.is_too_late(error, 4.0)
     now += 3.0
-    assert reachability.is_hopeless(error, 4.0)
-    assert not reachability.is_hopeless(error, 1.0)
+    assert reachability.is_too_late(error, 4.0)
+    assert not reachability.is_too_late(error, 1.0)
     now += 10.0
-    assert reachability.is_hopeless(error, 0.0)
+    assert reachability.is_too_late(error, 0.0)
 
 
 def test_fault_43_a_connection_that_timed_out_before_the_first_response_is_not_tried_again() -> (
@@ -222,7 +222,7 @@ def test_fault_43_a_connection_that_timed_out_before_the_first_response_is_not_t
     reachability.begin()
     now += 20.0
     reachability.begin()
-    assert reachability.is_hopeless(UnreachableError("no connection", retryable=True), 0.0)
+    assert reachability.is_too_late(UnreachableError("no connection", retryable=True), 0.0)
 
 
 def test_fault_43_after_a_response_all_retries_are_used(waits: Waits) -> None:

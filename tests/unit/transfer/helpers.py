@@ -43,7 +43,7 @@ class FakeArchive:
     connections_per_job: int = 1
     of_record: bool = True
 
-    def holds(self, series: Series) -> bool:
+    def has(self, series: Series) -> bool:
         return True
 
     def list_collection(self, collection: str) -> list[Series]:

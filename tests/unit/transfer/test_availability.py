@@ -89,8 +89,8 @@ def test_after_the_pause_one_caller_probes_and_a_failed_probe_doubles_the_pause(
 def test_the_last_answer_of_any_archive_is_known() -> None:
     clock = Clock()
     availability = ArchiveAvailability(clock)
-    assert not availability.answered_since(0)
+    assert not availability.responded_since(0)
     availability.worked(NBIA)
-    assert availability.answered_since(999)
+    assert availability.responded_since(999)
     clock.now += 5
-    assert not availability.answered_since(1001)
+    assert not availability.responded_since(1001)

@@ -86,7 +86,7 @@ class IdcArchive:
         """Objects that failed: requested last the next time."""
         self._pool = WorkerPool(client.connections)
 
-    def holds(self, series: Series) -> bool:
+    def has(self, series: Series) -> bool:
         """Whether the catalog knows the folder of the series in IDC."""
         return self._find_location(series) is not None
 

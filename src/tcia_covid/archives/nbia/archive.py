@@ -102,7 +102,7 @@ class NbiaArchive:
             raise NotAvailableError("the archive lists no collection", hint="try again later")
         return sorted({str(row["Collection"]) for row in rows if row.get("Collection")})
 
-    def holds(self, series: Series) -> bool:
+    def has(self, series: Series) -> bool:
         """NBIA may have any series."""
         del series
         return True

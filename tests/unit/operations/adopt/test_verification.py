@@ -36,14 +36,14 @@ class HashArchive:
     """Hashes by UID."""
     remote: list[RemoteImage] = field(default_factory=list)
     error: ArchiveError | None = None
-    has: bool = True
+    is_listed: bool = True
     asked: list[str] = field(default_factory=list)
     skips_known = False
     connections_per_job = 1
     of_record = True
 
-    def holds(self, series: Series) -> bool:
-        return self.has
+    def has(self, series: Series) -> bool:
+        return self.is_listed
 
     def series_md5(self, series: Series) -> str | None:
         return self._answer("whole", self.whole)
@@ -127,7 +127,7 @@ def test_a_series_of_unknown_size_is_complete_if_every_listed_image_is_verified(
 
 
 def test_an_archive_without_the_series_gets_no_request() -> None:
-    absent = idc("1.1", has=False)
+    absent = idc("1.1", is_listed=False)
     verify(files_of("1.1"), absent, nbia("1.1"))
     assert absent.asked == []
 
