@@ -239,7 +239,7 @@ KEEP_FORMULAS = _flag(
     "--keep-formulas",
     "In CSV, put no quote (') before values that a spreadsheet would evaluate, such as =1+1.",
 )
-JOBS = _jobs(_TRANSFER, "Series to download in parallel.  [default: 8]  From IDC, half more.")
+JOBS = _jobs(_TRANSFER, "Series to download in parallel.  [default: 8]  From IDC, a third more.")
 PROCESSES = _option(
     _TRANSFER,
     "--processes",

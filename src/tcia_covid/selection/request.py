@@ -25,10 +25,10 @@ class Options:
     """How a run works."""
 
     jobs: int = DEFAULT_JOBS
-    """Series to receive at once from NBIA. Half more are being written or come from IDC, which
+    """Series to receive at once from NBIA. A third more are being written or come from IDC, which
     gets twice as many requests at once."""
     processes: int | None = None
-    """Processes that download; None to decide by processors and bytes. They divide `jobs`."""
+    """Processes that download; None to decide by processors and images. They divide `jobs`."""
     source: Source = "auto"
     layout: str = "uid"
     """`uid`, `descriptive`, or a template (see `store.layout`)."""

@@ -126,8 +126,8 @@ def processes_for(options: Options, jobs: Sequence[Job], processors: int) -> int
 
 
 def workers_for(jobs: int) -> int:
-    """Threads of a scheduler: half more than requests, so that some sync to the disk."""
-    return jobs + jobs // 2
+    """Threads of a scheduler: a third more than requests, so that some sync to the disk."""
+    return jobs + (jobs + 1) // 3
 
 
 def share(options: Options, processes: int) -> list[Options]:
