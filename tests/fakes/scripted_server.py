@@ -13,13 +13,14 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tcia_covid.http.watchdog import shut_down
 
-RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends RST instead of FIN."""
 TLS_RECORD = b"\x16\x03"
 """The first byte of a TLS handshake."""
