@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import trustme
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import TciaCovidError
@@ -88,6 +93,19 @@ def stop_while(
     thread.join(SOON)
     assert not thread.is_alive()
     return ended
+
+
+@contextmanager
+def trusted_tls(folder: Path) -> Iterator[ssl.SSLContext]:
+    """TLS of a server on this machine; clients trust its certificate in the block."""
+    authority = trustme.CA()
+    bundle = folder / "ca.pem"
+    authority.cert_pem.write_to_path(bundle)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        yield context
 
 
 def in_threads(count: int, work: Callable[[], object]) -> None:

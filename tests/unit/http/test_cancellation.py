@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-import trustme
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_SIGTERM, ConnectionLostError, InterruptedRunError
 from tcia_covid.http.retry import RetryPolicy
 from tcia_covid.http.watchdog import ActiveRequest
 from tests.fakes.scripted_server import Drip, ScriptedServer, Send, Sleep, head, ok, status
-from tests.unit.http.helpers import QUICK, Waiting, client_with, fetch, get, stop_while
+from tests.unit.http.helpers import QUICK, Waiting, client_with, fetch, get, stop_while, trusted_tls
 from tests.waiting import LONG, SOON, soon
 
 LOST = ConnectionLostError("cut", retryable=True)
@@ -37,13 +36,7 @@ class Transport:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssl.SSLContext]:
-    authority = trustme.CA()
-    bundle = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(bundle)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with trusted_tls(tmp_path_factory.mktemp("ca")) as context:
         yield context
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import trustme
 import urllib3
 
 from tcia_covid.core.cancellation import CancelToken
@@ -31,7 +30,7 @@ from tests.fakes.scripted_server import (
     ok,
     status,
 )
-from tests.unit.http.helpers import QUICK, client_with, get, stop_while
+from tests.unit.http.helpers import QUICK, client_with, get, stop_while, trusted_tls
 from tests.waiting import LONG, soon
 
 BODY = bytes(range(256)) * 3000
@@ -45,13 +44,7 @@ def tls(
     if request.param == "http":
         yield None
         return
-    authority = trustme.CA()
-    bundle = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(bundle)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with trusted_tls(tmp_path_factory.mktemp("ca")) as context:
         yield context
 
 
