@@ -94,10 +94,9 @@ def _names(file: Path) -> dict[str, str]:
 
 def _rows(file: Path, column: str, values: list[str], *, results: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows with one of `values` in `column`; with `results`, analysis results, too."""
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import compute, parquet  # noqa: PLC0415
+    from pyarrow import array, compute, parquet  # noqa: PLC0415
 
-    wanted = pa.array(values)
+    wanted = array(values)
     columns = [*IDC_NAMES, *_OTHERS]
     with parquet.ParquetFile(file, memory_map=True) as table:
         for batch in table.iter_batches(_BATCH, columns=columns, use_threads=False):

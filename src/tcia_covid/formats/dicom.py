@@ -202,19 +202,20 @@ def sop_class_name(uid: str) -> str:
     """The name of a SOP class, as DICOM (PS3.6 table A-1) has it; empty if it has none."""
     if uid in SOP_CLASSES or not is_uid(uid):  # anyone may have changed a receipt
         return SOP_CLASSES.get(uid, "")
-    from pydicom.uid import UID  # noqa: PLC0415 - takes 0.4 s
-
-    name = str(UID(uid).name)
+    with _quiet_pydicom() as pydicom:
+        name = str(pydicom.uid.UID(uid).name)
     return "" if name == uid else name
 
 
 @contextmanager
-def _quiet_pydicom() -> Iterator[None]:
-    """Suppress pydicom's warnings: the files are as the archive has them."""
+def _quiet_pydicom() -> Iterator[Any]:
+    """Give pydicom, whose warnings are suppressed: the files are as the archive has them."""
+    import pydicom  # noqa: PLC0415 - takes 0.6 s, and is hardly ever needed
+
     # The filters belong to the process, so two threads must not change them at once.
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        yield pydicom
 
 
 def _text(value: bytes) -> str:
@@ -249,9 +250,7 @@ def texts_by_pydicom(start: bytes, tags: Set[int]) -> dict[int, str]:
         raise ForeignImageError("the file is not a DICOM file" if start else "the file is empty")
     if _DEFLATED.encode() in start:  # pydicom would inflate the whole of it, however large
         raise ForeignImageError("the file's deflated header cannot be read")
-    import pydicom  # noqa: PLC0415 - takes 0.6 s, and is hardly ever needed
-
-    with _quiet_pydicom():
+    with _quiet_pydicom() as pydicom:
         try:
             dataset = pydicom.dcmread(
                 io.BytesIO(start[:_MAX_FOR_PYDICOM]),
@@ -336,29 +335,25 @@ def inflate_through(data: bytes, max_size: int) -> tuple[str, int]:
 
 def _pydicom_problem(data: bytes) -> str:
     """Read the file with pydicom; any exception means that it cannot be read."""
-    import pydicom  # noqa: PLC0415 - takes 0.6 s
-
-    with _quiet_pydicom():
+    with _quiet_pydicom() as pydicom:
         try:
             dataset = pydicom.dcmread(io.BytesIO(data))
-            _read_sequences(dataset)
+            _read_sequences(dataset, pydicom.datadict)
             return _pixel_problem(dataset)
         except Exception as error:  # noqa: BLE001 - a damaged file may raise anything there
             return f"cannot be read as DICOM ({type(error).__name__})"
 
 
-def _read_sequences(dataset: Any) -> None:
+def _read_sequences(dataset: Any, dictionary: Any) -> None:
     """Make pydicom parse every sequence, which it does only on access.
 
     Other values are ignored: in the archives, many are not quite what their VR requires.
     """
-    from pydicom.datadict import dictionary_has_tag, dictionary_VR  # noqa: PLC0415 - as pydicom
-
     for tag in list(dataset.keys()):
-        in_dictionary = dictionary_VR(tag) if dictionary_has_tag(tag) else ""
-        if (dataset.get_item(tag).VR or in_dictionary) == "SQ":
+        known = dictionary.dictionary_VR(tag) if dictionary.dictionary_has_tag(tag) else ""
+        if (dataset.get_item(tag).VR or known) == "SQ":
             for item in dataset[tag].value:
-                _read_sequences(item)
+                _read_sequences(item, dictionary)
 
 
 def _pixel_problem(dataset: Any) -> str:

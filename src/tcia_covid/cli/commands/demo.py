@@ -17,6 +17,7 @@ from tcia_covid.cli.options import PORT, refuse_unused
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.errors import EXIT_OK, InterruptedRunError, UsageError
+from tcia_covid.demo import walkthrough
 
 NEXT = ("list", "plan COVID-19-AR", "download COVID-19-AR --first-patients 1 -o data")
 """What to try after the demo."""
@@ -24,8 +25,6 @@ NEXT = ("list", "plan COVID-19-AR", "download COVID-19-AR --first-patients 1 -o 
 
 def command(console: Console, *, directory: str | None, serve: bool, port: int, **_: Any) -> int:
     """Try a download in seconds, without a network."""
-    from tcia_covid.demo import walkthrough  # noqa: PLC0415 - pydicom is slow to import, for help
-
     lines: list[str] = []
 
     def show(text: str) -> None:
