@@ -25,6 +25,16 @@ SLOW = {
 """These take a tenth of a second or more together."""
 
 
+RARE = {
+    "tcia_covid.archives.aspera",
+    "tcia_covid.archives.portal",
+    "tcia_covid.nifti",
+    "tcia_covid.selection.manifests.read",
+    "tcia_covid.supporting.download",
+}
+"""For packages, supporting files and manifests, which few runs need."""
+
+
 def imported_by(*arguments: str, home: Path) -> set[str]:
     """Modules that a command imports, and their packages."""
     code = (
@@ -71,6 +81,26 @@ def test_commands_without_requests_import_no_http(tmp_path: Path, arguments: lis
 def test_commands_that_read_a_folder_import_no_http(tmp_path: Path, command: list[str]) -> None:
     grow(new_tree(tmp_path / "data"), series_of(1))
     assert not SLOW & imported_by(*command, "data", home=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["plan", "COVID-19-AR"], ["download", "COVID-19-AR", "--dry-run"], ["series", "COVID-19-AR"]],
+)
+def test_commands_import_nothing_for_what_was_not_requested(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    assert not {*SLOW, *RARE} & imported_by(*arguments, home=tmp_path)
+
+
+def test_the_list_of_collections_imports_no_progress_display(tmp_path: Path) -> None:
+    assert not {"tcia_covid.core.events", "concurrent.futures"} & imported_by("list", home=tmp_path)
+
+
+def test_the_status_imports_no_archive(tmp_path: Path) -> None:
+    grow(new_tree(tmp_path / "data"), series_of(1))
+    imported = imported_by("status", "data", home=tmp_path)
+    assert not {"tcia_covid.archives", "tcia_covid.api", "tcia_covid.transfer"} & imported
 
 
 def test_python_m_runs_the_same_program(tmp_path: Path) -> None:

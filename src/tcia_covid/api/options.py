@@ -28,7 +28,6 @@ from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.manifests.model import Kind, Manifest
 from tcia_covid.selection.manifests.objects import is_table, read_objects
-from tcia_covid.selection.manifests.read import read_manifest
 from tcia_covid.selection.request import Options, Request, Source
 from tcia_covid.selection.shards import Shard, parse_shard
 from tcia_covid.selection.targets import split_targets
@@ -393,6 +392,8 @@ def _values(text: str, kind: Kind) -> Iterable[str]:
     """
     if not text.startswith("@"):
         return [part.strip() for part in text.split(",")]
+    from tcia_covid.selection.manifests.read import read_manifest  # noqa: PLC0415 - few runs need it
+
     file = os.path.expanduser(text[1:])  # noqa: PTH111 - "-" stays "-"
     named = read_manifest(file, only=kind).identifiers
     values = [*named.get(kind, ()), *named.get("word", ())]

@@ -10,7 +10,6 @@ from tcia_covid.archives.base import Archive
 from tcia_covid.archives.idc.archive import IdcArchive
 from tcia_covid.archives.idc.endpoints import parse_endpoints
 from tcia_covid.archives.nbia.archive import NbiaArchive
-from tcia_covid.archives.portal import NOT_PROVIDED
 from tcia_covid.catalog import series_catalog
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ManifestError, StatusError
@@ -144,7 +143,7 @@ def fetch_manifest(client: Client, url: str, *, allow_http: bool = False) -> byt
     try:
         return client.fetch(url, lambda response: response.read_all(_MAX_MANIFEST))
     except StatusError as error:
-        if error.status not in NOT_PROVIDED:
+        if not error.is_denial:
             raise
         raise ManifestError(
             f"the server does not provide {redact(url)} (HTTP {error.status})",

@@ -25,8 +25,6 @@ _IDS_PER_REQUEST = 100
 _MAX_PAGES = 50
 _RESPONSE_LIMIT = 16 * 1024 * 1024
 """Bytes; a page of a hundred entries has less than one million."""
-NOT_PROVIDED = frozenset({401, 403, 404, 410})
-"""Statuses that deny a record or a file; no retry helps."""
 _UNITS = {"b": 1, "bytes": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _URL_KEYS = ("source_url", "url")
 T = TypeVar("T")
@@ -144,7 +142,7 @@ def _denied_as_unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except StatusError as error:
-        if error.status not in NOT_PROVIDED:
+        if not error.is_denial:
             raise
         raise NotAvailableError(
             f"TCIA's site does not provide {what}: {error.message}",

@@ -15,7 +15,8 @@ from typing import ParamSpec, TypeVar
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.signals import run_cancellable
 from tcia_covid.core.events import Emit, Event, Notice
-from tcia_covid.output.progress import Display, clean_line
+from tcia_covid.core.redaction import clean_line
+from tcia_covid.output.progress import Display
 from tcia_covid.output.progress_bars import Bars
 from tcia_covid.output.screen import supports_escapes
 

@@ -249,6 +249,11 @@ class StatusError(ArchiveError):
         self.status = status
         self.body = body
 
+    @property
+    def is_denial(self) -> bool:
+        """Whether the server does not provide what was requested; no retry helps."""
+        return self.status in (401, 403, 404, 410)
+
 
 class NotAvailableError(ArchiveError):
     """The archive does not have, or does not provide, the requested series or image."""

@@ -54,6 +54,11 @@ def excerpt(body: bytes, limit: int = 120) -> str:
     return line if len(line) <= limit else line[:limit] + "…"
 
 
+def clean_line(text: str) -> str:
+    """One line without credentials and without control characters."""
+    return scrub(printable(text))
+
+
 def printable(text: str) -> str:
     """Replace each character that cannot be printed, such as a line break or an escape, by a space.
 

@@ -27,7 +27,6 @@ from tcia_covid.core.limits import affordable_jobs, processors
 from tcia_covid.core.models import Failure, Outcome, Receipt, Series, State
 from tcia_covid.core.summary import Summary, SummaryBuilder
 from tcia_covid.core.units import count, format_size
-from tcia_covid.nifti.download import download_collection
 from tcia_covid.operations.select import select
 from tcia_covid.selection.request import Request, package_collection
 from tcia_covid.selection.resolve import CollectionSelection, Selection
@@ -37,7 +36,6 @@ from tcia_covid.store.layout import UID, Layout, collection_folder
 from tcia_covid.store.reports import outdated_reports, update_reports
 from tcia_covid.store.tree import Tree
 from tcia_covid.store.windows import MAX_PATH, excess_length
-from tcia_covid.supporting.download import add_supporting, download_supporting
 from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.processes import ProcessScheduler, processes_for, workers_for
 from tcia_covid.transfer.scheduler import Job, Scheduler, failure_of
@@ -61,6 +59,8 @@ def download_request(
     registry = load_registry(request.options.registry)
     packages = package_collection(request, registry)
     if request.options.supporting_only:
+        from tcia_covid.supporting.download import download_supporting  # noqa: PLC0415 - as below
+
         summary = download_supporting(request, registry, emit=emit, stop=stop)
     elif packages is not None:
         summary = _download_packages(packages, request, registry, emit, stop)
@@ -75,6 +75,8 @@ def _download_packages(
     collection: Collection, request: Request, registry: Registry, emit: Emit, stop: CancelToken
 ) -> Summary:
     """Download a collection that is not DICOM in the packages that it is published as."""
+    from tcia_covid.nifti.download import download_collection  # noqa: PLC0415 - few runs have any
+
     if collection.license is not None:
         emit(Notice(f"{collection.name}: license {collection.license}"))
     try:
@@ -82,12 +84,12 @@ def _download_packages(
     except NotDicomError:
         if request.options.supporting:  # needs no ascli, which the images do
             supporting = Summary(list(request.targets), request.output)
-            add_supporting(request, [collection], supporting, emit=emit, stop=stop)
+            _add_supporting(request, [collection], supporting, emit, stop)
             for result in supporting.supporting:
                 emit(Notice(result.text))
         raise
     if request.options.supporting and summary.error is None:
-        add_supporting(request, [collection], summary, emit=emit, stop=stop)
+        _add_supporting(request, [collection], summary, emit, stop)
     return summary
 
 
@@ -132,8 +134,16 @@ def _download_series(
     summary.bytes_received = archives.meter.received
     if options.supporting and summary.error is None:
         collections = [group.collection for group in selection.groups if group.collection]
-        add_supporting(request, collections, summary, emit=emit, stop=stop)
+        _add_supporting(request, collections, summary, emit, stop)
     return summary
+
+
+def _add_supporting(
+    request: Request, collections: list[Collection], summary: Summary, emit: Emit, stop: CancelToken
+) -> None:
+    from tcia_covid.supporting.download import add_supporting  # noqa: PLC0415 - few runs want them
+
+    add_supporting(request, collections, summary, emit=emit, stop=stop)
 
 
 def _select(

@@ -28,11 +28,12 @@ from tcia_covid.core.events import (
     SeriesStarted,
 )
 from tcia_covid.core.models import Outcome, Series, name_series
-from tcia_covid.core.redaction import scrub
+from tcia_covid.core.redaction import clean_line, scrub
 from tcia_covid.core.summary import SeriesResult
 from tcia_covid.core.version import __version__
 from tcia_covid.output.json_documents import summary_document
-from tcia_covid.output.progress import clean_line, detail_line, failure_line, retry_line, start_line
+from tcia_covid.output.progress import detail_line, retry_line, start_line
+from tcia_covid.output.tables import failure_line
 
 _IDENTITY = (
     "SeriesInstanceUID",

@@ -27,8 +27,9 @@ from tcia_covid.core.events import (
     SeriesStarted,
 )
 from tcia_covid.core.models import Failure, Outcome, Series, State
-from tcia_covid.core.redaction import printable, scrub
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.units import count, format_duration, format_size
+from tcia_covid.output.tables import failure_line
 
 _WINDOW = 20.0
 """Seconds over which the rate is averaged."""
@@ -247,11 +248,6 @@ class ProgressState:
         return max(0.0, (self._received - before) / seconds) if seconds > 0 else 0.0
 
 
-def clean_line(text: str) -> str:
-    """One line without credentials and without control characters."""
-    return scrub(printable(text))
-
-
 def summary_parts(progress: Snapshot) -> list[str]:
     """The progress of a run in words."""
     parts = []
@@ -341,12 +337,6 @@ def retry_line(event: SeriesRetried | RequestRetried) -> str:
         what = _ENDPOINTS.get(event.request, event.request) or "a request"
     when = f"retry in {max(event.wait, 0.1):.1f} s" if event.wait > _NO_PAUSE else "retrying"
     return clean_line(f"{what}: {event.reason}; {when}")
-
-
-def failure_line(failure: Failure) -> str:
-    """Why a series is missing; names the series once."""
-    is_named = not failure.series or failure.series in failure.detail
-    return clean_line(f"{'' if is_named else f'series {failure.series}: '}{failure.detail}")
 
 
 def detail_line(event: Event) -> str:

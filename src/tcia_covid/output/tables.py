@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, TypeVar
 
-from tcia_covid.core.models import Failure
-from tcia_covid.core.redaction import printable
+from tcia_covid.core.redaction import clean_line, printable
 from tcia_covid.core.units import count, display_width, terminal_width
-from tcia_covid.output.progress import clean_line, failure_line
 
 if TYPE_CHECKING:
+    from tcia_covid.core.models import Failure
     from tcia_covid.store.discovery import UncheckedFolder
 
 
@@ -214,6 +213,12 @@ def failure_lines(failures: Sequence[Failure]) -> Iterator[str]:
             yield from first_lines(uids, indent="    ")
     if rest:
         yield f"  and {rest:,} more: --json lists all"
+
+
+def failure_line(failure: Failure) -> str:
+    """Why a series is missing; names the series once."""
+    is_named = not failure.series or failure.series in failure.detail
+    return clean_line(f"{'' if is_named else f'series {failure.series}: '}{failure.detail}")
 
 
 def _group_line(group: Sequence[Failure]) -> str:

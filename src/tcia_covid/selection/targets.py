@@ -23,7 +23,6 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.safe_names import is_uid, uid_problem
 from tcia_covid.core.units import count
 from tcia_covid.selection.manifests.model import Fetch, Kind, Manifest, Pins, bucket_address
-from tcia_covid.selection.manifests.read import read_manifest
 
 MANIFEST_SUFFIXES = (
     *(".tcia", ".s5cmd", ".csv", ".tsv", ".txt", ".xlsx", ".json", ".jsonl", ".jsonld"),
@@ -133,6 +132,8 @@ def _parse(word: str, registry: Registry, fetch: Fetch | None, *, pinned: bool) 
     if _find(target, "word", address, registry):
         return target
     if address == word and _is_manifest(word):
+        from tcia_covid.selection.manifests.read import read_manifest  # noqa: PLC0415 - few are
+
         return manifest_target(read_manifest(word, fetch=fetch, pinned=pinned), registry, word)
     _refuse(word, registry)
     target.unlisted[_unknown_kind(address)] = {address: 0}

@@ -9,7 +9,6 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
-from tcia_covid.archives.portal import NOT_PROVIDED
 from tcia_covid.core.errors import ArchiveError, BadResponseError, NotAvailableError, StatusError
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.formats.signatures import is_web_page
@@ -71,7 +70,7 @@ class ResumableDownload:
                 if file_size(self.part) > size:
                     policy.progressed()
                 limit = _BAD_RESPONSE_RETRIES if isinstance(error, BadResponseError) else None
-                if isinstance(error, StatusError) and error.status in NOT_PROVIDED:
+                if isinstance(error, StatusError) and error.is_denial:
                     raise NotAvailableError(
                         f"the server does not provide {redact(self._url)} (HTTP {error.status})",
                         hint="the file may have moved: look at the collection's page",

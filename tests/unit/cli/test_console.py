@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tcia_covid.cli.commands.series import formatted
 from tcia_covid.cli.console import Console, encodable, encoded, write
 from tcia_covid.cli.main import run
 from tcia_covid.cli.progress import progress_display
@@ -20,6 +19,7 @@ from tcia_covid.core.errors import DestinationError
 from tcia_covid.core.events import RunStarted
 from tcia_covid.core.models import Series
 from tcia_covid.core.summary import SeriesResult
+from tcia_covid.output.series_lists import formatted
 
 Captured = pytest.CaptureFixture[str]
 

@@ -10,12 +10,12 @@ from tcia_covid.api.functions import adopt
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, UsageError
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.nifti.adopt import VolumeAdoption
 from tcia_covid.operations.adopt import AdoptResult
 from tcia_covid.operations.adopt_scan import ForeignSeries
 from tcia_covid.output.json_documents import adopt_document, volume_adoption_document
-from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import first_lines
 from tcia_covid.store.placement import Mode
 

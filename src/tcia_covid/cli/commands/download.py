@@ -22,12 +22,12 @@ from tcia_covid.core.errors import (
     RequestError,
 )
 from tcia_covid.core.models import ADOPTED
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size, verb
 from tcia_covid.operations.download import download_request
 from tcia_covid.operations.plan import plan_request
 from tcia_covid.output.json_documents import summary_document
-from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines
 from tcia_covid.selection.request import Request
 

@@ -9,11 +9,10 @@ from tcia_covid.catalog.collections import Collection
 from tcia_covid.catalog.registry import load_registry
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import ALL_ONLY, refuse_unused
-from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.units import count, format_size
 from tcia_covid.output.json_documents import list_document, sources
-from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import format_number, paragraphs, table, width
 
 _HEADS = (
@@ -38,7 +37,9 @@ def command(
     collections = load_registry(registry)
     others: list[str] | None = None
     if all:
-        from tcia_covid.api.functions import other_collections  # noqa: PLC0415 - imports all archives
+        # These import all archives, and the events.
+        from tcia_covid.api.functions import other_collections  # noqa: PLC0415
+        from tcia_covid.cli.progress import run_displayed  # noqa: PLC0415
 
         others = run_displayed(console, partial(other_collections, registry=registry, **choices))
     else:

@@ -11,11 +11,11 @@ from tcia_covid.cli.console import Console
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL
 from tcia_covid.core.models import Totals
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.summary import Comparison
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.plan import GroupPlan, Plan, compare_with_catalog, plan_request
 from tcia_covid.output.json_documents import comparison_document, plan_document
-from tcia_covid.output.progress import clean_line
 from tcia_covid.output.tables import failure_lines, first_lines, format_number, table, width
 from tcia_covid.selection.request import Request
 from tcia_covid.store.free_space import reserve_of

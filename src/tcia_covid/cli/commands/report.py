@@ -11,10 +11,10 @@ from tcia_covid.api.functions import report
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.progress import run_displayed
 from tcia_covid.core.errors import EXIT_OK
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.units import count, format_duration
 from tcia_covid.operations.report import ReportResult
 from tcia_covid.output.json_documents import report_document
-from tcia_covid.output.progress import clean_line
 
 
 def command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,36 +17,14 @@ from tcia_covid.core.models import Failure, Series
 from tcia_covid.core.units import count, format_size
 from tcia_covid.operations.select import add_hashes, select_offline
 from tcia_covid.output.json_documents import series_document
-from tcia_covid.output.tables import failure_lines, format_number, table, width
-from tcia_covid.selection.manifests.write import (
-    address_lines,
-    csv_lines,
-    idc_address,
-    s5cmd_lines,
-    tcia_lines,
-    uid_lines,
-)
+from tcia_covid.output.series_lists import OF_IDC, formatted
+from tcia_covid.output.tables import failure_lines, width
+from tcia_covid.selection.manifests.write import idc_address
 from tcia_covid.selection.request import Request
 from tcia_covid.selection.resolve import Selection
 
-_MANIFESTS: dict[str, Callable[[Iterable[Series]], Iterator[str]]] = {
-    "tcia": tcia_lines,
-    "txt": uid_lines,
-    "s5cmd": s5cmd_lines,
-    "urls": address_lines,
-}
-OF_IDC = ("s5cmd", "urls")
-"""Formats that name series by their addresses in IDC."""
 _WITH_HASHES = ("csv", "tsv", "json")
 """Formats with all known values of a series."""
-_HEADS = ("patient", "date", "modality", "body part", "images", "size", "description", "series")
-_DROPPED = (
-    *("body part", "date", "patient", "description"),
-    *("size", "images", "modality"),
-)
-"""Left out in turn on a terminal that is too narrow."""
-_TAIL = 6
-"""Characters at the end of a SeriesInstanceUID, which differ within a collection."""
 
 
 def command(
@@ -117,43 +95,6 @@ def _with_address(selection: Selection) -> Selection:
         if not idc_address(series)
     ]
     return replace(selection, failures=selection.failures + failures)
-
-
-def formatted(
-    series: Sequence[Series],
-    format: str,  # noqa: A002
-    *,
-    keep_formulas: bool = False,
-) -> Iterator[str]:
-    """The lines of a table for people, of a CSV file, or of a manifest."""
-    if format == "table":
-        return table(
-            _HEADS,
-            series,
-            _row,
-            right=("images", "size"),
-            keep=("patient", "modality", "series"),
-            drop=_DROPPED,
-            short={"series": lambda uid: f"…{uid[-_TAIL:]}"},
-            columns=width(),
-        )
-    if format in ("csv", "tsv"):
-        delimiter = "," if format == "csv" else "\t"
-        return csv_lines(series, delimiter=delimiter, keep_formulas=keep_formulas)
-    return _MANIFESTS[format](series)
-
-
-def _row(series: Series) -> tuple[object, ...]:
-    return (
-        series.patient,
-        series.study_date or series.date,
-        series.modality,
-        series.body_part,
-        format_number(series.image_count),
-        format_size(series.size) if series.size is not None else "",
-        series.description,
-        series.uid,
-    )
 
 
 def _totals(series: Sequence[Series]) -> str:

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.cli.commands.series import OF_IDC, formatted
 from tcia_covid.cli.console import Console
 from tcia_covid.cli.options import FORMAT, refuse_unused
 from tcia_covid.cli.progress import draws_bars, progress_display
@@ -19,11 +18,12 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_OK, EXIT_PARTIAL, UsageError
 from tcia_covid.core.events import activity
 from tcia_covid.core.models import Check
+from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.units import count, format_duration, format_size
 from tcia_covid.operations.status import CollectionStatus, Progress, StatusResult, read_status
 from tcia_covid.output.json_documents import status_document
-from tcia_covid.output.progress import clean_line
 from tcia_covid.output.screen import Screen
+from tcia_covid.output.series_lists import OF_IDC, formatted
 from tcia_covid.output.tables import failure_lines, first_lines, outdated_line, unchecked_line
 from tcia_covid.selection.manifests.write import idc_address
 
