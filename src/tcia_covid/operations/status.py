@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import contextlib
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -375,7 +376,7 @@ def _partial_packages(tree: Tree) -> Iterator[PartialPackage]:
         with contextlib.suppress(OSError):
             title = read_state(receiving).decode("utf-8", "replace") or receiving.parent.name
             folder = receiving.parent / "files"
-            files = sum(file.is_file() for file in folder.rglob("*"))
+            files = sum(len(names) for _, _, names in os.walk(folder))
             yield PartialPackage(title, files, folder_size(folder))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -122,7 +123,8 @@ class BytesOnDisk:
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder that a run may be writing to."""
     total = 0
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size if file.is_file() else 0
+    for parent, _, names in os.walk(folder):  # unlike rglob, it ignores what is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(parent, name).stat().st_size
     return total

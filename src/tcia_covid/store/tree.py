@@ -264,9 +264,11 @@ class Tree:
 
     def staged_sizes(self, uid: str) -> Iterator[int]:
         """The size of each image of a series in staging, which a run may be changing."""
-        for file in (self.staging / uid).glob("*/[!.]*"):
-            with contextlib.suppress(OSError):
-                yield file.stat().st_size
+        for folder, _, names in os.walk(self.staging / uid):  # unlike glob, it ignores what is gone
+            for name in names:
+                with contextlib.suppress(OSError):
+                    if not name.startswith("."):
+                        yield Path(folder, name).stat().st_size
 
     def complete_receipt(self, uid: str) -> Receipt | None:
         """The receipt of a series whose folder has all its files, by name; else None.

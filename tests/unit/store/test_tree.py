@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from tcia_covid.core.models import ADOPTED, Series, State
 from tcia_covid.core.safe_names import is_reserved
 from tcia_covid.operations.verify import verify_directory
 from tcia_covid.store.disk import Disk, StrPath
+from tcia_covid.store.free_space import folder_size
 from tcia_covid.store.layout import Layout, collection_folder
 from tcia_covid.store.staging import ImageOrigins, Staging
 from tcia_covid.store.tree import Tree
@@ -339,3 +342,25 @@ def test_the_source_of_the_first_image_is_recorded_for_all(tmp_path: Path, first
     assert sources == dict.fromkeys(sources, first) | {"1.2.3": "nbia"}
     (record,) = tmp_path.iterdir()
     assert len(record.read_text().splitlines()) <= 4
+
+
+@pytest.mark.parametrize(
+    "measure", [lambda tree: sum(tree.staged_sizes("1.2")), lambda tree: folder_size(tree.staging)]
+)
+def test_a_folder_that_another_run_removes_while_it_is_measured_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measure: Callable[[Tree], int]
+) -> None:
+    tree = Tree(tmp_path)
+    for name in ("goes", "stays"):
+        folder = tree.staging / "1.2" / name
+        folder.mkdir(parents=True)
+        (folder / "image").write_bytes(b"four")
+    scandir = os.scandir
+
+    def remove_first(path: Any) -> Any:
+        if str(path).endswith("goes"):
+            shutil.rmtree(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", remove_first)
+    assert measure(tree) == 4
