@@ -21,10 +21,11 @@ from tcia_covid.core.errors import NoSpaceError, PausedError, StatusError
 from tcia_covid.core.events import BytesStored, Event, Notice, SeriesFinished, SeriesStarted
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import Options
-from tcia_covid.transfer import processes
+from tcia_covid.transfer import worker
 from tcia_covid.transfer.processes import share
+from tcia_covid.transfer.worker_processes import forked_workers
 from tests.e2e.command import COMMAND, QUICK, run, start
-from tests.fakes.nbia_faults import Stall
+from tests.fakes.nbia_faults import Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
 from tests.faults.scenario import NAME, Scenario
 from tests.faults.scenario import scenario as new_scenario
@@ -40,11 +41,16 @@ def _crowd(tmp_path: Path) -> Iterator[Scenario]:
         yield ready
 
 
-def _workers(pid: int) -> list[int]:
-    """The worker processes of a process that are alive; tests have other children."""
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started and that are alive: forked workers of a command."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(child) for task in tasks for child in task.read_text().split()]
-    return [child for child in children if processes.__name__.encode() in _command_line(child)]
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def _workers() -> list[int]:
+    """The workers of this process that are alive: new interpreters. Tests have other children."""
+    name = worker.__name__.encode()
+    return [child for child in _children(os.getpid()) if name in _command_line(child)]
 
 
 def _is_of_this_process() -> bool:
@@ -62,7 +68,7 @@ def _command_line(pid: int) -> bytes:
     return b""
 
 
-def _command(scenario: Scenario) -> list[str]:
+def _command(scenario: Scenario, processes: int = 2) -> list[str]:
     archive = ["--nbia-url", scenario.url, "--source", "nbia", "--registry", scenario.registry()]
     return [
         "download",
@@ -71,10 +77,8 @@ def _command(scenario: Scenario) -> list[str]:
         str(scenario.output),
         *archive,
         *QUICK,
-        "--processes",
-        "2",
-        "--jobs",
-        "2",
+        f"--processes={processes}",
+        f"--jobs={processes}",
         "--json",
     ]
 
@@ -108,7 +112,7 @@ def test_two_processes_download_and_report_what_one_does(crowd: Scenario, tmp_pa
     )
     same = {"results": [], "output": "", "seconds": 0.0}
     assert replace(two, **same) == replace(one, **same)
-    assert _workers(os.getpid()) == []
+    assert _workers() == []
 
 
 def test_no_process_takes_more_than_its_share_of_few_series(crowd: Scenario) -> None:
@@ -138,7 +142,7 @@ def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: 
         if _is_of_this_process():
             ended.wait(LONG)  # so that the worker gets series
         elif isinstance(event, SeriesStarted) and not killed:
-            killed.append(_workers(os.getpid())[0])
+            killed.append(_workers()[0])
             os.kill(killed[0], signal.SIGKILL)
             ended.set()
 
@@ -153,7 +157,7 @@ def test_fault_21_the_series_of_a_killed_worker_are_downloaded_by_others(crowd: 
 def test_fault_21_a_run_whose_workers_are_all_killed_downloads_by_itself(crowd: Scenario) -> None:
     def kill_all(event: Event) -> None:
         if isinstance(event, SeriesStarted):
-            for pid in _workers(os.getpid()):
+            for pid in _workers():
                 os.kill(pid, signal.SIGKILL)
 
     crowd.assert_complete(crowd.download(processes=3, on_event=kill_all))
@@ -171,7 +175,7 @@ def test_fault_21_a_worker_that_dies_last_leaves_its_series_to_this_process(
         elif isinstance(event, SeriesStarted) and not killed:
             started.set()
             wait_for(lambda: not any(map(_downloads, threading.enumerate())))
-            killed.extend(_workers(os.getpid()))
+            killed.extend(_workers())
             os.kill(killed[0], signal.SIGKILL)
 
     crowd.assert_complete(crowd.download(processes=2, jobs=2, on_event=kill_last))
@@ -185,7 +189,7 @@ def test_fault_22_a_signal_stops_all_processes_and_the_same_command_resumes(
     crowd.add(Stall("getImage", after=1000, seconds=LONG, skip=4, times=None))
     process = start(*_command(crowd), home=tmp_path)
     wait_for(lambda: crowd.server.count("getImage") >= 6, process)
-    workers = _workers(process.pid)
+    workers = _children(process.pid)
     assert len(workers) == 1
     for pid in [*(workers if everybody else []), process.pid]:
         os.kill(pid, signal.SIGINT)
@@ -200,6 +204,54 @@ def test_fault_22_a_signal_stops_all_processes_and_the_same_command_resumes(
     again = run(*_command(crowd), home=tmp_path)
     assert again.returncode == 0, again.stderr
     assert crowd.files() == crowd.expected()
+
+
+def test_fault_21_the_series_of_a_killed_fork_are_downloaded_by_others(
+    crowd: Scenario, tmp_path: Path
+) -> None:
+    crowd.add(Trickle("getImage", size=1000, seconds=0.01, times=None))
+    process = start(*_command(crowd), home=tmp_path)
+    wait_for(lambda: crowd.server.count("getImage") >= 4, process)
+    (fork,) = _children(process.pid)
+    os.kill(fork, signal.SIGKILL)
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 0, err
+    assert (
+        f"worker process {fork} was ended by signal 9; its series are downloaded by others" in err
+    )
+    assert json.loads(out)["series"]["complete"] == 10
+    assert crowd.files() == crowd.expected()
+
+
+def test_forks_end_when_their_parent_is_killed(crowd: Scenario, tmp_path: Path) -> None:
+    crowd.add(Stall("getImage", after=1000, seconds=LONG, skip=2, times=None))
+    process = start(*_command(crowd, processes=3), home=tmp_path)
+    wait_for(lambda: crowd.server.count("getImage") >= 4, process)
+    forks = _children(process.pid)
+    assert len(forks) == 2
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not [pid for pid in forks if Path(f"/proc/{pid}").exists()])
+
+
+def test_forks_that_are_not_needed_end_with_the_run(crowd: Scenario, tmp_path: Path) -> None:
+    one = crowd.all_series[0].uid
+    result = run(*_command(crowd, processes=3), "--series", one, home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["series"]["complete"] == 1
+
+
+def test_a_process_with_threads_starts_interpreters_instead_of_forks() -> None:
+    ended = threading.Event()
+    threading.Thread(target=ended.wait).start()
+    before = _children(os.getpid())
+    with forked_workers(1) as start_worker:
+        assert _children(os.getpid()) == before
+        started = start_worker()
+        assert _workers() == [started.process.pid]
+        started.close()
+    ended.set()
+    assert started.process.returncode == 0
 
 
 def test_an_error_of_a_worker_ends_the_run(crowd: Scenario, tmp_path: Path) -> None:

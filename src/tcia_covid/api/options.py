@@ -55,7 +55,7 @@ class ConnectionChoices(TypedDict, total=False):
     jobs: int | None
     """Series to download at once (default 8); for `verify`, threads that read."""
     processes: int | None
-    """Processes of a download, which divide `jobs` (default: by processors and bytes)."""
+    """Processes of a download, which divide `jobs` (default: by processors and images)."""
     retries: int | None
     """Consecutive failures before giving up; any progress resets the counter."""
     retry_wait: float | None

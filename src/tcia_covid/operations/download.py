@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,14 +40,20 @@ from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.processes import ProcessScheduler, processes_for, workers_for
 from tcia_covid.transfer.scheduler import Job, Scheduler, failure_of
 from tcia_covid.transfer.series import changed_error
+from tcia_covid.transfer.worker_processes import Worker, start_interpreter
 
 
 def download_request(
-    request: Request, *, emit: Emit = discard, stop: CancelToken | None = None
+    request: Request,
+    *,
+    emit: Emit = discard,
+    stop: CancelToken | None = None,
+    start_worker: Callable[[], Worker] = start_interpreter,
 ) -> Summary:
     """Download what a request names; running it again resumes and repairs.
 
-    Errors after the first series was started are in the summary, not raised.
+    Errors after the first series was started are in the summary, not raised. A large download asks
+    `start_worker` for processes.
 
     Raises:
         RequestError: the request cannot be carried out.
@@ -65,7 +71,7 @@ def download_request(
     elif packages is not None:
         summary = _download_packages(packages, request, registry, emit, stop)
     else:
-        summary = _download_series(request, registry, emit, stop)
+        summary = _download_series(request, registry, emit, stop, start_worker)
     summary.seconds = round(time.monotonic() - started, 3)
     emit(RunFinished(summary))
     return summary
@@ -94,7 +100,11 @@ def _download_packages(
 
 
 def _download_series(
-    request: Request, registry: Registry, emit: Emit, stop: CancelToken
+    request: Request,
+    registry: Registry,
+    emit: Emit,
+    stop: CancelToken,
+    start_worker: Callable[[], Worker],
 ) -> Summary:
     options, layout = request.options, Layout.parse(request.options.layout)
     jobs_at_once = affordable_jobs(options.jobs)
@@ -121,7 +131,9 @@ def _download_series(
         run.announce(jobs)
         left = jobs
         if (processes := processes_for(options, jobs, processors())) > 1:
-            scheduler = ProcessScheduler(options, context, archives.meter, run.on_outcome)
+            scheduler = ProcessScheduler(
+                options, context, archives.meter, run.on_outcome, start_worker=start_worker
+            )
             left = scheduler.run(jobs, processes)
         workers = workers_for(options.jobs)
         Scheduler(archives.order, context, workers, run.on_outcome).run(left)

@@ -10,7 +10,7 @@ import pytest
 
 from tcia_covid.selection.request import Options, Source
 from tcia_covid.store.tree import Tree
-from tcia_covid.transfer.processes import processes_for
+from tcia_covid.transfer.processes import most_processes, processes_for
 from tcia_covid.transfer.scheduler import Job
 from tests.unit.trees import series_of
 
@@ -69,6 +69,25 @@ def test_the_option_decides_for_any_amount_of_work(source: Source) -> None:
     assert processes_for(options, jobs_of(2, 1), 1) == 2
     assert processes_for(replace(options, jobs=2), jobs_of(10, 1), 1) == 2
     assert processes_for(options, [], 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "processors", "expected"),
+    [
+        (Options(jobs=8), 1, 1),
+        (Options(jobs=8), 2, 2),
+        (Options(jobs=8), 64, 4),
+        (Options(jobs=1), 64, 1),
+        (Options(jobs=8, source="nbia"), 64, 1),
+        (Options(jobs=8, processes=3, source="nbia"), 1, 3),
+        (Options(jobs=2, processes=3), 64, 2),
+    ],
+)
+def test_as_many_processes_as_options_permit_are_prepared(
+    options: Options, processors: int, expected: int
+) -> None:
+    assert most_processes(options, processors) == expected
+    assert processes_for(options, jobs_of(1000, 1000), processors) == expected
 
 
 def test_no_second_process_where_the_interpreter_cannot_be_started_again(

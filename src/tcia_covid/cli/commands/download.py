@@ -21,6 +21,7 @@ from tcia_covid.core.errors import (
     InterruptedRunError,
     RequestError,
 )
+from tcia_covid.core.limits import processors
 from tcia_covid.core.models import ADOPTED
 from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.summary import Summary
@@ -30,6 +31,8 @@ from tcia_covid.operations.plan import plan_request
 from tcia_covid.output.json_documents import summary_document
 from tcia_covid.output.tables import failure_lines
 from tcia_covid.selection.request import Request
+from tcia_covid.transfer.processes import most_processes
+from tcia_covid.transfer.worker_processes import forked_workers
 
 _OTHER_CONTENT = (FailureReason.CONFLICT, FailureReason.UNEXPECTED)
 """Reasons of failures where something else is in the folder than expected."""
@@ -54,7 +57,10 @@ def command(
         return show_plan(console, request)
     if not (yes or console.json or console.quiet) and is_interactive():
         confirm(console, request, CONFIRM_ABOVE if confirm_above is None else confirm_above)
-    return show_summary(console, run_displayed(console, partial(download_request, request)))
+    with forked_workers(most_processes(request.options, processors()) - 1) as start_worker:
+        work = partial(download_request, request, start_worker=start_worker)
+        summary = run_displayed(console, work)
+    return show_summary(console, summary)
 
 
 def is_interactive() -> bool:
