@@ -49,13 +49,13 @@ class CountingDisk(Disk):
             return True
         raise Crash
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path) -> bool:
         if path.is_dir():
-            return
+            return False
         if self._effect():
             super().make_folder(path.parent)
             raise Crash
-        super().make_folder(path)
+        return super().make_folder(path)
 
     def make_folders(self, path: Path) -> list[Path]:
         if path.is_dir():
@@ -82,6 +82,10 @@ class CountingDisk(Disk):
             super().append(path, data[: len(data) // 2])
             raise Crash
         super().append(path, data)
+
+    def sync(self, file: FileIO) -> None:
+        self._effect()
+        super().sync(file)
 
     def sync_file(self, path: StrPath) -> None:
         self._effect()
@@ -133,9 +137,9 @@ class PausingDisk(Disk):
     def _pause(self) -> None:
         time.sleep(max(0.0, self._pauses.uniform(-0.001, 0.002)))
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path) -> bool:
         self._pause()
-        super().make_folder(path)
+        return super().make_folder(path)
 
     def make_folders(self, path: Path) -> list[Path]:
         self._pause()
@@ -144,6 +148,10 @@ class PausingDisk(Disk):
     def create(self, path: StrPath) -> FileIO:
         self._pause()
         return super().create(path)
+
+    def sync(self, file: FileIO) -> None:
+        self._pause()
+        super().sync(file)
 
     def sync_file(self, path: StrPath) -> None:
         self._pause()
@@ -194,16 +202,22 @@ class PowerLossDisk(CountingDisk):
                 if file.is_file():
                     self._content[file.stat().st_ino] = file.read_bytes()
 
-    def make_folder(self, path: Path) -> None:
-        for folder in _missing(path):
+    def make_folder(self, path: Path) -> bool:
+        missing = _missing(path)
+        for folder in missing:
             super().make_folder(folder)
             self._entries[folder.stat().st_ino] = {}
+        return bool(missing)
 
     def make_folders(self, path: Path) -> list[Path]:
         new = super().make_folders(path)
         for folder in new:
             self._entries.setdefault(folder.stat().st_ino, {})
         return new
+
+    def sync(self, file: FileIO) -> None:
+        super().sync(file)
+        self._content[os.fstat(file.fileno()).st_ino] = Path(str(file.name)).read_bytes()
 
     def sync_file(self, path: StrPath) -> None:
         super().sync_file(path)

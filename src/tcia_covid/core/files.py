@@ -41,6 +41,8 @@ def open_own(path: str | Path, flags: int) -> int:
         raise _link(path)
     try:
         handle = _open(path, flags | _NO_LINKS)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         if os.path.islink(path):  # noqa: PTH114 - systems differ in the error
             raise _link(path) from error

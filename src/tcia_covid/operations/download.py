@@ -239,15 +239,17 @@ class _Run:
 
     def _jobs_of(self, group: CollectionSelection, tree: Tree) -> list[Job]:
         update = self._request.options.update
-        unsettled, known_to_differ = tree.needs_check(), tree.changed.uids()
+        recorded, known_to_differ = tree.receipts.uids(), tree.changed.uids()
+        settled = recorded - tree.needs_check()
         jobs = []
         for series in group.series:
-            receipt = None if series.uid in unsettled else tree.complete_receipt(series.uid)
+            uid = series.uid
+            receipt = tree.complete_receipt(uid) if uid in settled else None
             if receipt is None:
                 # An update trusts no image of a series that was complete before.
-                update_it = update and tree.receipts.read(series.uid) is not None
+                update_it = update and uid in recorded and tree.receipts.read(uid) is not None
                 jobs.append(Job(series, tree, update=update_it))
-            elif not (receipt.differs_from(series) or series.uid in known_to_differ):
+            elif not (receipt.differs_from(series) or uid in known_to_differ):
                 self._in_other_layout += not tree.may_be_in_layout(receipt)
                 self._count(Outcome(series, State.ALREADY, receipt))
             elif update:

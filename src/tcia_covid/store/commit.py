@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -399,10 +400,14 @@ class Committer:
         # Searching the root among a path's parents takes longer than everything below.
         above = islice(target.parents, series_folder.count("/"))
         for folder in (*reversed([*above]), target):
-            if not os.path.lexists(folder):
+            try:
+                mode = folder.lstat().st_mode
+            except OSError:
                 return
+            if stat.S_ISDIR(mode):
+                continue
             # A link above it may lead to a disk that is not mounted now.
-            may_move = folder == target or not folder.is_symlink()
+            may_move = folder == target or not stat.S_ISLNK(mode)
             if (may_move and not folder.is_dir()) or is_foreign_link(folder):
                 self.notify(move_aside(self.disk, folder))
 

@@ -105,9 +105,12 @@ class Disk:
         """Whether a file's path is short enough for every program."""
         return not self.has_short_paths or excess_length(path) <= 0
 
-    def make_folder(self, path: Path) -> None:
-        """Make a folder and its parents, for work that a power cut may undo."""
+    def make_folder(self, path: Path) -> bool:
+        """Make a folder and its parents, for work that a power cut may undo; whether it is new."""
+        if path.is_dir():  # quicker than `mkdir` that fails
+            return False
         path.mkdir(parents=True, exist_ok=True)
+        return True
 
     def make_folders(self, path: Path) -> list[Path]:
         """Make a folder and its parents; gives the new ones, whose entries may not be durable."""
@@ -145,16 +148,20 @@ class Disk:
         with self.open_existing(path, "ab") as file:
             self.write(file, data)
 
+    def sync(self, file: FileIO) -> None:
+        """Force an open file's content to the disk; where the system cannot, note that once."""
+        if self.durable:
+            self._note_unless(_sync(file.fileno(), _NO_SYNC))
+
     def sync_file(self, path: StrPath) -> None:
-        """Force a file's content to the disk; where the system cannot, note that once."""
-        is_synced = not self.durable or _sync(self._open_to_sync(path), _NO_SYNC)
-        if not is_synced and _NOT_DURABLE not in self.notices:
-            self.notices.append(_NOT_DURABLE)
+        """The same as `sync`, of a file that is not open."""
+        if self.durable:
+            self._note_unless(_sync_and_close(self._open_to_sync(path), _NO_SYNC))
 
     def sync_folder(self, path: Path) -> None:
         """Force a folder's entries to the disk, where the system can."""
         if self.durable and sys.platform != "win32":
-            _sync(os.open(path, os.O_RDONLY | os.O_DIRECTORY), _NO_FOLDER_SYNC)
+            _sync_and_close(os.open(path, os.O_RDONLY | os.O_DIRECTORY), _NO_FOLDER_SYNC)
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename a folder.
@@ -233,7 +240,7 @@ class Disk:
         try:
             with self.create(part) as file:
                 yield partial(self.write, file)
-            self.sync_file(part)
+                self.sync(file)
             self.replace(part, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -248,6 +255,10 @@ class Disk:
                 old = time.time() - part.stat().st_mtime > _A_DAY
                 if old or (machine == _MACHINE and not _is_alive(int(process))):
                     self.remove(part)
+
+    def _note_unless(self, is_synced: bool) -> None:  # noqa: FBT001
+        if not is_synced and _NOT_DURABLE not in self.notices:
+            self.notices.append(_NOT_DURABLE)
 
     def _open_to_sync(self, path: StrPath) -> int:
         try:
@@ -281,16 +292,21 @@ class Disk:
 
 
 def _sync(handle: int, unsupported: Set[int]) -> bool:
-    """Sync and close an open file; False if the system cannot, with one of these errors."""
+    """Sync an open file; False if the system cannot, with one of these errors."""
     try:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in unsupported:
             raise
         return False
+    return True
+
+
+def _sync_and_close(handle: int, unsupported: Set[int]) -> bool:
+    try:
+        return _sync(handle, unsupported)
     finally:
         os.close(handle)
-    return True
 
 
 def read_state(path: StrPath) -> bytes:
@@ -334,7 +350,7 @@ def read_json(path: StrPath) -> Any:
     return parse_json(read_state(path))
 
 
-def succeeded(act: Callable[[], None]) -> bool:
+def succeeded(act: Callable[[], object]) -> bool:
     """Call a function for which there is an alternative; False if the system refuses it."""
     try:
         act()

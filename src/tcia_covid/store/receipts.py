@@ -96,7 +96,7 @@ class _SeriesFiles:
         separators = None if indent else (",", ":")
         text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
         self._disk.make_folder(self.folder)
-        self._disk.write_file(self.path(uid), [text.encode(), b"\n"], self._temporary)
+        self._disk.write_file(self.path(uid), [f"{text}\n".encode()], self._temporary)
 
 
 class Receipts(_SeriesFiles):

@@ -505,13 +505,13 @@ class Tree:
     ) -> tuple[list[Path], Receipt | None]:
         """Take over the existing folders of a series; return them, and its receipt."""
         refuse_link(folder.parent)
-        self.disk.make_folder(folder.parent)
+        is_new = self.disk.make_folder(folder.parent)
         stored = self.receipts.read(uid)
         receipt = stored.receipt if stored else None
         others: list[Path] = []
         if receipt is not None and not update and not self.images.stays_in_place:
             others += self._move_to_staging(receipt)
-        for other in sorted(folder.parent.iterdir()):
+        for other in () if is_new else sorted(folder.parent.iterdir()):
             if is_system_file(other.name) or other in others:
                 continue
             # One rename takes over the folder of a dead run. If that run still works (locks have no

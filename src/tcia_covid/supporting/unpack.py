@@ -123,5 +123,5 @@ def _write(
                 raise ZipError("a ZIP unpacks to more than its central directory says")
             sha256.update(block)
             disk.write(file, block)
-    disk.sync_file(path)
+        disk.sync(file)
     return size, sha256.hexdigest()

@@ -529,14 +529,15 @@ class _Changing(_NoLinks):
         self.file = file
         self.same_time = same_time
 
-    def make_folder(self, path: Path) -> None:
-        super().make_folder(path)
+    def make_folder(self, path: Path) -> bool:
+        is_new = super().make_folder(path)
         if path.parent.name == ONE.removesuffix(".nii.gz"):
             before = self.file.stat()
             content = self.file.read_bytes()
             self.file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
             if self.same_time:
                 os.utime(self.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return is_new
 
 
 @pytest.mark.parametrize("same_time", [False, True])

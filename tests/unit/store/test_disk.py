@@ -133,13 +133,15 @@ def test_a_file_system_without_fsync_is_reported_once(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", failing)
-    (tmp_path / "file").touch()
     disk = Disk()
-    if number == errno.EIO:
-        with pytest.raises(OSError, match=r"Input/output error"):
-            disk.sync_file(tmp_path / "file")
-        return
-    for _ in range(2):
+    with disk.create(tmp_path / "file") as file:
+        if number == errno.EIO:
+            with pytest.raises(OSError, match=r"Input/output error"):
+                disk.sync(file)
+            with pytest.raises(OSError, match=r"Input/output error"):
+                disk.sync_file(tmp_path / "file")
+            return
+        disk.sync(file)
         disk.sync_file(tmp_path / "file")
     assert len(disk.notices) == 1
     assert "cannot force data to the disk (fsync)" in disk.notices[0]
