@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
@@ -57,13 +57,13 @@ class CountingDisk(Disk):
             raise Crash
         return super().make_folder(path)
 
-    def make_folders(self, path: Path) -> list[Path]:
+    def make_folders(self, path: Path) -> Iterator[Path]:
         if path.is_dir():
-            return []
+            return
         if self._effect():
-            super().make_folders(path.parent)
+            yield from super().make_folders(path.parent)
             raise Crash
-        return super().make_folders(path)
+        yield from super().make_folders(path)
 
     def create(self, path: StrPath) -> FileIO:
         if self._effect():
@@ -141,7 +141,7 @@ class PausingDisk(Disk):
         self._pause()
         return super().make_folder(path)
 
-    def make_folders(self, path: Path) -> list[Path]:
+    def make_folders(self, path: Path) -> Iterator[Path]:
         self._pause()
         return super().make_folders(path)
 
@@ -209,11 +209,10 @@ class PowerLossDisk(CountingDisk):
             self._entries[folder.stat().st_ino] = {}
         return bool(missing)
 
-    def make_folders(self, path: Path) -> list[Path]:
-        new = super().make_folders(path)
-        for folder in new:
+    def make_folders(self, path: Path) -> Iterator[Path]:
+        for folder in super().make_folders(path):
             self._entries.setdefault(folder.stat().st_ino, {})
-        return new
+            yield folder
 
     def sync(self, file: FileIO) -> None:
         super().sync(file)

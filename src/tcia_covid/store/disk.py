@@ -112,17 +112,19 @@ class Disk:
         path.mkdir(parents=True, exist_ok=True)
         return True
 
-    def make_folders(self, path: Path) -> list[Path]:
-        """Make a folder and its parents; gives the new ones, whose entries may not be durable."""
+    def make_folders(self, path: Path) -> Iterator[Path]:
+        """Make a folder and its parents, one at each step; gives those that were missing.
+
+        They may not be durable in their own parents.
+        """
         missing = []
         while not path.is_dir() and path != path.parent:  # the parent of a missing drive is itself
             missing.append(path)
             path = path.parent
-        missing.reverse()
-        for folder in missing:
+        for folder in reversed(missing):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
-        return missing
+            yield folder
 
     def make_lasting_folder(self, path: Path) -> None:
         """Make a folder and its parents, each durable in its own parent."""

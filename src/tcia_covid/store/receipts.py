@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcia_covid.core.models import CHECKS, SERIES_NAMES, Receipt, Series, StoredImage
+from tcia_covid.core.models import CHECKS, Receipt, Series, StoredImage
 from tcia_covid.core.safe_names import is_plain_name, is_reserved
 from tcia_covid.store.disk import UNUSABLE_JSON, Disk, read_json
 
 FORMAT = 2
-"""Format 1 described the series under the names of its attributes."""
 _DICOM = ".dcm"
 _SUFFIXES = (_DICOM, ".nii.gz")
 _NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -31,7 +30,6 @@ _MAX_FOLDER = 2000
 _MAX_FILE_NAME = 255
 _MAX_SIZE = 1 << 50
 """Bytes of an image."""
-_FORMAT_1 = {**SERIES_NAMES, "licence": "LicenseName", "licence_url": "LicenseURI"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +167,10 @@ def _image_document(image: StoredImage) -> dict[str, Any]:
 
 def _from_document(document: dict[str, Any]) -> StoredReceipt:
     """Read a receipt; nothing in it is trusted, because anyone may have changed the file."""
-    if document["format"] not in (1, FORMAT):
+    if document["format"] != FORMAT:
         raise ValueError(document["format"])
-    series = document["series"]
-    if document["format"] == 1:
-        series = {_FORMAT_1.get(name, ""): value for name, value in series.items()}
     receipt = Receipt(
-        series=Series.from_dict(series),
+        series=Series.from_dict(document["series"]),
         folder=_inside(str(document["folder"])),
         images=tuple(map(_image, document["images"])),
         finished=str(document["finished"]),

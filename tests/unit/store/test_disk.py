@@ -165,3 +165,14 @@ def test_a_folder_that_another_run_removes_meanwhile_is_removed(
         return
     with pytest.raises(OSError, match="Invalid name"):
         Disk().remove_folder(folder)
+
+
+def test_a_folder_is_durable_before_one_is_made_in_it(tmp_path: Path) -> None:
+    class Watching(Disk):
+        def sync_folder(self, path: Path) -> None:
+            there = sorted(folder.name for folder in tmp_path.rglob("*"))
+            synced.append((path, there))
+
+    synced: list[tuple[Path, list[str]]] = []
+    Watching().make_lasting_folder(tmp_path / "a" / "b")
+    assert synced == [(tmp_path, ["a"]), (tmp_path / "a", ["a", "b"])]

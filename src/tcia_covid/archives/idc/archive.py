@@ -33,14 +33,12 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.events import Phase, PhaseChanged
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.parallel import PooledTasks, WorkerPool
-from tcia_covid.formats.dicom import read_header
+from tcia_covid.formats.dicom import HEAD_SIZE, read_header
 from tcia_covid.http.client import Client
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _FOLDER = re.compile(r"[A-Za-z0-9-]{1,64}")
 PUBLIC_BUCKETS = ("idc-open-data", "idc-open-data-cr", "idc-open-data-two")
-_HEAD = 64 * 1024
-"""Bytes that hold the UIDs of an image."""
 _MAX_FAILURES = 3
 """Consecutive objects that fail before the other objects of a series are not requested."""
 _MAX_THREADS = 8
@@ -130,7 +128,7 @@ class IdcArchive:
         images = self._list(endpoint, location)
         with closing(self._reader(endpoint, location, images[0]).chunks()) as chunks:
             head = b""
-            while len(head) < _HEAD and (chunk := next(chunks, b"")):
+            while len(head) < HEAD_SIZE and (chunk := next(chunks, b"")):
                 head += chunk
         header = read_header(head)
         if header is None:
