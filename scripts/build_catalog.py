@@ -12,7 +12,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
@@ -123,7 +122,8 @@ def build(rows: list[Row], *, release: str, built: str, target: Path) -> Catalog
         built=built,
         entries=tuple(entries),
     )
-    (target / INDEX).write_text(json.dumps(asdict(catalog), indent=1) + "\n", "utf-8")
+    document = catalog._asdict() | {"entries": [entry._asdict() for entry in entries]}
+    (target / INDEX).write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     return catalog
 
 

@@ -28,7 +28,7 @@ _MAX_MANIFEST = 128 * 1024**2
 """Bytes of a manifest on the web that are received."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Archives:
     """The archives of a run, and what they share."""
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from tcia_covid.catalog.licenses import License
@@ -26,8 +27,7 @@ _PUNCTUATION = re.compile(r"[^\w/\\]|_")
 _TCIA_HOST = re.compile(r"(?:[\w-]+\.)*cancerimagingarchive\.net", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """A data set or an article to cite; converts to its text."""
 
     text: str
@@ -55,8 +55,7 @@ class Publication:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class SupportingFile:
+class SupportingFile(NamedTuple):
     """A file of a collection that is not an image."""
 
     title: str
@@ -75,8 +74,7 @@ class SupportingFile:
     """TCIA's identifier of a manifest: its Data Retriever names the folder after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class IdcLocation:
+class IdcLocation(NamedTuple):
     """The location of a collection in NCI Imaging Data Commons."""
 
     collection_id: str
@@ -86,8 +84,7 @@ class IdcLocation:
     """The public bucket with the same content on Google Cloud Storage."""
 
 
-@dataclass(frozen=True, slots=True)
-class AsperaLocation:
+class AsperaLocation(NamedTuple):
     """The Aspera packages of a collection, to which its page has links."""
 
     packages: int | None = None
@@ -95,8 +92,7 @@ class AsperaLocation:
     """Of the names of files in them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(NamedTuple):
     """One collection of TCIA. None, or empty, means unknown."""
 
     name: str
@@ -157,8 +153,7 @@ class Collection:
         return tuple(name for name in known if name) + wiki
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(NamedTuple):
     """A page about the subject of the collections."""
 
     title: str

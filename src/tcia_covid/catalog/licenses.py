@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tcia_covid.core.errors import LicenseRefusedError
 
 _CREATIVE_COMMONS = re.compile(r"CC BY(?P<nc>-NC)? \d+(?:\.\d+)*")
 
 
-@dataclass(frozen=True, slots=True)
-class License:
+class License(NamedTuple):
     """The terms under which a collection is published."""
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,8 +145,7 @@ def _taken(entry: Entry, name: str, owner: Entry) -> RegistryError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A collection and its place in a file, for messages about conflicting entries."""
 
     collection: Collection
@@ -190,8 +188,7 @@ def _name_lines(table: Mapping[str, Item]) -> Iterable[tuple[str, int]]:
             yield prefix + name.scalar(), name.line
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """What a value must be."""
 
     read: Callable[[Item], Any]

@@ -13,7 +13,6 @@ import operator
 import pkgutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain, repeat
 from typing import Any, NamedTuple
@@ -66,8 +65,7 @@ _LICENSE_URLS = {
 _REINSTALL = "install tcia-covid again"
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogEntry:
+class CatalogEntry(NamedTuple):
     """The totals of one collection."""
 
     collection: str
@@ -81,8 +79,7 @@ class CatalogEntry:
     """Bytes of all images."""
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogInfo:
+class CatalogInfo(NamedTuple):
     """The source, date and totals of the catalog."""
 
     version: str

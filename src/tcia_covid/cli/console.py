@@ -28,7 +28,7 @@ _LINES = 100
 """Lines of JSON to write at once: some kilobytes."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Console:
     """Writes the output of a command."""
 

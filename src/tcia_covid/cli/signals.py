@@ -59,10 +59,9 @@ def _run(arguments: Sequence[str]) -> int:
 
         return run(arguments)
     except KeyboardInterrupt as error:
-        from tcia_covid.cli.console import Console  # noqa: PLC0415
-        from tcia_covid.cli.error_report import report  # noqa: PLC0415
+        from tcia_covid.cli import console, error_report  # noqa: PLC0415
 
-        return report(Console(), error, arguments)
+        return error_report.report(console.Console(), error, arguments)
 
 
 def _handle(handler: Handler | signal.Handlers) -> dict[signal.Signals, Any]:

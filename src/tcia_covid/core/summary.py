@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import (
     EXIT_ARCHIVE,
@@ -25,8 +25,7 @@ _MAX_ROWS = 20
 """Of a table in a notebook."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """One series that an archive and the catalog describe differently."""
 
     series: str

@@ -33,7 +33,7 @@ class ReportedError(Exception):
     """A value cannot be built, for errors that are collected already."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """A file that is read, and the type of the errors about it."""
 
@@ -64,7 +64,7 @@ class Source:
         return self.error_type(f"{self.name}, line {line}: {reason}", hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """One value in a file; its methods raise the source's error where it has another type."""
 

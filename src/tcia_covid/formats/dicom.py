@@ -10,7 +10,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,8 +87,7 @@ class _UndecidedError(Exception):
     """The walker cannot read this file; pydicom may."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The identity of one image; `patient` and `modality` may be empty."""
 
     sop: str

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Inflater(Protocol):
@@ -29,8 +28,7 @@ class Inflater(Protocol):
         """Inflate `data` to at most `max_length` bytes; more may follow without more input."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(NamedTuple):
     """An implementation of inflate and CRC-32."""
 
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -253,8 +252,7 @@ class _EntryRecord(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _LocalHeader:
+class _LocalHeader(NamedTuple):
     """A local file header; None for values that are in the descriptor after the data."""
 
     raw_name: bytes

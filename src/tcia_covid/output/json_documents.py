@@ -96,6 +96,14 @@ def _object(value: DataclassInstance) -> Document:
     return {"bytes" if name == "size" else name: item for name, item in asdict(value).items()}
 
 
+def _record(value: Any) -> Any:
+    """Return an entry of the registry as dictionaries; all documents call sizes `bytes`."""
+    if hasattr(value, "_asdict"):
+        fields = value._asdict().items()
+        return {"bytes" if name == "size" else name: _record(item) for name, item in fields}
+    return [_record(item) for item in value] if isinstance(value, tuple) else value
+
+
 def plan_document(plan: Plan, command: str = "plan") -> Document:
     """Return the document of `plan`."""
     return {
@@ -122,7 +130,7 @@ def _group(group: GroupPlan) -> Document:
         "studies": group.studies,
         **_amounts(group),
         "modalities": {name: _object(amount) for name, amount in group.modalities.items()},
-        "licenses": [_object(license) for license in group.licenses],
+        "licenses": [_record(license) for license in group.licenses],
         "warnings": group.warnings,
     }
 
@@ -363,7 +371,7 @@ def list_document(registry: Registry, others: Sequence[str] | None = None) -> Do
         "command": "list",
         "exit_code": 0,
         "collections": [_short(collection) for collection in registry],
-        "resources": list(map(_object, registry.resources)),
+        "resources": list(map(_record, registry.resources)),
         **({} if others is None else {"other_collections": list(others)}),
     }
 
@@ -418,9 +426,8 @@ def info_document(
     collection: Collection, warnings: Sequence[str] = (), resources: Sequence[Resource] = ()
 ) -> Document:
     """Return the document of `info`."""
-    fields = _object(collection)
-    fields["supporting"] = [_object(file) for file in collection.supporting]
+    fields: Document = _record(collection)
     fields["sources"] = list(sources(collection))
     fields["warnings"] = list(warnings)
-    fields["resources"] = list(map(_object, resources))
+    fields["resources"] = list(map(_record, resources))
     return {"command": "info", "exit_code": 0, "collection": fields}

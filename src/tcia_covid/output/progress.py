@@ -57,7 +57,7 @@ _RETRY_INTERVAL = 15.0
 """Seconds between two lines about retries."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ActiveSeries:
     """A series that a worker downloads."""
 
@@ -69,7 +69,7 @@ class ActiveSeries:
     phase: Phase = Phase.QUEUED
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Snapshot:
     """The progress of the whole job at a moment, with what earlier runs have done."""
 

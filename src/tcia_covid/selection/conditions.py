@@ -8,9 +8,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import UsageError, did_you_mean, suggest
 from tcia_covid.core.models import SERIES_NAMES
@@ -50,8 +49,7 @@ def fold_column(name: str) -> str:
 _ATTRIBUTES = {fold_column(name): attribute for attribute, name in SERIES_NAMES.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """A comparison of one column with a value.
 
     `=` and `!=` compare whole values, in any case; commas separate alternatives, and no value

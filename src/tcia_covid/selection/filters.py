@@ -117,8 +117,7 @@ class FilterResult:
             yield f"{option.partition(' ')[0]} {shown}{more}: {available}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Criterion:
+class _Criterion(NamedTuple):
     """One filter, and the values of series that it accepts."""
 
     option: str

@@ -233,7 +233,7 @@ def _unknown(uids: Iterable[str]) -> list[Failure]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Reconciler:
     """Decides what to download if a list of NBIA differs from the catalog.
 

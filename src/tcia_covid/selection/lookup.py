@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from tcia_covid.catalog import idc_index, series_catalog
 from tcia_covid.catalog.collections import Registry, fold_name, names_in_address
@@ -56,8 +55,7 @@ class LookupArchive(SeriesLister, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class LookupResult:
+class LookupResult(NamedTuple):
     """What an identifier is according to an archive."""
 
     kind: str

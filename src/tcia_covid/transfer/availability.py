@@ -80,7 +80,7 @@ class ArchiveAvailability:
         return self.last_answer is not None and self.last_answer > moment
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OutageMonitor:
     """Detects that no archive responds any more, and limits how long to keep retrying.
 

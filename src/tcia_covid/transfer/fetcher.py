@@ -59,7 +59,7 @@ _DEFLATE_RATIO = 0.55
 """Bytes of a ZIP to those of its content: CT and radiographs deflate to 0.5 to 0.6."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class TransferContext:
     """What every part of a run shares."""
 
@@ -94,7 +94,7 @@ class Streaming(Enum):
         return Streaming.ONE_BROKEN_ZIP if broken else self
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SeriesFetcher:
     """The steps that complete one series from one archive; `fetch_series` decides their order."""
 

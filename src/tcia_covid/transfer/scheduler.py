@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tcia_covid.archives.base import Archive
 from tcia_covid.core.errors import (
@@ -41,8 +42,7 @@ _IDLE = 1.5
 """Seconds without a change on disk before a series is taken over where locks do not work."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One series to download into one tree; its UID is unique within a run."""
 
     series: Series
@@ -55,7 +55,7 @@ class Job:
         return self.series.uid
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LockedSeries:
     """A job whose series another run works on, and when that run last made progress."""
 
@@ -94,7 +94,7 @@ class LockedSeries:
         return done or self.idle > _IDLE * 2.0 ** min(self.takeovers, 8)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Scheduler:
     """Runs jobs on a fixed number of threads."""
 

@@ -7,7 +7,6 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -509,7 +508,7 @@ def test_filters_and_forbidden_uses_are_refused(
         fetch(
             site,
             tmp_path,
-            collection=replace(fake.collection(), license=license),
+            collection=fake.collection()._replace(license=license),
             commercial_use=True,
         )
     assert not site.heads

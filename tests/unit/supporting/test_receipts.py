@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -39,7 +38,7 @@ def test_a_file_is_downloaded_once(site: FakePortal, tree: Tree) -> None:
 
 def test_the_receipt_has_source_and_check_of_a_file(site: FakePortal, tree: Tree) -> None:
     site.file("a b.csv", CSV)
-    file = replace(entry(site, "a b.csv"), url=f"{site.address('a%20b.csv')}?signature=secret")
+    file = entry(site, "a b.csv")._replace(url=f"{site.address('a%20b.csv')}?signature=secret")
     fetch(site, tree, file)
     (receipt,) = receipts(tree).values()
     assert (receipt.file, receipt.original) == ("a_b.csv", "a b.csv")
@@ -152,6 +151,6 @@ def test_the_hash_of_the_annotations_of_ricord_1c_is_checked(site: FakePortal, t
     listed = next(file for file in collection.supporting if file.sha256)
     assert (listed.size, listed.file) == (180675, "midrc-ricord-1c-da-other-json.zip")
     site.file(str(listed.file), zipped({"a.json": JSON}))
-    moved = replace(listed, url=site.address(str(listed.file)))
+    moved = listed._replace(url=site.address(str(listed.file)))
     (failure,) = fetch(site, tree, moved).failures
     assert str(listed.sha256) in failure.detail

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tcia_covid.archives.portal import PortalApi
@@ -88,7 +86,7 @@ def test_a_file_at_another_address_is_downloaded_from_the_start(
     file = entry(site, "table.csv")
     assert fetch(site, tree, file, settings={"retries": 0}).failures
     site.file("moved/table.csv", b"new" + CSV, etag='"same"')
-    fetch(site, tree, replace(file, url=site.address("moved/table.csv")))
+    fetch(site, tree, file._replace(url=site.address("moved/table.csv")))
     assert files_in_place(tree) == {"table.csv": b"new" + CSV}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def test_a_canceled_run_raises(site: FakePortal, tree: Tree) -> None:
 
 
 def _registry(site: FakePortal, license: License | None = None) -> Registry:
-    return Registry((replace(collection_of(entry(site, "table.csv")), license=license),))
+    return Registry((collection_of(entry(site, "table.csv"))._replace(license=license),))
 
 
 def _request(tmp_path: Path, site: FakePortal, *targets: str, **options: object) -> Request:

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from typing import NamedTuple
 
 from tcia_covid.archives.base import Sink
 from tcia_covid.archives.idc.endpoints import (
@@ -46,8 +47,7 @@ _IMAGES_PER_THREAD = 4
 _BYTES_PER_THREAD = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Location:
+class _Location(NamedTuple):
     """The folder of a series in its bucket."""
 
     series: str
@@ -251,7 +251,7 @@ class IdcArchive:
         return ObjectReader(self._client, url, image, retries=retries)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _ObjectErrors:
     """Collects the errors of single objects, as long as other objects may be stored."""
 

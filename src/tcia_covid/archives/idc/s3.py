@@ -45,7 +45,7 @@ _MD5_SIZE = 16
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ObjectReader:
     """Reads one object, resuming after an interruption.
 
