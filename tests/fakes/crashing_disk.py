@@ -77,7 +77,7 @@ class CountingDisk(Disk):
             raise Crash
         super().write(file, data)
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: StrPath, data: bytes) -> None:
         if self._effect():
             super().append(path, data[: len(data) // 2])
             raise Crash
@@ -91,7 +91,7 @@ class CountingDisk(Disk):
         self._effect()
         super().sync_file(path)
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: StrPath) -> None:
         self._effect()
         super().sync_folder(path)
 
@@ -222,9 +222,9 @@ class PowerLossDisk(CountingDisk):
         super().sync_file(path)
         self._content[Path(path).stat().st_ino] = Path(path).read_bytes()
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: StrPath) -> None:
         super().sync_folder(path)
-        self._note(path)
+        self._note(Path(path))
 
     def rename(self, source: Path, target: Path) -> None:
         super().rename(source, target)

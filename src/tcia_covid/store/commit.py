@@ -8,7 +8,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import pairwise
 from pathlib import Path
 
 from tcia_covid.core.errors import IncompleteSeriesError, PathTooLongError, TakenOverError
@@ -352,10 +352,10 @@ class Committer:
         Not under the lock, for which all other commits wait. One of them may have made a folder
         on the way and not have synced it yet: then both do.
         """
-        target = self.root / series_folder
-        above = list(islice(target.parents, series_folder.count("/")))
-        new = [folder for folder in reversed(above) if folder in self._new_folders]
-        for folder in dict.fromkeys([*(folder.parent for folder in new), target.parent]):
+        above = [self.root, *map(Path, way_to(self.root, series_folder)[:-1])]
+        new = [folder for folder in above if folder in self._new_folders]
+        parents = [parent for parent, folder in pairwise(above) if folder in new]
+        for folder in dict.fromkeys([*parents, above[-1]]):
             self.disk.sync_folder(folder)
         self._new_folders.difference_update(new)
 
@@ -396,30 +396,35 @@ class Committer:
 
     def _clear_path(self, series_folder: str) -> None:
         """Move aside a file that is in the place of the series' folder, or of one above it."""
-        target = self.root / series_folder
-        # Searching the root among a path's parents takes longer than everything below.
-        above = islice(target.parents, series_folder.count("/"))
-        for folder in (*reversed([*above]), target):
+        way = way_to(self.root, series_folder)
+        for folder in way:
             try:
-                mode = folder.lstat().st_mode
+                mode = os.lstat(folder).st_mode
             except OSError:
                 return
             if stat.S_ISDIR(mode):
                 continue
             # A link above it may lead to a disk that is not mounted now.
-            may_move = folder == target or not stat.S_ISLNK(mode)
-            if (may_move and not folder.is_dir()) or is_foreign_link(folder):
-                self.notify(move_aside(self.disk, folder))
+            may_move = folder == way[-1] or not stat.S_ISLNK(mode)
+            if (may_move and not Path(folder).is_dir()) or is_foreign_link(folder):
+                self.notify(move_aside(self.disk, Path(folder)))
+
+
+def way_to(root: Path, folder: str) -> list[str]:
+    """The folders on the way from a collection's folder `root` to `folder`, which is the last one.
+
+    They are texts: joining Paths takes longer than looking at the folders.
+    """
+    way, path = [], str(root)
+    for name in folder.split("/"):
+        path = f"{path}{os.sep}{name}"
+        way.append(path)
+    return way
 
 
 def foreign_link(root: Path, folder: str) -> str:
     """The first link on the way from a collection's folder to `folder` that is not followed."""
-    path = str(root)
-    for part in folder.split("/"):
-        path = f"{path}{os.sep}{part}"
-        if is_foreign_link(path):
-            return path
-    return ""
+    return next(filter(is_foreign_link, way_to(root, folder)), "")
 
 
 def _has_only(folder: Path, files: Iterable[str]) -> bool:

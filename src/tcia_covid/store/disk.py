@@ -145,7 +145,7 @@ class Disk:
         while view:
             view = view[file.write(view) :]
 
-    def append(self, path: Path, data: bytes) -> None:
+    def append(self, path: StrPath, data: bytes) -> None:
         """Add to the end of a file, or create it."""
         with self.open_existing(path, "ab") as file:
             self.write(file, data)
@@ -160,7 +160,7 @@ class Disk:
         if self.durable:
             self._note_unless(_sync_and_close(self._open_to_sync(path), _NO_SYNC))
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: StrPath) -> None:
         """Force a folder's entries to the disk, where the system can."""
         if self.durable and sys.platform != "win32":
             _sync_and_close(os.open(path, os.O_RDONLY | os.O_DIRECTORY), _NO_FOLDER_SYNC)
@@ -223,14 +223,14 @@ class Disk:
         else:
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
-    def write_file(self, path: Path, content: Iterable[bytes], temporary: Path) -> None:
+    def write_file(self, path: StrPath, content: Iterable[bytes], temporary: Path) -> None:
         """Write a whole file; see `replacing`."""
         with self.replacing(path, temporary) as write:
             for block in content:
                 write(block)
 
     @contextmanager
-    def replacing(self, path: Path, temporary: Path) -> Iterator[Callable[[bytes], None]]:
+    def replacing(self, path: StrPath, temporary: Path) -> Iterator[Callable[[bytes], None]]:
         """Give a function that writes to a new file, which is put in place if no error occurs.
 
         A reader sees the old content or the new one. The file may not survive a power cut: only

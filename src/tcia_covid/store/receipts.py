@@ -67,7 +67,10 @@ class _SeriesFiles:
 
     def path(self, uid: str) -> Path:
         """Where the file of series `uid` is."""
-        return self.folder / f"{uid}.json"
+        return Path(self._file(uid))
+
+    def _file(self, uid: str) -> str:
+        return f"{self._prefix}{uid}.json"
 
     def uids(self) -> set[str]:
         """The SeriesInstanceUIDs that have a file."""
@@ -85,16 +88,16 @@ class _SeriesFiles:
 
     def clear(self, uid: str) -> None:
         """Remove the file of a series."""
-        self._disk.remove(self.path(uid))
+        self._disk.remove(self._file(uid))
 
     def _read(self, uid: str) -> Any:
-        return read_json(f"{self._prefix}{uid}.json")
+        return read_json(self._file(uid))
 
     def _write(self, uid: str, document: object, indent: int | None = None) -> None:
         separators = None if indent else (",", ":")
         text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
         self._disk.make_folder(self.folder)
-        self._disk.write_file(self.path(uid), [f"{text}\n".encode()], self._temporary)
+        self._disk.write_file(self._file(uid), [f"{text}\n".encode()], self._temporary)
 
 
 class Receipts(_SeriesFiles):

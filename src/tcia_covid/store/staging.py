@@ -72,7 +72,7 @@ class ImageOrigins:
     """Records, in a staging folder, which archive each of its images came from."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
-        self._file = folder / _ORIGINS
+        self._file = f"{folder}{os.sep}{_ORIGINS}"
         self.disk = disk
         self._default: str | None = None
         self._listed: set[str] = set()

@@ -31,7 +31,7 @@ from tcia_covid.core.safe_names import (
 )
 from tcia_covid.core.version import PROGRAM
 from tcia_covid.formats.dicom import HEAD_SIZE, header_of_file
-from tcia_covid.store.commit import Committer, foreign_link
+from tcia_covid.store.commit import Committer, foreign_link, way_to
 from tcia_covid.store.disk import (
     Disk,
     contention_errors,
@@ -297,21 +297,20 @@ class Tree:
         A series owns the folder of its receipt while it has an image there. Series folders never
         contain each other: a rename of one would move the other.
         """
-        path = self.root / folder
-        above = itertools.islice(path.parents, folder.count("/"))
-        below = (Path(subfolder) for subfolder, _, _ in os.walk(path))
+        *above, path = way_to(self.root, folder)
+        below = (subfolder for subfolder, _, _ in os.walk(path))
         return any(owner != uid for each in (*above, *below) for owner in self._owners(each))
 
-    def _owners(self, folder: Path) -> Iterator[str]:
+    def _owners(self, folder: str) -> Iterator[str]:
         """The series whose receipts name `folder` and that have an image in it."""
         names = sorted(name for name in files_in(folder) if name.endswith(".dcm"))
         while names:
             try:
-                uid = header_of_file(folder / names.pop(0)).series
+                uid = header_of_file(f"{folder}{os.sep}{names.pop(0)}").series
             except (OSError, ForeignImageError):
                 continue
             stored = self.receipts.read(uid)
-            if stored is None or self.path(stored.receipt) != folder:
+            if stored is None or stored.receipt.path(self.root) != folder:
                 continue
             yield uid
             own = {image.file for image in stored.receipt.images}
@@ -559,11 +558,11 @@ class Tree:
     ) -> None:
         """Take images that are in the series' folder and stay there."""
         for folder in self._committer.folders(staging.series, receipt):
-            path = self.root / folder
-            if not path.is_dir() or foreign_link(self.root, folder):
+            path = way_to(self.root, folder)[-1]
+            if not os.path.isdir(path) or foreign_link(self.root, folder):  # noqa: PTH112 - a text
                 continue
             if not self.is_taken(folder, staging.series.uid):
-                recovery.find_in_place(path, self.layout)
+                recovery.find_in_place(Path(path), self.layout)
             if staging.in_place:
                 return
 

@@ -13,7 +13,7 @@ import pytest
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import DestinationError, UnreachableError
 from tcia_covid.core.models import Series
-from tcia_covid.store.disk import Disk
+from tcia_covid.store.disk import Disk, StrPath
 from tcia_covid.store.layout import Layout
 from tcia_covid.store.tree import Tree
 from tcia_covid.transfer.fetcher import TransferContext
@@ -252,8 +252,8 @@ class StuckDisk(PowerLossDisk):
         self.others_have_ended = threading.Event()
         self.has_waited_in_vain = False
 
-    def sync_folder(self, path: Path) -> None:
-        if path == self._root and threading.current_thread() is not threading.main_thread():
+    def sync_folder(self, path: StrPath) -> None:
+        if Path(path) == self._root and threading.current_thread() is not threading.main_thread():
             self.is_stuck.set()
             self.has_waited_in_vain = not self.others_have_ended.wait(10)
             raise Crash

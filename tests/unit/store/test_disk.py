@@ -13,6 +13,7 @@ from tcia_covid.core.errors import EXIT_DESTINATION, DestinationError, TakenOver
 from tcia_covid.store import windows
 from tcia_covid.store.disk import (
     Disk,
+    StrPath,
     contention_errors,
     destination_error,
     destination_errors,
@@ -169,7 +170,7 @@ def test_a_folder_that_another_run_removes_meanwhile_is_removed(
 
 def test_a_folder_is_durable_before_one_is_made_in_it(tmp_path: Path) -> None:
     class Watching(Disk):
-        def sync_folder(self, path: Path) -> None:
+        def sync_folder(self, path: StrPath) -> None:
             there = sorted(folder.name for folder in tmp_path.rglob("*"))
             synced.append((path, there))
 
