@@ -244,13 +244,14 @@ def test_forks_that_are_not_needed_end_with_the_run(crowd: Scenario, tmp_path: P
 def test_a_process_with_threads_starts_interpreters_instead_of_forks() -> None:
     ended = threading.Event()
     threading.Thread(target=ended.wait).start()
-    before = _children(os.getpid())
-    with forked_workers(1) as start_worker:
-        assert _children(os.getpid()) == before
-        started = start_worker()
-        assert _workers() == [started.process.pid]
-        started.close()
-    ended.set()
+    try:
+        with forked_workers(1) as start_worker:
+            started = start_worker()
+            workers = _workers()
+            started.close()
+    finally:
+        ended.set()
+    assert workers == [started.process.pid]
     assert started.process.returncode == 0
 
 

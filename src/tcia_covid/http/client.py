@@ -1,4 +1,4 @@
-"""Sending requests: one session per thread, every wait bounded, every failure a typed error."""
+"""Sending requests: shared connections, every wait bounded, every failure a typed error."""
 
 from __future__ import annotations
 
@@ -63,8 +63,7 @@ class Client:
         self.emit = emit
         self._rate = rate or RateLimiter(self.settings.max_rate, self.stop)
         self._limiters: dict[str, ConcurrencyLimiter] = {}
-        self._local = threading.local()
-        self._sessions: list[ArchiveSession] = []
+        self._session: ArchiveSession | None = None
         self._lock = threading.Lock()
         self.stop.on_stop(self.watchdog.abort_all)
 
@@ -160,22 +159,19 @@ class Client:
             return self._limiters[origin]
 
     def session(self) -> ArchiveSession:
-        """The session of this thread."""
-        session: ArchiveSession | None = getattr(self._local, "session", None)
-        if session is None:
-            # Requests takes 0.2 s to import: not before the first request.
-            from tcia_covid.http.session import ArchiveSession  # noqa: PLC0415
+        """The session of all threads."""
+        with self._lock:
+            if self._session is None:
+                # Requests takes 0.1 s to import: not before the first request.
+                from tcia_covid.http.session import ArchiveSession  # noqa: PLC0415
 
-            session = self._local.session = ArchiveSession()
-            with self._lock:
-                self._sessions.append(session)
-        return session
+                self._session = ArchiveSession(self.connections)
+            return self._session
 
     def close(self) -> None:
-        """Close all connections, including those of threads that have ended."""
+        """Close all connections."""
         with self._lock:
-            sessions, self._sessions = self._sessions, []
-            self._local = threading.local()
-        for session in sessions:
+            session, self._session = self._session, None
+        if session is not None:
             session.close()
         self.watchdog.close()

@@ -17,6 +17,7 @@ from typing import Any
 
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.util.ssl_ import create_urllib3_context
 
 from tcia_covid.http import errors
 from tcia_covid.http.body import WatchedResponse
@@ -32,6 +33,8 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP
 """Seconds (twice: macOS has another name for it), seconds, count. Routers forget connections that
 are silent for minutes, as they are while an archive prepares a large series; this keeps them in
 use, and notices one that was forgotten."""
+_MAX_HOSTS = 16
+"""Hosts whose connections are kept; IDC has three buckets in each of two clouds."""
 
 
 def connect(
@@ -184,8 +187,10 @@ class WatchedAdapter(HTTPAdapter):
     the environment names a CA bundle.
     """
 
-    def __init__(self) -> None:
-        super().__init__(pool_connections=4, pool_maxsize=4, max_retries=0)
+    def __init__(self, connections: int) -> None:
+        self._tls_contexts: dict[tuple[str | None, str | None], ssl.SSLContext] = {}
+        """By CA bundle and folder of CA certificates: reading a bundle takes 17 ms."""
+        super().__init__(_MAX_HOSTS, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
         super().init_poolmanager(*args, **_with_system_store(kwargs))
@@ -194,13 +199,35 @@ class WatchedAdapter(HTTPAdapter):
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
         return _watch_pools(super().proxy_manager_for(*args, **_with_system_store(kwargs)))
 
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Have all connections of a pool use one TLS context; urllib3 makes one for each."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        trusted = (conn.ca_certs, conn.ca_cert_dir)
+        if conn.proxy is None and any(trusted):
+            if trusted not in self._tls_contexts:
+                self._tls_contexts[trusted] = _tls_context(*trusted)
+            conn.conn_kw["ssl_context"] = self._tls_contexts[trusted]
+            conn.ca_certs = conn.ca_cert_dir = None
+
+
+def _tls_context(bundle: str | None, folder: str | None) -> ssl.SSLContext:
+    context = _system_context() if uses_system_store() else create_urllib3_context()
+    try:
+        context.load_verify_locations(bundle, folder)
+    except OSError as error:
+        raise urllib3.exceptions.SSLError(error) from error
+    return context
+
 
 def uses_system_store() -> bool:
     """Whether certificates are checked against the system's store."""
     return truststore is not None and not any(errors.ca_bundles())
 
 
+def _system_context() -> ssl.SSLContext:
+    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context
+
+
 def _with_system_store(arguments: dict[str, Any]) -> dict[str, Any]:
-    if not uses_system_store():
-        return arguments
-    return {**arguments, "ssl_context": truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)}
+    return {**arguments, "ssl_context": _system_context()} if uses_system_store() else arguments

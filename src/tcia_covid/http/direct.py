@@ -1,7 +1,7 @@
-"""GETs over connections that are open already, without what other layers do for each request.
+"""GETs over the connections of urllib3's pools, without what other layers do for each request.
 
 requests, urllib3 and http.client need more time for a small image than its transfer takes. They
-open the connections, and read every response that has anything unusual.
+configure the connections, and read every response that has anything unusual.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ _MAX_DIGITS = 15
 def get(
     pool: Any, request: ActiveRequest, host: str, target: str, headers: dict[str, str]
 ) -> PlainResponse | urllib3.HTTPResponse | None:
-    """Send a GET over an open connection; None where there is none, or quoting is needed.
+    """Send a GET over a connection of a pool; None where the URL needs quoting.
 
     Args:
         pool: a connection pool of urllib3.
-        request: what the connection is used for.
+        request: what the connection is used for; it must be active in this thread.
         host: name and port, as in the URL.
         target: path and query.
         headers: all of the request, but `Host`.
 
     Raises:
         OSError: the connection broke.
+        urllib3.exceptions.HTTPError: there is no connection.
         http.client.HTTPException: there is no response, or it is not HTTP.
     """
     values = headers.values()
@@ -49,13 +50,15 @@ def get(
         _HOST.fullmatch(host) and _TARGET.fullmatch(target) and all(map(_VALUE.fullmatch, values))
     ):
         return None
-    connection = pool._get_conn()  # noqa: SLF001
-    if connection.sock is None:
-        pool._put_conn(connection)  # noqa: SLF001
-        return None
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     head = f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"
+    connection = pool._get_conn()  # noqa: SLF001
     try:
+        is_reused = connection.sock is not None
+        if not is_reused:
+            connection.timeout = request.settings.connect_timeout
+            connection.connect()
+        request.attach(connection.sock, is_reused=is_reused, is_stable=True)
         return _exchange(pool, connection, request, head.encode("ascii"))
     except BaseException:
         request.detach()
@@ -68,7 +71,6 @@ def _exchange(
     pool: Any, connection: Any, request: ActiveRequest, head: bytes
 ) -> PlainResponse | urllib3.HTTPResponse:
     sock = connection.sock
-    request.attach(sock, is_reused=True, is_stable=True)
     sock.settimeout(request.settings.first_byte_timeout)
     # A server may respond before it closes a connection.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -87,7 +89,7 @@ def _unusual_response(
     pool: Any, connection: Any, request: ActiveRequest, received: bytes
 ) -> urllib3.HTTPResponse:
     """Have http.client and urllib3 read a response of which `received` has arrived."""
-    request.attach(connection.sock, is_reused=True)
+    request.attach(connection.sock, is_reused=request.is_reused)
     request.is_sent, request.received = True, len(received)
     with request.activate():
         raw = WatchedResponse(connection.sock, method="GET", received=received)

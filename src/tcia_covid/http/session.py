@@ -1,4 +1,4 @@
-"""The requests session of one thread: its headers, proxies, redirects and certificates.
+"""The requests session of a client: its headers, proxies, redirects and certificates.
 
 `tests/unit/http/test_contracts.py` covers what this package uses of urllib3, http.client and
 requests without its being documented.
@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import ipaddress
 import socket
+import threading
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
@@ -43,9 +44,12 @@ class _UrlAuth(AuthBase):
 
 
 class ArchiveSession(requests.Session):
-    """Follows redirects only within https (or from http), without credentials."""
+    """Follows redirects only within https (or from http), without credentials.
 
-    def __init__(self) -> None:
+    Used by many threads at once; at most `connections` to each host are kept open.
+    """
+
+    def __init__(self, connections: int) -> None:
         super().__init__()
         user_agent = f"tcia-covid/{__version__}"
         self.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
@@ -53,10 +57,11 @@ class ArchiveSession(requests.Session):
         self.auth = _UrlAuth()
         self._environment: dict[tuple[str, str], dict[str, Any]] = {}
         self._pools: dict[str, Any] = {}
-        """The connection pools of hosts that requests has reached without a proxy, by origin."""
+        """Connection pools by origin; None where only requests can send what is needed."""
+        self._lock = threading.Lock()
         self.max_redirects = _MAX_REDIRECTS
-        self.mount("http://", WatchedAdapter())
-        self.mount("https://", WatchedAdapter())
+        self.mount("http://", WatchedAdapter(connections))
+        self.mount("https://", WatchedAdapter(connections))
 
     def send_watched(
         self,
@@ -87,7 +92,8 @@ class ArchiveSession(requests.Session):
                         return self._send(active.settings, method, url, params, form, headers)
                     return raw, url
             except urllib3.exceptions.ClosedPoolError:
-                self._pools.clear()  # requests keeps the pools of the last hosts only
+                with self._lock:
+                    self._pools.clear()  # requests keeps the pools of the last hosts only
             except (
                 requests.RequestException,
                 urllib3.exceptions.HTTPError,
@@ -105,25 +111,37 @@ class ArchiveSession(requests.Session):
         """Send a request with all that requests does, such as following redirects."""
         timeout = (settings.connect_timeout, settings.first_byte_timeout)
         response = self.request(method, url, params, form, headers, timeout=timeout, stream=True)
-        origin, used = _origin(url), self.merge_environment_settings(url, {}, None, None, None)
-        if origin not in self._pools and not (response.history or "@" in origin):
-            adapter: Any = self.get_adapter(url)
-            if select_proxy(url, used["proxies"]) is None:
-                self._pools[origin] = adapter.get_connection_with_tls_context(
-                    response.request, used["verify"], proxies=used["proxies"], cert=used["cert"]
-                )
         return response.raw, response.url
+
+    def _pool(self, origin: str) -> Any:
+        """Look up the connections to an origin; None where requests has to send everything."""
+        with self._lock:  # one thread reads the CA bundle for all
+            if origin not in self._pools:
+                self._pools[origin] = self._new_pool(origin)
+            return self._pools[origin]
+
+    def _new_pool(self, origin: str) -> Any:
+        request = requests.Request("GET", origin).prepare()
+        used = self.merge_environment_settings(origin, {}, stream=True, verify=None, cert=None)
+        if "@" in origin or select_proxy(origin, used["proxies"]) is not None:
+            return None
+        adapter: Any = self.get_adapter(origin)
+        pool = adapter.get_connection_with_tls_context(request, used["verify"])
+        adapter.cert_verify(pool, origin, used["verify"], None)
+        return pool
 
     def _get_directly(
         self, active: ActiveRequest, url: str, params: Any, headers: Any
     ) -> PlainResponse | urllib3.response.BaseHTTPResponse | None:
         """Send a GET without requests, which spends more time on one than a small image takes.
 
-        None where requests has to open a connection, to quote the URL or to follow a redirect.
+        None where requests has to use a proxy, to quote the URL or to follow a redirect.
         """
         origin = _origin(url)
-        pool = self._pools.get(origin)
-        if pool is None or not url.startswith("/", len(origin)) or "#" in url:
+        if not url.startswith("/", len(origin)) or "#" in url:
+            return None
+        pool = self._pool(origin)
+        if pool is None:
             return None
         if params:
             url += f"{'&' if '?' in url else '?'}{urlencode(params)}"
@@ -133,7 +151,8 @@ class ArchiveSession(requests.Session):
             return raw
         raw.close()
         raw.release_conn()
-        del self._pools[origin]
+        with self._lock:
+            self._pools[origin] = None
         return None
 
     @staticmethod

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
+import threading
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tcia_covid.core.errors import ConnectionLostError
 from tcia_covid.http.connection import enable_keepalive
 from tests.fakes.scripted_server import Fin, Head, Reset, Script, ScriptedServer, Send, Step, ok
-from tests.unit.http.helpers import client_with, fetch, get
+from tests.unit.http.helpers import client_with, fetch, get, in_threads, trusted_tls
 from tests.waiting import LONG
 
 
@@ -73,6 +76,38 @@ def test_fault_40_a_response_that_breaks_off_on_a_reused_connection_counts_as_a_
 
 def test_more_hosts_than_requests_keeps_pools_of() -> None:
     with ExitStack() as stack, client_with() as client:
-        servers = [stack.enter_context(ScriptedServer(*4 * [ok(b"fine")])) for _ in range(6)]
+        servers = [stack.enter_context(ScriptedServer(*4 * [ok(b"fine")])) for _ in range(20)]
         for _ in range(3):
-            assert [get(client, f"{server.url}/a") for server in servers] == 6 * [b"fine"]
+            assert [get(client, f"{server.url}/a") for server in servers] == 20 * [b"fine"]
+
+
+def test_threads_share_connections() -> None:
+    with ScriptedServer(*5 * [ok()]) as server, client_with() as client:
+        for _ in range(5):
+            in_threads(1, lambda: get(client, f"{server.url}/a"))
+        assert (len(server.heads), server.connections) == (5, 1)
+
+
+def test_a_ca_bundle_is_read_once_for_all_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+    read: list[object] = []
+    original = ssl.SSLContext.load_verify_locations
+
+    def load_verify_locations(context: ssl.SSLContext, *where: object) -> None:
+        read.append(where)
+        original(context, *where)
+
+    def respond(_: Head) -> Script:
+        both.wait(LONG)
+        return ok()
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_verify_locations)
+    with (
+        trusted_tls(tmp_path) as tls,
+        ScriptedServer(answer=respond, tls=tls) as server,
+        client_with() as client,
+    ):
+        in_threads(2, lambda: get(client, f"{server.url}/a"))
+        assert (len(server.heads), server.connections, len(read)) == (2, 2, 1)

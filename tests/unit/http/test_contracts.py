@@ -7,9 +7,12 @@ import inspect
 import io
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+import trustme
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import (
@@ -17,6 +20,7 @@ from requests.utils import (
     get_environ_proxies,
     select_proxy,
 )
+from urllib3.util.ssl_ import create_urllib3_context
 
 from tests.fakes.scripted_server import ScriptedServer, Step, in_chunks, ok, status
 
@@ -170,6 +174,19 @@ def test_requests_adapters_make_their_managers_in_these_methods() -> None:
                 "https://archive.invalid", proxies={"https": "http://127.0.0.1:9"}, timeout=5
             )
     assert made == ["PoolManager", "ProxyManager"]
+
+
+def test_requests_adapters_give_pools_whose_connections_use_the_tls_context_in_conn_kw(
+    tmp_path: Path,
+) -> None:
+    adapter, request = HTTPAdapter(), requests.Request("GET", "https://127.0.0.1:9").prepare()
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(bundle)
+    pool: Any = adapter.get_connection_with_tls_context(request, str(bundle))
+    adapter.cert_verify(pool, request.url, str(bundle), None)
+    assert (pool.proxy, pool.ca_certs, pool.ca_cert_dir) == (None, str(bundle), None)
+    context = pool.conn_kw["ssl_context"] = create_urllib3_context()
+    assert pool._get_conn().ssl_context is context
 
 
 def test_requests_names_a_missing_ca_bundle_in_a_bare_oserror() -> None:

@@ -282,8 +282,9 @@ def test_a_redirect_to_a_host_that_cannot_be_trusted_is_refused_by_its_name(
     tls: ssl.SSLContext, untrusted: None
 ) -> None:
     with ScriptedServer(ok(), tls=tls) as second, client_with() as client:
+        redirect = status(302, Location=second.url)
         with (
-            ScriptedServer(status(302, Location=second.url)) as first,
+            ScriptedServer(redirect, redirect) as first,
             pytest.raises(TlsError, match=f"certificate of 127.0.0.1:{second.port} "),
         ):
             get(client, first.url)
