@@ -43,8 +43,15 @@ def _crowd(tmp_path: Path) -> Iterator[Scenario]:
 
 def _children(pid: int) -> list[int]:
     """The processes that a process has started and that are alive: forked workers of a command."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    # Not /proc/PID/task/*/children, where some are missing while others end.
+    processes = (each.parent for each in Path("/proc").glob("[0-9]*/stat"))
+    return [int(each.name) for each in processes if _parent(each) == pid]
+
+
+def _parent(process: Path) -> int:
+    with contextlib.suppress(OSError):  # it has just ended
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def _workers() -> list[int]:
