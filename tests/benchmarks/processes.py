@@ -86,6 +86,7 @@ def _download(folder: str, url: str, output: str, processes: int, jobs: int) -> 
     from tcia_covid.api.options import request_from  # noqa: PLC0415
     from tcia_covid.core.events import RunStarted  # noqa: PLC0415
     from tcia_covid.operations.download import download_request  # noqa: PLC0415
+    from tcia_covid.transfer.worker_processes import forked_workers  # noqa: PLC0415
 
     parallel: list[float] = []
     """Own CPU when the first series starts, and after the last one ended."""
@@ -97,7 +98,6 @@ def _download(folder: str, url: str, output: str, processes: int, jobs: int) -> 
 
     workers: dict[str, float] = {}
     attending: dict[str, float] = {}
-    threading.Thread(target=_watch, args=(workers, attending), daemon=True).start()
     began = time.monotonic()
     request = request_from(
         CT_OBJECTS.collection,
@@ -108,7 +108,9 @@ def _download(folder: str, url: str, output: str, processes: int, jobs: int) -> 
         processes=processes,
         jobs=jobs,
     )
-    summary = download_request(request, emit=on_event)
+    with forked_workers(processes - 1) as start_worker:
+        threading.Thread(target=_watch, args=(workers, attending), daemon=True).start()
+        summary = download_request(request, emit=on_event, start_worker=start_worker)
     assert summary.exit_code == 0
     wall = time.monotonic() - began
     own = time.process_time()
