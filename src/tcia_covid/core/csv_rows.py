@@ -11,6 +11,8 @@ from tcia_covid.core.redaction import printable
 _DECIMAL = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBER = re.compile(rf"{_DECIMAL}(?:\\{_DECIMAL})*")
 """A number, or several as DICOM writes them: no spreadsheet evaluates a backslash."""
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet evaluates."""
 
 
 class _Encoder:
@@ -36,10 +38,13 @@ def safe_row(values: Iterable[object], *, keep_formulas: bool = False) -> list[o
     """
     row: list[object] = []
     for value in values:
-        text = printable(value) if isinstance(value, str) else ""
+        if not isinstance(value, str):
+            row.append(value)
+            continue
+        text = printable(value)
         bare = text.strip()
-        is_formula = bare.startswith(("=", "+", "-", "@")) and len(bare) > 1
+        is_formula = bare[:1] in _FORMULA and len(bare) > 1
         if is_formula and not keep_formulas and not _NUMBER.fullmatch(bare):
             text = f"'{text}"
-        row.append(text if isinstance(value, str) else value)
+        row.append(text)
     return row

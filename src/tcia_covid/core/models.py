@@ -416,7 +416,7 @@ class Receipt:
         for keyword in IMAGE_NAMES.values():
             value = self.headers.get(keyword, "")
             column = value if isinstance(value, list) else [value] * len(self.images)
-            if len(column) != len(self.images) or not all(isinstance(text, str) for text in column):
+            if len(column) != len(self.images) or not {str}.issuperset(map(type, column)):
                 return None
             if keyword in _NUMBERS and not all(map(_is_number, filter(None, column))):
                 return None

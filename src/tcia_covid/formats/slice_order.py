@@ -21,6 +21,8 @@ def slice_order(images: Sequence[ImageAttributes], names: Sequence[str]) -> list
     to head. If several images share a position, AcquisitionNumber comes first. All other series
     are ordered by InstanceNumber. What is left equal is ordered by InstanceNumber, then by name.
     """
+    if len(images) == 1:
+        return [0]
     distances = _distances(images)
     by_acquisition = len(set(distances)) < len(distances)
     if distances and not by_acquisition:  # nearly every CT and MR
