@@ -103,6 +103,22 @@ def test_the_status_imports_no_archive(tmp_path: Path) -> None:
     assert not {"tcia_covid.archives", "tcia_covid.api", "tcia_covid.transfer"} & imported
 
 
+def test_garbage_is_collected_while_a_command_runs(tmp_path: Path) -> None:
+    code = (
+        "import atexit, gc, sys; from tcia_covid.cli.signals import main; "
+        "sys.argv = ['tcia-covid', 'list']; atexit.register(lambda: print(gc.isenabled())); main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.splitlines()[-1] == "True"
+
+
 def test_python_m_runs_the_same_program(tmp_path: Path) -> None:
     ran = run("--help", home=tmp_path)
     assert ran.returncode == 0

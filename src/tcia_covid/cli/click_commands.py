@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,9 +128,11 @@ class Command(_PrintedHelp):
         console.configure(str(self.name), ctx.params)
         if names := sorted(_changed_by_local_file(ctx)):
             console.message(f"note: {LOCAL} sets {', '.join(names)}")
-        work: Callable[[], int] = partial(
-            ctx.invoke, self.function(), console=console, **ctx.params
-        )
+        function = self.function()
+        if not gc.isenabled():  # since `signals.main`: what was imported is never garbage
+            gc.freeze()
+            gc.enable()
+        work: Callable[[], int] = partial(ctx.invoke, function, console=console, **ctx.params)
         if not (console.log_file or console.events):
             return work()
         from tcia_covid.cli.command_logs import run_with_logs  # noqa: PLC0415 - most runs have no log

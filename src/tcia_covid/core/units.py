@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
-from decimal import Decimal
 from typing import TextIO
 
 from tcia_covid.core.errors import UsageError
@@ -34,7 +33,9 @@ def parse_size(text: str) -> int:
             f"{text[:40]!r} is not a size", hint="write it as 20GB, 1.5TiB, 500MB or in bytes"
         )
     power = _PREFIXES.upper().find(match[2].upper()) + 1 if match[2] else 0
-    return int(Decimal(match[1]) * (1024 if match[3] else 1000) ** power)
+    unit: int = (1024 if match[3] else 1000) ** power
+    whole, _, fraction = match[1].partition(".")
+    return int(whole + fraction) * unit // int(10 ** len(fraction))
 
 
 def parse_rate(text: str) -> int:
