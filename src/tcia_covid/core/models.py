@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tcia_covid.core.errors import FailureReason, TciaCovidError
 
@@ -275,8 +275,7 @@ def name_series(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteImage:
+class RemoteImage(NamedTuple):
     """One image as an archive lists it; the known fields depend on the archive."""
 
     uid: str | None = None
@@ -320,8 +319,7 @@ _NUMBERS = frozenset({"InstanceNumber", "AcquisitionNumber"})
 _is_number = re.compile(r"[+-]?\d{1,11}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class ImageAttributes:
+class ImageAttributes(NamedTuple):
     """What the header of one image says about it, as text; empty where it has no valid value.
 
     An enhanced multi-frame image has positions per frame: `position` and `orientation` are empty.

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from urllib.parse import urlsplit
 
@@ -394,7 +393,7 @@ class IdcChecks(ArchiveChecks):
     @fact("if-match", needs="object")
     def _if_match(self) -> str:
         image, _ = self._first()
-        changed = replace(image, version=_CHECK_VERSION)
+        changed = image._replace(version=_CHECK_VERSION)
         try:
             self._idc.receive_image(self.series, changed, MemorySink(self.series))
         except BadResponseError as error:

@@ -246,7 +246,7 @@ def test_another_size_than_the_listed_one_is_refused(
     s3_server: S3Server, client: Client, size: int
 ) -> None:
     with pytest.raises(BadResponseError, match="400000 bytes instead of"):
-        read(client, s3_server.url, replace(IMAGE, size=size))
+        read(client, s3_server.url, IMAGE._replace(size=size))
 
 
 def test_a_body_without_length_that_is_too_long_is_stopped(
@@ -256,7 +256,7 @@ def test_a_body_without_length_that_is_too_long_is_stopped(
         S3Proxy(s3_server.port, Unframed(after_bytes=400_000)) as proxy,
         pytest.raises(BadResponseError, match="more than 1000 bytes"),
     ):
-        read(client, proxy.url, replace(IMAGE, size=1000))
+        read(client, proxy.url, IMAGE._replace(size=1000))
 
 
 def test_an_object_of_unknown_size_and_version_is_read_completely(
