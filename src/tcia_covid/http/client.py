@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -81,7 +82,8 @@ class Client:
         """Send one request, without retries; gives the response while its body arrives.
 
         Must not be nested in one thread (see `ConcurrencyLimiter.slot`). `on_slot` is called when
-        the request may be sent, after it has waited for others to end.
+        the request may be sent, after it has waited for others to end. It ends with the last byte
+        of its response: another one may follow while these bytes are processed.
 
         Raises:
             ArchiveError: no response, or an HTTP status other than 2xx.
@@ -91,7 +93,7 @@ class Client:
         """
         request = ActiveRequest(self.settings)
         limiter = self.limiter(url)
-        with limiter.slot() as started, self.watchdog.watch(request):
+        with limiter.slot() as slot, self.watchdog.watch(request):
             # Again: from now on, `abort_all` includes this request.
             self.stop.check()
             on_slot()
@@ -104,12 +106,13 @@ class Client:
                     Response(raw, final_url, request, self.stop, self.meter, self._rate)
                 ) as response:
                     session.check_head(response, self.settings)
+                    response.on_end = partial(limiter.succeeded, slot)
                     yield response
-                limiter.succeeded()
+                limiter.succeeded(slot)
             except ArchiveError as error:
                 self.stop.check()  # a canceled run aborts its requests
                 if error.push_back:
-                    limiter.push_back(started, error.message, error.retry_after)
+                    limiter.push_back(slot.started, error.message, error.retry_after)
                 elif error.retry_after is not None:
                     limiter.pause(error.retry_after)
                 raise

@@ -190,6 +190,11 @@ class PlainResponse:
         self._request.received += count
         return count
 
+    @property
+    def closed(self) -> bool:
+        """Whether the whole body was read."""
+        return self._body.ended
+
     def close(self) -> None:
         """Close the connection unless the body, and nothing more, was read from it."""
         pending = getattr(self._connection.sock, "pending", None)  # bytes that TLS holds

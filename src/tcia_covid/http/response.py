@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING
@@ -58,6 +58,9 @@ class Response:
         self._meter = meter
         self._rate = rate
         self._error: Exception | None = None
+        self._is_closed = False
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the whole body has arrived, before the last of it is returned."""
         self.received = 0
         """Bytes of the body so far, as sent."""
         self.status = raw.status
@@ -72,6 +75,9 @@ class Response:
         """
         data = self._receive(min(size, _MAX_READ, self._rate.max_piece))
         self.received += len(data)
+        if self._raw.closed and not self._is_closed and not self._is_cut:
+            self.close()
+            self.on_end()
         self._meter.add(len(data))  # also what a canceled run discards
         self._stop.check()
         if not data:
@@ -110,11 +116,19 @@ class Response:
 
     def close(self) -> None:
         """Return the connection to the pool, or close it if the body was not read to its end."""
-        self._raw.close()
-        self._raw.release_conn()
+        if not self._is_closed:
+            self._is_closed = True
+            self._raw.close()
+            self._request.finish()
+            self._raw.release_conn()
+
+    @property
+    def _is_cut(self) -> bool:
+        request = self._request
+        return bool(self._error or request.read_error or request.abort_reason)
 
     def _receive(self, count: int) -> bytes:
-        if self._error is not None:
+        if self._error is not None or self._is_closed:
             return b""
         self._request.begin_read()
         try:

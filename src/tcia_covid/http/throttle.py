@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import PausedError
@@ -18,6 +19,15 @@ _PIECE_SECONDS = 0.25
 """A piece takes no longer at the maximum rate, where it is not the smallest piece."""
 _MIN_SLEEP = 0.01
 """Seconds; the system's scheduler cannot time shorter pauses."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """The permission to send one request."""
+
+    started: float
+    """When it was given (monotonic seconds)."""
+    is_held: bool = True
 
 
 class ConcurrencyLimiter:
@@ -58,8 +68,8 @@ class ConcurrencyLimiter:
         return max(1, int(self._limit))
 
     @contextmanager
-    def slot(self) -> Iterator[float]:
-        """Wait for a slot; gives the time at which it was taken.
+    def slot(self) -> Iterator[Slot]:
+        """Wait for a slot, and hold it for the block, or until `release` or `succeeded`.
 
         Must not be nested: with a limit of one a thread would wait for itself.
 
@@ -67,28 +77,31 @@ class ConcurrencyLimiter:
             PausedError: the host asked for a longer pause than `max_pause`.
         """
         with self._condition:
-            started = self._acquire()
+            slot = Slot(self._acquire())
         try:
-            yield started
+            yield slot
         finally:
-            with self._condition:
-                self._active -= 1
-                self._wake()
+            self.release(slot)
 
-    def succeeded(self) -> None:
-        """Count a success of a request that has a slot: a round of them adds a slot.
+    def release(self, slot: Slot) -> None:
+        """Let another request have a slot, unless that happened before."""
+        with self._condition:
+            if slot.is_held:
+                self._free(slot)
+
+    def succeeded(self, slot: Slot) -> None:
+        """Release the slot of a request that succeeded: a round of them adds a slot.
 
         Only where all slots are taken: nothing is known of a load that was not tried.
         """
-        if self._limit >= self.ceiling:
-            return  # without the lock, for which all threads wait
         with self._condition:
             before = self.limit
-            if self._active < before:
+            if not slot.is_held:
                 return
-            self._limit = min(float(self.ceiling), self._limit + 1.0 / self._limit)
+            if self._limit < self.ceiling and self._active >= before:
+                self._limit = min(float(self.ceiling), self._limit + 1.0 / self._limit)
             after = self.limit
-            self._wake()
+            self._free(slot)
         if after != before:
             self._emit(ConcurrencyChanged(after, "the archive keeps up"))
 
@@ -126,6 +139,11 @@ class ConcurrencyLimiter:
                 self._condition.wait(wait if wait > 0 else None)
             finally:
                 self._waiting -= 1
+
+    def _free(self, slot: Slot) -> None:
+        slot.is_held = False
+        self._active -= 1
+        self._wake()
 
     def _wake(self) -> None:
         """Wake as many threads as there are slots: waking all costs each of them time."""

@@ -13,7 +13,15 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import PausedError, StatusError
 from tcia_covid.core.events import ConcurrencyChanged, Event
 from tcia_covid.http.throttle import ConcurrencyLimiter, RateLimiter
-from tests.fakes.scripted_server import Head, ScriptedServer, Sleep, Step, in_chunks, ok, status
+from tests.fakes.scripted_server import (
+    Head,
+    ScriptedServer,
+    Sleep,
+    Step,
+    in_chunks,
+    ok,
+    status,
+)
 from tests.unit.http.helpers import client_with, fetch, get, in_threads, stop_while
 from tests.waiting import LONG, SOON, soon, wait_for
 
@@ -73,11 +81,11 @@ def test_the_limit_recovers_step_by_step_up_to_the_ceiling() -> None:
 
 def test_unused_slots_do_not_raise_the_limit() -> None:
     limiter = ConcurrencyLimiter(8, CancelToken())
-    with limiter.slot() as started:
-        limiter.push_back(started, "busy")
+    with limiter.slot() as busy:
+        limiter.push_back(busy.started, "busy")
     for _ in range(100):
-        with limiter.slot():
-            limiter.succeeded()
+        with limiter.slot() as slot:
+            limiter.succeeded(slot)
     assert limiter.limit == 4
 
 
@@ -150,8 +158,8 @@ def test_every_thread_wakes_when_a_pause_ends() -> None:
     everybody_in = threading.Event()
 
     def work() -> None:
-        with limiter.slot() as when:
-            inside.append(when)
+        with limiter.slot() as slot:
+            inside.append(slot.started)
             if len(inside) == 8:
                 everybody_in.set()
             together.append(everybody_in.wait(SOON))
@@ -207,8 +215,8 @@ def test_a_lower_limit_waits_until_enough_requests_have_ended() -> None:
 
     with ExitStack() as stack:
         slots = [stack.enter_context(ExitStack()) for _ in range(4)]
-        started = [slot.enter_context(limiter.slot()) for slot in slots]
-        limiter.push_back(started[0], "busy")
+        held = [slot.enter_context(limiter.slot()) for slot in slots]
+        limiter.push_back(held[0].started, "busy")
         assert limiter.limit == 2
         thread = threading.Thread(target=work)
         thread.start()
@@ -220,22 +228,53 @@ def test_a_lower_limit_waits_until_enough_requests_have_ended() -> None:
         thread.join()
 
 
+def test_a_request_ends_with_the_last_byte_of_its_response() -> None:
+    following: list[bytes] = []
+    for first in (ok(), in_chunks(b"fine")):
+        with ScriptedServer(first, ok(b"next")) as server, client_with(jobs=1) as client:
+            with client.stream("GET", f"{server.url}/a") as response:
+                assert response.read() == b"fine"
+                in_threads(1, lambda: following.append(get(client, f"{server.url}/b")))
+                assert response.read() == b""
+            assert server.connections == 1
+    assert following == [b"next", b"next"]
+
+
+def test_a_slot_is_returned_once() -> None:
+    limiter, acquired = ConcurrencyLimiter(1, CancelToken()), threading.Event()
+
+    def work() -> None:
+        with limiter.slot():
+            acquired.set()
+
+    with limiter.slot() as slot:
+        limiter.succeeded(slot)
+        limiter.succeeded(slot)
+        limiter.release(slot)
+    with limiter.slot():
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert not acquired.wait(0.05)
+    thread.join()
+    assert acquired.is_set()
+
+
 def test_the_limit_never_falls_below_one() -> None:
     limiter = ConcurrencyLimiter(2, CancelToken())
     for _ in range(5):
-        with limiter.slot() as started:
-            limiter.push_back(started, "busy")
+        with limiter.slot() as slot:
+            limiter.push_back(slot.started, "busy")
     assert limiter.limit == 1
 
 
 def test_a_push_back_on_an_old_request_counts_no_second_time() -> None:
     limiter = ConcurrencyLimiter(8, CancelToken())
     with limiter.slot() as first, limiter.slot() as second:
-        limiter.push_back(first, "busy")
-        limiter.push_back(second, "busy")
+        limiter.push_back(first.started, "busy")
+        limiter.push_back(second.started, "busy")
         assert limiter.limit == 4
     with limiter.slot() as third:
-        limiter.push_back(third, "busy")
+        limiter.push_back(third.started, "busy")
     assert limiter.limit == 2
 
 
