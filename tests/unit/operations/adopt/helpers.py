@@ -22,9 +22,16 @@ def options_of(server: ArchiveServer) -> Options:
 
 
 def adopt(
-    server: ArchiveServer, source: Path, data: Path, mode: Mode = "link", **more: object
+    server: ArchiveServer,
+    source: Path,
+    data: Path,
+    mode: Mode = "link",
+    *,
+    jobs: int = 2,
+    **more: object,
 ) -> AdoptResult:
-    return adopt_folder(source, data, mode=mode, options=options_of(server), **more)  # type: ignore[arg-type]
+    options = replace(options_of(server), jobs=jobs)
+    return adopt_folder(source, data, mode=mode, options=options, **more)  # type: ignore[arg-type]
 
 
 def expected(series: DemoSeries, root: str = NAME) -> dict[str, str]:

@@ -89,7 +89,7 @@ def test_a_canceled_run_is_continued_by_the_next(
             stop.set()
 
     with pytest.raises(InterruptedRunError):
-        adopt(server, source, data, stop=stop, emit=interrupt)
+        adopt(server, source, data, jobs=1, stop=stop, emit=interrupt)
     assert adopt(server, source, data).exit_code == 0
 
 
