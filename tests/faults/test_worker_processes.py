@@ -248,6 +248,23 @@ def test_forks_that_are_not_needed_end_with_the_run(crowd: Scenario, tmp_path: P
     assert json.loads(result.stdout)["series"]["complete"] == 1
 
 
+IGNORING = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+"""Before the program is run: the system forgets how its children end."""
+
+
+@pytest.mark.parametrize("series", [1, 10])
+def test_workers_whose_end_nobody_can_see_disturb_no_run(
+    crowd: Scenario, tmp_path: Path, series: int
+) -> None:
+    ignoring = [sys.executable, "-c", f"{IGNORING}os.execv(sys.argv[1], sys.argv[1:])", *COMMAND]
+    some = ["--max-series", str(series)]
+    process = start(*_command(crowd, processes=3), *some, home=tmp_path, prefix=ignoring)
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert json.loads(out)["series"]["complete"] == series
+
+
 def test_a_process_with_threads_starts_interpreters_instead_of_forks() -> None:
     ended = threading.Event()
     threading.Thread(target=ended.wait).start()

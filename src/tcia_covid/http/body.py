@@ -296,6 +296,7 @@ class WatchedResponse(http.client.HTTPResponse):
 
     def close(self) -> None:  # noqa: D102
         super().close()
+        self._request.detach()  # the connection may be used by another request now
         # In one statement: a signal handler may close again in between.
         buffer, self._buffer, self._body = self._buffer, None, None
         if buffer is not None:

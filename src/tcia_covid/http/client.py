@@ -82,8 +82,8 @@ class Client:
         """Send one request, without retries; gives the response while its body arrives.
 
         Must not be nested in one thread (see `ConcurrencyLimiter.slot`). `on_slot` is called when
-        the request may be sent, after it has waited for others to end. It ends with the last byte
-        of its response: another one may follow while these bytes are processed.
+        the request may be sent, after it has waited for others to end. A request ends with the last
+        byte of its response: its slot and connection serve others while these bytes are processed.
 
         Raises:
             ArchiveError: no response, or an HTTP status other than 2xx.
@@ -165,7 +165,7 @@ class Client:
         """The session of all threads."""
         with self._lock:
             if self._session is None:
-                # Requests takes 0.1 s to import: not before the first request.
+                # Requests takes 0.1 s to import, and some commands need no archive.
                 from tcia_covid.http.session import ArchiveSession  # noqa: PLC0415
 
                 self._session = ArchiveSession(self.connections)

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, cast
 
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -144,6 +144,12 @@ class _WatchedConnection:
         except OSError as error:
             raise exceptions.NewConnectionError(self, str(error)) from error
 
+    def connect(self) -> None:
+        if isinstance(self, urllib3.connection.HTTPSConnection) and uses_system_store():
+            # For this connection alone: truststore locks a context during the handshake.
+            self.ssl_context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        super().connect()  # type: ignore[misc]
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         request = current_request()
         if request is not None and self.sock is not None:
@@ -193,17 +199,17 @@ class WatchedAdapter(HTTPAdapter):
         super().__init__(_MAX_HOSTS, pool_maxsize=connections, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: D102
-        super().init_poolmanager(*args, **_with_system_store(kwargs))
+        super().init_poolmanager(*args, **kwargs)
         _watch_pools(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102
-        return _watch_pools(super().proxy_manager_for(*args, **_with_system_store(kwargs)))
+        return _watch_pools(super().proxy_manager_for(*args, **kwargs))
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Have all connections of a pool use one TLS context; urllib3 makes one for each."""
         super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
         trusted = (conn.ca_certs, conn.ca_cert_dir)
-        if conn.proxy is None and any(trusted):
+        if conn.proxy is None and any(trusted) and not uses_system_store():
             if trusted not in self._tls_contexts:
                 self._tls_contexts[trusted] = _tls_context(*trusted)
             conn.conn_kw["ssl_context"] = self._tls_contexts[trusted]
@@ -211,23 +217,18 @@ class WatchedAdapter(HTTPAdapter):
 
 
 def _tls_context(bundle: str | None, folder: str | None) -> ssl.SSLContext:
-    context = _system_context() if uses_system_store() else create_urllib3_context()
+    """A TLS context that several threads can use."""
+    context: Any = create_urllib3_context()
     try:
         context.load_verify_locations(bundle, folder)
     except OSError as error:
         raise urllib3.exceptions.SSLError(error) from error
-    return context
+    context.set_alpn_protocols(["http/1.1"])
+    # urllib3 calls it for each connection: OpenSSL frees a list that other threads may be reading.
+    context.set_alpn_protocols = lambda protocols: None
+    return cast(ssl.SSLContext, context)
 
 
 def uses_system_store() -> bool:
     """Whether certificates are checked against the system's store."""
     return truststore is not None and not any(errors.ca_bundles())
-
-
-def _system_context() -> ssl.SSLContext:
-    context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return context
-
-
-def _with_system_store(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {**arguments, "ssl_context": _system_context()} if uses_system_store() else arguments

@@ -31,7 +31,7 @@ _MAX_DIGITS = 15
 def get(
     pool: Any, request: ActiveRequest, host: str, target: str, headers: dict[str, str]
 ) -> PlainResponse | urllib3.HTTPResponse | None:
-    """Send a GET over a connection of a pool; None where the URL needs quoting.
+    """Send a GET over a connection of a pool; None where a URL or a header is unusual.
 
     Args:
         pool: a connection pool of urllib3.
@@ -75,6 +75,7 @@ def _exchange(
     # A server may respond before it closes a connection.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(head)
+    connection._has_carried = True  # noqa: SLF001 - of this package
     request.is_sent = True
     response = PlainResponse(pool, connection, request)
     received = response.read_head()

@@ -156,7 +156,7 @@ class Disk:
             self._note_unless(_sync(file.fileno(), _NO_SYNC))
 
     def sync_file(self, path: StrPath) -> None:
-        """The same as `sync`, of a file that is not open."""
+        """The same as `sync`, for a file that is not open."""
         if self.durable:
             self._note_unless(_sync_and_close(self._open_to_sync(path), _NO_SYNC))
 

@@ -1,4 +1,4 @@
-"""Worker processes as their parent has them, and two ways to start one.
+"""Worker processes as their parent sees them, and two ways to start one.
 
 A new interpreter needs a quarter of a second of CPU to start and to import. A fork needs some
 milliseconds, but copies the locks of threads that do not exist in it: so a process forks its
@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, NoReturn, Protocol, cast
 
 from tcia_covid.transfer import worker
@@ -70,7 +71,10 @@ class _ForkedProcess:
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        _, status = os.waitpid(self.pid, 0)
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:  # SIGCHLD is ignored: nobody knows how it ended
+            status = 0
         self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
 
@@ -128,34 +132,40 @@ def forked_workers(number: int) -> Iterator[Callable[[], Worker]]:
     work in a fork.
     """
     ready: deque[Worker] = deque()
-    if number and sys.platform == "linux" and threading.active_count() == 1:
-        from tcia_covid.http import session  # noqa: F401, PLC0415 - imported once for all
-
-        with contextlib.suppress(OSError):  # the machine permits no more processes
-            for _ in range(number):
-                ready.append(_fork([*ready]))
     try:
+        if number and sys.platform == "linux" and _has_one_thread():
+            from tcia_covid.http import session  # noqa: F401, PLC0415 - imported once for all
+
+            with contextlib.suppress(OSError), _without_signals():
+                for _ in range(number):
+                    ready.append(_fork([*ready]))  # fails where no more processes are permitted
         yield lambda: ready.popleft() if ready else start_interpreter()
     finally:
         for unused in ready:
             unused.close()
 
 
+def _has_one_thread() -> bool:
+    """Whether no library of this process has started a thread either; Linux alone knows."""
+    with contextlib.suppress(OSError):
+        return len(list(Path("/proc/self/task").iterdir())) == 1
+    return False
+
+
 def _fork(others: list[Worker]) -> Worker:
     assert sys.platform == "linux"  # noqa: S101 - for mypy on other systems
     orders, to_worker = os.pipe()
     from_worker, reports = os.pipe()
-    with _without_signals():
-        try:
-            pid = os.fork()
-        except OSError:
-            for descriptor in (orders, to_worker, from_worker, reports):
-                os.close(descriptor)
-            raise
-        if not pid:
-            os.close(to_worker)
-            os.close(from_worker)
-            _serve_in_fork(orders, reports, others)
+    try:
+        pid = os.fork()
+    except OSError:
+        for descriptor in (orders, to_worker, from_worker, reports):
+            os.close(descriptor)
+        raise
+    if not pid:
+        os.close(to_worker)
+        os.close(from_worker)
+        _serve_in_fork(orders, reports, others)
     os.close(orders)
     os.close(reports)
     return Worker(_ForkedProcess(pid), os.fdopen(from_worker, "rb"), os.fdopen(to_worker, "wb"))

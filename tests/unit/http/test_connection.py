@@ -7,6 +7,7 @@ import ssl
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def test_fault_40_a_request_that_a_reused_connection_does_not_answer_is_sent_aga
         assert client.limiter(server.url).limit == client.connections
 
 
+def test_fault_40_a_form_that_a_reused_connection_does_not_answer_is_sent_again_at_once() -> None:
+    with (
+        ScriptedServer(ok(), [Fin()], ok()) as server,
+        client_with(retries=0, retry_wait=LONG) as client,
+    ):
+        assert get(client, f"{server.url}/a") == b"fine"
+        assert client.fetch(server.url, lambda r: r.read_all(9), form={"a": "b"}) == b"fine"
+    assert [head.method for head in server.heads] == ["GET", "POST", "POST"]
+
+
 def test_fault_40_a_new_connection_that_is_not_answered_counts_as_a_failure() -> None:
     with (
         ScriptedServer([Fin()]) as server,
@@ -88,26 +99,32 @@ def test_threads_share_connections() -> None:
         assert (len(server.heads), server.connections) == (5, 1)
 
 
-def test_a_ca_bundle_is_read_once_for_all_connections(
+def test_a_tls_context_is_set_up_once_for_all_connections(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = threading.Barrier(2)
-    read: list[object] = []
-    original = ssl.SSLContext.load_verify_locations
+    calls: Counter[str] = Counter()
 
-    def load_verify_locations(context: ssl.SSLContext, *where: object) -> None:
-        read.append(where)
-        original(context, *where)
+    def counted(name: str) -> Callable[..., None]:
+        original = getattr(ssl.SSLContext, name)
+
+        def call(context: ssl.SSLContext, *arguments: object) -> None:
+            calls[name] += 1
+            original(context, *arguments)
+
+        return call
 
     def respond(_: Head) -> Script:
         both.wait(LONG)
         return ok()
 
-    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_verify_locations)
     with (
         trusted_tls(tmp_path) as tls,
         ScriptedServer(answer=respond, tls=tls) as server,
         client_with() as client,
     ):
+        for name in ("load_verify_locations", "set_alpn_protocols"):
+            monkeypatch.setattr(ssl.SSLContext, name, counted(name))
         in_threads(2, lambda: get(client, f"{server.url}/a"))
-        assert (len(server.heads), server.connections, len(read)) == (2, 2, 1)
+        assert (len(server.heads), server.connections) == (2, 2)
+    assert calls == {"load_verify_locations": 1, "set_alpn_protocols": 1}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import sys
+import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import trustme
 
+from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import (
     ConfigError,
     ConnectionLostError,
+    InterruptedRunError,
     RedirectError,
     TlsError,
     UnreachableError,
@@ -30,7 +34,7 @@ from tests.fakes.scripted_server import (
     status,
 )
 from tests.unit.http.helpers import SECRET, client_with, fetch, get
-from tests.waiting import LONG, soon
+from tests.waiting import LONG, soon, wait_for
 
 VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 LONG_AGO = datetime.now(timezone.utc) - timedelta(days=400)
@@ -135,6 +139,32 @@ def test_fault_36_the_store_of_the_system_is_trusted_with_truststore(
                 assert get(client, server.url) == b"fine"
         else:
             assert "cannot be trusted" in refused(server).message
+
+
+def test_a_handshake_that_hangs_delays_no_other_host(
+    tls: ssl.SSLContext, trusted: Path, untrusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = pytest.importorskip("truststore._openssl")
+    none = ssl.get_default_verify_paths()._replace(cafile=None, capath=None)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: none)
+    monkeypatch.setattr(store, "_CA_FILE_CANDIDATES", [str(trusted)])
+    stop = CancelToken()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        ScriptedServer(ok(), tls=tls) as server,
+        client_with(stop=stop) as client,
+    ):
+
+        def wait_for_handshake() -> None:
+            with pytest.raises(InterruptedRunError):
+                get(client, f"https://127.0.0.1:{silent.getsockname()[1]}/a")
+
+        waiting = threading.Thread(target=wait_for_handshake)
+        waiting.start()
+        wait_for(lambda: any(request.is_accepted for request in client.watchdog.active()))
+        assert get(client, f"{server.url}/a") == b"fine"
+        stop.set()
+        waiting.join()
 
 
 @pytest.mark.parametrize("variable", VARIABLES[:3])

@@ -57,7 +57,9 @@ def command(
         return show_plan(console, request)
     if not (yes or console.json or console.quiet) and is_interactive():
         confirm(console, request, CONFIRM_ABOVE if confirm_above is None else confirm_above)
-    with forked_workers(most_processes(request.options, processors()) - 1) as start_worker:
+    options = request.options
+    processes = 1 if options.supporting_only else most_processes(options, processors())
+    with forked_workers(processes - 1) as start_worker:
         work = partial(download_request, request, start_worker=start_worker)
         summary = run_displayed(console, work)
     return show_summary(console, summary)
