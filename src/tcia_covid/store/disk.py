@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,8 @@ _NOT_DURABLE = (
 )
 _FICLONE = 0x40049409
 """ioctl_ficlone(2); Python has no name for it."""
+_START_WRITING = 2
+"""SYNC_FILE_RANGE_WRITE of sync_file_range(2): write all that has changed, wait for nothing."""
 if sys.platform == "linux":
     import fcntl
 
@@ -149,6 +151,15 @@ class Disk:
         """Add to the end of a file, or create it."""
         with self.open_existing(path, "ab") as file:
             self.write(file, data)
+
+    def start_sync(self, file: FileIO) -> None:
+        """Begin to force an open file's content to the disk, where the system can (Linux).
+
+        By the time several files are synced, most of their content is on the disk: ext4 then
+        commits its journal a tenth as often.
+        """
+        if self.durable and (start_writing := _sync_file_range()) is not None:
+            start_writing(file.fileno(), 0, 0, _START_WRITING)  # the sync reports its errors
 
     def sync(self, file: FileIO) -> None:
         """Force an open file's content to the disk; where the system cannot, note that once."""
@@ -309,6 +320,22 @@ def _sync_and_close(handle: int, unsupported: Set[int]) -> bool:
         return _sync(handle, unsupported)
     finally:
         os.close(handle)
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """sync_file_range(2) of the C library, which Python does not have; None where there is none."""
+    if sys.platform != "linux":
+        return None
+    try:
+        import ctypes  # noqa: PLC0415 - needed by downloads alone, and missing from some builds
+
+        library = ctypes.CDLL(None)
+        offset = ctypes.c_int64
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, offset, offset, ctypes.c_uint)
+        return kind(("sync_file_range", library))
+    except (ImportError, OSError, AttributeError):
+        return None
 
 
 def read_state(path: StrPath) -> bytes:

@@ -375,6 +375,7 @@ class Staging:
             with contextlib.suppress(OSError):
                 file.close()
             raise
+        self.disk.start_sync(file)
         file.close()
         self._on_bytes(size - reported)
         return size, md5.hexdigest(), head

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from tcia_covid.store.disk import (
 )
 from tcia_covid.store.tree import Tree
 from tests.fakes.windows import WindowsError
+from tests.unit.trees import grow, new_tree, series_of
 
 
 class Scanner:
@@ -146,6 +150,32 @@ def test_a_file_system_without_fsync_is_reported_once(
         disk.sync_file(tmp_path / "file")
     assert len(disk.notices) == 1
     assert "cannot force data to the disk (fsync)" in disk.notices[0]
+
+
+def test_the_images_of_a_series_go_to_the_disk_before_the_first_is_synced(tmp_path: Path) -> None:
+    class Watching(Disk):
+        def start_sync(self, file: FileIO) -> None:
+            super().start_sync(file)
+            calls.append("start")
+
+        def sync_file(self, path: StrPath) -> None:
+            super().sync_file(path)
+            calls.append("sync")
+
+    calls: list[str] = []
+    grow(new_tree(tmp_path, disk=Watching()), series_of(1))
+    assert calls == ["start"] * 3 + ["sync"] * 3
+
+
+def test_a_python_without_ctypes_syncs_files(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['ctypes'] = None\n"
+        "from tcia_covid.store.disk import Disk\n"
+        f"with Disk().create({str(tmp_path / 'file')!r}) as file:\n"
+        "    file.write(b'image'); Disk().start_sync(file); Disk().sync(file)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "file").read_bytes() == b"image"
 
 
 @pytest.mark.parametrize("gone", [True, False])
