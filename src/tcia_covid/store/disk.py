@@ -427,6 +427,18 @@ def _is_too_long(error: OSError) -> bool:
     )
 
 
+def _in_the_way_error(error: OSError, what: str, place: str | Path) -> DestinationError:
+    """A file is where a folder must be, or the other way around."""
+    file = next((path for path in (Path(place), *Path(place).parents) if path.is_file()), None)
+    if error.errno == errno.ENOTDIR and file is not None:
+        return PermissionDeniedError(
+            f"cannot write to {what}: {file} is a file, not a folder",
+            hint="choose another folder with --output, or move away that file",
+        )
+    hint = "move away what is there; if it is a link, make its target available again"
+    return PermissionDeniedError(f"cannot write to {place}: {error.strerror}", hint=hint)
+
+
 def destination_error(error: OSError, what: str) -> DestinationError:
     """The error for the user behind an `OSError` about `what`."""
     if error.errno in _FULL:
@@ -439,8 +451,7 @@ def destination_error(error: OSError, what: str) -> DestinationError:
             hint="choose a folder with a shorter path with --output, or enable Windows' long paths",
         )
     if error.errno in _IN_THE_WAY and (place := error.filename2 or error.filename):
-        hint = "move away what is there; if it is a link, make its target available again"
-        return PermissionDeniedError(f"cannot write to {place}: {error.strerror}", hint=hint)
+        return _in_the_way_error(error, what, place)
     if error.errno in _REFUSED or isinstance(error, (FileExistsError, PermissionError)):
         return PermissionDeniedError(
             f"cannot write to {what}: {error.strerror or error}",

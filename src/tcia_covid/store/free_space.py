@@ -48,8 +48,9 @@ def existing_folder(output: Path) -> Path | None:
         with contextlib.suppress(OSError):
             if stat.S_ISDIR(folder.stat().st_mode):
                 return folder
+            reason = os.strerror(errno.ENOTDIR)
             raise destination_error(
-                NotADirectoryError(errno.ENOTDIR, "a file is in its way"), str(output)
+                NotADirectoryError(errno.ENOTDIR, reason, str(output)), str(output)
             )
     return None
 
@@ -81,8 +82,8 @@ def check_space(
     missing = needed + reserve_of(needed) - free
     if missing > 0:
         raise NoSpaceError(
-            f"{folder} has {format_size(free)} free, {what} {format_size(needed)} "
-            f"and {format_size(reserve_of(needed))} to spare",
+            f"{folder} has {format_size(free)} free, {what} {format_size(needed)}, "
+            f"and {format_size(reserve_of(needed))} must stay free",
             hint=f"free {format_size(missing)} more, {otherwise}; --no-space-check ignores this",
         )
 

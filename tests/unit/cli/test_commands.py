@@ -181,14 +181,15 @@ def test_plan_reports_a_disk_that_is_too_small(
     document = read(capsys, "plan", *SMALL)
     assert document["disk"]["enough"] is False
     needed = format_size(document["bytes"]["to_fetch"])
-    assert f"disk: 1.0 MB free, NOT enough: {needed} are needed and " in shown
+    assert f"disk: 1.0 MB free, NOT enough: {needed} are needed, and " in shown
 
 
 @pytest.mark.parametrize("output", ["taken", "taken/deep/er"])
 def test_plan_reports_a_file_in_the_place_of_the_folder(capsys: Captured, output: str) -> None:
     Path("taken").write_text("in the way")
     assert run(["plan", *SMALL, "-o", output]) == 4
-    assert f"error: cannot write to {output}: a file is in its way" in capsys.readouterr().err
+    error = f"error: cannot write to {output}: taken is a file, not a folder\n"
+    assert error in capsys.readouterr().err
 
 
 def test_an_empty_selection_is_an_error(capsys: Captured) -> None:

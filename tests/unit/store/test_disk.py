@@ -117,6 +117,16 @@ def test_the_error_of_windows_for_a_long_path_is_recognized() -> None:
         raise error
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows finds no such path")
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "taken"
+    file.touch()
+    with pytest.raises(DestinationError) as caught, destination_errors("the folder"):
+        (file / "deep" / "er").mkdir()
+    assert caught.value.message == f"cannot write to the folder: {file} is a file, not a folder"
+    assert "--output" in caught.value.hint
+
+
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EMFILE, errno.ENOMEM])
 def test_the_error_of_a_limit_names_it(tmp_path: Path, number: int) -> None:
     names = {

@@ -40,7 +40,7 @@ def test_too_little_space_is_an_error_with_a_hint(
     free(monkeypatch, 261 * GB)
     with pytest.raises(NoSpaceError) as refusal:
         check_space(str(tmp_path), 260 * GB, "the download needs", "or take less", print)
-    assert "has 261.0 GB free, the download needs 260.0 GB and 1.4 GB to spare" in str(
+    assert "has 261.0 GB free, the download needs 260.0 GB, and 1.4 GB must stay free" in str(
         refusal.value
     )
     assert refusal.value.hint == "free 367.1 MB more, or take less; --no-space-check ignores this"

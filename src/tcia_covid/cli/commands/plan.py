@@ -138,8 +138,8 @@ def _disk(plan: Plan) -> str:
         return f"{free}, enough"
     needed, reserve = format_size(plan.needed), format_size(reserve_of(plan.needed))
     return (
-        f"{free}, NOT enough: {needed} are needed and {reserve} to spare; use --max-size or "
-        "--first-patients to download less"
+        f"{free}, NOT enough: {needed} are needed, and {reserve} must stay free; use --max-size "
+        "or --first-patients to download less"
     )
 
 
