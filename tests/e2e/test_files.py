@@ -67,7 +67,7 @@ def test_a_target_that_is_not_there_gives_exit_code_1(home: Path) -> None:
     ran = run("files", "data", "1.2.3.4", home=home)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "1.2.3.4" in ran.stderr
-    assert "no complete series of 1 target in data" in ran.stderr
+    assert "no complete series in data of 1 target:\n  1.2.3.4\n" in ran.stderr
 
 
 def test_filters_that_exclude_everything_give_exit_code_2(home: Path) -> None:

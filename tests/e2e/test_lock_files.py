@@ -71,7 +71,7 @@ def test_a_lock_file_downloads_its_versions_and_proves_the_folder(
     assert downloaded.returncode == 0, downloaded.stderr
     proved = offline("verify", "data", "--against", "lock")
     assert proved.returncode == 0, proved.stderr
-    assert "of 6 series of lock 6 are complete in the version of the lock file" in proved.stdout
+    assert "6 of 6 series of lock are complete in the version of the lock file" in proved.stdout
 
 
 def test_a_changed_value_fails_and_the_rest_is_downloaded(command: Command, tmp_path: Path) -> None:

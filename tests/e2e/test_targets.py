@@ -84,7 +84,9 @@ def test_without_a_network_an_unknown_word_fails_after_one_retry(
     failed = offline("download", word, "--retries", "9")
     assert failed.returncode == 3
     assert failed.stderr.count("retry in") <= 1
-    assert f"'{word}' is not in the catalog of 5 collections and no file, and NBIA" in failed.stderr
+    assert (
+        f"'{word}' is neither a file nor in the catalog of 5 collections, and NBIA" in failed.stderr
+    )
 
 
 @pytest.fixture(name="first")

@@ -257,7 +257,7 @@ def _ask(value: str, ask: Callable[[], T]) -> T:
     except UnreachableError as error:
         entries = series_catalog.info().entries
         raise UnreachableError(
-            f"{value!r} is not in the catalog of {len(entries)} collections and no file, and "
+            f"{value!r} is neither a file nor in the catalog of {len(entries)} collections, and "
             f"NBIA could not be asked: {error.message}",
             hint=error.hint,
         ) from error

@@ -162,7 +162,7 @@ class SeriesFetcher:
         pause = availability.failed(self.archive, error)
         if pause is not None:
             text = f"{name} is skipped for {pause:.0f} s ({error.message})"
-            self.context.emit(Notice(f"{text}; series are downloaded from the other archive"))
+            self.context.emit(Notice(f"{text}; trying the other archive"))
         if availability.is_down(self.archive):
             raise error
 

@@ -45,6 +45,11 @@ def test_a_run_with_nothing_left_to_do(capsys: Captured) -> None:
     ]
 
 
+def test_lists_are_no_download(capsys: Captured) -> None:
+    show_summary(Console(), summary(already_complete=3, bytes_received=2800, fetched_from={}))
+    assert "nothing to download; 2.8 kB of lists received" in capsys.readouterr().out
+
+
 def test_series_of_an_earlier_run_are_not_counted_as_an_archives(capsys: Captured) -> None:
     show_summary(Console(), summary(fetched_from={"adopted": 1, "idc": 2}))
     line = "downloaded 2.0 kB in 12 s: 1 series from an earlier run, 2 series from idc"

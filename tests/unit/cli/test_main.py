@@ -86,7 +86,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
             "did you mean 'COVID-19-AR'?",
         ),
         (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),
-        (["download", "no.tcia"], "the manifest no.tcia cannot be read", ""),
+        (["download", "no.tcia"], "there is no file no.tcia", "check its path"),
         (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", ""),
         (
             ["cite", "covid-19-arr"],

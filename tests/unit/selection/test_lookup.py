@@ -156,7 +156,7 @@ def test_without_a_network_the_answer_is_quick_and_names_what_was_looked_at(
     with pytest.raises(UnreachableError) as raised:
         found(ArchiveLookup(nbia, REGISTRY), value)
     assert raised.value.message.startswith(
-        f"'{value}' is not in the catalog of 5 collections and no file, and NBIA could not be "
+        f"'{value}' is neither a file nor in the catalog of 5 collections, and NBIA could not be "
         "asked: 127.0.0.1:"
     )
 

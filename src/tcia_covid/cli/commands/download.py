@@ -131,7 +131,9 @@ def _image_lines(summary: Summary) -> Iterator[str]:
     )
     if summary.partial_bytes:
         yield f"{_staged(summary)} staged for the next run"
-    if summary.bytes_received:
+    if summary.bytes_received and already == summary.selected and not summary.supporting:
+        yield f"nothing to download; {format_size(summary.bytes_received)} of lists received"
+    elif summary.bytes_received:
         compressed = " (compressed)" if _is_compressed(summary) else ""
         yield (
             f"downloaded {format_size(summary.bytes_received)}{compressed} in "

@@ -72,8 +72,8 @@ def _report(console: Console, selection: LocalSelection) -> None:
     console.message(f"{count(len(selection.series), 'series')} in {selection.directory}")
     if selection.missing:
         number = count(len(selection.missing), "target")
-        console.warning("\n".join(first_lines(selection.missing)))
+        status = f"'tcia-covid status {selection.directory}' shows what is complete and what failed"
         console.error(
-            f"no complete series of {number} in {selection.directory}",
-            f"'tcia-covid status {selection.directory}' shows what is complete and what failed",
+            f"no complete series in {selection.directory} of {number}:",
+            "\n".join([*first_lines(selection.missing), status]),
         )

@@ -59,7 +59,7 @@ def _lines(result: RelayoutResult) -> Iterator[str]:
     renamed = "would be renamed" if result.dry_run else "renamed"
     yield (
         f"{series.renamed:,} of {count(series.found, 'series')} in {result.directory} {renamed} "
-        f"to the layout {result.layout}; {series.unchanged:,} have its names"
+        f"to the layout {result.layout}; {series.unchanged:,} already have its names"
     )
     if result.dry_run:
         yield from first_lines(f"{old} -> {new}" for old, new in result.renamed)

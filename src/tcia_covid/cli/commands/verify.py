@@ -90,11 +90,11 @@ def _comparison(against: TargetComparison) -> Iterator[str]:
     series = against.series
     yield from (f"note: {notice}" for notice in against.notices)
     versions = f" in the version of the lock file ({', '.join(against.pinned)})"
-    complete = f"{series.complete:,} {verb(series.complete)} complete"
     yield (
-        f"of {count(series.expected, 'series')} of {', '.join(against.targets)} "
-        f"{complete}{versions if against.pinned else ''}, "
-        f"{series.missing:,} missing, {series.changed:,} changed; {series.extra:,} extra"
+        f"{series.complete:,} of {count(series.expected, 'series')} of "
+        f"{', '.join(against.targets)} {verb(series.complete)} complete"
+        f"{versions if against.pinned else ''}; "
+        f"{series.missing:,} missing, {series.changed:,} changed, {series.extra:,} extra"
     )
     yield from first_lines(map(_mismatch, against.mismatches))
 
