@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from tcia_covid.core.files import Chunk
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 
 
@@ -16,12 +17,12 @@ class Sink(Protocol):
     """
 
     def receive(
-        self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
+        self, chunks: Iterable[Chunk], *, source: str, image: RemoteImage | None = None
     ) -> StoredImage:
         """Store one image under its SOPInstanceUID.
 
         Args:
-            chunks: the file's bytes.
+            chunks: the file's bytes; each chunk is used before the next one is taken.
             source: the archive's name.
             image: what the archive lists of it, if anything.
 

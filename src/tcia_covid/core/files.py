@@ -17,6 +17,8 @@ _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 """Opening a FIFO does not wait for its other end; no effect on regular files."""
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _MODE = 0o666
+Chunk = bytes | memoryview
+"""Bytes of a file; where a function gives them as views, each is valid until the next is taken."""
 
 
 def open_regular(path: str, flags: int) -> int:

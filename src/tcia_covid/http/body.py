@@ -181,8 +181,11 @@ class SizedBody:
         """Bytes that arrived after the body."""
         return self._end - self._start if self.ended else 0
 
-    def read(self, size: int) -> bytes:
-        """Read as `ChunkedBody.read` does; empty where the body was cut."""
+    def read(self, size: int) -> memoryview:
+        """Read as `ChunkedBody.read` does; empty where the body was cut.
+
+        The view is of the buffer: valid until the next call.
+        """
         room = self._view[self._start : self._start + min(size, self.left)]
         count = min(self._end - self._start, len(room))
         self._start += count
@@ -195,7 +198,7 @@ class SizedBody:
                 count += received
             self._start = self._end = 0
         self.left -= count
-        return bytes(room[:count])
+        return room[:count]
 
 
 def take_buffer() -> bytearray:
@@ -281,7 +284,7 @@ class WatchedResponse(http.client.HTTPResponse):
         if amt is None or self.fp is None or not (self.chunked or self.length):
             return super().read(amt and min(amt, _READ_SIZE))
         self._body = self._body or self._new_body()
-        data = self._body.read(amt)
+        data = bytes(self._body.read(amt))
         if isinstance(self._body, SizedBody):
             self.length = self._body.left
         if self._body.ended or (amt and not data):

@@ -102,12 +102,15 @@ class Client:
             try:
                 raw, final_url = session.send_watched(request, method, url, params, form, headers)
                 self.reachability.responded = True
-                with closing(
-                    Response(raw, final_url, request, self.stop, self.meter, self._rate)
-                ) as response:
-                    session.check_head(response, self.settings)
-                    response.on_end = partial(limiter.succeeded, slot)
-                    yield response
+                try:
+                    with closing(
+                        Response(raw, final_url, request, self.stop, self.meter, self._rate)
+                    ) as response:
+                        session.check_head(response, self.settings)
+                        response.on_end = partial(limiter.succeeded, slot)
+                        yield response
+                finally:
+                    session.return_buffer(raw)
                 limiter.succeeded(slot)
             except ArchiveError as error:
                 self.stop.check()  # a canceled run aborts its requests

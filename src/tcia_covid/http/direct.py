@@ -26,6 +26,8 @@ _PLAIN_HEAD = re.compile(
 _HEADER = re.compile(r"([A-Za-z0-9_-]+): *([ -~]*?) *\r\n")
 _NO_BODY = 204
 _MAX_DIGITS = 15
+READ_ERRORS = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+"""What reading a body raises, by this module or by urllib3."""
 
 
 def get(
@@ -170,8 +172,10 @@ class PlainResponse:
             and self.status != _NO_BODY
         )
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> memoryview:
         """Read at most `size` bytes of the body, and at least one before its end.
+
+        The view is of the buffer: valid until the next call, or until the buffer is returned.
 
         Raises:
             http.client.IncompleteRead: the body was cut here.
@@ -205,7 +209,6 @@ class PlainResponse:
 
     def release_conn(self) -> None:
         """Return the connection to its pool."""
-        self.return_buffer()
         self._pool._put_conn(self._connection)  # noqa: SLF001
 
     def return_buffer(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from tcia_covid.core.errors import BadResponseError, ConnectionLostError, StatusError
+from tcia_covid.core.files import Chunk
 from tcia_covid.http.client import Client
 from tcia_covid.http.response import Response
 
@@ -45,8 +46,8 @@ class RangedGet:
     refuse: Callable[[Response], None] = lambda response: None
     on_response: Callable[[Response], None] = lambda response: None
 
-    def read_rest(self) -> Iterator[bytes]:
-        """Read the file to its end.
+    def read_rest(self) -> Iterator[Chunk]:
+        """Read the file to its end; a chunk is valid until the next one is taken.
 
         Raises:
             ResumeError: the file changed, or the server sent something else than requested.
@@ -61,7 +62,7 @@ class RangedGet:
                 self.refuse(response)
                 self._check(response)
                 self.on_response(response)
-                for chunk in response.chunks():
+                for chunk in response.views():
                     self.offset += len(chunk)
                     if self.size is not None and self.offset > self.size:
                         raise self.unexpected(f"more than {self.size} bytes")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import BadResponseError, ConnectionLostError
+from tcia_covid.core.files import Chunk
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.http.throttle import ByteCounter, RateLimiter
 from tcia_covid.http.watchdog import AbortReason, ActiveRequest
@@ -28,12 +29,9 @@ _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error\b")
 
 @functools.cache
 def _read_errors() -> tuple[type[Exception], ...]:
-    """What reading a body raises."""
-    from http.client import HTTPException  # noqa: PLC0415 - as urllib3, which takes 0.1 s
+    from tcia_covid.http.direct import READ_ERRORS  # noqa: PLC0415 - needs urllib3, which is slow
 
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-    return HTTPError, HTTPException, OSError, ValueError
+    return READ_ERRORS
 
 
 class Response:
@@ -73,6 +71,10 @@ class Response:
             ConnectionLostError: the body was cut, stalled, or came too slowly.
             TciaCovidError: the run was canceled.
         """
+        return bytes(self._read(size))
+
+    def _read(self, size: int = _MAX_READ) -> Chunk:
+        """Read as `read` does; a view is valid until the next read."""
         data = self._receive(min(size, _MAX_READ, self._rate.max_piece))
         self.received += len(data)
         if self._raw.closed and not self._is_closed and not self._is_cut:
@@ -95,6 +97,11 @@ class Response:
         while data := self.read():
             if limit is not None and self.received > limit:
                 raise BadResponseError(f"{self.url} sent more than {limit} bytes")
+            yield data
+
+    def views(self) -> Iterator[Chunk]:
+        """Read the body to its end without copying it: a view is valid until the next is taken."""
+        while data := self._read():
             yield data
 
     def read_all(self, limit: int) -> bytes:
@@ -127,12 +134,12 @@ class Response:
         request = self._request
         return bool(self._error or request.read_error or request.abort_reason)
 
-    def _receive(self, count: int) -> bytes:
+    def _receive(self, count: int) -> Chunk:
         if self._error is not None or self._is_closed:
             return b""
         self._request.begin_read()
         try:
-            data: bytes = self._raw.read(count)
+            data: Chunk = self._raw.read(count)
         except _read_errors() as error:
             self._error = error
             return b""

@@ -156,6 +156,12 @@ class ArchiveSession(requests.Session):
         return None
 
     @staticmethod
+    def return_buffer(raw: PlainResponse | urllib3.response.BaseHTTPResponse) -> None:
+        """Let other responses have the buffer of one that nobody reads any more."""
+        if isinstance(raw, PlainResponse):
+            raw.return_buffer()
+
+    @staticmethod
     def check_head(response: Response, settings: HttpSettings) -> None:
         """Raise `StatusError` unless the status is 2xx, and refuse a compressed body."""
         if 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's class of success

@@ -22,6 +22,7 @@ from tcia_covid.core.errors import (
     TlsError,
     UnreachableError,
 )
+from tcia_covid.core.files import Chunk
 from tcia_covid.core.models import RemoteImage, Series, StoredImage
 from tcia_covid.core.redaction import redact
 from tcia_covid.core.units import count, format_duration
@@ -79,10 +80,13 @@ class MemorySink:
         self.md5s: dict[str, str] = {}
 
     def receive(
-        self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
+        self, chunks: Iterable[Chunk], *, source: str, image: RemoteImage | None = None
     ) -> StoredImage:
         """Keep one image."""
-        data = (self._beginning(image) if image else b"") + b"".join(chunks)
+        received = bytearray(self._beginning(image) if image else b"")
+        for chunk in chunks:
+            received += chunk
+        data = bytes(received)
         header = read_header(data)
         if header is None:
             raise BadResponseError(f"{source} sent an image that is not a DICOM file")

@@ -24,7 +24,7 @@ from tcia_covid.core.errors import (
     PermissionDeniedError,
     TakenOverError,
 )
-from tcia_covid.core.files import open_own, open_regular
+from tcia_covid.core.files import Chunk, open_own, open_regular
 from tcia_covid.core.limits import limit_error
 from tcia_covid.store import windows
 from tcia_covid.store.windows import clear_read_only, excess_length, file_in_use
@@ -141,7 +141,7 @@ class Disk:
         """Open a file of this program for unbuffered writing, never through a link (`open_own`)."""
         return FileIO(path, mode, opener=open_own)
 
-    def write(self, file: FileIO, data: bytes) -> None:
+    def write(self, file: FileIO, data: Chunk) -> None:
         """Write all of `data`: an unbuffered write may be short without an error."""
         view = memoryview(data)
         while view:

@@ -24,6 +24,7 @@ from tcia_covid.core.errors import (
     TakenOverError,
     UnreachableError,
 )
+from tcia_covid.core.files import Chunk
 from tcia_covid.core.models import ADOPTED, Check, RemoteImage, Series, StoredImage
 from tcia_covid.formats.dicom import HEAD_SIZE, PREAMBLE_SIZE, Header, header_of_file, is_dicom
 from tcia_covid.formats.hashes import multipart_etags, parts_of_etag, same_md5
@@ -160,7 +161,7 @@ class Staging:
         self._fresh.clear()
 
     def receive(
-        self, chunks: Iterable[bytes], *, source: str, image: RemoteImage | None = None
+        self, chunks: Iterable[Chunk], *, source: str, image: RemoteImage | None = None
     ) -> StoredImage:
         """Write one image, and keep it under its SOPInstanceUID (see `archives.base.Sink`)."""
         partial = self._partial(image)
@@ -350,7 +351,7 @@ class Staging:
         return image
 
     def _write(
-        self, part: str, chunks: Iterable[bytes], *, is_resumed: bool
+        self, part: str, chunks: Iterable[Chunk], *, is_resumed: bool
     ) -> tuple[int, str, bytes]:
         md5 = hashlib.md5(usedforsecurity=False)
         head = b""
@@ -375,7 +376,8 @@ class Staging:
             with contextlib.suppress(OSError):
                 file.close()
             raise
-        self.disk.start_sync(file)
+        if self.series.image_count != 1:  # a single image is synced now
+            self.disk.start_sync(file)
         file.close()
         self._on_bytes(size - reported)
         return size, md5.hexdigest(), head

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from tcia_covid.core.errors import ArchiveError, BadResponseError, NotAvailableError, StatusError
+from tcia_covid.core.files import Chunk
 from tcia_covid.core.redaction import excerpt, redact
 from tcia_covid.formats.signatures import is_web_page
 from tcia_covid.http.client import Client
@@ -113,7 +114,7 @@ class ResumableDownload:
             state = json.dumps({"url": self._url_hash, "validator": validator})
             self._tree.write_file(self._state, state.encode())
 
-    def _checked(self, get: RangedGet) -> Generator[bytes, None, None]:
+    def _checked(self, get: RangedGet) -> Generator[Chunk, None, None]:
         """The pieces of the file; its start only after its format was checked."""
         pieces = get.read_rest()
         head = b""

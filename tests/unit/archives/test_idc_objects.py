@@ -56,7 +56,8 @@ def client() -> Iterator[Client]:
 
 
 def read(client: Client, url: str, image: RemoteImage = IMAGE) -> bytes:
-    return b"".join(ObjectReader(client, f"{url}/{BUCKET}/{KEY}", image).chunks())
+    chunks = ObjectReader(client, f"{url}/{BUCKET}/{KEY}", image).chunks()
+    return b"".join(map(bytes, chunks))
 
 
 def read_behind(s3_server: S3Server, client: Client, *faults: Fault) -> S3Proxy:

@@ -49,6 +49,21 @@ def test_a_response_that_is_not_read_to_its_end_returns_its_buffer() -> None:
     assert every_buffer_is_unique()
 
 
+def test_a_view_stays_as_it_is_while_its_connection_serves_another_request() -> None:
+    other = BODY[::-1]
+    with ScriptedServer(ok(BODY), ok(other)) as server, client_with(jobs=1) as client:
+        with client.stream("GET", f"{server.url}/image") as response:
+            views = response.views()
+            last = next(views)
+            while response.received < len(BODY):
+                last = next(views)
+            with client.stream("GET", f"{server.url}/image") as second:
+                assert second.read_all(len(other)) == other
+            assert server.connections == 1
+            assert last == BODY[-len(last) :]
+        assert any(isinstance(last, memoryview) and last.obj is buffer for buffer in buffer_pool)
+
+
 def test_two_bodies_at_once_have_two_buffers() -> None:
     first, second = take_buffer(), take_buffer()
     assert first is not second

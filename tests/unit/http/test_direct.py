@@ -90,7 +90,7 @@ def get_twice(client: Client, server: ScriptedServer) -> None:
 
 
 def read_all(response: PlainResponse | urllib3.HTTPResponse) -> bytes:
-    return b"".join(iter(lambda: response.read(100_000), b""))
+    return b"".join(map(bytes, iter(lambda: response.read(100_000), b"")))
 
 
 def test_a_plain_response_is_read_without_http_client() -> None:

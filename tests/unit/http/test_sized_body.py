@@ -31,7 +31,7 @@ def body_over(connection: Connection) -> SizedBody:
 
 
 def read_all(body: SizedBody, size: int = 512 * 1024) -> bytes:
-    return b"".join(iter(lambda: body.read(size), b""))
+    return b"".join(map(bytes, iter(lambda: body.read(size), b"")))
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -17,6 +17,7 @@ from tcia_covid.core.errors import (
     StatusError,
     UnreachableError,
 )
+from tcia_covid.core.files import Chunk
 from tcia_covid.core.models import RemoteImage
 from tcia_covid.core.redaction import excerpt
 from tcia_covid.http.client import Client
@@ -65,8 +66,8 @@ class ObjectReader:
     retries: int | None = None
     md5: str | None = None
 
-    def chunks(self) -> Generator[bytes, None, None]:
-        """Read the object from `offset` to its end.
+    def chunks(self) -> Generator[Chunk, None, None]:
+        """Read the object from `offset` to its end; a chunk is valid until the next one is taken.
 
         Retries interruptions only: without a first byte it is the caller's turn.
 
