@@ -91,7 +91,7 @@ class Committer:
         """Publish a complete and verified series: sync, receipt, rename, in this order.
 
         Raises:
-            FileNotFoundError: another run took the staging folder.
+            FileNotFoundError: another run took the staging folder, or images that were in place.
             TakenOverError: another run publishes the series, where locks do not work.
             IncompleteSeriesError: there is no image, or one changed since it was written.
             PathTooLongError: programs could not open the images.
@@ -241,7 +241,7 @@ class Committer:
             if size != image.size:
                 raise _changed(image, staging.series)
         for path, image in staging.images_in_place():
-            if not _has_size(path, image.size):
+            if path.stat().st_size != image.size:  # no file where another run took it
                 raise _changed(image, staging.series)
 
     def _named(

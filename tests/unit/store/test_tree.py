@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tcia_covid.core.cancellation import CancelToken
-from tcia_covid.core.errors import IncompleteSeriesError, UnreachableError
+from tcia_covid.core.errors import IncompleteSeriesError, TakenOverError, UnreachableError
 from tcia_covid.core.models import ADOPTED, Series, State
 from tcia_covid.core.safe_names import is_reserved
 from tcia_covid.operations.verify import verify_directory
@@ -26,7 +26,7 @@ from tcia_covid.transfer.fetcher import TransferContext
 from tcia_covid.transfer.series import fetch_series
 from tests.fakes.crashing_disk import PausingDisk
 from tests.unit.transfer.helpers import IMAGES, SETTINGS, FakeArchive, Run, listed, raising
-from tests.unit.trees import NAME, ROOT, files, image_of
+from tests.unit.trees import NAME, ROOT, files, grow, image_of, new_tree, series_of
 
 LAYOUT = Layout.parse("{patient}/{series_tail}")
 
@@ -219,6 +219,19 @@ def test_a_series_that_another_run_has_just_published_is_not_published_twice(
             file.rename(file.with_suffix(""))
         assert tree.commit(staging).folder == "P/12345"
     assert len(list(tree.root.rglob("*.dcm"))) == IMAGES
+
+
+def test_an_image_in_place_that_another_run_takes_is_no_fault_of_the_series(tmp_path: Path) -> None:
+    tree = new_tree(tmp_path)
+    series = series_of(1)
+    receipt = grow(tree, series)
+    tree.receipts.path(series.uid).unlink()
+    with tree.stage(series, lambda count: None) as staging:
+        assert isinstance(staging, Staging)
+        assert len(staging.in_place) == 3
+        (tree.path(receipt) / receipt.images[0].file).unlink()
+        with pytest.raises(TakenOverError):
+            tree.commit(staging)
 
 
 def test_a_copy_of_a_series_folder_stays_and_is_listed_as_unexpected(tmp_path: Path) -> None:
