@@ -23,7 +23,7 @@ from tcia_covid.http.settings import HttpSettings
 from tcia_covid.selection.request import Options
 from tcia_covid.transfer import worker
 from tcia_covid.transfer.processes import share
-from tcia_covid.transfer.worker_processes import forked_workers
+from tcia_covid.transfer.worker_processes import ForkedProcess, forked_workers
 from tests.e2e.command import COMMAND, QUICK, run, start
 from tests.fakes.nbia_faults import Stall, Trickle
 from tests.fakes.synthetic import synthetic_corpus
@@ -277,6 +277,26 @@ def test_a_process_with_threads_starts_interpreters_instead_of_forks() -> None:
         ended.set()
     assert workers == [started.process.pid]
     assert started.process.returncode == 0
+
+
+def test_a_fork_that_another_thread_reaps_gets_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = ForkedProcess(os.posix_spawn("/bin/sh", ["sh", "-c", "exit 3"], {}))
+    killer = threading.Thread(target=process.kill)
+    signaled: list[int] = []
+    plain = os.waitpid
+
+    def reap(pid: int, options: int) -> tuple[int, int]:
+        ended = plain(pid, options)
+        killer.start()
+        killer.join(0.05)  # it waits until the exit code is known
+        return ended
+
+    monkeypatch.setattr(os, "waitpid", reap)
+    monkeypatch.setattr(os, "kill", lambda pid, _: signaled.append(pid))
+    assert process.wait() == 3
+    killer.join(SOON)
+    assert not killer.is_alive()
+    assert signaled == []
 
 
 def test_an_error_of_a_worker_ends_the_run(crowd: Scenario, tmp_path: Path) -> None:

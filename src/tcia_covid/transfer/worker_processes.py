@@ -46,7 +46,7 @@ else:
 
 
 class _Process(Protocol):
-    """What a `Popen` and a `_ForkedProcess` have in common."""
+    """What a `Popen` and a `ForkedProcess` have in common."""
 
     pid: int
 
@@ -59,23 +59,29 @@ class _Process(Protocol):
 
 
 @dataclass(slots=True)
-class _ForkedProcess:
+class ForkedProcess:
     """A fork of this process, used as a `Popen` is."""
 
     pid: int
     returncode: int | None = None
+    _reaping: threading.Lock = field(default_factory=threading.Lock)
 
     def kill(self) -> None:
-        if self.returncode is None:  # its PID may be another process's afterwards
-            with contextlib.suppress(ProcessLookupError):
+        """End it at once, unless it has ended."""
+        with self._reaping, contextlib.suppress(ProcessLookupError):
+            if self.returncode is None:  # its PID may be another process's afterwards
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        try:
-            _, status = os.waitpid(self.pid, 0)
-        except ChildProcessError:  # SIGCHLD is ignored: nobody knows how it ended
-            status = 0
-        self.returncode = os.waitstatus_to_exitcode(status)
+        """Wait for its end; return its exit code."""
+        assert sys.platform == "linux"  # noqa: S101 - for mypy on other systems
+        status = 0  # where SIGCHLD is ignored, nobody knows how it ended
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # its PID stays its own
+        with self._reaping:
+            with contextlib.suppress(ChildProcessError):
+                _, status = os.waitpid(self.pid, 0)
+            self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
 
 
@@ -168,7 +174,7 @@ def _fork(others: list[Worker]) -> Worker:
         _serve_in_fork(orders, reports, others)
     os.close(orders)
     os.close(reports)
-    return Worker(_ForkedProcess(pid), os.fdopen(from_worker, "rb"), os.fdopen(to_worker, "wb"))
+    return Worker(ForkedProcess(pid), os.fdopen(from_worker, "rb"), os.fdopen(to_worker, "wb"))
 
 
 def _serve_in_fork(orders: int, reports: int, others: list[Worker]) -> NoReturn:
