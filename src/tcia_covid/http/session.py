@@ -58,6 +58,8 @@ class ArchiveSession(requests.Session):
         self._environment: dict[tuple[str, str], dict[str, Any]] = {}
         self._pools: dict[str, Any] = {}
         """Connection pools by origin; None where only requests can send what is needed."""
+        self._redirecting: set[str] = set()
+        """Origins whose last GET was redirected: requests sends the next one."""
         self._lock = threading.Lock()
         self.max_redirects = _MAX_REDIRECTS
         self.mount("http://", WatchedAdapter(connections))
@@ -111,6 +113,8 @@ class ArchiveSession(requests.Session):
         """Send a request with all that requests does, such as following redirects."""
         timeout = (settings.connect_timeout, settings.first_byte_timeout)
         response = self.request(method, url, params, form, headers, timeout=timeout, stream=True)
+        if method == "GET" and not response.history:
+            self._redirecting.discard(_origin(url))
         return response.raw, response.url
 
     def _pool(self, origin: str) -> Any:
@@ -138,7 +142,7 @@ class ArchiveSession(requests.Session):
         None where requests has to use a proxy, to quote the URL or to follow a redirect.
         """
         origin = _origin(url)
-        if not url.startswith("/", len(origin)) or "#" in url:
+        if not url.startswith("/", len(origin)) or "#" in url or origin in self._redirecting:
             return None
         pool = self._pool(origin)
         if pool is None:
@@ -151,8 +155,7 @@ class ArchiveSession(requests.Session):
             return raw
         raw.close()
         raw.release_conn()
-        with self._lock:
-            self._pools[origin] = None
+        self._redirecting.add(origin)
         return None
 
     @staticmethod

@@ -35,6 +35,19 @@ def test_a_get_follows_after_others_that_were_not_redirected() -> None:
         assert [request.path for request in first.heads] == ["/0", "/1", "/2", "/2"]
 
 
+def test_a_host_that_redirects_is_asked_directly_again_after_a_plain_object() -> None:
+    with ScriptedServer(ok(b"there")) as second, client_with() as client:
+        moved = status(302, Location=f"{second.url}/new")
+        here = ok(b"here")
+        replies = [moved, moved, moved, here, here, moved, moved]
+        with ScriptedServer(*replies) as first:
+            got = [get(client, f"{first.url}/{number}") for number in range(5)]
+        assert got == [b"there", b"there", b"here", b"here", b"there"]
+        # A direct request that is redirected is sent again by requests, and the next one by it.
+        paths = ["/0", "/0", "/1", "/2", "/3", "/4", "/4"]
+        assert [request.path for request in first.heads] == paths
+
+
 @pytest.mark.parametrize(
     ("location", "path"),
     [("/b/c", "/b/c"), ("c", "/a/c"), ("../c?x=1", "/c?x=1"), ("//{host}/d", "/d")],
