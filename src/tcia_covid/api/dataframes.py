@@ -205,7 +205,7 @@ def _collection(name: str) -> Collection:
     registry = load_registry()
     known = registry.find(check_value("collection", name, str | Path))
     if known is None:
-        raise unknown_collection(str(name), (), registry)
+        raise unknown_collection(str(name), registry)
     return known
 
 

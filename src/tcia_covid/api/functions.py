@@ -442,8 +442,8 @@ def adopt(
     collections = load_registry(options.registry)
     known = collections.find(collection) if collection is not None else None
     if collection is not None and known is None:
-        error = unknown_collection(collection, (), collections)
-        error.hint = f"{error.hint}; without a name, series of any public one are imported"
+        error = unknown_collection(collection, collections)
+        error.hint = f"{error.hint}; without one, series of any public collection are imported"
         raise error
     with (
         cancellable(stop) as token,

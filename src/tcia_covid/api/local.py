@@ -148,7 +148,7 @@ def info(collection: str, *, registry: Paths | None = None) -> dict[str, Any]:
     collections = registry_from(registry)
     known = collections.find(check_value("collection", collection, str | Path))
     if known is None:
-        raise unknown_collection(str(collection), (), collections)
+        raise unknown_collection(str(collection), collections)
     warnings = collection_warnings(known.name)
     document = info_document(known, warnings, collections.resources)
     described: dict[str, Any] = document["collection"]

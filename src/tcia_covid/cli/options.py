@@ -18,6 +18,8 @@ from tcia_covid.cli.param_types import (
     RATE,
     SIZE,
     URL,
+    NumberRange,
+    WholeNumberRange,
 )
 from tcia_covid.core.errors import UsageError
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
@@ -93,14 +95,14 @@ def _file(section: str, name: str, text: str, **attributes: Any) -> Option:
 
 
 def _number(section: str, name: str, text: str, least: int = 1) -> Option:
-    return _option(section, name, text, type=click.IntRange(least), metavar="N")
+    return _option(section, name, text, type=WholeNumberRange(least), metavar="N")
 
 
 def _jobs(section: str, text: str) -> Option:
-    return _option(section, "--jobs -j", text, type=click.IntRange(1, 256), metavar="N")
+    return _option(section, "--jobs -j", text, type=WholeNumberRange(1, 256), metavar="N")
 
 
-def _seconds(name: str, text: str, kind: click.FloatRange = POSITIVE_DURATION) -> Option:
+def _seconds(name: str, text: str, kind: NumberRange = POSITIVE_DURATION) -> Option:
     return _option(_TRANSFER, name, text, type=kind, metavar="SECONDS")
 
 
@@ -245,7 +247,7 @@ PROCESSES = _option(
     "--processes",
     "Processes that download; they divide --jobs and --max-rate.  [default: up to the "
     "number of processors, one per 800 images; 1 with '--source nbia']",
-    type=click.IntRange(1, 64),
+    type=WholeNumberRange(1, 64),
     metavar="N",
 )
 MAX_RATE = _option(
@@ -366,7 +368,7 @@ PORT = _option(
     _GENERAL,
     "--port",
     "Port for --serve.  [default: any free one]",
-    type=click.IntRange(0, 65535),
+    type=WholeNumberRange(0, 65535),
     metavar="N",
     default=0,
 )

@@ -40,6 +40,18 @@ class Parsed(_ParamType):
             self.fail(": ".join(filter(None, (error.message, error.hint))), param, ctx)
 
 
+class WholeNumberRange(click.IntRange):
+    """A whole number; click calls it a "valid integer range" when it refuses a value."""
+
+    name = "whole number"
+
+
+class NumberRange(click.FloatRange):
+    """A number, by a name that users know."""
+
+    name = "number"
+
+
 class OnePerLine(click.types.StringParamType):
     """Text that may contain spaces: an environment variable has one value per line."""
 
@@ -135,5 +147,5 @@ BUCKET_HOST = Parsed("aws|gcs|url", parse_bucket_hosts)
 ONE_PER_LINE = OnePerLine()
 FOLDER = UserFolder()
 FILE = UserFile(dir_okay=False)
-DURATION = click.FloatRange(min=0)
-POSITIVE_DURATION = click.FloatRange(min=0, min_open=True)
+DURATION = NumberRange(min=0)
+POSITIVE_DURATION = NumberRange(min=0, min_open=True)

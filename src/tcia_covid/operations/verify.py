@@ -114,6 +114,8 @@ class VerifyResult:
 
     def __repr__(self) -> str:
         problems = f", {len(self.damage):,} damaged files" if self.damage else ""
+        if self.against is not None and (different := len(self.against.mismatches)):
+            problems += f", {different:,} series missing, changed or extra"
         return (
             f"<Verify: {self.images.intact:,} of {self.images.checked:,} images intact in "
             f"{self.output}{problems}; exit code {self.exit_code}>"

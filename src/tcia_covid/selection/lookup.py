@@ -21,7 +21,7 @@ from tcia_covid.selection.manifests.model import Kind
 from tcia_covid.selection.targets import (
     TARGET_COLUMNS,
     Unknown,
-    unknown_collection,
+    unknown_target,
     uuid_in_address,
 )
 
@@ -183,7 +183,7 @@ class ArchiveLookup:
         if series := self._by_column("PatientID", item.value):
             return LookupResult("PatientID", SeriesListing(series))
         if not item.place:
-            raise unknown_collection(item.value, names, self._registry)
+            raise unknown_target(item.value, names, self._registry)
         return None
 
     def _list_collection(self, name: str, known: list[Series]) -> SeriesListing:

@@ -33,6 +33,7 @@ _SAVED_CART = re.compile(r"[?&]saved-cart=([^&#]*)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LIKE_A_UID = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.")
 _BUCKET_ADDRESS = re.compile(r"(?:s3|gs)://", re.IGNORECASE)
+_KNOWN = "'tcia-covid list' shows the known collections"
 _WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 TARGET_COLUMNS: dict[Kind, tuple[str, ...]] = {
     "series": ("SeriesInstanceUID",),
@@ -225,7 +226,7 @@ def _refuse(word: str, registry: Registry) -> None:
     if _LIKE_A_UID.match(word) and (problem := uid_problem(word)):
         raise UsageError(f"{word} is not a UID: {problem}", hint="copy the whole UID, and only it")
     if registry.near(word):
-        raise unknown_collection(word, (), registry)
+        raise unknown_target(word, (), registry)
 
 
 def uuid_in_address(address: str) -> str | None:
@@ -254,15 +255,18 @@ def dicom_only(collection: Collection) -> Collection:
     )
 
 
-def unknown_collection(
-    name: str, known: Iterable[str], registry: Registry
-) -> UnknownCollectionError:
-    """Give the error for an unknown name, with similar names."""
+def unknown_target(name: str, known: Iterable[str], registry: Registry) -> UnknownCollectionError:
+    """Give the error for a name that may have been anything, with similar names of collections."""
+    message = f"there is no collection, series, study, patient or manifest {name!r}"
     suggestion = suggest(registry.near(name)) or did_you_mean(name, known)
-    return UnknownCollectionError(
-        f"there is no collection, series, study, patient or manifest {name!r}",
-        hint=f"{suggestion} 'tcia-covid list' shows the known collections".lstrip(),
-    )
+    return UnknownCollectionError(message, hint=f"{suggestion} {_KNOWN}".lstrip())
+
+
+def unknown_collection(name: str, registry: Registry) -> UnknownCollectionError:
+    """Give the error for a collection that is not in the registry, with similar names."""
+    message = f"{name!r} is not a known collection"
+    hint = f"{suggest(registry.near(name))} {_KNOWN}".lstrip()
+    return UnknownCollectionError(message, hint=hint)
 
 
 def cart_uids(list_cart: Callable[[str], Sequence[str]], name: str) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def _collections(request: Request, registry: Registry) -> list[Collection]:
     for target in request.targets:
         collection = registry.find(target)
         if collection is None:
-            raise unknown_collection(target, (), registry)
+            raise unknown_collection(target, registry)
         check_license(
             collection.name, collection.license, commercial_use=request.options.commercial_use
         )

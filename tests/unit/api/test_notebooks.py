@@ -84,7 +84,10 @@ def test_representations_are_one_line(tmp_path: Path, choices: dict[str, Any]) -
     assert repr(done).endswith("; exit code 0>")
     assert repr(status).startswith(f"<Status: 3 series complete in {tmp_path}, ")
     assert repr(verified) == f"<Verify: 6 of 6 images intact in {tmp_path}; exit code 0>"
-    for result in (new, done, status, verified):
+    (tmp_path / "lock").write_text("1.2.3\n")
+    compared = tcia_covid.verify(tmp_path, against=tmp_path / "lock")
+    assert repr(compared).endswith(", 4 series missing, changed or extra; exit code 1>")
+    for result in (new, done, status, verified, compared):
         assert "\n" not in repr(result)
 
 

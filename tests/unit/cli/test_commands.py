@@ -192,6 +192,13 @@ def test_plan_reports_a_file_in_the_place_of_the_folder(capsys: Captured, output
     assert error in capsys.readouterr().err
 
 
+def test_verify_of_a_folder_without_complete_series_points_to_status(capsys: Captured) -> None:
+    Path("data/COVID-19-AR/.tcia-covid/series").mkdir(parents=True)
+    assert run(["verify", "data"]) == 0
+    shown = capsys.readouterr().out
+    assert "no series is complete: 'tcia-covid status data' shows what is missing" in shown
+
+
 def test_an_empty_selection_is_an_error(capsys: Captured) -> None:
     assert run(["plan", *SMALL, "--modality", "MR"]) == 2
     assert "no series has --modality 'MR': MIDRC-RICORD-1B has CT (120)" in capsys.readouterr().err

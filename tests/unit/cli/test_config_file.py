@@ -72,7 +72,7 @@ def test_a_later_file_overrides_option_by_option(tmp_path: Path) -> None:
     [
         ("jobs: 4\njbos: 3\n", "line 2: unknown option 'jbos'", "did you mean 'jobs'?"),
         ("xyzzy: 3\n", "line 1: unknown option 'xyzzy'", "the options are accept-listed"),
-        ("\n\njobs: many\n", "line 3: jobs: 'many' is not a valid integer", ""),
+        ("\n\njobs: many\n", "line 3: jobs: 'many' is not a valid whole number", ""),
         ("jobs: 0\n", "line 1: jobs: 0 is not in the range 1<=x<=256", ""),
         ("max-rate: fast\n", "line 1: max-rate: 'fast' is not a size", ""),
         ("nbia-url: ftp://x\n", "line 1: nbia-url: not an http or https URL", ""),

@@ -82,7 +82,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["cite"], "missing argument 'TARGET...'", "see 'tcia-covid cite --help'"),
         (
             ["info", "covid-19-arr"],
-            "there is no collection, series, study, patient or manifest",
+            "'covid-19-arr' is not a known collection",
             "did you mean 'COVID-19-AR'?",
         ),
         (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),

@@ -261,7 +261,8 @@ def test_options_of_display_may_come_before_the_command(
         (["--shard", "9/8"], "there is no shard 9 of 8"),
         (["--stall-timeout", "0"], "--stall-timeout: 0.0 is not in the range x>0"),
         (["--retry-wait", "nan"], "nan is not a valid retry-wait"),
-        (["--connect-timeout", "soon"], "--connect-timeout: 'soon' is not a valid float"),
+        (["--connect-timeout", "soon"], "--connect-timeout: 'soon' is not a valid number"),
+        (["--first-patients", "x"], "--first-patients: 'x' is not a valid whole number"),
         (["--nbia-url", "nbia.org"], "--nbia-url: not an http or https URL"),
         (["--nbia-url", "http://[x"], "--nbia-url: not an http or https URL"),
         (["--idc-url", "azure"], "--idc-url: not an http or https URL"),
@@ -290,4 +291,4 @@ def test_an_invalid_variable_is_reported_by_its_name(
 ) -> None:
     monkeypatch.setenv("TCIA_COVID_JOBS", "many")
     assert run(["plan", "COVID-19-AR"]) == 2
-    assert "error: TCIA_COVID_JOBS: 'many' is not a valid integer" in capsys.readouterr().err
+    assert "error: TCIA_COVID_JOBS: 'many' is not a valid whole number" in capsys.readouterr().err

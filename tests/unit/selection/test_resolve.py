@@ -16,7 +16,7 @@ from tcia_covid.core.errors import UnknownCollectionError
 from tcia_covid.core.models import Failure, Series
 from tcia_covid.selection.filters import Filters
 from tcia_covid.selection.listing import ArchiveSource
-from tcia_covid.selection.targets import Unknown, parse_targets, unknown_collection
+from tcia_covid.selection.targets import Unknown, parse_targets, unknown_target
 from tests.unit.selection.helpers import OneList, selected
 
 NAME = "COVID-19-AR"
@@ -66,7 +66,7 @@ def test_series_are_grouped_under_any_name_of_their_collection(tmp_path: Path) -
 def test_a_word_that_is_not_a_valid_file_name_is_a_collection(word: str) -> None:
     (target,) = parse_targets([word], load_registry())
     assert target.unknown == [Unknown("word", word)]
-    assert isinstance(unknown_collection(word, [], load_registry()), UnknownCollectionError)
+    assert isinstance(unknown_target(word, [], load_registry()), UnknownCollectionError)
 
 
 def selecting(count: int) -> int:

@@ -21,7 +21,7 @@ def command(console: Console, *, collection: str, registry: tuple[str, ...], **_
     collections = load_registry(registry)
     entry = collections.find(collection)
     if entry is None:
-        raise unknown_collection(collection, (), collections)
+        raise unknown_collection(collection, collections)
     warnings = collection_warnings(entry.name)
     console.document(info_document(entry, warnings, collections.resources))
     console.result(describe(entry, warnings, collections.resources, width()))

@@ -70,6 +70,8 @@ def _lines(result: VerifyResult) -> Iterator[str]:
         f"{count(images.checked, 'image')} in {result.output} are intact "
         f"({format_size(result.read)} read in {format_duration(result.seconds)})"
     )
+    if not (series.checked or images.checked):
+        yield f"no series is complete: 'tcia-covid status {result.output}' shows what is missing"
     if series.unverified:
         number = f"{count(series.unverified, 'series')} {verb(series.unverified)}"
         yield f"of these {number} not verified: the archive provides no checksum"
