@@ -23,7 +23,7 @@ GATHER_SECONDS = 0.1
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 _NEXT_LINE = re.compile(rb"\r\n" + _FIRST_LINE.pattern)
 _TRAILERS = re.compile(rb"(?:[^\r\n][^\n]*\n)*\r?\n")
-_BUFFER_SIZE = 512 * 1024
+_BUFFER_SIZE = 1024 * 1024
 """Bytes; as many may arrive while the previous ones are inflated, hashed and written."""
 _READ_SIZE = 64 * 1024
 buffer_pool: list[bytearray] = []
@@ -182,16 +182,17 @@ class SizedBody:
         return self._end - self._start if self.ended else 0
 
     def read(self, size: int) -> memoryview:
-        """Read as `ChunkedBody.read` does; empty where the body was cut.
+        """Read as `ChunkedBody.read` does, a rest that fits into the buffer as a whole.
 
-        The view is of the buffer: valid until the next call.
+        Empty where the body was cut. The view is of the buffer: valid until the next call.
         """
         room = self._view[self._start : self._start + min(size, self.left)]
         count = min(self._end - self._start, len(room))
         self._start += count
         if self._start == self._end:
             deadline = self._clock() + GATHER_SECONDS
-            while count < min(len(room), GATHER_SIZE) and not (count and self._clock() > deadline):
+            enough = len(room) if len(room) == self.left else min(len(room), GATHER_SIZE)
+            while count < enough and not (count and self._clock() > deadline):
                 received = self._receive(room[count:])
                 if not received:
                     break

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tcia_covid.http.direct import PlainResponse
 
-_MAX_READ = 512 * 1024
+_MAX_READ = 1024 * 1024
 """Bytes; as many may arrive while the previous ones are processed."""
 _FIELD = re.compile(rb"<(Code|Message|RequestId)>([^<]*)(?:</|$)")
 _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<Error\b")

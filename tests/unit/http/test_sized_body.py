@@ -44,6 +44,15 @@ def test_a_body_is_the_same_however_it_arrives(seed: int) -> None:
     assert body.ended
 
 
+def test_a_rest_that_fits_into_the_buffer_is_read_at_once() -> None:
+    body = body_over(Connection(BODY, lambda: 50_000))
+    pieces = [bytes(body.read(512 * 1024))]
+    while not body.ended:
+        pieces.append(bytes(body.read(512 * 1024)))
+    assert b"".join(pieces) == BODY
+    assert len(pieces[-1]) > 256 * 1024
+
+
 def test_what_follows_the_body_is_not_read() -> None:
     connection = Connection(BODY + b"HTTP/1.1 200 OK")
     assert read_all(body_over(connection)) == BODY
