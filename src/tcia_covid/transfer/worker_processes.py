@@ -69,12 +69,14 @@ class ForkedProcess:
     def kill(self) -> None:
         """End it at once, unless it has ended."""
         with self._reaping, contextlib.suppress(ProcessLookupError):
-            if self.returncode is None:  # its PID may be another process's afterwards
+            # Its PID may be another process's afterwards.
+            if sys.platform == "linux" and self.returncode is None:
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
         """Wait for its end; return its exit code."""
-        assert sys.platform == "linux"  # noqa: S101 - for mypy on other systems
+        if sys.platform != "linux":
+            raise NotImplementedError  # for mypy on other systems
         status = 0  # where SIGCHLD is ignored, nobody knows how it ended
         with contextlib.suppress(ChildProcessError):
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # its PID stays its own
@@ -159,7 +161,8 @@ def _has_one_thread() -> bool:
 
 
 def _fork(others: list[Worker]) -> Worker:
-    assert sys.platform == "linux"  # noqa: S101 - for mypy on other systems
+    if sys.platform != "linux":
+        raise NotImplementedError  # for mypy on other systems
     orders, to_worker = os.pipe()
     from_worker, reports = os.pipe()
     try:
