@@ -200,12 +200,6 @@ def manifest(receipts: Iterable[Receipt]) -> Iterator[bytes]:
         yield "".join(lines).encode()
 
 
-_ATTRIBUTION = re.compile(
-    r"(?:CC BY|Creative Commons Attribution)(?P<nc>[ -]?NC|[ -]Non-?Commercial)?"
-    r" (?P<version>\d\.\d)(?: International| Unported)?(?: Licen[cs]e)?",
-    re.IGNORECASE,
-)
-"""How NBIA and IDC spell the two licenses of TCIA's public collections."""
 _RESULTS = """\
 Series with YES under '3rd Party Analysis' in metadata.csv are analysis results
 of others, with their own license and citation:"""
@@ -255,23 +249,14 @@ def unregistered_collection(name: str, terms: Set[LicenseTerms]) -> Collection:
     """
     name = printable(name)
     original = [term for term in terms if not term.third_party] or list(terms)
-    licenses = {(term.license, term.license_url) for term in original}
+    licenses = {License.named(term.license, term.license_url or None) for term in original}
+    license = licenses.pop() if len(licenses) == 1 else None
     dois = {bare_doi(term.data_url) for term in original}
     doi = dois.pop() if len(dois) == 1 else ""
     return Collection(
         name=name,
         format=DICOM,
         title=name,
-        license=_creative_commons(*licenses.pop()) if len(licenses) == 1 else None,
+        license=license if license and license.name else None,
         doi=doi if DOI.fullmatch(doi) else None,
     )
-
-
-def _creative_commons(name: str, url: str) -> License | None:
-    """The license by the name that it has in the registry; None for any other."""
-    known = _ATTRIBUTION.fullmatch(name.strip())
-    if known is None:
-        return None
-    noncommercial = bool(known["nc"])
-    short = f"CC BY{'-NC' if noncommercial else ''} {known['version']}"
-    return License(short, commercial_use=not noncommercial, url=url or None)

@@ -9,9 +9,9 @@ import pytest
 
 from tcia_covid.catalog.citation import STYLES, format_citation, license_text
 from tcia_covid.catalog.collections import Collection, Publication, Registry
-from tcia_covid.catalog.licenses import License
+from tcia_covid.catalog.licenses import License, check_license
 from tcia_covid.catalog.registry import load_registry
-from tcia_covid.core.errors import UsageError
+from tcia_covid.core.errors import LicenseRefusedError, UsageError
 
 REGISTRY = load_registry()
 COLLECTIONS = [pytest.param(collection, id=collection.name) for collection in REGISTRY]
@@ -224,6 +224,30 @@ def test_the_license_text_has_terms_citation_and_policy(known):
 def test_the_license_text_says_what_each_license_permits():
     assert "even commercially" in license_text(found("ar")).replace("\n", " ")
     assert "not for commercial purposes" in license_text(found("ricord-1c")).replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("CC BY 4.0", "CC BY 4.0 (commercial use allowed)"),
+        (
+            "Creative Commons Attribution-NonCommercial 3.0 Unported License",
+            "CC BY-NC 3.0 (no commercial use)",
+        ),
+        ("CC BY-NC-SA 4.0", "CC BY-NC-SA 4.0 (no commercial use)"),
+        ("TCIA No Commercial License", "TCIA No Commercial License (no commercial use)"),
+        ("TCIA Restricted", "TCIA Restricted"),
+        ("Encoded Terms", "Encoded Terms"),
+    ],
+)
+def test_what_a_license_permits_is_known_only_if_its_name_says_so(name, shown):
+    assert str(License.named(name, "https://l")) == f"{shown}, https://l"
+
+
+def test_only_a_license_that_forbids_commercial_use_is_refused():
+    check_license("X", "TCIA Restricted", commercial_use=True)
+    with pytest.raises(LicenseRefusedError, match="forbids commercial use"):
+        check_license("X", "TCIA No Commercial License", commercial_use=True)
 
 
 @pytest.mark.parametrize(("commercial", "word"), [(True, "permits"), (False, "forbids")])

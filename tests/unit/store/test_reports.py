@@ -257,12 +257,18 @@ def test_a_collection_outside_the_registry_has_the_license_of_its_series(
 
 
 @pytest.mark.parametrize(
-    "licenses",
-    [["TCIA Restricted"], ["CC BY-SA 4.0"], ["CC BY 4.0", "CC BY-NC 4.0"], ["CC BY 4.0 or other"]],
+    "name", ["TCIA Restricted", "CC BY-SA 4.0", "CC BY 4.0 or other", "MIT License"]
 )
-def test_a_license_is_described_only_as_far_as_the_archive_does(
-    tree: Tree, licenses: list[str]
-) -> None:
+def test_a_license_is_described_only_as_far_as_the_archive_does(tree: Tree, name: str) -> None:
+    grow(tree, series_of(1, license=name, license_url="https://l"))
+    report(tree, None)
+    terms = text(tree, "LICENSE.txt")
+    assert f"License: {name}\nhttps://l\nThe license's own text has all conditions.\n" in terms
+    assert "commercial" not in terms
+
+
+def test_different_licenses_of_a_collection_are_listed(tree: Tree) -> None:
+    licenses = ["CC BY 4.0", "CC BY-NC 4.0"]
     for number, name in enumerate(licenses):
         grow(tree, series_of(number, license=name, data_url="https://example.org/page"))
     report(tree, None)
@@ -270,7 +276,6 @@ def test_a_license_is_described_only_as_far_as_the_archive_does(
     assert "License: not on record" in terms
     for name in licenses:
         assert f"  {name} https://example.org/page\n" in terms
-    assert "commercial" not in terms
 
 
 def test_a_collection_without_a_known_license_has_reports_too(tree: Tree) -> None:
