@@ -27,7 +27,12 @@ from tcia_covid.core.errors import (
 from tcia_covid.core.files import Chunk, open_own, open_regular
 from tcia_covid.core.limits import limit_error
 from tcia_covid.store import windows
-from tcia_covid.store.windows import clear_read_only, excess_length, file_in_use
+from tcia_covid.store.windows import (
+    clear_read_only,
+    excess_length,
+    file_in_use,
+    folder_not_empty,
+)
 
 StrPath = str | os.PathLike[str]
 """A path, as text where many are made."""
@@ -201,7 +206,7 @@ class Disk:
     def remove_folder(self, path: Path) -> None:
         """Remove a folder with all its content; it may be gone already."""
         try:
-            self._retry_while_in_use(lambda: shutil.rmtree(path), path)
+            self._retry_while_in_use(lambda: self._remove_tree(path), path)
         except OSError as error:
             # Windows gives various errors for a folder that another run removes at this moment.
             if os.path.lexists(error.filename or path):
@@ -269,6 +274,16 @@ class Disk:
                 if old or (machine == _MACHINE and not _is_alive(int(process))):
                     self.remove(part)
 
+    def _remove_tree(self, path: Path) -> None:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if not (folder := folder_not_empty(error)):
+                raise
+            # Not what is in there: it may be a new file of another program.
+            self._retry_while_in_use(lambda: os.rmdir(folder), in_use=folder_not_empty)  # noqa: PTH106
+            self._remove_tree(path)
+
     def _note_unless(self, is_synced: bool) -> None:  # noqa: FBT001
         if not is_synced and _NOT_DURABLE not in self.notices:
             self.notices.append(_NOT_DURABLE)
@@ -284,17 +299,23 @@ class Disk:
             finally:
                 os.chmod(path, stat.S_IREAD)  # noqa: PTH101
 
-    def _retry_while_in_use(self, act: Callable[[], None], removed: StrPath | None = None) -> None:
+    def _retry_while_in_use(
+        self,
+        act: Callable[[], None],
+        removed: StrPath | None = None,
+        in_use: Callable[[OSError], str] = file_in_use,
+    ) -> None:
         """Call a function; where Windows refuses because of an open file, again for a short time.
 
-        The read-only attributes of what it removes or replaces (`removed`) are cleared.
+        The read-only attributes of what it removes or replaces (`removed`) are cleared. `in_use`
+        gives the file or folder behind an error, or nothing if it has another reason.
         """
         waits = iter(self.in_use_waits)
         while True:
             try:
                 return act()
-            except PermissionError as error:
-                place = file_in_use(error)
+            except OSError as error:
+                place = in_use(error)
                 is_removed = place and removed is not None and Path(place).is_relative_to(removed)
                 if is_removed and clear_read_only(place):
                     continue

@@ -10,6 +10,7 @@ import sys
 _ACCESS_DENIED = 5
 _IN_USE = frozenset({32, 33})
 """Sharing violation, lock violation."""
+_NOT_EMPTY = 145
 MAX_PATH = 259
 """Characters of a file's path that every program can open unless long paths are enabled."""
 _SHORT_NAME = 12
@@ -28,6 +29,14 @@ def file_in_use(error: OSError) -> str:
     names = [str(name) for name in (error.filename2, error.filename) if name is not None]
     existing = [name for name in names if os.path.lexists(name)]
     return next(iter(existing if winerror == _ACCESS_DENIED else [*existing, *names]), "")
+
+
+def folder_not_empty(error: OSError) -> str:
+    """The folder that Windows does not remove because files are in it; empty if another reason.
+
+    A removed file stays in its folder until the last program that has it open closes it.
+    """
+    return str(error.filename) if getattr(error, "winerror", None) == _NOT_EMPTY else ""
 
 
 def clear_read_only(path: str | os.PathLike[str]) -> bool:

@@ -208,6 +208,45 @@ def test_a_folder_that_another_run_removes_meanwhile_is_removed(
         Disk().remove_folder(folder)
 
 
+class NotEmptyError(OSError):
+    """What Windows raises where a removed file is still open, or one is left."""
+
+    winerror = 145
+
+    def __init__(self, folder: StrPath) -> None:
+        super().__init__(errno.ENOTEMPTY, "The directory is not empty", str(folder))
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_folder_is_removed_when_its_removed_files_are_closed_unless_there_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign: bool
+) -> None:
+    folder = tmp_path / "staging"
+    folder.mkdir()
+    (folder / "1.dcm").write_text("own")
+    attempts = []
+    plain = os.rmdir
+
+    def rmdir(path: StrPath, **options: int) -> None:
+        attempts.append(path)
+        if foreign:  # another program writes it after the folder was listed
+            (folder / "2.txt").write_text("mine")
+        if foreign or len(attempts) < 4:
+            raise NotEmptyError(path)
+        plain(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    monkeypatch.setattr(Disk, "in_use_waits", (0.0, 0.0, 0.0))
+    if not foreign:
+        Disk().remove_folder(folder)
+        assert not folder.exists()
+        return
+    with pytest.raises(OSError, match="not empty"):
+        Disk().remove_folder(folder)
+    assert [file.name for file in folder.iterdir()] == ["2.txt"]
+    assert len(attempts) == 5
+
+
 def test_a_folder_is_durable_before_one_is_made_in_it(tmp_path: Path) -> None:
     class Watching(Disk):
         def sync_folder(self, path: StrPath) -> None:
