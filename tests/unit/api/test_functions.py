@@ -401,7 +401,7 @@ def test_files_of_another_program_are_adopted(
     assert len(tcia_covid.files(tmp_path / "new")) == 6
     with pytest.raises(UsageError, match="mode must be one of"):
         tcia_covid.adopt(old, tmp_path / "new", mode="steal")  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="no collection"):
+    with pytest.raises(RequestError, match="not a known collection"):
         tcia_covid.adopt(old, tmp_path / "new", collection="no such")
 
 
@@ -415,5 +415,5 @@ def test_citations_and_facts_need_no_network() -> None:
     assert facts["warnings"]
     with pytest.raises(UsageError, match="format must be one of"):
         tcia_covid.cite("covid-19-ar", "word")  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="no collection"):
+    with pytest.raises(RequestError, match="not a known collection"):
         tcia_covid.info("no such")
