@@ -355,7 +355,7 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
         offset = ctypes.c_int64
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, offset, offset, ctypes.c_uint)
         return kind(("sync_file_range", library))
-    except (ImportError, OSError, AttributeError):
+    except (ImportError, OSError, AttributeError, MemoryError):  # the last: hardened systems
         return None
 
 
