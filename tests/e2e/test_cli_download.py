@@ -261,7 +261,7 @@ def test_errors_before_the_run_are_in_the_log_with_their_traceback(
 ) -> None:
     assert command("download", "no.tcia", "--log-file", "log").returncode == 2
     log = (tmp_path / "log").read_text()
-    assert "the manifest no.tcia cannot be read" in log
+    assert "there is no file no.tcia" in log
     assert "Traceback" in log
 
 
