@@ -354,11 +354,14 @@ def test_a_closed_pipe_does_not_end_a_run(archive: ArchiveServer, tmp_path: Path
 def test_the_demo_runs(tmp_path: Path) -> None:
     ran = run("demo", "shown", home=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "the files are in shown" in ran.stdout
+    assert "intact\n\nthe files are in shown" in ran.stdout
     last = [line.strip() for line in ran.stdout.splitlines()[-3:]]
     called = f"{sys.executable} -m tcia_covid"
     assert last == [f"{called} {words}" for words in NEXT]
-    assert document(run("demo", "again", "--json", home=tmp_path))["exit_code"] == 0
+    shown = document(run("demo", "again", "--json", home=tmp_path))
+    assert shown["exit_code"] == 0
+    assert "1. download;" in " ".join(shown["lines"])
+    assert not any("\n" in line for line in shown["lines"])
     twice = run("demo", "shown", home=tmp_path)
     assert (twice.returncode, twice.stdout) == (2, "")
     assert "the demo ran in shown before" in twice.stderr

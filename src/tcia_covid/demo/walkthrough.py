@@ -64,8 +64,9 @@ def run_walkthrough(
             and walkthrough.repair()
             and walkthrough.verify()
         )
-    show("" if passed else "\nthe demo did not work as expected: please report it")
-    show(f"the files are in {output}; remove that folder when you are done")
+    if not passed:
+        show("\nthe demo did not work as expected: please report it")
+    show(f"\nthe files are in {output}; remove that folder when you are done")
     return EXIT_OK if passed else EXIT_PARTIAL
 
 

@@ -28,7 +28,7 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
     lines: list[str] = []
 
     def show(text: str) -> None:
-        lines.append(text)
+        lines.extend(text.split("\n"))
         console.result(text)
 
     def show_address(url: str) -> None:
