@@ -187,6 +187,8 @@ class PlainResponse:
 
     def _receive(self, room: memoryview) -> int:
         """Receive part of the body; an error of the socket ends it, after what came before."""
+        if self._request.read_error is not None:
+            return 0  # not another wait for as long as the stall timeout
         try:
             count: int = self._connection.sock.recv_into(room)
         except OSError as error:
