@@ -86,7 +86,7 @@ class VolumeAdoption:
     rejected: list[RejectedFile]
     """Files that were not installed."""
     lost: list[str]
-    """Volumes that are not installed, and of which no file is intact or known to be right."""
+    """Volumes that are not installed, and of which no intact file was found."""
     mismatched: list[str]
     """Installed volumes whose hash is not the one in a `.sums` file."""
     missing: list[str]
@@ -100,9 +100,9 @@ class VolumeAdoption:
     def exit_code(self) -> int:
         """0 if all volumes that were found or are listed are installed, and no others."""
         is_left = any(file.reason in _NOT_ADOPTED for file in self.rejected)
-        is_left = is_left or self.inventory.exceeds
-        problems = is_left or self.lost or self.mismatched or self.missing or self.failures
-        return EXIT_PARTIAL if problems else EXIT_OK
+        is_extra = self.inventory.exceeds
+        problems = self.lost or self.mismatched or self.missing or self.failures
+        return EXIT_PARTIAL if is_left or is_extra or problems else EXIT_OK
 
     def of(self, reason: str) -> list[RejectedFile]:
         """The files that were rejected for one reason."""
@@ -373,7 +373,7 @@ class _Installer:
             raise IncompleteSeriesError(
                 f"patient {staging.series.patient}: {', '.join(missing)} was installed before and "
                 "is missing or damaged now",
-                hint="adopt, or download, it together with the others",
+                hint="adopt or download it together with the others",
                 missing=missing,
             )
 

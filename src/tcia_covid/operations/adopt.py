@@ -157,7 +157,7 @@ def adopt_folder(
     """Import the DICOM files of a folder that the archive's hashes confirm.
 
     Complete series are committed. Correct images of incomplete series go to staging, and the next
-    download fetches only the others. `directory` is not changed, except that `move` removes the
+    download requests only the others. `directory` is not changed, except that `move` removes the
     files of a series once it is complete in the layout.
 
     The arguments and errors are those of `tcia_covid.adopt`. Without `collection`, every series
@@ -195,9 +195,8 @@ class _Run:
 
     def adopt(self, archives: Archives) -> AdoptResult:
         inventory = self._scan()
-        moved_before = (
-            self._write_outdated_reports()
-        )  # before the request to an archive, which may be down
+        # Before the request to an archive, which may be down.
+        moved_before = self._write_outdated_reports()
         lister = None if self.options.source == "idc" else archives.nbia
         known, foreign = match(inventory.series, self.collection, lister, self._note)
         self._count_scanned(inventory, foreign)

@@ -32,13 +32,13 @@ from tcia_covid.store.request_record import RecordedRequest, read_request
 from tcia_covid.store.tree import Tree
 from tcia_covid.supporting.receipts import FileReceipts
 
-_LATELY = 600.0
+_RECENT = 600.0
 """Seconds: the rate of a run is that of the series completed in this time."""
 
 
 @dataclass(slots=True)
 class CompleteSeries:
-    """Series all of whose files exist, by name; no file was opened."""
+    """Series whose files all exist, by their names; no file was opened."""
 
     series: int = 0
     images: int = 0
@@ -165,9 +165,9 @@ class CollectionStatus:
     def not_started(self) -> int:
         """Series that the last download selected and of which nothing is stored."""
         stored = self.complete.series + len({*self.damaged, *self.missing_files})
-        begun = {series.series for series in self.partial}
-        begun |= {failure.series for failure in self.failed}
-        return max(0, (self.requested or 0) - stored - len(begun))
+        started = {series.series for series in self.partial}
+        started |= {failure.series for failure in self.failed}
+        return max(0, (self.requested or 0) - stored - len(started))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -258,8 +258,8 @@ def read_status(
 
 def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
     complete = CompleteSeries()
-    lately: list[tuple[str, int]] = []  # when completed, and bytes
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - _LATELY))
+    recent: list[tuple[str, int]] = []  # when completed, and bytes
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - _RECENT))
     on_disk: dict[str, int] = {}
     missing_files = []
     name = tree.root.name
@@ -278,7 +278,7 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         elif uid not in damaged:
             on_disk[uid] = receipt.size
             if receipt.finished >= since:
-                lately.append((receipt.finished, receipt.size))
+                recent.append((receipt.finished, receipt.size))
             complete.series += 1
             complete.images += len(receipt.images)
             complete.size += receipt.size
@@ -313,7 +313,7 @@ def _status(tree: Tree, registry: Registry, now: float) -> CollectionStatus:
         is_known=bool(wanted),
         request=request,
         whole=_whole(expected, complete.series, sum(on_disk.values())),
-        running=_running(tree, lately, now, missing, on_disk),
+        running=_running(tree, recent, now, missing, on_disk),
         outdated_reports=outdated_reports(tree),
     )
 
@@ -335,16 +335,16 @@ def _whole(expected: Expected | None, series: int, size: int) -> Progress | None
 
 def _rate(completed: Iterable[tuple[str, int]], now: float) -> float | None:
     """Bytes per second of the series completed recently; None with fewer than two."""
-    lately = []
+    recent = []
     for finished, size in completed:
         with contextlib.suppress(ValueError):
             moment = calendar.timegm(time.strptime(finished, "%Y-%m-%dT%H:%M:%SZ"))
-            if now - _LATELY < moment <= now:
-                lately.append((moment, size))
-    if not lately:
+            if now - _RECENT < moment <= now:
+                recent.append((moment, size))
+    if not recent:
         return None
-    (begun, _), *others = sorted(lately)
-    seconds = now - begun
+    (start, _), *others = sorted(recent)
+    seconds = now - start
     return sum(size for _, size in others) / seconds if others and seconds > 0 else None
 
 

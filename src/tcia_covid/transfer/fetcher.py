@@ -50,8 +50,7 @@ _MAX_FAILURES = 3
 _FAILED_STREAM = (500, 502, 504)
 """HTTP statuses of a server that cannot make a ZIP, or not in time."""
 _REFUSED_STREAM = (429, 503)
-"""Those of a server that has too much to do: only after most of the retries single images are
-requested instead."""
+"""Those of an overloaded server: only after most retries are single images requested instead."""
 _STREAM_RETRIES = 1
 _REQUEST_BYTES = 64 * 1024
 """Bytes that a slow line could receive in the time that a request waits for its response."""
@@ -78,7 +77,7 @@ class Streaming(Enum):
 
     USEFUL = "useful"
     ONE_BROKEN_ZIP = "one broken ZIP"
-    """Still useful: the next ZIP may be right."""
+    """Still useful: the next ZIP may be intact."""
     USELESS = "useless"
     """The stream brings no more images: they are fetched one by one."""
 
@@ -117,7 +116,7 @@ class SeriesFetcher:
     _looked_up: set[str] = field(default_factory=set, init=False)
     """Wrong images whose hash was requested by itself."""
     _refetched: set[str] = field(default_factory=set, init=False)
-    """Images that were fetched again because no hash proves them."""
+    """Images that were downloaded again because no hash verifies them."""
 
     @property
     def series(self) -> Series:
@@ -381,7 +380,7 @@ class SeriesFetcher:
         return self._listing
 
     def prove(self) -> bool:
-        """Compare hashes of a series whose count and bytes are right.
+        """Compare hashes of a series whose count and bytes are as listed.
 
         Returns False if images turned out wrong, or were discarded because nothing proves them.
 

@@ -232,7 +232,7 @@ class IdcArchive:
             else:
                 self._failed_keys.discard(image.key or "")
                 self._endpoints.worked(endpoint)
-                errors.in_a_row = 0
+                errors.consecutive = 0
 
         tasks = PooledTasks(missing, receive)
         tasks.run(self._pool, threads_for(missing))
@@ -257,17 +257,17 @@ class _ObjectErrors:
 
     is_last: bool
     """Whether no other endpoint can give the objects."""
-    in_a_row: int = 0
+    consecutive: int = 0
     _errors: list[ArchiveError | SeriesError] = field(default_factory=list)
 
     def add(self, error: ArchiveError | SeriesError) -> None:
         """Keep `error`, or raise it where it is no use to request further objects."""
         self._errors.append(error)
-        self.in_a_row += 1
+        self.consecutive += 1
         is_retryable = isinstance(error, ArchiveError) and error.retryable
         is_final = self.is_last and not is_retryable
         is_down = isinstance(error, UnreachableError | TlsError)
-        if is_down or (self.in_a_row >= _MAX_FAILURES and not is_final):
+        if is_down or (self.consecutive >= _MAX_FAILURES and not is_final):
             raise error
 
     def raise_any(self) -> None:
