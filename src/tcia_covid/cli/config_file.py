@@ -141,4 +141,4 @@ def _value(item: Item, option: Option) -> Any:
     try:
         return option.type_cast_value(context, texts if option.multiple else texts[0])
     except click.BadParameter as error:
-        raise item.source.error(item.line, f"{option.key}: {error.message}") from error
+        raise item.source.error(item.line, f"{option.key}: {error.message.rstrip('.')}") from error

@@ -135,7 +135,7 @@ class Client:
         `read` raises a retryable `ArchiveError` where a retry may help; `limit` gives a smaller
         number of retries for some errors.
         """
-        name = redact(url).rpartition("/")[2]
+        name = redact(url).rstrip("/").rpartition("/")[2]
         method = "GET" if form is None else "POST"
 
         def attempt() -> T:

@@ -25,6 +25,7 @@ from tcia_covid.core.limits import affordable_jobs, processors
 from tcia_covid.core.models import Outcome, Series, State
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import STATE_FOLDER
+from tcia_covid.core.units import count
 from tcia_covid.operations.adopt_scan import (
     DamagedFile,
     DuplicateFile,
@@ -257,13 +258,12 @@ class _Run:
             self.result.moved_before = True
             self._note(f"nothing is left to adopt: the images of {directory} were moved before")
         elif not self.result.series.found:
-            zip_files = len(self.result.files.zip_files)
-            raise RequestError(
-                f"there is no DICOM file in {directory}",
-                hint=f"it contains {zip_files} ZIP files: unpack them first"
-                if zip_files
-                else "give the folder that the other program downloaded to",
-            )
+            hint = "give the folder that the other program downloaded to"
+            if zip_files := self.result.files.zip_files:
+                hint = f"unpack the {count(len(zip_files), 'ZIP file')} in it first"
+            elif any(root.is_relative_to(self.root) for root in _tree_roots(self.output)):
+                hint = "the collections' folders in it are this program's: they need no import"
+            raise RequestError(f"there is no DICOM file in {directory}", hint=hint)
         return self.result
 
     def _count_scanned(self, inventory: Inventory, foreign: list[ForeignSeries]) -> None:

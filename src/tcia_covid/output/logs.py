@@ -71,7 +71,10 @@ class _Log:
             )
         except OSError as error:
             reason = error.strerror or error
-            raise UsageError(f"cannot write {content} to {path}: {reason}") from error
+            raise UsageError(
+                f"cannot write {content} to {path}: {reason}",
+                hint="name a file in a folder that exists and can be written to",
+            ) from error
         self._handler.handleError = self._note_failure  # type: ignore[assignment]
 
     def close(self) -> None:

@@ -43,8 +43,11 @@ _ENDPOINTS = {
     "getMD5HashForImage": "hash of an image",
     "getMD5Hierarchy": "hash of a series",
     "getSingleImage": "single image",
+    "getContentsByName": "shared cart",
+    "collections": "list of a collection's files",
+    "downloads": "list of a collection's files",
 }
-"""What NBIA's endpoints give."""
+"""What the endpoints of NBIA and of TCIA's web site give."""
 _NO_PAUSE = 0.05
 """Seconds of a pause that is not worth naming."""
 Write = Callable[[str], None]

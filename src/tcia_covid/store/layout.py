@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from tcia_covid.core.errors import UsageError
+from tcia_covid.core.errors import UsageError, did_you_mean
 from tcia_covid.core.models import ImageAttributes, Series
 from tcia_covid.core.safe_names import MAX_UID, is_reserved, safe_name
 
@@ -60,6 +60,12 @@ class Layout:
         """
         if text in NAMED:
             return NAMED[text]
+        if "{" not in text and "/" not in text:
+            suggestion = did_you_mean(text, NAMED)
+            raise UsageError(
+                f"there is no layout {text!r}",
+                hint=f"{suggestion} 'tcia-covid help layout' lists them".lstrip(),
+            )
         folders, _, file = text.rpartition("/") if text.endswith(_SUFFIX) else (text, "", "")
         layout = cls(folders, file.removesuffix(_SUFFIX))
         names = _fields_of(folders, FIELDS.keys())

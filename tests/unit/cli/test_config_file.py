@@ -103,6 +103,7 @@ def test_fault_27_a_broken_file_is_reported_with_line_and_reason(
 ) -> None:
     error = broken(tmp_path, text)
     assert message in error.message
+    assert not error.message.endswith(".")
     assert error.hint.startswith(hint)
 
 

@@ -108,7 +108,11 @@ def test_the_version_as_json(capsys: Captured) -> None:
         (["download", "X", "-o", "own"], "own is one collection's own folder", "that holds it: "),
         (["adopt", ".", "-o", "own"], "own is one collection's own folder", "that holds it: "),
         (["verify", "nowhere"], "there is no folder nowhere", "give the folder"),
-        (["plan", "COVID-19-AR", "--log-file", "a/b"], "cannot write the log to a/b", ""),
+        (
+            ["plan", "COVID-19-AR", "--log-file", "a/b"],
+            "cannot write the log to a/b",
+            "name a file",
+        ),
         (["plan", "COVID-19-AR", "--events", "a/b"], "cannot write events to a/b", ""),
         (["plan", "X", "--compare"], "'X' is not in the catalog", "--compare takes COVID-19-AR"),
     ],

@@ -187,7 +187,7 @@ def test_fetch_retries_until_the_response_is_accepted() -> None:
         ScriptedServer(status(503), ok(b"<html>"), status(500), ok(b"[]")) as server,
         client_with(events=events) as client,
     ):
-        answered = client.fetch(f"{server.url}/getSeries?token={SECRET}", understand)
+        answered = client.fetch(f"{server.url}/getSeries/?token={SECRET}", understand)
     assert answered == b"[]"
     retries = [event for event in events if isinstance(event, RequestRetried)]
     assert [event.request for event in retries] == ["getSeries"] * 3

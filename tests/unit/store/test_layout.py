@@ -45,6 +45,7 @@ def test_a_series_has_other_folders_for_when_its_first_one_is_another_series() -
     [
         ("{patient}/{nonsense}/{series}", "unknown field {nonsense}"),
         ("{patient}/{study}", "several series the same folder"),
+        ("retriver", "there is no layout 'retriver'"),
         ("{patient", "cannot be read"),
         ("{patient!r}/{series}", "no such format or conversion"),
         ("{number:>5}/{series}", "no such format or conversion"),

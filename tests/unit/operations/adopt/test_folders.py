@@ -47,6 +47,16 @@ def test_a_folder_of_the_layout_is_refused(
             adopt(server, folder, data)
 
 
+def test_an_output_folder_without_other_images_needs_no_import(
+    server: ArchiveServer, corpus: Corpus, source: Path, data: Path
+) -> None:
+    tcia_utils(source, corpus)
+    adopt(server, source, data)
+    with pytest.raises(RequestError, match="no DICOM file") as refusal:
+        adopt(server, data, data)
+    assert "need no import" in refusal.value.hint
+
+
 def test_files_in_the_destination_are_refused(
     server: ArchiveServer, corpus: Corpus, data: Path
 ) -> None:
