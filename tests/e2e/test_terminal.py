@@ -223,6 +223,14 @@ def open_terminal(
     return process, terminal
 
 
+def test_the_demo_breaks_its_lines_between_words(tmp_path: Path) -> None:
+    shown = on_a_terminal([*COMMAND, "demo", "shown"], tmp_path, 60).replace("\r", "")
+    *sentences, _ = shown.split("next:")
+    long = [line for line in "".join(sentences).splitlines() if len(line) > 60]
+    assert all(" " not in line.strip() for line in long)
+    assert "-m tcia_covid download COVID-19-AR --first-patients 1 -o data\n" in shown
+
+
 def on_a_terminal(command: list[str], home: Path, columns: int = 80, **more: str) -> str:
     """What a command writes to a terminal."""
     process, terminal = open_terminal(command, home, columns, **more)

@@ -29,7 +29,7 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
 
     def show(text: str) -> None:
         lines.extend(text.split("\n"))
-        console.result(text)
+        console.prose(text)
 
     def show_address(url: str) -> None:
         console.answer(nbia_url=url)
@@ -55,8 +55,9 @@ def command(console: Console, *, directory: str | None, serve: bool, port: int, 
     code = run_displayed(muted, partial(walkthrough.run_walkthrough, folder, show=show))
     if code == EXIT_OK:
         show("\nnext:")
-        for words in NEXT:
-            show(f"  {called_as()} {words}")
+        commands = [f"  {called_as()} {words}" for words in NEXT]
+        lines += commands
+        console.result("\n".join(commands))  # whole lines, to be copied
     console.answer(code, lines=lines)
     return code
 

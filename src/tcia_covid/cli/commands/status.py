@@ -148,7 +148,7 @@ def progress_lines(status: CollectionStatus) -> Iterator[str]:
     if request is not None and not is_all:
         yield f"  {_progress(request)} of the last request"
     if status.shards > 1:
-        yield f"  the last request is that of all {status.shards:,} shards"
+        yield f"  the last request covers all {status.shards:,} shards"
     if whole is not None:
         yield f"  {_progress(whole)} of the whole collection"
     if missing := len(status.missing):
