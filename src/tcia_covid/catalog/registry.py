@@ -104,7 +104,9 @@ def _parsed(path: str | Path, source: Source) -> Item:
         content = Path(path).read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise RegistryError(f"registry {path} cannot be read: {reason}") from error
+        raise RegistryError(
+            f"registry {path} cannot be read: {reason}", hint="check its path and permissions"
+        ) from error
     return parse(content, source)
 
 

@@ -198,7 +198,10 @@ def write(stream: TextIO | None, text: str | Iterable[str]) -> None:
             discard_output(stream)
             if not is_closed_terminal:
                 reason = error.strerror or error
-                raise DestinationError(f"cannot write to standard output: {reason}") from error
+                raise DestinationError(
+                    f"cannot write to standard output: {reason}",
+                    hint="free some space, or write the output to another file",
+                ) from error
 
 
 def encodable(stream: TextIO, text: str) -> str:

@@ -87,7 +87,7 @@ def test_the_version_as_json(capsys: Captured) -> None:
         ),
         (["download", "CT Images in COVID-19"], "CT Images in COVID-19 is published as NIfTI", ""),
         (["download", "no.tcia"], "there is no file no.tcia", "check its path"),
-        (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", ""),
+        (["--registry", "no.yaml", "list"], "registry no.yaml cannot be read", "check its path"),
         (
             ["cite", "covid-19-arr"],
             "there is no collection, series, study, patient or manifest 'covid-19-arr'",

@@ -229,7 +229,9 @@ class TestPackedAndFetched:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         packed = gzip.compress(A.encode() * 1000)
-        assert "is a damaged gzip file" in str(refusal(tmp_path, "a.gz", packed[:-20]))
+        damaged = refusal(tmp_path, "a.gz", packed[:-20])
+        assert "is a damaged gzip file" in damaged.message
+        assert "again" in damaged.hint
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
             for number in range(101):

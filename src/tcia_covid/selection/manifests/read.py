@@ -38,6 +38,7 @@ _MAX_DOCUMENT = 256 * 1024**2
 _MAX_LINE = 256 * 1024**2
 _MAX_ROW = 1024**2
 """Characters of a line of a table."""
+_GET_AGAIN = "copy or download the file again, or unpack it and give what is in it"
 _MAX_MEMBERS = 100
 """Files in a ZIP."""
 _MAX_ADDRESSES = 50
@@ -199,7 +200,9 @@ class _Reader:
             with gzip.GzipFile(fileobj=source.file, mode="rb") as file:
                 return self._nested(_Source(source.name, inner, file))  # type: ignore[arg-type]
         except _UNPACK_ERRORS as error:
-            raise ManifestError(f"{source.name} is a damaged gzip file: {error}") from error
+            raise ManifestError(
+                f"{source.name} is a damaged gzip file: {error}", hint=_GET_AGAIN
+            ) from error
 
     def _read_zip(self, source: _Source) -> Manifest:
         try:
@@ -217,7 +220,9 @@ class _Reader:
                     entries.include(self._read_member(source, archive, info))
                 return entries.manifest()
         except (*_UNPACK_ERRORS, RuntimeError) as error:  # RuntimeError: encrypted
-            raise ManifestError(f"{source.name} is a ZIP that cannot be read: {error}") from error
+            raise ManifestError(
+                f"{source.name} is a ZIP that cannot be read: {error}", hint=_GET_AGAIN
+            ) from error
 
     def _read_member(
         self, source: _Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo
