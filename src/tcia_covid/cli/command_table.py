@@ -18,15 +18,16 @@ from tcia_covid.cli.options import (
     DOWNLOAD,
     DRY_RUN,
     FILES_FORMAT,
+    FILES_TARGETS,
     FILTERS,
     FORMAT,
     HASHED,
     KEEP_FORMULAS,
-    LAYOUT,
     LIST,
     LOCAL_FILTERS,
     MD5,
     MORE_TARGETS,
+    NEW_LAYOUT,
     NO_FSYNC,
     NULL,
     PORT,
@@ -131,7 +132,7 @@ layout' the files.""",
         help="""Import DICOM files that you already have in DIR.
 
 Each file is compared with the archive's MD5. Complete series go into the layout; images of \
-incomplete ones are staged, and 'download' fetches only the rest.
+incomplete ones are staged, and 'download' downloads only the others.
 
 DIR may be the output of any other program: file names and folders do not matter. DIR is not \
 changed, unless --move removes what was imported. With --collection, NIfTI volumes of \
@@ -177,8 +178,7 @@ small series from each archive and compares the images. The report contains no s
 can paste it into an issue.
 
 Writes a few files to DIR and removes them. Exit code 0 means that everything works, 1 that \
-something does not, 3 that no archive sent images, 4 that DIR cannot be used. By default a \
-connection may take 5 s and a response 60 s, and --retries is 1.""",
+something does not, 3 that no archive sent images, 4 that DIR cannot be used.""",
         examples=("doctor", "doctor data --source nbia --json"),
     ),
 )
@@ -197,7 +197,7 @@ A second run, also after an interruption, reuses the thumbnails of the first."""
     ),
     Command(
         "files",
-        params=[DATA_FOLDER, TARGETS, *LOCAL_FILTERS, NULL, FILES_FORMAT],
+        params=[DATA_FOLDER, FILES_TARGETS, *LOCAL_FILTERS, NULL, FILES_FORMAT],
         everyday=("null", "files_format", "modality", "where", "json"),
         help="""Print the paths of downloaded images, in slice order.
 
@@ -213,7 +213,7 @@ csv has the columns of images.csv. Needs no network and opens no image.""",
     ),
     Command(
         "relayout",
-        params=[DATA_FOLDER, LAYOUT, DRY_RUN, NO_FSYNC, KEEP_FORMULAS],
+        params=[DATA_FOLDER, NEW_LAYOUT, DRY_RUN, NO_FSYNC, KEEP_FORMULAS],
         everyday=("layout", "dry_run", "json"),
         help="""Rename the folders and files in DIR as --layout says.
 

@@ -69,6 +69,12 @@ class Option(click.Option):
         moved.section = section
         return moved
 
+    def described(self, text: str) -> Option:
+        """Return the same option with another help text, for a command that uses it otherwise."""
+        other = copy.copy(self)
+        other.help = text
+        return other
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The line of the help text, without the opposite."""
         opposites, self.secondary_opts = self.secondary_opts, []
@@ -227,15 +233,20 @@ def _explain_layouts(ctx: click.Context, _: click.Parameter, value: str | None) 
     return value
 
 
+_LAYOUTS = (
+    "uid, descriptive, retriever (as NBIA Data Retriever), retriever-classic, or a template such "
+    "as '{patient}/{modality}-{series}'; see 'help layout'."
+)
 LAYOUT = _option(
     _GENERAL,
     "--layout",
-    "Names of new series: uid, descriptive, retriever (as NBIA Data Retriever), retriever-classic, "
-    "or a template such as '{patient}/{modality}-{series}'; see 'help layout'.  [default: uid]",
+    f"Names of new series: {_LAYOUTS}  [default: uid]",
     metavar="LAYOUT",
     is_eager=True,
     callback=_explain_layouts,
 )
+NEW_LAYOUT = LAYOUT.described(f"New names (required): {_LAYOUTS}")
+"""That of `relayout`, which has no default."""
 KEEP_FORMULAS = _flag(
     _OUTPUT,
     "--keep-formulas",
@@ -246,7 +257,7 @@ PROCESSES = _option(
     _TRANSFER,
     "--processes",
     "Processes that download; they divide --jobs and --max-rate.  [default: up to the "
-    "number of processors, one per 800 images; 1 with '--source nbia']",
+    "number of processors, one per 800 images; 1 from NBIA alone]",
     type=WholeNumberRange(1, 64),
     metavar="N",
 )
@@ -427,7 +438,27 @@ ADOPT = (
     KEEP_FORMULAS,
     *_CONNECTION,
 )
-DOCTOR = (SOURCE, *(option for option in RETRY if option.key not in _LONG_RUNS), *ARCHIVES)
+_QUICK_DEFAULTS = {
+    "retries": "1",
+    "connect-timeout": "5",
+    "first-byte-timeout": "60",
+    "stall-timeout": "20",
+}
+"""Those of `doctor`, as in `operations.doctor.QUICK`, which takes time to import."""
+
+
+def _quick(option: Option) -> Option:
+    if option.key not in _QUICK_DEFAULTS:
+        return option
+    text = (option.help or "").partition("  [default: ")[0]
+    return option.described(f"{text}  [default: {_QUICK_DEFAULTS[option.key]}]")
+
+
+DOCTOR = (
+    SOURCE,
+    *(_quick(option) for option in RETRY if option.key not in _LONG_RUNS),
+    *ARCHIVES,
+)
 ALL_ONLY = tuple(option.moved_to(_ALL) for option in (*RETRY, NBIA_URL))
 LIST = (
     _flag(
@@ -475,6 +506,10 @@ DATA_FOLDER = click.Argument(
 TARGETS = click.Argument(
     ["targets"], nargs=-1, metavar="TARGET...", shell_complete=completion.targets
 )
+FILES_TARGETS = click.Argument(
+    ["targets"], nargs=-1, metavar="[TARGET]...", shell_complete=completion.targets
+)
+"""What `files` selects, by default everything."""
 MORE_TARGETS = click.Argument(
     ["targets"], nargs=-1, metavar="", required=False, shell_complete=completion.targets
 )

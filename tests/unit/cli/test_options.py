@@ -22,6 +22,7 @@ from tcia_covid.cli.main import run
 from tcia_covid.cli.options import (
     CONFIRM,
     DISPLAY,
+    DOCTOR,
     DOWNLOAD,
     FILTERS,
     OPTIONS,
@@ -31,6 +32,7 @@ from tcia_covid.cli.options import (
 from tcia_covid.core.safe_names import DEFAULT_OUTPUT
 from tcia_covid.core.units import parse_size
 from tcia_covid.http.settings import HttpSettings
+from tcia_covid.operations.doctor import QUICK
 from tcia_covid.selection.request import DEFAULT_JOBS, Options
 
 EVERY = [
@@ -129,6 +131,15 @@ def test_defaults_in_help_texts_are_those_of_the_library() -> None:
             assert parse_size(shown.pop(field.name)) == getattr(settings, field.name)
     assert shown == {"jobs": str(DEFAULT_JOBS), "source": Options().source, "layout": "uid"}
     assert next(option for option in DOWNLOAD if option.name == "output").default == DEFAULT_OUTPUT
+
+
+def test_defaults_in_the_help_of_doctor_are_its_own() -> None:
+    shown = {
+        str(option.name): parse_size(found[1])
+        for option in DOCTOR
+        if (found := re.search(r"\[default: (\d+)\]", option.help or ""))
+    }
+    assert shown.items() >= QUICK.items()
 
 
 def test_the_size_that_is_asked_about_is_that_in_the_help_text() -> None:
