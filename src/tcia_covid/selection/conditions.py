@@ -148,7 +148,7 @@ def _unknown_column(name: str) -> UsageError:
     suggestion = suggest(containing[:3]) or did_you_mean(name, columns)
     return UsageError(
         f"there is no column {name[:80]!r} to filter by",
-        hint=f"{suggestion} The columns are {', '.join(columns)}".lstrip(),
+        hint=f"{suggestion} the columns are {', '.join(columns)}".lstrip(),
     )
 
 

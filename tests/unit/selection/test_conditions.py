@@ -78,9 +78,9 @@ def test_the_catalog_answers_for_sex_age_and_encoding() -> None:
     [
         ("PatientSex", "is not a condition", "FIELD=VALUE, in quotes"),
         ("=F", "is not a condition", "PatientSex=F"),
-        ("Sex=F", "no column 'Sex'", "did you mean 'PatientSex'? The columns are SeriesInst"),
+        ("Sex=F", "no column 'Sex'", "did you mean 'PatientSex'? the columns are SeriesInst"),
         ("Modalty=CT", "no column 'Modalty'", "did you mean 'Modality'?"),
-        ("zzz=1", "no column 'zzz'", "The columns are SeriesInstanceUID, Collection, PatientID"),
+        ("zzz=1", "no column 'zzz'", "the columns are SeriesInstanceUID, Collection, PatientID"),
         ("ImageCount>many", "ImageCount cannot be compared with 'many'", "whole number"),
         ("ImageCount=", None, None),
         ("StudyDate<3/31/2020", "StudyDate cannot be compared with '3/31/2020'", "2020-03-31"),

@@ -426,10 +426,7 @@ def _manifests(
 
 def _unreadable(name: str, error: OSError | ValueError) -> ManifestError:
     if isinstance(error, FileNotFoundError):
-        return ManifestError(
-            f"there is no file {name}",
-            hint="check its path; 'tcia-covid list' shows what is known without a file",
-        )
+        return ManifestError(f"there is no file {name}", hint="check its path")
     reason = getattr(error, "strerror", None) or str(error)
     return ManifestError(f"the manifest {name} cannot be read: {reason}")
 
