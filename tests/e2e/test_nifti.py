@@ -50,7 +50,7 @@ def test_patients_and_volumes_are_counted_against_the_registry(tmp_path: Path) -
     run("adopt", folder, "--collection", "VOLUMES", "-o", "data", *options, home=tmp_path)
     proved = run("verify", "data", "--against", "VOLUMES", *options, home=tmp_path)
     assert proved.returncode == 0, proved.stdout + proved.stderr
-    assert "of 2 series of VOLUMES 2 are complete" in proved.stdout
+    assert "2 of 2 series of VOLUMES are complete" in proved.stdout
     next((tmp_path / "data").rglob(fake.name(2))).unlink()
     checked = run("verify", "data", "--against", "VOLUMES", *options, "--json", home=tmp_path)
     assert checked.returncode == 1
