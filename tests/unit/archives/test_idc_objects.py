@@ -337,6 +337,14 @@ def test_an_s3_error_with_status_200_is_recognized(
         read(client, proxy.url)
 
 
+def test_an_object_whose_type_is_said_to_be_xml_is_read(
+    s3_server: S3Server, client: Client
+) -> None:
+    object_ = Say(body=CONTENT, headers={"Content-Type": "application/xml"})
+    with S3Proxy(s3_server.port, object_) as proxy:
+        assert read(client, proxy.url) == CONTENT
+
+
 def test_an_s3_error_in_place_of_the_rest_of_an_object_is_requested_again(
     s3_server: S3Server, client: Client
 ) -> None:

@@ -109,12 +109,13 @@ class ObjectReader:
     def _refuse_error(self, response: Response) -> None:
         """Raise the error that a server sent with a status of 200.
 
-        Only a response that cannot be the object is read: its type or its length is another one.
+        Only a response that cannot be the object is read: its length is another one or, where a
+        length is not known, its type.
         """
-        length = response.headers.get("Content-Length", "")
-        is_object = length in ("", str(self.image.size)) or self.image.size is None
+        length, size = response.headers.get("Content-Length", ""), self.image.size
         is_xml = "xml" in response.headers.get("Content-Type", "").lower()
-        if response.status == HTTPStatus.OK and (is_xml or not is_object):
+        is_other = length != str(size) if length and size is not None else is_xml
+        if response.status == HTTPStatus.OK and is_other:
             _raise_s3_error(response, response.read(_ERROR_SIZE))
 
 
