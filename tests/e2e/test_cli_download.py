@@ -172,7 +172,7 @@ def test_fault_43_a_network_that_never_worked_ends_with_3_and_one_sentence(
     assert ran.returncode == 3
     assert seconds < 20  # 10 s, and what a busy machine takes to start
     (error,) = [line for line in ran.stderr.splitlines() if line.startswith("error:")]
-    assert error.startswith("error: no archive gave a usable response (idc: ")
+    assert error.startswith("error: no archive gave a usable response (IDC: ")
     assert "failed:" not in ran.stderr
     assert not ran.stdout
     status = run("status", "tcia-data", "--json", home=tmp_path)

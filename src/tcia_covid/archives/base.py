@@ -48,7 +48,7 @@ class Archive(Protocol):
 
     @property
     def name(self) -> str:
-        """`nbia` or `idc`, as in receipts and summaries."""
+        """`nbia` or `idc`, as in receipts and JSON; in capitals where a sentence names it."""
 
     @property
     def skips_known(self) -> bool:

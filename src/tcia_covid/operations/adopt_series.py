@@ -56,7 +56,7 @@ class HashSources:
         except ArchiveError as error:
             self.stop.check()
             if self.availability.failed(archive, error) is not None:
-                self.emit(Notice(f"{archive.name} is not used any more: {error.message}"))
+                self.emit(Notice(f"{archive.name.upper()} is not used any more: {error.message}"))
             return False
         self.availability.worked(archive)
         return True

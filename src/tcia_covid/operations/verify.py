@@ -426,8 +426,8 @@ class OnlineCheck:
             comparison = _compare(receipt, self.archive)
         except ArchiveError as error:
             if self.availability.failed(self.archive, error) is not None:
-                text = f"{self.archive.name} is not responding: the other series are not compared"
-                self.emit(Notice(text))
+                name = self.archive.name.upper()
+                self.emit(Notice(f"{name} is not responding: the other series are not compared"))
             return HashComparison.NO_RESPONSE
         self.availability.worked(self.archive)
         return comparison

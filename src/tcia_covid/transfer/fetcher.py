@@ -157,7 +157,7 @@ class SeriesFetcher:
         return _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
 
     def _skip_if_down(self, error: ArchiveError) -> None:
-        availability, name = self.context.availability, self.archive.name
+        availability, name = self.context.availability, self.archive.name.upper()
         pause = availability.failed(self.archive, error)
         if pause is not None:
             text = f"{name} is skipped for {pause:.0f} s ({error.message})"
@@ -355,7 +355,7 @@ class SeriesFetcher:
             return False
         for uid in sorted(extra):
             staging.discard(uid)
-            text = f"{self.archive.name} has an image that is not listed for series"
+            text = f"{self.archive.name.upper()} has an image that is not listed for series"
             self.context.emit(Notice(f"{text} {self.series.uid}: {uid} is ignored"))
         return True
 
@@ -366,7 +366,8 @@ class SeriesFetcher:
         if not (is_extra and counts_match(self.staging)):
             return False
         self._streaming = Streaming.USELESS
-        text = f"{self.archive.name} has an object that is no image of its series, which is ignored"
+        name = self.archive.name.upper()
+        text = f"{name} has an object that is no image of its series, which is ignored"
         self.context.emit(Notice(f"{text} ({error.message})"))
         return True
 
@@ -448,7 +449,7 @@ class SeriesFetcher:
     def _size_error(self) -> IncompleteSeriesError:
         series = self.series
         return IncompleteSeriesError(
-            f"series {series.uid} has {self.staging.size} bytes at {self.archive.name}, "
+            f"series {series.uid} has {self.staging.size} bytes at {self.archive.name.upper()}, "
             f"{series.size} are listed, and no hash shows which image is wrong",
             hint="run the same command again later",
         )

@@ -244,7 +244,7 @@ class _Failover:
     def _note_failure(self, error: ArchiveError | SeriesError) -> None:
         archive = self.fetcher.archive
         self._errors[archive.name] = error
-        reason = f"{archive.name}: {error.message}"
+        reason = f"{archive.name.upper()}: {error.message}"
         self._context.emit(SeriesRetried(self._series.uid, reason, 0))
         if isinstance(error, SeriesError | NotAvailableError):
             self._context.availability.worked(archive)
@@ -290,7 +290,7 @@ class _Failover:
         if len(errors) == 1:
             return next(iter(errors))
         tried = "; ".join(
-            f"{name}: {error.message}" for name, error in sorted(self._errors.items())
+            f"{name.upper()}: {error.message}" for name, error in sorted(self._errors.items())
         )
         if all(isinstance(error, NotAvailableError) for error in errors):
             return NotAvailableError(f"series {self._series.uid} is in no archive ({tried})")

@@ -31,7 +31,7 @@ def test_a_successful_run_is_summarized_in_three_lines(capsys: Captured) -> None
     out, err = capsys.readouterr()
     assert out.splitlines() == [
         "3 of 3 series complete in data: 6 images, 3.0 kB (1 already complete before)",
-        "downloaded 2.0 kB (compressed) in 12 s: 3 series from nbia",
+        "downloaded 2.0 kB (compressed) in 12 s: 3 series from NBIA",
         "every image checked against the archive's MD5",
     ]
     assert not err
@@ -52,7 +52,7 @@ def test_lists_are_no_download(capsys: Captured) -> None:
 
 def test_series_of_an_earlier_run_are_not_counted_as_an_archives(capsys: Captured) -> None:
     show_summary(Console(), summary(fetched_from={"adopted": 1, "idc": 2}))
-    line = "downloaded 2.0 kB in 12 s: 1 series from an earlier run, 2 series from idc"
+    line = "downloaded 2.0 kB in 12 s: 1 series from an earlier run, 2 series from IDC"
     assert line in capsys.readouterr().out
 
 

@@ -161,7 +161,7 @@ def _is_compressed(summary: Summary) -> bool:
 def _sources(summary: Summary) -> str:
     """Where the series that this run completed came from."""
     sources = [
-        f"{count(number, 'series')} from {'an earlier run' if name == ADOPTED else name}"
+        f"{count(number, 'series')} from {'an earlier run' if name == ADOPTED else name.upper()}"
         for name, number in summary.fetched_from.items()
         if number
     ]
