@@ -22,7 +22,7 @@ _LICENSE = "LICENSE"
 _MD5_LIST_LIMIT = 16 * 1024 * 1024
 _SIZE_MARGIN = 16 * 1024 * 1024
 _UNKNOWN_SIZE_LIMIT = 64 * 1024**3
-_WAITING_FOR_DISK = 3
+_WAITING_FOR_DISK = 1
 Read = Callable[[int], bytes]
 
 
@@ -101,7 +101,7 @@ class UnpackSlots:
     """Lets `count` threads at a time process what they received, while others receive.
 
     More threads than processors would only wait for the interpreter's lock, with two switches for
-    each piece that one reads, inflates, hashes or writes. There are a few more slots than
+    each piece that one reads, inflates, hashes or writes. There is one more slot than
     processors, because a thread may wait for the disk.
     """
 
