@@ -59,35 +59,6 @@ class _Process(Protocol):
 
 
 @dataclass(slots=True)
-class ForkedProcess:
-    """A fork of this process, used as a `Popen` is."""
-
-    pid: int
-    returncode: int | None = None
-    _reaping: threading.Lock = field(default_factory=threading.Lock)
-
-    def kill(self) -> None:
-        """End it at once, unless it has ended."""
-        with self._reaping, contextlib.suppress(ProcessLookupError):
-            # Its PID may be another process's afterwards.
-            if sys.platform == "linux" and self.returncode is None:
-                os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> int:
-        """Wait for its end; return its exit code."""
-        if sys.platform != "linux":
-            raise NotImplementedError  # for mypy on other systems
-        status = 0  # where SIGCHLD is ignored, nobody knows how it ended
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # its PID stays its own
-        with self._reaping:
-            with contextlib.suppress(ChildProcessError):
-                _, status = os.waitpid(self.pid, 0)
-            self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
-
-
-@dataclass(slots=True)
 class Worker:
     """A worker process as the parent sees it."""
 
@@ -114,6 +85,52 @@ class Worker:
             with self.lock, contextlib.suppress(OSError):  # what was not sent is of no use now
                 pipe.close()
         self.process.wait()
+
+
+if sys.platform == "linux":
+
+    @dataclass(slots=True)
+    class ForkedProcess:
+        """A fork of this process, used as a `Popen` is."""
+
+        pid: int
+        returncode: int | None = None
+        _reaping: threading.Lock = field(default_factory=threading.Lock)
+
+        def kill(self) -> None:
+            """End it at once, unless it has ended."""
+            with self._reaping, contextlib.suppress(ProcessLookupError):
+                # Its PID may be another process's afterwards.
+                if self.returncode is None:
+                    os.kill(self.pid, signal.SIGKILL)
+
+        def wait(self) -> int:
+            """Wait for its end; return its exit code."""
+            status = 0  # where SIGCHLD is ignored, nobody knows how it ended
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # its PID stays its own
+            with self._reaping:
+                with contextlib.suppress(ChildProcessError):
+                    _, status = os.waitpid(self.pid, 0)
+                self.returncode = os.waitstatus_to_exitcode(status)
+            return self.returncode
+
+    def _fork(others: list[Worker]) -> Worker:
+        orders, to_worker = os.pipe()
+        from_worker, reports = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            for descriptor in (orders, to_worker, from_worker, reports):
+                os.close(descriptor)
+            raise
+        if not pid:
+            os.close(to_worker)
+            os.close(from_worker)
+            _serve_in_fork(orders, reports, others)
+        os.close(orders)
+        os.close(reports)
+        return Worker(ForkedProcess(pid), os.fdopen(from_worker, "rb"), os.fdopen(to_worker, "wb"))
 
 
 def start_interpreter() -> Worker:
@@ -158,26 +175,6 @@ def _has_one_thread() -> bool:
     with contextlib.suppress(OSError):
         return len(list(Path("/proc/self/task").iterdir())) == 1
     return False
-
-
-def _fork(others: list[Worker]) -> Worker:
-    if sys.platform != "linux":
-        raise NotImplementedError  # for mypy on other systems
-    orders, to_worker = os.pipe()
-    from_worker, reports = os.pipe()
-    try:
-        pid = os.fork()
-    except OSError:
-        for descriptor in (orders, to_worker, from_worker, reports):
-            os.close(descriptor)
-        raise
-    if not pid:
-        os.close(to_worker)
-        os.close(from_worker)
-        _serve_in_fork(orders, reports, others)
-    os.close(orders)
-    os.close(reports)
-    return Worker(ForkedProcess(pid), os.fdopen(from_worker, "rb"), os.fdopen(to_worker, "wb"))
 
 
 def _serve_in_fork(orders: int, reports: int, others: list[Worker]) -> NoReturn:
