@@ -48,7 +48,7 @@ class Archive(Protocol):
 
     @property
     def name(self) -> str:
-        """`nbia` or `idc`, as in receipts and JSON; in capitals where a sentence names it."""
+        """`nbia` or `idc`, as in receipts and JSON; `archive_label` is for sentences."""
 
     @property
     def skips_known(self) -> bool:

@@ -342,6 +342,11 @@ ADOPTED = "adopted"
 """The source of an image that was on disk, from an unknown archive."""
 
 
+def archive_label(name: str) -> str:
+    """How a sentence names an archive, or the server of packages."""
+    return "Aspera" if name == "aspera" else name.upper()
+
+
 @dataclass(frozen=True, slots=True)
 class StoredImage:
     """One image on disk."""

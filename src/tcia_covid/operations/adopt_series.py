@@ -13,7 +13,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import ArchiveError, LockedError, NotAvailableError, SeriesError
 from tcia_covid.core.events import Emit, Notice
 from tcia_covid.core.files import open_regular
-from tcia_covid.core.models import Check, Receipt, RemoteImage, Series
+from tcia_covid.core.models import Check, Receipt, RemoteImage, Series, archive_label
 from tcia_covid.formats.dicom import is_truncated
 from tcia_covid.formats.hashes import same_md5
 from tcia_covid.operations.adopt_scan import DamagedFile, DuplicateFile, Reason
@@ -56,7 +56,9 @@ class HashSources:
         except ArchiveError as error:
             self.stop.check()
             if self.availability.failed(archive, error) is not None:
-                self.emit(Notice(f"{archive.name.upper()} is not used any more: {error.message}"))
+                self.emit(
+                    Notice(f"{archive_label(archive.name)} is not used any more: {error.message}")
+                )
             return False
         self.availability.worked(archive)
         return True

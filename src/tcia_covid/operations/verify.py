@@ -17,7 +17,7 @@ from tcia_covid.core.cancellation import CancelToken
 from tcia_covid.core.errors import EXIT_ARCHIVE, EXIT_OK, EXIT_PARTIAL, ArchiveError, LockedError
 from tcia_covid.core.events import DamageFound, Emit, ImagesChecked, Notice, discard
 from tcia_covid.core.limits import processors
-from tcia_covid.core.models import Check, Receipt
+from tcia_covid.core.models import Check, Receipt, archive_label
 from tcia_covid.core.parallel import parallel_map
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.formats.hashes import same_md5
@@ -426,7 +426,7 @@ class OnlineCheck:
             comparison = _compare(receipt, self.archive)
         except ArchiveError as error:
             if self.availability.failed(self.archive, error) is not None:
-                name = self.archive.name.upper()
+                name = archive_label(self.archive.name)
                 self.emit(Notice(f"{name} is not responding: the other series are not compared"))
             return HashComparison.NO_RESPONSE
         self.availability.worked(self.archive)

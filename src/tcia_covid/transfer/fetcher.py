@@ -26,7 +26,7 @@ from tcia_covid.core.errors import (
     ZipError,
 )
 from tcia_covid.core.events import Emit, Notice
-from tcia_covid.core.models import Check, RemoteImage, Series
+from tcia_covid.core.models import Check, RemoteImage, Series, archive_label
 from tcia_covid.http.retry import Reachability, RetryPolicy
 from tcia_covid.http.settings import HttpSettings
 from tcia_covid.store.staging import Staging
@@ -157,7 +157,7 @@ class SeriesFetcher:
         return _NOT_AVAILABLE_RETRIES if isinstance(error, NotAvailableError) else None
 
     def _skip_if_down(self, error: ArchiveError) -> None:
-        availability, name = self.context.availability, self.archive.name.upper()
+        availability, name = self.context.availability, archive_label(self.archive.name)
         pause = availability.failed(self.archive, error)
         if pause is not None:
             text = f"{name} is skipped for {pause:.0f} s ({error.message})"
@@ -355,7 +355,7 @@ class SeriesFetcher:
             return False
         for uid in sorted(extra):
             staging.discard(uid)
-            text = f"{self.archive.name.upper()} has an image that is not listed for series"
+            text = f"{archive_label(self.archive.name)} has an image that is not listed for series"
             self.context.emit(Notice(f"{text} {self.series.uid}: {uid} is ignored"))
         return True
 
@@ -366,7 +366,7 @@ class SeriesFetcher:
         if not (is_extra and counts_match(self.staging)):
             return False
         self._streaming = Streaming.USELESS
-        name = self.archive.name.upper()
+        name = archive_label(self.archive.name)
         text = f"{name} has an object that is no image of its series, which is ignored"
         self.context.emit(Notice(f"{text} ({error.message})"))
         return True
@@ -447,9 +447,9 @@ class SeriesFetcher:
         return not unproven
 
     def _size_error(self) -> IncompleteSeriesError:
-        series = self.series
+        series, name = self.series, archive_label(self.archive.name)
         return IncompleteSeriesError(
-            f"series {series.uid} has {self.staging.size} bytes at {self.archive.name.upper()}, "
+            f"series {series.uid} has {self.staging.size} bytes at {name}, "
             f"{series.size} are listed, and no hash shows which image is wrong",
             hint="run the same command again later",
         )

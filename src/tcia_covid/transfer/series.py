@@ -26,7 +26,7 @@ from tcia_covid.core.events import (
     SeriesRetried,
     SeriesStarted,
 )
-from tcia_covid.core.models import Outcome, Receipt, Series, State, series_md5
+from tcia_covid.core.models import Outcome, Receipt, Series, State, archive_label, series_md5
 from tcia_covid.core.safe_names import is_uid
 from tcia_covid.core.units import count
 from tcia_covid.http.retry import UNREACHABLE, RetryPolicy
@@ -244,7 +244,7 @@ class _Failover:
     def _note_failure(self, error: ArchiveError | SeriesError) -> None:
         archive = self.fetcher.archive
         self._errors[archive.name] = error
-        reason = f"{archive.name.upper()}: {error.message}"
+        reason = f"{archive_label(archive.name)}: {error.message}"
         self._context.emit(SeriesRetried(self._series.uid, reason, 0))
         if isinstance(error, SeriesError | NotAvailableError):
             self._context.availability.worked(archive)
@@ -290,7 +290,8 @@ class _Failover:
         if len(errors) == 1:
             return next(iter(errors))
         tried = "; ".join(
-            f"{name.upper()}: {error.message}" for name, error in sorted(self._errors.items())
+            f"{archive_label(name)}: {error.message}"
+            for name, error in sorted(self._errors.items())
         )
         if all(isinstance(error, NotAvailableError) for error in errors):
             return NotAvailableError(f"series {self._series.uid} is in no archive ({tried})")

@@ -22,7 +22,7 @@ from tcia_covid.core.errors import (
     RequestError,
 )
 from tcia_covid.core.limits import processors
-from tcia_covid.core.models import ADOPTED
+from tcia_covid.core.models import ADOPTED, archive_label
 from tcia_covid.core.redaction import clean_line
 from tcia_covid.core.summary import Summary
 from tcia_covid.core.units import count, format_duration, format_size, verb
@@ -160,8 +160,9 @@ def _is_compressed(summary: Summary) -> bool:
 
 def _sources(summary: Summary) -> str:
     """Where the series that this run completed came from."""
+    places = {ADOPTED: "an earlier run"}
     sources = [
-        f"{count(number, 'series')} from {'an earlier run' if name == ADOPTED else name.upper()}"
+        f"{count(number, 'series')} from {places.get(name, archive_label(name))}"
         for name, number in summary.fetched_from.items()
         if number
     ]
